@@ -1,0 +1,447 @@
+//! The command line: one definition per command and flag, from which parsing, `--help` and errors come.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// TCP port BitTorrent clients and zest seeders listen on unless told otherwise.
+pub(crate) const PORT_DEFAULT: u16 = 6881;
+
+/// Smallest and largest sample model of the demo in MB: below, the model has no room for one layer; above, the
+/// three copies it makes fill disks for no new insight.
+const DEMO_MB: std::ops::RangeInclusive<u64> = 4..=100_000;
+
+const AFTER_HELP: &str = "\
+Examples:
+  zest demo                                  see it work: no network, no set-up
+  zest pull Qwen/Qwen3-0.6B                  a model, into the usual cache
+  zest pull ORG/NAME config.json -r v1.0     one file of one revision
+  zest pull ORG/NAME -p 10.0.0.5             from a colleague's machine first
+  zest serve                                 give what this machine has
+
+Exit codes:
+  0 done                        3 no valid token or no access               6 wrong bytes found
+  1 failed                      4 no such repository, revision or file      7 disk
+  2 usage                       5 offline or unreachable                    130 interrupted
+
+Environment:
+  HF_TOKEN, HF_TOKEN_PATH, HF_HUB_DISABLE_IMPLICIT_TOKEN    access to private and gated repositories
+  HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME, ZEST_CACHE_DIR     where things are kept
+  HF_ENDPOINT, HF_HUB_OFFLINE, HF_HUB_DISABLE_XET           which Hub, and how it is used
+  HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT              patience, in seconds
+  HF_HUB_DISABLE_SYMLINKS, HF_HUB_DISABLE_SHARED_BLOBS      layout of the cache
+  HF_HUB_DISABLE_PROGRESS_BARS, NO_COLOR, TERM=dumb         what is shown
+  HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE          the way to the network
+  ZEST_LOG                                                  what -v shows, as `target=level,…`";
+
+/// zest: Hugging Face models from peers first, every chunk proven.
+#[derive(Debug, Parser)]
+#[command(name = "zest", version, max_term_width = 110, after_help = AFTER_HELP)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Show nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 100)]
+    pub(crate) quiet: bool,
+
+    /// Show what happens inside (-vv: more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 101)]
+    pub(crate) verbose: u8,
+
+    /// Put JSON on standard output, errors included
+    #[arg(long, global = true, display_order = 102)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fetch a model, dataset or space into the Hugging Face cache
+    Pull(PullArgs),
+    /// Give what this machine's caches hold to peers, until Ctrl-C
+    Serve(ServeArgs),
+    /// Run a small Hub that serves a folder (air-gapped sites, tests)
+    Hub(HubArgs),
+    /// Re-hash what the cache holds and say what is wrong
+    Verify(VerifyArgs),
+    /// See a model travel Hub → node A → node B, all on this machine
+    Demo(DemoArgs),
+    /// Show the version
+    Version,
+}
+
+const PULL_HELP: &str = "\
+Examples:
+  zest pull Qwen/Qwen3-0.6B
+  zest pull ORG/NAME --revision refs/pr/3 --include '*.safetensors' --include 'tokenizer*'
+  zest pull datasets/ORG/NAME --local-dir ./data
+  zest pull ORG/NAME --peer 10.0.0.5 --peer '[fe80::1]:7000' --peer seedbox.lan
+  path=$(zest pull -q ORG/NAME)
+
+The last line on standard output is the folder that holds the files; the rest goes to standard error.
+Ctrl-C keeps what is proven: the same command again goes on where it stopped.
+Patterns are those of hf: `*` also matches `/`; one that ends with `/` means everything below.
+Exit codes and environment: see `zest --help`.";
+
+#[derive(Debug, Args)]
+#[command(after_help = PULL_HELP)]
+pub(crate) struct PullArgs {
+    /// Repository, as ORG/NAME (or datasets/ORG/NAME, spaces/ORG/NAME)
+    #[arg(value_name = "ORG/NAME")]
+    pub(crate) repo: String,
+
+    /// Only these files of it
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+
+    /// Branch, tag, refs/pr/N or commit
+    #[arg(short, long, value_name = "REV", default_value = "main")]
+    pub(crate) revision: String,
+
+    /// What kind of repository it is [default: model]
+    #[arg(long = "type", visible_alias = "repo-type", value_name = "TYPE")]
+    pub(crate) kind: Option<RepoKind>,
+
+    /// Only files that match (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) include: Vec<String>,
+
+    /// No files that match (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+
+    /// Put plain files into this folder instead of the cache
+    #[arg(long, value_name = "DIR")]
+    pub(crate) local_dir: Option<PathBuf>,
+
+    /// Cache to use instead of HF_HUB_CACHE
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Access token. HF_TOKEN or `hf auth login` is better: arguments end up in shell histories
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+
+    /// Fetch again what is already there
+    #[arg(long)]
+    pub(crate) force_download: bool,
+
+    /// Say what would be fetched, and fetch nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Ask this peer first: name, IPv4 or [IPv6], port 6881 unless given (repeatable)
+    #[arg(short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
+    pub(crate) peer: Vec<String>,
+
+    /// Fetch from the Hub only
+    #[arg(long, conflicts_with_all = ["peer", "listen"])]
+    pub(crate) no_p2p: bool,
+
+    /// Give to peers while fetching, on this address
+    #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Also keep xorbs the way zest 0.4 does (takes the space a second time)
+    #[arg(long)]
+    pub(crate) keep_xorbs: bool,
+}
+
+const SERVE_HELP: &str = "\
+Serves only files of repositories that anybody may read: the Hub was asked without a token. Private \
+and gated repositories stay here. Ctrl-C or SIGTERM ends it, with exit code 0.
+Exit codes and environment: see `zest --help`.";
+
+#[derive(Debug, Args)]
+#[command(after_help = SERVE_HELP)]
+pub(crate) struct ServeArgs {
+    /// TCP port peers connect to (0: any free one)
+    #[arg(long, value_name = "PORT", default_value_t = PORT_DEFAULT)]
+    pub(crate) listen_port: u16,
+
+    /// Address to listen on, instead of all (repeatable)
+    #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen_host)]
+    pub(crate) listen: Vec<ListenHost>,
+
+    /// Cache to serve instead of HF_HUB_CACHE
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+const HUB_HELP: &str = "\
+DIR/{models,datasets,spaces}/ORG/NAME/REVISION/… is served as repository ORG/NAME at that revision. \
+Clients use it with HF_ENDPOINT=http://HOST:PORT; `hf download` and `zest pull` both work. Ctrl-C or \
+SIGTERM ends it, with exit code 0.
+Exit codes and environment: see `zest --help`.";
+
+#[derive(Debug, Args)]
+#[command(after_help = HUB_HELP)]
+pub(crate) struct HubArgs {
+    /// Folder to serve
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: PathBuf,
+
+    /// TCP port (0: any free one)
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub(crate) port: u16,
+
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+
+    /// Token that opens private and gated repositories (repeatable; or ZEST_TOKEN, comma-separated)
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Vec<String>,
+}
+
+const VERIFY_HELP: &str = "\
+Every complete file is read and hashed again. Nothing is changed or removed.
+Exit code 0: all right. 6: something is wrong, each file is named. 4: nothing of that repository is there.
+Other exit codes and environment: see `zest --help`.";
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_HELP)]
+pub(crate) struct VerifyArgs {
+    /// Only this repository, as ORG/NAME (or datasets/ORG/NAME, spaces/ORG/NAME)
+    #[arg(value_name = "ORG/NAME")]
+    pub(crate) repo: Option<String>,
+
+    /// What kind of repository it is [default: model]
+    #[arg(long = "type", visible_alias = "repo-type", value_name = "TYPE", requires = "repo")]
+    pub(crate) kind: Option<RepoKind>,
+
+    /// Cache to verify instead of HF_HUB_CACHE
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+const DEMO_HELP: &str = "\
+Makes a sample model in a temporary folder, serves it from a built-in Hub on loopback, pulls it with \
+node A, switches the Hub's storage off, pulls it again with node B from node A alone, and checks every \
+byte. Your own cache and token are not touched, and nothing is left behind. Needs about four times the \
+model's size on disk.";
+
+#[derive(Debug, Args)]
+#[command(after_help = DEMO_HELP)]
+pub(crate) struct DemoArgs {
+    /// Size of the sample model in MB
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = parse_demo_mb)]
+    pub(crate) size_mb: u64,
+
+    /// Keep the temporary folder and say where it is
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// `--type` in hf's words. (Documented variants would make clap print every flag on several lines.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RepoKind {
+    Model,
+    Dataset,
+    Space,
+}
+
+/// An address to listen on whose port may be left to `--listen-port`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListenHost {
+    pub(crate) ip: IpAddr,
+    pub(crate) port: Option<u16>,
+}
+
+/// Splits `datasets/ORG/NAME` into kind and name. `--type` wins over nothing, and must agree with a prefix.
+pub(crate) fn split_repo(text: &str, kind: Option<RepoKind>) -> Result<(RepoKind, &str), String> {
+    let (prefix, name) = match text.split_once('/') {
+        Some(("models", name)) if name.contains('/') => (Some(RepoKind::Model), name),
+        Some(("datasets", name)) if name.contains('/') => (Some(RepoKind::Dataset), name),
+        Some(("spaces", name)) if name.contains('/') => (Some(RepoKind::Space), name),
+        _ => (None, text),
+    };
+    match (prefix, kind) {
+        (Some(prefix), Some(kind)) if prefix != kind => {
+            Err(format!("{text:?} and --type name two different kinds of repository"))
+        }
+        (prefix, kind) => Ok((prefix.or(kind).unwrap_or(RepoKind::Model), name)),
+    }
+}
+
+/// `HOST`, `HOST:PORT`, `[IPv6]`, `[IPv6]:PORT` or a bare IPv6 address, returned as `host:port` with an IPv6
+/// host in brackets.
+fn parse_peer(text: &str) -> Result<String, String> {
+    let (host, port) = split_port(text)?;
+    let port = port.unwrap_or(PORT_DEFAULT);
+    if port == 0 {
+        return Err("port 0 cannot be connected to".to_owned());
+    }
+    if host.contains(':') {
+        return Ok(format!("[{host}]:{port}"));
+    }
+    // A name that cannot be one is better told now than by the resolver after the file list was fetched.
+    let sound = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+    };
+    if !host.strip_suffix('.').unwrap_or(host).split('.').all(sound) {
+        return Err(format!("{host:?} is neither a host name nor an IP address"));
+    }
+    Ok(format!("{host}:{port}"))
+}
+
+fn parse_listen_host(text: &str) -> Result<ListenHost, String> {
+    let (host, port) = split_port(text)?;
+    let ip = host.parse().map_err(|_| format!("{host:?} is not an IP address"))?;
+    Ok(ListenHost { ip, port })
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let ListenHost { ip, port } = parse_listen_host(text)?;
+    Ok(SocketAddr::new(ip, port.unwrap_or(PORT_DEFAULT)))
+}
+
+/// Splits an optional port off a host. Brackets of an IPv6 address are taken away.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
+    let port = |digits: &str| {
+        // `u16::from_str` accepts a sign.
+        let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+        number.ok_or_else(|| format!("{digits:?} is not a port (0 to 65535)"))
+    };
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or("'[' without ']'")?;
+        // A scope (`fe80::1%eth0`) is the resolver's business.
+        let address = host.split('%').next().unwrap_or(host);
+        if address.parse::<Ipv6Addr>().is_err() {
+            return Err(format!("{host:?} is not an IPv6 address"));
+        }
+        return match rest.strip_prefix(':') {
+            Some(digits) => Ok((host, Some(port(digits)?))),
+            None if rest.is_empty() => Ok((host, None)),
+            None => Err(format!("{rest:?} after ']'")),
+        };
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Ok((text, None));
+    }
+    match text.split_once(':') {
+        Some((_, rest)) if rest.contains(':') => {
+            Err("too many ':' (an IPv6 address with a port needs brackets: [::1]:6881)".to_owned())
+        }
+        Some((host, digits)) => Ok((host, Some(port(digits)?))),
+        None => Ok((text, None)),
+    }
+}
+
+fn parse_demo_mb(text: &str) -> Result<u64, String> {
+    let mb = text.parse().map_err(|_| "not a number".to_owned())?;
+    if DEMO_MB.contains(&mb) {
+        return Ok(mb);
+    }
+    Err(format!("{} to {} MB", DEMO_MB.start(), DEMO_MB.end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("zest").chain(line.split_whitespace()))
+    }
+
+    fn pull(line: &str) -> PullArgs {
+        match parse(&format!("pull {line}")).expect("a valid command line").command {
+            Command::Pull(args) => args,
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pull_takes_repository_and_files() {
+        let args = pull("a/b config.json model.bin -r v1 --type dataset");
+        assert_eq!(args.repo, "a/b");
+        assert_eq!(args.files, ["config.json", "model.bin"]);
+        assert_eq!((args.revision.as_str(), args.kind), ("v1", Some(RepoKind::Dataset)));
+        assert_eq!(pull("gpt2").revision, "main");
+    }
+
+    #[test]
+    fn each_pattern_has_its_own_flag_as_in_hf() {
+        let args = pull("--include *.json --include *.txt a/b --exclude x/");
+        assert_eq!((args.include, args.exclude), (vec!["*.json".into(), "*.txt".into()], vec!["x/".into()]));
+        assert_eq!(args.repo, "a/b");
+    }
+
+    #[test]
+    fn global_flags_work_before_and_after_the_command() {
+        assert!(parse("-q pull a/b").expect("valid").quiet);
+        assert!(parse("pull a/b --json").expect("valid").json);
+        assert_eq!(parse("pull a/b -vv").expect("valid").verbose, 2);
+        assert!(parse("pull a/b -q -v").is_err());
+    }
+
+    #[test]
+    fn unknown_commands_flags_and_missing_values_are_mistakes() {
+        for line in
+            ["frobnicate", "pull", "pull a/b --frob", "pull a/b --revision", "serve --listen-port 99999", "hub"]
+        {
+            let error = parse(line).expect_err(line);
+            assert!(error.use_stderr(), "{line} is a mistake");
+        }
+        for line in ["help", "--help", "--version", "pull --help"] {
+            assert!(!parse(line).expect_err(line).use_stderr(), "{line} is not");
+        }
+    }
+
+    #[test]
+    fn peers_may_be_names_ipv4_and_ipv6_and_get_the_usual_port() {
+        let peers = [
+            ("10.0.0.5", "10.0.0.5:6881"),
+            ("10.0.0.5:7000", "10.0.0.5:7000"),
+            ("seedbox.lan", "seedbox.lan:6881"),
+            ("localhost:6881", "localhost:6881"),
+            ("[::1]", "[::1]:6881"),
+            ("[fe80::1%eth0]:7000", "[fe80::1%eth0]:7000"),
+            ("::1", "[::1]:6881"),
+        ];
+        for (given, want) in peers {
+            assert_eq!(parse_peer(given).as_deref(), Ok(want), "{given}");
+        }
+    }
+
+    #[test]
+    fn nonsense_peers_are_refused_before_anything_is_fetched() {
+        for given in
+            ["", "127.0.0.1:99999", "127.0.0.1:abc", "h:", "h:0", "h:+1", "[::1", "[::1]x", "[zz]", "a b", "1:2:3", "a..b", ":6881"]
+        {
+            assert!(parse_peer(given).is_err(), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_to_listen_on_take_a_port_or_the_default() {
+        assert_eq!(parse_listen("127.0.0.1"), Ok("127.0.0.1:6881".parse().expect("an address")));
+        assert_eq!(parse_listen("[::]:0"), Ok("[::]:0".parse().expect("an address")));
+        assert!(parse_listen("localhost").is_err());
+    }
+
+    #[test]
+    fn a_prefix_names_the_kind_and_must_agree_with_the_flag() {
+        assert_eq!(split_repo("datasets/a/b", None), Ok((RepoKind::Dataset, "a/b")));
+        assert_eq!(split_repo("spaces/a/b", Some(RepoKind::Space)), Ok((RepoKind::Space, "a/b")));
+        assert_eq!(split_repo("datasets/b", None), Ok((RepoKind::Model, "datasets/b")));
+        assert_eq!(split_repo("a/b", Some(RepoKind::Dataset)), Ok((RepoKind::Dataset, "a/b")));
+        assert!(split_repo("datasets/a/b", Some(RepoKind::Model)).is_err());
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert!(parse("pull a/b --no-p2p --peer 10.0.0.5").is_err());
+        assert!(parse("demo --size-mb 1").is_err());
+        assert!(parse("demo --size-mb 10").is_ok());
+    }
+}

@@ -1,0 +1,121 @@
+//! The one door between the command line and the runtime: starts an engine for an environment, and turns every
+//! error of the rooms below into a [`Failure`].
+
+use crate::args::{self, RepoKind};
+use crate::failure::{Failure, Kind};
+use crate::ui::Ui;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+use zest_runtime_tokio::{Engine, EngineConfig, EngineError, PullError, PullErrorKind, StoreHandles};
+use zest_store::{Catalog, Env, HfCache, RepoId, RepoType, StoreError};
+
+pub(crate) use zest_runtime_tokio::{
+    CancelToken, EngineStats, FileProgress, How, IndexProgress, Phase, Progress, PullOptions, PullReport,
+    PulledFile, keep_index,
+};
+
+/// Runs a command's future on this thread.
+pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Other, format_args!("cannot start: {error}")))?;
+    runtime.block_on(command)
+}
+
+/// The environment of this process. Its token is blanked wherever it would be shown.
+pub(crate) fn environment(ui: &Ui) -> Env {
+    let env = Env::from_process();
+    if let Some(token) = &env.token {
+        ui.hide(token.as_str());
+    }
+    env
+}
+
+/// The repository a command line names.
+pub(crate) fn repo_id(text: &str, kind: Option<RepoKind>) -> Result<RepoId, Failure> {
+    let usage = |message: String| {
+        Failure::new(Kind::Usage, message).hint("name a repository as ORG/NAME, for example Qwen/Qwen3-0.6B")
+    };
+    let (kind, name) = args::split_repo(text, kind).map_err(usage)?;
+    let kind = match kind {
+        RepoKind::Model => RepoType::Model,
+        RepoKind::Dataset => RepoType::Dataset,
+        RepoKind::Space => RepoType::Space,
+    };
+    RepoId::new(kind, name).map_err(|error| usage(error.to_string()))
+}
+
+/// A running engine with its stores.
+pub(crate) struct Session {
+    engine: Engine,
+    pub(crate) store: Arc<StoreHandles>,
+}
+
+impl Session {
+    /// Opens the caches of `env` and starts an engine, which listens on `listen` if that is not empty.
+    pub(crate) async fn start(env: &Env, listen: &[SocketAddr]) -> Result<Session, Failure> {
+        let failed = |error: StoreError| store_failure(&error);
+        let store = Arc::new(StoreHandles {
+            catalog: Catalog::open(&env.zest_cache).map_err(failed)?,
+            cache: HfCache::open(&env.hub_cache, env.cache_options()).map_err(failed)?,
+        });
+        let config = EngineConfig { listen: listen.to_vec(), ..EngineConfig::new(Arc::clone(&store)) };
+        let engine = Engine::start(config).await.map_err(|error| engine_failure(&error))?;
+        Ok(Session { engine, store })
+    }
+
+    /// Where peers can connect to.
+    pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
+        self.engine.local_addrs()
+    }
+
+    /// The engine's counters.
+    pub(crate) async fn stats(&self) -> EngineStats {
+        self.engine.stats().await
+    }
+
+    /// See [`zest_runtime_tokio::pull`].
+    pub(crate) async fn pull(
+        &self,
+        options: PullOptions,
+        progress: watch::Sender<Progress>,
+        cancel: CancelToken,
+    ) -> Result<PullReport, Failure> {
+        zest_runtime_tokio::pull(&self.engine, options, progress, cancel).await.map_err(|error| pull_failure(&error))
+    }
+
+    /// Closes every link and ends the engine's threads.
+    pub(crate) async fn shutdown(self) {
+        self.engine.shutdown().await;
+    }
+}
+
+/// A failure of the disk.
+pub(crate) fn store_failure(error: &StoreError) -> Failure {
+    let failure = Failure::new(Kind::Disk, error);
+    if error.is_disk_full() { failure.hint("make room, or choose another place with --cache-dir") } else { failure }
+}
+
+fn engine_failure(error: &EngineError) -> Failure {
+    match error {
+        EngineError::Listen { .. } => Failure::new(Kind::Network, error)
+            .hint("another program uses the port: choose another one, 0 takes any free one"),
+        _ => Failure::new(Kind::Other, error),
+    }
+}
+
+fn pull_failure(error: &PullError) -> Failure {
+    let kind = match error.kind() {
+        PullErrorKind::Usage => Kind::Usage,
+        PullErrorKind::Auth | PullErrorKind::Gated => Kind::Auth,
+        PullErrorKind::NotFound => Kind::NotFound,
+        PullErrorKind::Offline | PullErrorKind::Network => Kind::Network,
+        PullErrorKind::Verify => Kind::Verify,
+        PullErrorKind::Disk => Kind::Disk,
+        PullErrorKind::Interrupted => Kind::Interrupted,
+        PullErrorKind::Other => Kind::Other,
+    };
+    Failure { kind, message: error.to_string(), hint: error.hint() }
+}

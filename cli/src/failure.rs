@@ -1,0 +1,138 @@
+//! How a command fails: a kind with its exit code, what went wrong, and what to do next.
+
+use serde_json::json;
+use std::fmt;
+
+/// Kinds of failure, each with its own exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anything without a code of its own.
+    Other,
+    /// The command line does not make sense.
+    Usage,
+    /// No valid token, or no access to a gated repository.
+    Auth,
+    /// No such repository, revision or file.
+    NotFound,
+    /// Offline, or nobody could be reached.
+    Network,
+    /// Bytes are not what the Hub says they are.
+    Verify,
+    /// No room, no permission, or an I/O error.
+    Disk,
+    /// Stopped by the user.
+    Interrupted,
+}
+
+impl Kind {
+    /// Every kind, in the order of the exit codes.
+    #[cfg(test)]
+    const ALL: [Kind; 8] = [
+        Kind::Other,
+        Kind::Usage,
+        Kind::Auth,
+        Kind::NotFound,
+        Kind::Network,
+        Kind::Verify,
+        Kind::Disk,
+        Kind::Interrupted,
+    ];
+
+    /// The process's exit code. 130 is what shells report for a program that Ctrl-C ended (128 + SIGINT).
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Kind::Other => 1,
+            Kind::Usage => 2,
+            Kind::Auth => 3,
+            Kind::NotFound => 4,
+            Kind::Network => 5,
+            Kind::Verify => 6,
+            Kind::Disk => 7,
+            Kind::Interrupted => 130,
+        }
+    }
+
+    /// The word that stands for the kind in JSON.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Kind::Other => "other",
+            Kind::Usage => "usage",
+            Kind::Auth => "auth",
+            Kind::NotFound => "not-found",
+            Kind::Network => "network",
+            Kind::Verify => "verify",
+            Kind::Disk => "disk",
+            Kind::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A command's failure, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    /// What went wrong, lower case, with values.
+    pub(crate) message: String,
+    /// What the user can do next.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, message: impl fmt::Display) -> Failure {
+        Failure { kind, message: message.to_string(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Failure {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// One JSON object on one line: `{"error":{"kind","message","hint","exit_code"}}`.
+    pub(crate) fn to_json(&self) -> String {
+        json!({"error": {
+            "kind": self.kind.word(),
+            "message": self.message,
+            "hint": self.hint,
+            "exit_code": self.kind.exit_code(),
+        }})
+        .to_string()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)
+    }
+}
+
+/// Turns an I/O error of the command itself (its own folders, standard output) into a failure that names the
+/// thing concerned.
+pub(crate) fn disk(what: impl fmt::Display, error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Disk, format_args!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_exit_code_and_word() {
+        let mut codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
+        let mut words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 130]);
+        codes.dedup();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!((codes.len(), words.len()), (8, 8));
+    }
+
+    #[test]
+    fn json_keeps_kind_message_hint_and_code() {
+        let failure = Failure::new(Kind::NotFound, "no file \"x\"").hint("look again");
+        let value: serde_json::Value = serde_json::from_str(&failure.to_json()).expect("valid JSON");
+        assert_eq!(value["error"]["kind"], "not-found");
+        assert_eq!(value["error"]["message"], "no file \"x\"");
+        assert_eq!(value["error"]["hint"], "look again");
+        assert_eq!(value["error"]["exit_code"], 4);
+    }
+}

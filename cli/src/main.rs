@@ -1,0 +1,67 @@
+//! The zest command.
+//!
+//! `main` reads the command line, hands over to the command's module and turns its outcome into an exit code.
+//! What is data goes to standard output, everything said to people goes to standard error (see [`ui`]).
+
+mod args;
+mod demo;
+mod engine;
+mod failure;
+mod hidden_token;
+mod hub;
+mod pull;
+mod serve;
+mod signals;
+mod ui;
+mod verify;
+
+use args::{Cli, Command};
+use clap::Parser;
+use failure::{Failure, Kind};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else: a token among the arguments can be read by every user of this machine.
+    hidden_token::move_to_environment();
+
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let ui = ui::Ui::new(&cli);
+    match run(cli, &ui) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            ui.failure(&failure);
+            ExitCode::from(failure.kind.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
+    match cli.command {
+        Command::Pull(args) => engine::block_on(pull::run(args, ui)),
+        Command::Serve(args) => engine::block_on(serve::run(args, ui)),
+        Command::Hub(args) => engine::block_on(hub::run(args, ui)),
+        Command::Verify(args) => verify::run(args, ui),
+        Command::Demo(args) => demo::run(args, ui),
+        Command::Version => ui.data(&format!("zest {}", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+/// Help and version texts count as success and go to standard output; mistakes go to standard error, and to
+/// standard output as JSON for a caller that asked for it.
+fn usage(error: &clap::Error) -> ExitCode {
+    let mistake = error.use_stderr();
+    let printed = error.print();
+    if !mistake {
+        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let failure = Failure::new(Kind::Usage, first.strip_prefix("error: ").unwrap_or(first));
+        println!("{}", failure.to_json());
+    }
+    ExitCode::from(Kind::Usage.exit_code())
+}

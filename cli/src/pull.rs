@@ -1,0 +1,189 @@
+//! `zest pull`: one repository into the cache, with progress, statistics and the folder's path.
+
+use crate::args::PullArgs;
+use crate::engine::{self, Progress, PullOptions, PullReport, Session};
+use crate::failure::{Failure, Kind};
+use crate::hidden_token;
+use crate::signals::Signals;
+use crate::ui::{self, Ui, units};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use zest_store::Token;
+
+pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    let repo = engine::repo_id(&args.repo, args.kind)?;
+    let mut env = engine::environment(ui);
+    if let Some(dir) = args.cache_dir {
+        env.hub_cache = dir;
+    }
+    if let Some(token) = hidden_token::tokens(args.token.as_slice()).first() {
+        ui.hide(token);
+        env.token = Token::new(token);
+    }
+    let label = repo.to_string();
+    let options = PullOptions {
+        repo,
+        revision: args.revision.clone(),
+        files: args.files,
+        include: args.include,
+        exclude: args.exclude,
+        local_dir: args.local_dir,
+        env: env.clone(),
+        force: args.force_download,
+        dry_run: args.dry_run,
+        peers: args.peer,
+        p2p: !args.no_p2p,
+        keep_xorbs: args.keep_xorbs,
+    };
+    let session = Session::start(&env, args.listen.as_slice()).await?;
+    let outcome = pull(&session, options, &label, &signals, ui).await;
+    session.shutdown().await;
+    let report = outcome?;
+
+    if ui.json() {
+        return ui.data(&document(&label, &args.revision, args.dry_run, &report).to_string());
+    }
+    if args.dry_run {
+        for line in listing(&report) {
+            ui.data(&line)?;
+        }
+        ui.say(wanted_sentence(&report));
+        return Ok(());
+    }
+    for line in ui::closing_statistics(&report) {
+        ui.say(line);
+    }
+    ui.data(&report.path.display().to_string())
+}
+
+/// Pulls with progress on the screen; the first signal ends it cleanly.
+pub(crate) async fn pull(
+    session: &Session,
+    options: PullOptions,
+    label: &str,
+    signals: &Signals,
+    ui: &Ui,
+) -> Result<PullReport, Failure> {
+    let (sender, progress) = watch::channel(Progress::default());
+    let cancel = engine::CancelToken::new();
+    let pulling = async {
+        let pulling = session.pull(options, sender, cancel.clone());
+        tokio::pin!(pulling);
+        tokio::select! {
+            outcome = &mut pulling => return outcome,
+            () = signals.first() => {}
+        }
+        ui.say("stopping; press Ctrl-C again to stop at once");
+        cancel.cancel();
+        pulling.await
+    };
+    let (outcome, ()) = tokio::join!(pulling, ui.follow(label, progress));
+    match outcome {
+        Err(failure) if signals.seen() => Err(interrupted(failure)),
+        outcome => outcome,
+    }
+}
+
+/// Whatever a pull runs into while it stops, the user stopped it.
+fn interrupted(failure: Failure) -> Failure {
+    let hint = "run the same command again to go on where it stopped: what is proven is kept";
+    match failure.kind {
+        Kind::Interrupted => Failure::new(Kind::Interrupted, "interrupted").hint(hint),
+        _ => Failure::new(Kind::Interrupted, format_args!("interrupted ({failure})")).hint(hint),
+    }
+}
+
+/// The report as one JSON object.
+fn document(label: &str, revision: &str, dry_run: bool, report: &PullReport) -> Value {
+    let files: Vec<Value> = report
+        .files
+        .iter()
+        .map(|file| json!({"path": file.path, "size": file.size, "how": file.how.as_str()}))
+        .collect();
+    json!({
+        "repo": label,
+        "revision": revision,
+        "commit": report.commit,
+        "path": report.path,
+        "dry_run": dry_run,
+        "files": files,
+        "bytes": {
+            "total": report.files.iter().map(|file| file.size).sum::<u64>(),
+            "from_peers": report.from_peers,
+            "from_cdn": report.from_cdn,
+            "from_disk": report.from_disk,
+        },
+        "chunks": {
+            "from_peers": report.chunks_from_peers,
+            "from_cdn": report.chunks_from_cdn,
+            "from_disk": report.chunks_from_disk,
+            "bad": report.bad_chunks,
+        },
+        "p2p_ratio": ui::p2p_ratio(report),
+        "cdn_wire_bytes": report.cdn_wire_bytes,
+        "peers_banned": report.peers_banned,
+        "shareable": report.shareable,
+        "elapsed_s": report.elapsed.as_secs_f64(),
+    })
+}
+
+/// What `--dry-run` found: size, how, path.
+fn listing(report: &PullReport) -> Vec<String> {
+    report
+        .files
+        .iter()
+        .map(|file| format!("{:>10}  {:<7} {}", units::bytes(file.size), file.how.as_str(), file.path))
+        .collect()
+}
+
+fn wanted_sentence(report: &PullReport) -> String {
+    let wanted: Vec<_> = report.files.iter().filter(|file| file.how == engine::How::Wanted).collect();
+    let bytes = wanted.iter().map(|file| file.size).sum();
+    format!(
+        "would fetch {} of {}, {}",
+        units::count(wanted.len() as u64),
+        units::counted(report.files.len() as u64, "file"),
+        units::bytes(bytes)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{How, PulledFile};
+
+    fn report() -> PullReport {
+        let file = |path: &str, size, how| PulledFile { path: path.to_owned(), size, how };
+        PullReport {
+            commit: "0123".to_owned(),
+            files: vec![file("a.bin", 3_000_000, How::Wanted), file("b \"#.json", 12, How::Cached)],
+            from_peers: 3,
+            from_cdn: 1,
+            ..PullReport::default()
+        }
+    }
+
+    #[test]
+    fn the_json_document_has_the_split_and_every_file() {
+        let value = document("a/b", "main", false, &report());
+        assert_eq!(value["bytes"]["total"], 3_000_012);
+        assert_eq!(value["bytes"]["from_peers"], 3);
+        assert_eq!(value["p2p_ratio"], 0.75);
+        assert_eq!(value["files"][1]["path"], "b \"#.json");
+        assert_eq!(value["files"][1]["how"], "cached");
+        assert!(!value.to_string().contains('\n'), "one line");
+    }
+
+    #[test]
+    fn a_dry_run_lists_sizes_and_counts_what_is_wanted() {
+        assert_eq!(listing(&report())[0], "    3.0 MB  wanted  a.bin");
+        assert_eq!(wanted_sentence(&report()), "would fetch 1 of 2 files, 3.0 MB");
+    }
+
+    #[test]
+    fn a_failure_while_stopping_is_still_an_interruption() {
+        let failure = interrupted(Failure::new(Kind::Network, "no route"));
+        assert_eq!((failure.kind, failure.message.as_str()), (Kind::Interrupted, "interrupted (no route)"));
+    }
+}

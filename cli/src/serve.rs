@@ -1,0 +1,221 @@
+//! `zest serve`: gives what the caches hold to peers until it is told to stop.
+
+use crate::args::{ListenHost, ServeArgs};
+use crate::engine::{self, EngineStats, IndexProgress, Session};
+use crate::failure::{Failure, Kind};
+use crate::signals::Signals;
+use crate::ui::{Ui, units};
+use serde_json::json;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+use zest_hub::{Hub, HubConfig};
+use zest_store::{Catalog, Env};
+
+/// Time between two looks at the counters for the status line: 1 s.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Off a terminal, least time between two status lines: 30 s.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Time between two looks at the cache for files that other programs have put there: 2 min. A look costs a walk
+/// over its folders, no file is read twice.
+const INDEX_EVERY: Duration = Duration::from_secs(120);
+
+pub(crate) async fn run(args: ServeArgs, ui: &Ui) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    let mut env = engine::environment(ui);
+    if let Some(dir) = args.cache_dir {
+        env.hub_cache = dir;
+    }
+    let session = start(&env, &args.listen, args.listen_port).await?;
+    let addrs: Vec<String> = session.local_addrs().iter().map(SocketAddr::to_string).collect();
+    if ui.json() {
+        ui.data(&json!({"event": "listening", "addrs": addrs}).to_string())?;
+    }
+    ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
+    ui.say("others can fetch the public models in this cache; private and gated ones stay here");
+
+    let board = Board::default();
+    tokio::select! {
+        () = signals.first() => {}
+        outcome = index(&session, &env, &board, ui) => outcome?,
+        () = show(&session, &board, ui) => {}
+    }
+    let stats = session.stats().await;
+    session.shutdown().await;
+    if ui.json() {
+        let counts = json!({
+            "event": "stopped",
+            "bytes_given": stats.uploaded,
+            "chunks_given": stats.chunks_served,
+        });
+        ui.data(&counts.to_string())?;
+    }
+    ui.say(format!("stopped: {} given", given(&stats)));
+    Ok(())
+}
+
+/// Listens where it is told; without a word on all addresses of this machine, IPv6 and IPv4 if it has both.
+async fn start(env: &Env, hosts: &[ListenHost], port: u16) -> Result<Session, Failure> {
+    let asked: Vec<_> = hosts.iter().map(|host| SocketAddr::new(host.ip, host.port.unwrap_or(port))).collect();
+    if !asked.is_empty() {
+        return Session::start(env, &asked).await;
+    }
+    match Session::start(env, &[SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)]).await {
+        Err(failure) if failure.kind == Kind::Network => {
+            Session::start(env, &[SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)]).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// What the indexer tells the status line.
+#[derive(Default)]
+struct Board {
+    progress: RefCell<IndexProgress>,
+    /// Files and bytes that are given to whoever asks.
+    shared: Cell<(u64, u64)>,
+    /// Whether the first look at the cache is over.
+    indexed: Cell<bool>,
+}
+
+/// Indexes the cache now and then. Ends only if standard output is gone.
+async fn index(session: &Session, env: &Env, board: &Board, ui: &Ui) -> Result<(), Failure> {
+    // Without a token: the question is what anybody may read.
+    let hub = match env.offline {
+        true => None,
+        false => Hub::new(HubConfig::new(env.endpoint.as_str(), None)).map(Some).or_else(|error| {
+            ui.say(format!("cannot ask the Hub what is public: {error}"));
+            Ok::<_, Failure>(None)
+        })?,
+    };
+    let mut told = Told::default();
+    loop {
+        let report = |progress: &IndexProgress| {
+            board.progress.replace(progress.clone());
+        };
+        let progress = engine::keep_index(session.store.clone(), hub.clone(), report).await;
+        board.shared.set(shared(&session.store.catalog));
+        for line in told.news(&progress) {
+            ui.say(line);
+        }
+        board.progress.replace(progress);
+        if !board.indexed.replace(true) && ui.json() {
+            let (files, bytes) = board.shared.get();
+            ui.data(&json!({"event": "indexed", "files_shared": files, "bytes_shared": bytes}).to_string())?;
+        }
+        tokio::time::sleep(INDEX_EVERY).await;
+    }
+}
+
+/// What was said already: a file that stays wrong is named once.
+#[derive(Default)]
+struct Told {
+    mismatches: BTreeSet<PathBuf>,
+    hub_error: Option<String>,
+}
+
+impl Told {
+    fn news(&mut self, progress: &IndexProgress) -> Vec<String> {
+        let mut lines = Vec::new();
+        for path in &progress.mismatches {
+            if self.mismatches.insert(path.clone()) {
+                lines.push(format!("not shared: {} is not what its name says (see `zest verify`)", path.display()));
+            }
+        }
+        if progress.hub_error != self.hub_error {
+            if let Some(error) = &progress.hub_error {
+                lines.push(format!("not shared until the Hub says what is public: {error}"));
+            }
+            self.hub_error.clone_from(&progress.hub_error);
+        }
+        lines
+    }
+}
+
+/// Files and bytes with an unexpired public proof.
+fn shared(catalog: &Catalog) -> (u64, u64) {
+    let now = SystemTime::now();
+    let files = catalog.files();
+    let public = files.iter().filter(|file| file.public_until.is_some_and(|until| until > now));
+    public.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.size))
+}
+
+/// Keeps the status line. Never ends.
+async fn show(session: &Session, board: &Board, ui: &Ui) {
+    let mut status = ui.status();
+    let mut tick = tokio::time::interval(STATUS_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let (mut last, mut printed, mut indexed) = (String::new(), None::<Instant>, false);
+    loop {
+        tick.tick().await;
+        let line = line(&session.stats().await, &board.progress.borrow(), board.shared.get());
+        if line == last {
+            continue;
+        }
+        let due = printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) || board.indexed.get() != indexed;
+        status.show(&line, due);
+        if due {
+            printed = Some(Instant::now());
+            indexed = board.indexed.get();
+        }
+        last = line;
+    }
+}
+
+fn line(stats: &EngineStats, progress: &IndexProgress, (files, bytes): (u64, u64)) -> String {
+    let mut parts = vec![
+        format!("sharing {} ({})", units::counted(files, "file"), units::bytes(bytes)),
+        units::counted(u64::from(stats.peers), "peer"),
+        format!("{} given", given(stats)),
+    ];
+    if progress.files_done < progress.files_total {
+        parts.push(format!("indexing {} of {}", progress.files_done + 1, progress.files_total));
+    }
+    if progress.not_public > 0 {
+        parts.push(format!("{} not public", units::counted(progress.not_public as u64, "revision")));
+    }
+    parts.join(" · ")
+}
+
+fn given(stats: &EngineStats) -> String {
+    format!("{} in {}", units::bytes(stats.uploaded), units::counted(stats.chunks_served, "chunk"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_line_tells_what_is_shared_given_and_indexed() {
+        let stats = EngineStats { peers: 2, uploaded: 1_200_000_000, chunks_served: 18_400, ..EngineStats::default() };
+        let busy = IndexProgress { files_done: 2, files_total: 10, ..IndexProgress::default() };
+        assert_eq!(
+            line(&stats, &busy, (12, 3_200_000_000)),
+            "sharing 12 files (3.20 GB) · 2 peers · 1.20 GB in 18,400 chunks given · indexing 3 of 10"
+        );
+        let idle = IndexProgress { not_public: 1, ..IndexProgress::default() };
+        assert_eq!(
+            line(&EngineStats::default(), &idle, (0, 0)),
+            "sharing 0 files (0 B) · 0 peers · 0 B in 0 chunks given · 1 revision not public"
+        );
+    }
+
+    #[test]
+    fn a_wrong_file_and_a_silent_hub_are_mentioned_once() {
+        let mut told = Told::default();
+        let progress = IndexProgress {
+            mismatches: vec![PathBuf::from("/cache/x")],
+            hub_error: Some("no route".to_owned()),
+            ..IndexProgress::default()
+        };
+        assert_eq!(told.news(&progress).len(), 2);
+        assert_eq!(told.news(&progress).len(), 0);
+        let healed = IndexProgress::default();
+        assert_eq!(told.news(&healed).len(), 0);
+        assert_eq!(told.news(&progress).len(), 1, "the Hub went silent again");
+    }
+}

@@ -1,0 +1,109 @@
+//! Ctrl-C and SIGTERM: the first asks the command to stop cleanly, the second ends the process.
+//!
+//! The signals are received on a thread of their own, so that the second one works even if the command hangs.
+
+use crate::failure::{Failure, Kind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+/// Receives the signals from [`Signals::listen`] on.
+#[derive(Clone)]
+pub(crate) struct Signals {
+    first: watch::Receiver<bool>,
+    doomed: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl Signals {
+    /// Starts to listen. Call once per process.
+    pub(crate) fn listen() -> Result<Signals, Failure> {
+        let (sender, first) = watch::channel(false);
+        let doomed = Arc::new(Mutex::new(Vec::new()));
+        let remove = Arc::clone(&doomed);
+        let cannot = |error| Failure::new(Kind::Other, format_args!("cannot listen for signals: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let mut stream = {
+            let _inside = runtime.enter();
+            Stream::new().map_err(cannot)?
+        };
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    stream.next().await;
+                    sender.send_replace(true);
+                    stream.next().await;
+                });
+                let folders = std::mem::take(&mut *remove.lock().unwrap_or_else(|e| e.into_inner()));
+                for folder in folders {
+                    // What cannot be removed now never will be: there is nobody left to tell.
+                    let _gone = std::fs::remove_dir_all(folder);
+                }
+                std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+            })
+            .map_err(cannot)?;
+        Ok(Signals { first, doomed })
+    }
+
+    /// Waits for the first signal. Returns at once if it came already.
+    pub(crate) async fn first(&self) {
+        let mut first = self.first.clone();
+        if first.wait_for(|&seen| seen).await.is_err() {
+            // The thread ends only together with the process.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether the first signal has come.
+    pub(crate) fn seen(&self) -> bool {
+        *self.first.borrow()
+    }
+
+    /// Removes `folder` if a second signal ends the process.
+    pub(crate) fn remove_on_exit(&self, folder: &Path) {
+        self.doomed.lock().unwrap_or_else(|e| e.into_inner()).push(folder.to_owned());
+    }
+}
+
+#[cfg(unix)]
+struct Stream {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Stream {
+    fn new() -> std::io::Result<Stream> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Stream {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Stream;
+
+#[cfg(not(unix))]
+impl Stream {
+    fn new() -> std::io::Result<Stream> {
+        Ok(Stream)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Progress as plain lines, for logs and pipes: few enough to read, often enough to see that it lives.
+
+use super::rate::RateMeter;
+use super::units;
+use crate::engine::{FileProgress, Phase, Progress};
+use std::time::Duration;
+
+/// Longest silence while bytes are fetched: 5 s.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// Step of the total that is worth a line: 10 %.
+const STEP_PERCENT: u64 = 10;
+
+/// Turns pictures of a pull into the lines worth printing. Pure: the caller tells the time.
+#[derive(Debug)]
+pub(super) struct Lines {
+    label: String,
+    headline: bool,
+    last_line: Duration,
+    last_step: u64,
+    open: Vec<FileProgress>,
+    meter: RateMeter,
+}
+
+impl Lines {
+    pub(super) fn new(label: &str) -> Lines {
+        Lines {
+            label: label.to_owned(),
+            headline: false,
+            last_line: Duration::ZERO,
+            last_step: 0,
+            open: Vec::new(),
+            meter: RateMeter::default(),
+        }
+    }
+
+    /// The lines to print for `progress`, seen `now` after the start.
+    pub(super) fn show(&mut self, now: Duration, progress: &Progress) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.meter.note(now, progress);
+        if !self.headline && progress.files_total > 0 {
+            self.headline = true;
+            self.last_line = now;
+            lines.push(headline(&self.label, progress));
+        }
+        self.finished_files(progress, &mut lines);
+
+        let step = match progress.bytes_total {
+            0 => 0,
+            total => units::percent(progress.bytes_done, total) / STEP_PERCENT,
+        };
+        let late = now.saturating_sub(self.last_line) >= SILENCE_MAX;
+        if progress.phase == Phase::Fetching && progress.bytes_total > 0 && (step > self.last_step || late) {
+            lines.push(self.progress_line(progress));
+        } else if late && progress.phase != Phase::Done {
+            lines.push(format!("{}: {}", self.label, phase_words(progress)));
+        }
+        self.last_step = self.last_step.max(step);
+        if !lines.is_empty() {
+            self.last_line = now;
+        }
+        lines
+    }
+
+    /// Files that were under way and no longer are. The list of files under way is short, so looking through
+    /// it is cheap.
+    fn finished_files(&mut self, progress: &Progress, lines: &mut Vec<String>) {
+        let still_open = |file: &FileProgress| {
+            progress.current.iter().any(|now| now.path == file.path && now.done < now.size)
+        };
+        // After a failure or Ctrl-C files leave the list unfinished.
+        let gone = self.open.iter().filter(|file| !still_open(file));
+        let progressing = progress.files_done > 0;
+        for file in gone.filter(|_| progressing) {
+            lines.push(format!("  done  {} ({})", units::path_tail(&file.path, 200), units::bytes(file.size)));
+        }
+        self.open = progress.current.iter().filter(|file| file.done < file.size).cloned().collect();
+    }
+
+    fn progress_line(&self, progress: &Progress) -> String {
+        let left = progress.bytes_total.saturating_sub(progress.bytes_done);
+        let mut line = format!(
+            "{:>4} %  {} of {}",
+            units::percent(progress.bytes_done, progress.bytes_total),
+            units::bytes(progress.bytes_done),
+            units::bytes(progress.bytes_total)
+        );
+        if let Some(rate) = self.meter.rate() {
+            line += &format!("  {}", units::rate(rate));
+        }
+        if let Some(time) = self.meter.time_left(left).filter(|_| left > 0) {
+            line += &format!("  {} left", units::duration(time));
+        }
+        line + &format!("  ({})", split(progress))
+    }
+}
+
+/// `lab/base: 8 files, 486.0 MB`.
+pub(super) fn headline(label: &str, progress: &Progress) -> String {
+    let files = units::counted(u64::from(progress.files_total), "file");
+    format!("{label}: {files}, {}", units::bytes(progress.bytes_total))
+}
+
+/// Where the bytes came from so far.
+pub(super) fn split(progress: &Progress) -> String {
+    let peers = match progress.peers {
+        0 => "peers 0 B".to_owned(),
+        count => format!("peers {} from {count}", units::bytes(progress.from_peers)),
+    };
+    let (cdn, disk) = (units::bytes(progress.from_cdn), units::bytes(progress.from_disk));
+    match progress.from_disk {
+        0 => format!("{peers}, CDN {cdn}"),
+        _ => format!("{peers}, CDN {cdn}, disk {disk}"),
+    }
+}
+
+/// What goes on when no bytes do.
+pub(super) fn phase_words(progress: &Progress) -> &'static str {
+    match progress.phase {
+        Phase::Listing => "asking the Hub for the file list",
+        Phase::Checking => "looking at what is already on disk",
+        Phase::Fetching => "fetching",
+        Phase::Finishing => "finishing",
+        Phase::Done => "done",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1_000_000;
+
+    fn file(path: &str, done: u64) -> FileProgress {
+        FileProgress { path: path.to_owned(), size: 50 * MB, done }
+    }
+
+    fn fetching(done: u64, files_done: u32, current: Vec<FileProgress>) -> Progress {
+        Progress {
+            phase: Phase::Fetching,
+            files_total: 2,
+            files_done,
+            bytes_total: 100 * MB,
+            bytes_done: done,
+            from_peers: done,
+            peers: 1,
+            current,
+            ..Progress::default()
+        }
+    }
+
+    #[test]
+    fn the_total_is_said_once_as_soon_as_it_is_known() {
+        let mut lines = Lines::new("a/b");
+        assert!(lines.show(Duration::ZERO, &Progress::default()).is_empty());
+        assert_eq!(lines.show(Duration::ZERO, &fetching(0, 0, vec![])), ["a/b: 2 files, 100.0 MB"]);
+        assert!(lines.show(Duration::ZERO, &fetching(0, 0, vec![])).is_empty());
+    }
+
+    #[test]
+    fn every_tenth_part_gets_one_line_and_no_more() {
+        let mut lines = Lines::new("a/b");
+        let mut printed = 0;
+        for i in 0..=1000 {
+            printed += lines.show(Duration::from_millis(i), &fetching(i * MB / 10, 0, vec![])).len();
+        }
+        assert_eq!(printed, 1 + 10, "the headline and ten steps");
+    }
+
+    #[test]
+    fn a_slow_pull_speaks_every_five_seconds() {
+        let mut lines = Lines::new("a/b");
+        lines.show(Duration::ZERO, &fetching(0, 0, vec![]));
+        let count = (1..=60)
+            .map(|s| lines.show(Duration::from_secs(s), &fetching(s * 1000, 0, vec![])).len())
+            .sum::<usize>();
+        assert_eq!(count, 12);
+    }
+
+    #[test]
+    fn each_finished_file_is_named_once() {
+        let mut lines = Lines::new("a/b");
+        lines.show(Duration::ZERO, &fetching(0, 0, vec![file("one.bin", 0), file("two.bin", 0)]));
+        let second = lines.show(Duration::ZERO, &fetching(5, 1, vec![file("one.bin", 50 * MB), file("two.bin", 5)]));
+        assert_eq!(second, ["  done  one.bin (50.0 MB)"]);
+        assert!(lines.show(Duration::ZERO, &fetching(5, 1, vec![file("two.bin", 5)])).is_empty());
+    }
+
+    #[test]
+    fn a_progress_line_has_rate_time_left_and_sources() {
+        let mut lines = Lines::new("a/b");
+        lines.show(Duration::ZERO, &fetching(0, 0, vec![]));
+        let line = lines.show(Duration::from_secs(1), &fetching(25 * MB, 0, vec![])).remove(0);
+        assert_eq!(line, "  25 %  25.0 MB of 100.0 MB  25 MB/s  3.0 s left  (peers 25.0 MB from 1, CDN 0 B)");
+    }
+
+    #[test]
+    fn a_hub_that_takes_its_time_is_mentioned() {
+        let mut lines = Lines::new("a/b");
+        assert!(lines.show(Duration::from_secs(4), &Progress::default()).is_empty());
+        let late = lines.show(Duration::from_secs(5), &Progress::default());
+        assert_eq!(late, ["a/b: asking the Hub for the file list"]);
+    }
+}

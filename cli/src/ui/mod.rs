@@ -1,0 +1,272 @@
+//! What the user sees. Data goes to standard output and nothing else does; everything said goes to standard
+//! error, in the manner the terminal allows, with every known token blanked.
+
+mod bars;
+mod lines;
+mod log;
+mod rate;
+mod redact;
+mod summary;
+pub(crate) mod units;
+
+pub(crate) use summary::{closing_statistics, p2p_ratio};
+
+use crate::args::Cli;
+use crate::engine::Progress;
+use crate::failure::{Failure, Kind};
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use redact::Secrets;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Time between two looks at a pull's progress: 100 ms, ten pictures a second.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How much is said, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Bars that are redrawn: standard error is a terminal.
+    Bars,
+    /// A line now and then: logs, pipes, dumb terminals.
+    Lines,
+    /// No progress, only what is said at the beginning and the end (`HF_HUB_DISABLE_PROGRESS_BARS`).
+    Still,
+    /// Errors only (`--quiet`).
+    Quiet,
+}
+
+/// What decides about [`Mode`] and colours, apart from the command line.
+#[derive(Debug, Clone, Copy, Default)]
+struct Surroundings {
+    terminal: bool,
+    dumb: bool,
+    no_colour: bool,
+    no_progress: bool,
+}
+
+impl Surroundings {
+    fn of_process() -> Surroundings {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        // The values huggingface_hub takes for true.
+        let truth = |name: &str| {
+            let value = std::env::var(name).unwrap_or_default().to_ascii_uppercase();
+            matches!(value.as_str(), "1" | "ON" | "YES" | "TRUE")
+        };
+        Surroundings {
+            terminal: std::io::stderr().is_terminal(),
+            dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+            no_colour: set("NO_COLOR"),
+            no_progress: truth("HF_HUB_DISABLE_PROGRESS_BARS"),
+        }
+    }
+
+    fn mode(self, quiet: bool) -> Mode {
+        match self {
+            _ if quiet => Mode::Quiet,
+            Surroundings { no_progress: true, .. } => Mode::Still,
+            Surroundings { terminal: true, dumb: false, .. } => Mode::Bars,
+            _ => Mode::Lines,
+        }
+    }
+
+    fn colour(self) -> bool {
+        self.terminal && !self.dumb && !self.no_colour
+    }
+}
+
+/// The user's screen. Cheap to clone; all clones share the screen.
+#[derive(Clone)]
+pub(crate) struct Ui {
+    mode: Mode,
+    json: bool,
+    colour: bool,
+    multi: MultiProgress,
+    secrets: Secrets,
+}
+
+impl Ui {
+    /// Looks at terminal and environment, and sets up the log that `-v` shows.
+    pub(crate) fn new(cli: &Cli) -> Ui {
+        let around = Surroundings::of_process();
+        let mode = around.mode(cli.quiet);
+        let target =
+            if mode == Mode::Bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let ui = Ui {
+            mode,
+            json: cli.json,
+            colour: around.colour(),
+            multi: MultiProgress::with_draw_target(target),
+            secrets: Secrets::default(),
+        };
+        log::install(&ui, cli.verbose);
+        ui
+    }
+
+    /// Whether standard output gets JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// How much is said.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Blanks `secret` from now on wherever it would be shown.
+    pub(crate) fn hide(&self, secret: &str) {
+        self.secrets.add(secret);
+    }
+
+    /// Says something unless `--quiet`.
+    pub(crate) fn say(&self, text: impl AsRef<str>) {
+        if self.mode != Mode::Quiet {
+            self.put(text.as_ref());
+        }
+    }
+
+    /// Says what went wrong and what to do, always; as JSON on standard output too if that was asked for.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        let error = self.paint("error:", "1;31");
+        self.put(&format!("{error} {}", failure.message));
+        if let Some(hint) = &failure.hint {
+            let label = self.paint("hint:", "1;36");
+            self.put(&format!("{label} {hint}"));
+        }
+        if self.json {
+            // Nobody is left to hear that standard output is gone.
+            let _closed = self.data(&failure.to_json());
+        }
+    }
+
+    /// Writes one line of data to standard output.
+    pub(crate) fn data(&self, line: &str) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", self.secrets.blank(line))
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::new(Kind::Other, format_args!("standard output: {error}")))
+    }
+
+    /// Writes one line of an account that is itself what the user asked for: to standard output, above the bars,
+    /// unless `--quiet`.
+    pub(crate) fn account(&self, line: &str) -> Result<(), Failure> {
+        if self.mode == Mode::Quiet {
+            return Ok(());
+        }
+        self.multi.suspend(|| self.data(line))
+    }
+
+    /// Shows a pull's progress until its sender is gone. Run it beside the pull.
+    pub(crate) async fn follow(&self, label: &str, mut progress: watch::Receiver<Progress>) {
+        let start = Instant::now();
+        let mut screen = match self.mode {
+            Mode::Bars => Screen::Bars(bars::Bars::new(&self.multi, self.colour, label)),
+            Mode::Lines => Screen::Lines(lines::Lines::new(label)),
+            Mode::Still | Mode::Quiet => Screen::None,
+        };
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            tick.tick().await;
+            let closed = progress.has_changed().is_err();
+            let now = progress.borrow_and_update().clone();
+            match &mut screen {
+                Screen::Bars(bars) => bars.show(start.elapsed(), &now),
+                Screen::Lines(lines) => {
+                    for line in lines.show(start.elapsed(), &now) {
+                        self.put(&line);
+                    }
+                }
+                Screen::None => {}
+            }
+            if closed {
+                return;
+            }
+        }
+    }
+
+    /// A status line that replaces the last one on a terminal, and is printed only if `worth_a_line` elsewhere.
+    pub(crate) fn status(&self) -> Status {
+        Status { ui: self.clone(), bar: None }
+    }
+
+    /// `text` in a colour (SGR code), where colours are shown.
+    pub(crate) fn paint(&self, text: &str, code: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// Puts a line on standard error, above the bars if there are any.
+    fn put(&self, line: &str) {
+        let line = self.secrets.blank(line);
+        // Somebody who closed standard error does not want to hear about it.
+        self.multi.suspend(|| {
+            let _closed = writeln!(std::io::stderr().lock(), "{line}");
+        });
+    }
+}
+
+enum Screen {
+    Bars(bars::Bars),
+    Lines(lines::Lines),
+    None,
+}
+
+/// See [`Ui::status`].
+pub(crate) struct Status {
+    ui: Ui,
+    bar: Option<Arc<indicatif::ProgressBar>>,
+}
+
+impl Status {
+    /// Shows the line. Off a terminal it is printed only if `worth_a_line`.
+    pub(crate) fn show(&mut self, line: &str, worth_a_line: bool) {
+        let line = self.ui.secrets.blank(line);
+        match self.ui.mode {
+            Mode::Bars => {
+                let ui = &self.ui;
+                let bar = self.bar.get_or_insert_with(|| Arc::new(bars::text_line(&ui.multi)));
+                bar.set_message(line.into_owned());
+            }
+            Mode::Lines | Mode::Still if worth_a_line => self.ui.put(&line),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Status {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMINAL: Surroundings =
+        Surroundings { terminal: true, dumb: false, no_colour: false, no_progress: false };
+
+    #[test]
+    fn a_terminal_gets_bars_and_a_log_gets_lines() {
+        assert_eq!(TERMINAL.mode(false), Mode::Bars);
+        assert_eq!(Surroundings { terminal: false, ..TERMINAL }.mode(false), Mode::Lines);
+        assert_eq!(Surroundings { dumb: true, ..TERMINAL }.mode(false), Mode::Lines);
+    }
+
+    #[test]
+    fn hf_hub_disable_progress_bars_leaves_words_and_quiet_leaves_errors() {
+        assert_eq!(Surroundings { no_progress: true, ..TERMINAL }.mode(false), Mode::Still);
+        assert_eq!(Surroundings { no_progress: true, ..TERMINAL }.mode(true), Mode::Quiet);
+    }
+
+    #[test]
+    fn colours_need_a_terminal_that_wants_them() {
+        assert!(TERMINAL.colour());
+        assert!(!Surroundings { no_colour: true, ..TERMINAL }.colour());
+        assert!(!Surroundings { dumb: true, ..TERMINAL }.colour());
+        assert!(!Surroundings::default().colour());
+    }
+}

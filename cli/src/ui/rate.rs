@@ -1,0 +1,99 @@
+//! How fast it goes, measured over the last few seconds.
+
+use crate::engine::{Phase, Progress};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Span the rate is averaged over: 5 s, calm enough to read and quick enough to show a stall.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// Bound of the sample list: with one look per 100 ms the window holds 51.
+const SAMPLES_MAX: usize = 128;
+
+/// Averages the bytes a pull has in place over [`WINDOW`].
+#[derive(Debug, Default)]
+pub(super) struct RateMeter {
+    samples: VecDeque<(Duration, u64)>,
+}
+
+impl RateMeter {
+    /// Takes a sample `now` after the start, once bytes move: what was found on disk before is no speed.
+    pub(super) fn note(&mut self, now: Duration, progress: &Progress) {
+        if matches!(progress.phase, Phase::Fetching | Phase::Finishing) {
+            self.add(now, progress.bytes_done);
+        }
+    }
+
+    /// `now` must not go back.
+    fn add(&mut self, now: Duration, bytes: u64) {
+        self.samples.push_back((now, bytes));
+        while self.samples.len() > SAMPLES_MAX
+            || self.samples.get(1).is_some_and(|&(second, _)| now.saturating_sub(second) >= WINDOW)
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Bytes per second over the window; `None` before there is a span to measure.
+    pub(super) fn rate(&self) -> Option<f64> {
+        let (&(from, before), &(to, after)) = (self.samples.front()?, self.samples.back()?);
+        let span = to.saturating_sub(from).as_secs_f64();
+        (span > 0.0).then(|| after.saturating_sub(before) as f64 / span)
+    }
+
+    /// Time until `left` more bytes are done; `None` while nothing moves.
+    pub(super) fn time_left(&self, left: u64) -> Option<Duration> {
+        let rate = self.rate().filter(|&rate| rate >= 1.0)?;
+        Duration::try_from_secs_f64(left as f64 / rate).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    #[test]
+    fn the_rate_forgets_what_is_older_than_the_window() {
+        let mut meter = RateMeter::default();
+        meter.add(seconds(0), 0);
+        assert_eq!(meter.rate(), None);
+        meter.add(seconds(1), 1000);
+        assert_eq!(meter.rate(), Some(1000.0));
+        for s in 2..=20 {
+            meter.add(seconds(s), 1000);
+        }
+        assert_eq!(meter.rate(), Some(0.0));
+        assert_eq!(meter.time_left(5), None, "a stall has no end in sight");
+    }
+
+    #[test]
+    fn time_left_follows_the_rate() {
+        let mut meter = RateMeter::default();
+        meter.add(seconds(0), 0);
+        meter.add(seconds(2), 200);
+        assert_eq!(meter.time_left(1000), Some(seconds(10)));
+    }
+
+    #[test]
+    fn what_is_found_on_disk_before_fetching_is_no_speed() {
+        let mut meter = RateMeter::default();
+        meter.note(seconds(0), &Progress { phase: Phase::Checking, ..Progress::default() });
+        let fetching = Progress { phase: Phase::Fetching, bytes_done: 1_000_000, ..Progress::default() };
+        meter.note(seconds(1), &fetching);
+        meter.note(seconds(2), &fetching);
+        assert_eq!(meter.rate(), Some(0.0));
+    }
+
+    #[test]
+    fn samples_are_bounded() {
+        let mut meter = RateMeter::default();
+        for i in 0..10_000 {
+            meter.add(Duration::from_micros(i), i);
+        }
+        assert!(meter.samples.len() <= SAMPLES_MAX);
+    }
+}

@@ -1,0 +1,108 @@
+//! The closing statistics of a pull, in the words zest has always used, with real numbers.
+
+use super::units;
+use crate::engine::{How, PullReport, PulledFile};
+
+/// Largest file the Hub keeps outside Xet: 10 MB (its limit for plain git files). Such files have no chunks, so no
+/// peer can give them, and they say nothing about how well peers did.
+const PLAIN_FILE_BYTES_MAX: u64 = 10_000_000;
+
+/// Share of the fetched bytes that peers gave, 0 to 1, small plain files left out. `None` if nothing was fetched:
+/// there is no ratio then.
+pub(crate) fn p2p_ratio(report: &PullReport) -> Option<f64> {
+    let plain = |file: &&PulledFile| file.how == How::Hub && file.size <= PLAIN_FILE_BYTES_MAX;
+    let plain_bytes: u64 = report.files.iter().filter(plain).map(|file| file.size).sum();
+    let fetched = report.from_peers + report.from_cdn.saturating_sub(plain_bytes);
+    (fetched > 0).then(|| report.from_peers as f64 / fetched as f64)
+}
+
+/// The statistics, one line each.
+pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
+    let total: u64 = report.files.iter().map(|file| file.size).sum();
+    let fetched = report.from_peers + report.from_cdn;
+    let seconds = report.elapsed.as_secs_f64();
+    let rate = if fetched > 0 && seconds > 0.0 {
+        format!(", {}", units::rate(fetched as f64 / seconds))
+    } else {
+        String::new()
+    };
+    let mut lines = vec![format!(
+        "Done: {}, {} in {}{rate}",
+        units::counted(report.files.len() as u64, "file"),
+        units::bytes(total),
+        units::duration(report.elapsed)
+    )];
+    let source = |name: &str, bytes: u64, note: String| format!("  {name:<12}{:>10}  {note}", units::bytes(bytes));
+    let chunks = |count: u64| units::counted(count, "chunk");
+    lines.push(source("From peers:", report.from_peers, chunks(report.chunks_from_peers)));
+    let mut note = chunks(report.chunks_from_cdn);
+    if report.cdn_wire_bytes > 0 {
+        note += &format!(", {} on the wire", units::bytes(report.cdn_wire_bytes));
+    }
+    lines.push(source("From CDN:", report.from_cdn, note));
+    lines.push(source("From disk:", report.from_disk, chunks(report.chunks_from_disk)));
+    let ratio = p2p_ratio(report).map_or("-".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0));
+    lines.push(format!("  {:<12}{ratio:>10}", "P2P ratio:"));
+    if report.bad_chunks > 0 || report.peers_banned > 0 {
+        lines.push(format!(
+            "  Refused:    {:>10}  {}",
+            chunks(report.bad_chunks),
+            format_args!("wrong bytes, {} banned", units::counted(report.peers_banned, "peer"))
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn report(from_peers: u64, from_cdn: u64) -> PullReport {
+        PullReport {
+            from_peers,
+            from_cdn,
+            chunks_from_peers: from_peers / 65_536,
+            chunks_from_cdn: from_cdn / 65_536,
+            elapsed: Duration::from_secs(2),
+            ..PullReport::default()
+        }
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_original() {
+        let text = closing_statistics(&report(300_000_000, 100_000_000)).join("\n");
+        for words in ["From peers:   300.0 MB  4,577 chunks", "From CDN:     100.0 MB", "P2P ratio:       75.0%"] {
+            assert!(text.contains(words), "{words:?} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_fetched_has_no_ratio() {
+        assert_eq!(p2p_ratio(&report(0, 0)), None);
+        assert!(closing_statistics(&report(0, 0)).join("\n").contains("P2P ratio:           -"));
+    }
+
+    #[test]
+    fn all_from_peers_is_a_hundred_per_cent() {
+        assert_eq!(p2p_ratio(&report(5, 0)), Some(1.0));
+        assert!(closing_statistics(&report(5, 0)).join("\n").contains("P2P ratio:      100.0%"));
+    }
+
+    #[test]
+    fn small_plain_files_do_not_spoil_the_ratio_and_large_ones_do() {
+        let file = |size| PulledFile { path: "f".to_owned(), size, how: How::Hub };
+        let small = PullReport { files: vec![file(1000)], ..report(1_000_000, 1000) };
+        assert_eq!(p2p_ratio(&small), Some(1.0));
+        let large = PullReport { files: vec![file(20_000_000)], ..report(20_000_000, 20_000_000) };
+        assert_eq!(p2p_ratio(&large), Some(0.5));
+    }
+
+    #[test]
+    fn refused_chunks_are_mentioned_only_if_there_were_any() {
+        assert!(!closing_statistics(&report(1, 0)).join("\n").contains("Refused"));
+        let bad = PullReport { bad_chunks: 2, peers_banned: 1, ..report(1, 0) };
+        let text = closing_statistics(&bad).join("\n");
+        assert!(text.contains("Refused:      2 chunks  wrong bytes, 1 peer banned"), "{text}");
+    }
+}

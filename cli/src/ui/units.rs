@@ -1,0 +1,147 @@
+//! Numbers as people read them: decimal units, as hf and disk makers use them.
+
+use std::time::Duration;
+
+/// `0 B`, `12.3 kB`, `486.0 MB`, `1.23 GB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    // 999.95 would be printed as 1000.0.
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let places = if unit >= 2 { 2 } else { 1 };
+    format!("{value:.places$} {}", UNITS[unit])
+}
+
+/// `115 MB/s`; nothing sensible for a rate that is not a number.
+pub(crate) fn rate(bytes_per_second: f64) -> String {
+    if !bytes_per_second.is_finite() || bytes_per_second < 0.0 {
+        return "- B/s".to_owned();
+    }
+    match bytes_per_second {
+        r if r < 1e3 => format!("{r:.0} B/s"),
+        r if r < 1e6 => format!("{:.0} kB/s", r / 1e3),
+        r if r < 9.95e6 => format!("{:.1} MB/s", r / 1e6),
+        r if r < 9.995e8 => format!("{:.0} MB/s", r / 1e6),
+        r => format!("{:.2} GB/s", r / 1e9),
+    }
+}
+
+/// `0.42 s`, `7.3 s`, `42 s`, `3 min 05 s`, `2 h 07 min`.
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match seconds {
+        s if s < 0.995 => format!("{s:.2} s"),
+        s if s < 9.95 => format!("{s:.1} s"),
+        s if s < 59.5 => format!("{s:.0} s"),
+        s if s < 3599.5 => {
+            let whole = s.round() as u64;
+            format!("{} min {:02} s", whole / 60, whole % 60)
+        }
+        s => {
+            let minutes = (s / 60.0).round() as u64;
+            format!("{} h {:02} min", minutes / 60, minutes % 60)
+        }
+    }
+}
+
+/// `4612` as `4,612`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 file`, `4,612 files`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// Whole per cent, 100 only when all is done.
+pub(crate) fn percent(done: u64, total: u64) -> u64 {
+    if done >= total { 100 } else { (u128::from(done) * 100 / u128::from(total)) as u64 }
+}
+
+/// The last `width` characters of a path, its beginning shortened to `…`: the end tells files apart.
+pub(crate) fn path_tail(path: &str, width: usize) -> String {
+    // A control character in a file name must not steer the terminal.
+    let mut clean: Vec<char> = path.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    if clean.len() > width {
+        clean.drain(..clean.len() - width.saturating_sub(1));
+        clean.insert(0, '…');
+    }
+    clean.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_never_read_1000_of_a_unit() {
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (999_949, "999.9 kB"),
+            (999_951, "1.0 MB"),
+            (486_000_000, "486.0 MB"),
+            (1_234_000_000, "1.23 GB"),
+            (u64::MAX, "18446.74 PB"),
+        ];
+        for (given, want) in cases {
+            assert_eq!(bytes(given), want);
+        }
+    }
+
+    #[test]
+    fn rates_keep_two_to_three_digits() {
+        assert_eq!(rate(0.0), "0 B/s");
+        assert_eq!(rate(4.24e6), "4.2 MB/s");
+        assert_eq!(rate(1.15e8), "115 MB/s");
+        assert_eq!(rate(9.999e8), "1.00 GB/s");
+        assert_eq!(rate(f64::NAN), "- B/s");
+    }
+
+    #[test]
+    fn durations_never_read_60_seconds() {
+        let cases =
+            [(0.42, "0.42 s"), (7.34, "7.3 s"), (59.7, "1 min 00 s"), (185.0, "3 min 05 s"), (7620.0, "2 h 07 min")];
+        for (given, want) in cases {
+            assert_eq!(duration(Duration::from_secs_f64(given)), want);
+        }
+    }
+
+    #[test]
+    fn thousands_are_separated() {
+        assert_eq!((count(7), count(999), count(1000), count(1234567)).3, "1,234,567");
+        assert_eq!(counted(1, "file"), "1 file");
+        assert_eq!(counted(4612, "chunk"), "4,612 chunks");
+    }
+
+    #[test]
+    fn a_hundred_per_cent_means_all() {
+        assert_eq!(percent(999_999, 1_000_000), 99);
+        assert_eq!(percent(5, 5), 100);
+        assert_eq!(percent(0, 0), 100);
+    }
+
+    #[test]
+    fn long_paths_keep_their_end_and_lose_control_characters() {
+        assert_eq!(path_tail("short", 10), "short");
+        assert_eq!(path_tail("folder/model-00001.safetensors", 12), "…safetensors");
+        assert_eq!(path_tail("a\u{1b}[31m", 10), "a?[31m");
+    }
+}

@@ -1,0 +1,587 @@
+//! Bencode (BEP 3), borrowed from the input and read without recursion.
+//!
+//! | value | bytes |
+//! |---|---|
+//! | integer | `i` decimal `e`, no leading zeros, no `-0` |
+//! | byte string | decimal length, `:`, bytes |
+//! | list | `l` values `e` |
+//! | dictionary | `d` (byte string, value)… `e`, keys sorted |
+//!
+//! Reading is strict about values and tolerant about the order of dictionary keys, which many clients get wrong. A
+//! [`Value`] is checked as a whole when it is made, so walking it cannot fail. [`lenient_dict`] keeps the entries before
+//! the first error. Writing ([`Encoder`]) is strict: unsorted keys are our bug and panic.
+
+use alloc::vec::Vec;
+use thiserror::Error;
+
+/// Deepest nesting that is read: 8 levels. Ours; no message we know has more than 4.
+pub const DEPTH_MAX: usize = 8;
+
+/// Most values (keys and ends of lists included) in one document: 1,024. Ours; a full DHT answer has under 100.
+pub const TOKENS_MAX: usize = 1024;
+
+/// Why a document was refused, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("bencode byte {at}: {what}")]
+pub struct BencodeError {
+    /// Offset of the offending byte.
+    pub at: usize,
+    /// What is wrong with it.
+    pub what: Wrong,
+}
+
+/// What is wrong with a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Wrong {
+    /// The document ends inside a value.
+    #[error("document ends inside a value")]
+    Truncated,
+    /// Bytes after the value.
+    #[error("bytes after the end of the value")]
+    Trailing,
+    /// A byte that begins no value.
+    #[error("byte begins no value")]
+    Unexpected,
+    /// Not a canonical integer, or outside of 64 bits.
+    #[error("not a canonical 64-bit integer")]
+    Integer,
+    /// Not a canonical length, or longer than the document.
+    #[error("string length is not canonical or exceeds the document")]
+    Length,
+    /// A dictionary key that is no byte string, or a key without a value.
+    #[error("dictionary entry is not a string and a value")]
+    Key,
+    /// Nested deeper than [`DEPTH_MAX`].
+    #[error("nested deeper than {DEPTH_MAX}")]
+    Depth,
+    /// More values than [`TOKENS_MAX`].
+    #[error("more than {TOKENS_MAX} values")]
+    Tokens,
+}
+
+/// A checked value, borrowed from the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Integer.
+    Int(i64),
+    /// Byte string.
+    Bytes(&'a [u8]),
+    /// List.
+    List(List<'a>),
+    /// Dictionary.
+    Dict(Dict<'a>),
+}
+
+impl<'a> Value<'a> {
+    /// The integer, if it is one.
+    #[must_use]
+    pub fn int(self) -> Option<i64> {
+        if let Value::Int(int) = self { Some(int) } else { None }
+    }
+
+    /// The bytes, if it is a byte string.
+    #[must_use]
+    pub fn bytes(self) -> Option<&'a [u8]> {
+        if let Value::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    /// The list, if it is one.
+    #[must_use]
+    pub fn list(self) -> Option<List<'a>> {
+        if let Value::List(list) = self { Some(list) } else { None }
+    }
+
+    /// The dictionary, if it is one.
+    #[must_use]
+    pub fn dict(self) -> Option<Dict<'a>> {
+        if let Value::Dict(dict) = self { Some(dict) } else { None }
+    }
+}
+
+/// A checked list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct List<'a> {
+    /// Values, without `l` and `e`.
+    body: &'a [u8],
+}
+
+impl<'a> List<'a> {
+    /// The values in order.
+    pub fn iter(self) -> impl Iterator<Item = Value<'a>> {
+        let mut rest = self.body;
+        core::iter::from_fn(move || take_checked(&mut rest))
+    }
+}
+
+/// A checked dictionary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dict<'a> {
+    /// Entries, without `d` and `e`.
+    body: &'a [u8],
+}
+
+impl<'a> Dict<'a> {
+    /// The entries in the order of the document.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> {
+        let mut rest = self.body;
+        core::iter::from_fn(move || {
+            let key = take_checked(&mut rest)?.bytes()?;
+            Some((key, take_checked(&mut rest)?))
+        })
+    }
+
+    /// The value of the first entry with this key.
+    #[must_use]
+    pub fn get(self, key: &[u8]) -> Option<Value<'a>> {
+        self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
+    }
+}
+
+/// Reads one document that fills `input`.
+///
+/// # Errors
+/// [`BencodeError`] with the first offending byte.
+pub fn parse(input: &[u8]) -> Result<Value<'_>, BencodeError> {
+    let (value, end) = parse_prefix(input)?;
+    if end == input.len() { Ok(value) } else { Err(BencodeError { at: end, what: Wrong::Trailing }) }
+}
+
+/// Reads one document at the start of `input`, and says where it ends.
+///
+/// # Errors
+/// [`BencodeError`] with the first offending byte.
+pub fn parse_prefix(input: &[u8]) -> Result<(Value<'_>, usize), BencodeError> {
+    let mut scanner = Scanner { input, at: 0, tokens_left: TOKENS_MAX };
+    scanner.skip_value(DEPTH_MAX)?;
+    let end = scanner.at;
+    let value = take_checked(&mut &input[..end]).ok_or(BencodeError { at: 0, what: Wrong::Truncated })?;
+    Ok((value, end))
+}
+
+/// Reads a dictionary as far as it goes: the entries before the first error, which hides everything after it. Bytes
+/// after the dictionary are ignored. For peers that write `iTruee` behind the keys we need.
+///
+/// # Errors
+/// Only if `input` does not begin a dictionary.
+pub fn lenient_dict(input: &[u8]) -> Result<Dict<'_>, BencodeError> {
+    if input.first() != Some(&b'd') {
+        let what = if input.is_empty() { Wrong::Truncated } else { Wrong::Unexpected };
+        return Err(BencodeError { at: 0, what });
+    }
+    let mut scanner = Scanner { input, at: 1, tokens_left: TOKENS_MAX };
+    let mut good = 1;
+    while scanner.skip_string().is_ok() && scanner.skip_value(DEPTH_MAX - 1).is_ok() {
+        good = scanner.at;
+    }
+    Ok(Dict { body: &input[1..good] })
+}
+
+/// Takes the first value off a body that was checked before; `None` at its end.
+fn take_checked<'a>(rest: &mut &'a [u8]) -> Option<Value<'a>> {
+    let input = *rest;
+    let mut scanner = Scanner { input, at: 0, tokens_left: TOKENS_MAX };
+    let first = *input.first()?;
+    let value = match first {
+        b'i' => Value::Int(scanner.int().ok()?),
+        b'0'..=b'9' => Value::Bytes(scanner.string().ok()?),
+        _ => {
+            scanner.skip_value(DEPTH_MAX).ok()?;
+            let body = &input[1..scanner.at - 1];
+            if first == b'l' { Value::List(List { body }) } else { Value::Dict(Dict { body }) }
+        }
+    };
+    *rest = &input[scanner.at..];
+    Some(value)
+}
+
+/// What an open container waits for.
+#[derive(Clone, Copy)]
+enum Open {
+    List,
+    /// A key or the end.
+    DictKey,
+    /// The value of the key that was read.
+    DictValue,
+}
+
+struct Scanner<'a> {
+    input: &'a [u8],
+    at: usize,
+    tokens_left: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn err<T>(&self, at: usize, what: Wrong) -> Result<T, BencodeError> {
+        Err(BencodeError { at, what })
+    }
+
+    fn peek(&self) -> Result<u8, BencodeError> {
+        self.input.get(self.at).copied().ok_or(BencodeError { at: self.at, what: Wrong::Truncated })
+    }
+
+    fn count(&mut self) -> Result<(), BencodeError> {
+        match self.tokens_left.checked_sub(1) {
+            Some(left) => self.tokens_left = left,
+            None => return self.err(self.at, Wrong::Tokens),
+        }
+        Ok(())
+    }
+
+    /// Moves past one value of any kind, at most `depth_max` levels deep.
+    fn skip_value(&mut self, depth_max: usize) -> Result<(), BencodeError> {
+        let mut open = [Open::List; DEPTH_MAX];
+        let mut depth = 0usize;
+        loop {
+            let byte = self.peek()?;
+            let container = depth.checked_sub(1).map(|top| open[top]);
+            if byte == b'e' {
+                match container {
+                    Some(Open::List | Open::DictKey) => {
+                        self.count()?;
+                        self.at += 1;
+                        depth -= 1;
+                    }
+                    Some(Open::DictValue) => return self.err(self.at, Wrong::Key),
+                    None => return self.err(self.at, Wrong::Unexpected),
+                }
+            } else if let Some(Open::DictKey) = container {
+                self.skip_string()?;
+                open[depth - 1] = Open::DictValue;
+                continue;
+            } else {
+                match byte {
+                    b'i' => {
+                        self.count()?;
+                        self.int()?;
+                    }
+                    b'0'..=b'9' => self.skip_string()?,
+                    b'l' | b'd' => {
+                        self.count()?;
+                        if depth == depth_max {
+                            return self.err(self.at, Wrong::Depth);
+                        }
+                        open[depth] = if byte == b'l' { Open::List } else { Open::DictKey };
+                        depth += 1;
+                        self.at += 1;
+                        continue;
+                    }
+                    _ => return self.err(self.at, Wrong::Unexpected),
+                }
+            }
+            // A value is complete.
+            match depth.checked_sub(1) {
+                None => return Ok(()),
+                Some(top) => {
+                    if let Open::DictValue = open[top] {
+                        open[top] = Open::DictKey;
+                    }
+                }
+            }
+        }
+    }
+
+    fn skip_string(&mut self) -> Result<(), BencodeError> {
+        self.count()?;
+        if !self.peek()?.is_ascii_digit() {
+            return self.err(self.at, Wrong::Key);
+        }
+        self.string().map(|_| ())
+    }
+
+    /// Digits up to `stop` as a number that fits 64 bits; stands behind `stop` after.
+    fn digits(&mut self, stop: u8, wrong: Wrong) -> Result<u64, BencodeError> {
+        let start = self.at;
+        let mut value = 0u64;
+        loop {
+            let byte = self.peek()?;
+            if byte == stop && self.at > start {
+                self.at += 1;
+                return Ok(value);
+            }
+            let leading_zero = self.at == start + 1 && value == 0;
+            if !byte.is_ascii_digit() || leading_zero {
+                return self.err(self.at, wrong);
+            }
+            value = value
+                .checked_mul(10)
+                .and_then(|v| v.checked_add(u64::from(byte - b'0')))
+                .ok_or(BencodeError { at: self.at, what: wrong })?;
+            self.at += 1;
+        }
+    }
+
+    fn string(&mut self) -> Result<&'a [u8], BencodeError> {
+        let start = self.at;
+        let len = self.digits(b':', Wrong::Length)?;
+        let rest = &self.input[self.at..];
+        match usize::try_from(len).ok().and_then(|len| rest.get(..len)) {
+            Some(bytes) => {
+                self.at += bytes.len();
+                Ok(bytes)
+            }
+            None => self.err(start, Wrong::Length),
+        }
+    }
+
+    fn int(&mut self) -> Result<i64, BencodeError> {
+        let start = self.at;
+        self.at += 1;
+        let negative = self.peek()? == b'-';
+        if negative {
+            self.at += 1;
+        }
+        let value = self.digits(b'e', Wrong::Integer)?;
+        let int =
+            if negative && value != 0 { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() };
+        match int {
+            Some(int) if !(negative && value == 0) => Ok(int),
+            _ => self.err(start, Wrong::Integer),
+        }
+    }
+}
+
+/// Writes one document. Order, nesting and sorted keys are the caller's duty and are asserted.
+///
+/// ```
+/// let mut out = Vec::new();
+/// let mut enc = zest_core::bencode::Encoder::new(&mut out);
+/// enc.dict().key(b"a").int(-1).key(b"b").list().bytes(b"xy").end().end();
+/// enc.finish();
+/// assert_eq!(out, b"d1:ai-1e1:bl2:xyee");
+/// ```
+pub struct Encoder<'a> {
+    out: &'a mut Vec<u8>,
+    open: Vec<Level>,
+}
+
+enum Level {
+    List,
+    Dict { last_key: Option<Vec<u8>>, value_due: bool },
+}
+
+impl<'a> Encoder<'a> {
+    /// Appends to `out`.
+    #[must_use]
+    pub fn new(out: &'a mut Vec<u8>) -> Encoder<'a> {
+        Encoder { out, open: Vec::new() }
+    }
+
+    /// An integer.
+    pub fn int(&mut self, int: i64) -> &mut Self {
+        self.value();
+        self.out.push(b'i');
+        self.decimal(int < 0, int.unsigned_abs());
+        self.out.push(b'e');
+        self
+    }
+
+    /// A byte string.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.value();
+        self.string(bytes);
+        self
+    }
+
+    /// Opens a list.
+    pub fn list(&mut self) -> &mut Self {
+        self.value();
+        self.out.push(b'l');
+        self.open.push(Level::List);
+        self
+    }
+
+    /// Opens a dictionary.
+    pub fn dict(&mut self) -> &mut Self {
+        self.value();
+        self.out.push(b'd');
+        self.open.push(Level::Dict { last_key: None, value_due: false });
+        self
+    }
+
+    /// A key; greater than the one before it.
+    pub fn key(&mut self, key: &[u8]) -> &mut Self {
+        let Some(Level::Dict { last_key, value_due: value_due @ false }) = self.open.last_mut() else {
+            panic!("bencode: a key stands only in a dictionary, after a value");
+        };
+        assert!(last_key.as_deref().is_none_or(|last| last < key), "bencode: keys must ascend");
+        *last_key = Some(key.to_vec());
+        *value_due = true;
+        self.string(key);
+        self
+    }
+
+    /// Closes the innermost list or dictionary.
+    pub fn end(&mut self) -> &mut Self {
+        match self.open.pop() {
+            Some(Level::List | Level::Dict { value_due: false, .. }) => self.out.push(b'e'),
+            _ => panic!("bencode: nothing to close, or a key without its value"),
+        }
+        self
+    }
+
+    /// Checks that everything was closed.
+    pub fn finish(self) {
+        assert!(self.open.is_empty(), "bencode: a list or dictionary was left open");
+    }
+
+    fn value(&mut self) {
+        if let Some(Level::Dict { value_due, .. }) = self.open.last_mut() {
+            assert!(*value_due, "bencode: a value in a dictionary needs its key first");
+            *value_due = false;
+        }
+    }
+
+    fn string(&mut self, bytes: &[u8]) {
+        self.decimal(false, bytes.len() as u64);
+        self.out.push(b':');
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn decimal(&mut self, negative: bool, mut value: u64) {
+        let mut digits = [0u8; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        if negative {
+            self.out.push(b'-');
+        }
+        self.out.extend_from_slice(&digits[at..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn wrong(input: &[u8]) -> (usize, Wrong) {
+        let err = parse(input).expect_err("must be refused");
+        (err.at, err.what)
+    }
+
+    #[test]
+    fn values_of_every_kind_are_read_in_place() {
+        let doc = parse(b"d4:dictd1:xi0ee3:inti-42e4:listl0:i7ee3:str3:abce").unwrap().dict().unwrap();
+        assert_eq!(doc.get(b"int").unwrap().int(), Some(-42));
+        assert_eq!(doc.get(b"str").unwrap().bytes(), Some(&b"abc"[..]));
+        let list: Vec<_> = doc.get(b"list").unwrap().list().unwrap().iter().collect();
+        assert_eq!(list, vec![Value::Bytes(b""), Value::Int(7)]);
+        assert_eq!(doc.get(b"dict").unwrap().dict().unwrap().get(b"x"), Some(Value::Int(0)));
+        assert_eq!(doc.get(b"none"), None);
+        assert_eq!(doc.iter().count(), 4);
+        assert_eq!(parse(b"de").unwrap().dict().unwrap().iter().count(), 0);
+    }
+
+    #[test]
+    fn unsorted_keys_are_read() {
+        let doc = parse(b"d1:bi2e1:ai1ee").unwrap().dict().unwrap();
+        assert_eq!(doc.get(b"a").unwrap().int(), Some(1));
+    }
+
+    #[test]
+    fn malformed_documents_are_refused_with_place_and_reason() {
+        assert_eq!(wrong(b""), (0, Wrong::Truncated));
+        assert_eq!(wrong(b"i1ei2e"), (3, Wrong::Trailing));
+        assert_eq!(wrong(b"x"), (0, Wrong::Unexpected));
+        assert_eq!(wrong(b"e"), (0, Wrong::Unexpected));
+        assert_eq!(wrong(b"iTruee"), (1, Wrong::Integer));
+        assert_eq!(wrong(b"i01e"), (2, Wrong::Integer));
+        assert_eq!(wrong(b"i-0e"), (0, Wrong::Integer));
+        assert_eq!(wrong(b"ie"), (1, Wrong::Integer));
+        assert_eq!(wrong(b"i-e"), (2, Wrong::Integer));
+        assert_eq!(wrong(b"i9223372036854775808e"), (0, Wrong::Integer));
+        assert_eq!(parse(b"i-9223372036854775808e").unwrap().int(), Some(i64::MIN));
+        assert_eq!(wrong(b"i99999999999999999999999e").1, Wrong::Integer);
+        assert_eq!(wrong(b"5:abc"), (0, Wrong::Length));
+        assert_eq!(wrong(b"00:"), (1, Wrong::Length));
+        assert_eq!(wrong(b"18446744073709551616:"), (19, Wrong::Length));
+        assert_eq!(wrong(b"di1ei2ee"), (1, Wrong::Key));
+        assert_eq!(wrong(b"d1:ae"), (4, Wrong::Key));
+        assert_eq!(wrong(b"l"), (1, Wrong::Truncated));
+    }
+
+    #[test]
+    fn depth_and_size_have_limits_and_the_stack_does_not_grow() {
+        let nested = |n: usize| [vec![b'l'; n], vec![b'e'; n]].concat();
+        assert!(parse(&nested(DEPTH_MAX)).is_ok());
+        assert_eq!(wrong(&nested(DEPTH_MAX + 1)), (DEPTH_MAX, Wrong::Depth));
+        assert_eq!(wrong(&nested(1_000_000)), (DEPTH_MAX, Wrong::Depth));
+        let wide = |n: usize| [&b"l"[..], &b"0:".repeat(n), b"e"].concat();
+        assert!(parse(&wide(TOKENS_MAX - 2)).is_ok());
+        assert_eq!(wrong(&wide(TOKENS_MAX - 1)).1, Wrong::Tokens);
+    }
+
+    #[test]
+    fn a_lenient_dictionary_keeps_what_stands_before_the_first_error() {
+        let dict = lenient_dict(b"d1:md3:xeti2ee3:xetd5:bloomiTrueee1:v1:xe").unwrap();
+        assert_eq!(dict.get(b"m").unwrap().dict().unwrap().get(b"xet"), Some(Value::Int(2)));
+        assert_eq!(dict.iter().count(), 1);
+        assert_eq!(lenient_dict(b"d1:ai1e").unwrap().iter().count(), 1);
+        assert_eq!(lenient_dict(b"d1:ai1eegarbage").unwrap().iter().count(), 1);
+        assert!(lenient_dict(b"").is_err());
+        assert!(lenient_dict(b"le").is_err());
+        let deep = [&b"d1:a"[..], &b"l".repeat(100)].concat();
+        assert_eq!(lenient_dict(&deep).unwrap().iter().count(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "keys must ascend")]
+    fn writing_unsorted_keys_is_our_bug() {
+        Encoder::new(&mut Vec::new()).dict().key(b"b").int(1).key(b"a");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused_and_what_is_read_can_be_walked(input in proptest::collection::vec(
+            prop_oneof![Just(b'd'), Just(b'l'), Just(b'i'), Just(b'e'), Just(b':'), b'0'..=b'9', any::<u8>()], 0..60))
+        {
+            let _ = lenient_dict(&input).map(|d| d.iter().count());
+            if let Ok(value) = parse(&input) {
+                let mut out = Vec::new();
+                let mut enc = Encoder::new(&mut out);
+                if rewrite(value, &mut enc) {
+                    enc.finish();
+                    prop_assert_eq!(out, input);
+                }
+            }
+        }
+    }
+
+    /// Writes `value` again; false if its keys are out of order.
+    fn rewrite(value: Value<'_>, enc: &mut Encoder<'_>) -> bool {
+        match value {
+            Value::Int(int) => drop(enc.int(int)),
+            Value::Bytes(bytes) => drop(enc.bytes(bytes)),
+            Value::List(list) => {
+                enc.list();
+                if !list.iter().all(|v| rewrite(v, enc)) {
+                    return false;
+                }
+                enc.end();
+            }
+            Value::Dict(dict) => {
+                enc.dict();
+                let mut last: Option<&[u8]> = None;
+                for (key, value) in dict.iter() {
+                    if last.is_some_and(|l| l >= key) {
+                        return false;
+                    }
+                    last = Some(key);
+                    enc.key(key);
+                    if !rewrite(value, enc) {
+                        return false;
+                    }
+                }
+                enc.end();
+            }
+        }
+        true
+    }
+}

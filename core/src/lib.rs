@@ -1,0 +1,28 @@
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
+//! The sans-IO core of zest. It owns no clock, socket, file, thread or random source: a runtime hands it events
+//! with the time, and asks it for actions.
+//!
+//! Two planes:
+//! - [`link`]: the byte plane, one [`link::Link`] per TCP connection. Bytes → messages. It never holds a payload.
+//! - [`node`]: the message plane, one [`node::Node`] per process (one per core in a seed box). It decides.
+//!
+//! Every machine has the same verbs: `handle(now, event)`, `poll_action()` until it gives `None`, then
+//! `poll_timeout()`. Same seed and same events → the same actions, byte for byte.
+//!
+//! [`bencode`] and [`wire`] hold the formats; each file shows its byte table.
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod bencode;
+pub mod ids;
+pub mod link;
+pub mod node;
+pub mod time;
+pub mod wire;
+
+pub use ids::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId, ReqId};
+pub use time::{Duration, Instant};

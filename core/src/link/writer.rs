@@ -1,0 +1,150 @@
+//! The node's words, put on the wire in the layouts the remote understands.
+
+use super::requests::{Asked, Wanted};
+use super::{Body, ERROR_TEXT_CHARS_MAX, Head, Link, LinkAction, Message, Outgoing};
+use crate::ids::ReqId;
+use crate::time::Instant;
+use crate::wire::ext_handshake::UT_XET_ID;
+use crate::wire::frame::KEEP_ALIVE;
+use crate::wire::xet::{self, Dialect, RANGE_DATA_BYTES_MAX};
+use crate::wire::zest::{self, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
+use alloc::vec::Vec;
+use zest_xet::Hash;
+
+impl Link {
+    pub(super) fn send(&mut self, now: Instant, outgoing: Outgoing) {
+        // zest 0.4 takes any id but 0, so its constant 1 stands in until the remote has said which it wants.
+        let answer_id = self.remote.xet_id().unwrap_or(UT_XET_ID);
+        match outgoing {
+            Outgoing::ChunkRequest { req, hash, len_max } => {
+                let dialect = if self.dialect == Dialect::Doc { Dialect::Doc } else { Dialect::Chunk };
+                let Some(id) = self.remote.xet_id() else { return self.refuse(Message::NotFound { req }) };
+                self.ask(req, len_max, Wanted::Xet { dialect, hash });
+                self.transmit(now, xet::chunk_request(id, dialect, req.0, &hash), None);
+            }
+            Outgoing::XorbRequest { req, xorb, start, end, len_max } => {
+                let Some(id) = self.remote.xet_id() else { return self.refuse(Message::NotFound { req }) };
+                self.ask(req, len_max, Wanted::Xet { dialect: Dialect::Range, hash: xorb });
+                self.transmit(now, xet::xorb_request(id, req.0, &xorb, start, end), None);
+            }
+            Outgoing::Chunk { req, dialect, hash, body, len } => {
+                assert_eq!(len, body.len(), "a chunk is as long as its body");
+                let head = xet::answer_head(answer_id, dialect, req, &hash, 0, len, &[]);
+                self.transmit(now, head, Some(body));
+            }
+            Outgoing::XorbBytes { req, xorb, start, body, len } => {
+                assert_eq!(len, body.len(), "a xorb range is as long as its body");
+                if u64::from(len) > RANGE_DATA_BYTES_MAX {
+                    return self.transmit(now, xet::not_found(answer_id, Dialect::Range, req, &xorb), None);
+                }
+                let head = xet::answer_head(answer_id, Dialect::Range, req, &xorb, start, len, &[]);
+                self.transmit(now, head, Some(body));
+            }
+            Outgoing::XorbRange { req, xorb, start, parts } => {
+                self.send_xorb_range(now, answer_id, req, &xorb, start, parts);
+            }
+            Outgoing::NotFound { req, hash, dialect } => {
+                self.transmit(now, xet::not_found(answer_id, dialect, req, &hash), None);
+            }
+            Outgoing::ErrorReply { req, hash, dialect, code, text } => {
+                let mut end = text.len().min(ERROR_TEXT_CHARS_MAX);
+                while !text.is_char_boundary(end) {
+                    end -= 1;
+                }
+                let head = xet::error(answer_id, dialect, req, &hash, code, &text.as_bytes()[..end]);
+                self.transmit(now, head, None);
+            }
+            Outgoing::KeepAlive => {
+                if self.is_talking() {
+                    self.transmit(now, Head::new(&KEEP_ALIVE), None);
+                }
+            }
+            Outgoing::Forget { req } => {
+                self.requests.forget(req);
+            }
+            Outgoing::Cancel { req } => {
+                if let (true, Some(id)) = (self.requests.forget(req), self.remote.zest) {
+                    self.transmit(now, zest::cancel(id, req.0), None);
+                }
+            }
+            Outgoing::ManifestRequest { req, file, first, count } => {
+                let Some(id) = self.remote.zest else { return self.refuse(Message::ManifestNone { req }) };
+                assert!(count > 0, "a manifest request asks for at least one record");
+                let len_max = count.min(MANIFEST_PART_RECORDS_MAX) * MANIFEST_RECORD_BYTES;
+                self.ask(req, len_max, Wanted::Manifest { first, count });
+                self.transmit(now, zest::manifest_request(id, req.0, &file, first, count), None);
+            }
+            other => {
+                if let Some(id) = self.remote.zest {
+                    self.send_zest(now, id, other);
+                }
+            }
+        }
+    }
+
+    /// What only a remote with our extension understands.
+    fn send_zest(&mut self, now: Instant, id: u8, outgoing: Outgoing) {
+        let head = match outgoing {
+            Outgoing::ManifestPart { req, file_size, total, first, count, body } => {
+                assert_eq!(
+                    u64::from(body.len()),
+                    u64::from(count) * u64::from(MANIFEST_RECORD_BYTES),
+                    "a part's body has 36 bytes a record"
+                );
+                let head = zest::manifest_part_head(id, req, file_size, total, first, count);
+                return self.transmit(now, head, Some(body));
+            }
+            Outgoing::ManifestNone { req } => zest::manifest_none(id, req),
+            Outgoing::Interest { file } => zest::interest(id, &file),
+            Outgoing::Uninterest { file } => zest::uninterest(id, &file),
+            Outgoing::Have { file, total, runs } => zest::have(id, &file, total, &runs),
+            Outgoing::HaveMore { file, runs } => {
+                for head in zest::have_more(id, &file, &runs) {
+                    self.transmit(now, head, None);
+                }
+                return;
+            }
+            Outgoing::Slot { open, queue } => zest::slot(id, open, queue),
+            other => unreachable!("{other:?} needs no extension of ours"),
+        };
+        self.transmit(now, head, None);
+    }
+
+    /// One answer, one body per chunk: each chunk header travels with the head that goes before its body.
+    fn send_xorb_range(
+        &mut self,
+        now: Instant,
+        ext_id: u8,
+        req: u32,
+        xorb: &Hash,
+        start: u32,
+        parts: Vec<([u8; 8], Body)>,
+    ) {
+        let total: u64 = parts.iter().map(|(header, body)| header.len() as u64 + u64::from(body.len())).sum();
+        let len = u32::try_from(total).ok().filter(|_| (1..=RANGE_DATA_BYTES_MAX).contains(&total));
+        let Some(len) = len else {
+            return self.transmit(now, xet::not_found(ext_id, Dialect::Range, req, xorb), None);
+        };
+        for (index, (header, body)) in parts.into_iter().enumerate() {
+            let head = match index {
+                0 => xet::answer_head(ext_id, Dialect::Range, req, xorb, start, len, &header),
+                _ => Head::new(&header),
+            };
+            self.transmit(now, head, Some(body));
+        }
+    }
+
+    pub(super) fn transmit(&mut self, now: Instant, head: Head, body: Option<Body>) {
+        self.last_sent = now;
+        self.actions.push_back(LinkAction::Transmit { head, body });
+    }
+
+    fn ask(&mut self, req: ReqId, len_max: u32, wanted: Wanted) {
+        self.requests.add(Asked { req, len_max, wanted });
+    }
+
+    /// Answers for a remote that could not understand the question.
+    fn refuse(&mut self, message: Message) {
+        self.actions.push_back(LinkAction::Message(message));
+    }
+}

@@ -1,0 +1,184 @@
+//! A fixed-size set of chunk indices: one bit each.
+
+use alloc::{vec, vec::Vec};
+
+/// A set of `u32` below a fixed length. `count` is kept, so asking for it costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BitSet {
+    words: Vec<u64>,
+    len: u32,
+    count: u32,
+}
+
+impl BitSet {
+    /// The empty set over `0..len`.
+    #[must_use]
+    pub fn empty(len: u32) -> BitSet {
+        BitSet { words: vec![0; len.div_ceil(64) as usize], len, count: 0 }
+    }
+
+    /// The full set over `0..len`.
+    #[must_use]
+    pub fn full(len: u32) -> BitSet {
+        let mut set = BitSet { words: vec![u64::MAX; len.div_ceil(64) as usize], len, count: len };
+        if let (Some(last), tail @ 1..) = (set.words.last_mut(), len % 64) {
+            *last = (1 << tail) - 1;
+        }
+        set
+    }
+
+    /// Number of indices the set ranges over.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether nothing is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many indices are in the set.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether `index` is in the set; false beyond the end.
+    #[must_use]
+    pub fn contains(&self, index: u32) -> bool {
+        index < self.len && self.words[(index / 64) as usize] >> (index % 64) & 1 == 1
+    }
+
+    /// Adds `index`; true if it was not there. Indices beyond the end are ignored.
+    pub fn insert(&mut self, index: u32) -> bool {
+        if index >= self.len || self.contains(index) {
+            return false;
+        }
+        self.words[(index / 64) as usize] |= 1 << (index % 64);
+        self.count += 1;
+        true
+    }
+
+    /// Removes `index`; true if it was there.
+    pub fn remove(&mut self, index: u32) -> bool {
+        if !self.contains(index) {
+            return false;
+        }
+        self.words[(index / 64) as usize] &= !(1 << (index % 64));
+        self.count -= 1;
+        true
+    }
+
+    /// Adds `first..first + count`, clipped to the end.
+    pub fn insert_run(&mut self, first: u32, count: u32) {
+        for index in first..first.saturating_add(count).min(self.len) {
+            self.insert(index);
+        }
+    }
+
+    /// First index at or after `from` that is in `self`, in `and` (if given) and not in `but_not` (if given).
+    #[must_use]
+    pub fn next(&self, from: u32, and: Option<&BitSet>, but_not: Option<&BitSet>) -> Option<u32> {
+        if from >= self.len {
+            return None;
+        }
+        let mut at = (from / 64) as usize;
+        let mut keep = u64::MAX << (from % 64);
+        while at < self.words.len() {
+            let and_word = and.map_or(u64::MAX, |s| s.words.get(at).copied().unwrap_or(0));
+            let not_word = but_not.map_or(0, |s| s.words.get(at).copied().unwrap_or(0));
+            let word = self.words[at] & and_word & !not_word & keep;
+            if word != 0 {
+                return Some(at as u32 * 64 + word.trailing_zeros());
+            }
+            keep = u64::MAX;
+            at += 1;
+        }
+        None
+    }
+
+    /// Last index below `before` that is in `self` and in `and` (if given).
+    #[must_use]
+    pub fn prev(&self, before: u32, and: Option<&BitSet>) -> Option<u32> {
+        let before = before.min(self.len);
+        let mut at = before.div_ceil(64) as usize;
+        let mut keep = if before.is_multiple_of(64) { u64::MAX } else { (1 << (before % 64)) - 1 };
+        while at > 0 {
+            at -= 1;
+            let word =
+                self.words[at] & keep & and.map_or(u64::MAX, |s| s.words.get(at).copied().unwrap_or(0));
+            if word != 0 {
+                return Some(at as u32 * 64 + 63 - word.leading_zeros());
+            }
+            keep = u64::MAX;
+        }
+        None
+    }
+
+    /// Adds everything in `other`, which must range over the same indices.
+    pub fn union(&mut self, other: &BitSet) {
+        debug_assert_eq!(self.len, other.len, "sets of one job have one length");
+        for (word, more) in self.words.iter_mut().zip(&other.words) {
+            *word |= more;
+        }
+        self.count = self.words.iter().map(|w| w.count_ones()).sum();
+    }
+
+    /// The set as ascending runs of (first, count).
+    pub fn runs(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let first = self.next(at, None, None)?;
+            let mut end = first + 1;
+            while end < self.len && self.contains(end) {
+                end += 1;
+            }
+            at = end;
+            Some((first, end - first))
+        })
+    }
+
+    /// The indices in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let index = self.next(at, None, None)?;
+            at = index + 1;
+            Some(index)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_set_has_no_bit_beyond_its_end() {
+        for len in [0, 1, 63, 64, 65, 200] {
+            let set = BitSet::full(len);
+            assert_eq!(set.count(), len);
+            assert_eq!(set.iter().count() as u32, len);
+            assert!(!set.contains(len));
+        }
+    }
+
+    #[test]
+    fn next_honours_both_masks_across_words() {
+        let mut set = BitSet::full(200);
+        let mut have = BitSet::empty(200);
+        have.insert_run(70, 100);
+        let mut taken = BitSet::empty(200);
+        taken.insert_run(0, 130);
+        assert_eq!(set.next(0, Some(&have), Some(&taken)), Some(130));
+        set.remove(130);
+        assert_eq!(set.next(0, Some(&have), Some(&taken)), Some(131));
+        assert_eq!(set.next(170, Some(&have), None), None);
+        assert_eq!(set.prev(200, Some(&taken)), Some(129));
+        assert_eq!(set.prev(64, None), Some(63));
+        assert_eq!(have.prev(70, None), None);
+        assert_eq!(have.runs().collect::<Vec<_>>(), [(70, 100)]);
+    }
+}

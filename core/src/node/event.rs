@@ -1,0 +1,419 @@
+//! What goes into the node and what comes out of it.
+
+use super::{BitSet, JobSpec};
+use crate::link::{Dialect, Message, Outgoing, PayloadKind, PeerFault};
+use crate::{BufId, Duration, InfoHash, Instant, JobId, LinkId, Location, PeerId, ReqId};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use zest_xet::{ChunkRef, Hash, Manifest};
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// We did.
+    Outbound,
+    /// The remote did.
+    Inbound,
+}
+
+/// Anything that can give a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A file that is already on this machine.
+    Disk,
+    /// A peer.
+    Peer(LinkId),
+    /// The Hub's CAS and CDN.
+    Origin,
+}
+
+/// A part of the file that the origin gives in one ranged request (one fetch range of a xorb).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The xorb it lies in.
+    pub xorb: Hash,
+    /// First chunk of the xorb in this block, and one past the last.
+    pub chunks: core::ops::Range<u32>,
+    /// The chunks of the file it gives, as runs of (first index, count), in the order the bytes arrive.
+    pub runs: Vec<(u32, u32)>,
+    /// Serialised bytes.
+    pub wire_bytes: u64,
+}
+
+/// Why the origin did not give a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginFault {
+    /// For people: "CDN answered 503 five times".
+    pub text: String,
+    /// The origin asked for this pause.
+    pub retry_after: Option<Duration>,
+    /// Asking again cannot help.
+    pub permanent: bool,
+}
+
+/// Where the records of a manifest lie on disk, in wire form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ManifestPlace {
+    /// Bytes of the file it describes.
+    pub file_size: u64,
+    /// Chunks in all.
+    pub total: u32,
+    /// First chunk of the part that was asked for.
+    pub first: u32,
+    /// Chunks of the part.
+    pub count: u32,
+    /// The part's records.
+    pub records: Location,
+}
+
+/// Why a job ended without success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobFailure {
+    /// Neither a peer nor the origin can give what is missing.
+    NoSource {
+        /// Chunks still missing.
+        missing: u32,
+        /// What the origin said last, if it was asked.
+        origin: Option<OriginFault>,
+    },
+}
+
+/// Something happened. Everything the node learns, it learns here.
+#[derive(Debug)]
+pub enum Event {
+    /// An address that may be a peer (named by the user, a tracker, …).
+    PeerFound {
+        /// Where it listens.
+        addr: SocketAddr,
+    },
+    /// [`Action::Dial`] came to nothing.
+    DialFailed {
+        /// As it was asked.
+        addr: SocketAddr,
+    },
+    /// The BitTorrent handshake with a peer is done.
+    LinkUp {
+        /// Its link.
+        link: LinkId,
+        /// Its address: the dialled one, or the source of an inbound connection.
+        addr: SocketAddr,
+        /// Who opened it.
+        direction: Direction,
+        /// Its peer id.
+        peer_id: PeerId,
+    },
+    /// The link is gone, whoever closed it. Not sent for links that never were up.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+        /// What the remote did wrong, if that was the reason.
+        fault: Option<PeerFault>,
+    },
+    /// A small message of a peer.
+    Message {
+        /// Its link.
+        link: LinkId,
+        /// The message.
+        message: Message,
+    },
+    /// A whole payload of a peer lies in a buffer, unproven.
+    Payload {
+        /// Its link.
+        link: LinkId,
+        /// The request it answers.
+        req: ReqId,
+        /// What the peer says it is.
+        kind: PayloadKind,
+        /// Where it lies.
+        buf: BufId,
+        /// Bytes.
+        len: u32,
+    },
+    /// A xorb range that was decoded while it arrived has ended; its chunks came as [`Event::ChunkDone`].
+    BlockFromPeer {
+        /// Its link.
+        link: LinkId,
+        /// The request it answers.
+        req: ReqId,
+        /// False if a byte of it was wrong.
+        good: bool,
+    },
+    /// Answer to [`Action::LookupChunk`].
+    ChunkLocated {
+        /// Who asked.
+        link: LinkId,
+        /// The remote's request id.
+        req: ReqId,
+        /// The chunk.
+        hash: Hash,
+        /// The dialect it asked in.
+        dialect: Dialect,
+        /// Where it lies, if we may share it.
+        place: Option<Location>,
+    },
+    /// Answer to [`Action::LookupManifest`].
+    ManifestLocated {
+        /// Who asked.
+        link: LinkId,
+        /// The remote's request id.
+        req: ReqId,
+        /// Where its records lie, if we may share it.
+        place: Option<ManifestPlace>,
+    },
+    /// Answer to [`Action::LookupFile`], also sent when what we hold of the file has grown.
+    FileLocated {
+        /// Who asked.
+        link: LinkId,
+        /// The file.
+        file: Hash,
+        /// Chunks of the whole file; 0 if we hold nothing that we may share.
+        total: u32,
+        /// What we hold.
+        runs: Vec<(u32, u32)>,
+    },
+    /// Answer to [`Action::LookupXorb`], ready to be sent.
+    XorbLocated {
+        /// Who asked.
+        link: LinkId,
+        /// Chunk data or NOT_FOUND.
+        answer: Outgoing,
+    },
+    /// A file is to be fetched.
+    JobAdded {
+        /// Its number.
+        job: JobId,
+        /// What is known of it.
+        spec: JobSpec,
+    },
+    /// The origin told how the file is laid out, and is ready to give it.
+    JobPlanned {
+        /// Which job.
+        job: JobId,
+        /// Chunks of the file.
+        chunks: u32,
+        /// What one ranged request gives.
+        blocks: Vec<Block>,
+        /// Chunks that already are in the partial file (resume).
+        held: Vec<u32>,
+        /// Missing chunks that lie elsewhere on this machine: index and place.
+        local: Vec<(u32, Location)>,
+    },
+    /// The file's manifest is known and proven against the file hash.
+    JobManifest {
+        /// Which job.
+        job: JobId,
+        /// The proven list.
+        manifest: Arc<Manifest>,
+        /// Chunks that lie proven in the partial file. Anything the node thought held and is not here is missing again.
+        held: BitSet,
+        /// Missing chunks that lie elsewhere on this machine: index and place.
+        local: Vec<(u32, Location)>,
+    },
+    /// The manifest gathered from a peer did not prove.
+    ManifestBad {
+        /// Which job.
+        job: JobId,
+        /// Who sent it.
+        link: LinkId,
+    },
+    /// The origin cannot give this file at all (offline, forbidden, gone).
+    OriginGone {
+        /// Which job.
+        job: JobId,
+        /// Why.
+        why: OriginFault,
+    },
+    /// A fetch of a block has ended.
+    OriginEnded {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// Why, if it did not give everything.
+        fault: Option<OriginFault>,
+    },
+    /// A chunk lies in the partial file, checked as far as it can be.
+    ChunkDone {
+        /// Which job.
+        job: JobId,
+        /// Its index in the file.
+        index: u32,
+        /// Who gave it.
+        source: Source,
+    },
+    /// A chunk failed its proof.
+    ChunkBad {
+        /// Which job.
+        job: JobId,
+        /// Its index in the file.
+        index: u32,
+        /// Who gave it.
+        source: Source,
+    },
+    /// After [`Action::Complete`]: the whole did not prove; these chunks are to be fetched again.
+    JobReopened {
+        /// Which job.
+        job: JobId,
+        /// Their indices.
+        missing: Vec<u32>,
+    },
+    /// The job is over (landed, failed or cancelled): forget it.
+    JobRemoved {
+        /// Which job.
+        job: JobId,
+    },
+    /// The time that [`super::Node::poll_timeout`] named has come.
+    Timer,
+}
+
+/// Something to do. The runtime performs actions in order.
+#[derive(Debug)]
+pub enum Action {
+    /// Open a connection; the outcome is [`Event::LinkUp`] or [`Event::DialFailed`].
+    Dial {
+        /// Where to.
+        addr: SocketAddr,
+        /// The swarm to name in the handshake.
+        info_hash: InfoHash,
+    },
+    /// Hand a message to a link.
+    Send {
+        /// Which.
+        link: LinkId,
+        /// What.
+        message: Outgoing,
+    },
+    /// Close a link; [`Event::LinkDown`] follows.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// For the log.
+        why: &'static str,
+    },
+    /// Prove a chunk in a buffer and write it; the outcome is [`Event::ChunkDone`] or [`Event::ChunkBad`].
+    Prove {
+        /// Which job.
+        job: JobId,
+        /// Its index in the file.
+        index: u32,
+        /// What it must be.
+        chunk: ChunkRef,
+        /// Where it goes in the file.
+        offset: u64,
+        /// Where it lies.
+        buf: BufId,
+        /// Who sent it.
+        link: LinkId,
+    },
+    /// Give a buffer back.
+    Free {
+        /// Which.
+        buf: BufId,
+    },
+    /// Keep a part of a manifest and free its buffer. After the `last`, prove the whole: [`Event::JobManifest`] or
+    /// [`Event::ManifestBad`].
+    KeepManifestPart {
+        /// Which job.
+        job: JobId,
+        /// Who sent it.
+        link: LinkId,
+        /// Its records.
+        buf: BufId,
+        /// First chunk in it; 0 begins a new list.
+        first: u32,
+        /// Whether the list is complete with it.
+        last: bool,
+    },
+    /// Copy a chunk from a file on this machine, proving it; the outcome is [`Event::ChunkDone`] or
+    /// [`Event::ChunkBad`].
+    CopyLocal {
+        /// Which job.
+        job: JobId,
+        /// Its index in the file.
+        index: u32,
+        /// Where it lies.
+        from: Location,
+    },
+    /// Stream a block from the origin, decoding; [`Event::ChunkDone`] per chunk, [`Event::OriginEnded`] at the end.
+    OriginFetch {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+    },
+    /// Others gave the rest of the block: end the fetch; [`Event::OriginEnded`] follows.
+    OriginStop {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+    },
+    /// Where is this chunk, and may it be shared? [`Event::ChunkLocated`].
+    LookupChunk {
+        /// Who asks.
+        link: LinkId,
+        /// The remote's request id.
+        req: ReqId,
+        /// The chunk.
+        hash: Hash,
+        /// The dialect it asked in.
+        dialect: Dialect,
+    },
+    /// Where are these chunks of a xorb, and may they be shared? [`Event::XorbLocated`].
+    LookupXorb {
+        /// Who asks.
+        link: LinkId,
+        /// The remote's request id.
+        req: ReqId,
+        /// The xorb.
+        xorb: Hash,
+        /// First chunk.
+        start: u32,
+        /// One past the last.
+        end: u32,
+    },
+    /// Where is this part of a manifest, and may it be shared? [`Event::ManifestLocated`].
+    LookupManifest {
+        /// Who asks.
+        link: LinkId,
+        /// The remote's request id.
+        req: ReqId,
+        /// The file.
+        file: Hash,
+        /// First chunk wanted.
+        first: u32,
+        /// How many at most.
+        count: u32,
+    },
+    /// What do we hold of this file that may be shared? [`Event::FileLocated`].
+    LookupFile {
+        /// Who asks.
+        link: LinkId,
+        /// The file.
+        file: Hash,
+    },
+    /// Every chunk is in the partial file. Seal and land it, then [`Event::JobRemoved`], or [`Event::JobReopened`].
+    Complete {
+        /// Which job.
+        job: JobId,
+    },
+    /// The job cannot go on. Keep what is proven, then [`Event::JobRemoved`].
+    Failed {
+        /// Which job.
+        job: JobId,
+        /// Why.
+        why: Box<JobFailure>,
+    },
+    /// A peer was shut out. For the log and the statistics; its link is closed by its own action.
+    Banned {
+        /// Its address.
+        addr: SocketAddr,
+        /// Its peer id.
+        peer_id: PeerId,
+        /// Until when.
+        until: Instant,
+    },
+}

@@ -1,0 +1,270 @@
+//! The message plane: one [`Node`] decides what this process asks of whom, and answers its peers.
+//!
+//! The node sees typed events and gives typed actions; bulk data is named by [`BufId`] (in memory) or
+//! [`Location`] (on disk), never held. Three kinds of [`Source`] can give a chunk: a peer, the origin, the local disk.
+//!
+//! # Driving it
+//! ```
+//! use zest_core::node::{Config, Event, Node};
+//! use zest_core::Instant;
+//!
+//! let mut node = Node::new(Config::new([7; 32]));
+//! node.handle(Instant(0), Event::PeerFound { addr: "127.0.0.1:6881".parse().unwrap() });
+//! while let Some(action) = node.poll_action() {
+//!     // perform it; its outcome comes back as another event
+//!     println!("{action:?}");
+//! }
+//! if let Some((at, _why)) = node.poll_timeout() {
+//!     // call handle(now, Event::Timer) when `at` has come
+//!     assert!(at >= Instant(0));
+//! }
+//! ```
+//! After every `handle`, poll actions until `None`, then look at `poll_timeout` again.
+
+mod ban;
+mod bitset;
+mod event;
+mod job;
+mod origin;
+mod peer;
+mod picker;
+mod rng;
+mod seed;
+mod timers;
+
+pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
+pub use bitset::BitSet;
+pub use event::{Action, Block, Direction, Event, JobFailure, ManifestPlace, OriginFault, Source};
+pub use job::JobSpec;
+pub use timers::Timer;
+
+use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
+use alloc::collections::{BTreeMap, VecDeque};
+use ban::Bans;
+use core::net::SocketAddr;
+use job::Job;
+use peer::{Candidate, Peer};
+use rng::Rng;
+use timers::Timers;
+
+/// Peers linked at once, at most.
+pub const PEERS_MAX: usize = 256;
+/// Addresses remembered for dialling, at most.
+pub const CANDIDATES_MAX: usize = 1024;
+/// Rates are measured and pipelines resized this often.
+pub const MEASURE: Duration = Duration::from_millis(250);
+
+/// What a node is told once.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Seed of all the node's randomness (request ids, tie-breaks).
+    pub seed: [u8; 32],
+    /// Blocks fetched from the origin at once, over all jobs.
+    pub origin_fetches_max: u32,
+    /// Chunks copied from the local disk at once, over all jobs.
+    pub copies_max: u32,
+    /// How long peers alone may work on a new job before the origin is asked too.
+    pub origin_grace: Duration,
+    /// Peers together below this rate get the origin's help (policy `fastest`), bytes/s.
+    pub origin_joins_below_bytes_s: u64,
+    /// A job without a usable source fails after this long.
+    pub patience: Duration,
+}
+
+impl Config {
+    /// The defaults, with this seed.
+    #[must_use]
+    pub fn new(seed: [u8; 32]) -> Config {
+        Config {
+            seed,
+            origin_fetches_max: 8,
+            copies_max: 32,
+            origin_grace: Duration::from_millis(150),
+            origin_joins_below_bytes_s: 60_000_000,
+            patience: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Numbers for a status line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Links that are up.
+    pub peers: u32,
+    /// Peers banned so far.
+    pub banned: u32,
+    /// Chunks that failed their proof.
+    pub chunks_bad: u64,
+    /// Chunks asked of peers.
+    pub chunks_asked: u64,
+    /// Answers that came after the chunk was already held.
+    pub chunks_duplicate: u64,
+    /// Requests answered with a chunk.
+    pub chunks_served: u64,
+}
+
+/// The one decision-making machine of a process. See the module's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    rng: Rng,
+    peers: BTreeMap<LinkId, Peer>,
+    candidates: BTreeMap<SocketAddr, Candidate>,
+    jobs: BTreeMap<JobId, Job>,
+    bans: Bans,
+    timers: Timers,
+    actions: VecDeque<Action>,
+    origin_active: u32,
+    copies_active: u32,
+    stats: Stats,
+}
+
+impl Node {
+    /// A node without peers and jobs.
+    #[must_use]
+    pub fn new(config: Config) -> Node {
+        Node {
+            rng: Rng::new(config.seed),
+            config,
+            peers: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            bans: Bans::default(),
+            timers: Timers::default(),
+            actions: VecDeque::new(),
+            origin_active: 0,
+            copies_active: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes one event in. Infallible: a peer's fault becomes [`Action::Close`], a job's end [`Action::Failed`].
+    pub fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::PeerFound { addr } => self.peer_found(now, addr),
+            Event::DialFailed { addr } => self.dial_failed(now, addr),
+            Event::LinkUp { link, addr, direction, peer_id } => {
+                self.link_up(now, link, addr, direction, peer_id)
+            }
+            Event::LinkDown { link, fault } => self.link_down(now, link, fault),
+            Event::Message { link, message } => self.message(now, link, message),
+            Event::Payload { link, req, kind, buf, len } => self.payload(now, link, req, kind, buf, len),
+            Event::BlockFromPeer { link, req, good } => self.block_from_peer(now, link, req, good),
+            Event::ChunkLocated { link, req, hash, dialect, place } => {
+                self.chunk_located(link, req, hash, dialect, place);
+            }
+            Event::ManifestLocated { link, req, place } => self.manifest_located(link, req, place),
+            Event::FileLocated { link, file, total, runs } => self.file_located(link, file, total, runs),
+            Event::XorbLocated { link, answer } => self.send(link, answer),
+            Event::JobAdded { job, spec } => self.job_added(now, job, spec),
+            Event::JobPlanned { job, chunks, blocks, held, local } => {
+                self.job_planned(now, job, chunks, blocks, &held, local);
+            }
+            Event::JobManifest { job, manifest, held, local } => {
+                self.job_manifest(now, job, manifest, &held, local)
+            }
+            Event::ManifestBad { job, link } => self.manifest_bad(now, job, link),
+            Event::OriginGone { job, why } => self.origin_gone(now, job, why),
+            Event::OriginEnded { job, block, fault } => self.origin_ended(now, job, block, fault),
+            Event::ChunkDone { job, index, source } => self.chunk_done(now, job, index, source),
+            Event::ChunkBad { job, index, source } => self.chunk_bad(now, job, index, source),
+            Event::JobReopened { job, missing } => self.job_reopened(now, job, &missing),
+            Event::JobRemoved { job } => self.job_removed(now, job),
+            Event::Timer => self.timer(now),
+        }
+    }
+
+    /// The next thing to do, in order. Poll until `None` after every [`Node::handle`].
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call `handle(now, Event::Timer)`, and why. Ask again after every [`Node::handle`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        self.timers.next()
+    }
+
+    /// Numbers for a status line.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats { peers: self.peers.len() as u32, ..self.stats }
+    }
+
+    /// Whose block request `req` on `link` is: the runtime needs it to decode a xorb range as it arrives.
+    #[must_use]
+    pub fn block_request(&self, link: LinkId, req: ReqId) -> Option<(JobId, u32)> {
+        match self.peers.get(&link)?.requests.get(&req)? {
+            peer::Pending::Block { job, block } => Some((*job, *block)),
+            _ => None,
+        }
+    }
+
+    /// Whether chunk `index` of `job` still has to come from somewhere.
+    #[must_use]
+    pub fn needs(&self, job: JobId, index: u32) -> bool {
+        self.jobs.get(&job).is_some_and(|j| index < j.held.len() && !j.held.contains(index))
+    }
+
+    /// Panics if a promise of the node to itself is broken. Simulation and fuzzing call it after every event.
+    pub fn check_invariants(&self) {
+        assert!(self.peers.len() <= PEERS_MAX, "peers stay within their limit");
+        assert!(self.candidates.len() <= CANDIDATES_MAX, "addresses stay within their limit");
+        assert!(self.bans.len() <= BANS_MAX, "bans stay within their limit");
+        let active: u32 = self.jobs.values().map(Job::blocks_active).sum();
+        assert_eq!(active, self.origin_active, "the count of origin fetches is the sum over jobs");
+        assert!(
+            self.origin_active <= self.config.origin_fetches_max,
+            "origin fetches stay within their limit"
+        );
+        assert!(self.copies_active <= self.config.copies_max, "copies stay within their limit");
+        for (link, peer) in &self.peers {
+            peer.check_invariants();
+            for (job, index) in peer.chunks_pending() {
+                let Some(job) = self.jobs.get(&job) else {
+                    panic!("{link:?} is asked for a job that is gone")
+                };
+                assert!(!job.missing.contains(index), "a chunk that is asked for is not also up for grabs");
+            }
+        }
+        for job in self.jobs.values() {
+            job.check_invariants();
+        }
+        let bound = self.peers.len() + self.candidates.len() + 2 * self.jobs.len() + 1;
+        let blocks: usize = self.jobs.values().map(|j| j.blocks.len()).sum();
+        assert!(self.timers.len() <= bound + blocks, "every timer has a living cause");
+    }
+
+    fn timer(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Stall(link) => self.stalled(now, link),
+                Timer::OriginGrace(job) => self.grace_over(now, job),
+                Timer::BlockRetry(job, block) => self.block_retry(now, job, block),
+                Timer::Patience(job) => self.patience_over(now, job),
+                Timer::Redial(addr) => self.redial(now, addr),
+                Timer::Measure => self.measure(now),
+            }
+        }
+    }
+
+    fn send(&mut self, link: LinkId, message: crate::link::Outgoing) {
+        if self.peers.contains_key(&link) {
+            self.actions.push_back(Action::Send { link, message });
+        }
+    }
+
+    /// A request id nobody can guess, unused on this link.
+    fn fresh_req(rng: &mut Rng, peer: &Peer) -> ReqId {
+        loop {
+            let req = ReqId(rng.u32());
+            if !peer.requests.contains_key(&req) {
+                return req;
+            }
+        }
+    }
+
+    fn banned(&self, now: Instant, addr: SocketAddr, id: Option<PeerId>) -> bool {
+        self.bans.is_banned(now, addr, id)
+    }
+}

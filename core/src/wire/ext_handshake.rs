@@ -1,0 +1,225 @@
+//! The extension handshake of BEP 10: message id 20, extension id 0, then one bencoded dictionary.
+//!
+//! | key | value | here |
+//! |---|---|---|
+//! | `m` | dictionary name → extension id of the sender, 0 withdraws | `ut_xet`, `xet`, `zest` |
+//! | `p` | TCP port the sender accepts links on | ours: always present, 0 for none |
+//! | `reqq` | requests the sender queues before it drops any | [`crate::link::OUTSTANDING_MAX`] |
+//! | `v` | name and version | `zest/<version>` |
+//!
+//! Ours, as sent: `d1:md6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v10:zest/0.5.0e`. `ut_xet` and `xet` name one
+//! extension: zest 0.4 answers on id 1 whatever was negotiated, ccbt 0.1.0 calls it `xet` and resolves an incoming id
+//! in its own numbering, where it is 2. With these two numbers both are right.
+
+use super::text;
+use super::xet::Dialect;
+use crate::bencode::{Encoder, Value, lenient_dict};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Our extension id for `ut_xet`.
+pub const UT_XET_ID: u8 = 1;
+
+/// Our extension id for `xet`, the same extension by ccbt's name.
+pub const XET_ID: u8 = 2;
+
+/// Our extension id for `zest` ([`super::zest`]).
+pub const ZEST_ID: u8 = 3;
+
+/// Longest extension handshake that is read: 16 KiB. Ours; real ones have some hundred bytes.
+pub const EXT_HANDSHAKE_BYTES_MAX: u32 = 16 << 10;
+
+/// Characters of a remote's `v` that are kept: 64. Ours.
+pub const CLIENT_CHARS_MAX: usize = 64;
+
+/// Our name and version, sent as `v`. Anything from 0.5 on is told from the original, whose `v` is `zest/0.3`.
+pub const CLIENT: &str = concat!("zest/", env!("CARGO_PKG_VERSION"));
+
+/// What the remote said in all its extension handshakes so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtHandshake {
+    /// Its id for `ut_xet`.
+    pub ut_xet: Option<u8>,
+    /// Its id for `xet`.
+    pub xet: Option<u8>,
+    /// Its id for our extension.
+    pub zest: Option<u8>,
+    /// Its name and version, at most [`CLIENT_CHARS_MAX`] characters, control characters replaced.
+    pub client: String,
+    /// TCP port it accepts links on; none if it says 0 or nothing.
+    pub listen_port: Option<u16>,
+    /// Requests it queues.
+    pub reqq: Option<u32>,
+    /// Layout in which to ask it: [`Dialect::Range`] (ask for xorb ranges) for the original, else [`Dialect::Chunk`].
+    pub dialect_guess: Dialect,
+}
+
+impl ExtHandshake {
+    /// Nothing said yet.
+    #[must_use]
+    pub fn empty(dialect_guess: Dialect) -> ExtHandshake {
+        ExtHandshake {
+            ut_xet: None,
+            xet: None,
+            zest: None,
+            client: String::new(),
+            listen_port: None,
+            reqq: None,
+            dialect_guess,
+        }
+    }
+
+    /// The id on which the remote takes Xet messages, under either name.
+    #[must_use]
+    pub fn xet_id(&self) -> Option<u8> {
+        self.ut_xet.or(self.xet)
+    }
+
+    /// Takes in one more handshake. Keys that are absent or of the wrong type change nothing (BEP 10: a repeat is
+    /// additive); what stands behind the first bencode error is lost.
+    ///
+    /// Returns false, and changes nothing, if the message does not even begin a dictionary.
+    #[must_use]
+    pub fn update(&mut self, message: &[u8]) -> bool {
+        let Ok(dict) = lenient_dict(message) else { return false };
+        for (key, value) in dict.iter() {
+            match (key, value) {
+                (b"m", Value::Dict(names)) => self.update_ids(names.iter()),
+                (b"p", Value::Int(port)) => {
+                    self.listen_port = u16::try_from(port).ok().filter(|&port| port != 0);
+                }
+                (b"reqq", Value::Int(count)) => self.reqq = u32::try_from(count).ok(),
+                (b"v", Value::Bytes(name)) => {
+                    // A character has at most four bytes.
+                    let name = &name[..name.len().min(4 * CLIENT_CHARS_MAX)];
+                    self.client = text(name, CLIENT_CHARS_MAX);
+                }
+                _ => {}
+            }
+        }
+        if is_original(&self.client) {
+            self.dialect_guess = Dialect::Range;
+        }
+        true
+    }
+
+    fn update_ids<'a>(&mut self, names: impl Iterator<Item = (&'a [u8], Value<'a>)>) {
+        for (name, id) in names {
+            let slot = match name {
+                b"ut_xet" => &mut self.ut_xet,
+                b"xet" => &mut self.xet,
+                b"zest" => &mut self.zest,
+                _ => continue,
+            };
+            if let Some(id) = id.int() {
+                *slot = u8::try_from(id).ok().filter(|&id| id != 0);
+            }
+        }
+    }
+}
+
+/// Whether `v` is the original's: `zest/0.` and a minor version below 5.
+fn is_original(client: &str) -> bool {
+    client.strip_prefix("zest/0.").is_some_and(|rest| {
+        let minor = rest.split('.').next().unwrap_or_default();
+        minor.parse::<u32>().is_ok_and(|minor| minor < 5)
+    })
+}
+
+/// Our handshake: the bencoded dictionary.
+#[must_use]
+pub fn ours(listen_port: u16, reqq: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(96);
+    let mut enc = Encoder::new(&mut out);
+    enc.dict();
+    enc.key(b"m").dict();
+    enc.key(b"ut_xet").int(UT_XET_ID.into()).key(b"xet").int(XET_ID.into()).key(b"zest").int(ZEST_ID.into());
+    enc.end();
+    enc.key(b"p").int(listen_port.into());
+    enc.key(b"reqq").int(reqq.into());
+    enc.key(b"v").bytes(CLIENT.as_bytes());
+    enc.end();
+    enc.finish();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(message: &[u8]) -> ExtHandshake {
+        let mut seen = ExtHandshake::empty(Dialect::Chunk);
+        assert!(seen.update(message));
+        seen
+    }
+
+    #[test]
+    fn ours_reads_back_and_is_not_taken_for_the_original() {
+        let bytes = ours(6881, 512);
+        let expected = alloc::format!(
+            "d1:md6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v{}:{CLIENT}e",
+            CLIENT.len()
+        );
+        assert_eq!(bytes, expected.as_bytes());
+        let seen = read(&bytes);
+        assert_eq!((seen.ut_xet, seen.xet, seen.zest), (Some(1), Some(2), Some(3)));
+        assert_eq!((seen.listen_port, seen.reqq, seen.client.as_str()), (Some(6881), Some(512), CLIENT));
+        assert_eq!(seen.dialect_guess, Dialect::Chunk);
+    }
+
+    #[test]
+    fn the_original_is_known_by_its_version() {
+        let seen = read(b"d1:md6:ut_xeti1ee1:pi6881e1:v8:zest/0.3e");
+        assert_eq!((seen.xet_id(), seen.zest, seen.listen_port), (Some(1), None, Some(6881)));
+        assert_eq!(seen.dialect_guess, Dialect::Range);
+        for (client, original) in [
+            ("zest/0.4.2", true),
+            ("zest/0.5.0", false),
+            ("zest/0.30", false),
+            ("zest/1.3", false),
+            ("zest/", false),
+        ] {
+            assert_eq!(is_original(client), original, "{client}");
+        }
+    }
+
+    #[test]
+    fn what_ccbt_writes_is_read_up_to_its_first_error() {
+        let seen = read(
+            b"d1:e8:disabled1:md3:ssli1e11:ut_metadatai3e3:xeti2ee3:xetd14:hash_algorithm18:xet-hash:v1:blake322:\
+supports_bloom_filtersiTrueee1:v4:loste",
+        );
+        assert_eq!((seen.ut_xet, seen.xet, seen.xet_id()), (None, Some(2), Some(2)));
+        assert_eq!(seen.client, "");
+    }
+
+    #[test]
+    fn a_repeated_handshake_adds_and_withdraws() {
+        let mut seen = read(b"d1:md6:ut_xeti4e4:zesti9ee1:v1:xe");
+        assert!(seen.update(b"d1:md4:zesti0eee"));
+        assert_eq!((seen.ut_xet, seen.zest, seen.client.as_str()), (Some(4), None, "x"));
+    }
+
+    #[test]
+    fn ids_and_ports_out_of_range_are_no_ids_and_ports() {
+        let seen = read(b"d1:md6:ut_xeti256e3:xeti-1e4:zest1:xe1:pi65536e4:reqqi-1e1:vi1ee");
+        assert_eq!(seen, ExtHandshake::empty(Dialect::Chunk));
+        assert!(!ExtHandshake::empty(Dialect::Chunk).update(b"le"));
+    }
+
+    #[test]
+    fn a_long_or_dirty_name_is_cut_and_cleaned() {
+        let name = "é\n".repeat(100);
+        let seen = read(alloc::format!("d1:v{}:{name}e", name.len()).as_bytes());
+        assert_eq!(seen.client, "é\u{fffd}".repeat(32));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken_without_panic(message in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = ExtHandshake::empty(Dialect::Chunk).update(&[b"d1:m", &message[..]].concat());
+            let _ = ExtHandshake::empty(Dialect::Chunk).update(&message);
+        }
+    }
+}

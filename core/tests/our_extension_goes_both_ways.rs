@@ -1,0 +1,104 @@
+//! Two links that both speak the `zest` extension, and what one tells the other.
+
+mod common;
+
+use common::*;
+use zest_core::link::*;
+use zest_core::{PeerId, ReqId};
+
+const OTHER_ID: PeerId = PeerId(*b"-ZT0500-otherotherot");
+
+/// Two links of our own making, introduced to each other.
+fn pair() -> (Driver, Driver) {
+    let mut a = Driver::new(Role::Dial { info_hash: SWARM });
+    let mut b = Driver::new(Role::Accept);
+    b.link = Link::new(b.now, LinkConfig { role: Role::Accept, our_id: OTHER_ID, listen_port: 0 });
+    exchange(&mut a, &mut b);
+    for (driver, port) in [(&mut a, None), (&mut b, Some(6881))] {
+        let steps = driver.take_steps();
+        let [Step::Established { bep10: true, .. }, Step::Message(Message::ExtHandshake(seen))] = &steps[..]
+        else {
+            panic!("{steps:?}")
+        };
+        assert_eq!((seen.ut_xet, seen.xet, seen.zest, seen.listen_port), (Some(1), Some(2), Some(3), port));
+        assert_eq!((seen.reqq, seen.dialect_guess), (Some(512), Dialect::Chunk));
+    }
+    (a, b)
+}
+
+fn exchange(a: &mut Driver, b: &mut Driver) {
+    while !a.sent.is_empty() || !b.sent.is_empty() {
+        b.receive(&a.take_sent());
+        a.receive(&b.take_sent());
+    }
+}
+
+#[test]
+fn every_message_arrives_as_it_was_meant() {
+    let (mut a, mut b) = pair();
+    let file = hash(0xf1);
+    let runs = vec![(0, 3), (10, 1), (500, 1000)];
+    let cases = [
+        (Outgoing::Interest { file }, Message::Interest { file }),
+        (Outgoing::Uninterest { file }, Message::Uninterest { file }),
+        (
+            Outgoing::Have { file, total: 1500, runs: runs.clone() },
+            Message::Have { file, total: 1500, runs: runs.clone() },
+        ),
+        (Outgoing::HaveMore { file, runs: runs.clone() }, Message::HaveMore { file, runs }),
+        (Outgoing::Slot { open: false, queue: 9 }, Message::Slot { open: false, queue: 9 }),
+        (
+            Outgoing::ManifestRequest { req: ReqId(5), file, first: 3, count: 4 },
+            Message::ManifestRequest { req: 5, file, first: 3, count: 4 },
+        ),
+        (Outgoing::Cancel { req: ReqId(5) }, Message::Cancel { req: 5 }),
+    ];
+    for (outgoing, message) in cases {
+        a.send(outgoing);
+        exchange(&mut a, &mut b);
+        assert_eq!(b.take_steps(), [Step::Message(message)]);
+    }
+}
+
+#[test]
+fn a_manifest_is_fetched_in_parts() {
+    let (mut a, mut b) = pair();
+    a.ask_manifest(1, 2, 10);
+    a.ask_manifest(2, 0, 1);
+    assert_eq!(a.link.expect().head, 31);
+    exchange(&mut a, &mut b);
+    b.take_steps();
+    let records = vec![7; 3 * 36];
+    let body = b.body(&records);
+    b.send(Outgoing::ManifestPart { req: 1, file_size: 1 << 40, total: 5, first: 2, count: 3, body });
+    b.send(Outgoing::ManifestNone { req: 2 });
+    exchange(&mut a, &mut b);
+    let kind = PayloadKind::ManifestPart { file_size: 1 << 40, total: 5, first: 2, count: 3 };
+    let mut expected = payload_steps(1, kind, &records);
+    expected.push(Step::Message(Message::ManifestNone { req: ReqId(2) }));
+    assert_eq!(a.take_steps(), expected);
+    // A second "none" answers nothing and harms nobody.
+    b.send(Outgoing::ManifestNone { req: 2 });
+    exchange(&mut a, &mut b);
+    assert_eq!(a.take_steps(), [Step::Message(Message::Ignored)]);
+}
+
+#[test]
+fn nothing_of_it_goes_to_a_remote_without_it() {
+    let mut us = Driver::plain();
+    let file = hash(1);
+    let body = us.body(&[0; 36]);
+    for outgoing in [
+        Outgoing::Interest { file },
+        Outgoing::Uninterest { file },
+        Outgoing::Have { file, total: 1, runs: vec![] },
+        Outgoing::HaveMore { file, runs: vec![(0, 1)] },
+        Outgoing::Slot { open: true, queue: 0 },
+        Outgoing::ManifestNone { req: 1 },
+        Outgoing::ManifestPart { req: 1, file_size: 1, total: 1, first: 0, count: 1, body },
+        Outgoing::Cancel { req: ReqId(1) },
+    ] {
+        us.send(outgoing);
+    }
+    assert!(us.sent.is_empty() && us.steps.is_empty());
+}

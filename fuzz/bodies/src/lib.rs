@@ -1,0 +1,35 @@
+//! The bodies of the fuzz targets: plain functions that take any bytes and panic only if zest has a bug.
+//!
+//! Three callers share them: libFuzzer through `fuzz/fuzz_targets`, the replay test, which runs the committed inputs on
+//! stable Rust, and whoever debugs one input. A body has no state and no randomness, so an input tells the same
+//! story every time.
+//!
+//! Each file shows how its bodies read their input. Lengths and counts come first and are small, so that a mutated
+//! input stays meaningful.
+
+mod cursor;
+mod formats;
+mod link;
+mod lz4;
+mod wire;
+
+pub use formats::{manifest, reconstruction, xorb_chunk};
+pub use link::link;
+pub use lz4::lz4_frame;
+pub use wire::{bencode, ext_handshake, xet_message, zest_message};
+
+/// What every target is: any bytes in, nothing out.
+pub type Body = fn(&[u8]);
+
+/// Every target by name. The name is that of its folder of inputs and of its file in `fuzz/fuzz_targets`.
+pub const TARGETS: &[(&str, Body)] = &[
+    ("bencode", bencode),
+    ("ext_handshake", ext_handshake),
+    ("link", link),
+    ("lz4_frame", lz4_frame),
+    ("manifest", manifest),
+    ("reconstruction", reconstruction),
+    ("xet_message", xet_message),
+    ("xorb_chunk", xorb_chunk),
+    ("zest_message", zest_message),
+];

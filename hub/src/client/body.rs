@@ -1,0 +1,156 @@
+//! A body on its way in: bytes as hyper received them, counted and timed.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Response;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::http::{cause, shorter};
+use crate::error::HubError;
+
+/// A streaming answer of the origin. It ends with `Ok(None)` exactly when every promised byte has come; dropping it early
+/// closes its connection.
+///
+/// Bytes are exactly as received: nothing is decoded, checked or copied. One of the client's transfers
+/// ([`HubConfig::transfers_max`](super::HubConfig::transfers_max)) is taken until the body is dropped.
+pub struct Body {
+    response: Option<Response>,
+    url: String,
+    stall: Duration,
+    /// Bytes promised by `Content-Range` or `Content-Length`.
+    want: Option<u64>,
+    got: u64,
+    limit: u64,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Body {
+    pub(super) fn new(
+        response: Response,
+        url: String,
+        stall: Duration,
+        want: Option<u64>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Body {
+        let want = want.or_else(|| response.content_length());
+        Body { response: Some(response), url, stall, want, got: 0, limit: u64::MAX, _permit: permit }
+    }
+
+    /// Fails with `TooLarge` as soon as more than `bytes` have come, or at once if more are promised.
+    #[must_use]
+    pub fn at_most(mut self, bytes: u64) -> Body {
+        self.limit = bytes;
+        self
+    }
+
+    /// Bytes of the whole body, if the server said.
+    #[must_use]
+    pub fn len(&self) -> Option<u64> {
+        self.want
+    }
+
+    /// Whether the server promised an empty body.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.want == Some(0)
+    }
+
+    /// Bytes handed out so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.got
+    }
+
+    /// The next bytes, never empty; `None` at the proper end, and ever after an end or error.
+    ///
+    /// # Errors
+    /// `Stalled` after silence, `ShortBody` if the connection breaks or ends early, `TooLarge` beyond [`Body::at_most`],
+    /// `Malformed` if more comes than promised. Bytes handed out before stay good.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, HubError> {
+        loop {
+            let Some(response) = &mut self.response else { return Ok(None) };
+            let step = if self.want.is_some_and(|want| want > self.limit) {
+                Err(self.too_large())
+            } else {
+                match tokio::time::timeout(self.stall, response.chunk()).await {
+                    Err(_) => Err(HubError::Stalled {
+                        url: self.url.clone(),
+                        silence: self.stall,
+                        got: self.got,
+                        want: self.want,
+                    }),
+                    Ok(Err(error)) => Err(self.short(cause(&error))),
+                    Ok(Ok(None)) => match self.want {
+                        Some(want) if self.got < want => Err(self.short("connection ended".to_owned())),
+                        _ => Ok(None),
+                    },
+                    Ok(Ok(Some(bytes))) => self.count(bytes).map(Some),
+                }
+            };
+            match step {
+                Ok(Some(bytes)) if bytes.is_empty() => {}
+                Ok(Some(bytes)) => return Ok(Some(bytes)),
+                end => {
+                    self.response = None;
+                    return end;
+                }
+            }
+        }
+    }
+
+    /// The whole body in memory, at most `bytes_max`.
+    ///
+    /// # Errors
+    /// As [`Body::chunk`].
+    pub async fn bytes(self, bytes_max: u64) -> Result<Vec<u8>, HubError> {
+        /// Memory reserved on the server's word alone: 1 MiB.
+        const RESERVE_BYTES_MAX: u64 = 1 << 20;
+        let mut body = self.at_most(bytes_max);
+        let mut all = Vec::with_capacity(body.want.unwrap_or(0).min(RESERVE_BYTES_MAX) as usize);
+        while let Some(bytes) = body.chunk().await? {
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all)
+    }
+
+    fn count(&mut self, bytes: Bytes) -> Result<Bytes, HubError> {
+        let got = self.got + bytes.len() as u64;
+        if got > self.limit {
+            return Err(self.too_large());
+        }
+        if let Some(want) = self.want.filter(|want| got > *want) {
+            return Err(HubError::Malformed {
+                url: self.url.clone(),
+                what: "body",
+                reason: format!("{got} bytes or more where {want} were promised"),
+            });
+        }
+        self.got = got;
+        Ok(bytes)
+    }
+
+    fn short(&self, reason: String) -> HubError {
+        HubError::ShortBody {
+            url: self.url.clone(),
+            got: self.got,
+            want: self.want,
+            reason: shorter(&reason),
+        }
+    }
+
+    fn too_large(&self) -> HubError {
+        HubError::TooLarge { url: self.url.clone(), what: "body (bytes)", limit: self.limit }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("url", &self.url)
+            .field("want", &self.want)
+            .field("got", &self.got)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,409 @@
+//! Sending one request: which credentials go where, redirects by hand, statuses to errors, ranges checked.
+//!
+//! Redirects are followed here and not by the HTTP library, because a token may only ever go to its own origin: it is sent
+//! to the first address (the configured endpoint, or the CAS the Hub named) and, from the first hop elsewhere on, never again.
+
+use std::ops::Range;
+use std::sync::{Arc, Once, OnceLock};
+use std::time::Duration;
+
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE,
+};
+use reqwest::{Client, Response, StatusCode, Url};
+use tokio::sync::Semaphore;
+use zest_store::RepoId;
+use zest_xet::Hash;
+
+use super::address::{Endpoint, follow, is_plain_loopback, shown, shown_repo};
+use super::body::Body;
+use super::config::HubConfig;
+use super::retry::{self, RetryPolicy};
+use super::text;
+use crate::error::HubError;
+
+/// Hops of one request: 10 (reqwest's and curl-like clients' usual bound; the Hub needs 2).
+const REDIRECTS_MAX: usize = 10;
+/// Bytes of an error answer or redirect body that are read: 8 KiB.
+const ERROR_BODY_BYTES_MAX: u64 = 8 << 10;
+/// Counts a download on the repository's page, as every official client asks (huggingface_hub sends it with every call).
+const DOWNLOAD_COUNTER: &str = "x-hf-download-counter";
+
+/// Whom a request is meant for: decides the credentials and how refusals read.
+#[derive(Clone, Copy)]
+pub(super) enum Party<'a> {
+    /// The Hub, about a repository.
+    Hub { repo: &'a RepoId, revision: &'a str, path: Option<&'a str>, anonymous: bool },
+    /// The CAS, about a file.
+    Cas { file: &'a Hash, token: &'a str },
+    /// A signed address, which needs no other credentials.
+    Signed,
+}
+
+/// One GET.
+#[derive(Clone)]
+pub(super) struct Ask<'a> {
+    pub(super) url: Url,
+    pub(super) party: Party<'a>,
+    pub(super) range: Option<Range<u64>>,
+    /// Silence after which the request or its body has stalled.
+    pub(super) stall: Duration,
+}
+
+/// A 200 or 206, and where it finally came from.
+pub(super) struct Reply {
+    pub(super) response: Response,
+    pub(super) url: Url,
+}
+
+/// The HTTP side of a [`Hub`](super::Hub): connection pools and what every request carries.
+pub(super) struct Transport {
+    pub(super) endpoint: Endpoint,
+    pub(super) config: HubConfig,
+    authorization: Option<HeaderValue>,
+    user_agent: HeaderValue,
+    transfers: Arc<Semaphore>,
+    /// For plain HTTP to this machine: no proxy, and no certificate store is loaded.
+    local: OnceLock<Client>,
+    outside: OnceLock<Client>,
+}
+
+impl Transport {
+    pub(super) fn new(config: HubConfig) -> Result<Transport, HubError> {
+        let endpoint = Endpoint::parse(&config.endpoint)?;
+        let bad = |reason: &str| HubError::Config { reason: reason.to_owned() };
+        let authorization = match &config.token {
+            Some(token) => Some(bearer(token.as_str()).ok_or_else(|| {
+                bad("the Hub token holds characters that no token can have; check `HF_TOKEN` and the token file")
+            })?),
+            None => None,
+        };
+        let extra = if config.user_agent_extra.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", config.user_agent_extra)
+        };
+        // The Hub reads library names and versions from this form; hf_hub tells it which cache layout and API we speak.
+        let user_agent = format!("zest/{}; hf_hub/2.4.0-compatible{extra}", env!("CARGO_PKG_VERSION"));
+        let user_agent =
+            HeaderValue::from_str(&user_agent).map_err(|_| bad("the user agent is no header value"))?;
+        let transfers = Arc::new(Semaphore::new(config.transfers_max.clamp(1, Semaphore::MAX_PERMITS)));
+        let transport = Transport {
+            endpoint,
+            config,
+            authorization,
+            user_agent,
+            transfers,
+            local: OnceLock::new(),
+            outside: OnceLock::new(),
+        };
+        transport.client_for(&transport.endpoint.url("/")?)?;
+        Ok(transport)
+    }
+
+    /// Sends `ask`, with retries, and reads the whole answer of at most `bytes_max`.
+    pub(super) async fn fetch(
+        &self,
+        ask: &Ask<'_>,
+        bytes_max: u64,
+    ) -> Result<(HeaderMap, Vec<u8>), HubError> {
+        retry::run(&self.config.retry, || async {
+            let reply = self.send(ask).await?;
+            let headers = reply.response.headers().clone();
+            let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, None);
+            Ok((headers, body.bytes(bytes_max).await?))
+        })
+        .await
+    }
+
+    /// Sends `ask`, with retries, and hands out the body as it comes. With a range, exactly that range.
+    pub(super) async fn open(&self, ask: &Ask<'_>, policy: &RetryPolicy) -> Result<Body, HubError> {
+        if let Some(range) = &ask.range
+            && range.is_empty()
+        {
+            let reason = format!("a range without bytes: {range:?}");
+            return Err(HubError::Malformed { url: shown(&ask.url), what: "request", reason });
+        }
+        let permit = Arc::clone(&self.transfers).acquire_owned().await.ok();
+        let (reply, want) = retry::run(policy, || async {
+            let reply = self.send(ask).await?;
+            let want = check_range(&reply, ask.range.as_ref())?;
+            Ok((reply, want))
+        })
+        .await?;
+        Ok(Body::new(reply.response, shown(&reply.url), ask.stall, want, permit))
+    }
+
+    /// One request with its redirects, no retry: a 200 or 206, or the error it means.
+    async fn send(&self, ask: &Ask<'_>) -> Result<Reply, HubError> {
+        let mut url = ask.url.clone();
+        let mut at_home = self.is_home(ask, &url);
+        for _ in 0..=REDIRECTS_MAX {
+            let response = self.once(ask, &url, at_home).await?;
+            let status = response.status();
+            if status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT && ask.range.is_some() {
+                return match response.headers().get(CONTENT_ENCODING) {
+                    Some(coding) if coding.as_bytes() != b"identity" => Err(HubError::Malformed {
+                        url: shown(&url),
+                        what: "body",
+                        reason: "it is compressed although we asked for it as it is".to_owned(),
+                    }),
+                    _ => Ok(Reply { response, url }),
+                };
+            }
+            let Some(next) = self.next_hop(ask, &url, &response)? else {
+                return Err(self.refusal(ask, &url, response, at_home).await);
+            };
+            // A short body is read to its end, so that the connection can serve the next hop.
+            if response.content_length().is_some_and(|bytes| bytes <= ERROR_BODY_BYTES_MAX) {
+                let _ = self.error_body(response).await;
+            }
+            at_home = at_home && self.is_home(ask, &next);
+            url = next;
+        }
+        Err(HubError::Redirect {
+            url: shown(&ask.url),
+            reason: format!("more than {REDIRECTS_MAX} redirects"),
+        })
+    }
+
+    async fn once(&self, ask: &Ask<'_>, url: &Url, at_home: bool) -> Result<Response, HubError> {
+        let mut request = self.client_for(url)?.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(range) = &ask.range {
+            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
+        }
+        if at_home {
+            match ask.party {
+                Party::Hub { anonymous, .. } => {
+                    request = request.header(DOWNLOAD_COUNTER, "1");
+                    if let Some(authorization) = self.authorization.as_ref().filter(|_| !anonymous) {
+                        request = request.header(AUTHORIZATION, authorization.clone());
+                    }
+                }
+                Party::Cas { token, .. } => {
+                    let authorization = bearer(token).ok_or_else(|| HubError::Malformed {
+                        url: shown(url),
+                        what: "CAS token",
+                        reason: "not a header value".to_owned(),
+                    })?;
+                    request = request.header(AUTHORIZATION, authorization);
+                }
+                Party::Signed => {}
+            }
+        }
+        tracing::trace!(url = shown(url), range = ?ask.range, at_home, "GET");
+        // The library reports a connection that cannot be made by itself, after `connect_timeout`.
+        let silence = ask.stall.max(self.config.connect_timeout);
+        let stalled = || HubError::Stalled { url: shown(url), silence, got: 0, want: None };
+        match tokio::time::timeout(silence, request.send()).await {
+            Err(_) => Err(stalled()),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if error.is_connect() => {
+                Err(HubError::Unreachable { url: shown(url), reason: shorter(&cause(&error)), tries: 1 })
+            }
+            Ok(Err(error)) => Err(HubError::ShortBody {
+                url: shown(url),
+                got: 0,
+                want: None,
+                reason: shorter(&cause(&error)),
+            }),
+        }
+    }
+
+    /// Whether credentials may go to `url`: the endpoint's origin for the Hub, the CAS's own for the CAS.
+    fn is_home(&self, ask: &Ask<'_>, url: &Url) -> bool {
+        match ask.party {
+            Party::Hub { .. } => self.endpoint.owns(url),
+            Party::Cas { .. } => url.origin() == ask.url.origin(),
+            Party::Signed => false,
+        }
+    }
+
+    fn next_hop(&self, ask: &Ask<'_>, url: &Url, response: &Response) -> Result<Option<Url>, HubError> {
+        if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        let refuse = |reason: &str| HubError::Redirect { url: shown(url), reason: reason.to_owned() };
+        let link = response.headers().get(LOCATION).ok_or_else(|| refuse("a redirect without Location"))?;
+        let link = std::str::from_utf8(link.as_bytes()).map_err(|_| refuse("a Location that is not text"))?;
+        match ask.party {
+            Party::Hub { .. } => self.endpoint.link(url, link),
+            Party::Cas { .. } | Party::Signed => follow(url, link),
+        }
+        .map(Some)
+    }
+
+    /// What a status other than success means, by whom it came from.
+    async fn refusal(&self, ask: &Ask<'_>, at: &Url, response: Response, at_home: bool) -> HubError {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let text_of = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let body = self.error_body(response).await;
+        let message = text::message(text_of("x-error-message"), &body, &self.secrets(ask));
+        let url = shown(at);
+        match (status, ask.party) {
+            (429, _) => {
+                return HubError::RateLimited { url, retry_after: retry::retry_after(&headers), tries: 1 };
+            }
+            (408 | 500 | 502..=504 | 506..=599, _) => {
+                return HubError::Server { url, status, message, tries: 1 };
+            }
+            (401 | 403, Party::Cas { .. }) if at_home => {
+                return HubError::CasRefused { url, status, message };
+            }
+            (404, Party::Cas { file, .. }) if at_home => {
+                return HubError::CasFileNotFound { url, file: file.to_string() };
+            }
+            (403, _) if !at_home => return HubError::UrlExpired { url, body: message },
+            (_, Party::Hub { repo, revision, path, anonymous }) if at_home => {
+                let had_token = self.authorization.is_some() && !anonymous;
+                let page = self.endpoint.page(repo);
+                let (name, revision) = (shown_repo(repo), revision.to_owned());
+                match (text_of("x-error-code"), status, had_token) {
+                    (Some("GatedRepo"), ..) => return HubError::Gated { repo: name, page, had_token },
+                    (_, 401, false) => return HubError::LoginNeeded { repo: name, message },
+                    (Some("RepoNotFound"), ..) => return HubError::RepoNotFound { repo: name, had_token },
+                    (_, 401, true) => return HubError::TokenRefused { repo: name, message },
+                    (Some("RevisionNotFound"), ..) => {
+                        return HubError::RevisionNotFound { repo: name, revision };
+                    }
+                    (Some("EntryNotFound"), ..) | (None, 404, _) if path.is_some() => {
+                        let path = path.unwrap_or_default().to_owned();
+                        return HubError::EntryNotFound { repo: name, revision, path };
+                    }
+                    (_, 403, _) => return HubError::Forbidden { repo: name, url, message },
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        HubError::Status { url, status, message }
+    }
+
+    /// The beginning of an error answer; whatever goes wrong while reading it is less telling than its status.
+    async fn error_body(&self, response: Response) -> Vec<u8> {
+        let mut body = Body::new(response, String::new(), self.config.api_stall, None, None);
+        let mut all = Vec::new();
+        while let Ok(Some(bytes)) = body.chunk().await {
+            let room = ERROR_BODY_BYTES_MAX as usize - all.len();
+            all.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            if all.len() as u64 == ERROR_BODY_BYTES_MAX {
+                break;
+            }
+        }
+        all
+    }
+
+    /// What a server could echo and we must not repeat.
+    fn secrets<'s>(&'s self, ask: &Ask<'s>) -> [&'s str; 2] {
+        let hub = self.config.token.as_ref().map_or("", |token| token.as_str().trim());
+        match ask.party {
+            Party::Cas { token, .. } => [hub, token],
+            _ => [hub, ""],
+        }
+    }
+
+    fn client_for(&self, url: &Url) -> Result<&Client, HubError> {
+        let local = is_plain_loopback(url);
+        let slot = if local { &self.local } else { &self.outside };
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let client = self.build_client(local)?;
+        Ok(slot.get_or_init(|| client))
+    }
+
+    fn build_client(&self, local: bool) -> Result<Client, HubError> {
+        install_ring();
+        let mut builder = Client::builder()
+            .user_agent(self.user_agent.clone())
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .http1_only()
+            .tcp_nodelay(true)
+            .connect_timeout(self.config.connect_timeout)
+            .pool_max_idle_per_host(self.config.transfers_max);
+        if local {
+            builder = builder.no_proxy().tls_certs_only(std::iter::empty());
+        } else if !self.config.system_proxy {
+            builder = builder.no_proxy();
+        }
+        builder.build().map_err(|error| HubError::Config {
+            reason: format!("cannot start the HTTP client: {}", shorter(&cause(&error))),
+        })
+    }
+}
+
+/// Makes ring the process-wide TLS provider, unless the program has chosen one already.
+fn install_ring() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Fails only if another provider is installed, which then serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let token = token.trim();
+    // Stricter than a header value may be: spaces and non-ASCII only come from a broken token file.
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The bytes to come if `reply` holds exactly `range`. A 200 is accepted only where the whole object is what was asked for.
+fn check_range(reply: &Reply, range: Option<&Range<u64>>) -> Result<Option<u64>, HubError> {
+    let (status, length) = (reply.response.status(), reply.response.content_length());
+    let Some(range) = range else { return Ok(None) };
+    let want = range.end - range.start;
+    let wrong = |got: String| HubError::WrongRange {
+        url: shown(&reply.url),
+        want_start: range.start,
+        want_last: range.end - 1,
+        got,
+    };
+    if status == StatusCode::OK {
+        return match length {
+            Some(length) if range.start == 0 && length == range.end => Ok(Some(want)),
+            Some(length) => Err(wrong(format!("200 and a whole body of {length} bytes"))),
+            None => Err(wrong("200 and a whole body of unknown length".to_owned())),
+        };
+    }
+    let header = reply.response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let header = header.ok_or_else(|| wrong("206 without Content-Range".to_owned()))?;
+    if parse_content_range(header) != Some((range.start, range.end - 1)) {
+        return Err(wrong(format!("206 and Content-Range {:?}", text::clip(header, 80))));
+    }
+    match length {
+        Some(length) if length != want => Err(wrong(format!("206 and a body of {length} bytes"))),
+        _ => Ok(Some(want)),
+    }
+}
+
+/// First and last byte of `bytes a-b/total` (RFC 9110, 14.4).
+fn parse_content_range(text: &str) -> Option<(u64, u64)> {
+    let (range, _total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
+}
+
+/// The innermost cause of a library error; its own text would show the address with its signature.
+pub(super) fn cause(error: &reqwest::Error) -> String {
+    let mut inner: &dyn std::error::Error = match std::error::Error::source(error) {
+        Some(source) => source,
+        None => return "request failed".to_owned(),
+    };
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+/// A network or parser message, bounded to one line of 200 characters.
+pub(super) fn shorter(text: &str) -> String {
+    text::clip(text, 200)
+}

@@ -1,0 +1,251 @@
+//! The origin client: Hub, CAS and CDN over HTTP/1.1.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use zest_hub::{Hub, HubConfig};
+//! use zest_store::{RepoId, RepoType};
+//!
+//! let hub = Hub::new(HubConfig::new("https://huggingface.co", None))?;
+//! let repo = RepoId::new(RepoType::Model, "org/name")?;
+//! let revision = hub.revision(&repo, "main").await?;
+//! for entry in hub.tree(&repo, &revision.commit).await? {
+//!     if let Some(hash) = entry.xet_hash {
+//!         let cas = hub.cas(&repo, &revision.commit).await?;
+//!         let plan = cas.reconstruction(&hash).await?;
+//!         println!("{} in {} parts", entry.path, plan.terms.len());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What it owns: connections, CAS tokens, retries (`retry.rs`), the knowledge which CAS lacks v2. What it never does:
+//! write to disk, judge content, send a token anywhere but to its own origin, or read an answer without a bound.
+//! Every method is cancel-safe: dropping its future gives up the request and nothing else.
+
+mod address;
+mod body;
+mod cas;
+mod config;
+mod http;
+mod retry;
+mod text;
+mod token;
+mod tree;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use serde::Deserialize;
+use zest_store::{RepoId, TreeEntry, check_name, check_revision, is_commit};
+
+pub use body::Body;
+pub use cas::Cas;
+pub use config::HubConfig;
+pub use retry::RetryPolicy;
+
+use crate::error::{ErrorKind, HubError};
+use http::{Ask, Party, Transport};
+use token::{Tokens, XetToken};
+
+/// Answer of a revision call: 32 MiB; it also lists every file name and the card's metadata.
+const REVISION_BYTES_MAX: u64 = 32 << 20;
+/// Answer of a token call: 64 KiB; about 1 KB in practice.
+const TOKEN_BYTES_MAX: u64 = 64 << 10;
+
+/// A Hugging Face Hub (or mirror, or `zest hub`). Cheap to clone; clones share connections and tokens.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    transport: Transport,
+    tokens: Tokens,
+    /// Origins of CASes without v2 reconstructions.
+    v1_hosts: Mutex<BTreeSet<String>>,
+}
+
+/// What a branch, tag or commit stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevisionInfo {
+    /// 40 lower-case hex digits.
+    pub commit: String,
+    /// Only members see it. `true` also when the Hub does not say: nothing is shared by default.
+    pub private: bool,
+    /// Files only for people on a list. `true` also when the Hub does not say.
+    pub gated: bool,
+}
+
+impl Hub {
+    /// Prepares a client; sends nothing.
+    ///
+    /// # Errors
+    /// `Config` if the endpoint is no usable address, the token no token, or TLS cannot start.
+    pub fn new(config: HubConfig) -> Result<Hub, HubError> {
+        let transport = Transport::new(config)?;
+        let inner = Inner { transport, tokens: Tokens::default(), v1_hosts: Mutex::default() };
+        Ok(Hub { inner: Arc::new(inner) })
+    }
+
+    /// Resolves a branch, tag, `refs/pr/N` or commit.
+    ///
+    /// # Errors
+    /// `LoginNeeded`, `TokenRefused`, `RepoNotFound`, `RevisionNotFound`, and what any request can meet.
+    pub async fn revision(&self, repo: &RepoId, rev: &str) -> Result<RevisionInfo, HubError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            sha: String,
+            private: Option<bool>,
+            gated: Option<serde_json::Value>,
+        }
+        self.check_revision(repo, rev)?;
+        let transport = &self.inner.transport;
+        let url = transport.endpoint.api(repo, &format!("revision/{}", address::encode_segment(rev)))?;
+        let shown = address::shown(&url);
+        let party = Party::Hub { repo, revision: rev, path: None, anonymous: false };
+        let ask = Ask { url, party, range: None, stall: transport.config.api_stall };
+        let (_, body) = transport.fetch(&ask, REVISION_BYTES_MAX).await?;
+        let malformed = |reason: String| HubError::Malformed {
+            url: shown.clone(),
+            what: "revision",
+            reason: http::shorter(&reason),
+        };
+        let answer: Answer = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
+        if !is_commit(&answer.sha) {
+            return Err(malformed(format!("commit {:?}", answer.sha)));
+        }
+        let gated = answer.gated.is_none_or(|gated| gated != serde_json::Value::Bool(false));
+        Ok(RevisionInfo { commit: answer.sha, private: answer.private.unwrap_or(true), gated })
+    }
+
+    /// All files of a commit, in the Hub's order, with names and hashes that are safe to use as paths.
+    ///
+    /// # Errors
+    /// `UnsafeName`, `TooLarge`, `Malformed`, `Redirect` for a listing that breaks the rules; what `revision` can meet.
+    pub async fn tree(&self, repo: &RepoId, commit: &str) -> Result<Vec<TreeEntry>, HubError> {
+        self.check_revision(repo, commit)?;
+        tree::list(&self.inner.transport, repo, commit).await
+    }
+
+    /// Whether a stranger without a token may read this commit: the proof that public sharing needs.
+    ///
+    /// Always asks the Hub. Without a token of our own, the answer also saves [`Hub::cas`] its request.
+    ///
+    /// # Errors
+    /// Whatever leaves the question open (no network, 5xx, an answer that is no token). Treat it as "not public".
+    pub async fn is_public(&self, repo: &RepoId, commit: &str) -> Result<bool, HubError> {
+        self.check_revision(repo, commit)?;
+        match self.fetch_token(repo, commit, true).await {
+            Ok(token) => {
+                if self.inner.transport.config.token.is_none() {
+                    self.inner.tokens.put(repo, commit, token).await;
+                }
+                Ok(true)
+            }
+            Err(HubError::Status { status: 401 | 403 | 404, .. }) => Ok(false),
+            Err(error) => match error.kind() {
+                ErrorKind::Auth
+                | ErrorKind::Gated
+                | ErrorKind::RepoNotFound
+                | ErrorKind::RevisionNotFound
+                | ErrorKind::EntryNotFound => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Streams a whole file in one GET. Meant for files outside Xet; works for any.
+    ///
+    /// The length is the server's claim: bound it with [`Body::at_most`] and prove the content.
+    ///
+    /// # Errors
+    /// `EntryNotFound`, `Gated`, `UnsafeName`, and what any request can meet.
+    pub async fn small_file(&self, repo: &RepoId, commit: &str, path: &str) -> Result<Body, HubError> {
+        self.resolve(repo, commit, path, None).await
+    }
+
+    /// Streams `bytes` (end exclusive) of a file through the plain address that the Hub redirects to: the way around a CAS
+    /// that is blocked here. Each call asks the Hub for the address, so prefer few long ranges.
+    ///
+    /// # Errors
+    /// As [`Hub::small_file`], and `WrongRange`, `UrlExpired`.
+    pub async fn whole_file(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        path: &str,
+        bytes: Range<u64>,
+    ) -> Result<Body, HubError> {
+        self.resolve(repo, commit, path, Some(bytes)).await
+    }
+
+    /// The CAS for the files of a commit. Fetches the token if none is kept, so that a refusal shows here.
+    ///
+    /// # Errors
+    /// `Gated`, `LoginNeeded`, `RepoNotFound`, `Malformed`, and what any request can meet.
+    pub async fn cas(&self, repo: &RepoId, commit: &str) -> Result<Cas, HubError> {
+        self.check_revision(repo, commit)?;
+        let token = self.token(repo, commit).await?;
+        Ok(Cas::new(self.clone(), repo.clone(), commit.to_owned(), &token))
+    }
+
+    async fn resolve(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        path: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<Body, HubError> {
+        self.check_revision(repo, commit)?;
+        check_name(path).map_err(|error| HubError::UnsafeName {
+            repo: address::shown_repo(repo),
+            reason: http::shorter(&error.to_string()),
+        })?;
+        let transport = &self.inner.transport;
+        let url = transport.endpoint.resolve(repo, commit, path)?;
+        let party = Party::Hub { repo, revision: commit, path: Some(path), anonymous: false };
+        let ask = Ask { url, party, range, stall: transport.config.stall };
+        transport.open(&ask, &transport.config.retry).await
+    }
+
+    async fn range(&self, url: &str, bytes: Range<u64>) -> Result<Body, HubError> {
+        let transport = &self.inner.transport;
+        let url = cas::signed(&transport.endpoint.url("/")?, url)?;
+        let ask = Ask { url, party: Party::Signed, range: Some(bytes), stall: transport.config.stall };
+        transport.open(&ask, &transport.config.range_retry).await
+    }
+
+    async fn token(&self, repo: &RepoId, commit: &str) -> Result<Arc<XetToken>, HubError> {
+        self.inner.tokens.get(repo, commit, || self.fetch_token(repo, commit, false)).await
+    }
+
+    async fn fetch_token(&self, repo: &RepoId, commit: &str, anonymous: bool) -> Result<XetToken, HubError> {
+        let transport = &self.inner.transport;
+        let url =
+            transport.endpoint.api(repo, &format!("xet-read-token/{}", address::encode_segment(commit)))?;
+        let party = Party::Hub { repo, revision: commit, path: None, anonymous };
+        let ask = Ask { url, party, range: None, stall: transport.config.api_stall };
+        let (headers, body) = transport.fetch(&ask, TOKEN_BYTES_MAX).await?;
+        token::parse(&ask.url, &headers, &body)
+    }
+
+    /// A name that cannot be a revision is not asked for: dot segments would be folded away and ask for something else.
+    fn check_revision(&self, repo: &RepoId, rev: &str) -> Result<(), HubError> {
+        if check_revision(rev).is_err() {
+            return Err(HubError::RevisionNotFound {
+                repo: address::shown_repo(repo),
+                revision: rev.to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("config", &self.inner.transport.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! The one place that decides whether and when a request is sent again (huggingface_hub users' reports: hub#4732, xet#956).
+//!
+//! 429 waits as long as the server says, 5xx and broken connections back off exponentially with jitter; everything has a
+//! bounded number of tries. Signed URLs (403) and CAS tokens (401) are not a matter of waiting: see `cas.rs`.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+
+use crate::error::HubError;
+
+/// How often and how patiently a request is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Requests in all, the first included: 8, about 16 s of waiting.
+    pub tries: u32,
+    /// Requests in all when nobody answers (no connection, or silence): 3, so that being offline is known within a second
+    /// and a mute server within three time-outs.
+    pub unanswered_tries: u32,
+    /// Wait after the first failure: 200 ms, doubled each time.
+    pub base: Duration,
+    /// Longest wait that we choose ourselves: 5 s.
+    pub backoff_max: Duration,
+    /// Longest wait that a server can make us sit out: 5 min, the Hub's rate-limit window.
+    pub retry_after_max: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> RetryPolicy {
+        RetryPolicy {
+            tries: 8,
+            unanswered_tries: 3,
+            base: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(5),
+            retry_after_max: Duration::from_secs(300),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// How long to wait after `error`, the result of request number `tries` (from 1); `None` to give up.
+    ///
+    /// `jitter` is uniform in 0..=65535: the wait lies between half and all of the back-off, so that nodes that failed
+    /// together do not come back together.
+    fn wait_after(&self, error: &HubError, tries: u32, jitter: u16) -> Option<Duration> {
+        if !error.is_transient() {
+            return None;
+        }
+        let limit = match error {
+            HubError::Unreachable { .. } | HubError::Stalled { .. } => self.unanswered_tries.min(self.tries),
+            _ => self.tries,
+        };
+        if tries >= limit {
+            return None;
+        }
+        let full = self.base.saturating_mul(1 << (tries - 1).min(20)).min(self.backoff_max);
+        let backoff = full / 2 + full.mul_f64(f64::from(jitter) / 131_072.0);
+        Some(match error {
+            // The jitter comes on top: never earlier than asked.
+            HubError::RateLimited { retry_after: Some(asked), .. } => {
+                (*asked).min(self.retry_after_max) + self.base.mul_f64(f64::from(jitter) / 65_536.0)
+            }
+            _ => backoff,
+        })
+    }
+}
+
+/// Runs `attempt` until it succeeds, fails for good, or the policy's tries are used up.
+pub(super) async fn run<T, F, A>(policy: &RetryPolicy, mut attempt: F) -> Result<T, HubError>
+where
+    F: FnMut() -> A,
+    A: Future<Output = Result<T, HubError>>,
+{
+    let mut tries = 0;
+    loop {
+        let error = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        tries += 1;
+        let Some(wait) = policy.wait_after(&error, tries, jitter()) else {
+            return Err(error.after_tries(tries));
+        };
+        tracing::debug!(%error, tries, wait_ms = wait.as_millis(), "waiting before the next try");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// What a 429 asks for: `Retry-After` as seconds or HTTP date (RFC 9110, 10.2.3), else the `t=` of the Hub's `RateLimit`
+/// header (draft-ietf-httpapi-ratelimit-headers). Dates are read against the server's own clock where it tells it.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    if let Some(asked) = text(RETRY_AFTER.as_str()) {
+        if let Ok(seconds) = asked.parse::<u32>() {
+            return Some(Duration::from_secs(u64::from(seconds)));
+        }
+        if let Ok(date) = httpdate::parse_http_date(asked) {
+            let now = text(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
+            let now = now.unwrap_or_else(SystemTime::now);
+            return Some(date.duration_since(now).unwrap_or_default());
+        }
+    }
+    let seconds = text("ratelimit")?.split(';').find_map(|part| part.trim().strip_prefix("t="))?;
+    seconds.parse::<u32>().ok().map(|seconds| Duration::from_secs(u64::from(seconds)))
+}
+
+fn jitter() -> u16 {
+    // Without system randomness the waits are merely less spread.
+    getrandom::u32().map_or(0, |random| random as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limited(retry_after: Option<u64>) -> HubError {
+        HubError::RateLimited {
+            url: String::new(),
+            retry_after: retry_after.map(Duration::from_secs),
+            tries: 0,
+        }
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn backoff_doubles_is_capped_and_jitters_between_half_and_all() {
+        let policy = RetryPolicy { tries: 100, ..RetryPolicy::default() };
+        let ms = |tries, jitter| policy.wait_after(&limited(None), tries, jitter).unwrap().as_millis();
+        assert_eq!((ms(1, 0), ms(2, 0), ms(3, 0)), (100, 200, 400));
+        assert!((199..=200).contains(&ms(1, u16::MAX)));
+        assert_eq!(ms(60, 0), 2500);
+    }
+
+    #[test]
+    fn a_server_is_never_asked_earlier_than_it_wants_nor_waited_for_beyond_the_cap() {
+        let policy = RetryPolicy::default();
+        assert_eq!(policy.wait_after(&limited(Some(7)), 1, 0), Some(Duration::from_secs(7)));
+        assert_eq!(policy.wait_after(&limited(Some(1 << 30)), 1, 0), Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn tries_are_bounded_and_fewer_when_nobody_answers() {
+        let policy = RetryPolicy::default();
+        let offline = HubError::Unreachable { url: String::new(), reason: String::new(), tries: 0 };
+        assert!(policy.wait_after(&offline, 2, 0).is_some());
+        assert!(policy.wait_after(&offline, 3, 0).is_none());
+        assert!(policy.wait_after(&limited(Some(0)), 7, 0).is_some());
+        assert!(policy.wait_after(&limited(Some(0)), 8, 0).is_none());
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_date_or_rate_limit_window() {
+        assert_eq!(retry_after(&headers(&[("retry-after", "17")])), Some(Duration::from_secs(17)));
+        let dated = headers(&[
+            ("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"),
+            ("date", "Wed, 21 Oct 2015 07:28:00 GMT"),
+        ]);
+        assert_eq!(retry_after(&dated), Some(Duration::from_secs(30)));
+        assert_eq!(
+            retry_after(&headers(&[("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT")])),
+            Some(Duration::ZERO),
+            "a date in the past"
+        );
+        assert_eq!(
+            retry_after(&headers(&[("ratelimit", "\"api\";r=0;t=42")])),
+            Some(Duration::from_secs(42))
+        );
+        assert_eq!(retry_after(&headers(&[("retry-after", "soon")])), None);
+        assert_eq!(retry_after(&headers(&[])), None);
+    }
+}

@@ -1,0 +1,229 @@
+//! Listing a commit: pages of JSON into checked entries. Names and hashes become paths on disk, so nothing odd passes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, LINK};
+use serde::Deserialize;
+use zest_store::{RepoId, TreeEntry, check_name};
+
+use super::address::{shown, shown_repo};
+use super::http::{Ask, Party, Transport, shorter};
+use crate::error::HubError;
+
+/// Pages of one listing: 10,000; the Hub gives 1,000 entries on each.
+const PAGES_MAX: usize = 10_000;
+/// Files of one commit: 500,000; the Hub advises against more than 100,000.
+const ENTRIES_MAX: usize = 500_000;
+/// One page of JSON: 16 MiB, about 25 times what 1,000 long entries take.
+const PAGE_BYTES_MAX: u64 = 16 << 20;
+/// All pages of one listing: 512 MiB.
+const LISTING_BYTES_MAX: u64 = 512 << 20;
+/// Size of one file: 16 TiB, so that the sum over all entries fits 63 bits; the Hub allows 500 GB.
+const FILE_BYTES_MAX: u64 = 16 << 40;
+
+#[derive(Deserialize)]
+struct Row {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    oid: String,
+    #[serde(default)]
+    size: u64,
+    lfs: Option<Lfs>,
+    #[serde(rename = "xetHash")]
+    xet_hash: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    oid: String,
+    size: Option<u64>,
+}
+
+/// All files of `commit`, in the Hub's order, folders left out.
+pub(super) async fn list(
+    transport: &Transport,
+    repo: &RepoId,
+    commit: &str,
+) -> Result<Vec<TreeEntry>, HubError> {
+    let rest = format!("tree/{}?recursive=true&expand=false", super::address::encode_segment(commit));
+    let mut next = Some(transport.endpoint.api(repo, &rest)?);
+    let mut seen = BTreeSet::new();
+    let mut entries = Entries::default();
+    let mut bytes_left = LISTING_BYTES_MAX;
+    while let Some(url) = next {
+        let too_large = |what, limit| HubError::TooLarge { url: shown(&url), what, limit };
+        if seen.len() >= PAGES_MAX {
+            return Err(too_large("file list (pages)", PAGES_MAX as u64));
+        }
+        if !seen.insert(url.to_string()) {
+            let reason = "the listing's next page is one we had".to_owned();
+            return Err(HubError::Redirect { url: shown(&url), reason });
+        }
+        let party = Party::Hub { repo, revision: commit, path: None, anonymous: false };
+        let ask = Ask { url: url.clone(), party, range: None, stall: transport.config.api_stall };
+        let (headers, body) = transport.fetch(&ask, PAGE_BYTES_MAX).await?;
+        bytes_left = bytes_left
+            .checked_sub(body.len() as u64)
+            .ok_or_else(|| too_large("file list (bytes)", LISTING_BYTES_MAX))?;
+        entries.add_page(repo, &url, &body)?;
+        if entries.list.len() > ENTRIES_MAX {
+            return Err(too_large("file list (files)", ENTRIES_MAX as u64));
+        }
+        next = match next_link(&headers) {
+            Some(link) => {
+                let link = transport.endpoint.link(&url, link)?;
+                if !transport.endpoint.owns(&link) {
+                    let reason = format!("the listing goes on at another origin, {}", shown(&link));
+                    return Err(HubError::Redirect { url: shown(&url), reason });
+                }
+                Some(link)
+            }
+            None => None,
+        };
+    }
+    Ok(entries.list)
+}
+
+#[derive(Default)]
+struct Entries {
+    list: Vec<TreeEntry>,
+    /// Path → place in `list`.
+    places: BTreeMap<String, usize>,
+}
+
+impl Entries {
+    fn add_page(&mut self, repo: &RepoId, url: &Url, body: &[u8]) -> Result<(), HubError> {
+        let malformed = |reason: String| HubError::Malformed {
+            url: shown(url),
+            what: "file list",
+            reason: shorter(&reason),
+        };
+        let rows: Vec<Row> = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+        for row in rows {
+            if row.kind != "file" {
+                continue;
+            }
+            let entry = entry(row, repo, &malformed)?;
+            match self.places.get(&entry.path) {
+                // A page boundary may repeat an entry; two files of one name may not be.
+                Some(&place) if self.list[place] == entry => {}
+                Some(_) => return Err(malformed(format!("{:?} is listed twice, differently", entry.path))),
+                None => {
+                    self.places.insert(entry.path.clone(), self.list.len());
+                    self.list.push(entry);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry(row: Row, repo: &RepoId, malformed: &dyn Fn(String) -> HubError) -> Result<TreeEntry, HubError> {
+    check_name(&row.path).map_err(|error| HubError::UnsafeName {
+        repo: shown_repo(repo),
+        reason: shorter(&format!("{error} ({:?})", row.path)),
+    })?;
+    let path = &row.path;
+    if !is_hex(&row.oid, &[40, 64]) {
+        return Err(malformed(format!("{path:?} has blob id {:?}", row.oid)));
+    }
+    if let Some(lfs) = row.lfs.as_ref().filter(|lfs| !is_hex(&lfs.oid, &[64])) {
+        return Err(malformed(format!("{path:?} has sha256 {:?}", lfs.oid)));
+    }
+    let lfs_size = row.lfs.as_ref().and_then(|lfs| lfs.size);
+    if row.size.max(lfs_size.unwrap_or(0)) > FILE_BYTES_MAX {
+        return Err(malformed(format!("{path:?} has {} bytes, limit {FILE_BYTES_MAX}", row.size)));
+    }
+    let xet_hash = match &row.xet_hash {
+        Some(text) => match text.parse() {
+            Ok(hash) => Some(hash),
+            Err(_) => return Err(malformed(format!("{path:?} has xetHash {text:?}"))),
+        },
+        None => None,
+    };
+    let lfs_sha256 = row.lfs.map(|lfs| lfs.oid);
+    Ok(TreeEntry { path: row.path, size: row.size, blob_id: row.oid, lfs_sha256, lfs_size, xet_hash })
+}
+
+/// Lower-case hex of one of the given lengths: what may become a file name.
+fn is_hex(text: &str, lengths: &[usize]) -> bool {
+    lengths.contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The target of `rel="next"` among the `Link` headers (RFC 8288).
+fn next_link(headers: &HeaderMap) -> Option<&str> {
+    let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(links).find_map(|(target, parameters)| {
+        let is_next = parameters.split(';').filter_map(|p| p.trim().strip_prefix("rel=")).any(|rel| {
+            rel.trim_matches('"').split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("next"))
+        });
+        is_next.then_some(target)
+    })
+}
+
+/// `<target>; parameters, <target>; …` as pairs. A comma inside a target does not split it.
+fn links(value: &str) -> impl Iterator<Item = (&str, &str)> {
+    value.split('<').skip(1).filter_map(|part| part.split_once('>'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zest_store::RepoType;
+
+    fn page(body: &str) -> Result<Vec<TreeEntry>, HubError> {
+        let repo = RepoId::new(RepoType::Model, "lab/tiny").unwrap();
+        let mut entries = Entries::default();
+        entries.add_page(&repo, &Url::parse("http://hub.example/api").unwrap(), body.as_bytes())?;
+        Ok(entries.list)
+    }
+
+    fn row(path: &str, oid: &str, more: &str) -> String {
+        format!(r#"{{"type":"file","path":{path:?},"oid":"{oid}","size":3{more}}}"#)
+    }
+
+    #[test]
+    fn links_are_found_among_others_and_with_commas_in_them() {
+        let next = |text: &'static str| {
+            next_link(&[(LINK, text.parse().unwrap())].into_iter().collect()).map(str::to_owned)
+        };
+        assert_eq!(next(r#"<https://h/a?x=1,2>; rel="next""#).unwrap(), "https://h/a?x=1,2");
+        assert_eq!(next(r#"<https://h/0>; rel="prev", <https://h/2>; rel="next""#).unwrap(), "https://h/2");
+        assert_eq!(next(r#"<https://h/2>; title="x"; rel=next"#).unwrap(), "https://h/2");
+        assert_eq!(next(r#"<https://h/0>; rel="prev""#), None);
+        assert_eq!(next("garbage"), None);
+    }
+
+    #[test]
+    fn folders_are_left_out_and_repeated_rows_count_once() {
+        let oid = "a".repeat(40);
+        let file = row("d/f", &oid, "");
+        let body = format!(r#"[{{"type":"directory","path":"d","oid":"x","size":0}},{file},{file}]"#);
+        let entries = page(&body).unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!((entries[0].path.as_str(), entries[0].size), ("d/f", 3));
+    }
+
+    #[test]
+    fn what_could_become_a_bad_path_is_refused() {
+        let (oid, bad) = ("a".repeat(40), "../../../../../../../../../../../../x..");
+        assert_eq!(bad.len(), 39);
+        for body in [
+            row("f", &format!("{bad}/"), ""),
+            row("f", "", ""),
+            row("f", &oid, r#","lfs":{"oid":"../x","size":1}"#),
+            row("f", &oid, r#","xetHash":"../x""#),
+            format!("{},{}", row("f", &oid, ""), row("f", &"b".repeat(40), "")),
+            row("f", &oid, "").replace(":3", ":99999999999999999"),
+        ] {
+            assert!(matches!(page(&format!("[{body}]")), Err(HubError::Malformed { .. })), "{body}");
+        }
+        for path in ["../f", "/f", "a/../../f", ""] {
+            let result = page(&format!("[{}]", row(path, &oid, "")));
+            assert!(matches!(result, Err(HubError::UnsafeName { .. })), "{path}");
+        }
+    }
+}

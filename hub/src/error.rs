@@ -1,0 +1,329 @@
+//! What can go wrong between us and the origin, with the values that tell who is at fault.
+//!
+//! Texts that come from a server are bounded, stripped of control characters and scrubbed of our own secrets before they
+//! get here (`client/text.rs`); addresses are shown without query, so that neither tokens nor URL signatures are printed.
+
+use std::time::Duration;
+
+/// The origin refused, failed or broke its own rules.
+///
+/// `Clone`, because several tasks can wait for one request (a CAS token) and all get its outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HubError {
+    /// Our own settings cannot work: endpoint is no URL, token is no header value, TLS cannot start.
+    #[error("{reason}")]
+    Config {
+        /// What is wrong with which setting; never its secret value.
+        reason: String,
+    },
+    /// 401 to a request without a token. The Hub answers so for private, gated and missing repositories alike.
+    #[error(
+        "{repo} is private, gated or does not exist; if you have access, set `HF_TOKEN`{}",
+        tail(message)
+    )]
+    LoginNeeded {
+        /// Kind and name of the repository.
+        repo: String,
+        /// The Hub's own words, possibly empty.
+        message: String,
+    },
+    /// 401 to a request with a token.
+    #[error("the Hub does not accept the token in use for {repo}; check `HF_TOKEN`{}", tail(message))]
+    TokenRefused {
+        /// Kind and name of the repository.
+        repo: String,
+        /// The Hub's own words, possibly empty.
+        message: String,
+    },
+    /// The repository hands its files only to people on a list.
+    #[error("{repo} is gated: ask for access at {page}{}", gated_tail(*had_token))]
+    Gated {
+        /// Kind and name of the repository.
+        repo: String,
+        /// Where access is asked for.
+        page: String,
+        /// Whether the request carried a token.
+        had_token: bool,
+    },
+    /// 403 for another reason than a gate: token without the needed scope, address block, proxy.
+    #[error("access to {repo} is forbidden ({url}){}", tail(message))]
+    Forbidden {
+        /// Kind and name of the repository.
+        repo: String,
+        /// Address without query.
+        url: String,
+        /// The server's own words, possibly empty.
+        message: String,
+    },
+    /// The Hub knows no such repository, or hides it from the token in use.
+    #[error("{repo} does not exist{}", hidden_tail(*had_token))]
+    RepoNotFound {
+        /// Kind and name of the repository.
+        repo: String,
+        /// Whether the request carried a token.
+        had_token: bool,
+    },
+    /// The repository has no such branch, tag or commit.
+    #[error("{repo} has no revision {revision:?}")]
+    RevisionNotFound {
+        /// Kind and name of the repository.
+        repo: String,
+        /// As it was asked for.
+        revision: String,
+    },
+    /// The commit has no such file.
+    #[error("{repo} has no file {path:?} at revision {revision}")]
+    EntryNotFound {
+        /// Kind and name of the repository.
+        repo: String,
+        /// As it was asked for.
+        revision: String,
+        /// As it was asked for.
+        path: String,
+    },
+    /// The CAS refused the token that the Hub had just made for it.
+    #[error("CAS answered {status} to a fresh token ({url}){}", tail(message))]
+    CasRefused {
+        /// Address without query.
+        url: String,
+        /// 401 or 403.
+        status: u16,
+        /// The server's own words, possibly empty.
+        message: String,
+    },
+    /// The CAS knows no file of that hash.
+    #[error("CAS knows no file {file} ({url})")]
+    CasFileNotFound {
+        /// Address without query.
+        url: String,
+        /// Xet hash of the file.
+        file: String,
+    },
+    /// No connection: name not found, refused, timed out, TLS failed, proxy failed.
+    #[error("cannot reach {url}: {reason} (tries: {tries})")]
+    Unreachable {
+        /// Address without query.
+        url: String,
+        /// What the network said.
+        reason: String,
+        /// Requests sent before giving up.
+        tries: u32,
+    },
+    /// 429 until our tries ran out.
+    #[error("{url} limits our rate{} (tries: {tries})", retry_tail(retry_after.as_ref()))]
+    RateLimited {
+        /// Address without query.
+        url: String,
+        /// How long the server asks us to wait, if it says.
+        retry_after: Option<Duration>,
+        /// Requests sent before giving up.
+        tries: u32,
+    },
+    /// 403 to a signed URL: expired, or the range is outside the signed set. Ask for the reconstruction again, once.
+    #[error("signed address refused ({url}){}", tail(body))]
+    UrlExpired {
+        /// Address without query.
+        url: String,
+        /// Beginning of the answer's text, which tells expiry from other reasons.
+        body: String,
+    },
+    /// 5xx or 408 until our tries ran out.
+    #[error("{url} answered {status} (tries: {tries}){}", tail(message))]
+    Server {
+        /// Address without query.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// The server's own words, possibly empty.
+        message: String,
+        /// Requests sent before giving up.
+        tries: u32,
+    },
+    /// A status that no rule of the interface explains.
+    #[error("{url} answered {status}, which is not expected here{}", tail(message))]
+    Status {
+        /// Address without query.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// The server's own words, possibly empty.
+        message: String,
+    },
+    /// The connection stands but no byte came for `silence`.
+    #[error("{url} sent no byte for {silence:?}, after {got}{}", of(want.as_ref()))]
+    Stalled {
+        /// Address without query.
+        url: String,
+        /// How long we waited.
+        silence: Duration,
+        /// Body bytes received before.
+        got: u64,
+        /// Body bytes promised, if known.
+        want: Option<u64>,
+    },
+    /// The connection broke before the answer was complete.
+    #[error("{url} broke off after {got}{}: {reason}", of(want.as_ref()))]
+    ShortBody {
+        /// Address without query.
+        url: String,
+        /// Body bytes received.
+        got: u64,
+        /// Body bytes promised, if known.
+        want: Option<u64>,
+        /// What the network said.
+        reason: String,
+    },
+    /// An answer is larger than this use of it can be.
+    #[error("{what} from {url} exceeds the limit of {limit}")]
+    TooLarge {
+        /// Address without query.
+        url: String,
+        /// What was being read, with its unit.
+        what: &'static str,
+        /// The limit in that unit.
+        limit: u64,
+    },
+    /// The answer holds other bytes than the range asked for.
+    #[error("{url} answered bytes {want_start}-{want_last} with {got}")]
+    WrongRange {
+        /// Address without query.
+        url: String,
+        /// First byte asked for.
+        want_start: u64,
+        /// Last byte asked for (inclusive).
+        want_last: u64,
+        /// Status and `Content-Range` or length of the answer.
+        got: String,
+    },
+    /// A redirect or link that we do not follow.
+    #[error("{url} points elsewhere in a way we do not follow: {reason}")]
+    Redirect {
+        /// Address without query.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// An answer that does not have the documented shape.
+    #[error("{what} from {url} is malformed: {reason}")]
+    Malformed {
+        /// Address without query.
+        url: String,
+        /// What was being read.
+        what: &'static str,
+        /// Where and how it deviates.
+        reason: String,
+    },
+    /// The repository holds a file whose name could leave the folder it is written to.
+    #[error("{repo} holds a file with an unsafe name: {reason}")]
+    UnsafeName {
+        /// Kind and name of the repository.
+        repo: String,
+        /// The name and the rule it breaks.
+        reason: String,
+    },
+}
+
+/// Coarse class of a [`HubError`]: what a caller decides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Our settings cannot work: nothing was sent.
+    Config,
+    /// Token missing, refused or without the needed right.
+    Auth,
+    /// Access must be asked for on the repository's page.
+    Gated,
+    /// No such repository (or hidden).
+    RepoNotFound,
+    /// No such branch, tag or commit.
+    RevisionNotFound,
+    /// No such file.
+    EntryNotFound,
+    /// No connection could be made.
+    Offline,
+    /// Too many requests; come back later.
+    RateLimited {
+        /// What the server asks for, if it says.
+        retry_after: Option<Duration>,
+    },
+    /// A signed URL was refused: fetch the reconstruction again.
+    UrlExpired,
+    /// The server failed or the connection broke; trying again later can help.
+    Server,
+    /// Silence on a standing connection.
+    Stalled,
+    /// The answer breaks the interface; trying again is no use.
+    Protocol,
+}
+
+impl HubError {
+    /// The class of this error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            HubError::Config { .. } => ErrorKind::Config,
+            HubError::LoginNeeded { .. }
+            | HubError::TokenRefused { .. }
+            | HubError::Forbidden { .. }
+            | HubError::CasRefused { .. } => ErrorKind::Auth,
+            HubError::Gated { .. } => ErrorKind::Gated,
+            HubError::RepoNotFound { .. } => ErrorKind::RepoNotFound,
+            HubError::RevisionNotFound { .. } => ErrorKind::RevisionNotFound,
+            HubError::EntryNotFound { .. } | HubError::CasFileNotFound { .. } => ErrorKind::EntryNotFound,
+            HubError::Unreachable { .. } => ErrorKind::Offline,
+            HubError::RateLimited { retry_after, .. } => ErrorKind::RateLimited { retry_after: *retry_after },
+            HubError::UrlExpired { .. } => ErrorKind::UrlExpired,
+            HubError::Server { .. } | HubError::ShortBody { .. } => ErrorKind::Server,
+            HubError::Stalled { .. } => ErrorKind::Stalled,
+            HubError::Status { .. }
+            | HubError::TooLarge { .. }
+            | HubError::WrongRange { .. }
+            | HubError::Redirect { .. }
+            | HubError::Malformed { .. }
+            | HubError::UnsafeName { .. } => ErrorKind::Protocol,
+        }
+    }
+
+    /// Whether the same request can succeed a little later without anything else changing.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            HubError::Unreachable { .. }
+                | HubError::RateLimited { .. }
+                | HubError::Server { .. }
+                | HubError::Stalled { .. }
+                | HubError::ShortBody { .. }
+        )
+    }
+
+    /// The same error, saying how many requests it took us to give up.
+    pub(crate) fn after_tries(mut self, count: u32) -> HubError {
+        if let HubError::Unreachable { tries, .. }
+        | HubError::RateLimited { tries, .. }
+        | HubError::Server { tries, .. } = &mut self
+        {
+            *tries = count;
+        }
+        self
+    }
+}
+
+fn tail(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+fn gated_tail(had_token: bool) -> &'static str {
+    if had_token { "; the token in use is not on its list" } else { ", then set `HF_TOKEN`" }
+}
+
+fn hidden_tail(had_token: bool) -> &'static str {
+    if had_token { ", or the token in use may not see it" } else { "" }
+}
+
+fn retry_tail(retry_after: Option<&Duration>) -> String {
+    retry_after.map_or_else(String::new, |wait| format!(", asking us to come back in {} s", wait.as_secs()))
+}
+
+fn of(want: Option<&u64>) -> String {
+    want.map_or_else(|| " bytes".to_owned(), |want| format!(" of {want} bytes"))
+}

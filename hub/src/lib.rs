@@ -1,0 +1,14 @@
+//! The origin side of zest: everything that speaks HTTP with the Hugging Face Hub, its CAS and its CDN, from both ends.
+//!
+//! - [`client`]: [`Hub`] lists a repository, fetches small files, and hands out [`Cas`], which turns a file hash into a
+//!   reconstruction and streams ranges of xorbs. It checks shapes and bounds, never content: proof is `zest_xet`'s word.
+//! - [`server`]: the embedded hub, which serves local folders through the same interfaces.
+//!
+//! The client writes no file and keeps no state beyond its process.
+
+pub mod client;
+mod error;
+pub mod server;
+
+pub use client::{Body, Cas, Hub, HubConfig, RetryPolicy, RevisionInfo};
+pub use error::{ErrorKind, HubError};

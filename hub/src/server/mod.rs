@@ -1,0 +1,306 @@
+//! Embedded hub: serves local folders through the Hub API, a Xet CAS and a CDN on one port.
+//!
+//! A folder tree `ROOT/{models|datasets|spaces}/ORG/NAME/REVISION/...` becomes repositories that unmodified Hub clients can
+//! download from: set `HF_ENDPOINT` to [`Served::endpoint`]. Files that the public Hub would keep in Xet are served through Xet.
+//!
+//! * A revision is a folder; its name is percent-decoded, so `refs%2Fpr%2F1` is revision `refs/pr/1`. Its commit id is derived from
+//!   the content, so equal content has the same commit id on every machine.
+//! * A file `access` next to the revisions makes a repository `private` or `gated`; anything else in it but `public` means private.
+//! * Xorbs are virtual: chunk lists are kept, xorb bytes are computed from the original files while they are sent.
+//! * Chunk lists and digests are cached in `ROOT/.zest-hub` (or where [`ServeConfig::cache_dir`] says), so a restart reads no file
+//!   again that did not change. If that folder cannot be written the cache lives in memory only.
+//!
+//! What it never does: write to the revisions, follow a symbolic link out of the root, log a token, or serve a byte range that no
+//! signed URL of its own covers.
+
+mod api;
+mod body;
+mod cache;
+mod cas;
+mod cdn;
+mod digest;
+mod disk;
+mod faults;
+mod http;
+mod index;
+mod layout;
+mod library;
+mod request;
+mod resolve;
+mod root;
+mod sign;
+mod stats;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use body::{BufferPool, Phase};
+use index::{Index, open_cache};
+use library::Library;
+use root::Root;
+use sign::Signer;
+use stats::{Counters, RequestLog};
+
+pub use faults::{Faults, Service};
+pub use stats::{LoggedRequest, Stats};
+
+/// Most bodies of files being sent at a time: 512. Each holds up to two pieces of 256 KiB, so this bounds memory to 256 MiB; further
+/// requests wait.
+const BODIES_MAX: usize = 512;
+
+/// Time that bodies under way get to finish at shutdown: 5 s.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Time that connections get to close after their bodies were cut: 1 s.
+const SHUTDOWN_CUT: Duration = Duration::from_secs(1);
+
+/// What to serve, and where.
+#[derive(Clone)]
+pub struct ServeConfig {
+    /// Folder that holds `models`, `datasets` and `spaces`.
+    pub root: PathBuf,
+    /// Address to listen on; port 0 picks a free one. Give a loopback address unless others shall reach the hub.
+    pub addr: SocketAddr,
+    /// Bearer tokens that may read private and gated repositories.
+    pub tokens: Vec<String>,
+    /// Where the index is cached; `None` is `ROOT/.zest-hub`.
+    pub cache_dir: Option<PathBuf>,
+    /// Base of the URLs in answers, for hubs behind a reverse proxy; `None` takes the `Host` header of each request.
+    pub public_url: Option<String>,
+}
+
+impl ServeConfig {
+    /// A hub for `root` on `addr`, without tokens and with everything else at its default.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>, addr: SocketAddr) -> Self {
+        Self { root: root.into(), addr, tokens: Vec::new(), cache_dir: None, public_url: None }
+    }
+}
+
+impl std::fmt::Debug for ServeConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServeConfig")
+            .field("root", &self.root)
+            .field("addr", &self.addr)
+            .field("tokens", &format_args!("[{} hidden]", self.tokens.len()))
+            .field("cache_dir", &self.cache_dir)
+            .field("public_url", &self.public_url)
+            .finish()
+    }
+}
+
+/// Why a hub could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The root does not exist, is no folder or cannot be read.
+    #[error("cannot serve {path}: {source}")]
+    Root {
+        /// The root as given.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}")]
+    Bind {
+        /// The address as given.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system gave no random bytes for the signing key.
+    #[error("no random bytes for the signing key: {0}")]
+    Random(String),
+}
+
+/// How far the first look at the root has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Warmth {
+    Cold,
+    /// What an earlier run knew is laid out as it was then.
+    Replayed,
+    /// Every revision has been looked at.
+    Indexed,
+}
+
+/// Everything the request handlers share.
+struct App {
+    library: Arc<Library>,
+    faults: Arc<Faults>,
+    counters: Arc<Counters>,
+    log: RequestLog,
+    signer: Signer,
+    tokens: Vec<String>,
+    addr: SocketAddr,
+    public_url: Option<String>,
+    phase: watch::Sender<Phase>,
+    warmth: watch::Sender<Warmth>,
+    buffers: Arc<BufferPool>,
+    bodies: Arc<Semaphore>,
+}
+
+impl App {
+    async fn wait_for(&self, warmth: Warmth) {
+        // The sender lives in `self`: it cannot be gone.
+        let _ = self.warmth.subscribe().wait_for(|now| *now >= warmth).await;
+    }
+
+    async fn wait_for_replay(&self) {
+        self.wait_for(Warmth::Replayed).await;
+    }
+}
+
+/// Starts a hub: listens, answers, and indexes the root in the background. Requests for what is not indexed yet wait for it.
+///
+/// Must be called inside a tokio runtime with time and I/O enabled.
+///
+/// # Errors
+/// [`ServeError`] if the root cannot be read or the address not be listened on.
+pub async fn serve(config: ServeConfig) -> Result<Served, ServeError> {
+    let ServeConfig { root: given, addr, tokens, cache_dir, public_url } = config;
+    let root = Root::open(&given).map_err(|source| ServeError::Root { path: given, source })?;
+    let bind = async {
+        let listener = TcpListener::bind(addr).await?;
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    };
+    let (listener, local) = bind.await.map_err(|source| ServeError::Bind { addr, source })?;
+    let signer = Signer::random().map_err(|error| ServeError::Random(error.to_string()))?;
+    let counters = Arc::new(Counters::default());
+    let cache = open_cache(root.path(), cache_dir.as_deref());
+    let index = Index::new(root.path().to_path_buf(), cache, counters.clone());
+    let app = Arc::new(App {
+        library: Library::new(root, index),
+        faults: Arc::new(Faults::new()),
+        counters,
+        log: RequestLog::default(),
+        signer,
+        tokens: tokens.into_iter().filter(|token| !token.is_empty()).collect(),
+        addr: local,
+        public_url,
+        phase: watch::Sender::new(Phase::Running),
+        warmth: watch::Sender::new(Warmth::Cold),
+        buffers: Arc::default(),
+        bodies: Arc::new(Semaphore::new(BODIES_MAX)),
+    });
+    let warming = tokio::spawn({
+        let app = app.clone();
+        async move {
+            let replayed = || {
+                app.warmth.send_replace(Warmth::Replayed);
+            };
+            app.library.warm_up(replayed).await;
+            app.warmth.send_replace(Warmth::Indexed);
+        }
+    });
+    let router = Router::new().fallback(http::handle).with_state(app.clone());
+    let mut phase = app.phase.subscribe();
+    let serving = tokio::spawn(async move {
+        let stop = async move {
+            let _ = phase.wait_for(|phase| *phase > Phase::Running).await;
+        };
+        let listener = listener.tap_io(|connection| {
+            // Without it the last bytes of an answer may wait for an acknowledgement.
+            let _ = connection.set_nodelay(true);
+        });
+        // `axum::serve` retries failed accepts itself and never fails.
+        let _ = axum::serve(listener, router).with_graceful_shutdown(stop).await;
+    });
+    tracing::info!(addr = %local, "hub is listening");
+    Ok(Served { app, serving: Some(serving), warming })
+}
+
+/// A running hub. Dropping it stops it at once; [`Served::shutdown`] lets answers under way finish.
+pub struct Served {
+    app: Arc<App>,
+    serving: Option<JoinHandle<()>>,
+    warming: JoinHandle<()>,
+}
+
+impl Served {
+    /// The address the hub listens on, with the port that was picked.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.app.addr
+    }
+
+    /// What to put into `HF_ENDPOINT` on this machine.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        if let Some(url) = &self.app.public_url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let mut addr = self.app.addr;
+        if addr.ip().is_unspecified() {
+            let loopback: std::net::IpAddr =
+                if addr.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+            addr.set_ip(loopback);
+        }
+        format!("http://{addr}")
+    }
+
+    /// Fault switches. All are off at the start.
+    #[must_use]
+    pub fn faults(&self) -> &Arc<Faults> {
+        &self.app.faults
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.app.counters.snapshot()
+    }
+
+    /// Returns when every revision has been looked at once. Requests do not need this: they wait for what they need.
+    pub async fn indexed(&self) {
+        self.app.wait_for(Warmth::Indexed).await;
+    }
+
+    /// From now on keeps the newest `capacity` requests; 0, as at the start, keeps none.
+    pub fn log_requests(&self, capacity: usize) {
+        self.app.log.set_capacity(capacity);
+    }
+
+    /// Takes the requests that were kept, oldest first.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<LoggedRequest> {
+        self.app.log.take()
+    }
+
+    /// Stops accepting, lets bodies under way finish for some seconds, then cuts them.
+    pub async fn shutdown(mut self) {
+        self.warming.abort();
+        self.app.phase.send_replace(Phase::Draining);
+        let Some(mut serving) = self.serving.take() else { return };
+        if tokio::time::timeout(SHUTDOWN_GRACE, &mut serving).await.is_err() {
+            self.app.phase.send_replace(Phase::Cut);
+            if tokio::time::timeout(SHUTDOWN_CUT, &mut serving).await.is_err() {
+                serving.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.app.phase.send_replace(Phase::Cut);
+        self.warming.abort();
+        if let Some(serving) = &self.serving {
+            serving.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served").field("addr", &self.app.addr).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,440 @@
+//! Everything the engine's thread owns: the node, the links, the jobs. Events go in here, actions are performed here.
+
+use crate::buffers::{BUFFER_BYTES, Buffer, Pool};
+use crate::clock::Clock;
+use crate::engine::StoreHandles;
+use crate::job::JobFile;
+use crate::linkio::{self, LinkIo};
+use crate::origin::OriginJob;
+use crate::workers::{Done, Place, Work, Workers};
+use bytes::Bytes;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use zest_core::link::{LinkConfig, Role, Severity};
+use zest_core::node::{Action, Direction, Event, JobSpec, Node, Source};
+use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId, ReqId};
+use zest_store::Partial;
+use zest_xet::Plan;
+
+/// How long a dial may take.
+const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
+/// Inbound connections at once, at most; more are closed at the door. The node's own bound is for linked peers.
+pub(crate) const INBOUND_MAX: usize = 512;
+/// Packed chunks on their way to the workers, at most: 64 × 128 KiB.
+const DECODES_MAX: usize = 64;
+
+/// How a job ended.
+pub(crate) type JobEnd = Result<(), crate::PullError>;
+
+/// A job as the engine's thread sees it.
+pub(crate) struct JobState {
+    pub(crate) file: Arc<JobFile>,
+    pub(crate) path: String,
+    pub(crate) plan: RefCell<Option<Rc<Plan>>>,
+    pub(crate) origin: Option<Rc<OriginJob>>,
+    /// Fetches under way, each with its stop flag.
+    pub(crate) fetches: RefCell<BTreeMap<u32, Rc<Notify>>>,
+    pub(crate) manifest_records: RefCell<Vec<u8>>,
+    pub(crate) counts: JobCounts,
+    pub(crate) rounds: Cell<u32>,
+    pub(crate) synced_at: Cell<u64>,
+    /// Where chunks that are copied from other files go, when no manifest tells.
+    pub(crate) local_offsets: RefCell<BTreeMap<u32, u64>>,
+    end: RefCell<Option<oneshot::Sender<JobEnd>>>,
+}
+
+/// What a job's chunks came from, in bytes and chunks.
+#[derive(Debug, Default)]
+pub(crate) struct JobCounts {
+    pub(crate) peer_bytes: Cell<u64>,
+    pub(crate) cdn_bytes: Cell<u64>,
+    pub(crate) disk_bytes: Cell<u64>,
+    pub(crate) peer_chunks: Cell<u64>,
+    pub(crate) cdn_chunks: Cell<u64>,
+    pub(crate) disk_chunks: Cell<u64>,
+    pub(crate) wire_bytes: Cell<u64>,
+    pub(crate) bad_chunks: Cell<u64>,
+}
+
+fn add(cell: &Cell<u64>, n: u64) {
+    cell.set(cell.get() + n);
+}
+
+impl JobState {
+    pub(crate) fn done_bytes(&self) -> u64 {
+        self.counts.peer_bytes.get() + self.counts.cdn_bytes.get() + self.counts.disk_bytes.get()
+    }
+
+    pub(crate) fn finish(&self, end: JobEnd) {
+        if let Some(to) = self.end.borrow_mut().take() {
+            let _ = to.send(end);
+        }
+    }
+}
+
+pub(crate) struct Context {
+    pub(crate) clock: Clock,
+    pub(crate) pool: Pool,
+    pub(crate) store: Arc<StoreHandles>,
+    pub(crate) decodes: Arc<Semaphore>,
+    pub(crate) workers: RefCell<Workers>,
+    pub(crate) done_sender: mpsc::UnboundedSender<Done>,
+    pub(crate) jobs: RefCell<BTreeMap<JobId, Rc<JobState>>>,
+    pub(crate) links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
+    pub(crate) peer_id: PeerId,
+    pub(crate) listen_port: Cell<u16>,
+    pub(crate) inbound: Cell<usize>,
+    node: RefCell<Node>,
+    events: RefCell<VecDeque<Event>>,
+    busy: Cell<bool>,
+    buffers: RefCell<BTreeMap<BufId, Buffer>>,
+    next: Cell<u64>,
+    uploaded: Cell<u64>,
+    pub(crate) downloaded_past: Cell<u64>,
+    /// Told whenever the node's next deadline may have moved.
+    pub(crate) timer_moved: Notify,
+}
+
+impl Context {
+    pub(crate) fn new(node: Node, store: Arc<StoreHandles>, workers: Workers, done_sender: mpsc::UnboundedSender<Done>, peer_id: PeerId) -> Rc<Context> {
+        Rc::new(Context {
+            clock: Clock::start(),
+            pool: Pool::default(),
+            store,
+            decodes: Arc::new(Semaphore::new(DECODES_MAX)),
+            workers: RefCell::new(workers),
+            done_sender,
+            jobs: RefCell::default(),
+            links: RefCell::default(),
+            peer_id,
+            listen_port: Cell::new(0),
+            inbound: Cell::new(0),
+            node: RefCell::new(node),
+            events: RefCell::default(),
+            busy: Cell::new(false),
+            buffers: RefCell::default(),
+            next: Cell::new(1),
+            uploaded: Cell::new(0),
+            downloaded_past: Cell::new(0),
+            timer_moved: Notify::new(),
+        })
+    }
+
+    /// Takes an event in and performs what follows, in order. Performing may raise further events; they queue up.
+    pub(crate) fn event(self: &Rc<Context>, event: Event) {
+        self.events.borrow_mut().push_back(event);
+        if self.busy.replace(true) {
+            return;
+        }
+        loop {
+            let Some(event) = self.events.borrow_mut().pop_front() else { break };
+            tracing::trace!(?event);
+            self.node.borrow_mut().handle(self.clock.now(), event);
+            loop {
+                let Some(action) = self.node.borrow_mut().poll_action() else { break };
+                tracing::trace!(?action);
+                self.perform(action);
+            }
+            #[cfg(debug_assertions)]
+            self.node.borrow().check_invariants();
+        }
+        self.busy.set(false);
+        self.timer_moved.notify_one();
+    }
+
+    pub(crate) fn needs(&self, job: JobId, index: u32) -> bool {
+        self.node.borrow().needs(job, index)
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<zest_core::Instant> {
+        self.node.borrow().poll_timeout().map(|(at, _)| at)
+    }
+
+    pub(crate) fn node_stats(&self) -> zest_core::node::Stats {
+        self.node.borrow().stats()
+    }
+
+    pub(crate) fn push(&self, work: Work) {
+        self.workers.borrow().push(work);
+    }
+
+    fn number(&self) -> u64 {
+        self.next.replace(self.next.get() + 1)
+    }
+
+    fn perform(self: &Rc<Context>, action: Action) {
+        match action {
+            Action::Dial { addr, info_hash } => {
+                tokio::task::spawn_local(dial(self.clone(), addr, info_hash));
+            }
+            Action::Send { link, message } => {
+                let io = self.links.borrow().get(&link).cloned();
+                if let Some(io) = io {
+                    io.send(self, message);
+                }
+            }
+            Action::Close { link, why } => {
+                tracing::debug!(link = link.0, why, "closing a link");
+                if let Some(io) = self.links.borrow().get(&link) {
+                    io.close();
+                }
+            }
+            Action::Prove { job, index, chunk, offset, buf, link } => {
+                let buf = self.buffers.borrow_mut().remove(&buf);
+                let job = self.jobs.borrow().get(&job).map(|j| j.file.clone());
+                if let (Some(job), Some(buf)) = (job, buf) {
+                    let place = Place { index, offset };
+                    self.push(Work::Prove { job, place, chunk, buf, source: Source::Peer(link) });
+                }
+            }
+            Action::Free { buf } => {
+                self.buffers.borrow_mut().remove(&buf);
+            }
+            Action::KeepManifestPart { job, link, buf, first, last } => {
+                self.keep_manifest_part(job, link, buf, first, last);
+            }
+            Action::CopyLocal { job, index, from } => self.copy_local(job, index, from),
+            Action::OriginFetch { job, block } => crate::origin::start_fetch(self, job, block),
+            Action::OriginStop { job, block } => {
+                if let Some(stop) = self.job(job).and_then(|j| j.fetches.borrow().get(&block).cloned()) {
+                    stop.notify_one();
+                }
+            }
+            Action::LookupChunk { link, req, hash, dialect } => {
+                let place = self.locate_chunk(&hash);
+                self.event(Event::ChunkLocated { link, req, hash, dialect, place });
+            }
+            Action::LookupXorb { link, req, xorb, start, end } => {
+                let answer = self.locate_xorb(req.0, xorb, start, end);
+                self.event(Event::XorbLocated { link, answer });
+            }
+            Action::LookupManifest { link, req, file, first, count } => {
+                let place = self.locate_manifest(&file, first, count);
+                self.event(Event::ManifestLocated { link, req, place });
+            }
+            Action::LookupFile { link, file } => {
+                let (total, runs) = self.locate_file(&file);
+                self.event(Event::FileLocated { link, file, total, runs });
+            }
+            Action::Complete { job } => {
+                tokio::task::spawn_local(crate::origin::seal(self.clone(), job));
+            }
+            Action::Failed { job, why } => {
+                if let Some(job) = self.job(job) {
+                    let path = job.path.clone();
+                    job.finish(Err(crate::PullError::NoSource { path, why }));
+                }
+            }
+            Action::Banned { addr, peer_id, until } => {
+                let secs = (until - self.clock.now()).as_secs();
+                tracing::warn!(%addr, ?peer_id, secs, "peer shut out: it sent wrong bytes or broke the protocol");
+            }
+        }
+    }
+
+    pub(crate) fn job(&self, id: JobId) -> Option<Rc<JobState>> {
+        self.jobs.borrow().get(&id).cloned()
+    }
+
+    /// Begins a job; the receiver tells its end.
+    pub(crate) fn add_job(
+        self: &Rc<Context>,
+        path: String,
+        spec: JobSpec,
+        partial: Partial,
+        origin: Option<OriginJob>,
+    ) -> (JobId, Rc<JobState>, oneshot::Receiver<JobEnd>) {
+        let id = JobId(u32::try_from(self.number()).expect("fewer than 2^32 things in one process"));
+        let (end, ended) = oneshot::channel();
+        let state = Rc::new(JobState {
+            file: Arc::new(JobFile::new(id, spec.file, spec.size, partial)),
+            path,
+            plan: RefCell::new(None),
+            origin: origin.map(Rc::new),
+            fetches: RefCell::default(),
+            manifest_records: RefCell::default(),
+            counts: JobCounts::default(),
+            rounds: Cell::new(0),
+            synced_at: Cell::new(0),
+            local_offsets: RefCell::default(),
+            end: RefCell::new(Some(end)),
+        });
+        self.jobs.borrow_mut().insert(id, state.clone());
+        self.event(Event::JobAdded { job: id, spec });
+        if state.origin.is_some() {
+            tokio::task::spawn_local(crate::origin::plan(self.clone(), id));
+        }
+        (id, state, ended)
+    }
+
+    /// Ends a job for the node, whatever became of it.
+    pub(crate) fn remove_job(self: &Rc<Context>, id: JobId) {
+        self.event(Event::JobRemoved { job: id });
+        self.jobs.borrow_mut().remove(&id);
+    }
+
+    /// What the workers report.
+    pub(crate) fn done(self: &Rc<Context>, done: Done) {
+        match done {
+            Done::Chunk { job: id, index, len, source } => {
+                if let Some(job) = self.job(id) {
+                    let (bytes, chunks) = match source {
+                        Source::Peer(_) => (&job.counts.peer_bytes, &job.counts.peer_chunks),
+                        Source::Origin => (&job.counts.cdn_bytes, &job.counts.cdn_chunks),
+                        Source::Disk => (&job.counts.disk_bytes, &job.counts.disk_chunks),
+                    };
+                    add(bytes, u64::from(len));
+                    add(chunks, 1);
+                    crate::origin::sync_now_and_then(self, &job);
+                }
+                self.event(Event::ChunkDone { job: id, index, source });
+            }
+            Done::Bad { job: id, index, source, why } => {
+                tracing::warn!(index, ?source, why, "a chunk failed its proof");
+                if let Some(job) = self.job(id) {
+                    add(&job.counts.bad_chunks, 1);
+                }
+                self.event(Event::ChunkBad { job: id, index, source });
+            }
+            Done::FetchEnded { job, block, fault } => self.event(Event::OriginEnded { job, block, fault }),
+            Done::Disk { job: id, error } => {
+                if let Some(job) = self.job(id) {
+                    let path = job.path.clone();
+                    job.finish(Err(crate::PullError::Io { path, source: error }));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn hold(&self, buf: Buffer) -> BufId {
+        let id = BufId(self.number());
+        self.buffers.borrow_mut().insert(id, buf);
+        id
+    }
+
+    /// A buffer of the pool, or one of its own size where that is too small or empty.
+    pub(crate) fn buffer(&self, len: usize) -> Buffer {
+        let pooled = if len <= BUFFER_BYTES { self.pool.try_take() } else { None };
+        pooled.unwrap_or_else(|| Buffer::large(len))
+    }
+
+    pub(crate) fn bytes_of(&self, id: BufId, offset: u32, len: u32) -> Option<Bytes> {
+        let buffers = self.buffers.borrow();
+        let bytes = buffers.get(&id)?.as_ref();
+        bytes.get(offset as usize..(offset + len) as usize).map(Bytes::copy_from_slice)
+    }
+
+    /// An open file of the catalog, if it still is what it was when it was proven.
+    pub(crate) fn open(&self, id: FileId) -> Option<Arc<File>> {
+        self.store.catalog.open_file(zest_store::FileId(id.0))
+    }
+
+    pub(crate) fn uploaded(&self, bytes: u64) {
+        self.uploaded.set(self.uploaded.get() + bytes);
+    }
+
+    pub(crate) fn uploaded_bytes(&self) -> u64 {
+        self.uploaded.get()
+    }
+
+    pub(crate) fn downloaded_bytes(&self) -> u64 {
+        self.downloaded_past.get() + self.links.borrow().values().map(|l| l.downloaded.get()).sum::<u64>()
+    }
+
+    fn copy_local(self: &Rc<Context>, id: JobId, index: u32, from: Location) {
+        let (Some(job), Some(file)) = (self.job(id), self.open(from.file)) else {
+            self.event(Event::ChunkBad { job: id, index, source: Source::Disk });
+            return;
+        };
+        let expected = job.file.expected(index);
+        let told = job.local_offsets.borrow().get(&index).copied();
+        let Some(offset) = job.file.manifest.get().map(|m| m.offset(index)).or(told) else {
+            self.event(Event::ChunkBad { job: id, index, source: Source::Disk });
+            return;
+        };
+        let place = Place { index, offset };
+        let job = job.file.clone();
+        self.push(Work::Copy { job, place, len: from.len, expected, file, from: from.offset });
+    }
+
+    fn keep_manifest_part(self: &Rc<Context>, id: JobId, link: LinkId, buf: BufId, first: u32, last: bool) {
+        let (Some(buf), Some(job)) = (self.buffers.borrow_mut().remove(&buf), self.job(id)) else { return };
+        let mut records = job.manifest_records.borrow_mut();
+        if first == 0 {
+            records.clear();
+        }
+        records.extend_from_slice(buf.as_ref());
+        if !last {
+            return;
+        }
+        let records = std::mem::take(&mut *records);
+        tokio::task::spawn_local(crate::lookup::prove_manifest(self.clone(), id, link, records));
+    }
+
+    /// Registers a connection and runs it.
+    pub(crate) async fn run_link(
+        self: &Rc<Context>,
+        stream: TcpStream,
+        addr: SocketAddr,
+        direction: Direction,
+        role: Role,
+    ) {
+        let id = LinkId(self.number());
+        let config = LinkConfig { role, our_id: self.peer_id, listen_port: self.listen_port.get() };
+        let io = LinkIo::new(id, addr, direction, linkio::link_for(self, config));
+        self.links.borrow_mut().insert(id, io.clone());
+        linkio::run(self.clone(), stream, io).await;
+    }
+
+    pub(crate) fn link_ended(
+        self: &Rc<Context>,
+        io: &LinkIo,
+        established: bool,
+        fault: Option<zest_core::link::PeerFault>,
+    ) {
+        if let Some(fault) = &fault {
+            if fault.severity() == Severity::Fatal {
+                tracing::warn!(%fault, link = io.id.0, "peer broke the protocol");
+            } else {
+                tracing::debug!(%fault, link = io.id.0, "link closed");
+            }
+        }
+        self.links.borrow_mut().remove(&io.id);
+        self.downloaded_past.set(self.downloaded_past.get() + io.downloaded.get());
+        if established {
+            self.event(Event::LinkDown { link: io.id, fault });
+        } else if let Some(addr) = io.dialled() {
+            self.event(Event::DialFailed { addr });
+        }
+    }
+
+    /// The stream for a xorb range that a peer begins to send, if we asked for it.
+    pub(crate) fn begin_block(self: &Rc<Context>, link: LinkId, req: ReqId, start: u32) -> Option<mpsc::Sender<Bytes>> {
+        let (job, block) = self.node.borrow().block_request(link, req)?;
+        let (to, from) = mpsc::channel(64);
+        tokio::task::spawn_local(crate::origin::block_from_peer(self.clone(), job, block, link, req, start, from));
+        Some(to)
+    }
+}
+
+async fn dial(context: Rc<Context>, addr: SocketAddr, info_hash: InfoHash) {
+    match tokio::time::timeout(DIAL, TcpStream::connect(addr)).await {
+        Ok(Ok(stream)) => {
+            context.run_link(stream, addr, Direction::Outbound, Role::Dial { info_hash }).await;
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%addr, %error, "cannot dial");
+            context.event(Event::DialFailed { addr });
+        }
+        Err(_) => {
+            tracing::debug!(%addr, "dial timed out");
+            context.event(Event::DialFailed { addr });
+        }
+    }
+}

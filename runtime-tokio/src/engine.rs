@@ -1,0 +1,298 @@
+//! The engine: one thread with a current-thread tokio runtime that owns everything in [`crate::context`].
+
+use crate::context::{Context, INBOUND_MAX};
+use crate::error::EngineError;
+use crate::workers::Workers;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use zest_core::PeerId;
+use zest_core::link::Role;
+use zest_core::node::{Config, Direction, Event, Node};
+use zest_store::{Catalog, HfCache};
+
+/// Azureus-style client prefix of our peer ids: ZT, version 0.5.0.
+const PEER_ID_PREFIX: &[u8; 8] = b"-ZT0500-";
+/// Connections waiting to be accepted, at most.
+const BACKLOG: i32 = 256;
+/// Pause after `accept` failed (out of descriptors): the listener must not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Completions taken from the workers at once.
+const DONE_BATCH: usize = 64;
+
+/// The disk as the engine uses it.
+#[derive(Debug)]
+pub struct StoreHandles {
+    /// Chunk → place.
+    pub catalog: Catalog,
+    /// The HF cache.
+    pub cache: HfCache,
+}
+
+/// How an engine is to run.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Addresses to accept peers on; none means none can come.
+    pub listen: Vec<SocketAddr>,
+    /// The disk.
+    pub store: Arc<StoreHandles>,
+    /// Threads that decode, prove and write; 0 means one per processor.
+    pub workers: usize,
+}
+
+impl EngineConfig {
+    /// An engine that accepts nobody.
+    #[must_use]
+    pub fn new(store: Arc<StoreHandles>) -> EngineConfig {
+        EngineConfig { listen: Vec::new(), store, workers: 0 }
+    }
+}
+
+/// Numbers of a running engine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Peers linked.
+    pub peers: u32,
+    /// Bytes sent to peers, with heads.
+    pub uploaded: u64,
+    /// Payload bytes received from peers.
+    pub downloaded: u64,
+    /// Chunks given to peers.
+    pub chunks_served: u64,
+    /// Chunks that failed their proof.
+    pub chunks_bad: u64,
+    /// Peers shut out.
+    pub banned: u32,
+}
+
+type LocalTask = Box<dyn FnOnce(Rc<Context>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// A running engine. Dropping it ends its thread; [`Engine::shutdown`] waits for that.
+#[derive(Debug)]
+pub struct Engine {
+    tasks: Option<mpsc::UnboundedSender<LocalTask>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    addrs: Vec<SocketAddr>,
+    store: Arc<StoreHandles>,
+}
+
+impl Engine {
+    /// Opens the listeners and starts the engine's thread.
+    ///
+    /// # Errors
+    /// A listener that cannot be opened, or a thread that cannot be started.
+    pub async fn start(config: EngineConfig) -> Result<Engine, EngineError> {
+        let mut listeners = Vec::new();
+        let mut addrs = Vec::new();
+        for &addr in &config.listen {
+            let listener = bind(addr).map_err(|source| EngineError::Listen { addr, source })?;
+            addrs.push(listener.local_addr().map_err(|source| EngineError::Listen { addr, source })?);
+            listeners.push(listener);
+        }
+        let mut random = [0; 44];
+        getrandom::fill(&mut random).map_err(|error| EngineError::Random(error.to_string()))?;
+        let (tasks, inbox) = mpsc::unbounded_channel::<LocalTask>();
+        let (started, start) = oneshot::channel();
+        let store = config.store.clone();
+        let port = addrs.first().map_or(0, SocketAddr::port);
+        let thread = std::thread::Builder::new()
+            .name("zest-engine".into())
+            .spawn(move || {
+                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                        return;
+                    }
+                };
+                let local = tokio::task::LocalSet::new();
+                local.block_on(&runtime, run(config, listeners, port, random, inbox, started));
+                // Tasks that still wait for peers are dropped with the set; their sockets close with them.
+                drop(local);
+                runtime.shutdown_timeout(Duration::from_secs(5));
+            })
+            .map_err(EngineError::Thread)?;
+        match start.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(EngineError::Thread(error)),
+            Err(_) => return Err(EngineError::Thread(std::io::Error::other("the engine's thread ended at once"))),
+        }
+        Ok(Engine { tasks: Some(tasks), thread: Some(thread), addrs, store })
+    }
+
+    /// Where peers can reach us, as bound.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// The disk this engine works on.
+    #[must_use]
+    pub fn store(&self) -> &Arc<StoreHandles> {
+        &self.store
+    }
+
+    /// Numbers of now.
+    pub async fn stats(&self) -> EngineStats {
+        self.run(|context| {
+            Box::pin(async move {
+                let node = context.node_stats();
+                EngineStats {
+                    peers: node.peers,
+                    uploaded: context.uploaded_bytes(),
+                    downloaded: context.downloaded_bytes(),
+                    chunks_served: node.chunks_served,
+                    chunks_bad: node.chunks_bad,
+                    banned: node.banned,
+                }
+            })
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    /// Runs a future on the engine's thread; `None` if the engine has ended.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(Rc<Context>) -> Pin<Box<dyn Future<Output = T>>> + Send + 'static,
+    ) -> Option<T> {
+        let (to, result) = oneshot::channel();
+        let task: LocalTask = Box::new(move |context| {
+            Box::pin(async move {
+                let _ = to.send(task(context).await);
+            })
+        });
+        self.tasks.as_ref()?.send(task).ok()?;
+        result.await.ok()
+    }
+
+    /// Closes every link, lets the workers finish what they hold, and waits for the thread.
+    pub async fn shutdown(mut self) {
+        self.tasks = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.tasks = None;
+    }
+}
+
+fn bind(addr: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for old connections; never SO_REUSEPORT, which would let two processes share the port.
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+async fn run(
+    config: EngineConfig,
+    listeners: Vec<std::net::TcpListener>,
+    port: u16,
+    random: [u8; 44],
+    mut inbox: mpsc::UnboundedReceiver<LocalTask>,
+    started: oneshot::Sender<std::io::Result<()>>,
+) {
+    let (done_sender, mut done) = mpsc::unbounded_channel();
+    let count = match config.workers {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        count => count,
+    };
+    let workers = match Workers::start(count, &done_sender) {
+        Ok(workers) => workers,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let (seed, tail) = random.split_at(32);
+    let mut id = [0; 20];
+    id[..8].copy_from_slice(PEER_ID_PREFIX);
+    id[8..].copy_from_slice(tail);
+    let node = Node::new(Config::new(seed.try_into().expect("32 bytes were split off")));
+    let context = Context::new(node, config.store, workers, done_sender, PeerId(id));
+    context.listen_port.set(port);
+    for listener in listeners {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                tokio::task::spawn_local(accept(context.clone(), listener));
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        }
+    }
+    let _ = started.send(Ok(()));
+    let mut batch = Vec::with_capacity(DONE_BATCH);
+    loop {
+        let timer = context.next_timer().map(|at| context.clock.to_tokio(at));
+        tokio::select! {
+            biased;
+            task = inbox.recv() => match task {
+                Some(task) => {
+                    tokio::task::spawn_local(task(context.clone()));
+                }
+                None => break,
+            },
+            _ = done.recv_many(&mut batch, DONE_BATCH) => {
+                for one in batch.drain(..) {
+                    context.done(one);
+                }
+            }
+            () = sleep_until(timer) => context.event(Event::Timer),
+            () = context.timer_moved.notified() => {}
+        }
+    }
+    for io in context.links.borrow().values() {
+        io.close();
+    }
+    // One turn for the writers to see it.
+    tokio::task::yield_now().await;
+    context.workers.borrow_mut().stop();
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept(context: Rc<Context>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, addr)) => {
+                if context.inbound.get() >= INBOUND_MAX {
+                    drop(stream);
+                    continue;
+                }
+                context.inbound.set(context.inbound.get() + 1);
+                let context = context.clone();
+                tokio::task::spawn_local(async move {
+                    context.run_link(stream, addr, Direction::Inbound, Role::Accept).await;
+                    context.inbound.set(context.inbound.get() - 1);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

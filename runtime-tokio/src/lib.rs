@@ -1,0 +1,33 @@
+//! Drives `zest-core` with tokio: one thread owns the node, every socket and the origin's streams; a few workers prove,
+//! decode and write.
+//!
+//! - [`Engine`]: that thread. [`Engine::start`] opens the listener, [`Engine::shutdown`] ends it cleanly.
+//! - [`pull`]: one repository into the HF cache.
+//! - [`keep_index`]: makes what is in the HF cache ready to be shared.
+//!
+//! The way of a chunk from a peer: `readv` puts it page-aligned into a pooled buffer ([`buffers`]), a worker proves it and
+//! writes it to its place ([`workers`]), the node hears that it is done. To a peer: the node names a file range, the link's
+//! writer sends a 15-byte head and `sendfile`s the range.
+
+mod block;
+mod buffers;
+mod clock;
+mod context;
+mod engine;
+mod error;
+mod fnmatch;
+mod index;
+mod job;
+mod linkio;
+mod lookup;
+mod origin;
+mod progress;
+mod pull;
+mod workers;
+
+pub use engine::{Engine, EngineConfig, EngineStats, StoreHandles};
+pub use error::{EngineError, PullError, PullErrorKind};
+pub use fnmatch::{Filter, Pattern, fnmatch, selected};
+pub use index::{IndexProgress, keep_index};
+pub use progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
+pub use pull::{PullOptions, pull};

@@ -1,0 +1,577 @@
+//! One TCP connection: its link machine, its reader and its writer. Both run on the engine's thread.
+//!
+//! Reading: `readv` into [rest of the payload][next head][next payload …], as far as answers can be foreseen, so that a
+//! payload goes from the socket straight to the first byte of its page-aligned buffer. Writing: heads are gathered; a
+//! chunk is its head with MSG_MORE and `sendfile` of its range.
+
+use crate::buffers::{BUFFER_BYTES, Buffer};
+use crate::context::Context;
+use bytes::Bytes;
+use rustix::net::SendFlags;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use zest_core::link::{Body, Head, Link, LinkAction, LinkConfig, LinkEvent, Outgoing, PayloadKind, PeerFault};
+use zest_core::node::{Direction, Event};
+use zest_core::{LinkId, Location, ReqId};
+
+/// Bytes read at once where no payload can be foreseen.
+const HEAD_BYTES: usize = 16 << 10;
+/// Payloads foreseen in one `readv`.
+const AHEAD_MAX: usize = 4;
+/// Items a writer may have queued before its reader stops taking in more requests.
+const QUEUE_MAX: usize = 1024;
+/// Heads without a body gathered into one write.
+const GATHER_MAX: usize = 64;
+/// Bytes sent before other links get their turn.
+const TURN_BYTES: usize = 4 << 20;
+
+/// What waits to be written.
+enum Item {
+    Head(Head),
+    File(Location, Arc<File>),
+    Bytes(Bytes),
+}
+
+/// A connection as the rest of the engine sees it.
+pub(crate) struct LinkIo {
+    pub(crate) id: LinkId,
+    addr: SocketAddr,
+    direction: Direction,
+    link: RefCell<Link>,
+    queue: RefCell<VecDeque<Item>>,
+    /// Lengths of the chunks asked for, oldest first: what the reader foresees.
+    foreseen: RefCell<VecDeque<(ReqId, u32)>>,
+    work: Notify,
+    drained: Notify,
+    closing: Cell<bool>,
+    /// The reader is taking actions: what a `send` in between adds, it takes too, in order.
+    draining: Cell<bool>,
+    established: Cell<bool>,
+    fault: Cell<Option<PeerFault>>,
+    pub(crate) uploaded: Cell<u64>,
+    pub(crate) downloaded: Cell<u64>,
+}
+
+/// The payload that is being received.
+enum Payload {
+    /// Into a buffer, whole. `preloaded`: its first bytes may already lie there, read ahead of their announcement.
+    Whole { req: ReqId, kind: PayloadKind, buf: Buffer, preloaded: bool, filled: usize, len: usize },
+    /// A xorb range, handed on as it comes.
+    Stream { left: usize, to: mpsc::Sender<Bytes> },
+    /// Bytes nobody waits for any more.
+    Skip { left: usize },
+}
+
+impl LinkIo {
+    pub(crate) fn new(id: LinkId, addr: SocketAddr, direction: Direction, link: Link) -> Rc<LinkIo> {
+        Rc::new(LinkIo {
+            id,
+            addr,
+            direction,
+            link: RefCell::new(link),
+            queue: RefCell::default(),
+            foreseen: RefCell::default(),
+            work: Notify::new(),
+            drained: Notify::new(),
+            closing: Cell::new(false),
+            draining: Cell::new(false),
+            established: Cell::new(false),
+            fault: Cell::new(None),
+            uploaded: Cell::new(0),
+            downloaded: Cell::new(0),
+        })
+    }
+
+    /// The node's word to this link.
+    pub(crate) fn send(self: &Rc<LinkIo>, context: &Rc<Context>, message: Outgoing) {
+        match &message {
+            Outgoing::ChunkRequest { req, len_max, .. } => {
+                self.foreseen.borrow_mut().push_back((*req, *len_max));
+            }
+            Outgoing::Cancel { req } | Outgoing::Forget { req } => {
+                self.foreseen.borrow_mut().retain(|(r, _)| r != req);
+            }
+            _ => {}
+        }
+        self.link.borrow_mut().handle(context.clock.now(), LinkEvent::Send(message));
+        // Answers the link gives itself (NOT_FOUND without the extension) come out here; no payload can.
+        self.drain(context, &[], &mut None, &mut None);
+    }
+
+    /// Asks both tasks of the connection to end.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        self.work.notify_one();
+        self.drained.notify_one();
+    }
+
+    /// Takes the link's actions. `input` is the slice of the last `Received`; `ready` is a buffer in which the first
+    /// payload bytes may already lie.
+    fn drain(
+        self: &Rc<LinkIo>,
+        context: &Rc<Context>,
+        input: &[u8],
+        payload: &mut Option<Payload>,
+        ready: &mut Option<Buffer>,
+    ) {
+        if self.draining.replace(true) {
+            return;
+        }
+        let mut streams: Vec<(mpsc::Sender<Bytes>, Bytes)> = Vec::new();
+        loop {
+            let Some(action) = self.link.borrow_mut().poll_action() else { break };
+            match action {
+                LinkAction::Transmit { head, body } => self.enqueue(context, head, body),
+                LinkAction::Established { peer_id, .. } => {
+                    self.established.set(true);
+                    let (link, addr, direction) = (self.id, self.addr, self.direction);
+                    context.event(Event::LinkUp { link, addr, direction, peer_id });
+                }
+                LinkAction::Message(message) => {
+                    context.event(Event::Message { link: self.id, message });
+                }
+                LinkAction::PayloadStart { req, kind, len } => {
+                    let len = len as usize;
+                    self.foreseen.borrow_mut().retain(|(r, _)| *r != req);
+                    *payload = Some(match kind {
+                        PayloadKind::XorbRange { start } => match context.begin_block(self.id, req, start) {
+                            Some(to) => Payload::Stream { left: len, to },
+                            None => Payload::Skip { left: len },
+                        },
+                        PayloadKind::Chunk | PayloadKind::ManifestPart { .. } => {
+                            let preloaded = len <= BUFFER_BYTES && ready.is_some();
+                            let buf = if preloaded { ready.take() } else { None };
+                            let buf = buf.unwrap_or_else(|| context.buffer(len));
+                            Payload::Whole { req, kind, buf, preloaded, filled: 0, len }
+                        }
+                    });
+                }
+                LinkAction::PayloadBytes { at, len } => {
+                    let bytes = &input[at as usize..(at + len) as usize];
+                    match payload {
+                        Some(Payload::Whole { buf, filled, preloaded, len, .. }) => {
+                            if std::mem::take(preloaded) {
+                                // Its beginning came with the head after all: what was read ahead comes later.
+                                *ready = Some(std::mem::replace(buf, context.buffer(*len)));
+                            }
+                            buf.room()[*filled..*filled + bytes.len()].copy_from_slice(bytes);
+                            *filled += bytes.len();
+                        }
+                        Some(Payload::Stream { left, to }) => {
+                            *left -= bytes.len();
+                            streams.push((to.clone(), Bytes::copy_from_slice(bytes)));
+                        }
+                        Some(Payload::Skip { left }) => *left -= bytes.len(),
+                        None => debug_assert!(false, "payload bytes follow a payload's start"),
+                    }
+                }
+                LinkAction::PayloadEnd { .. } => {
+                    if let Some(Payload::Whole { req, kind, mut buf, len, .. }) = payload.take() {
+                        buf.set_len(len);
+                        self.downloaded.set(self.downloaded.get() + len as u64);
+                        let buf = context.hold(buf);
+                        context.event(Event::Payload { link: self.id, req, kind, buf, len: len as u32 });
+                    }
+                }
+                LinkAction::Close { why } => {
+                    self.fault.set(Some(why));
+                    self.close();
+                }
+            }
+        }
+        self.draining.set(false);
+        for (to, bytes) in streams {
+            // Heads of 16 KiB at most lie outside the direct path; the channel has room for far more of them.
+            let _ = to.try_send(bytes);
+        }
+    }
+
+    fn enqueue(&self, context: &Rc<Context>, head: Head, body: Option<Body>) {
+        let body = match body {
+            None => None,
+            Some(Body::File(place)) => match context.open(place.file) {
+                Some(file) => Some(Item::File(place, file)),
+                None => {
+                    // The file changed between look-up and now: the frame cannot be honoured, so the link ends.
+                    self.close();
+                    return;
+                }
+            },
+            Some(Body::Buf { id, offset, len }) => match context.bytes_of(id, offset, len) {
+                Some(bytes) => Some(Item::Bytes(bytes)),
+                None => {
+                    self.close();
+                    return;
+                }
+            },
+        };
+        let mut queue = self.queue.borrow_mut();
+        queue.push_back(Item::Head(head));
+        queue.extend(body);
+        drop(queue);
+        self.work.notify_one();
+    }
+}
+
+/// Runs a connection to its end.
+pub(crate) async fn run(context: Rc<Context>, stream: TcpStream, io: Rc<LinkIo>) {
+    let _ = stream.set_nodelay(true);
+    io.drain(&context, &[], &mut None, &mut None);
+    let stream = Rc::new(stream);
+    let writer = tokio::task::spawn_local(write_loop(context.clone(), stream.clone(), io.clone()));
+    let end = read_loop(&context, &stream, &io).await;
+    io.close();
+    let _ = writer.await;
+    if let Err(error) = end {
+        tracing::debug!(link = io.id.0, addr = %io.addr, %error, "link ended");
+    }
+    io.link.borrow_mut().handle(context.clock.now(), LinkEvent::Closed);
+    context.link_ended(&io, io.established.get(), io.fault.take());
+}
+
+impl LinkIo {
+    pub(crate) fn dialled(&self) -> Option<SocketAddr> {
+        (self.direction == Direction::Outbound).then_some(self.addr)
+    }
+}
+
+async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -> io::Result<()> {
+    let mut payload: Option<Payload> = None;
+    let mut head = vec![0; HEAD_BYTES];
+    loop {
+        // A writer that cannot keep up stops the intake: requests wait in the socket, not in memory.
+        while io.queue.borrow().len() > QUEUE_MAX && !io.closing.get() {
+            io.drained.notified().await;
+        }
+        if io.closing.get() {
+            return Ok(());
+        }
+        let deadline = io.link.borrow().poll_timeout().map(|(at, _)| context.clock.to_tokio(at));
+        let ready = async {
+            tokio::select! {
+                ready = stream.readable() => ready.map(|()| true),
+                () = io.drained.notified() => Ok(false),
+            }
+        };
+        let readable = match deadline {
+            Some(at) => match tokio::time::timeout_at(at, ready).await {
+                Ok(ready) => ready?,
+                Err(_) => {
+                    io.link.borrow_mut().handle(context.clock.now(), LinkEvent::Timer);
+                    io.drain(context, &[], &mut payload, &mut None);
+                    continue;
+                }
+            },
+            None => ready.await?,
+        };
+        if !readable {
+            continue;
+        }
+        let done = match &mut payload {
+            Some(Payload::Stream { left, to }) => {
+                let to = to.clone();
+                let mut piece = vec![0; (*left).clamp(1, BUFFER_BYTES)];
+                match stream.try_read(&mut piece) {
+                    Ok(0) => return Ok(()),
+                    Ok(read) => {
+                        *left -= read;
+                        piece.truncate(read);
+                        // Back-pressure: the decoder's pace is the reader's pace. If it has given up, the rest is skipped.
+                        let _ = to.send(Bytes::from(piece)).await;
+                        Some(read)
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            _ => None,
+        };
+        if let Some(bytes) = done {
+            io.downloaded.set(io.downloaded.get() + bytes as u64);
+            io.link.borrow_mut().handle(context.clock.now(), LinkEvent::PayloadRead { bytes: bytes as u32 });
+            io.drain(context, &[], &mut payload, &mut None);
+            continue;
+        }
+        if !read_once(context, stream, io, &mut head, &mut payload).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// One `readv` into the foreseen places; false at the end of the stream.
+async fn read_once(
+    context: &Rc<Context>,
+    stream: &TcpStream,
+    io: &Rc<LinkIo>,
+    head: &mut [u8],
+    payload: &mut Option<Payload>,
+) -> io::Result<bool> {
+    let expect = io.link.borrow().expect();
+    let rest = expect.payload.map_or(0, |(_, left)| left as usize);
+    let lens: Vec<usize> =
+        io.foreseen.borrow().iter().take(AHEAD_MAX).map(|&(_, len)| len as usize).collect();
+    let mut ahead: Vec<Buffer> = Vec::with_capacity(lens.len());
+    for _ in &lens {
+        match context.pool.try_take() {
+            Some(buf) => ahead.push(buf),
+            None if ahead.is_empty() && rest == 0 => ahead.push(context.pool.take().await),
+            None => break,
+        }
+    }
+    // Small heads between foreseen payloads; all the room where nothing is foreseen.
+    let head_len = if ahead.is_empty() { head.len() } else { expect.head as usize };
+    let mut skipped = Vec::new();
+    let mut heads: Vec<[u8; HEAD_ROOM]> = vec![[0; HEAD_ROOM]; ahead.len()];
+    let first_head = if ahead.is_empty() { 0 } else { head_len.min(HEAD_ROOM) };
+    let read = stream.try_io(Interest::READABLE, || {
+        let mut parts: Vec<IoSliceMut<'_>> = Vec::with_capacity(2 + 2 * AHEAD_MAX);
+        match payload {
+            Some(Payload::Whole { buf, filled, len, .. }) if rest > 0 => {
+                parts.push(IoSliceMut::new(&mut buf.room()[*filled..*len]));
+            }
+            _ if rest > 0 => {
+                skipped.resize(rest.min(BUFFER_BYTES), 0);
+                parts.push(IoSliceMut::new(&mut skipped));
+            }
+            _ => {}
+        }
+        let whole_rest = rest == 0 || parts[0].len() == rest;
+        if whole_rest && ahead.is_empty() {
+            parts.push(IoSliceMut::new(&mut *head));
+        } else if whole_rest {
+            for (n, ((buf, len), room)) in ahead.iter_mut().zip(&lens).zip(&mut heads).enumerate() {
+                let head_len = if n == 0 { first_head } else { CHUNK_HEAD };
+                parts.push(IoSliceMut::new(&mut room[..head_len]));
+                parts.push(IoSliceMut::new(&mut buf.room()[..*len]));
+            }
+        }
+        rustix::io::readv(stream, &mut parts).map_err(io::Error::from)
+    });
+    let mut left = match read {
+        Ok(0) => return Ok(false),
+        Ok(read) => read,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let now = context.clock.now();
+    if rest > 0 {
+        let room = if skipped.is_empty() { rest } else { skipped.len() };
+        let bytes = left.min(room);
+        left -= bytes;
+        direct(context, io, payload, bytes);
+    }
+    if ahead.is_empty() {
+        if left > 0 {
+            io.link.borrow_mut().handle(now, LinkEvent::Received(&head[..left]));
+            io.drain(context, &head[..left], payload, &mut None);
+        }
+        return Ok(true);
+    }
+    let mut foreseen = true;
+    for (n, (buf, len)) in ahead.into_iter().zip(lens).enumerate() {
+        let head_len = if n == 0 { first_head } else { CHUNK_HEAD };
+        let bytes = left.min(head_len);
+        if bytes == 0 {
+            break;
+        }
+        left -= bytes;
+        let mut ready = Some(buf);
+        {
+            let part = &heads[n][..bytes];
+            // The buffer is offered to the payload only while all before it came as foreseen.
+            let mut offer = if foreseen { ready.take() } else { None };
+            io.link.borrow_mut().handle(now, LinkEvent::Received(part));
+            io.drain(context, part, payload, &mut offer);
+            if let Some(unused) = offer {
+                ready = Some(unused);
+            }
+        }
+        let bytes = left.min(len);
+        left -= bytes;
+        if bytes == 0 {
+            continue;
+        }
+        match (payload.as_mut(), ready) {
+            (Some(Payload::Whole { preloaded, len: wanted, .. }), None) if *preloaded => {
+                *preloaded = false;
+                // It lies where it belongs already. A shorter payload leaves bytes of the next frame behind it.
+                let own = bytes.min(*wanted);
+                let behind = (own < bytes).then(|| match payload {
+                    Some(Payload::Whole { buf, .. }) => buf.room()[own..bytes].to_vec(),
+                    _ => Vec::new(),
+                });
+                direct(context, io, payload, own);
+                if let Some(behind) = behind {
+                    foreseen = false;
+                    io.link.borrow_mut().handle(now, LinkEvent::Received(&behind));
+                    io.drain(context, &behind, payload, &mut None);
+                }
+            }
+            (_, Some(mut other)) => {
+                foreseen = false;
+                let part = &other.room()[..bytes];
+                io.link.borrow_mut().handle(now, LinkEvent::Received(part));
+                io.drain(context, part, payload, &mut None);
+            }
+            (_, None) => return Err(io::Error::other("a buffer was neither the payload's nor ours")),
+        }
+        if io.closing.get() {
+            return Ok(true);
+        }
+    }
+    Ok(true)
+}
+
+/// Frame length, message id, extended id, type, request id, chunk length: the head of a chunk in our dialect.
+const CHUNK_HEAD: usize = 15;
+/// Room for any head that [`zest_core::link::Expect`] may name.
+const HEAD_ROOM: usize = 64;
+
+/// Payload bytes that were read straight to where they belong.
+fn direct(context: &Rc<Context>, io: &Rc<LinkIo>, payload: &mut Option<Payload>, bytes: usize) {
+    match payload {
+        Some(Payload::Whole { filled, .. }) => *filled += bytes,
+        Some(Payload::Stream { left, .. } | Payload::Skip { left }) => *left -= bytes,
+        None => {}
+    }
+    io.link.borrow_mut().handle(context.clock.now(), LinkEvent::PayloadRead { bytes: bytes as u32 });
+    io.drain(context, &[], payload, &mut None);
+}
+
+async fn write_loop(context: Rc<Context>, stream: Rc<TcpStream>, io: Rc<LinkIo>) {
+    if let Err(error) = write_all(&context, &stream, &io).await {
+        tracing::debug!(link = io.id.0, addr = %io.addr, %error, "writing ended");
+    }
+    io.close();
+    let _ = rustix::net::shutdown(&*stream, rustix::net::Shutdown::Both);
+}
+
+async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -> io::Result<()> {
+    let mut turn = 0;
+    loop {
+        if io.queue.borrow().is_empty() {
+            if io.closing.get() {
+                return Ok(());
+            }
+            io.work.notified().await;
+            continue;
+        }
+        if io.closing.get() {
+            return Ok(());
+        }
+        match stream.try_io(Interest::WRITABLE, || write_some(stream, io)) {
+            Ok(sent) => {
+                turn += sent;
+                io.uploaded.set(io.uploaded.get() + sent as u64);
+                context.uploaded(sent as u64);
+                if io.queue.borrow().len() <= QUEUE_MAX / 2 {
+                    io.drained.notify_one();
+                }
+                if turn >= TURN_BYTES {
+                    turn = 0;
+                    tokio::task::yield_now().await;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::select! {
+                    ready = stream.writable() => ready?,
+                    () = closed(io) => return Ok(()),
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Waits until the link is asked to close.
+async fn closed(io: &LinkIo) {
+    while !io.closing.get() {
+        io.work.notified().await;
+    }
+}
+
+/// One system call's worth from the front of the queue.
+fn write_some(stream: &TcpStream, io: &LinkIo) -> io::Result<usize> {
+    let mut queue = io.queue.borrow_mut();
+    let mut parts: Vec<IoSlice<'_>> = Vec::new();
+    for item in queue.iter().take(GATHER_MAX) {
+        match item {
+            Item::Head(head) => parts.push(IoSlice::new(head.as_bytes())),
+            Item::Bytes(bytes) => parts.push(IoSlice::new(bytes)),
+            Item::File(..) => break,
+        }
+    }
+    if parts.is_empty() {
+        let Some(Item::File(place, file)) = queue.front_mut() else { return Ok(0) };
+        let sent = send_file(stream, file, place)?;
+        if sent == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"));
+        }
+        place.offset += sent as u64;
+        place.len -= sent as u32;
+        if place.len == 0 {
+            queue.pop_front();
+        }
+        return Ok(sent);
+    }
+    let more = queue.len() > parts.len();
+    let mut flags = SendFlags::NOSIGNAL;
+    #[cfg(target_os = "linux")]
+    if more {
+        flags |= SendFlags::MORE;
+    }
+    let _ = more;
+    let sent =
+        rustix::net::sendmsg(stream, &parts, &mut rustix::net::SendAncillaryBuffer::default(), flags)?;
+    drop(parts);
+    let mut left = sent;
+    while left > 0 {
+        let Some(item) = queue.front_mut() else { break };
+        let len = match item {
+            Item::Head(head) => head.as_bytes().len(),
+            Item::Bytes(bytes) => bytes.len(),
+            Item::File(..) => break,
+        };
+        if left >= len {
+            left -= len;
+            queue.pop_front();
+        } else {
+            let rest = match item {
+                Item::Head(head) => Item::Bytes(Bytes::copy_from_slice(&head.as_bytes()[left..])),
+                Item::Bytes(bytes) => Item::Bytes(bytes.slice(left..)),
+                Item::File(..) => break,
+            };
+            *item = rest;
+            left = 0;
+        }
+    }
+    Ok(sent)
+}
+
+#[cfg(target_os = "linux")]
+fn send_file(stream: &TcpStream, file: &File, place: &Location) -> io::Result<usize> {
+    let mut offset = place.offset;
+    Ok(rustix::fs::sendfile(stream, file, Some(&mut offset), place.len as usize)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send_file(stream: &TcpStream, file: &File, place: &Location) -> io::Result<usize> {
+    use std::os::unix::fs::FileExt as _;
+    let mut piece = vec![0; (place.len as usize).min(BUFFER_BYTES)];
+    let read = file.read_at(&mut piece, place.offset)?;
+    Ok(rustix::net::send(stream, &piece[..read], SendFlags::NOSIGNAL)?)
+}
+
+/// A link for a connection we opened or accepted.
+pub(crate) fn link_for(context: &Context, config: LinkConfig) -> Link {
+    Link::new(context.clock.now(), config)
+}

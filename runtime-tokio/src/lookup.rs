@@ -1,0 +1,142 @@
+//! What peers ask for, looked up in the catalog (only what may be shared), and manifests that came from peers.
+
+use crate::context::Context;
+use crate::workers::Work;
+use std::rc::Rc;
+use std::sync::Arc;
+use zest_core::link::{Body, Outgoing};
+use zest_core::node::{BitSet, Event, ManifestPlace};
+use zest_core::wire::xet::Dialect;
+use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
+use zest_core::{FileId, JobId, LinkId, Location};
+use zest_store::{Access, Catalog};
+use zest_xet::{ChunkHeader, Hash, MANIFEST_RECORD_BYTES, Manifest, Scheme};
+
+/// Longest xorb range we answer with: what the original accepts, less its heads (64 MiB + 1024 is its frame limit).
+const XORB_RANGE_BYTES_MAX: u64 = (64 << 20) + 1009;
+
+impl Context {
+    pub(crate) fn locate_chunk(&self, hash: &Hash) -> Option<Location> {
+        let found = self.store.catalog.locate(hash, Access::Share)?;
+        let place = Location { file: FileId(found.file.0), offset: found.offset, len: found.len };
+        self.open(place.file).map(|_| place)
+    }
+
+    pub(crate) fn locate_manifest(&self, file: &Hash, first: u32, count: u32) -> Option<ManifestPlace> {
+        let found = self.store.catalog.manifest(file, Access::Share)?;
+        let count = count.min(MANIFEST_PART_RECORDS_MAX).min(found.count.checked_sub(first)?);
+        if count == 0 {
+            return None;
+        }
+        let record = MANIFEST_RECORD_BYTES as u64;
+        let records = Location {
+            file: FileId(found.records.0),
+            offset: found.records_offset + u64::from(first) * record,
+            len: count * MANIFEST_RECORD_BYTES as u32,
+        };
+        self.open(records.file)?;
+        Some(ManifestPlace { file_size: found.size, total: found.count, first, count, records })
+    }
+
+    pub(crate) fn locate_file(&self, file: &Hash) -> (u32, Vec<(u32, u32)>) {
+        match self.store.catalog.manifest(file, Access::Share) {
+            Some(found) if found.count > 0 => (found.count, vec![(0, found.count)]),
+            _ => (0, Vec::new()),
+        }
+    }
+
+    /// Chunks of a xorb for a zest 0.4 peer, which expects them serialised: our files hold them uncompressed, so each
+    /// gets a header of scheme "none" before its range. An original cache file is sent as it lies.
+    pub(crate) fn locate_xorb(&self, req: u32, xorb: Hash, start: u32, end: u32) -> Outgoing {
+        let none = Outgoing::NotFound { req, hash: xorb, dialect: Dialect::Range };
+        if let Some(found) = self.store.catalog.original_xorb(&xorb, start..end, Access::Share)
+            && found.len <= XORB_RANGE_BYTES_MAX
+            && self.open(FileId(found.file.0)).is_some()
+        {
+            let len = found.len as u32;
+            let body = Body::File(Location { file: FileId(found.file.0), offset: 0, len });
+            return Outgoing::XorbBytes { req, xorb, start: found.first, body, len };
+        }
+        if start >= end {
+            return none;
+        }
+        let Some(chunks) = self.store.catalog.xorb_range(&xorb, start..end, Access::Share) else { return none };
+        let bytes: u64 = chunks.iter().map(|c| u64::from(c.len) + ChunkHeader::BYTES as u64).sum();
+        if bytes > XORB_RANGE_BYTES_MAX || chunks.iter().any(|c| self.open(FileId(c.file.0)).is_none()) {
+            return none;
+        }
+        let parts = chunks
+            .iter()
+            .map(|c| {
+                let header = ChunkHeader { packed_len: c.len, scheme: Scheme::None, len: c.len };
+                let place = Location { file: FileId(c.file.0), offset: c.offset, len: c.len };
+                (header.encode(), Body::File(place))
+            })
+            .collect();
+        Outgoing::XorbRange { req, xorb, start, parts }
+    }
+}
+
+/// Places of missing chunks in other files of this machine.
+pub(crate) fn local_places(catalog: &Catalog, manifest: &Manifest, held: &BitSet) -> Vec<(u32, Location)> {
+    (0..manifest.len())
+        .filter(|index| !held.contains(*index))
+        .filter_map(|index| {
+            let chunk = manifest.chunk(index);
+            let found = catalog.locate(&chunk.hash, Access::Own).filter(|f| f.len == chunk.len)?;
+            Some((index, Location { file: FileId(found.file.0), offset: found.offset, len: found.len }))
+        })
+        .collect()
+}
+
+/// Proves a manifest that a peer sent, on a worker, and tells the node what of the file is already there.
+pub(crate) async fn prove_manifest(context: Rc<Context>, id: JobId, link: LinkId, records: Vec<u8>) {
+    let Some(job) = context.job(id) else { return };
+    let (file, size) = (job.file.file, job.file.size);
+    let (to, proven) = tokio::sync::oneshot::channel();
+    context.push(Work::Task(Box::new(move || {
+        let _ = to.send(Manifest::parse(file, size, &records));
+    })));
+    match proven.await {
+        Ok(Ok(manifest)) => adopt_manifest(&context, id, Arc::new(manifest)).await,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, link = link.0, "a peer's manifest does not prove");
+            context.event(Event::ManifestBad { job: id, link });
+        }
+        Err(_) => {}
+    }
+}
+
+/// Makes a proven manifest the measure of a job.
+pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: Arc<Manifest>) {
+    let Some(job) = context.job(id) else { return };
+    let file = job.file.clone();
+    let _ = file.manifest.set(manifest.clone());
+    let store = context.store.clone();
+    let (to, found) = tokio::sync::oneshot::channel();
+    context.push(Work::Task(Box::new({
+        let manifest = manifest.clone();
+        move || {
+            // Chunks that came before the list was known count only if the list names them.
+            let mut held = BitSet::empty(manifest.len());
+            let table = file.table.lock().expect("no holder panics");
+            for index in 0..manifest.len() {
+                if table.get(index).is_some_and(|seen| seen.chunk == manifest.chunk(index)) {
+                    held.insert(index);
+                }
+            }
+            drop(table);
+            let local = local_places(&store.catalog, &manifest, &held);
+            let _ = to.send((held, local));
+        }
+    })));
+    if let Ok((held, local)) = found.await {
+        let resumed: u64 = held.iter().map(|index| u64::from(manifest.chunk(index).len)).sum();
+        let counts = &job.counts;
+        let before = job.done_bytes();
+        if resumed > before {
+            counts.disk_bytes.set(counts.disk_bytes.get() + resumed - before);
+        }
+        context.event(Event::JobManifest { job: id, manifest, held, local });
+    }
+}

@@ -1,0 +1,441 @@
+//! The origin as this runtime drives it: layouts, block fetches, xorb ranges of zest 0.4 peers, and the last proof.
+
+use crate::PullError;
+use crate::block::{ChunkCutter, Placer};
+use crate::context::{Context, JobState};
+use crate::lookup::adopt_manifest;
+use crate::workers::{Decoded, Done, Keep, Place, Work};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
+use zest_core::node::{Block, Event, OriginFault, Source};
+use zest_core::{FileId, JobId, LinkId, Location, ReqId};
+use zest_hub::{Cas, ErrorKind, Hub, HubError};
+use zest_store::{Access, RepoId};
+use zest_xet::{ChunkRef, Manifest, Plan, xorb_hash};
+
+/// Bytes of a file after which what is written is made durable and the journal says so: 256 MiB.
+const SYNC_BYTES: u64 = 256 << 20;
+/// Times that chunks without a proof of their own are fetched again when the whole does not prove.
+const ROUNDS_MAX: u32 = 4;
+
+/// How to reach one file at the origin.
+pub(crate) struct OriginJob {
+    pub(crate) hub: Hub,
+    pub(crate) repo: RepoId,
+    pub(crate) commit: String,
+    cas: RefCell<Option<Cas>>,
+}
+
+impl OriginJob {
+    pub(crate) fn new(hub: Hub, repo: RepoId, commit: String) -> OriginJob {
+        OriginJob { hub, repo, commit, cas: RefCell::new(None) }
+    }
+
+    async fn cas(&self) -> Result<Cas, HubError> {
+        let known = self.cas.borrow().clone();
+        match known {
+            Some(cas) => Ok(cas),
+            None => {
+                let cas = self.hub.cas(&self.repo, &self.commit).await?;
+                *self.cas.borrow_mut() = Some(cas.clone());
+                Ok(cas)
+            }
+        }
+    }
+}
+
+fn fault(error: &HubError) -> OriginFault {
+    let (retry_after, permanent) = match error.kind() {
+        ErrorKind::RateLimited { retry_after } => (retry_after, false),
+        ErrorKind::Auth
+        | ErrorKind::Gated
+        | ErrorKind::RepoNotFound
+        | ErrorKind::RevisionNotFound
+        | ErrorKind::EntryNotFound => (None, true),
+        _ => (None, false),
+    };
+    OriginFault { text: error.to_string(), retry_after, permanent }
+}
+
+/// Asks the origin how the file is laid out, and tells the node.
+pub(crate) async fn plan(context: Rc<Context>, id: JobId) {
+    let Some(job) = context.job(id) else { return };
+    // A list that an earlier run proved saves asking anyone.
+    if let Some(manifest) = context.store.catalog.load_manifest(&job.file.file, Access::Own) {
+        adopt_manifest(&context, id, Arc::new(manifest)).await;
+    }
+    match layout(&job).await {
+        Ok(plan) => adopt_plan(&context, id, &job, plan),
+        Err(why) => {
+            tracing::debug!(path = job.path, why = why.text, "the origin gives no layout");
+            context.event(Event::OriginGone { job: id, why });
+        }
+    }
+}
+
+async fn layout(job: &JobState) -> Result<Plan, OriginFault> {
+    let Some(origin) = &job.origin else { return Err(broken("the origin is not used".into())) };
+    let cas = origin.cas().await.map_err(|e| fault(&e))?;
+    let reconstruction = cas.reconstruction(&job.file.file).await.map_err(|e| fault(&e))?;
+    Plan::new(&reconstruction, job.file.size).map_err(|error| OriginFault {
+        text: format!("the CAS described {} wrongly: {error}", job.file.file),
+        retry_after: None,
+        permanent: true,
+    })
+}
+
+fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) {
+    let table = job.file.table.lock().expect("no holder panics");
+    let held: Vec<u32> = (0..plan.chunks)
+        .filter(|&index| {
+            table.get(index).is_some_and(|seen| job.file.expected(index).is_none_or(|chunk| chunk == seen.chunk))
+        })
+        .collect();
+    let resumed: u64 = held.iter().filter_map(|&i| table.get(i)).map(|seen| u64::from(seen.chunk.len)).sum();
+    drop(table);
+    if job.file.manifest.get().is_none() && job.done_bytes() == 0 {
+        job.counts.disk_bytes.set(resumed);
+    }
+    // With a manifest the chunks of other files were found by their hashes already.
+    let local = if job.file.manifest.get().is_some() { Vec::new() } else { local_terms(context, job, &plan, &held) };
+    let blocks = plan
+        .blocks
+        .iter()
+        .map(|block| Block {
+            xorb: block.xorb,
+            chunks: block.chunks.clone(),
+            runs: block
+                .terms
+                .iter()
+                .map(|&t| &plan.terms[t as usize])
+                .map(|t| (t.first_index, t.chunks.end - t.chunks.start))
+                .collect(),
+            wire_bytes: block.bytes.end - block.bytes.start,
+        })
+        .collect();
+    let chunks = plan.chunks;
+    *job.plan.borrow_mut() = Some(Rc::new(plan));
+    context.event(Event::JobPlanned { job: id, chunks, blocks, held, local });
+}
+
+/// Terms of the plan whose xorb chunks lie in files that were fetched before: a fine-tune finds its base.
+fn local_terms(context: &Rc<Context>, job: &JobState, plan: &Plan, held: &[u32]) -> Vec<(u32, Location)> {
+    let held: std::collections::BTreeSet<u32> = held.iter().copied().collect();
+    let mut places = Vec::new();
+    let mut offsets = job.local_offsets.borrow_mut();
+    for term in &plan.terms {
+        let Some(found) = context.store.catalog.xorb_range(&term.xorb, term.chunks.clone(), Access::Own) else {
+            continue;
+        };
+        if found.iter().map(|f| u64::from(f.len)).sum::<u64>() != term.len {
+            continue;
+        }
+        let mut offset = term.offset;
+        for (n, f) in found.iter().enumerate() {
+            let index = term.first_index + n as u32;
+            if !held.contains(&index) {
+                offsets.insert(index, offset);
+                places.push((index, Location { file: FileId(f.file.0), offset: f.offset, len: f.len }));
+            }
+            offset += u64::from(f.len);
+        }
+    }
+    places
+}
+
+/// Starts to stream a block; its end comes as [`Event::OriginEnded`].
+pub(crate) fn start_fetch(context: &Rc<Context>, id: JobId, block: u32) {
+    let stop = Rc::new(Notify::new());
+    if let Some(job) = context.job(id) {
+        job.fetches.borrow_mut().insert(block, stop.clone());
+    }
+    let context = context.clone();
+    tokio::task::spawn_local(async move {
+        let Some(job) = context.job(id) else { return };
+        let (busy, mut idle) = mpsc::channel::<()>(1);
+        let end = tokio::select! {
+            () = stop.notified() => Ok(()),
+            end = fetch(&context, &job, id, block, &busy) => end,
+        };
+        // The workers may still hold chunks of it; the end is told after the last of them, in order.
+        drop(busy);
+        let _ = idle.recv().await;
+        job.fetches.borrow_mut().remove(&block);
+        if let Err(fault) = &end {
+            tracing::info!(path = job.path, block, why = fault.text, "the origin did not give a block");
+        }
+        let _ = context.done_sender.send(Done::FetchEnded { job: id, block, fault: end.err() });
+    });
+}
+
+async fn fetch(
+    context: &Rc<Context>,
+    job: &JobState,
+    id: JobId,
+    block: u32,
+    busy: &mpsc::Sender<()>,
+) -> Result<(), OriginFault> {
+    let plan = job.plan.borrow().clone();
+    let (Some(plan), Some(origin)) = (plan, &job.origin) else { return Ok(()) };
+    let Some(range) = plan.blocks.get(block as usize) else { return Ok(()) };
+    let manifest = job.file.manifest.get().cloned();
+    let mut placer = Placer::new(&plan, block);
+    let mut chunk = range.chunks.start;
+    let mut at = range.bytes.start;
+    // What is held at the beginning is skipped, as long as its packed length is known.
+    'skip: while chunk < range.chunks.end {
+        let mut packed_len = 0;
+        let mut len = 0;
+        for (_, index) in plan.places(block, chunk) {
+            let seen = job.file.table.lock().expect("no holder panics").get(index);
+            match seen {
+                Some(seen) if seen.packed_len > 0 && !context.needs(id, index) => {
+                    packed_len = seen.packed_len;
+                    len = seen.chunk.len;
+                }
+                _ => break 'skip,
+            }
+        }
+        if packed_len == 0 {
+            break;
+        }
+        placer.place(chunk, len, None).map_err(|error| broken(error.to_string()))?;
+        at += zest_xet::ChunkHeader::BYTES as u64 + u64::from(packed_len);
+        chunk += 1;
+    }
+    if chunk == range.chunks.end || at >= range.bytes.end {
+        return Ok(());
+    }
+    let cas = origin.cas().await.map_err(|e| fault(&e))?;
+    let mut body = match cas.range(&range.url, at..range.bytes.end).await {
+        Ok(body) => body,
+        Err(error) => {
+            if matches!(error.kind(), ErrorKind::UrlExpired) {
+                refresh_urls(job, &plan).await;
+            }
+            return Err(fault(&error));
+        }
+    };
+    let mut cutter = ChunkCutter::default();
+    loop {
+        let Some(mut bytes) = body.chunk().await.map_err(|e| fault(&e))? else { break };
+        let wire = &job.counts.wire_bytes;
+        wire.set(wire.get() + bytes.len() as u64);
+        while let Some((header, packed)) =
+            cutter.next(&mut bytes).map_err(|e| broken(format!("xorb {}: chunk {chunk}: {e}", range.xorb)))?
+        {
+            if chunk >= range.chunks.end {
+                return Err(broken(format!("xorb {} goes on after chunk {chunk}, the last of the range", range.xorb)));
+            }
+            let mut places = placer
+                .place(chunk, header.len, manifest.as_deref())
+                .map_err(|error| broken(error.to_string()))?;
+            chunk += 1;
+            places.retain(|place| context.needs(id, place.index));
+            let Some(first) = places.first() else { continue };
+            let expected = job.file.expected(first.index);
+            let permit = context.decodes.clone().acquire_owned().await.expect("never closed");
+            context.push(Work::Decode {
+                job: job.file.clone(),
+                header,
+                packed,
+                places,
+                expected,
+                source: Source::Origin,
+                keep: Keep::Record { _busy: busy.clone() },
+                permit,
+            });
+        }
+    }
+    if chunk < range.chunks.end || !cutter.is_between_chunks() {
+        return Err(broken(format!("xorb {} ended before chunk {}, {chunk} came", range.xorb, range.chunks.end)));
+    }
+    Ok(())
+}
+
+fn broken(text: String) -> OriginFault {
+    OriginFault { text, retry_after: None, permanent: false }
+}
+
+/// Signed URLs have run out: asks for the layout again and takes over its URLs.
+async fn refresh_urls(job: &JobState, old: &Rc<Plan>) {
+    let Ok(new) = layout(job).await else { return };
+    let same = new.blocks.len() == old.blocks.len()
+        && new.blocks.iter().zip(&old.blocks).all(|(a, b)| a.xorb == b.xorb && a.chunks == b.chunks);
+    if same {
+        *job.plan.borrow_mut() = Some(Rc::new(new));
+    }
+}
+
+/// Decodes a xorb range that a zest 0.4 peer sends. With a manifest each chunk is proven by itself; without one only a
+/// whole xorb can be, by its root, and nothing counts before that.
+pub(crate) async fn block_from_peer(
+    context: Rc<Context>,
+    id: JobId,
+    block: u32,
+    link: LinkId,
+    req: ReqId,
+    start: u32,
+    mut from: mpsc::Receiver<Bytes>,
+) {
+    let Some(job) = context.job(id) else { return };
+    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(range) = plan.blocks.get(block as usize) else { return };
+    let manifest = job.file.manifest.get().cloned();
+    let mut placer = Placer::new(&plan, block);
+    let mut cutter = ChunkCutter::default();
+    let mut chunk = start;
+    let mut good = true;
+    let (report, mut reports) = mpsc::unbounded_channel::<Decoded>();
+    'stream: while let Some(mut bytes) = from.recv().await {
+        loop {
+            let (header, packed) = match cutter.next(&mut bytes) {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, link = link.0, "a peer's xorb range is broken");
+                    good = false;
+                    break 'stream;
+                }
+            };
+            let mut places = Vec::new();
+            if range.chunks.contains(&chunk) {
+                match placer.place(chunk, header.len, manifest.as_deref()) {
+                    Ok(found) => places = found,
+                    Err(error) => {
+                        tracing::warn!(%error, link = link.0, "a peer's xorb range does not fit");
+                        good = false;
+                        break 'stream;
+                    }
+                }
+            }
+            chunk += 1;
+            places.retain(|place| context.needs(id, place.index));
+            // With a list a chunk we need nowhere costs nothing more; without one the root needs its hash.
+            if places.is_empty() && manifest.is_some() {
+                continue;
+            }
+            let expected = places.first().and_then(|place| job.file.expected(place.index));
+            let permit = context.decodes.clone().acquire_owned().await.expect("never closed");
+            context.push(Work::Decode {
+                job: job.file.clone(),
+                header,
+                packed,
+                places,
+                expected,
+                source: Source::Peer(link),
+                keep: Keep::Report { to: report.clone(), seq: chunk - 1 },
+                permit,
+            });
+        }
+    }
+    drop(report);
+    let mut decoded = Vec::new();
+    while let Some(one) = reports.recv().await {
+        decoded.push(one);
+    }
+    decoded.sort_by_key(|one| one.seq);
+    let proven = if manifest.is_some() {
+        true
+    } else {
+        let chunks: Option<Vec<ChunkRef>> = decoded.iter().map(|one| one.chunk).collect();
+        start == 0 && chunks.is_some_and(|chunks| xorb_hash(&chunks) == range.xorb)
+    };
+    good &= decoded.iter().all(|one| one.chunk.is_some()) && cutter.is_between_chunks();
+    for one in decoded {
+        let Some(found) = one.chunk.filter(|_| proven) else { continue };
+        for Place { index, offset } in one.places {
+            if let Err(error) = job.file.record(Place { index, offset }, found, one.packed_len) {
+                context.done(Done::Disk { job: id, error });
+                return;
+            }
+            let source = Source::Peer(link);
+            context.done(Done::Chunk { job: id, index, len: found.len, source });
+        }
+    }
+    // A partial range without a list cannot be judged: it is not used, and nobody is blamed.
+    let fault = if manifest.is_some() { !good } else { start == 0 && !proven && !good };
+    context.event(Event::BlockFromPeer { link, req, good: !fault });
+}
+
+/// Every chunk is there: proves the whole, or says what to fetch again.
+pub(crate) async fn seal(context: Rc<Context>, id: JobId) {
+    let Some(job) = context.job(id) else { return };
+    if job.file.manifest.get().is_some() {
+        job.finish(Ok(()));
+        return;
+    }
+    let Some(plan) = job.plan.borrow().clone() else { return };
+    let list = job.file.table.lock().expect("no holder panics").list(plan.chunks);
+    let (file, size) = (job.file.file, job.file.size);
+    let (to, proven) = tokio::sync::oneshot::channel();
+    context.push(Work::Task(Box::new(move || {
+        let _ = to.send(list.ok_or(()).and_then(|list| Manifest::prove(file, size, list).map_err(|_| ())));
+    })));
+    match proven.await {
+        Ok(Ok(manifest)) => {
+            let _ = job.file.manifest.set(Arc::new(manifest));
+            job.finish(Ok(()));
+        }
+        Ok(Err(())) => reopen(&context, id, &job, &plan),
+        Err(_) => job.finish(Err(PullError::EngineGone)),
+    }
+}
+
+/// The chunks do not make up the file. Those of whole xorbs are proven by the xorb's root, those that came twice the
+/// same are believed; the others are fetched again.
+fn reopen(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: &Plan) {
+    let mut table = job.file.table.lock().expect("no holder panics");
+    for (at, block) in plan.blocks.iter().enumerate() {
+        let of = |chunk: u32| {
+            plan.places(at as u32, chunk).next().and_then(|(_, index)| table.get(index)).map(|seen| seen.chunk)
+        };
+        let list: Option<Vec<ChunkRef>> = block.chunks.clone().map(of).collect();
+        if block.chunks.start == 0 && list.is_some_and(|list| xorb_hash(&list) == block.xorb) {
+            for chunk in block.chunks.clone() {
+                for (_, index) in plan.places(at as u32, chunk) {
+                    table.confirm(index);
+                }
+            }
+        }
+    }
+    let missing: Vec<u32> =
+        (0..plan.chunks).filter(|&index| table.get(index).is_none_or(|seen| !seen.confirmed)).collect();
+    drop(table);
+    let round = job.rounds.get() + 1;
+    job.rounds.set(round);
+    tracing::warn!(path = job.path, round, chunks = missing.len(), "the file does not prove; fetching doubtful chunks again");
+    if missing.is_empty() || round > ROUNDS_MAX {
+        let (path, want) = (job.path.clone(), job.file.file.to_string());
+        if let Some(partial) = job.file.take() {
+            // Which chunk is wrong cannot be told: none of the doubtful ones may survive into the next run.
+            for &index in &missing {
+                let _ = partial.discard(index);
+            }
+            if missing.is_empty() {
+                let _ = partial.abandon();
+            }
+        }
+        job.finish(Err(PullError::Unproven { path, want, rounds: round - 1 }));
+        return;
+    }
+    context.event(Event::JobReopened { job: id, missing });
+}
+
+/// Makes what is written durable once in a while, off this thread.
+pub(crate) fn sync_now_and_then(_context: &Rc<Context>, job: &Rc<JobState>) {
+    let done = job.done_bytes();
+    if done - job.synced_at.get() < SYNC_BYTES {
+        return;
+    }
+    job.synced_at.set(done);
+    let file = job.file.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = file.sync() {
+            tracing::warn!(%error, "cannot make the partial file durable");
+        }
+    });
+}

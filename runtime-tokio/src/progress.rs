@@ -1,0 +1,167 @@
+//! What a pull tells while it runs and when it is done.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Where a pull is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// Asking the Hub what there is.
+    #[default]
+    Listing,
+    /// Looking at what is on disk.
+    Checking,
+    /// Moving bytes.
+    Fetching,
+    /// Making the last files durable and giving them their names.
+    Finishing,
+    /// Done.
+    Done,
+}
+
+/// One file of a pull under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileProgress {
+    /// Its path in the repository.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes that are in place.
+    pub done: u64,
+}
+
+/// A snapshot of a running pull. Byte counts are of file content (uncompressed).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// Where it is.
+    pub phase: Phase,
+    /// Files to fetch or find.
+    pub files_total: u32,
+    /// Files in their final place.
+    pub files_done: u32,
+    /// Bytes of all files.
+    pub bytes_total: u64,
+    /// Bytes in place, whatever gave them.
+    pub bytes_done: u64,
+    /// Of these: from peers.
+    pub from_peers: u64,
+    /// Of these: from the Hub and its CDN.
+    pub from_cdn: u64,
+    /// Of these: already on this machine (whole files, resumed chunks, chunks of other files).
+    pub from_disk: u64,
+    /// Peers linked now.
+    pub peers: u32,
+    /// Files under way, the ones that began first come first.
+    pub current: Vec<FileProgress>,
+}
+
+/// How a file of a pull came to its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It was in the cache.
+    Cached,
+    /// Its content was in the cache under another name.
+    Linked,
+    /// It was fetched whole from the Hub (small files, files outside Xet).
+    Hub,
+    /// Its chunks were fetched.
+    Chunks,
+    /// Nothing was done (`--dry-run`): it would be fetched.
+    Wanted,
+}
+
+impl How {
+    /// A word for tables and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            How::Cached => "cached",
+            How::Linked => "linked",
+            How::Hub => "hub",
+            How::Chunks => "chunks",
+            How::Wanted => "wanted",
+        }
+    }
+}
+
+/// One file of a finished pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledFile {
+    /// Its path in the repository.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// How it came.
+    pub how: How,
+}
+
+/// What a finished pull did. Byte counts are of file content unless they say wire.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PullReport {
+    /// The snapshot folder (or the local folder).
+    pub path: PathBuf,
+    /// The commit.
+    pub commit: String,
+    /// Every selected file.
+    pub files: Vec<PulledFile>,
+    /// Bytes from peers.
+    pub from_peers: u64,
+    /// Bytes from the Hub and its CDN.
+    pub from_cdn: u64,
+    /// Bytes found on this machine.
+    pub from_disk: u64,
+    /// Bytes that came over the wire from the CDN (compressed, with anything fetched twice).
+    pub cdn_wire_bytes: u64,
+    /// Chunks from peers, proven.
+    pub chunks_from_peers: u64,
+    /// Chunks from the CDN.
+    pub chunks_from_cdn: u64,
+    /// Chunks from this machine.
+    pub chunks_from_disk: u64,
+    /// Chunks that failed their proof, whoever sent them.
+    pub bad_chunks: u64,
+    /// Peers shut out.
+    pub peers_banned: u64,
+    /// Whether peers may be asked for these files at all (only what anyone may read).
+    pub shareable: bool,
+    /// Time from start to end.
+    pub elapsed: Duration,
+}
+
+/// Asks a running pull to end early, keeping what is proven. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<(AtomicBool, Notify)>);
+
+impl CancelToken {
+    /// A token nobody has cancelled.
+    #[must_use]
+    pub fn new() -> CancelToken {
+        CancelToken::default()
+    }
+
+    /// Asks the pull to end.
+    pub fn cancel(&self) {
+        self.0.0.store(true, Ordering::SeqCst);
+        self.0.1.notify_waiters();
+    }
+
+    /// Whether somebody has.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.0.load(Ordering::SeqCst)
+    }
+
+    /// Waits until somebody does.
+    pub async fn cancelled(&self) {
+        loop {
+            let notified = self.0.1.notified();
+            if self.is_cancelled() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Where files land: the HF cache, or a local folder. Slow disk work runs off the engine's thread.
+
+use super::PullOptions;
+use crate::PullError;
+use crate::engine::StoreHandles;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zest_store::{FileLock, FinishedFile, LocalDir, Presence, RepoId, StoreError, TreeEntry, is_commit};
+
+/// One of the two places.
+#[derive(Clone)]
+pub(crate) struct Destination {
+    store: Arc<StoreHandles>,
+    local: Option<Arc<LocalDir>>,
+}
+
+impl Destination {
+    pub(crate) fn new(store: &Arc<StoreHandles>, local_dir: Option<&Path>) -> Result<Destination, StoreError> {
+        let local = local_dir.map(LocalDir::open).transpose()?.map(Arc::new);
+        Ok(Destination { store: store.clone(), local })
+    }
+
+    /// Runs disk work on tokio's blocking threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&StoreHandles, Option<&LocalDir>) -> T + Send + 'static,
+    ) -> Result<T, PullError> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || work(&this.store, this.local.as_deref()))
+            .await
+            .map_err(|_| PullError::EngineGone)
+    }
+
+    pub(crate) fn root(&self, repo: &RepoId, commit: &str) -> PathBuf {
+        match &self.local {
+            Some(local) => local.root().to_path_buf(),
+            None => self.store.cache.snapshot_dir(repo, commit),
+        }
+    }
+
+    /// The nearest existing folder above the place, for asking after its file system.
+    pub(crate) fn existing_root(&self, repo: &RepoId) -> PathBuf {
+        let mut at = match &self.local {
+            Some(local) => local.root().to_path_buf(),
+            None => self.store.cache.root().join(repo.folder()),
+        };
+        while !at.exists() && at.pop() {}
+        at
+    }
+
+    /// Bytes that partial files of these entries occupy already.
+    pub(crate) fn partial_bytes(&self, repo: &RepoId, entries: &[TreeEntry]) -> u64 {
+        let dirs: std::collections::BTreeSet<PathBuf> =
+            entries.iter().filter_map(|entry| self.partial_dir_if_there(repo, entry)).collect();
+        if dirs.is_empty() || self.local.is_some() {
+            return 0;
+        }
+        let hashes: Vec<String> = entries.iter().filter_map(|e| e.xet_hash).map(|h| h.to_string()).collect();
+        let named = |path: &Path| {
+            path.file_name().is_some_and(|name| hashes.iter().any(|hash| name.to_string_lossy().contains(hash)))
+        };
+        self.store.cache.partials().iter().filter(|p| named(&p.path)).map(|p| p.occupied_bytes).sum()
+    }
+
+    fn partial_dir_if_there(&self, repo: &RepoId, entry: &TreeEntry) -> Option<PathBuf> {
+        entry.xet_hash?;
+        let blob = self.store.cache.final_blob_path(repo, entry);
+        blob.parent().filter(|dir| dir.exists()).map(Path::to_path_buf)
+    }
+
+    pub(crate) fn read_tree(&self, repo: &RepoId, commit: &str) -> Option<Vec<TreeEntry>> {
+        let here = self.local.as_ref().and_then(|local| local.read_tree(commit));
+        here.or_else(|| self.store.cache.read_tree(repo, commit))
+    }
+
+    pub(crate) fn write_tree(&self, repo: &RepoId, commit: &str, entries: &[TreeEntry]) -> Result<(), StoreError> {
+        match &self.local {
+            Some(local) => local.write_tree(commit, entries),
+            None => self.store.cache.write_tree(repo, commit, entries),
+        }
+    }
+
+    pub(crate) fn resolve_ref(&self, repo: &RepoId, revision: &str) -> Option<String> {
+        self.store.cache.resolve_ref(repo, revision)
+    }
+
+    pub(crate) fn public_until(&self, repo: &RepoId, commit: &str) -> Option<std::time::SystemTime> {
+        self.store.catalog.public_until(repo, commit)
+    }
+
+    pub(crate) fn prove_public(&self, repo: &RepoId, commit: &str, until: std::time::SystemTime) {
+        if let Err(error) = self.store.catalog.prove_public(repo, commit, until) {
+            tracing::warn!(%error, "cannot note that this repository is public; it will not be shared");
+        }
+    }
+
+    /// A branch or tag points to the commit, as huggingface_hub notes it (also with a local folder). A commit needs none.
+    pub(crate) fn write_ref(&self, options: &PullOptions, commit: &str) -> Result<(), StoreError> {
+        if is_commit(&options.revision) {
+            return Ok(());
+        }
+        if self.store.cache.resolve_ref(&options.repo, &options.revision).as_deref() == Some(commit) {
+            return Ok(());
+        }
+        self.store.cache.write_ref(&options.repo, &options.revision, commit)
+    }
+
+    pub(crate) async fn presence(&self, repo: &RepoId, commit: &str, entry: &TreeEntry) -> Presence {
+        let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
+        self.blocking(move |store, local| match local {
+            Some(local) => local.presence(&commit, &entry),
+            None => store.cache.presence(&repo, &commit, &entry),
+        })
+        .await
+        .unwrap_or(Presence::Missing)
+    }
+
+    pub(crate) async fn link(&self, repo: &RepoId, commit: &str, entry: &TreeEntry) -> Result<PathBuf, PullError> {
+        let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
+        let linked = self.blocking(move |store, local| match local {
+            Some(local) => local.link(&commit, &entry),
+            None => store.cache.link(&repo, &commit, &entry),
+        });
+        Ok(linked.await??)
+    }
+
+    /// With a local folder: takes the file from the HF cache if it is complete there.
+    pub(crate) async fn copy_from_cache(&self, repo: &RepoId, commit: &str, entry: &TreeEntry) -> Result<bool, PullError> {
+        if self.local.is_none() {
+            return Ok(false);
+        }
+        let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
+        let copied = self.blocking(move |store, local| {
+            let (Some(local), Presence::Complete(source)) = (local, store.cache.presence(&repo, &commit, &entry)) else {
+                return Ok(false);
+            };
+            local.copy_from(&commit, &entry, &source).map(|_| true)
+        });
+        Ok(copied.await??)
+    }
+
+    pub(crate) fn temp_file(&self, repo: &RepoId, entry: &TreeEntry) -> Result<(std::fs::File, PathBuf), StoreError> {
+        match &self.local {
+            Some(local) => local.temp_file(entry),
+            None => self.store.cache.temp_file(repo, entry),
+        }
+    }
+
+    pub(crate) async fn land_small(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+        temp: PathBuf,
+    ) -> Result<Result<PathBuf, StoreError>, PullError> {
+        let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
+        self.blocking(move |store, local| match local {
+            Some(local) => local.land_small(&commit, &entry, &temp),
+            None => store.cache.land_small(&repo, &commit, &entry, &temp),
+        })
+        .await
+    }
+
+    pub(crate) fn partial_dir(&self, repo: &RepoId, entry: &TreeEntry) -> Result<PathBuf, StoreError> {
+        match &self.local {
+            Some(local) => local.partial_dir(entry),
+            None => self.store.cache.partial_dir(repo, entry),
+        }
+    }
+
+    pub(crate) fn try_lock(&self, repo: &RepoId, entry: &TreeEntry) -> Result<Option<FileLock>, StoreError> {
+        match &self.local {
+            Some(local) => local.try_lock(entry),
+            None => self.store.cache.try_lock(repo, entry),
+        }
+    }
+
+    pub(crate) async fn land_xet(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+        finish: impl FnOnce() -> Result<FinishedFile, StoreError> + Send + 'static,
+        replace: bool,
+        publish: impl FnOnce(&StoreHandles, &Path) + Send + 'static,
+    ) -> Result<PathBuf, PullError> {
+        let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
+        let landed = self.blocking(move |store, local| {
+            let finished = finish()?;
+            let path = match local {
+                Some(local) => local.land_xet(&commit, &entry, finished)?,
+                None => store.cache.land_xet(&repo, &commit, &entry, finished, replace)?,
+            };
+            publish(store, &path);
+            Ok::<_, StoreError>(path)
+        });
+        Ok(landed.await??)
+    }
+}

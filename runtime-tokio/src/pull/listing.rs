@@ -1,0 +1,94 @@
+//! What there is to pull: the commit, its files, and whether anyone may read them.
+
+use super::PullOptions;
+use super::destination::Destination;
+use crate::PullError;
+use crate::index::PUBLIC_FOR;
+use std::time::SystemTime;
+use zest_hub::{ErrorKind, Hub, HubError};
+use zest_store::{TreeEntry, is_commit};
+
+/// The answer.
+pub(crate) struct Listing {
+    pub(crate) commit: String,
+    pub(crate) entries: Vec<TreeEntry>,
+    /// An anonymous request for this commit was answered: peers may be asked, and may ask us.
+    pub(crate) shareable: bool,
+    /// The Hub could not be reached; the answer is the cache's.
+    pub(crate) hub_gone: bool,
+}
+
+pub(crate) async fn list(
+    destination: &Destination,
+    hub: Option<&Hub>,
+    options: &PullOptions,
+) -> Result<Listing, PullError> {
+    let repo = &options.repo;
+    let cached = || {
+        let commit = match is_commit(&options.revision) {
+            true => Some(options.revision.clone()),
+            false => destination.resolve_ref(repo, &options.revision),
+        };
+        let unknown = || PullError::OfflineRevision { repo: repo.name.clone(), revision: options.revision.clone() };
+        let commit = commit.ok_or_else(unknown)?;
+        let entries = destination.read_tree(repo, &commit).ok_or_else(unknown)?;
+        let shareable = destination.public_until(repo, &commit).is_some_and(|until| until > SystemTime::now());
+        Ok::<_, PullError>(Listing { commit, entries, shareable, hub_gone: true })
+    };
+    let Some(hub) = hub else { return cached() };
+    match ask(destination, hub, options).await {
+        Err(PullError::Hub(error)) if unreachable(&error) => match cached() {
+            Ok(listing) => Ok(listing),
+            Err(_) => Err(error.into()),
+        },
+        listing => listing,
+    }
+}
+
+fn unreachable(error: &HubError) -> bool {
+    matches!(error.kind(), ErrorKind::Offline | ErrorKind::Stalled | ErrorKind::Server)
+}
+
+async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Result<Listing, PullError> {
+    let repo = &options.repo;
+    // A commit never changes: with its tree in the cache nothing has to be asked.
+    let (commit, open) = if is_commit(&options.revision) {
+        (options.revision.clone(), true)
+    } else {
+        let info = hub.revision(repo, &options.revision).await?;
+        (info.commit, !info.private && !info.gated)
+    };
+    let entries = match destination.read_tree(repo, &commit) {
+        Some(entries) => entries,
+        None => {
+            let entries = hub.tree(repo, &commit).await?;
+            if !options.dry_run {
+                destination.write_tree(repo, &commit, &entries)?;
+            }
+            entries
+        }
+    };
+    let shareable = open && options.p2p && is_shareable(destination, hub, options, &commit).await;
+    Ok(Listing { commit, entries, shareable, hub_gone: false })
+}
+
+/// Whether a stranger may read the commit: as noted, else as an anonymous request shows. Doubt means no.
+async fn is_shareable(destination: &Destination, hub: &Hub, options: &PullOptions, commit: &str) -> bool {
+    let repo = &options.repo;
+    if destination.public_until(repo, commit).is_some_and(|until| until > SystemTime::now()) {
+        return true;
+    }
+    match hub.is_public(repo, commit).await {
+        Ok(true) => {
+            if !options.dry_run {
+                destination.prove_public(repo, commit, SystemTime::now() + PUBLIC_FOR);
+            }
+            true
+        }
+        Ok(false) => false,
+        Err(error) => {
+            tracing::warn!(%error, "cannot tell whether anyone may read this; peers are not used");
+            false
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! One repository into the HF cache (or a local folder): list, compare with the disk, fetch what is missing, land it.
+
+mod destination;
+mod listing;
+mod peers;
+mod plain;
+mod xet;
+
+use crate::context::{Context, JobState};
+use crate::engine::Engine;
+use crate::fnmatch::Filter;
+use crate::progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
+use crate::PullError;
+use destination::Destination;
+use listing::Listing;
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use zest_hub::{Hub, HubConfig};
+use zest_store::{Env, Presence, RepoId, TreeEntry};
+
+/// Progress is told this often.
+const TELL: Duration = Duration::from_millis(100);
+/// Names shown when something is missing.
+const NAMES_SHOWN: usize = 5;
+
+/// What to pull, from where, to where.
+#[derive(Debug, Clone)]
+pub struct PullOptions {
+    /// The repository.
+    pub repo: RepoId,
+    /// Branch, tag, `refs/pr/N` or commit.
+    pub revision: String,
+    /// Files by name; empty means all.
+    pub files: Vec<String>,
+    /// Patterns of files to take (`fnmatch`); empty means all.
+    pub include: Vec<String>,
+    /// Patterns of files to leave out.
+    pub exclude: Vec<String>,
+    /// Put the files at their paths in this folder instead of the cache.
+    pub local_dir: Option<PathBuf>,
+    /// The environment, with the caller's overrides.
+    pub env: Env,
+    /// Fetch even what is there.
+    pub force: bool,
+    /// Only say what would be fetched.
+    pub dry_run: bool,
+    /// Peers to ask: `HOST:PORT`, names, IPv4, `[IPv6]`.
+    pub peers: Vec<String>,
+    /// Whether peers may be asked at all.
+    pub p2p: bool,
+    /// Keep xorbs in the original's cache layout too.
+    pub keep_xorbs: bool,
+}
+
+/// What one pull shares among its tasks.
+pub(crate) struct Pull {
+    pub(crate) context: Rc<Context>,
+    pub(crate) options: PullOptions,
+    pub(crate) destination: Destination,
+    pub(crate) hub: Option<Hub>,
+    pub(crate) commit: String,
+    pub(crate) shareable: bool,
+    pub(crate) tally: Tally,
+}
+
+/// Counts of a pull. Bytes of running jobs are added when asked for.
+#[derive(Default)]
+pub(crate) struct Tally {
+    phase: Cell<Phase>,
+    files_total: Cell<u32>,
+    files_done: Cell<u32>,
+    bytes_total: Cell<u64>,
+    /// Bytes of files that were on disk whole.
+    pub(crate) whole_disk: Cell<u64>,
+    /// Bytes of files fetched whole from the Hub.
+    pub(crate) whole_hub: Cell<u64>,
+    pub(crate) ended: RefCell<Vec<Rc<JobState>>>,
+    pub(crate) running: RefCell<Vec<Rc<JobState>>>,
+    pub(crate) files: RefCell<Vec<PulledFile>>,
+}
+
+impl Tally {
+    pub(crate) fn file_done(&self, entry: &TreeEntry, how: How) {
+        self.files_done.set(self.files_done.get() + 1);
+        let size = entry.content_size();
+        if matches!(how, How::Cached | How::Linked) {
+            self.whole_disk.set(self.whole_disk.get() + size);
+        }
+        self.files.borrow_mut().push(PulledFile { path: entry.path.clone(), size, how });
+    }
+
+    fn sum(&self, of: impl Fn(&JobState) -> u64) -> u64 {
+        self.ended.borrow().iter().chain(self.running.borrow().iter()).map(|job| of(job)).sum()
+    }
+
+    fn progress(&self, peers: u32) -> Progress {
+        let from_peers = self.sum(|j| j.counts.peer_bytes.get());
+        let from_cdn = self.sum(|j| j.counts.cdn_bytes.get()) + self.whole_hub.get();
+        let from_disk = self.sum(|j| j.counts.disk_bytes.get()) + self.whole_disk.get();
+        let current = self
+            .running
+            .borrow()
+            .iter()
+            .map(|job| FileProgress {
+                path: job.path.clone(),
+                size: job.file.size,
+                done: job.done_bytes().min(job.file.size),
+            })
+            .collect();
+        Progress {
+            phase: self.phase.get(),
+            files_total: self.files_total.get(),
+            files_done: self.files_done.get(),
+            bytes_total: self.bytes_total.get(),
+            bytes_done: (from_peers + from_cdn + from_disk).min(self.bytes_total.get()),
+            from_peers,
+            from_cdn,
+            from_disk,
+            peers,
+            current,
+        }
+    }
+}
+
+/// Pulls a repository. Progress is told through the channel about ten times a second; a cancelled token ends the pull
+/// with [`PullError::Interrupted`], keeping what is proven.
+///
+/// # Errors
+/// See [`PullError`]; each says what happened and [`PullError::hint`] what to do next.
+pub async fn pull(
+    engine: &Engine,
+    options: PullOptions,
+    progress: watch::Sender<Progress>,
+    cancel: CancelToken,
+) -> Result<PullReport, PullError> {
+    engine
+        .run(move |context| Box::pin(run(context, options, progress, cancel)))
+        .await
+        .unwrap_or(Err(PullError::EngineGone))
+}
+
+async fn run(
+    context: Rc<Context>,
+    options: PullOptions,
+    progress: watch::Sender<Progress>,
+    cancel: CancelToken,
+) -> Result<PullReport, PullError> {
+    let started = Instant::now();
+    let bad_before = context.node_stats();
+    let hub = match options.env.offline {
+        true => None,
+        false => Some(Hub::new(HubConfig::from_env(&options.env))?),
+    };
+    let destination = Destination::new(&context.store, options.local_dir.as_deref())?;
+    let mut addrs = Vec::new();
+    if options.p2p {
+        for given in &options.peers {
+            addrs.extend(peers::resolve(given).await?);
+        }
+    }
+    let listing = tokio::select! {
+        listing = listing::list(&destination, hub.as_ref(), &options) => listing?,
+        () = cancel.cancelled() => return Err(PullError::Interrupted),
+    };
+    let Listing { commit, entries, shareable, hub_gone } = listing;
+    if hub_gone {
+        tracing::warn!("the Hub cannot be reached; using what the cache knows of this revision");
+    }
+    if !shareable && !addrs.is_empty() {
+        tracing::warn!("{} is not readable by everyone: peers are not asked for it", options.repo.name);
+        addrs.clear();
+    }
+    let hub = if hub_gone { None } else { hub };
+    let pull = Rc::new(Pull { context, options, destination, hub, commit, shareable, tally: Tally::default() });
+    let wanted = pull.select(entries)?;
+    pull.tally.files_total.set(wanted.len() as u32);
+    pull.tally.bytes_total.set(wanted.iter().map(TreeEntry::content_size).sum());
+    let teller = tokio::task::spawn_local({
+        let pull = pull.clone();
+        async move {
+            loop {
+                let peers = pull.context.node_stats().peers;
+                progress.send_replace(pull.tally.progress(peers));
+                if progress.is_closed() {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(TELL).await;
+            }
+        }
+    });
+    for addr in addrs {
+        pull.context.event(zest_core::node::Event::PeerFound { addr });
+    }
+    let end = tokio::select! {
+        end = pull.clone().fetch_all(wanted) => end,
+        () = cancel.cancelled() => Err(PullError::Interrupted),
+    };
+    teller.abort();
+    pull.leave_running().await;
+    end?;
+    if !pull.options.dry_run {
+        pull.destination.write_ref(&pull.options, &pull.commit)?;
+    }
+    let tally = &pull.tally;
+    let mut files = tally.files.take();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let now = pull.context.node_stats();
+    Ok(PullReport {
+        path: pull.destination.root(&pull.options.repo, &pull.commit),
+        commit: pull.commit.clone(),
+        files,
+        from_peers: tally.sum(|j| j.counts.peer_bytes.get()),
+        from_cdn: tally.sum(|j| j.counts.cdn_bytes.get()) + tally.whole_hub.get(),
+        from_disk: tally.sum(|j| j.counts.disk_bytes.get()) + tally.whole_disk.get(),
+        cdn_wire_bytes: tally.sum(|j| j.counts.wire_bytes.get()) + tally.whole_hub.get(),
+        chunks_from_peers: tally.sum(|j| j.counts.peer_chunks.get()),
+        chunks_from_cdn: tally.sum(|j| j.counts.cdn_chunks.get()),
+        chunks_from_disk: tally.sum(|j| j.counts.disk_chunks.get()),
+        bad_chunks: tally.sum(|j| j.counts.bad_chunks.get()),
+        peers_banned: u64::from(now.banned - bad_before.banned),
+        shareable,
+        elapsed: started.elapsed(),
+    })
+}
+
+impl Pull {
+    fn select(&self, entries: Vec<TreeEntry>) -> Result<Vec<TreeEntry>, PullError> {
+        let repo = self.options.repo.name.clone();
+        let filter = Filter::new(&self.options.files, &self.options.include, &self.options.exclude);
+        let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        if let Some(path) = filter.missing(&paths).first() {
+            return Err(PullError::NoSuchFile { repo, path: (*path).to_string() });
+        }
+        let wanted: Vec<TreeEntry> = entries.into_iter().filter(|entry| filter.wants(&entry.path)).collect();
+        if wanted.is_empty() {
+            return Err(PullError::NothingSelected { repo });
+        }
+        Ok(wanted)
+    }
+
+    async fn fetch_all(self: Rc<Pull>, wanted: Vec<TreeEntry>) -> Result<(), PullError> {
+        self.tally.phase.set(Phase::Checking);
+        let mut missing = Vec::new();
+        for entry in wanted {
+            let presence = match self.options.force {
+                true => Presence::Missing,
+                false => self.destination.presence(&self.options.repo, &self.commit, &entry).await,
+            };
+            match presence {
+                Presence::Complete(_) => self.tally.file_done(&entry, How::Cached),
+                Presence::Linkable => {
+                    if !self.options.dry_run {
+                        self.destination.link(&self.options.repo, &self.commit, &entry).await?;
+                    }
+                    self.tally.file_done(&entry, How::Linked);
+                }
+                Presence::Missing if self.options.dry_run => self.tally.file_done(&entry, How::Wanted),
+                Presence::Missing => missing.push(entry),
+            }
+        }
+        if missing.is_empty() {
+            self.tally.phase.set(Phase::Done);
+            return Ok(());
+        }
+        let may_ask_peers = self.options.p2p && self.shareable && !self.options.peers.is_empty();
+        if self.hub.is_none() && !may_ask_peers {
+            let names: Vec<&str> = missing.iter().take(NAMES_SHOWN).map(|entry| entry.path.as_str()).collect();
+            let more = if missing.len() > NAMES_SHOWN { ", …" } else { "" };
+            return Err(PullError::Offline {
+                repo: self.options.repo.name.clone(),
+                missing: missing.len(),
+                total: self.tally.files_total.get() as usize,
+                names: format!("{}{more}", names.join(", ")),
+            });
+        }
+        self.check_space(&missing)?;
+        self.tally.phase.set(Phase::Fetching);
+        let (chunked, plain): (Vec<TreeEntry>, Vec<TreeEntry>) = missing
+            .into_iter()
+            .partition(|entry| entry.xet_hash.is_some() && !self.options.env.disable_xet && entry.content_size() > 0);
+        futures_util::future::try_join(self.clone().fetch_plain(plain), self.clone().fetch_chunked(chunked)).await?;
+        self.tally.phase.set(Phase::Done);
+        Ok(())
+    }
+
+    /// Room for everything that is missing, less what partial files hold already.
+    fn check_space(&self, missing: &[TreeEntry]) -> Result<(), PullError> {
+        let needed: u64 = missing.iter().map(TreeEntry::content_size).sum();
+        let dir = self.destination.existing_root(&self.options.repo);
+        let Ok(free) = zest_store::free_space(&dir) else { return Ok(()) };
+        let partial = self.destination.partial_bytes(&self.options.repo, missing);
+        let needed = needed.saturating_sub(partial);
+        if needed > free {
+            return Err(PullError::NoSpace { dir, needed, free });
+        }
+        Ok(())
+    }
+
+    /// Jobs that still run (the pull failed or was cancelled): end them, keep what is proven.
+    async fn leave_running(&self) {
+        let running = self.tally.running.take();
+        for job in running {
+            self.context.remove_job(job.file.id);
+            let file = job.file.clone();
+            let synced = tokio::task::spawn_blocking(move || {
+                let synced = file.sync();
+                drop(file.take());
+                synced
+            });
+            if let Ok(Err(error)) = synced.await {
+                tracing::warn!(%error, path = job.path, "cannot make the partial file durable");
+            }
+            self.tally.ended.borrow_mut().push(job);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Opening what the catalog knows, and comparing it with what was proven before anybody gets to see it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use zest_xet::{ChunkRef, MANIFEST_RECORD_BYTES};
+
+use super::open_files::OpenFile;
+use super::places::Copy;
+use super::{Catalog, FileId, Located, format};
+use crate::os::{self, Identity};
+
+impl Catalog {
+    /// Opens a file of the catalog, or hands out the open descriptor. Whatever is given out was found, in
+    /// this call, to be what it was when it was proven; a copy that is not is dropped from the catalog, and
+    /// another one looked for.
+    #[must_use]
+    pub fn open_file(&self, id: FileId) -> Option<Arc<File>> {
+        if id.0 & FileId::ORIGINAL != 0 {
+            return self.open_original(id);
+        }
+        let number = id.0 >> 1;
+        if id.0 & 1 == 1 { self.open_manifest(number) } else { self.open_copy(number) }
+    }
+
+    /// A chunk's record and its offset.
+    pub(super) fn record(&self, number: u32, index: u32) -> Option<(ChunkRef, u64)> {
+        let file = self.open_manifest(number)?;
+        let header = self.read().files[number as usize].header;
+        let mut record = [0; MANIFEST_RECORD_BYTES];
+        file.read_exact_at(&mut record, header.record_at(index)).ok()?;
+        let mut offset = [0; 8];
+        file.read_exact_at(&mut offset, header.offset_at(index)).ok()?;
+        Some((format::decode_record(&record)?, u64::from_be_bytes(offset)))
+    }
+
+    /// Appends `count` chunks of a file from `first` on.
+    pub(super) fn add_run(
+        &self,
+        number: u32,
+        first: u32,
+        count: u32,
+        found: &mut Vec<Located>,
+    ) -> Option<()> {
+        let (_, mut offset) = self.record(number, first)?;
+        let file = self.open_manifest(number)?;
+        let header = self.read().files[number as usize].header;
+        let mut records = vec![0; count as usize * MANIFEST_RECORD_BYTES];
+        file.read_exact_at(&mut records, header.record_at(first)).ok()?;
+        for record in records.chunks_exact(MANIFEST_RECORD_BYTES) {
+            let chunk = format::decode_record(record)?;
+            found.push(Located { hash: chunk.hash, file: FileId::data(number), offset, len: chunk.len });
+            offset += u64::from(chunk.len);
+        }
+        Some(())
+    }
+
+    fn open_manifest(&self, number: u32) -> Option<Arc<File>> {
+        let id = FileId::manifest(number).0;
+        if let Some(open) = self.lock_open().get(id) {
+            return Some(open.file);
+        }
+        let (known, header) = {
+            let inner = self.read();
+            let entry = inner.files.get(number as usize)?;
+            (entry.manifest, entry.header)
+        };
+        let file = File::open(self.manifest_path(&header.file)).ok()?;
+        let identity = Identity::of(&file.metadata().ok()?);
+        if identity != known {
+            // Written anew by another process, or damaged: only its checksum tells.
+            let mut bytes = vec![0; usize::try_from(identity.size).ok()?];
+            file.read_exact_at(&mut bytes, 0).ok()?;
+            let decoded = format::decode(&bytes)?.header;
+            let same =
+                (decoded.file, decoded.size, decoded.chunks) == (header.file, header.size, header.chunks);
+            if !same {
+                return None;
+            }
+            let entry = &mut self.write().files[number as usize];
+            (entry.manifest, entry.header) = (identity, decoded);
+        }
+        let file = Arc::new(file);
+        self.lock_open().insert(id, OpenFile { file: Arc::clone(&file), identity });
+        Some(file)
+    }
+
+    fn open_copy(&self, number: u32) -> Option<Arc<File>> {
+        let id = FileId::data(number).0;
+        let cached = self.lock_open().get(id);
+        if let Some(open) = cached {
+            let meta = open.file.metadata().ok()?;
+            if Identity::of(&meta) == open.identity && !os::is_unlinked(&meta) {
+                return Some(open.file);
+            }
+            self.lock_open().remove(id);
+        }
+        let copies = self.read().files.get(number as usize)?.copies.clone();
+        for copy in copies {
+            // A copy that is not to be found may be on a disk that is not there now: passed over, not dropped.
+            let Ok(file) = File::open(&copy.path) else { continue };
+            if file.metadata().is_ok_and(|meta| Identity::of(&meta) == copy.identity) {
+                let file = Arc::new(file);
+                self.lock_open().insert(id, OpenFile { file: Arc::clone(&file), identity: copy.identity });
+                return Some(file);
+            }
+            self.drop_copy(number, &copy);
+        }
+        None
+    }
+
+    fn drop_copy(&self, number: u32, copy: &Copy) {
+        tracing::warn!(path = %copy.path.display(), "changed since it was hashed: no longer served");
+        let file = {
+            let entry = &mut self.write().files[number as usize];
+            entry.copies.retain(|known| known != copy);
+            entry.header.file
+        };
+        let written = self.lock_files().and_then(|_lock| {
+            self.update_places(&file, |places| {
+                let before = places.copies.len();
+                places.copies.retain(|known| known != copy);
+                places.copies.len() < before
+            })
+        });
+        if let Err(error) = written {
+            tracing::debug!(%error, "could not note a dropped copy");
+        }
+    }
+}

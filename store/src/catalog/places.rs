@@ -1,0 +1,172 @@
+//! The small JSON files beside the manifests: where a file's copies are (`places/<2 hex>/<file hash>.json`),
+//! and which commits anybody may read (`public/<repo folder>/<commit>.json`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use zest_xet::Hash;
+
+use crate::error::{Context as _, StoreError};
+use crate::names::{RepoId, is_commit};
+use crate::os::{self, Identity};
+
+/// Version of both formats.
+const FORMAT: u32 = 1;
+/// Bytes of a places file that are read: far more than any number of copies needs.
+const PLACES_BYTES_MAX: u64 = 16 << 20;
+
+/// A copy on disk, as it was when its bytes were hashed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Copy {
+    pub(super) path: PathBuf,
+    pub(super) identity: Identity,
+}
+
+/// A repository's commit that a file belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub(super) struct Member {
+    /// Folder name of the repository.
+    pub(super) repo: String,
+    pub(super) commit: String,
+}
+
+impl Member {
+    pub(super) fn new(repo: &RepoId, commit: &str) -> Member {
+        Member { repo: repo.folder(), commit: commit.to_owned() }
+    }
+
+    pub(super) fn parts(&self) -> Option<(RepoId, String)> {
+        Some((RepoId::from_folder(&self.repo)?, self.commit.clone()))
+    }
+}
+
+/// What is known about one file's whereabouts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Places {
+    format: u32,
+    pub(super) copies: Vec<Copy>,
+    pub(super) members: Vec<Member>,
+    /// Copies whose bytes are not what their name says; kept so that they are not hashed again and again.
+    pub(super) rejected: Vec<Copy>,
+}
+
+impl Places {
+    fn path(root: &Path, file: &Hash) -> PathBuf {
+        let name = file.to_string();
+        root.join("places").join(&name[..2]).join(format!("{name}.json"))
+    }
+
+    /// Nothing known if there is no such file, or none that we can read.
+    pub(super) fn read(root: &Path, file: &Hash) -> Places {
+        use std::io::Read as _;
+        let mut json = Vec::new();
+        let read = fs::File::open(Places::path(root, file))
+            .and_then(|file| file.take(PLACES_BYTES_MAX).read_to_end(&mut json));
+        match read.ok().and_then(|_| serde_json::from_slice::<Places>(&json).ok()) {
+            Some(places) if places.format == FORMAT => places,
+            _ => Places::default(),
+        }
+    }
+
+    pub(super) fn write(&self, root: &Path, file: &Hash) -> Result<(), StoreError> {
+        let path = Places::path(root, file);
+        let dir = path.parent().expect("places lie in a folder");
+        fs::create_dir_all(dir).at("create directory", dir)?;
+        let json = serde_json::to_vec(&Places { format: FORMAT, ..self.clone() }).map_err(|error| {
+            StoreError::Malformed { path: path.clone(), what: "places file", why: error.to_string() }
+        })?;
+        os::write_atomically(&path, ".tmp", 0o600, &json).at("write", &path)
+    }
+
+    /// Notes a copy, instead of an older one at the same path. Says whether anything is new.
+    pub(super) fn add_copy(&mut self, copy: &Copy) -> bool {
+        if self.copies.contains(copy) {
+            return false;
+        }
+        self.copies.retain(|known| known.path != copy.path);
+        self.rejected.retain(|known| known.path != copy.path);
+        self.copies.push(copy.clone());
+        true
+    }
+
+    pub(super) fn add_members(&mut self, members: impl IntoIterator<Item = Member>) -> bool {
+        let before = self.members.len();
+        for member in members {
+            if !self.members.contains(&member) {
+                self.members.push(member);
+            }
+        }
+        self.members.len() > before
+    }
+}
+
+/// A commit that answered an anonymous request, and until when we rely on that.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct PublicProof {
+    format: u32,
+    /// Seconds since 1970.
+    until: u64,
+}
+
+fn proof_path(root: &Path, member: &Member) -> PathBuf {
+    root.join("public").join(&member.repo).join(format!("{}.json", member.commit))
+}
+
+/// Until when the commit is proven public, in seconds since 1970; 0 if it is not.
+pub(super) fn read_proof(root: &Path, member: &Member) -> u64 {
+    let proof = fs::read(proof_path(root, member)).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    proof.filter(|proof: &PublicProof| proof.format == FORMAT).map_or(0, |proof| proof.until)
+}
+
+pub(super) fn write_proof(root: &Path, member: &Member, until: u64) -> Result<(), StoreError> {
+    let path = proof_path(root, member);
+    let dir = path.parent().expect("proofs lie in a folder");
+    fs::create_dir_all(dir).at("create directory", dir)?;
+    let json = format!("{{\"format\":{FORMAT},\"until\":{until}}}");
+    os::write_atomically(&path, ".tmp", 0o600, json.as_bytes()).at("write", &path)
+}
+
+pub(super) fn remove_proof(root: &Path, member: &Member) -> Result<(), StoreError> {
+    let path = proof_path(root, member);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &path),
+        _ => Ok(()),
+    }
+}
+
+/// All proofs on disk, expired or not.
+pub(super) fn read_proofs(root: &Path) -> Vec<(Member, u64)> {
+    let mut proofs = Vec::new();
+    for repo in subdirs(&root.join("public")) {
+        for name in subdirs(&root.join("public").join(&repo)) {
+            if let Some(commit) = name.strip_suffix(".json").filter(|commit| is_commit(commit)) {
+                let member = Member { repo: repo.clone(), commit: commit.to_owned() };
+                let until = read_proof(root, &member);
+                proofs.push((member, until));
+            }
+        }
+    }
+    proofs
+}
+
+/// Names in a folder, sorted.
+pub(super) fn subdirs(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names
+}
+
+pub(super) fn to_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+pub(super) fn from_seconds(seconds: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
+}
+
+pub(super) fn now_seconds() -> u64 {
+    to_seconds(SystemTime::now())
+}

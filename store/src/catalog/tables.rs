@@ -1,0 +1,125 @@
+//! What the catalog knows, in memory: files, the chunk index, xorb terms, public proofs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
+
+use super::format::{self, Header, TermSpan};
+use super::places::{Copy, Member, from_seconds, now_seconds};
+use super::slots::{Slot, Slots};
+use super::{Access, FileId, FileStatus};
+use crate::os::Identity;
+
+/// Everything that is known about one file.
+pub(super) struct FileEntry {
+    pub(super) header: Header,
+    /// The chunk list's file, when it was last found whole.
+    pub(super) manifest: Identity,
+    pub(super) copies: Vec<Copy>,
+    pub(super) members: Vec<Member>,
+    /// Seconds since 1970; 0: never.
+    pub(super) share_until: u64,
+}
+
+/// A run of a xorb's chunks that lies in a file.
+pub(super) struct TermSlot {
+    pub(super) xorb: Hash,
+    pub(super) chunks: Range<u32>,
+    pub(super) file: u32,
+    /// File index of the run's first chunk.
+    pub(super) first: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) files: Vec<FileEntry>,
+    pub(super) by_hash: HashMap<Hash, u32>,
+    pub(super) slots: Slots,
+    /// Sorted by xorb and first chunk.
+    pub(super) terms: Vec<TermSlot>,
+    /// Seconds since 1970 by repository and commit.
+    pub(super) public: BTreeMap<Member, u64>,
+}
+
+/// A file read from disk, on its way into the tables.
+pub(super) struct LoadedFile {
+    pub(super) header: Header,
+    pub(super) manifest: Identity,
+    pub(super) records: Vec<u8>,
+    pub(super) terms: Vec<(TermSpan, u32)>,
+    pub(super) copies: Vec<Copy>,
+    pub(super) members: Vec<Member>,
+}
+
+impl Inner {
+    /// Takes a file in, or takes over what is new about it; its chunks go to `slots`, its terms need sorting.
+    pub(super) fn insert(&mut self, file: LoadedFile, slots: &mut Vec<Slot>) -> u32 {
+        let LoadedFile { header, manifest, records, terms, copies, members } = file;
+        let entry = FileEntry { header, manifest, copies, members, share_until: 0 };
+        let number = match self.by_hash.get(&header.file).copied() {
+            Some(number) => {
+                self.files[number as usize] = entry;
+                self.terms.retain(|term| term.file != number);
+                number
+            }
+            None => {
+                let number = self.files.len() as u32;
+                assert!(number < FileId::ORIGINAL >> 1, "file numbers fit into a FileId");
+                self.files.push(entry);
+                self.by_hash.insert(header.file, number);
+                add_slots(&records, number, slots);
+                number
+            }
+        };
+        self.terms.extend(terms.into_iter().map(|((xorb, chunks), first)| TermSlot {
+            xorb,
+            chunks,
+            file: number,
+            first,
+        }));
+        number
+    }
+
+    pub(super) fn sort_terms(&mut self) {
+        self.terms.sort_by_key(|term| (term.xorb, term.chunks.start, term.file));
+    }
+
+    /// Works out until when a file may be shared.
+    pub(super) fn judge(&mut self, number: usize) {
+        let entry = &mut self.files[number];
+        let proofs = entry.members.iter().filter_map(|member| self.public.get(member));
+        entry.share_until = proofs.copied().max().unwrap_or(0);
+    }
+}
+
+/// One slot per different chunk of a file.
+fn add_slots(records: &[u8], number: u32, slots: &mut Vec<Slot>) {
+    let hash = |index: u32| format::hash_at(records, index as usize * MANIFEST_RECORD_BYTES);
+    let count = (records.len() / MANIFEST_RECORD_BYTES) as u32;
+    let mut own: Vec<Slot> =
+        (0..count).filter_map(|index| Some(Slot::new(&hash(index)?, number, index))).collect();
+    own.sort_unstable();
+    own.dedup_by(|later, earlier| hash(later.index) == hash(earlier.index));
+    slots.append(&mut own);
+}
+
+impl FileEntry {
+    pub(super) fn allows(&self, access: Access) -> bool {
+        match access {
+            Access::Own => true,
+            Access::Share => self.share_until > now_seconds(),
+        }
+    }
+
+    pub(super) fn status(&self) -> FileStatus {
+        FileStatus {
+            file: self.header.file,
+            size: self.header.size,
+            chunks: self.header.chunks,
+            paths: self.copies.iter().map(|copy| copy.path.clone()).collect(),
+            repos: self.members.iter().filter_map(Member::parts).collect(),
+            public_until: self.allows(Access::Share).then(|| from_seconds(self.share_until)),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The environment of the Hub's own tools, read once at start: where the caches are, which Hub, which token,
+//! which switches. Names and precedence are those of huggingface_hub 2.4; an empty value counts as not set.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The Hub when `HF_ENDPOINT` is not set.
+pub const ENDPOINT_DEFAULT: &str = "https://huggingface.co";
+/// Time-out for metadata and for downloads when the environment sets none: 10 s (huggingface_hub's defaults).
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// Bytes of a token file that are looked at; real tokens have about 40.
+const TOKEN_FILE_BYTES_MAX: u64 = 16_384;
+
+/// An access token of the Hub. Its value appears in no debug or display output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Cleans a token as read from a variable or file: line breaks and outer spaces go; `None` if nothing is
+    /// left.
+    #[must_use]
+    pub fn new(raw: &str) -> Option<Token> {
+        let clean: String = raw.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+        let clean = clean.trim();
+        if clean.is_empty() { None } else { Some(Token(clean.to_owned())) }
+    }
+
+    /// The value, for the Authorization header and nothing else.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What the environment says. The fields are public so that command-line options can override them.
+#[derive(Debug, Clone)]
+pub struct Env {
+    /// Root of the HF cache: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `$HF_HOME/hub`.
+    pub hub_cache: PathBuf,
+    /// Root of zest's own cache: `ZEST_CACHE_DIR`, else `~/.cache/zest` (where the original keeps its caches
+    /// too).
+    pub zest_cache: PathBuf,
+    /// `HF_ENDPOINT` without a trailing slash.
+    pub endpoint: String,
+    /// `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH` or `$HF_HOME/token`; none if
+    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set.
+    pub token: Option<Token>,
+    /// `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`: no request at all.
+    pub offline: bool,
+    /// `HF_HUB_DISABLE_SYMLINKS`: files stand in `snapshots/` themselves.
+    pub disable_symlinks: bool,
+    /// `HF_HUB_DISABLE_SHARED_BLOBS` (or `HF_HUB_DISABLE_XET`): no store shared by all repositories.
+    pub disable_shared_blobs: bool,
+    /// `HF_HUB_DISABLE_XET`: plain downloads only.
+    pub disable_xet: bool,
+    /// `HF_HUB_DISABLE_PROGRESS_BARS`.
+    pub disable_progress: bool,
+    /// `HF_HUB_DISABLE_TELEMETRY`, `DISABLE_TELEMETRY` or `DO_NOT_TRACK`.
+    pub disable_telemetry: bool,
+    /// `HF_HUB_ETAG_TIMEOUT`, whole seconds.
+    pub etag_timeout: Duration,
+    /// `HF_HUB_DOWNLOAD_TIMEOUT`, whole seconds.
+    pub download_timeout: Duration,
+}
+
+impl Env {
+    /// Reads this process's environment, and the token file it points to.
+    #[must_use]
+    pub fn from_process() -> Env {
+        // Values that are not Unicode are read lossily: only paths could be meant, and they would fail as such.
+        let vars = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .collect();
+        Env::from_map(&vars)
+    }
+
+    /// Reads an environment given as a map; nothing else but the token file is looked at.
+    #[must_use]
+    pub fn from_map(vars: &BTreeMap<String, String>) -> Env {
+        let get = |name: &str| vars.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        let flag = |name: &str| get(name).is_some_and(is_true);
+        let path = |text: &str| expand(text, vars);
+
+        let home = get("HOME").or_else(|| get("USERPROFILE")).unwrap_or(".");
+        let cache_home = get("XDG_CACHE_HOME").map_or_else(|| Path::new(home).join(".cache"), path);
+        let hf_home = get("HF_HOME").map_or_else(|| cache_home.join("huggingface"), path);
+        let hub_cache = get("HF_HUB_CACHE")
+            .or_else(|| get("HUGGINGFACE_HUB_CACHE"))
+            .map_or_else(|| hf_home.join("hub"), path);
+        let zest_cache =
+            get("ZEST_CACHE_DIR").map_or_else(|| Path::new(home).join(".cache").join("zest"), path);
+        let token = if flag("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+            None
+        } else {
+            let token_path = get("HF_TOKEN_PATH").map_or_else(|| hf_home.join("token"), path);
+            get("HF_TOKEN")
+                .and_then(Token::new)
+                .or_else(|| get("HUGGING_FACE_HUB_TOKEN").and_then(Token::new))
+                .or_else(|| read_token(&token_path))
+        };
+        let disable_xet = flag("HF_HUB_DISABLE_XET");
+        let endpoint = get("HF_ENDPOINT").unwrap_or(ENDPOINT_DEFAULT).trim_end_matches('/').to_owned();
+        let seconds = |name: &str| {
+            let value =
+                get(name).and_then(|value| value.trim().parse::<u64>().ok()).filter(|&seconds| seconds > 0);
+            value.map_or(TIMEOUT_DEFAULT, Duration::from_secs)
+        };
+        Env {
+            hub_cache,
+            zest_cache,
+            endpoint,
+            token,
+            offline: get("HF_HUB_OFFLINE").or_else(|| get("TRANSFORMERS_OFFLINE")).is_some_and(is_true),
+            disable_symlinks: flag("HF_HUB_DISABLE_SYMLINKS"),
+            disable_shared_blobs: flag("HF_HUB_DISABLE_SHARED_BLOBS") || disable_xet,
+            disable_xet,
+            disable_progress: flag("HF_HUB_DISABLE_PROGRESS_BARS"),
+            disable_telemetry: flag("HF_HUB_DISABLE_TELEMETRY")
+                || flag("DISABLE_TELEMETRY")
+                || flag("DO_NOT_TRACK"),
+            etag_timeout: seconds("HF_HUB_ETAG_TIMEOUT"),
+            download_timeout: seconds("HF_HUB_DOWNLOAD_TIMEOUT"),
+        }
+    }
+
+    /// The options of the HF cache that follow from the switches.
+    #[must_use]
+    pub fn cache_options(&self) -> crate::CacheOptions {
+        crate::CacheOptions { shared_blobs: !self.disable_shared_blobs, symlinks: !self.disable_symlinks }
+    }
+}
+
+/// The values that huggingface_hub takes for "yes".
+fn is_true(value: &str) -> bool {
+    ["1", "ON", "YES", "TRUE"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
+}
+
+fn read_token(path: &Path) -> Option<Token> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(path).ok()?.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Token::new(&text)
+}
+
+/// Expands a leading `~` and `$NAME` / `${NAME}` anywhere, once, in that order. What is not set stays as it
+/// stands.
+fn expand(text: &str, vars: &BTreeMap<String, String>) -> PathBuf {
+    let mut rest = text;
+    let mut out = String::with_capacity(text.len());
+    if let Some(tail) = text.strip_prefix('~')
+        && (tail.is_empty() || tail.starts_with(['/', std::path::MAIN_SEPARATOR]))
+        && let Some(home) = vars.get("HOME").or_else(|| vars.get("USERPROFILE"))
+    {
+        out.push_str(home.trim_end_matches('/'));
+        rest = tail;
+    }
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let tail = &rest[at + 1..];
+        let (name, len) = match tail.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            Some((name, _)) => (name, name.len() + 2),
+            None => {
+                let len = tail.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(tail.len());
+                (&tail[..len], len)
+            }
+        };
+        match vars.get(name) {
+            Some(value) => out.push_str(value),
+            None => out.push_str(&rest[at..=at + len]),
+        }
+        rest = &tail[len..];
+    }
+    out.push_str(rest);
+    PathBuf::from(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(vars: &[(&str, &str)]) -> Env {
+        let mut map: BTreeMap<String, String> =
+            vars.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        map.entry("HOME".to_owned()).or_insert_with(|| "/home/u".to_owned());
+        Env::from_map(&map)
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_usual_places() {
+        let env = env(&[]);
+        assert_eq!(env.hub_cache, Path::new("/home/u/.cache/huggingface/hub"));
+        assert_eq!(env.zest_cache, Path::new("/home/u/.cache/zest"));
+        assert_eq!(env.endpoint, "https://huggingface.co");
+        assert_eq!(env.etag_timeout, Duration::from_secs(10));
+        assert!(env.token.is_none() && !env.offline && !env.disable_xet && !env.disable_shared_blobs);
+    }
+
+    #[test]
+    fn the_more_special_variable_wins() {
+        let base = [
+            ("XDG_CACHE_HOME", "/x"),
+            ("HF_HOME", "/h"),
+            ("HUGGINGFACE_HUB_CACHE", "/old"),
+            ("HF_HUB_CACHE", "/new"),
+        ];
+        let expected = ["/x/huggingface/hub", "/h/hub", "/old", "/new"];
+        for (n, expected) in expected.iter().enumerate() {
+            assert_eq!(env(&base[..=n]).hub_cache, Path::new(expected));
+        }
+        assert_eq!(env(&[("HF_HOME", "")]).hub_cache, Path::new("/home/u/.cache/huggingface/hub"));
+    }
+
+    #[test]
+    fn home_and_variables_are_expanded() {
+        let with = |value| env(&[("HF_HUB_CACHE", value), ("DISK", "/mnt/d"), ("A_1", "q")]).hub_cache;
+        assert_eq!(with("~/hub"), Path::new("/home/u/hub"));
+        assert_eq!(with("$DISK/${A_1}x/$A_1"), Path::new("/mnt/d/qx/q"));
+        assert_eq!(with("/a/$NOPE/${NOPE}/$"), Path::new("/a/$NOPE/${NOPE}/$"));
+        assert_eq!(with("${DISK"), Path::new("${DISK"));
+        assert_eq!(with("~other/hub"), Path::new("~other/hub"));
+    }
+
+    #[test]
+    fn switches_take_the_values_of_the_official_client() {
+        for yes in ["1", "on", "Yes", "TRUE"] {
+            assert!(env(&[("HF_HUB_OFFLINE", yes)]).offline);
+        }
+        for no in ["0", "", "off", "2", "y"] {
+            assert!(!env(&[("HF_HUB_OFFLINE", no)]).offline, "{no}");
+        }
+        assert!(env(&[("TRANSFORMERS_OFFLINE", "1")]).offline);
+        assert!(!env(&[("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")]).offline);
+        assert!(env(&[("HF_HUB_DISABLE_XET", "1")]).disable_shared_blobs);
+        assert!(env(&[("DO_NOT_TRACK", "1")]).disable_telemetry);
+        assert_eq!(env(&[("HF_ENDPOINT", "http://hub.local:8080//")]).endpoint, "http://hub.local:8080");
+        assert_eq!(env(&[("HF_HUB_DOWNLOAD_TIMEOUT", "30")]).download_timeout, Duration::from_secs(30));
+        assert_eq!(env(&[("HF_HUB_DOWNLOAD_TIMEOUT", "soon")]).download_timeout, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn the_token_is_found_in_order_and_never_printed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().to_str().unwrap();
+        std::fs::write(dir.path().join("token"), "hf_file\n").unwrap();
+        std::fs::write(dir.path().join("other"), " hf_other \r\n").unwrap();
+        let token = |vars: &[(&str, &str)]| env(vars).token.map(|token| token.as_str().to_owned());
+        assert_eq!(token(&[("HF_HOME", home)]).as_deref(), Some("hf_file"));
+        let other = format!("{home}/other");
+        assert_eq!(token(&[("HF_HOME", home), ("HF_TOKEN_PATH", &other)]).as_deref(), Some("hf_other"));
+        assert_eq!(
+            token(&[("HF_HOME", home), ("HUGGING_FACE_HUB_TOKEN", "hf_old")]).as_deref(),
+            Some("hf_old")
+        );
+        let both = [("HUGGING_FACE_HUB_TOKEN", "hf_old"), ("HF_TOKEN", "hf_new\n")];
+        assert_eq!(token(&both).as_deref(), Some("hf_new"));
+        assert_eq!(token(&[("HF_TOKEN", "x"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
+        let shown = format!("{:?}", env(&both));
+        assert!(shown.contains("***") && !shown.contains("hf_new"), "{shown}");
+    }
+}

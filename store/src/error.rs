@@ -1,0 +1,157 @@
+//! What can go wrong on disk, with the path and the values that explain it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::names::NameError;
+
+/// A failed operation of the store. Texts are lower case and say what, where and with which values.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The system refused an operation for a reason without a variant of its own.
+    #[error("cannot {op} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb phrase ("rename into place").
+        op: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The disk, or the user's quota on it, is full.
+    #[error("disk full at {}: {} more needed, {} free", path.display(), bytes(*needed), bytes(*free))]
+    DiskFull {
+        /// Where.
+        path: PathBuf,
+        /// Bytes that were still to be written; 0 when not known.
+        needed: u64,
+        /// Bytes free for this user on that file system.
+        free: u64,
+    },
+    /// Something must be written, and the place cannot be written to.
+    #[error("cannot {op} {}: {reason}", path.display())]
+    ReadOnly {
+        /// What was tried.
+        op: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// "read-only file system" or "permission denied".
+        reason: &'static str,
+    },
+    /// Something that zest will not remove stands where a file of the cache belongs.
+    #[error("{} is {found}, expected {expected}; move it away and try again", path.display())]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// What is there ("a directory").
+        found: &'static str,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// Bytes do not have the hash that names them.
+    #[error("{} has {algorithm} {actual}, expected {expected}", path.display())]
+    WrongContent {
+        /// The file that was checked.
+        path: PathBuf,
+        /// Which hash: "git blob id", "sha256", "xet hash".
+        algorithm: &'static str,
+        /// What the Hub says.
+        expected: String,
+        /// What the bytes give.
+        actual: String,
+    },
+    /// A file does not have the length that the Hub gives for it.
+    #[error("{} is {actual} bytes long, expected {expected}", path.display())]
+    WrongSize {
+        /// The file that was checked.
+        path: PathBuf,
+        /// Bytes according to the Hub.
+        expected: u64,
+        /// Bytes on disk.
+        actual: u64,
+    },
+    /// A name from the Hub or from the user that must not reach the file system.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A file was changed by someone else while it was being read.
+    #[error("{} changed while it was being read", path.display())]
+    ChangedMeanwhile {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A file in one of zest's own formats cannot be understood.
+    #[error("{} is not a valid {what}: {why}", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// The first rule it breaks.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the disk is full (then what was proven is kept and a later run goes on from there).
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, StoreError::DiskFull { .. })
+    }
+
+    /// Sorts an I/O error into the variant that explains it. `needed` is what was still to be written, 0 if
+    /// not known.
+    #[must_use]
+    pub fn from_io(op: &'static str, path: &Path, source: io::Error, needed: u64) -> StoreError {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                let free = crate::os::free_space(&path).unwrap_or(0);
+                StoreError::DiskFull { path, needed, free }
+            }
+            io::ErrorKind::ReadOnlyFilesystem => {
+                StoreError::ReadOnly { op, path, reason: "read-only file system" }
+            }
+            io::ErrorKind::PermissionDenied => StoreError::ReadOnly { op, path, reason: "permission denied" },
+            _ => StoreError::Io { op, path, source },
+        }
+    }
+}
+
+/// Adds operation and path to an I/O result.
+pub(crate) trait Context<T> {
+    fn at(self, op: &'static str, path: &Path) -> Result<T, StoreError>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn at(self, op: &'static str, path: &Path) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::from_io(op, path, source, 0))
+    }
+}
+
+/// "12.3 GB": decimal units, as the Hub shows sizes.
+fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
+    let mut value = n as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{n} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = StoreError::from_io("write", Path::new("/"), full, 5_000_000);
+        assert!(error.is_disk_full());
+        assert!(error.to_string().starts_with("disk full at /: 5.0 MB more needed, "), "{error}");
+        let other = StoreError::from_io("open", Path::new("/x"), io::Error::from(io::ErrorKind::NotFound), 0);
+        assert!(!other.is_disk_full());
+    }
+}

@@ -1,0 +1,67 @@
+//! Disk: the HF cache as huggingface_hub 2.4 lays it out, partial files with a journal, and the catalog of
+//! chunks.
+//!
+//! Everything here is plain blocking file I/O; a runtime calls it from threads that may block. The crate
+//! knows the disk and nothing else: no network, no clock except for expiry dates, no async.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`Env`] | what the environment says: places, endpoint, token, switches |
+//! | [`HfCache`], [`LocalDir`] | where finished files go, and what is there already |
+//! | [`Partial`] | the bytes and the journal of an interrupted pull |
+//! | [`Catalog`] | chunk → place on disk; what may be shared with strangers |
+//! | [`verify_cache`] | re-hashing what is in the cache |
+//!
+//! Trust: a name from the Hub becomes a path only after [`check_name`]; content is taken for what it says
+//! only after it was hashed; a file is served only while [`Identity`] says that it is the one that was
+//! hashed.
+
+//!
+//! ```
+//! use zest_store::{Entry, Partial, PartialSpec};
+//! use zest_xet::{ChunkRef, chunk_hash, file_hash};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = tempfile::tempdir()?;
+//! let chunk = ChunkRef { hash: chunk_hash(b"Hello World!"), len: 12 };
+//! let spec = PartialSpec { file: file_hash(&[chunk]), size: 12 };
+//! {
+//!     let partial = Partial::open(dir.path(), spec)?;
+//!     partial.write_at(0, b"Hello World!")?;
+//!     partial.record(&Entry { index: 0, offset: 0, chunk, packed_len: 0 })?;
+//!     // The process is killed here.
+//! }
+//! let partial = Partial::open(dir.path(), spec)?;
+//! assert_eq!(partial.entries()[0].chunk, chunk);
+//! let finished = partial.finish()?; // to be given to `HfCache::land_xet`
+//! # drop(finished);
+//! # Ok(())
+//! # }
+//! ```
+
+mod cache;
+mod catalog;
+mod digest;
+mod env;
+mod error;
+mod local_dir;
+mod lock;
+mod names;
+mod os;
+mod partial;
+mod tree;
+mod verify;
+
+pub use cache::{CacheOptions, HfCache, PartialFile, Presence, SnapshotFile, StoredBlob};
+pub use catalog::{
+    Access, Catalog, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb, Place,
+};
+pub use env::{ENDPOINT_DEFAULT, Env, Token};
+pub use error::StoreError;
+pub use local_dir::LocalDir;
+pub use lock::FileLock;
+pub use names::{NameError, RepoId, RepoType, check_name, check_revision, is_commit};
+pub use os::{Identity, free_space};
+pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
+pub use tree::{TreeEntry, format_tree, parse_tree};
+pub use verify::{VerifyEvent, VerifyOutcome, VerifySummary, verify_cache};

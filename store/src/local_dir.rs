@@ -1,0 +1,296 @@
+//! `--local-dir`: the repository's files at their own paths in a folder of the user's choice, with the notes
+//! that huggingface_hub 2.4 keeps in `.cache/huggingface` there.
+//!
+//! ```text
+//! <path>                                           the file
+//! .cache/huggingface/CACHEDIR.TAG, .gitignore      for backup programs and git
+//! .cache/huggingface/trees/<commit>.json           what the Hub said
+//! .cache/huggingface/download/<path>.metadata      commit, etag, Unix time in seconds; one line each
+//! .cache/huggingface/download/<path>.lock          flock, 0664
+//! ```
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::cache::{LOCK_MODE, Presence, read_tree_file, write_tag, write_tree_file};
+use crate::digest;
+use crate::error::{Context as _, StoreError};
+use crate::lock::FileLock;
+use crate::names::{NameError, check_commit};
+use crate::os;
+use crate::partial::FinishedFile;
+use crate::tree::TreeEntry;
+
+/// Seconds by which a file may be newer than its metadata: time stamps may be coarse (huggingface_hub).
+const MTIME_SLACK_S: f64 = 1.0;
+/// Bytes of a metadata file that are looked at; it has about 130.
+const METADATA_BYTES_MAX: u64 = 1_024;
+
+/// A folder that gets the files of a repository.
+#[derive(Debug)]
+pub struct LocalDir {
+    root: PathBuf,
+}
+
+/// What was noted about a file when it was last found right.
+struct Metadata {
+    commit: String,
+    etag: String,
+    timestamp: f64,
+}
+
+impl LocalDir {
+    /// A folder, which need not exist yet. Nothing is created.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] if something else stands there.
+    pub fn open(root: &Path) -> Result<LocalDir, StoreError> {
+        let root = std::path::absolute(root).at("resolve", root)?;
+        match fs::metadata(&root) {
+            Ok(meta) if !meta.is_dir() => {
+                Err(StoreError::Foreign { path: root, found: "not a directory", expected: "a directory" })
+            }
+            _ => Ok(LocalDir { root }),
+        }
+    }
+
+    /// The folder, absolute.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a file goes.
+    ///
+    /// # Errors
+    /// Unsafe names, and names that would overwrite a git repository's or the download's own bookkeeping.
+    pub fn file_path(&self, entry: &TreeEntry) -> Result<PathBuf, StoreError> {
+        entry.check()?;
+        let parts: Vec<String> = entry.path.split('/').map(str::to_ascii_lowercase).collect();
+        let refuse = |why| Err(NameError { name: entry.path.clone(), why }.into());
+        if parts.iter().any(|part| part == ".git") {
+            return refuse("a file in a local folder cannot lie in .git");
+        }
+        if parts.len() > 1 && parts[0] == ".cache" && parts[1] == "huggingface" {
+            return refuse("a file in a local folder cannot lie in .cache/huggingface");
+        }
+        Ok(self.root.join(&entry.path))
+    }
+
+    /// What is there of a file. `Linkable` means that the file is right but not noted for this commit: `link`
+    /// notes it.
+    ///
+    /// A file of the right size without a note is hashed, which takes its time.
+    #[must_use]
+    pub fn presence(&self, commit: &str, entry: &TreeEntry) -> Presence {
+        let Ok(path) = self.file_path(entry) else { return Presence::Missing };
+        let Ok(meta) = fs::metadata(&path) else { return Presence::Missing };
+        if !meta.is_file() || meta.len() != entry.content_size() {
+            return Presence::Missing;
+        }
+        match self.read_metadata(entry) {
+            Some(noted) if noted.etag == entry.etag() && is_noted_after(&noted, &meta) => {
+                if noted.commit == commit { Presence::Complete(path) } else { Presence::Linkable }
+            }
+            _ => match File::open(&path)
+                .at("open", &path)
+                .and_then(|file| digest::check_content(&path, &file, entry))
+            {
+                Ok(()) => Presence::Linkable,
+                Err(_) => Presence::Missing,
+            },
+        }
+    }
+
+    /// Notes a file that is there and right.
+    ///
+    /// # Errors
+    /// Unsafe names; the system's.
+    pub fn link(&self, commit: &str, entry: &TreeEntry) -> Result<PathBuf, StoreError> {
+        let path = self.file_path(entry)?;
+        self.write_metadata(commit, entry)?;
+        Ok(path)
+    }
+
+    /// The tree of a commit as it was fetched earlier.
+    #[must_use]
+    pub fn read_tree(&self, commit: &str) -> Option<Vec<TreeEntry>> {
+        check_commit(commit).ok()?;
+        read_tree_file(&self.notes(), commit)
+    }
+
+    /// Keeps the tree of a commit.
+    ///
+    /// # Errors
+    /// Unsafe names; the system's.
+    pub fn write_tree(&self, commit: &str, entries: &[TreeEntry]) -> Result<(), StoreError> {
+        self.prepare()?;
+        write_tree_file(&self.notes(), commit, entries)?;
+        Ok(())
+    }
+
+    /// A new file for downloading into.
+    ///
+    /// # Errors
+    /// Unsafe names; the system's.
+    pub fn temp_file(&self, entry: &TreeEntry) -> Result<(File, PathBuf), StoreError> {
+        self.file_path(entry)?;
+        let path = self.prepare()?.join(format!("{}.{}.incomplete", entry.etag(), os::random_hex()));
+        let file = File::options().read(true).write(true).create_new(true).open(&path).at("create", &path)?;
+        Ok((file, path))
+    }
+
+    /// The folder to open a file's [`crate::Partial`] in.
+    ///
+    /// # Errors
+    /// Unsafe names; the system's.
+    pub fn partial_dir(&self, entry: &TreeEntry) -> Result<PathBuf, StoreError> {
+        self.file_path(entry)?;
+        self.prepare()
+    }
+
+    /// Checks a downloaded file against git blob id or sha256 and lands it.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongSize`] and [`StoreError::WrongContent`], upon which the temporary file is removed;
+    /// the system's.
+    pub fn land_small(&self, commit: &str, entry: &TreeEntry, temp: &Path) -> Result<PathBuf, StoreError> {
+        let path = self.file_path(entry)?;
+        let file = File::open(temp).at("open", temp)?;
+        if let Err(error) = digest::check_content(temp, &file, entry) {
+            if matches!(error, StoreError::WrongSize { .. } | StoreError::WrongContent { .. }) {
+                let _ = fs::remove_file(temp);
+            }
+            return Err(error);
+        }
+        file.sync_data().at("flush", temp)?;
+        self.land(commit, entry, temp, path)
+    }
+
+    /// Lands a finished partial file whose every byte was proven.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] if a directory is in the way; the system's. The partial file is kept for the
+    /// next try.
+    pub fn land_xet(
+        &self,
+        commit: &str,
+        entry: &TreeEntry,
+        finished: FinishedFile,
+    ) -> Result<PathBuf, StoreError> {
+        let path = self.file_path(entry)?;
+        assert!(
+            entry.xet_hash == Some(finished.spec().file) && entry.content_size() == finished.spec().size,
+            "a finished file must be landed as the file it was opened for"
+        );
+        let path = self.land(commit, entry, &finished.data_path, path)?;
+        finished.landed()?;
+        Ok(path)
+    }
+
+    /// Copies a file that is complete elsewhere on this machine (the HF cache, another path of the same
+    /// folder). File systems that can share the blocks do.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`]; the system's.
+    pub fn copy_from(&self, commit: &str, entry: &TreeEntry, source: &Path) -> Result<PathBuf, StoreError> {
+        let path = self.file_path(entry)?;
+        let temp = self.prepare()?.join(format!("{}.{}.incomplete", entry.etag(), os::random_hex()));
+        let copy = || {
+            // Not fs::copy, which would carry over the read-only mode of the shared store.
+            let (mut from, mut to) =
+                (File::open(source)?, File::options().write(true).create_new(true).open(&temp)?);
+            std::io::copy(&mut from, &mut to)?;
+            to.sync_data()
+        };
+        let copied = copy().inspect_err(|_| drop(fs::remove_file(&temp)));
+        copied.map_err(|error| StoreError::from_io("copy", source, error, entry.content_size()))?;
+        self.land(commit, entry, &temp, path)
+    }
+
+    /// Tries to take the lock under which huggingface_hub downloads this file. `Ok(None)`: another process
+    /// has it.
+    ///
+    /// # Errors
+    /// Unsafe names; the system's.
+    pub fn try_lock(&self, entry: &TreeEntry) -> Result<Option<FileLock>, StoreError> {
+        self.file_path(entry)?;
+        let path = self.prepare()?.join(format!("{}.lock", entry.path));
+        FileLock::try_acquire(&path, LOCK_MODE).at("lock", &path)
+    }
+
+    fn land(&self, commit: &str, entry: &TreeEntry, from: &Path, to: PathBuf) -> Result<PathBuf, StoreError> {
+        let dir = to.parent().expect("files lie in folders");
+        fs::create_dir_all(dir).at("create directory", dir)?;
+        if fs::symlink_metadata(&to).is_ok_and(|meta| meta.is_dir()) {
+            return Err(StoreError::Foreign {
+                path: to,
+                found: "a directory",
+                expected: "a file of the repository",
+            });
+        }
+        fs::rename(from, &to).at("rename into place", &to)?;
+        os::sync_dir(dir).at("flush", dir)?;
+        self.write_metadata(commit, entry)?;
+        Ok(to)
+    }
+
+    fn notes(&self) -> PathBuf {
+        self.root.join(".cache").join("huggingface")
+    }
+
+    /// Creates the bookkeeping folder; gives that for downloads.
+    fn prepare(&self) -> Result<PathBuf, StoreError> {
+        let notes = self.notes();
+        let downloads = notes.join("download");
+        fs::create_dir_all(&downloads).at("create directory", &downloads)?;
+        write_tag(&notes);
+        let ignore = notes.join(".gitignore");
+        if !ignore.exists() {
+            fs::write(&ignore, "*").at("write", &ignore)?;
+        }
+        Ok(downloads)
+    }
+
+    fn metadata_path(&self, entry: &TreeEntry) -> PathBuf {
+        self.notes().join("download").join(format!("{}.metadata", entry.path))
+    }
+
+    fn read_metadata(&self, entry: &TreeEntry) -> Option<Metadata> {
+        let mut text = String::new();
+        File::open(self.metadata_path(entry))
+            .ok()?
+            .take(METADATA_BYTES_MAX)
+            .read_to_string(&mut text)
+            .ok()?;
+        let mut lines = text.lines().map(str::trim);
+        let (commit, etag) = (lines.next()?.to_owned(), lines.next()?.to_owned());
+        Some(Metadata { commit, etag, timestamp: lines.next()?.parse().ok()? })
+    }
+
+    fn write_metadata(&self, commit: &str, entry: &TreeEntry) -> Result<(), StoreError> {
+        check_commit(commit)?;
+        self.prepare()?;
+        let path = self.metadata_path(entry);
+        let dir = path.parent().expect("metadata lies in a folder");
+        fs::create_dir_all(dir).at("create directory", dir)?;
+        let now = seconds(SystemTime::now());
+        let temp = self.notes().join(format!("{}.tmp", os::random_hex()));
+        let write = || {
+            fs::write(&temp, format!("{commit}\n{}\n{now:.6}\n", entry.etag()))?;
+            fs::rename(&temp, &path)
+        };
+        write().inspect_err(|_| drop(fs::remove_file(&temp))).at("write metadata", &path)
+    }
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Whether the file was not written after its metadata.
+fn is_noted_after(noted: &Metadata, meta: &fs::Metadata) -> bool {
+    meta.modified().is_ok_and(|modified| seconds(modified) - MTIME_SLACK_S <= noted.timestamp)
+}

@@ -1,0 +1,226 @@
+//! The few things the standard library does not say in one call: free space, a file's identity, directory
+//! syncs, random names. The only file of the crate that knows the operating system.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Bytes free for this user on the file system that holds `dir`, or would hold it once created.
+///
+/// # Errors
+/// The system's answer for the nearest directory above that exists.
+pub fn free_space(dir: &Path) -> io::Result<u64> {
+    let mut at = dir;
+    loop {
+        match rustix::fs::statvfs(if at.as_os_str().is_empty() { Path::new(".") } else { at }) {
+            Ok(stat) => return Ok(stat.f_bavail.saturating_mul(stat.f_frsize)),
+            Err(error) => match at.parent() {
+                Some(parent) => at = parent,
+                None => return Err(error.into()),
+            },
+        }
+    }
+}
+
+/// What tells whether a file on disk is still the one whose bytes were proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of the content, ns since 1970.
+    pub mtime_ns: i64,
+    /// Last change of content or attributes, ns since 1970.
+    pub ctime_ns: i64,
+}
+
+impl Identity {
+    /// From what `stat` or `fstat` gave.
+    #[must_use]
+    pub fn of(meta: &Metadata) -> Identity {
+        // Only compared for equality: dates beyond 2262 may wrap.
+        let ns = |seconds: i64, nanos: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos);
+        Identity {
+            dev: meta.dev(),
+            ino: meta.ino(),
+            size: meta.len(),
+            mtime_ns: ns(meta.mtime(), meta.mtime_nsec()),
+            ctime_ns: ns(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// Whether no name leads to the file any more.
+pub(crate) fn is_unlinked(meta: &Metadata) -> bool {
+    meta.nlink() == 0
+}
+
+/// Bytes that a file already occupies on disk (less than its length while it has holes).
+pub(crate) fn occupied_bytes(meta: &Metadata) -> u64 {
+    meta.blocks().saturating_mul(512)
+}
+
+/// Makes the names in a directory durable. File systems that cannot do it are taken to need none.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    match File::open(dir)?.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Reserves a file's space, so that a full disk is met before the first byte; where the file system cannot,
+/// sets the length only.
+pub(crate) fn reserve(file: &File, size: u64) -> io::Result<()> {
+    if size == 0 {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {
+            file.set_len(size)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Eight random hex digits, as huggingface_hub puts them into temporary names.
+pub(crate) fn random_hex() -> String {
+    format!("{:08x}", u32::from_ne_bytes(random_bytes()))
+}
+
+/// Random bytes of the system. Only uniqueness is asked of them; should the system have none, time and
+/// process id serve.
+pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if getrandom::fill(&mut bytes).is_err() {
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos());
+        let seed = now.to_le_bytes().into_iter().chain(std::process::id().to_le_bytes());
+        bytes.iter_mut().zip(seed).for_each(|(byte, seed)| *byte = seed);
+    }
+    bytes
+}
+
+/// Permission bits of a path.
+pub(crate) fn mode(meta: &Metadata) -> u32 {
+    meta.permissions().mode() & 0o7777
+}
+
+/// Sets permission bits.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// Sets permission bits of an open file.
+pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+/// Opens for writing, creating with `mode` (the umask applies), never through a symlink.
+pub(crate) fn open_nofollow(path: &Path, append: bool, mode: u32) -> io::Result<File> {
+    let mut options = File::options();
+    if append {
+        options.append(true)
+    } else {
+        options.write(true)
+    };
+    regular(options.create(true).mode(mode), path)
+}
+
+/// Opens for reading and appending, creating if need be, never through a symlink.
+pub(crate) fn open_append_read(path: &Path) -> io::Result<File> {
+    regular(File::options().read(true).append(true).create(true), path)
+}
+
+/// Opens for reading and writing, creating if need be, never through a symlink.
+pub(crate) fn open_read_write(path: &Path) -> io::Result<File> {
+    regular(File::options().read(true).write(true).create(true).truncate(false), path)
+}
+
+fn regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+/// Creates a symbolic link.
+pub(crate) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+/// Writes a small file so that readers see the old or the new content, whole: temporary name beside it, sync,
+/// rename. `mode` is subject to the umask; the rename is made durable by the sync of the directory.
+pub(crate) fn write_atomically(path: &Path, temp_suffix: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
+    let temp = dir.join(format!("{name}.{}{temp_suffix}", random_hex()));
+    let write = || {
+        let mut file = File::options().write(true).create_new(true).mode(mode).open(&temp)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(&temp, path)?;
+        sync_dir(dir)
+    };
+    let result = write();
+    if result.is_err() {
+        let _ = fs::remove_file(&temp);
+    }
+    result
+}
+
+/// The text of a relative link at `link` that leads to `target`, both below `root` (given relative to it,
+/// `/`-separated).
+pub(crate) fn relative_target(link_below_root: &str, target_below_root: &str) -> PathBuf {
+    let link: Vec<&str> = link_below_root.split('/').collect();
+    let target: Vec<&str> = target_below_root.split('/').collect();
+    let common = link.iter().zip(&target).take_while(|(a, b)| a == b).count();
+    let ups = link.len() - 1 - common.min(link.len() - 1);
+    let mut path = PathBuf::new();
+    (0..ups).for_each(|_| path.push(".."));
+    target[common..].iter().for_each(|part| path.push(part));
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_known_for_a_directory_that_does_not_exist_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(free_space(&dir.path().join("a/b/c")).unwrap() > 0);
+        assert!(free_space(Path::new("not/here")).unwrap() > 0);
+    }
+
+    #[test]
+    fn link_texts_equal_those_of_the_official_client() {
+        let text = |link, target| relative_target(link, target).to_str().unwrap().to_owned();
+        assert_eq!(text("models--a--b/blobs/ff", "blobs/8e/8ec9"), "../../blobs/8e/8ec9");
+        assert_eq!(text("m/snapshots/c0/config.json", "m/blobs/ab"), "../../blobs/ab");
+        assert_eq!(text("m/snapshots/c0/sub dir/deeper/x", "m/blobs/ab"), "../../../../blobs/ab");
+    }
+
+    #[test]
+    fn an_atomic_write_leaves_one_file_and_the_old_one_on_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write_atomically(&path, ".tmp", 0o600, b"one").unwrap();
+        write_atomically(&path, ".tmp", 0o600, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(mode(&fs::metadata(&path).unwrap()), 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        fs::create_dir(dir.path().join("d")).unwrap();
+        assert!(write_atomically(&dir.path().join("d"), ".tmp", 0o600, b"x").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "the temporary file is removed");
+    }
+}

@@ -1,0 +1,188 @@
+//! The journal's bytes: a header, then records of one size, each with its own checksum.
+//!
+//! | header | bytes | | record | bytes |
+//! |---|---|---|---|---|
+//! | magic `zestjrn1` | 0..8 | | kind | 0 |
+//! | file hash | 8..40 | | zero | 1..4 |
+//! | file size, BE | 40..48 | | chunk index, BE | 4..8 |
+//! | nonce | 48..64 | | offset, BE | 8..16 |
+//! | zero | 64..120 | | chunk hash, or session | 16..48 |
+//! | checksum | 120..128 | | chunk length, BE | 48..52 |
+//! | | | | packed length, BE | 52..56 |
+//! | | | | checksum | 56..64 |
+//!
+//! A checksum is the first 8 bytes of the keyed BLAKE3 (the chunk hash) of the nonce and what stands before
+//! it, so that neither a torn write nor a record left over from another journal passes. Records are aligned
+//! to their size and never straddle a disk sector.
+
+use zest_xet::{CHUNK_BYTES_MAX, ChunkRef, Hash, chunk_hash};
+
+use super::{Entry, PartialSpec};
+
+/// Bytes of the header: two records' worth, which keeps records aligned.
+pub(super) const HEADER_BYTES: usize = 128;
+/// Bytes of a record.
+pub(super) const RECORD_BYTES: usize = 64;
+
+const MAGIC: &[u8; 8] = b"zestjrn1";
+
+/// Binds the checksums of one journal together.
+pub(super) type Nonce = [u8; 16];
+
+/// One line of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Record {
+    /// These bytes of the data file have this hash.
+    Entry(Entry),
+    /// The data of the first `covered` records was durable when this was written.
+    Mark { covered: u64 },
+    /// The entry of this index no longer holds.
+    Discard { index: u32 },
+    /// Somebody opened the journal for this data file.
+    Session(Session),
+}
+
+/// Who writes, and into which data file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) id: [u8; 16],
+    pub(super) dev: u64,
+    pub(super) ino: u64,
+}
+
+fn checksum(nonce: &Nonce, bytes: &[u8]) -> [u8; 8] {
+    let mut input = [0; 16 + HEADER_BYTES];
+    input[..16].copy_from_slice(nonce);
+    input[16..16 + bytes.len()].copy_from_slice(bytes);
+    let hash = chunk_hash(&input[..16 + bytes.len()]);
+    array(&hash.as_bytes()[..8])
+}
+
+/// Copies a slice whose length is known to be right.
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(bytes);
+    out
+}
+
+pub(super) fn encode_header(spec: &PartialSpec, nonce: &Nonce) -> [u8; HEADER_BYTES] {
+    let mut out = [0; HEADER_BYTES];
+    out[..8].copy_from_slice(MAGIC);
+    out[8..40].copy_from_slice(spec.file.as_bytes());
+    out[40..48].copy_from_slice(&spec.size.to_be_bytes());
+    out[48..64].copy_from_slice(nonce);
+    let sum = checksum(nonce, &out[..120]);
+    out[120..].copy_from_slice(&sum);
+    out
+}
+
+/// The nonce, if this is the header of a journal for this file.
+pub(super) fn decode_header(bytes: &[u8; HEADER_BYTES], spec: &PartialSpec) -> Option<Nonce> {
+    let nonce = array(&bytes[48..64]);
+    (*bytes == encode_header(spec, &nonce)).then_some(nonce)
+}
+
+pub(super) fn encode_record(record: &Record, nonce: &Nonce) -> [u8; RECORD_BYTES] {
+    let mut out = [0; RECORD_BYTES];
+    match record {
+        Record::Entry(entry) => {
+            out[0] = 1;
+            out[4..8].copy_from_slice(&entry.index.to_be_bytes());
+            out[8..16].copy_from_slice(&entry.offset.to_be_bytes());
+            out[16..48].copy_from_slice(entry.chunk.hash.as_bytes());
+            out[48..52].copy_from_slice(&entry.chunk.len.to_be_bytes());
+            out[52..56].copy_from_slice(&entry.packed_len.to_be_bytes());
+        }
+        Record::Mark { covered } => {
+            out[0] = 2;
+            out[8..16].copy_from_slice(&covered.to_be_bytes());
+        }
+        Record::Discard { index } => {
+            out[0] = 3;
+            out[4..8].copy_from_slice(&index.to_be_bytes());
+        }
+        Record::Session(session) => {
+            out[0] = 4;
+            out[16..32].copy_from_slice(&session.id);
+            out[32..40].copy_from_slice(&session.dev.to_be_bytes());
+            out[40..48].copy_from_slice(&session.ino.to_be_bytes());
+        }
+    }
+    let sum = checksum(nonce, &out[..56]);
+    out[56..].copy_from_slice(&sum);
+    out
+}
+
+/// `None` for torn or foreign bytes, and for an entry that cannot lie in a file of `size` bytes.
+pub(super) fn decode_record(bytes: &[u8; RECORD_BYTES], nonce: &Nonce, size: u64) -> Option<Record> {
+    if checksum(nonce, &bytes[..56]) != bytes[56..] {
+        return None;
+    }
+    let index = u32::from_be_bytes(array(&bytes[4..8]));
+    let offset = u64::from_be_bytes(array(&bytes[8..16]));
+    match bytes[0] {
+        1 => {
+            let hash = Hash::from_bytes(array(&bytes[16..48]));
+            let len = u32::from_be_bytes(array(&bytes[48..52]));
+            let packed_len = u32::from_be_bytes(array(&bytes[52..56]));
+            let fits = len > 0
+                && len as usize <= CHUNK_BYTES_MAX
+                && offset.checked_add(u64::from(len)).is_some_and(|end| end <= size);
+            fits.then_some(Record::Entry(Entry { index, offset, chunk: ChunkRef { hash, len }, packed_len }))
+        }
+        2 => Some(Record::Mark { covered: offset }),
+        3 => Some(Record::Discard { index }),
+        4 => Some(Record::Session(Session {
+            id: array(&bytes[16..32]),
+            dev: u64::from_be_bytes(array(&bytes[32..40])),
+            ino: u64::from_be_bytes(array(&bytes[40..48])),
+        })),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONCE: Nonce = [7; 16];
+
+    fn entry() -> Entry {
+        let chunk = ChunkRef { hash: chunk_hash(b"x"), len: 100 };
+        Entry { index: 3, offset: 900, chunk, packed_len: 55 }
+    }
+
+    #[test]
+    fn every_record_survives_the_way_to_disk() {
+        let session = Session { id: [9; 16], dev: 1, ino: u64::MAX };
+        for record in [
+            Record::Entry(entry()),
+            Record::Mark { covered: 12 },
+            Record::Discard { index: u32::MAX },
+            Record::Session(session),
+        ] {
+            assert_eq!(decode_record(&encode_record(&record, &NONCE), &NONCE, 1_000), Some(record));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let good = encode_record(&Record::Entry(entry()), &NONCE);
+        for bit in 0..RECORD_BYTES * 8 {
+            let mut bad = good;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode_record(&bad, &NONCE, 1_000), None, "bit {bit}");
+        }
+        assert_eq!(decode_record(&good, &[8; 16], 1_000), None, "another journal's record");
+        assert_eq!(decode_record(&good, &NONCE, 999), None, "beyond the end of the file");
+        let spec = PartialSpec { file: chunk_hash(b"f"), size: 1_000 };
+        let header = encode_header(&spec, &NONCE);
+        assert_eq!(decode_header(&header, &spec), Some(NONCE));
+        assert_eq!(decode_header(&header, &PartialSpec { size: 1_001, ..spec }), None);
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut bad = header;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode_header(&bad, &spec), None, "bit {bit}");
+        }
+    }
+}

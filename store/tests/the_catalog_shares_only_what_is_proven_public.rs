@@ -1,0 +1,148 @@
+//! Default deny: a stranger sees nothing without an unexpired proof, and this machine sees everything.
+
+mod common;
+
+use std::time::{Duration, SystemTime};
+
+use common::{COMMIT, COMMIT_2, SHARED, land, manifest, noise, repo};
+use zest_store::{Access, Catalog, HfCache, Place, RepoId, RepoType};
+use zest_xet::Hash;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+struct World {
+    dir: tempfile::TempDir,
+    catalog: Catalog,
+    cache: HfCache,
+}
+
+impl World {
+    fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&dir.path().join("zest")).unwrap();
+        let cache = HfCache::open(&dir.path().join("hub"), SHARED).unwrap();
+        World { dir, catalog, cache }
+    }
+
+    fn publish(&self, repo: &RepoId, commit: &str, data: &[u8]) {
+        let path = land(&self.cache, repo, commit, &common::large("model.bin", data), data);
+        let place = Place { path, repo: repo.clone(), commit: commit.to_owned() };
+        let xorb = Hash::from_bytes([7; 32]);
+        let manifest = manifest(data);
+        self.catalog.publish(&manifest, &place, None, Some(&[(xorb, 0..manifest.len())])).unwrap();
+    }
+
+    fn reopened(&self) -> Catalog {
+        Catalog::open(&self.dir.path().join("zest")).unwrap()
+    }
+}
+
+/// Everything a stranger could ask for, and whether it is given.
+fn seen(catalog: &Catalog, data: &[u8], access: Access) -> [bool; 5] {
+    let manifest = manifest(data);
+    let xorb = Hash::from_bytes([7; 32]);
+    [
+        catalog.locate(&manifest.chunk(1).hash, access).is_some(),
+        catalog.manifest(&manifest.file(), access).is_some(),
+        catalog.load_manifest(&manifest.file(), access).is_some(),
+        catalog.data(&manifest.file(), access).is_some(),
+        catalog.xorb_range(&xorb, 1..3, access).is_some(),
+    ]
+}
+
+#[test]
+fn without_a_proof_nothing_is_shared() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    world.publish(&repo(), COMMIT, &data);
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+    assert_eq!(seen(&world.catalog, &data, Access::Own), [true; 5]);
+    assert!(world.catalog.files()[0].public_until.is_none());
+    assert_eq!(world.catalog.public_until(&repo(), COMMIT), None);
+}
+
+#[test]
+fn a_proof_opens_its_commit_alone_and_outlives_the_process() {
+    let world = World::new();
+    let (data, private) = (noise(1, 500_000), noise(2, 500_000));
+    world.publish(&repo(), COMMIT, &data);
+    world.publish(&RepoId::new(RepoType::Model, "lab/private").unwrap(), COMMIT, &private);
+    world.catalog.prove_public(&repo(), COMMIT_2, SystemTime::now() + HOUR).unwrap();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5], "another commit's proof");
+    let dataset = RepoId::new(RepoType::Dataset, &repo().name).unwrap();
+    world.catalog.prove_public(&dataset, COMMIT, SystemTime::now() + HOUR).unwrap();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5], "a dataset of the same name");
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() + HOUR).unwrap();
+    for catalog in [&world.catalog, &world.reopened()] {
+        assert_eq!(seen(catalog, &data, Access::Share), [true; 5]);
+        assert_eq!(seen(catalog, &private, Access::Share)[..4], [false; 4]);
+        assert!(catalog.public_until(&repo(), COMMIT).is_some());
+    }
+}
+
+#[test]
+fn an_expired_or_revoked_proof_closes_it_again() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    world.publish(&repo(), COMMIT, &data);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() - HOUR).unwrap();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+    assert_eq!(seen(&world.reopened(), &data, Access::Share), [false; 5]);
+    assert_eq!(world.catalog.public_until(&repo(), COMMIT), None);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() + HOUR).unwrap();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [true; 5]);
+    world.catalog.revoke_public(&repo(), COMMIT).unwrap();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+    assert_eq!(seen(&world.reopened(), &data, Access::Share), [false; 5]);
+}
+
+#[test]
+fn a_file_that_is_in_a_public_commit_too_is_public() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    let private = RepoId::new(RepoType::Model, "lab/private").unwrap();
+    world.publish(&private, COMMIT, &data);
+    world.catalog.prove_public(&repo(), COMMIT_2, SystemTime::now() + HOUR).unwrap();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+    // The same bytes turn up in the public one: its listing is what makes them public.
+    let entry = common::large("model.bin", &data);
+    world.cache.write_tree(&repo(), COMMIT_2, std::slice::from_ref(&entry)).unwrap();
+    world.cache.link(&repo(), COMMIT_2, &entry).unwrap();
+    let tasks = world.catalog.unindexed(&world.cache);
+    assert!(tasks.len() == 1 && tasks[0].known, "{tasks:?}");
+    world.catalog.index(&tasks[0]).unwrap();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [true; 5]);
+    assert_eq!(seen(&world.reopened(), &data, Access::Share), [true; 5]);
+}
+
+#[test]
+fn a_shared_chunk_of_a_private_file_is_given_from_the_public_one() {
+    let world = World::new();
+    let base = noise(1, 900_000);
+    let mut tuned = base.clone();
+    tuned[850_000] ^= 1;
+    let private = RepoId::new(RepoType::Model, "lab/private").unwrap();
+    world.publish(&private, COMMIT, &tuned);
+    world.publish(&repo(), COMMIT, &base);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() + HOUR).unwrap();
+    let public_file = world.catalog.data(&manifest(&base).file(), Access::Share).unwrap();
+    for chunk in manifest(&tuned).chunks() {
+        let in_base = manifest(&base).chunks().contains(chunk);
+        let located = world.catalog.locate(&chunk.hash, Access::Share);
+        assert_eq!(located.map(|located| located.file), in_base.then_some(public_file));
+        assert!(world.catalog.locate(&chunk.hash, Access::Own).is_some());
+    }
+}
+
+#[test]
+fn another_process_sees_a_proof_and_a_file_without_reopening() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    let other = world.reopened();
+    world.publish(&repo(), COMMIT, &data);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() + HOUR).unwrap();
+    assert!(other.public_until(&repo(), COMMIT).is_some());
+    assert!(other.files().is_empty());
+    other.refresh();
+    assert_eq!(seen(&other, &data, Access::Share), [true; 5]);
+}

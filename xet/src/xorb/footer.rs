@@ -1,0 +1,337 @@
+//! The footer some stores keep at the end of a serialised xorb.
+
+use alloc::vec::Vec;
+
+use super::ChunkHeader;
+use crate::hash::{ChunkRef, Hash};
+use crate::tree::xorb_hash;
+use crate::{CHUNK_BYTES_MAX, XORB_CHUNKS_MAX};
+
+/// Magic and version of the whole footer, the hash section and the boundary section.
+const FOOTER_TAG: [u8; 8] = *b"XETBLOB\x01";
+const HASHES_TAG: [u8; 8] = *b"XBLBHSH\x00";
+const BOUNDS_TAG: [u8; 8] = *b"XBLBBND\x01";
+/// Bytes of the footer that do not depend on the number of chunks, the final length included.
+const FIXED_BYTES: usize = 8 + 32 + 8 + 4 + 8 + 4 + TRAILER_BYTES + 4;
+/// Chunk count, two section offsets, 16 reserved bytes.
+const TRAILER_BYTES: usize = 4 + 4 + 4 + 16;
+/// Bytes of the footer for each chunk: hash and two ends.
+const CHUNK_BYTES: usize = 32 + 4 + 4;
+
+/// The chunk list of a whole xorb as its footer gives it, proven against the xorb's hash.
+///
+/// Numbers are little-endian. For n chunks:
+///
+/// | bytes | field |
+/// |---|---|
+/// | 8 | `XETBLOB`, version 1 |
+/// | 32 | xorb hash |
+/// | 8 | `XBLBHSH`, version 0 |
+/// | 4 | n |
+/// | 32 n | chunk hashes |
+/// | 8 | `XBLBBND`, version 1 |
+/// | 4 | n |
+/// | 4 n | end of each chunk in the serialised xorb |
+/// | 4 n | end of each chunk in the unpacked data |
+/// | 4 | n |
+/// | 4 | distance of `XBLBHSH` from the end of the reserved bytes |
+/// | 4 | distance of `XBLBBND` from there |
+/// | 16 | reserved: ignored, written as zeros |
+/// | 4 | bytes of all the above |
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Footer {
+    /// Hash of the xorb.
+    pub xorb: Hash,
+    /// Hash of each chunk.
+    pub hashes: Vec<Hash>,
+    /// Where each chunk ends in the serialised xorb, in bytes.
+    pub packed_ends: Vec<u32>,
+    /// Where each chunk ends in the unpacked data, in bytes.
+    pub unpacked_ends: Vec<u32>,
+}
+
+/// Bytes that are no footer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FooterError {
+    /// The length at the end is that of no footer, or longer than what is there.
+    #[error("footer says it has {got} bytes, there are {have}")]
+    Length {
+        /// Bytes by the length at the end, itself included.
+        got: usize,
+        /// Bytes there.
+        have: usize,
+    },
+    /// Not the magic or version that belongs there.
+    #[error("footer has {got:02x?} where {section} begins")]
+    Tag {
+        /// Which section should begin.
+        section: &'static str,
+        /// Bytes found.
+        got: [u8; 8],
+    },
+    /// Counts or offsets that do not agree with the length.
+    #[error("footer says {got} as {what}, its length asks for {want}")]
+    Number {
+        /// What the number is.
+        what: &'static str,
+        /// Number found.
+        got: u32,
+        /// Number that belongs there.
+        want: u32,
+    },
+    /// Ends that make a chunk too short or too long.
+    #[error("footer says chunk {chunk} has {packed} bytes packed and {unpacked} unpacked")]
+    Bounds {
+        /// The chunk's number.
+        chunk: u32,
+        /// Its bytes in the serialised xorb.
+        packed: i64,
+        /// Its bytes unpacked.
+        unpacked: i64,
+    },
+    /// A chunk list that is not the xorb's.
+    #[error("footer's chunks hash to {got}, its xorb hash is {want}")]
+    Root {
+        /// Hash of the list.
+        got: Hash,
+        /// Hash in the footer.
+        want: Hash,
+    },
+}
+
+impl Footer {
+    /// Longest footer in bytes, its final length included.
+    pub const BYTES_MAX: usize = FIXED_BYTES + XORB_CHUNKS_MAX * CHUNK_BYTES;
+
+    /// The footer of a xorb with these chunks, each with the bytes it takes in the serialised xorb, header included.
+    ///
+    /// # Panics
+    /// When there are more chunks than a xorb can have, or the sums do not fit 32 bits.
+    #[must_use]
+    pub fn of(chunks: &[(ChunkRef, u32)]) -> Footer {
+        assert!(chunks.len() <= XORB_CHUNKS_MAX, "{} chunks are no xorb", chunks.len());
+        let mut footer = Footer {
+            xorb: Hash::ZERO,
+            hashes: chunks.iter().map(|(chunk, _)| chunk.hash).collect(),
+            packed_ends: Vec::with_capacity(chunks.len()),
+            unpacked_ends: Vec::with_capacity(chunks.len()),
+        };
+        let (mut packed, mut unpacked) = (0u32, 0u32);
+        for (chunk, packed_len) in chunks {
+            packed = packed.checked_add(*packed_len).expect("a serialised xorb is shorter than 4 GiB");
+            unpacked = unpacked.checked_add(chunk.len).expect("8192 chunks have at most 1 GiB");
+            footer.packed_ends.push(packed);
+            footer.unpacked_ends.push(unpacked);
+        }
+        footer.xorb = xorb_hash(&footer.chunks().collect::<Vec<_>>());
+        footer
+    }
+
+    /// Bytes of the footer, given the last four bytes of the file: what to read, backwards from its end.
+    ///
+    /// # Errors
+    /// The bytes are no length of a footer: most likely the file has none.
+    pub fn bytes_from_tail(tail: [u8; 4]) -> Result<usize, FooterError> {
+        let got = u32::from_le_bytes(tail) as usize + 4;
+        let lawful =
+            got > FIXED_BYTES && got <= Footer::BYTES_MAX && (got - FIXED_BYTES).is_multiple_of(CHUNK_BYTES);
+        if lawful { Ok(got) } else { Err(FooterError::Length { got, have: 4 }) }
+    }
+
+    /// Splits a whole xorb into its serialised chunks and its footer.
+    ///
+    /// # Errors
+    /// As [`Footer::parse`]; also when the chunks do not end where the footer says. A xorb without a footer gives
+    /// [`FooterError::Length`] or [`FooterError::Tag`].
+    pub fn split(xorb: &[u8]) -> Result<(&[u8], Footer), FooterError> {
+        let tail = *xorb.last_chunk().ok_or(FooterError::Length { got: 4, have: xorb.len() })?;
+        let bytes = Footer::bytes_from_tail(tail)?;
+        let at = xorb.len().checked_sub(bytes).ok_or(FooterError::Length { got: bytes, have: xorb.len() })?;
+        let (chunks, footer) = xorb.split_at(at);
+        let footer = Footer::parse(footer)?;
+        let got = footer.packed_ends.last().copied().unwrap_or(0);
+        if got as usize != chunks.len() {
+            let want = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+            return Err(FooterError::Number { what: "the end of the last chunk", got, want });
+        }
+        Ok((chunks, footer))
+    }
+
+    /// Reads a footer, from its magic to its final length.
+    ///
+    /// # Errors
+    /// Says which field is wrong. The chunk list is checked against the xorb hash.
+    pub fn parse(bytes: &[u8]) -> Result<Footer, FooterError> {
+        let have = bytes.len();
+        let tail = *bytes.last_chunk().ok_or(FooterError::Length { got: 4, have })?;
+        let got = Footer::bytes_from_tail(tail)?;
+        if got != have {
+            return Err(FooterError::Length { got, have });
+        }
+        let count = (have - FIXED_BYTES) / CHUNK_BYTES;
+        let mut at = 0;
+        let mut take = |len: usize| {
+            at += len;
+            &bytes[at - len..at]
+        };
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_le_bytes);
+        let tag = |section, got: &[u8], want: [u8; 8]| match <[u8; 8]>::try_from(got) {
+            Ok(got) if got != want => Err(FooterError::Tag { section, got }),
+            _ => Ok(()),
+        };
+        let expect = |what, got: &[u8], want: usize| {
+            let (got, want) = (number(got), want as u32);
+            if got == want { Ok(()) } else { Err(FooterError::Number { what, got, want }) }
+        };
+
+        tag("the footer", take(8), FOOTER_TAG)?;
+        let xorb = read_hash(take(32));
+        tag("the hash section", take(8), HASHES_TAG)?;
+        expect("the number of hashes", take(4), count)?;
+        let hashes: Vec<Hash> = take(32 * count).chunks_exact(32).map(read_hash).collect();
+        tag("the boundary section", take(8), BOUNDS_TAG)?;
+        expect("the number of boundaries", take(4), count)?;
+        let packed_ends: Vec<u32> = take(4 * count).chunks_exact(4).map(number).collect();
+        let unpacked_ends: Vec<u32> = take(4 * count).chunks_exact(4).map(number).collect();
+        expect("the number of chunks", take(4), count)?;
+        expect("the offset of the hash section", take(4), hashes_from_end(count))?;
+        expect("the offset of the boundary section", take(4), bounds_from_end(count))?;
+
+        let footer = Footer { xorb, hashes, packed_ends, unpacked_ends };
+        footer.check_bounds()?;
+        let got = xorb_hash(&footer.chunks().collect::<Vec<_>>());
+        if got != xorb {
+            return Err(FooterError::Root { got, want: xorb });
+        }
+        Ok(footer)
+    }
+
+    /// Writes the footer.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let count = self.hashes.len();
+        assert!(count == self.packed_ends.len() && count == self.unpacked_ends.len(), "lists of one length");
+        let mut out = Vec::with_capacity(FIXED_BYTES + CHUNK_BYTES * count);
+        let number = |out: &mut Vec<u8>, number: usize| out.extend_from_slice(&(number as u32).to_le_bytes());
+        out.extend_from_slice(&FOOTER_TAG);
+        out.extend_from_slice(self.xorb.as_bytes());
+        out.extend_from_slice(&HASHES_TAG);
+        number(&mut out, count);
+        for hash in &self.hashes {
+            out.extend_from_slice(hash.as_bytes());
+        }
+        out.extend_from_slice(&BOUNDS_TAG);
+        number(&mut out, count);
+        for end in self.packed_ends.iter().chain(&self.unpacked_ends) {
+            out.extend_from_slice(&end.to_le_bytes());
+        }
+        number(&mut out, count);
+        number(&mut out, hashes_from_end(count));
+        number(&mut out, bounds_from_end(count));
+        out.extend_from_slice(&[0; 16]);
+        let len = out.len();
+        number(&mut out, len);
+        out
+    }
+
+    /// The chunks in order.
+    pub fn chunks(&self) -> impl Iterator<Item = ChunkRef> {
+        let lens = lens(&self.unpacked_ends).map(|len| len as u32);
+        self.hashes.iter().zip(lens).map(|(&hash, len)| ChunkRef { hash, len })
+    }
+
+    /// Every chunk has a header and a byte of data, and is no longer than a chunk may be.
+    fn check_bounds(&self) -> Result<(), FooterError> {
+        for (chunk, (packed, unpacked)) in lens(&self.packed_ends).zip(lens(&self.unpacked_ends)).enumerate()
+        {
+            let packed_ok = packed > ChunkHeader::BYTES as i64
+                && packed <= (ChunkHeader::BYTES + super::PACKED_BYTES_MAX) as i64;
+            if !packed_ok || unpacked < 1 || unpacked > CHUNK_BYTES_MAX as i64 {
+                return Err(FooterError::Bounds { chunk: chunk as u32, packed, unpacked });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lengths from ends; negative where the ends go back.
+fn lens(ends: &[u32]) -> impl Iterator<Item = i64> {
+    let mut start = 0;
+    ends.iter().map(move |&end| i64::from(end) - core::mem::replace(&mut start, i64::from(end)))
+}
+
+fn bounds_from_end(count: usize) -> usize {
+    8 + 4 + 8 * count + TRAILER_BYTES
+}
+
+fn hashes_from_end(count: usize) -> usize {
+    8 + 4 + 32 * count + bounds_from_end(count)
+}
+
+fn read_hash(bytes: &[u8]) -> Hash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(bytes);
+    Hash::from_bytes(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunk_hash;
+    use alloc::string::ToString;
+
+    fn sample() -> Footer {
+        let chunk = |i: u32| (ChunkRef { hash: chunk_hash(&i.to_le_bytes()), len: 1 + i * 900 }, 9 + i * 800);
+        Footer::of(&(0..100).map(chunk).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn footer_round_trips_behind_its_chunks() {
+        let footer = sample();
+        let end = *footer.packed_ends.last().unwrap() as usize;
+        let mut xorb = alloc::vec![0; end];
+        xorb.extend_from_slice(&footer.encode());
+        let (chunks, read) = Footer::split(&xorb).unwrap();
+        assert_eq!((chunks.len(), &read), (end, &footer));
+        assert_eq!(footer.encode().len(), FIXED_BYTES + 100 * CHUNK_BYTES);
+        assert_eq!(
+            Footer::split(&xorb[1..]).unwrap_err(),
+            FooterError::Number { what: "the end of the last chunk", got: end as u32, want: end as u32 - 1 }
+        );
+    }
+
+    /// Of a stored xorb of 79 chunks, made by the official server.
+    #[test]
+    fn offsets_are_those_of_the_official_server() {
+        assert_eq!(FIXED_BYTES + 79 * CHUNK_BYTES - 4, 0x0cb4);
+        assert_eq!(hashes_from_end(79), 0x0c8c);
+        assert_eq!(bounds_from_end(79), 0x02a0);
+    }
+
+    #[test]
+    fn every_field_is_checked() {
+        let good = sample().encode();
+        let reserved = good.len() - 20..good.len() - 4;
+        // Packed ends are under no hash: only impossible ones are found.
+        let packed_ends = 8 + 32 + 8 + 4 + 3200 + 8 + 4..good.len() - 4 - TRAILER_BYTES - 400;
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            if !packed_ends.contains(&at) {
+                assert_eq!(Footer::parse(&bad).is_ok(), reserved.contains(&at), "byte {at}");
+            }
+        }
+        for end in 0..good.len() {
+            assert!(Footer::parse(&good[..end]).is_err(), "cut after {end} bytes");
+        }
+        assert_eq!(Footer::parse(b"abc").unwrap_err().to_string(), "footer says it has 4 bytes, there are 3");
+    }
+
+    #[test]
+    fn ends_that_go_back_are_refused() {
+        let mut footer = sample();
+        footer.unpacked_ends[4] = 0;
+        assert!(matches!(Footer::parse(&footer.encode()), Err(FooterError::Bounds { chunk: 4, .. })));
+    }
+}
