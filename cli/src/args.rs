@@ -131,7 +131,7 @@ pub(crate) struct PullArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Ask this peer first: name, IPv4 or [IPv6], port 6881 unless given (repeatable)
+    /// Ask this peer first: name, IPv4 or IPv6 in brackets, port 6881 unless given (repeatable)
     #[arg(short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
     pub(crate) peer: Vec<String>,
 
@@ -386,9 +386,14 @@ mod tests {
 
     #[test]
     fn unknown_commands_flags_and_missing_values_are_mistakes() {
-        for line in
-            ["frobnicate", "pull", "pull a/b --frob", "pull a/b --revision", "serve --listen-port 99999", "hub"]
-        {
+        for line in [
+            "frobnicate",
+            "pull",
+            "pull a/b --frob",
+            "pull a/b --revision",
+            "serve --listen-port 99999",
+            "hub",
+        ] {
             let error = parse(line).expect_err(line);
             assert!(error.use_stderr(), "{line} is a mistake");
         }
@@ -415,9 +420,21 @@ mod tests {
 
     #[test]
     fn nonsense_peers_are_refused_before_anything_is_fetched() {
-        for given in
-            ["", "127.0.0.1:99999", "127.0.0.1:abc", "h:", "h:0", "h:+1", "[::1", "[::1]x", "[zz]", "a b", "1:2:3", "a..b", ":6881"]
-        {
+        for given in [
+            "",
+            "127.0.0.1:99999",
+            "127.0.0.1:abc",
+            "h:",
+            "h:0",
+            "h:+1",
+            "[::1",
+            "[::1]x",
+            "[zz]",
+            "a b",
+            "1:2:3",
+            "a..b",
+            ":6881",
+        ] {
             assert!(parse_peer(given).is_err(), "{given:?}");
         }
     }

@@ -83,7 +83,9 @@ impl Session {
         progress: watch::Sender<Progress>,
         cancel: CancelToken,
     ) -> Result<PullReport, Failure> {
-        zest_runtime_tokio::pull(&self.engine, options, progress, cancel).await.map_err(|error| pull_failure(&error))
+        zest_runtime_tokio::pull(&self.engine, options, progress, cancel)
+            .await
+            .map_err(|error| pull_failure(&error))
     }
 
     /// Closes every link and ends the engine's threads.
@@ -95,13 +97,18 @@ impl Session {
 /// A failure of the disk.
 pub(crate) fn store_failure(error: &StoreError) -> Failure {
     let failure = Failure::new(Kind::Disk, error);
-    if error.is_disk_full() { failure.hint("make room, or choose another place with --cache-dir") } else { failure }
+    if error.is_disk_full() {
+        failure.hint("make room, or choose another place with --cache-dir")
+    } else {
+        failure
+    }
 }
 
 fn engine_failure(error: &EngineError) -> Failure {
     match error {
-        EngineError::Listen { .. } => Failure::new(Kind::Network, error)
-            .hint("another program uses the port: choose another one, 0 takes any free one"),
+        EngineError::Listen { .. } => {
+            Failure::new(Kind::Network, error).hint("choose another port; 0 takes any free one")
+        }
         _ => Failure::new(Kind::Other, error),
     }
 }

@@ -22,7 +22,8 @@ pub(crate) fn tokens(arguments: &[String]) -> Vec<String> {
 #[cfg(unix)]
 pub(crate) fn move_to_environment() {
     use std::os::unix::process::CommandExt;
-    let Ok(arguments) = std::env::args_os().map(|arg| arg.into_string()).collect::<Result<Vec<_>, _>>() else {
+    let Ok(arguments) = std::env::args_os().map(|arg| arg.into_string()).collect::<Result<Vec<_>, _>>()
+    else {
         return;
     };
     let Some((rest, tokens)) = split_tokens(&arguments) else { return };

@@ -80,8 +80,9 @@ fn line(stats: &Stats) -> String {
 
 fn failure(error: &server::ServeError) -> Failure {
     match error {
-        server::ServeError::Root { .. } => Failure::new(Kind::Disk, error)
-            .hint("--root is the folder that holds models/ORG/NAME/REVISION/…"),
+        server::ServeError::Root { .. } => {
+            Failure::new(Kind::Disk, error).hint("--root is the folder that holds models/ORG/NAME/REVISION/…")
+        }
         server::ServeError::Bind { .. } => {
             Failure::new(Kind::Network, error).hint("choose another --port; 0 takes any free one")
         }

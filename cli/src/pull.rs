@@ -39,11 +39,12 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     let session = Session::start(&env, args.listen.as_slice()).await?;
     let outcome = pull(&session, options, &label, &signals, ui).await;
     session.shutdown().await;
-    let report = outcome?;
+    let pulled = outcome?;
 
     if ui.json() {
-        return ui.data(&document(&label, &args.revision, args.dry_run, &report).to_string());
+        return ui.data(&document(&label, &args.revision, args.dry_run, &pulled).to_string());
     }
+    let report = pulled.report;
     if args.dry_run {
         for line in listing(&report) {
             ui.data(&line)?;
@@ -57,6 +58,13 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     ui.data(&report.path.display().to_string())
 }
 
+/// A pull that ended well.
+pub(crate) struct Pulled {
+    pub(crate) report: PullReport,
+    /// The largest number of peers linked at once.
+    pub(crate) peers_max: u32,
+}
+
 /// Pulls with progress on the screen; the first signal ends it cleanly.
 pub(crate) async fn pull(
     session: &Session,
@@ -64,7 +72,7 @@ pub(crate) async fn pull(
     label: &str,
     signals: &Signals,
     ui: &Ui,
-) -> Result<PullReport, Failure> {
+) -> Result<Pulled, Failure> {
     let (sender, progress) = watch::channel(Progress::default());
     let cancel = engine::CancelToken::new();
     let pulling = async {
@@ -78,10 +86,11 @@ pub(crate) async fn pull(
         cancel.cancel();
         pulling.await
     };
-    let (outcome, ()) = tokio::join!(pulling, ui.follow(label, progress));
+    let (outcome, peers_max) = tokio::join!(pulling, ui.follow(label, progress));
     match outcome {
+        Ok(report) => Ok(Pulled { report, peers_max }),
         Err(failure) if signals.seen() => Err(interrupted(failure)),
-        outcome => outcome,
+        Err(failure) => Err(failure),
     }
 }
 
@@ -95,7 +104,8 @@ fn interrupted(failure: Failure) -> Failure {
 }
 
 /// The report as one JSON object.
-fn document(label: &str, revision: &str, dry_run: bool, report: &PullReport) -> Value {
+fn document(label: &str, revision: &str, dry_run: bool, pulled: &Pulled) -> Value {
+    let report = &pulled.report;
     let files: Vec<Value> = report
         .files
         .iter()
@@ -122,6 +132,7 @@ fn document(label: &str, revision: &str, dry_run: bool, report: &PullReport) -> 
         },
         "p2p_ratio": ui::p2p_ratio(report),
         "cdn_wire_bytes": report.cdn_wire_bytes,
+        "peers": pulled.peers_max,
         "peers_banned": report.peers_banned,
         "shareable": report.shareable,
         "elapsed_s": report.elapsed.as_secs_f64(),
@@ -166,7 +177,8 @@ mod tests {
 
     #[test]
     fn the_json_document_has_the_split_and_every_file() {
-        let value = document("a/b", "main", false, &report());
+        let value = document("a/b", "main", false, &Pulled { report: report(), peers_max: 2 });
+        assert_eq!(value["peers"], 2);
         assert_eq!(value["bytes"]["total"], 3_000_012);
         assert_eq!(value["bytes"]["from_peers"], 3);
         assert_eq!(value["p2p_ratio"], 0.75);

@@ -60,7 +60,8 @@ pub(crate) async fn run(args: ServeArgs, ui: &Ui) -> Result<(), Failure> {
 
 /// Listens where it is told; without a word on all addresses of this machine, IPv6 and IPv4 if it has both.
 async fn start(env: &Env, hosts: &[ListenHost], port: u16) -> Result<Session, Failure> {
-    let asked: Vec<_> = hosts.iter().map(|host| SocketAddr::new(host.ip, host.port.unwrap_or(port))).collect();
+    let asked: Vec<_> =
+        hosts.iter().map(|host| SocketAddr::new(host.ip, host.port.unwrap_or(port))).collect();
     if !asked.is_empty() {
         return Session::start(env, &asked).await;
     }
@@ -123,7 +124,10 @@ impl Told {
         let mut lines = Vec::new();
         for path in &progress.mismatches {
             if self.mismatches.insert(path.clone()) {
-                lines.push(format!("not shared: {} is not what its name says (see `zest verify`)", path.display()));
+                lines.push(format!(
+                    "not shared: {} is not what its name says (see `zest verify`)",
+                    path.display()
+                ));
             }
         }
         if progress.hub_error != self.hub_error {
@@ -191,7 +195,12 @@ mod tests {
 
     #[test]
     fn the_status_line_tells_what_is_shared_given_and_indexed() {
-        let stats = EngineStats { peers: 2, uploaded: 1_200_000_000, chunks_served: 18_400, ..EngineStats::default() };
+        let stats = EngineStats {
+            peers: 2,
+            uploaded: 1_200_000_000,
+            chunks_served: 18_400,
+            ..EngineStats::default()
+        };
         let busy = IndexProgress { files_done: 2, files_total: 10, ..IndexProgress::default() };
         assert_eq!(
             line(&stats, &busy, (12, 3_200_000_000)),

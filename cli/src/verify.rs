@@ -38,7 +38,7 @@ pub(crate) fn run(args: VerifyArgs, ui: &Ui) -> Result<(), Failure> {
     drop(status);
     if ui.json() {
         ui.data(&report.to_json(&summary))?;
-    } else {
+    } else if summary.files > 0 {
         ui.say(sentence(&summary));
     }
     outcome(&summary, args.repo.as_deref())
@@ -71,7 +71,8 @@ impl Report {
             "file": event.file,
             "what": text,
         }));
-        (kind != "missing").then(|| format!("{kind}: {} {}: {text}\n  {}", event.repo, event.path, event.file.display()))
+        (kind != "missing")
+            .then(|| format!("{kind}: {} {}: {text}\n  {}", event.repo, event.path, event.file.display()))
     }
 
     fn to_json(&self, summary: &VerifySummary) -> String {
@@ -95,7 +96,9 @@ fn sentence(summary: &VerifySummary) -> String {
         units::counted(summary.files - summary.missing, "file"),
         units::bytes(summary.bytes)
     );
-    for (count, word) in [(summary.wrong, "wrong"), (summary.unreadable, "unreadable"), (summary.missing, "not here")] {
+    for (count, word) in
+        [(summary.wrong, "wrong"), (summary.unreadable, "unreadable"), (summary.missing, "not here")]
+    {
         if count > 0 {
             text += &format!(", {} {word}", units::count(count));
         }

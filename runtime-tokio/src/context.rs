@@ -5,8 +5,8 @@ use crate::clock::Clock;
 use crate::engine::StoreHandles;
 use crate::job::JobFile;
 use crate::linkio::{self, LinkIo};
-use crate::origin::OriginJob;
-use crate::workers::{Done, Place, Work, Workers};
+use crate::origin::{OriginJob, PeerRange};
+use crate::workers::{Done, Mailbox, Place, Work, Workers};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -16,11 +16,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
-use zest_core::link::{LinkConfig, Role, Severity};
+use zest_core::link::{Dialect, LinkConfig, Outgoing, Role, Severity};
 use zest_core::node::{Action, Direction, Event, JobSpec, Node, Source};
-use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId, ReqId};
+use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
 use zest_store::Partial;
-use zest_xet::Plan;
+use zest_xet::{ChunkRef, Plan};
 
 /// How long a dial may take.
 const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
@@ -28,6 +28,9 @@ const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
 pub(crate) const INBOUND_MAX: usize = 512;
 /// Packed chunks on their way to the workers, at most: 64 × 128 KiB.
 const DECODES_MAX: usize = 64;
+
+/// Who sent a xorb range that nothing proves yet, and what the file's chunks were in it.
+pub(crate) type Doubt = (LinkId, Vec<(u32, ChunkRef)>);
 
 /// How a job ended.
 pub(crate) type JobEnd = Result<(), crate::PullError>;
@@ -43,6 +46,10 @@ pub(crate) struct JobState {
     pub(crate) manifest_records: RefCell<Vec<u8>>,
     pub(crate) counts: JobCounts,
     pub(crate) rounds: Cell<u32>,
+    /// What came for chunks that nothing proves, with the times it came.
+    pub(crate) votes: RefCell<BTreeMap<u32, Vec<(ChunkRef, u32)>>>,
+    /// What peers sent in xorb ranges that nothing proves yet.
+    pub(crate) doubts: RefCell<Vec<Doubt>>,
     pub(crate) synced_at: Cell<u64>,
     /// Where chunks that are copied from other files go, when no manifest tells.
     pub(crate) local_offsets: RefCell<BTreeMap<u32, u64>>,
@@ -84,7 +91,7 @@ pub(crate) struct Context {
     pub(crate) store: Arc<StoreHandles>,
     pub(crate) decodes: Arc<Semaphore>,
     pub(crate) workers: RefCell<Workers>,
-    pub(crate) done_sender: mpsc::UnboundedSender<Done>,
+    pub(crate) mailbox: Mailbox,
     pub(crate) jobs: RefCell<BTreeMap<JobId, Rc<JobState>>>,
     pub(crate) links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
     pub(crate) peer_id: PeerId,
@@ -96,20 +103,21 @@ pub(crate) struct Context {
     buffers: RefCell<BTreeMap<BufId, Buffer>>,
     next: Cell<u64>,
     uploaded: Cell<u64>,
+    origin_moved_at: Cell<zest_core::Instant>,
     pub(crate) downloaded_past: Cell<u64>,
     /// Told whenever the node's next deadline may have moved.
     pub(crate) timer_moved: Notify,
 }
 
 impl Context {
-    pub(crate) fn new(node: Node, store: Arc<StoreHandles>, workers: Workers, done_sender: mpsc::UnboundedSender<Done>, peer_id: PeerId) -> Rc<Context> {
+    pub(crate) fn new(node: Node, store: Arc<StoreHandles>, workers: Workers, mailbox: Mailbox, peer_id: PeerId) -> Rc<Context> {
         Rc::new(Context {
             clock: Clock::start(),
             pool: Pool::default(),
             store,
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
             workers: RefCell::new(workers),
-            done_sender,
+            mailbox,
             jobs: RefCell::default(),
             links: RefCell::default(),
             peer_id,
@@ -121,6 +129,7 @@ impl Context {
             buffers: RefCell::default(),
             next: Cell::new(1),
             uploaded: Cell::new(0),
+            origin_moved_at: Cell::default(),
             downloaded_past: Cell::new(0),
             timer_moved: Notify::new(),
         })
@@ -164,7 +173,7 @@ impl Context {
         self.workers.borrow().push(work);
     }
 
-    fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.next.replace(self.next.get() + 1)
     }
 
@@ -211,7 +220,14 @@ impl Context {
                 self.event(Event::ChunkLocated { link, req, hash, dialect, place });
             }
             Action::LookupXorb { link, req, xorb, start, end } => {
-                let answer = self.locate_xorb(req.0, xorb, start, end);
+                let io = self.links.borrow().get(&link).cloned();
+                let answer = match io {
+                    // One answer can be thousands of parts: a peer that asks faster than it reads gets no more of them.
+                    Some(io) if io.is_behind() => {
+                        Outgoing::NotFound { req: req.0, hash: xorb, dialect: Dialect::Range }
+                    }
+                    _ => self.locate_xorb(req.0, xorb, start, end),
+                };
                 self.event(Event::XorbLocated { link, answer });
             }
             Action::LookupManifest { link, req, file, first, count } => {
@@ -261,15 +277,15 @@ impl Context {
             manifest_records: RefCell::default(),
             counts: JobCounts::default(),
             rounds: Cell::new(0),
+            votes: RefCell::default(),
+            doubts: RefCell::default(),
             synced_at: Cell::new(0),
             local_offsets: RefCell::default(),
             end: RefCell::new(Some(end)),
         });
         self.jobs.borrow_mut().insert(id, state.clone());
         self.event(Event::JobAdded { job: id, spec });
-        if state.origin.is_some() {
-            tokio::task::spawn_local(crate::origin::plan(self.clone(), id));
-        }
+        tokio::task::spawn_local(crate::origin::plan(self.clone(), id));
         (id, state, ended)
     }
 
@@ -335,6 +351,16 @@ impl Context {
         self.store.catalog.open_file(zest_store::FileId(id.0))
     }
 
+    /// Bytes came from the origin.
+    pub(crate) fn origin_moved(&self) {
+        self.origin_moved_at.set(self.clock.now());
+    }
+
+    /// Whether any transfer from the origin moved within this time.
+    pub(crate) fn origin_moved_since(&self, within: std::time::Duration) -> bool {
+        self.clock.now().since(self.origin_moved_at.get()) < within
+    }
+
     pub(crate) fn uploaded(&self, bytes: u64) {
         self.uploaded.set(self.uploaded.get() + bytes);
     }
@@ -377,6 +403,14 @@ impl Context {
         tokio::task::spawn_local(crate::lookup::prove_manifest(self.clone(), id, link, records));
     }
 
+    /// Makes room for one more inbound connection by closing the oldest that has not even shaken hands; false if there is
+    /// none.
+    pub(crate) fn evict_a_stranger(&self) -> bool {
+        let links = self.links.borrow();
+        let stranger = links.values().find(|io| io.is_stranger());
+        stranger.inspect(|io| io.close()).is_some()
+    }
+
     /// Registers a connection and runs it.
     pub(crate) async fn run_link(
         self: &Rc<Context>,
@@ -415,10 +449,10 @@ impl Context {
     }
 
     /// The stream for a xorb range that a peer begins to send, if we asked for it.
-    pub(crate) fn begin_block(self: &Rc<Context>, link: LinkId, req: ReqId, start: u32) -> Option<mpsc::Sender<Bytes>> {
-        let (job, block) = self.node.borrow().block_request(link, req)?;
+    pub(crate) fn begin_block(self: &Rc<Context>, peer: PeerRange) -> Option<mpsc::Sender<Bytes>> {
+        let (job, block) = self.node.borrow().block_request(peer.link, peer.req)?;
         let (to, from) = mpsc::channel(64);
-        tokio::task::spawn_local(crate::origin::block_from_peer(self.clone(), job, block, link, req, start, from));
+        tokio::task::spawn_local(crate::origin::block_from_peer(self.clone(), job, block, peer, from));
         Some(to)
     }
 }

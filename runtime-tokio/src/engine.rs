@@ -2,7 +2,7 @@
 
 use crate::context::{Context, INBOUND_MAX};
 use crate::error::EngineError;
-use crate::workers::Workers;
+use crate::workers::{Mailbox, Workers};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -22,8 +22,6 @@ const PEER_ID_PREFIX: &[u8; 8] = b"-ZT0500-";
 const BACKLOG: i32 = 256;
 /// Pause after `accept` failed (out of descriptors): the listener must not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Completions taken from the workers at once.
-const DONE_BATCH: usize = 64;
 
 /// The disk as the engine uses it.
 #[derive(Debug)]
@@ -208,12 +206,12 @@ async fn run(
     mut inbox: mpsc::UnboundedReceiver<LocalTask>,
     started: oneshot::Sender<std::io::Result<()>>,
 ) {
-    let (done_sender, mut done) = mpsc::unbounded_channel();
+    let mailbox = Mailbox::default();
     let count = match config.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         count => count,
     };
-    let workers = match Workers::start(count, &done_sender) {
+    let workers = match Workers::start(count, &mailbox) {
         Ok(workers) => workers,
         Err(error) => {
             let _ = started.send(Err(error));
@@ -225,7 +223,7 @@ async fn run(
     id[..8].copy_from_slice(PEER_ID_PREFIX);
     id[8..].copy_from_slice(tail);
     let node = Node::new(Config::new(seed.try_into().expect("32 bytes were split off")));
-    let context = Context::new(node, config.store, workers, done_sender, PeerId(id));
+    let context = Context::new(node, config.store, workers, mailbox.clone(), PeerId(id));
     context.listen_port.set(port);
     for listener in listeners {
         match TcpListener::from_std(listener) {
@@ -239,7 +237,7 @@ async fn run(
         }
     }
     let _ = started.send(Ok(()));
-    let mut batch = Vec::with_capacity(DONE_BATCH);
+    let mut batch = Vec::new();
     loop {
         let timer = context.next_timer().map(|at| context.clock.to_tokio(at));
         tokio::select! {
@@ -250,7 +248,7 @@ async fn run(
                 }
                 None => break,
             },
-            _ = done.recv_many(&mut batch, DONE_BATCH) => {
+            () = mailbox.take(&mut batch) => {
                 for one in batch.drain(..) {
                     context.done(one);
                 }
@@ -278,7 +276,7 @@ async fn accept(context: Rc<Context>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
-                if context.inbound.get() >= INBOUND_MAX {
+                if context.inbound.get() >= INBOUND_MAX && !context.evict_a_stranger() {
                     drop(stream);
                     continue;
                 }

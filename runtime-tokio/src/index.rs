@@ -39,7 +39,13 @@ pub async fn keep_index(store: Arc<StoreHandles>, hub: Option<Hub>, mut report: 
     let mut progress = IndexProgress::default();
     let tasks = {
         let store = store.clone();
-        tokio::task::spawn_blocking(move || store.catalog.unindexed(&store.cache)).await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || {
+            // What other processes fetched since is in their notes.
+            store.catalog.refresh();
+            store.catalog.unindexed(&store.cache)
+        })
+        .await
+        .unwrap_or_default()
     };
     progress.files_total = tasks.len();
     report(&progress);

@@ -10,6 +10,20 @@ use zest_xet::{ChunkRef, Hash, Manifest};
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     seen: Vec<Option<Seen>>,
+    /// Who may write to each chunk's place.
+    writers: Vec<Writer>,
+}
+
+/// Who may write to a chunk's place. Bytes that may still turn out wrong must never land on top of bytes that count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Writer {
+    /// Whoever comes first.
+    #[default]
+    Anyone,
+    /// A stream that is judged when it has ended.
+    Stream(u64),
+    /// Only chunks that count.
+    Settled,
 }
 
 /// One chunk that lies in the partial file.
@@ -19,8 +33,6 @@ pub(crate) struct Seen {
     pub(crate) chunk: ChunkRef,
     /// Its packed length in the xorb, 0 if unknown.
     pub(crate) packed_len: u32,
-    /// Whether two fetches (or a whole xorb) agree on it.
-    pub(crate) confirmed: bool,
 }
 
 impl Table {
@@ -34,15 +46,25 @@ impl Table {
             self.seen.resize(at + 1, None);
         }
         let before = self.seen[at];
-        let confirmed = before.is_some_and(|b| b.chunk == chunk);
         let packed_len = if packed_len == 0 { before.map_or(0, |b| b.packed_len) } else { packed_len };
-        self.seen[at] = Some(Seen { chunk, packed_len, confirmed });
+        self.seen[at] = Some(Seen { chunk, packed_len });
     }
 
-    pub(crate) fn confirm(&mut self, index: u32) {
-        if let Some(Some(seen)) = self.seen.get_mut(index as usize) {
-            seen.confirmed = true;
+    /// Whether the stream may write here; if so, no other stream may any more.
+    fn claim(&mut self, index: u32, stream: u64) -> bool {
+        let writer = self.writer(index);
+        if *writer == Writer::Anyone {
+            *writer = Writer::Stream(stream);
         }
+        *writer == Writer::Stream(stream)
+    }
+
+    fn writer(&mut self, index: u32) -> &mut Writer {
+        let at = index as usize;
+        if self.writers.len() <= at {
+            self.writers.resize(at + 1, Writer::Anyone);
+        }
+        &mut self.writers[at]
     }
 
     /// The chunk list, if all `chunks` of them are known.
@@ -81,12 +103,45 @@ impl JobFile {
 
     /// Writes a chunk to its place and notes it in the journal.
     pub(crate) fn keep(&self, place: Place, chunk: ChunkRef, packed_len: u32, bytes: &[u8]) -> std::io::Result<()> {
+        *self.table.lock().expect("no holder panics").writer(place.index) = Writer::Settled;
         self.write(place, bytes)?;
         self.record(place, chunk, packed_len)
     }
 
-    /// Writes bytes that nothing counts on yet.
-    pub(crate) fn write(&self, place: Place, bytes: &[u8]) -> std::io::Result<()> {
+    /// Writes bytes of a stream that is judged later, unless the place is somebody else's: then the stream does not count
+    /// there.
+    pub(crate) fn write_doubtful(&self, place: Place, stream: u64, bytes: &[u8]) -> std::io::Result<()> {
+        // Under the lock: whatever settles the place meanwhile is written after this.
+        let mut table = self.table.lock().expect("no holder panics");
+        if table.claim(place.index, stream) { self.write(place, bytes) } else { Ok(()) }
+    }
+
+    /// Notes what a stream wrote, now that it is proven; false if the place is not the stream's.
+    pub(crate) fn record_stream(
+        &self,
+        place: Place,
+        stream: u64,
+        chunk: ChunkRef,
+        packed_len: u32,
+    ) -> std::io::Result<bool> {
+        {
+            let mut table = self.table.lock().expect("no holder panics");
+            let writer = table.writer(place.index);
+            if *writer != Writer::Stream(stream) {
+                return Ok(false);
+            }
+            *writer = Writer::Settled;
+        }
+        self.record(place, chunk, packed_len).map(|()| true)
+    }
+
+    /// The stream is over; what it did not prove is anyone's again.
+    pub(crate) fn end_stream(&self, stream: u64) {
+        let mut table = self.table.lock().expect("no holder panics");
+        table.writers.iter_mut().filter(|w| **w == Writer::Stream(stream)).for_each(|w| *w = Writer::Anyone);
+    }
+
+    fn write(&self, place: Place, bytes: &[u8]) -> std::io::Result<()> {
         match &*self.partial.read().expect("no holder panics") {
             Some(partial) => partial.write_at(place.offset, bytes),
             None => Ok(()),
@@ -94,7 +149,7 @@ impl JobFile {
     }
 
     /// Notes in the journal what lies at a place.
-    pub(crate) fn record(&self, place: Place, chunk: ChunkRef, packed_len: u32) -> std::io::Result<()> {
+    fn record(&self, place: Place, chunk: ChunkRef, packed_len: u32) -> std::io::Result<()> {
         if let Some(partial) = &*self.partial.read().expect("no holder panics") {
             partial.record(&Entry { index: place.index, offset: place.offset, chunk, packed_len })?;
         }
@@ -118,5 +173,48 @@ impl JobFile {
     /// What is known of a chunk: from the proven list, else from what was seen.
     pub(crate) fn expected(&self, index: u32) -> Option<ChunkRef> {
         self.manifest.get().filter(|m| index < m.len()).map(|m| m.chunk(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zest_store::PartialSpec;
+    use zest_xet::chunk_hash;
+
+    fn chunk(bytes: &[u8]) -> ChunkRef {
+        ChunkRef { hash: chunk_hash(bytes), len: bytes.len() as u32 }
+    }
+
+    #[test]
+    fn bytes_that_may_be_wrong_never_land_on_bytes_that_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = chunk_hash(b"any name");
+        let partial = Partial::open(dir.path(), PartialSpec { file, size: 8 }).unwrap();
+        let job = JobFile::new(JobId(1), file, 8, partial);
+        let (first, second) = (Place { index: 0, offset: 0 }, Place { index: 1, offset: 4 });
+        let written = || {
+            let mut bytes = [0; 8];
+            job.partial.read().unwrap().as_ref().unwrap().read_at(0, &mut bytes).unwrap();
+            bytes
+        };
+
+        // A stream that comes too late for the first place, and whose turn at the second another one has.
+        job.keep(first, chunk(b"good"), 0, b"good").unwrap();
+        job.write_doubtful(first, 7, b"evil").unwrap();
+        job.write_doubtful(second, 8, b"fine").unwrap();
+        job.write_doubtful(second, 7, b"evil").unwrap();
+        assert_eq!(&written(), b"goodfine");
+        assert!(!job.record_stream(first, 7, chunk(b"evil"), 0).unwrap());
+        assert!(!job.record_stream(second, 7, chunk(b"evil"), 0).unwrap());
+
+        // What a stream did not prove is anyone's; what counts is written over it.
+        job.end_stream(8);
+        job.write_doubtful(second, 9, b"next").unwrap();
+        job.keep(second, chunk(b"true"), 0, b"true").unwrap();
+        job.write_doubtful(second, 9, b"evil").unwrap();
+        assert!(!job.record_stream(second, 9, chunk(b"next"), 0).unwrap());
+        assert_eq!(&written(), b"goodtrue");
+        assert_eq!(job.table.lock().unwrap().get(1).map(|seen| seen.chunk), Some(chunk(b"true")));
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::buffers::{BUFFER_BYTES, Buffer};
 use crate::context::Context;
+use crate::origin::PeerRange;
 use bytes::Bytes;
 use rustix::net::SendFlags;
 use std::cell::{Cell, RefCell};
@@ -15,10 +16,13 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use zest_core::link::{Body, Head, Link, LinkAction, LinkConfig, LinkEvent, Outgoing, PayloadKind, PeerFault};
+use zest_core::link::{
+    Body, Head, Link, LinkAction, LinkConfig, LinkEvent, Message, Outgoing, PayloadKind, PeerFault,
+};
 use zest_core::node::{Direction, Event};
 use zest_core::{LinkId, Location, ReqId};
 
@@ -30,6 +34,9 @@ const AHEAD_MAX: usize = 4;
 const QUEUE_MAX: usize = 1024;
 /// Heads without a body gathered into one write.
 const GATHER_MAX: usize = 64;
+/// Time in which a peer that is being answered must take at least one byte; after that it is cut off. As long as BEP 3
+/// allows a peer to be silent.
+const SEND_STALL: Duration = Duration::from_secs(120);
 /// Bytes sent before other links get their turn.
 const TURN_BYTES: usize = 4 << 20;
 
@@ -47,6 +54,8 @@ pub(crate) struct LinkIo {
     direction: Direction,
     link: RefCell<Link>,
     queue: RefCell<VecDeque<Item>>,
+    /// Parts of answers that the link machine has been given and the queue has not seen yet.
+    inside: Cell<usize>,
     /// Lengths of the chunks asked for, oldest first: what the reader foresees.
     foreseen: RefCell<VecDeque<(ReqId, u32)>>,
     work: Notify,
@@ -63,7 +72,7 @@ pub(crate) struct LinkIo {
 /// The payload that is being received.
 enum Payload {
     /// Into a buffer, whole. `preloaded`: its first bytes may already lie there, read ahead of their announcement.
-    Whole { req: ReqId, kind: PayloadKind, buf: Buffer, preloaded: bool, filled: usize, len: usize },
+    Whole { kind: PayloadKind, buf: Buffer, preloaded: bool, filled: usize, len: usize },
     /// A xorb range, handed on as it comes.
     Stream { left: usize, to: mpsc::Sender<Bytes> },
     /// Bytes nobody waits for any more.
@@ -78,6 +87,7 @@ impl LinkIo {
             direction,
             link: RefCell::new(link),
             queue: RefCell::default(),
+            inside: Cell::new(0),
             foreseen: RefCell::default(),
             work: Notify::new(),
             drained: Notify::new(),
@@ -99,11 +109,22 @@ impl LinkIo {
             Outgoing::Cancel { req } | Outgoing::Forget { req } => {
                 self.foreseen.borrow_mut().retain(|(r, _)| r != req);
             }
+            Outgoing::XorbRange { parts, .. } => self.inside.set(self.inside.get() + 2 * parts.len()),
             _ => {}
         }
         self.link.borrow_mut().handle(context.clock.now(), LinkEvent::Send(message));
         // Answers the link gives itself (NOT_FOUND without the extension) come out here; no payload can.
         self.drain(context, &[], &mut None, &mut None);
+    }
+
+    /// Whether its writer has so much to send that its reader is about to stop.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.queue.borrow().len() + self.inside.get() > QUEUE_MAX
+    }
+
+    /// Whether the remote came by itself and has not said who it is.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.direction == Direction::Inbound && !self.established.get() && !self.closing.get()
     }
 
     /// Asks both tasks of the connection to end.
@@ -136,21 +157,27 @@ impl LinkIo {
                     context.event(Event::LinkUp { link, addr, direction, peer_id });
                 }
                 LinkAction::Message(message) => {
+                    if let Message::NotFound { req } | Message::Error { req, .. } = &message {
+                        self.foreseen.borrow_mut().retain(|(r, _)| r != req);
+                    }
                     context.event(Event::Message { link: self.id, message });
                 }
                 LinkAction::PayloadStart { req, kind, len } => {
                     let len = len as usize;
                     self.foreseen.borrow_mut().retain(|(r, _)| *r != req);
                     *payload = Some(match kind {
-                        PayloadKind::XorbRange { start } => match context.begin_block(self.id, req, start) {
-                            Some(to) => Payload::Stream { left: len, to },
-                            None => Payload::Skip { left: len },
-                        },
+                        PayloadKind::XorbRange { start } => {
+                            let range = PeerRange { link: self.id, req, start, len: len as u32 };
+                            match context.begin_block(range) {
+                                Some(to) => Payload::Stream { left: len, to },
+                                None => Payload::Skip { left: len },
+                            }
+                        }
                         PayloadKind::Chunk | PayloadKind::ManifestPart { .. } => {
                             let preloaded = len <= BUFFER_BYTES && ready.is_some();
                             let buf = if preloaded { ready.take() } else { None };
                             let buf = buf.unwrap_or_else(|| context.buffer(len));
-                            Payload::Whole { req, kind, buf, preloaded, filled: 0, len }
+                            Payload::Whole { kind, buf, preloaded, filled: 0, len }
                         }
                     });
                 }
@@ -173,14 +200,19 @@ impl LinkIo {
                         None => debug_assert!(false, "payload bytes follow a payload's start"),
                     }
                 }
-                LinkAction::PayloadEnd { .. } => {
-                    if let Some(Payload::Whole { req, kind, mut buf, len, .. }) = payload.take() {
+                LinkAction::PayloadEnd { req } => match payload.take() {
+                    Some(Payload::Whole { kind, mut buf, len, .. }) => {
                         buf.set_len(len);
                         self.downloaded.set(self.downloaded.get() + len as u64);
                         let buf = context.hold(buf);
                         context.event(Event::Payload { link: self.id, req, kind, buf, len: len as u32 });
                     }
-                }
+                    // A xorb range in answer to something else: as good as no answer.
+                    Some(Payload::Skip { .. }) => {
+                        context.event(Event::Message { link: self.id, message: Message::NotFound { req } });
+                    }
+                    Some(Payload::Stream { .. }) | None => {}
+                },
                 LinkAction::Close { why } => {
                     self.fault.set(Some(why));
                     self.close();
@@ -188,6 +220,7 @@ impl LinkIo {
             }
         }
         self.draining.set(false);
+        self.inside.set(0);
         for (to, bytes) in streams {
             // Heads of 16 KiB at most lie outside the direct path; the channel has room for far more of them.
             let _ = to.try_send(bytes);
@@ -467,7 +500,7 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         if io.closing.get() {
             return Ok(());
         }
-        match stream.try_io(Interest::WRITABLE, || write_some(stream, io)) {
+        match stream.try_io(Interest::WRITABLE, || write_some(context, stream, io)) {
             Ok(sent) => {
                 turn += sent;
                 io.uploaded.set(io.uploaded.get() + sent as u64);
@@ -484,6 +517,7 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
                 tokio::select! {
                     ready = stream.writable() => ready?,
                     () = closed(io) => return Ok(()),
+                    () = tokio::time::sleep(SEND_STALL) => return Err(io::ErrorKind::TimedOut.into()),
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -500,7 +534,7 @@ async fn closed(io: &LinkIo) {
 }
 
 /// One system call's worth from the front of the queue.
-fn write_some(stream: &TcpStream, io: &LinkIo) -> io::Result<usize> {
+fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<usize> {
     let mut queue = io.queue.borrow_mut();
     let mut parts: Vec<IoSlice<'_>> = Vec::new();
     for item in queue.iter().take(GATHER_MAX) {
@@ -512,6 +546,10 @@ fn write_some(stream: &TcpStream, io: &LinkIo) -> io::Result<usize> {
     }
     if parts.is_empty() {
         let Some(Item::File(place, file)) = queue.front_mut() else { return Ok(0) };
+        // It may have waited here for long behind a slow reader: what changed meanwhile must not go out.
+        if context.open(place.file).is_none() {
+            return Err(io::Error::other("the file changed while it waited to be sent"));
+        }
         let sent = send_file(stream, file, place)?;
         if sent == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"));

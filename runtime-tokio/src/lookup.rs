@@ -18,8 +18,7 @@ const XORB_RANGE_BYTES_MAX: u64 = (64 << 20) + 1009;
 impl Context {
     pub(crate) fn locate_chunk(&self, hash: &Hash) -> Option<Location> {
         let found = self.store.catalog.locate(hash, Access::Share)?;
-        let place = Location { file: FileId(found.file.0), offset: found.offset, len: found.len };
-        self.open(place.file).map(|_| place)
+        Some(Location { file: FileId(found.file.0), offset: found.offset, len: found.len })
     }
 
     pub(crate) fn locate_manifest(&self, file: &Hash, first: u32, count: u32) -> Option<ManifestPlace> {
@@ -40,6 +39,10 @@ impl Context {
 
     pub(crate) fn locate_file(&self, file: &Hash) -> (u32, Vec<(u32, u32)>) {
         match self.store.catalog.manifest(file, Access::Share) {
+            // Its chunk list may outlive a file: then it is known, but nothing of it is here.
+            Some(found) if self.store.catalog.data(file, Access::Share).is_none() => {
+                (found.count, Vec::new())
+            }
             Some(found) if found.count > 0 => (found.count, vec![(0, found.count)]),
             _ => (0, Vec::new()),
         }
@@ -54,13 +57,22 @@ impl Context {
             && self.open(FileId(found.file.0)).is_some()
         {
             let len = found.len as u32;
-            let body = Body::File(Location { file: FileId(found.file.0), offset: 0, len });
+            let body = Body::File(Location { file: FileId(found.file.0), offset: found.offset, len });
             return Outgoing::XorbBytes { req, xorb, start: found.first, body, len };
         }
-        if start >= end {
-            return none;
-        }
-        let Some(chunks) = self.store.catalog.xorb_range(&xorb, start..end, Access::Share) else { return none };
+        let chunks = match start < end {
+            true => self.store.catalog.xorb_range(&xorb, start..end, Access::Share),
+            false => None,
+        };
+        let Some(chunks) = chunks else {
+            // The original looks among single chunks too, and sends what it finds as it is, whatever range was named.
+            return match self.locate_chunk(&xorb) {
+                Some(place) => {
+                    Outgoing::XorbBytes { req, xorb, start: 0, body: Body::File(place), len: place.len }
+                }
+                None => none,
+            };
+        };
         let bytes: u64 = chunks.iter().map(|c| u64::from(c.len) + ChunkHeader::BYTES as u64).sum();
         if bytes > XORB_RANGE_BYTES_MAX || chunks.iter().any(|c| self.open(FileId(c.file.0)).is_none()) {
             return none;
@@ -112,6 +124,7 @@ pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: A
     let Some(job) = context.job(id) else { return };
     let file = job.file.clone();
     let _ = file.manifest.set(manifest.clone());
+    crate::origin::judge_doubts(context, id, &job, &manifest);
     let store = context.store.clone();
     let (to, found) = tokio::sync::oneshot::channel();
     context.push(Work::Task(Box::new({

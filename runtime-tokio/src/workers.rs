@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Condvar, Mutex};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use zest_core::JobId;
 use zest_core::node::{OriginFault, Source};
-use zest_xet::{CHUNK_BYTES_MAX, ChunkHeader, ChunkRef, Decoder, chunk_hash, verify};
+use zest_xet::{CHUNK_BYTES_MAX, ChunkHeader, ChunkRef, Decoder, Proven, chunk_hash, verify};
 
 /// One place of a chunk in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,20 @@ pub(crate) enum Keep {
         to: UnboundedSender<Decoded>,
         /// Its number in the xorb.
         seq: u32,
+        /// The stream it came in.
+        stream: u64,
     },
+}
+
+/// What a worker made of a chunk of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Decoded, written, and what the list says if there is one.
+    Good(ChunkRef),
+    /// It does not decode or is not what the list says.
+    Wrong,
+    /// The disk refused it; the job has heard of that.
+    Unwritten,
 }
 
 /// A chunk that was decoded and written but not yet proven.
@@ -66,8 +79,8 @@ pub(crate) struct Decoded {
     pub(crate) seq: u32,
     /// Where it was written.
     pub(crate) places: Vec<Place>,
-    /// Its hash and length; `None` if it did not decode or write.
-    pub(crate) chunk: Option<ChunkRef>,
+    /// Its hash and length, and whether it was the wanted one.
+    pub(crate) chunk: Outcome,
     /// Its packed length.
     pub(crate) packed_len: u32,
 }
@@ -85,11 +98,53 @@ pub(crate) enum Done {
     Disk { job: JobId, error: std::io::Error },
 }
 
+/// Where workers leave what they have done. Filled by the batch, so that the engine is woken once for several chunks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mailbox(Arc<(Mutex<Vec<Done>>, Notify)>);
+
+impl Mailbox {
+    /// Leaves one thing.
+    pub(crate) fn send(&self, done: Done) {
+        self.post(&mut vec![done]);
+    }
+
+    /// Leaves several, in order.
+    fn post(&self, batch: &mut Vec<Done>) {
+        if batch.is_empty() {
+            return;
+        }
+        let mut box_now = self.0.0.lock().expect("no holder panics");
+        let wake = box_now.is_empty();
+        box_now.append(batch);
+        drop(box_now);
+        if wake {
+            self.0.1.notify_one();
+        }
+    }
+
+    /// Waits until something is there and takes all of it.
+    pub(crate) async fn take(&self, into: &mut Vec<Done>) {
+        loop {
+            let notified = self.0.1.notified();
+            std::mem::swap(into, &mut self.0.0.lock().expect("no holder panics"));
+            if !into.is_empty() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     work: VecDeque<Work>,
+    /// Threads that wait: only they need a call to the system to be woken.
+    idle: usize,
     closed: bool,
 }
+
+/// Things a worker takes at once when plenty wait.
+const BATCH: usize = 4;
 
 /// The threads and their queue.
 pub(crate) struct Workers {
@@ -99,7 +154,7 @@ pub(crate) struct Workers {
 
 impl Workers {
     /// Starts `count` threads that report to `done`.
-    pub(crate) fn start(count: usize, done: &UnboundedSender<Done>) -> std::io::Result<Workers> {
+    pub(crate) fn start(count: usize, done: &Mailbox) -> std::io::Result<Workers> {
         let queue: Arc<(Mutex<Queue>, Condvar)> = Arc::default();
         let threads = (0..count)
             .map(|n| {
@@ -108,7 +163,7 @@ impl Workers {
                 std::thread::Builder::new()
                     .name(format!("zest-worker-{n}"))
                     .stack_size(512 << 10)
-                    .spawn(move || run(&queue, &done))
+                    .spawn(move || run(&queue, count, &done))
             })
             .collect::<Result<_, _>>()?;
         Ok(Workers { queue, threads })
@@ -117,8 +172,11 @@ impl Workers {
     pub(crate) fn push(&self, work: Work) {
         let mut queue = self.queue.0.lock().expect("workers do not panic while they hold the queue");
         queue.work.push_back(work);
+        let wake = queue.idle > 0;
         drop(queue);
-        self.queue.1.notify_one();
+        if wake {
+            self.queue.1.notify_one();
+        }
     }
 
     /// Lets the threads finish what is queued, and waits for them.
@@ -137,50 +195,92 @@ impl Drop for Workers {
     }
 }
 
-fn run(queue: &(Mutex<Queue>, Condvar), done: &UnboundedSender<Done>) {
+fn run(queue: &(Mutex<Queue>, Condvar), count: usize, mailbox: &Mailbox) {
     let mut decoder = Decoder::new();
     let mut room = vec![0; CHUNK_BYTES_MAX];
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut done = Vec::with_capacity(BATCH);
     loop {
-        let work = {
+        {
             let mut queue_now = queue.0.lock().expect("workers do not panic while they hold the queue");
-            loop {
-                if let Some(work) = queue_now.work.pop_front() {
-                    break work;
-                }
+            while queue_now.work.is_empty() {
                 if queue_now.closed {
                     return;
                 }
+                queue_now.idle += 1;
                 queue_now = queue.1.wait(queue_now).expect("workers do not panic while they hold the queue");
+                queue_now.idle -= 1;
             }
-        };
-        match work {
-            Work::Prove { job, place, chunk, buf, source } => {
-                let report = prove(&job, place, chunk, buf, source);
-                let _ = done.send(report);
-            }
-            Work::Decode { job, header, packed, places, expected, source, keep, permit } => {
-                decode(&job, header, &packed, places, expected, source, &keep, &mut decoder, &mut room, done);
-                drop((keep, permit));
-            }
-            Work::Copy { job, place, len, expected, file, from } => {
-                let report = copy(&job, place, len, expected, &file, from, &mut room);
-                let _ = done.send(report);
-            }
-            Work::Task(task) => task(),
+            let take = (queue_now.work.len() / count).clamp(1, BATCH);
+            batch.extend(queue_now.work.drain(..take));
         }
+        // Dropped after the reports are posted: who waits for the last of them finds all reports before it.
+        let mut tokens = Vec::new();
+        for work in batch.drain(..) {
+            match work {
+                Work::Prove { job, place, chunk, buf, source } => {
+                    done.push(prove(&job, place, chunk, buf, source, &mut decoder, &mut room));
+                }
+                Work::Decode { job, header, packed, places, expected, source, keep, permit } => {
+                    decode(&job, header, &packed, places, expected, source, &keep, &mut decoder, &mut room, &mut done);
+                    tokens.push((keep, permit));
+                }
+                Work::Copy { job, place, len, expected, file, from } => {
+                    done.push(copy(&job, place, len, expected, &file, from, &mut room));
+                }
+                Work::Task(task) => {
+                    mailbox.post(&mut done);
+                    task();
+                }
+            }
+        }
+        mailbox.post(&mut done);
+        drop(tokens);
     }
 }
 
-fn prove(job: &JobFile, place: Place, chunk: ChunkRef, buf: Buffer, source: Source) -> Done {
-    match verify(buf, chunk) {
-        Ok(proven) => match job.keep(place, proven.chunk(), 0, proven.bytes()) {
-            Ok(()) => Done::Chunk { job: job.id, index: place.index, len: chunk.len, source },
-            Err(error) => Done::Disk { job: job.id, error },
+fn prove(
+    job: &JobFile,
+    place: Place,
+    chunk: ChunkRef,
+    buf: Buffer,
+    source: Source,
+    decoder: &mut Decoder,
+    room: &mut [u8],
+) -> Done {
+    let kept = match verify(buf, chunk) {
+        Ok(proven) => job.keep(place, proven.chunk(), 0, proven.bytes()),
+        // Before anyone is blamed, the other reading that the dialects allow (docs/protocol.md).
+        Err(mismatch) => match second_reading(mismatch.buf.as_ref(), chunk, decoder, room) {
+            Some(proven) => job.keep(place, proven.chunk(), 0, proven.bytes()),
+            None => {
+                let why = format!("{:?}", mismatch.reason);
+                return Done::Bad { job: job.id, index: place.index, source, why };
+            }
         },
-        Err(mismatch) => {
-            Done::Bad { job: job.id, index: place.index, source, why: format!("{:?}", mismatch.reason) }
-        }
+    };
+    match kept {
+        Ok(()) => Done::Chunk { job: job.id, index: place.index, len: chunk.len, source },
+        Err(error) => Done::Disk { job: job.id, error },
     }
+}
+
+/// The payload read as an answer with a start before its data, which is the chunk as it is or as a xorb holds it.
+fn second_reading<'a>(
+    payload: &'a [u8],
+    chunk: ChunkRef,
+    decoder: &mut Decoder,
+    room: &'a mut [u8],
+) -> Option<Proven<&'a [u8]>> {
+    let data = zest_core::wire::xet::other_reading(payload)?;
+    if let Ok(proven) = verify(data, chunk) {
+        return Some(proven);
+    }
+    let (head, packed) = data.split_first_chunk::<{ ChunkHeader::BYTES }>()?;
+    let header = ChunkHeader::parse(head).ok().filter(|h| h.len == chunk.len)?;
+    let out = room.get_mut(..header.len as usize)?;
+    decoder.decode(header, packed, out).ok()?;
+    verify(&*out, chunk).ok()
 }
 
 #[expect(clippy::too_many_arguments, reason = "the fields of one Work, and the worker's own room")]
@@ -194,27 +294,27 @@ fn decode(
     keep: &Keep,
     decoder: &mut Decoder,
     room: &mut [u8],
-    done: &UnboundedSender<Done>,
+    done: &mut Vec<Done>,
 ) {
-    let bad = |places: Vec<Place>, why: String| match keep {
+    let bad = |places: Vec<Place>, why: String, done: &mut Vec<Done>| match keep {
         Keep::Record { .. } => {
-            for place in places {
-                let _ = done.send(Done::Bad { job: job.id, index: place.index, source, why: why.clone() });
-            }
+            let bad = |place: Place| Done::Bad { job: job.id, index: place.index, source, why: why.clone() };
+            done.extend(places.into_iter().map(bad));
         }
-        Keep::Report { to, seq } => {
-            let _ = to.send(Decoded { seq: *seq, places, chunk: None, packed_len: header.packed_len });
+        Keep::Report { to, seq, .. } => {
+            let packed_len = header.packed_len;
+            let _ = to.send(Decoded { seq: *seq, places, chunk: Outcome::Wrong, packed_len });
         }
     };
     let out = &mut room[..header.len as usize];
     if let Err(error) = decoder.decode(header, packed, out) {
-        return bad(places, error.to_string());
+        return bad(places, error.to_string(), done);
     }
     let out: &[u8] = out;
     let chunk = match expected {
         Some(expected) => match verify(out, expected) {
             Ok(proven) => proven.chunk(),
-            Err(mismatch) => return bad(places, format!("{:?}", mismatch.reason)),
+            Err(mismatch) => return bad(places, format!("{:?}", mismatch.reason), done),
         },
         None => ChunkRef { hash: chunk_hash(out), len: header.len },
     };
@@ -225,18 +325,19 @@ fn decode(
                     Ok(()) => Done::Chunk { job: job.id, index: place.index, len: chunk.len, source },
                     Err(error) => Done::Disk { job: job.id, error },
                 };
-                let _ = done.send(report);
+                done.push(report);
             }
         }
-        Keep::Report { to, seq } => {
-            for place in &places {
-                if let Err(error) = job.write(*place, out) {
-                    let _ = done.send(Done::Disk { job: job.id, error });
-                    let _ = to.send(Decoded { seq: *seq, places, chunk: None, packed_len: header.packed_len });
-                    return;
+        Keep::Report { to, seq, stream } => {
+            let written = places.iter().try_for_each(|place| job.write_doubtful(*place, *stream, out));
+            let chunk = match written {
+                Ok(()) => Outcome::Good(chunk),
+                Err(error) => {
+                    done.push(Done::Disk { job: job.id, error });
+                    Outcome::Unwritten
                 }
-            }
-            let _ = to.send(Decoded { seq: *seq, places, chunk: Some(chunk), packed_len: header.packed_len });
+            };
+            let _ = to.send(Decoded { seq: *seq, places, chunk, packed_len: header.packed_len });
         }
     }
 }
@@ -266,5 +367,27 @@ fn copy(
     match job.keep(place, chunk, 0, out) {
         Ok(()) => Done::Chunk { job: job.id, index: place.index, len, source: Source::Disk },
         Err(error) => Done::Disk { job: job.id, error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zest_xet::{Encoder, SchemeChoice};
+
+    #[test]
+    fn a_chunk_in_an_answer_with_a_start_is_read_too() {
+        let data = vec![7; 20_000];
+        let chunk = ChunkRef { hash: chunk_hash(&data), len: 20_000 };
+        let mut packed = Vec::new();
+        Encoder::new().encode(&data, SchemeChoice::Lz4, &mut packed);
+        for body in [&data, &packed] {
+            let mut payload = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+            payload.extend_from_slice(body);
+            let mut room = vec![0; CHUNK_BYTES_MAX];
+            assert!(second_reading(&payload, chunk, &mut Decoder::new(), &mut room).is_some());
+            payload[10] ^= 1;
+            assert!(second_reading(&payload, chunk, &mut Decoder::new(), &mut room).is_none());
+        }
     }
 }

@@ -154,4 +154,17 @@ mod tests {
         let other = StoreError::from_io("open", Path::new("/x"), io::Error::from(io::ErrorKind::NotFound), 0);
         assert!(!other.is_disk_full());
     }
+
+    #[test]
+    fn a_place_that_cannot_be_written_to_is_named_with_the_reason() {
+        for (kind, reason) in [
+            (io::ErrorKind::ReadOnlyFilesystem, "read-only file system"),
+            (io::ErrorKind::PermissionDenied, "permission denied"),
+        ] {
+            let error =
+                StoreError::from_io("rename into place", Path::new("/cache/x"), io::Error::from(kind), 0);
+            assert!(matches!(error, StoreError::ReadOnly { .. }));
+            assert_eq!(error.to_string(), format!("cannot rename into place /cache/x: {reason}"));
+        }
+    }
 }

@@ -22,9 +22,10 @@ impl FileLock {
     /// shared cache can take it too.
     ///
     /// # Errors
-    /// Only if the lock file cannot be opened.
+    /// Something that is no lock file in its place. Where one cannot be made or opened (another user's, read-only, full), the work goes on
+    /// without: if something then cannot be written, that error says so.
     pub fn try_acquire(path: &Path, mode: u32) -> io::Result<Option<FileLock>> {
-        let file = open(path, mode)?;
+        let Some(file) = open(path, mode)? else { return Ok(Some(FileLock { file: None })) };
         match file.try_lock() {
             Ok(()) => Ok(Some(FileLock { file: Some(file) })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -35,9 +36,9 @@ impl FileLock {
     /// Waits until the lock is free. Blocks the thread.
     ///
     /// # Errors
-    /// Only if the lock file cannot be opened.
+    /// As [`FileLock::try_acquire`].
     pub fn acquire(path: &Path, mode: u32) -> io::Result<FileLock> {
-        let file = open(path, mode)?;
+        let Some(file) = open(path, mode)? else { return Ok(FileLock { file: None }) };
         loop {
             match file.lock() {
                 Ok(()) => return Ok(FileLock { file: Some(file) }),
@@ -54,17 +55,29 @@ impl FileLock {
     }
 }
 
-fn open(path: &Path, mode: u32) -> io::Result<File> {
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
-    }
+/// `None` where there can be no lock file.
+fn open(path: &Path, mode: u32) -> io::Result<Option<File>> {
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
     let created = !path.exists();
-    let file = os::open_nofollow(path, false, mode)?;
-    if created {
-        // Best effort: the file may belong to another user by now.
-        let _ = os::set_file_mode(&file, mode);
+    match made.and_then(|()| os::open_nofollow(path, false, mode)) {
+        Ok(file) => {
+            if created {
+                // Best effort: the file may belong to another user by now.
+                let _ = os::set_file_mode(&file, mode);
+            }
+            Ok(Some(file))
+        }
+        Err(error) => match error.kind() {
+            // Reading is enough to lock.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Ok(os::open_read_nofollow(path).ok())
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::Unsupported => {
+                Ok(None)
+            }
+            _ => Err(error),
+        },
     }
-    Ok(file)
 }
 
 #[cfg(test)]

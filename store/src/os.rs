@@ -143,6 +143,11 @@ pub(crate) fn open_read_write(path: &Path) -> io::Result<File> {
     regular(File::options().read(true).write(true).create(true).truncate(false), path)
 }
 
+/// Opens for reading, never through a symlink.
+pub(crate) fn open_read_nofollow(path: &Path) -> io::Result<File> {
+    regular(File::options().read(true), path)
+}
+
 fn regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
     if file.metadata()?.is_file() {
@@ -150,6 +155,13 @@ fn regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> {
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
     }
+}
+
+/// Whether an error means that the file system lacks the operation. (`EPERM` is its answer to links; a place that is closed to us
+/// answers `EACCES`, though the standard library gives both the same kind.)
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS))
 }
 
 /// Creates a symbolic link.

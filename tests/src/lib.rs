@@ -1,6 +1,11 @@
 //! What the end-to-end tests stand on: a sample repository, an embedded hub, and machines that pull and seed. Everything
 //! is real and on loopback: sockets, files, proofs. Nothing outside a temporary folder is touched.
 
+pub mod caller;
+pub mod known;
+pub mod peer;
+pub mod speak;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -27,9 +27,16 @@ const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 pub(super) async fn play(size_mb: u64, room: &Path, signals: &Signals, ui: &Ui) -> Result<Account, Failure> {
     let start = Instant::now();
     let source = room.join("hub").join(RepoType::Model.plural()).join(REPO).join(REVISION);
+    let mut status = ui.status();
+    status.show("making a sample model …", false);
     let bytes = make_sample(&source, size_mb, signals).await?;
+    drop(status);
     let files = check::files_of(&source).map_err(|error| failure::disk(source.display(), &error))?;
-    tell(ui, "sample", format!("{} made in {}", sizes(bytes, files.len()), units::duration(start.elapsed())))?;
+    tell(
+        ui,
+        "sample",
+        format!("{} made in {}", sizes(bytes, files.len()), units::duration(start.elapsed())),
+    )?;
 
     let mut config = ServeConfig::new(room.join("hub"), LOOPBACK);
     config.cache_dir = Some(room.join("hub-index"));
@@ -82,10 +89,16 @@ async fn travel(
     }
     if b.hub.cdn_bytes > 0 {
         let bytes = units::bytes(b.hub.cdn_bytes);
-        return Err(Failure::new(Kind::Other, format_args!("the hub gave node B {bytes} though it was switched off")));
+        return Err(Failure::new(
+            Kind::Other,
+            format_args!("the hub gave node B {bytes} though it was switched off"),
+        ));
     }
 
+    let mut status = ui.status();
+    status.show("comparing and hashing every file …", false);
     let checked = check_both(source, files, &[(&env_a, &a), (&env_b, &b)], signals).await?;
+    drop(status);
     tell(ui, "check", checked.line())?;
     Ok((a, b, checked))
 }
@@ -116,7 +129,9 @@ async fn pull_as(
     ui: &Ui,
 ) -> Result<Transfer, Failure> {
     let before = hub.stats();
-    let report = pull::pull(session, options, name, signals, ui).await?;
+    // Nothing is kept that could be gone on with.
+    let pulled = pull::pull(session, options, name, signals, ui).await;
+    let report = pulled.map_err(|failure| if signals.seen() { interrupted() } else { failure })?.report;
     Ok(Transfer { report, hub: hub.stats().since(&before) })
 }
 

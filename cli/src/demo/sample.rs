@@ -113,7 +113,8 @@ fn tensors(shape: Shape, size: u64) -> (u64, Vec<Tensor>) {
     let layer = |n: u64| {
         let at = |part: &str| format!("model.layers.{n}.{part}.weight");
         let mut tensors = vec![norm(at("input_layernorm")), norm(at("post_attention_layernorm"))];
-        tensors.extend(["q", "k", "v", "o"].map(|p| matrix(at(&format!("self_attn.{p}_proj")), hidden, hidden)));
+        tensors
+            .extend(["q", "k", "v", "o"].map(|p| matrix(at(&format!("self_attn.{p}_proj")), hidden, hidden)));
         tensors.extend(["gate", "up"].map(|p| matrix(at(&format!("mlp.{p}_proj")), intermediate, hidden)));
         tensors.push(matrix(at("mlp.down_proj"), hidden, intermediate));
         tensors
@@ -268,8 +269,10 @@ mod tests {
     fn the_size_is_met_within_a_tenth() {
         let (dir, bytes) = made(8);
         assert!((7_200_000..=8_800_000).contains(&bytes), "{bytes}");
-        let on_disk: u64 =
-            fs::read_dir(dir.path()).expect("a folder").map(|e| e.expect("entry").metadata().expect("file").len()).sum();
+        let on_disk: u64 = fs::read_dir(dir.path())
+            .expect("a folder")
+            .map(|e| e.expect("entry").metadata().expect("file").len())
+            .sum();
         assert_eq!(on_disk, bytes);
         for size_mb in [16, 100, 128, 300, 3999, 4000] {
             let (_, tensors) = tensors(shape_for(size_mb), size_mb * 1_000_000);
@@ -293,7 +296,8 @@ mod tests {
     fn shards_are_valid_safetensors_and_the_index_names_every_tensor() {
         let (dir, _) = made(4);
         let index = json_of(&dir.path().join("model.safetensors.index.json"));
-        let map: BTreeMap<String, String> = serde_json::from_value(index["weight_map"].clone()).expect("a map");
+        let map: BTreeMap<String, String> =
+            serde_json::from_value(index["weight_map"].clone()).expect("a map");
         let mut seen = 0;
         let shard_names: BTreeSet<&String> = map.values().collect();
         assert!(shard_names.len() >= 3, "several files travel at once");
@@ -301,7 +305,8 @@ mod tests {
             let bytes = fs::read(dir.path().join(shard)).expect("a shard");
             let header_len = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
             assert_eq!(header_len % 8, 0);
-            let header: Map<String, Value> = serde_json::from_slice(&bytes[8..8 + header_len]).expect("a header");
+            let header: Map<String, Value> =
+                serde_json::from_slice(&bytes[8..8 + header_len]).expect("a header");
             let mut ranges: Vec<(u64, u64)> = Vec::new();
             for (name, entry) in header.iter().filter(|(name, _)| *name != "__metadata__") {
                 assert_eq!(map.get(name), Some(shard));

@@ -2,8 +2,10 @@
 
 use super::rate::RateMeter;
 use super::{lines, units};
-use crate::engine::{Phase, Progress};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use crate::engine::{FileProgress, Phase, Progress};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Files shown at once: 4. More would push away what was on the screen before.
@@ -12,31 +14,40 @@ const FILES_MAX: usize = 4;
 /// Columns of a file's name; the rest of the line is for its bar and figures.
 const NAME_COLUMNS: usize = 32;
 
+/// Lines drawn per second at most. A picture has up to 7 lines, there are 10 pictures a second, and a line that
+/// indicatif drops for drawing too often would show old figures beside a new bar.
+const LINES_PER_SECOND: u8 = 100;
+
+/// Where bars are drawn.
+pub(super) fn target() -> ProgressDrawTarget {
+    ProgressDrawTarget::stderr_with_hz(LINES_PER_SECOND)
+}
+
 /// The bars of one pull. Taken off the screen when dropped.
 pub(super) struct Bars {
     label: String,
-    files: Vec<ProgressBar>,
-    total: ProgressBar,
-    sources: ProgressBar,
-    headline: Option<ProgressBar>,
     multi: MultiProgress,
+    /// One per file shown at once so far: a slot that is free is blank, so that the screen does not jump.
+    files: Vec<Line>,
+    total: Line,
+    sources: Line,
+    headline: Option<Line>,
+    file_paint: &'static str,
     meter: RateMeter,
 }
 
 impl Bars {
     pub(super) fn new(multi: &MultiProgress, colour: bool, label: &str) -> Bars {
-        let (thin, thick) = if colour { (".cyan/black.bright", ".green/black.bright") } else { ("", "") };
-        let file = format!("  {{prefix:{NAME_COLUMNS}!}} {{wide_bar:{thin}}} {{msg:>21}}");
-        let files = (0..FILES_MAX).map(|_| multi.add(bar(&file))).collect();
-        let total = multi.add(bar(&format!("  {{prefix:{NAME_COLUMNS}!}} {{wide_bar:{thick}}} {{msg:>21}}")));
-        let sources = multi.add(bar("  {msg}"));
+        let (file_paint, total_paint) =
+            if colour { (".cyan/black.bright", ".green/black.bright") } else { ("", "") };
         Bars {
             label: label.to_owned(),
-            files,
-            total,
-            sources,
-            headline: None,
             multi: multi.clone(),
+            files: Vec::new(),
+            total: Line::new(|bar| multi.add(bar), total_paint),
+            sources: Line::new(|bar| multi.add(bar), ""),
+            headline: None,
+            file_paint,
             meter: RateMeter::default(),
         }
     }
@@ -45,85 +56,124 @@ impl Bars {
     pub(super) fn show(&mut self, now: Duration, progress: &Progress) {
         self.meter.note(now, progress);
         if progress.files_total == 0 {
-            self.sources.set_message(format!("{}: {} …", self.label, lines::phase_words(progress)));
+            self.sources.text(format!("  {}: {} …", self.label, lines::phase_words(progress)));
             return;
         }
         if self.headline.is_none() {
-            let line = self.multi.insert(0, bar("{msg}"));
-            line.set_message(lines::headline(&self.label, progress));
+            let line = Line::new(|bar| self.multi.insert(0, bar), "");
+            line.text(lines::headline(&self.label, progress));
             self.headline = Some(line);
         }
-        let open: Vec<_> = progress.current.iter().filter(|file| file.done < file.size).collect();
-        for (i, bar) in self.files.iter().enumerate() {
-            match open.get(i) {
-                Some(file) => {
-                    bar.set_length(file.size);
-                    bar.set_position(file.done);
-                    bar.set_prefix(units::path_tail(&file.path, NAME_COLUMNS));
-                    bar.set_message(of(file.done, file.size));
-                }
-                None => bar.set_length(0),
-            }
-        }
-        self.show_slots(open.len());
-        self.total.set_length(progress.bytes_total);
-        self.total.set_position(progress.bytes_done);
-        self.total.set_prefix(format!(
+        self.show_files(progress);
+        let name = format!(
             "{} of {}, {} %",
             progress.files_done,
             units::counted(u64::from(progress.files_total), "file"),
             units::percent(progress.bytes_done, progress.bytes_total)
-        ));
-        self.total.set_message(of(progress.bytes_done, progress.bytes_total));
-        self.sources.set_message(self.sources_line(progress));
+        );
+        self.total.bar(name, progress.bytes_done, progress.bytes_total);
+        self.sources.text(self.sources_line(progress));
     }
 
-    /// Unused slots are blank styles rather than removed bars: the screen does not jump when a file ends.
-    fn show_slots(&self, used: usize) {
-        for bar in self.files.iter().skip(used) {
-            bar.set_prefix("");
-            bar.set_message("");
+    fn show_files(&mut self, progress: &Progress) {
+        let under_way = |file: &&FileProgress| file.done < file.size;
+        let open: Vec<_> = progress.current.iter().filter(under_way).take(FILES_MAX).collect();
+        while self.files.len() < open.len() {
+            let above_total = |bar| self.multi.insert_before(&self.total.bar, bar);
+            self.files.push(Line::new(above_total, self.file_paint));
+        }
+        for (i, line) in self.files.iter().enumerate() {
+            match open.get(i) {
+                Some(file) => line.bar(units::path_tail(&file.path, NAME_COLUMNS), file.done, file.size),
+                None => line.text(String::new()),
+            }
         }
     }
 
     fn sources_line(&self, progress: &Progress) -> String {
         let left = progress.bytes_total.saturating_sub(progress.bytes_done);
-        let mut parts = vec![lines::split(progress)];
-        match progress.phase {
-            Phase::Fetching => {
-                if let Some(rate) = self.meter.rate() {
-                    parts.insert(0, units::rate(rate));
-                }
-                if let Some(time) = self.meter.time_left(left).filter(|_| left > 0) {
-                    parts.insert(1, format!("{} left", units::duration(time)));
-                }
-            }
-            _ => parts.insert(0, lines::phase_words(progress).to_owned()),
+        let mut parts = Vec::new();
+        if progress.phase == Phase::Fetching {
+            parts.extend(self.meter.rate().map(units::rate));
+            let time = self.meter.time_left(left).filter(|_| left > 0);
+            parts.extend(time.map(|time| format!("{} left", units::time_left(time))));
+        } else {
+            parts.push(lines::phase_words(progress).to_owned());
         }
-        parts.join(" · ")
+        parts.push(lines::split(progress));
+        format!("  {}", parts.join(" · "))
     }
 }
 
 impl Drop for Bars {
     fn drop(&mut self) {
         let rest = [&self.total, &self.sources];
-        for bar in self.files.iter().chain(rest).chain(self.headline.as_ref()) {
-            bar.finish_and_clear();
+        for line in self.files.iter().chain(rest).chain(self.headline.as_ref()) {
+            line.bar.finish_and_clear();
         }
     }
 }
 
 /// A line of text at the bottom of the screen.
 pub(super) fn text_line(multi: &MultiProgress) -> ProgressBar {
-    multi.add(bar("{msg}"))
+    multi.add(ProgressBar::new(0).with_style(style("{msg}")))
 }
 
-fn bar(template: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(template).expect("our templates are valid");
-    ProgressBar::new(0).with_style(style.progress_chars("━━─"))
+/// One line of the picture: text, or a bar between name and figures. It is drawn once per picture, because the
+/// texts are not properties of indicatif's bar, each of which would draw it again.
+struct Line {
+    bar: ProgressBar,
+    texts: Arc<Mutex<Texts>>,
+    with_bar: ProgressStyle,
 }
 
-/// `88.1 MB of 160.0 MB`.
-fn of(done: u64, total: u64) -> String {
-    format!("{} of {}", units::bytes(done), units::bytes(total))
+#[derive(Default)]
+struct Texts {
+    name: String,
+    figures: String,
+}
+
+impl Line {
+    /// A blank line. `add` puts it on the screen; `paint` is the bar's colour in indicatif's words.
+    fn new(add: impl FnOnce(ProgressBar) -> ProgressBar, paint: &str) -> Line {
+        let texts = Arc::new(Mutex::new(Texts::default()));
+        let template = format!("  {{name:{NAME_COLUMNS}!}} {{wide_bar:{paint}}} {{figures:>21}}");
+        let with_bar = style(&template)
+            .with_key("name", key(&texts, |texts| &texts.name))
+            .with_key("figures", key(&texts, |texts| &texts.figures));
+        Line { bar: add(ProgressBar::new(0).with_style(style(" "))), texts, with_bar }
+    }
+
+    fn text(&self, text: String) {
+        let texts = Arc::new(Mutex::new(Texts { name: text, figures: String::new() }));
+        self.bar.set_style(style("{name}").with_key("name", key(&texts, |texts| &texts.name)));
+        self.bar.tick();
+    }
+
+    fn bar(&self, name: String, done: u64, total: u64) {
+        let figures = format!("{} of {}", units::bytes(done), units::bytes(total));
+        *self.texts.lock().unwrap_or_else(PoisonError::into_inner) = Texts { name, figures };
+        self.bar.set_style(self.with_bar.clone());
+        self.bar.update(|state| {
+            state.set_len(total);
+            state.set_pos(done);
+        });
+    }
+}
+
+/// A template key that shows one of the texts.
+fn key(
+    texts: &Arc<Mutex<Texts>>,
+    pick: fn(&Texts) -> &String,
+) -> impl Fn(&ProgressState, &mut dyn fmt::Write) + Clone + Send + Sync + 'static {
+    let texts = Arc::clone(texts);
+    move |_, out| {
+        let texts = texts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing into indicatif's string cannot fail.
+        let _infallible = out.write_str(pick(&texts));
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("our templates are valid").progress_chars("━━─")
 }

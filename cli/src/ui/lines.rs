@@ -72,7 +72,11 @@ impl Lines {
         let gone = self.open.iter().filter(|file| !still_open(file));
         let progressing = progress.files_done > 0;
         for file in gone.filter(|_| progressing) {
-            lines.push(format!("  done  {} ({})", units::path_tail(&file.path, 200), units::bytes(file.size)));
+            lines.push(format!(
+                "  done  {} ({})",
+                units::path_tail(&file.path, 200),
+                units::bytes(file.size)
+            ));
         }
         self.open = progress.current.iter().filter(|file| file.done < file.size).cloned().collect();
     }
@@ -89,7 +93,7 @@ impl Lines {
             line += &format!("  {}", units::rate(rate));
         }
         if let Some(time) = self.meter.time_left(left).filter(|_| left > 0) {
-            line += &format!("  {} left", units::duration(time));
+            line += &format!("  {} left", units::time_left(time));
         }
         line + &format!("  ({})", split(progress))
     }
@@ -181,7 +185,8 @@ mod tests {
     fn each_finished_file_is_named_once() {
         let mut lines = Lines::new("a/b");
         lines.show(Duration::ZERO, &fetching(0, 0, vec![file("one.bin", 0), file("two.bin", 0)]));
-        let second = lines.show(Duration::ZERO, &fetching(5, 1, vec![file("one.bin", 50 * MB), file("two.bin", 5)]));
+        let second =
+            lines.show(Duration::ZERO, &fetching(5, 1, vec![file("one.bin", 50 * MB), file("two.bin", 5)]));
         assert_eq!(second, ["  done  one.bin (50.0 MB)"]);
         assert!(lines.show(Duration::ZERO, &fetching(5, 1, vec![file("two.bin", 5)])).is_empty());
     }
@@ -191,7 +196,7 @@ mod tests {
         let mut lines = Lines::new("a/b");
         lines.show(Duration::ZERO, &fetching(0, 0, vec![]));
         let line = lines.show(Duration::from_secs(1), &fetching(25 * MB, 0, vec![])).remove(0);
-        assert_eq!(line, "  25 %  25.0 MB of 100.0 MB  25 MB/s  3.0 s left  (peers 25.0 MB from 1, CDN 0 B)");
+        assert_eq!(line, "  25 %  25.0 MB of 100.0 MB  25 MB/s  3 s left  (peers 25.0 MB from 1, CDN 0 B)");
     }
 
     #[test]

@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How much is said, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+enum Mode {
     /// Bars that are redrawn: standard error is a terminal.
     Bars,
     /// A line now and then: logs, pipes, dumb terminals.
@@ -91,8 +91,7 @@ impl Ui {
     pub(crate) fn new(cli: &Cli) -> Ui {
         let around = Surroundings::of_process();
         let mode = around.mode(cli.quiet);
-        let target =
-            if mode == Mode::Bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if mode == Mode::Bars { bars::target() } else { ProgressDrawTarget::hidden() };
         let ui = Ui {
             mode,
             json: cli.json,
@@ -107,11 +106,6 @@ impl Ui {
     /// Whether standard output gets JSON.
     pub(crate) fn json(&self) -> bool {
         self.json
-    }
-
-    /// How much is said.
-    pub(crate) fn mode(&self) -> Mode {
-        self.mode
     }
 
     /// Blanks `secret` from now on wherever it would be shown.
@@ -157,20 +151,23 @@ impl Ui {
         self.multi.suspend(|| self.data(line))
     }
 
-    /// Shows a pull's progress until its sender is gone. Run it beside the pull.
-    pub(crate) async fn follow(&self, label: &str, mut progress: watch::Receiver<Progress>) {
+    /// Shows a pull's progress until its sender is gone. Run it beside the pull. Returns the largest number of
+    /// peers that were linked at once.
+    pub(crate) async fn follow(&self, label: &str, mut progress: watch::Receiver<Progress>) -> u32 {
         let start = Instant::now();
         let mut screen = match self.mode {
             Mode::Bars => Screen::Bars(bars::Bars::new(&self.multi, self.colour, label)),
             Mode::Lines => Screen::Lines(lines::Lines::new(label)),
             Mode::Still | Mode::Quiet => Screen::None,
         };
+        let mut peers_max = 0;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tick.tick().await;
             let closed = progress.has_changed().is_err();
             let now = progress.borrow_and_update().clone();
+            peers_max = peers_max.max(now.peers);
             match &mut screen {
                 Screen::Bars(bars) => bars.show(start.elapsed(), &now),
                 Screen::Lines(lines) => {
@@ -181,7 +178,7 @@ impl Ui {
                 Screen::None => {}
             }
             if closed {
-                return;
+                return peers_max;
             }
         }
     }

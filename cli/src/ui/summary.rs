@@ -20,19 +20,17 @@ pub(crate) fn p2p_ratio(report: &PullReport) -> Option<f64> {
 pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
     let total: u64 = report.files.iter().map(|file| file.size).sum();
     let fetched = report.from_peers + report.from_cdn;
-    let seconds = report.elapsed.as_secs_f64();
-    let rate = if fetched > 0 && seconds > 0.0 {
-        format!(", {}", units::rate(fetched as f64 / seconds))
-    } else {
-        String::new()
+    let speed = match report.elapsed.as_secs_f64() {
+        _ if fetched == 0 => "nothing had to be fetched".to_owned(),
+        s if s > 0.0 => {
+            format!("in {}, {}", units::duration(report.elapsed), units::rate(fetched as f64 / s))
+        }
+        _ => format!("in {}", units::duration(report.elapsed)),
     };
-    let mut lines = vec![format!(
-        "Done: {}, {} in {}{rate}",
-        units::counted(report.files.len() as u64, "file"),
-        units::bytes(total),
-        units::duration(report.elapsed)
-    )];
-    let source = |name: &str, bytes: u64, note: String| format!("  {name:<12}{:>10}  {note}", units::bytes(bytes));
+    let files = units::counted(report.files.len() as u64, "file");
+    let mut lines = vec![format!("Done: {files}, {}, {speed}", units::bytes(total))];
+    let source =
+        |name: &str, bytes: u64, note: String| format!("  {name:<12}{:>10}  {note}", units::bytes(bytes));
     let chunks = |count: u64| units::counted(count, "chunk");
     lines.push(source("From peers:", report.from_peers, chunks(report.chunks_from_peers)));
     let mut note = chunks(report.chunks_from_cdn);
@@ -72,7 +70,9 @@ mod tests {
     #[test]
     fn the_words_are_those_of_the_original() {
         let text = closing_statistics(&report(300_000_000, 100_000_000)).join("\n");
-        for words in ["From peers:   300.0 MB  4,577 chunks", "From CDN:     100.0 MB", "P2P ratio:       75.0%"] {
+        for words in
+            ["From peers:   300.0 MB  4,577 chunks", "From CDN:     100.0 MB", "P2P ratio:       75.0%"]
+        {
             assert!(text.contains(words), "{words:?} in:\n{text}");
         }
     }
@@ -80,7 +80,11 @@ mod tests {
     #[test]
     fn nothing_fetched_has_no_ratio() {
         assert_eq!(p2p_ratio(&report(0, 0)), None);
-        assert!(closing_statistics(&report(0, 0)).join("\n").contains("P2P ratio:           -"));
+        let text = closing_statistics(&report(0, 0)).join("\n");
+        assert!(
+            text.contains("P2P ratio:           -") && text.contains("nothing had to be fetched"),
+            "{text}"
+        );
     }
 
     #[test]

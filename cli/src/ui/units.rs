@@ -38,7 +38,7 @@ pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     match seconds {
         s if s < 0.995 => format!("{s:.2} s"),
-        s if s < 9.95 => format!("{s:.1} s"),
+        s if s < 9.95 && s.fract() != 0.0 => format!("{s:.1} s"),
         s if s < 59.5 => format!("{s:.0} s"),
         s if s < 3599.5 => {
             let whole = s.round() as u64;
@@ -49,6 +49,11 @@ pub(crate) fn duration(time: Duration) -> String {
             format!("{} h {:02} min", minutes / 60, minutes % 60)
         }
     }
+}
+
+/// Time still to go: whole seconds, rounded up, because nobody is promised more than that.
+pub(crate) fn time_left(time: Duration) -> String {
+    duration(Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0)))
 }
 
 /// `4612` as `4,612`.
@@ -117,11 +122,23 @@ mod tests {
 
     #[test]
     fn durations_never_read_60_seconds() {
-        let cases =
-            [(0.42, "0.42 s"), (7.34, "7.3 s"), (59.7, "1 min 00 s"), (185.0, "3 min 05 s"), (7620.0, "2 h 07 min")];
+        let cases = [
+            (0.42, "0.42 s"),
+            (7.34, "7.3 s"),
+            (59.7, "1 min 00 s"),
+            (185.0, "3 min 05 s"),
+            (7620.0, "2 h 07 min"),
+        ];
         for (given, want) in cases {
             assert_eq!(duration(Duration::from_secs_f64(given)), want);
         }
+    }
+
+    #[test]
+    fn time_left_is_whole_seconds_and_never_none() {
+        assert_eq!(time_left(Duration::from_millis(3)), "1 s");
+        assert_eq!(time_left(Duration::from_millis(3001)), "4 s");
+        assert_eq!(time_left(Duration::from_secs(61)), "1 min 01 s");
     }
 
     #[test]

@@ -71,32 +71,70 @@ impl BitSet {
         true
     }
 
-    /// Adds `first..first + count`, clipped to the end.
+    /// Adds every index of the run `first..first + count`, clipped to the end, a word at a time.
     pub fn insert_run(&mut self, first: u32, count: u32) {
-        for index in first..first.saturating_add(count).min(self.len) {
-            self.insert(index);
+        self.change_run(first, count, |word, mask| *word |= mask);
+    }
+
+    /// Removes every index of the run `first..first + count`, clipped to the end, a word at a time.
+    pub fn remove_run(&mut self, first: u32, count: u32) {
+        self.change_run(first, count, |word, mask| *word &= !mask);
+    }
+
+    fn change_run(&mut self, first: u32, count: u32, change: impl Fn(&mut u64, u64)) {
+        let end = first.saturating_add(count).min(self.len);
+        if first >= end {
+            return;
+        }
+        for at in first / 64..=(end - 1) / 64 {
+            let low = if at == first / 64 { u64::MAX << (first % 64) } else { u64::MAX };
+            let high = if at == (end - 1) / 64 { u64::MAX >> (63 - (end - 1) % 64) } else { u64::MAX };
+            let word = &mut self.words[at as usize];
+            let before = word.count_ones();
+            change(word, low & high);
+            self.count = self.count + word.count_ones() - before;
         }
     }
 
     /// First index at or after `from` that is in `self`, in `and` (if given) and not in `but_not` (if given).
     #[must_use]
     pub fn next(&self, from: u32, and: Option<&BitSet>, but_not: Option<&BitSet>) -> Option<u32> {
-        if from >= self.len {
+        self.next_in(from, self.len, and, but_not)
+    }
+
+    /// The same, looking no further than `end`.
+    #[must_use]
+    pub fn next_in(
+        &self,
+        from: u32,
+        end: u32,
+        and: Option<&BitSet>,
+        but_not: Option<&BitSet>,
+    ) -> Option<u32> {
+        let end = end.min(self.len);
+        if from >= end {
             return None;
         }
         let mut at = (from / 64) as usize;
         let mut keep = u64::MAX << (from % 64);
-        while at < self.words.len() {
+        while at < end.div_ceil(64) as usize {
             let and_word = and.map_or(u64::MAX, |s| s.words.get(at).copied().unwrap_or(0));
             let not_word = but_not.map_or(0, |s| s.words.get(at).copied().unwrap_or(0));
             let word = self.words[at] & and_word & !not_word & keep;
             if word != 0 {
-                return Some(at as u32 * 64 + word.trailing_zeros());
+                let found = at as u32 * 64 + word.trailing_zeros();
+                return (found < end).then_some(found);
             }
             keep = u64::MAX;
             at += 1;
         }
         None
+    }
+
+    /// Whether no index is in both.
+    #[must_use]
+    pub fn is_disjoint(&self, other: &BitSet) -> bool {
+        self.words.iter().zip(&other.words).all(|(a, b)| a & b == 0)
     }
 
     /// Last index below `before` that is in `self` and in `and` (if given).
@@ -163,6 +201,34 @@ mod tests {
             assert_eq!(set.iter().count() as u32, len);
             assert!(!set.contains(len));
         }
+    }
+
+    #[test]
+    fn runs_are_added_and_removed_word_by_word_and_clipped() {
+        for (first, count) in
+            [(0, 0), (0, 1), (3, 61), (63, 2), (0, 64), (64, 64), (5, 190), (199, 9), (250, 3), (1, u32::MAX)]
+        {
+            let (mut run, mut single) = (BitSet::empty(200), BitSet::empty(200));
+            run.insert_run(first, count);
+            (first..first.saturating_add(count).min(200)).for_each(|index| {
+                single.insert(index);
+            });
+            assert_eq!(run, single, "{first}+{count}");
+            let mut rest = BitSet::full(200);
+            rest.remove_run(first, count);
+            assert!(rest.is_disjoint(&run));
+            assert_eq!(rest.count() + run.count(), 200);
+        }
+    }
+
+    #[test]
+    fn a_search_ends_where_it_is_told() {
+        let mut set = BitSet::empty(200);
+        set.insert(130);
+        assert_eq!(set.next_in(0, 130, None, None), None);
+        assert_eq!(set.next_in(0, 131, None, None), Some(130));
+        assert_eq!(set.next_in(130, u32::MAX, None, None), Some(130));
+        assert_eq!(set.next_in(131, 200, None, None), None);
     }
 
     #[test]

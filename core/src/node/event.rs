@@ -188,7 +188,7 @@ pub enum Event {
         /// What is known of it.
         spec: JobSpec,
     },
-    /// The origin told how the file is laid out, and is ready to give it.
+    /// The origin told how the file is laid out, and is ready to give it. Only the first one of a job counts.
     JobPlanned {
         /// Which job.
         job: JobId,
@@ -201,7 +201,7 @@ pub enum Event {
         /// Missing chunks that lie elsewhere on this machine: index and place.
         local: Vec<(u32, Location)>,
     },
-    /// The file's manifest is known and proven against the file hash.
+    /// The file's manifest is known and proven against the file hash. Only the first one of a job counts.
     JobManifest {
         /// Which job.
         job: JobId,
@@ -235,7 +235,8 @@ pub enum Event {
         /// Why, if it did not give everything.
         fault: Option<OriginFault>,
     },
-    /// A chunk lies in the partial file, checked as far as it can be.
+    /// A chunk lies in the partial file, checked as far as it can be. Those of an origin's block come before its
+    /// [`Event::OriginEnded`].
     ChunkDone {
         /// Which job.
         job: JobId,

@@ -21,10 +21,14 @@
 //! ```
 //! After every `handle`, poll actions until `None`, then look at `poll_timeout` again.
 
+mod answers;
 mod ban;
 mod bitset;
 mod event;
+mod have;
 mod job;
+mod links;
+mod manifest;
 mod origin;
 mod peer;
 mod picker;
@@ -43,12 +47,15 @@ use alloc::collections::{BTreeMap, VecDeque};
 use ban::Bans;
 use core::net::SocketAddr;
 use job::Job;
-use peer::{Candidate, Peer};
+use links::{Candidate, DEPARTED_MAX};
+use peer::Peer;
 use rng::Rng;
 use timers::Timers;
 
 /// Peers linked at once, at most.
 pub const PEERS_MAX: usize = 256;
+/// Those of them that came to us, at most: strangers cannot take the places of the peers we dial.
+pub const INBOUND_MAX: usize = 192;
 /// Addresses remembered for dialling, at most.
 pub const CANDIDATES_MAX: usize = 1024;
 /// Rates are measured and pipelines resized this often.
@@ -114,6 +121,10 @@ pub struct Node {
     bans: Bans,
     timers: Timers,
     actions: VecDeque<Action>,
+    /// Links that went down lately.
+    departed: VecDeque<(LinkId, SocketAddr, PeerId)>,
+    /// Time of the event being handled.
+    now: Instant,
     origin_active: u32,
     copies_active: u32,
     stats: Stats,
@@ -132,6 +143,8 @@ impl Node {
             bans: Bans::default(),
             timers: Timers::default(),
             actions: VecDeque::new(),
+            departed: VecDeque::new(),
+            now: Instant::ZERO,
             origin_active: 0,
             copies_active: 0,
             stats: Stats::default(),
@@ -140,6 +153,7 @@ impl Node {
 
     /// Takes one event in. Infallible: a peer's fault becomes [`Action::Close`], a job's end [`Action::Failed`].
     pub fn handle(&mut self, now: Instant, event: Event) {
+        self.now = now;
         match event {
             Event::PeerFound { addr } => self.peer_found(now, addr),
             Event::DialFailed { addr } => self.dial_failed(now, addr),
@@ -194,8 +208,8 @@ impl Node {
     /// Whose block request `req` on `link` is: the runtime needs it to decode a xorb range as it arrives.
     #[must_use]
     pub fn block_request(&self, link: LinkId, req: ReqId) -> Option<(JobId, u32)> {
-        match self.peers.get(&link)?.requests.get(&req)? {
-            peer::Pending::Block { job, block } => Some((*job, *block)),
+        match self.peers.get(&link)?.requests.get(&req)?.what {
+            peer::Pending::Block { job, block } => Some((job, block)),
             _ => None,
         }
     }
@@ -211,34 +225,101 @@ impl Node {
         assert!(self.peers.len() <= PEERS_MAX, "peers stay within their limit");
         assert!(self.candidates.len() <= CANDIDATES_MAX, "addresses stay within their limit");
         assert!(self.bans.len() <= BANS_MAX, "bans stay within their limit");
+        assert!(self.departed.len() <= DEPARTED_MAX, "past links stay within their limit");
         let active: u32 = self.jobs.values().map(Job::blocks_active).sum();
         assert_eq!(active, self.origin_active, "the count of origin fetches is the sum over jobs");
-        assert!(
-            self.origin_active <= self.config.origin_fetches_max,
-            "origin fetches stay within their limit"
-        );
+        assert!(active <= self.config.origin_fetches_max, "origin fetches stay within their limit");
+        let copies: usize = self.jobs.values().map(|j| j.copies.len()).sum();
+        assert_eq!(copies, self.copies_active as usize, "the count of copies is the sum over jobs");
         assert!(self.copies_active <= self.config.copies_max, "copies stay within their limit");
+        self.check_requests();
+        for (id, job) in &self.jobs {
+            job.check_invariants();
+            assert!(job.peers_have == self.peers_union(*id), "what peers have is up to date");
+        }
+        self.check_timers();
+    }
+
+    /// Every request has its other half in its job, and the other way round.
+    fn check_requests(&self) {
+        let (mut asked, mut blocks) = (0, 0);
         for (link, peer) in &self.peers {
             peer.check_invariants();
-            for (job, index) in peer.chunks_pending() {
-                let Some(job) = self.jobs.get(&job) else {
+            assert!(peer.jobs.keys().all(|id| self.jobs.contains_key(id)), "peers know living jobs only");
+            for (req, request) in &peer.requests {
+                let Some(job) = self.jobs.get(&request.what.job()) else {
                     panic!("{link:?} is asked for a job that is gone")
                 };
-                assert!(!job.missing.contains(index), "a chunk that is asked for is not also up for grabs");
+                match request.what {
+                    peer::Pending::Chunk { index, .. } if request.owned => {
+                        assert_eq!(job.asked.get(&index), Some(&(*link, *req)), "a request that counts");
+                        asked += 1;
+                    }
+                    peer::Pending::Chunk { .. } => {}
+                    peer::Pending::Block { block, .. } => {
+                        let by = job.blocks[block as usize].peer.map(|(link, _)| link);
+                        assert_eq!(by, Some(*link), "a block has one peer");
+                        blocks += 1;
+                    }
+                    peer::Pending::Manifest { .. } => {
+                        let ask = job.ask.map(|ask| (ask.link, ask.req));
+                        assert_eq!(ask, Some((*link, Some(*req))), "a manifest is asked of one peer");
+                    }
+                }
             }
         }
+        assert_eq!(asked, self.jobs.values().map(|j| j.asked.len()).sum::<usize>(), "chunks asked for");
+        let with_peers = |job: &Job| job.blocks.iter().filter(|b| b.peer.is_some()).count();
+        assert_eq!(blocks, self.jobs.values().map(with_peers).sum::<usize>(), "blocks asked for");
         for job in self.jobs.values() {
-            job.check_invariants();
+            if let Some((link, req)) = job.ask.and_then(|ask| Some((ask.link, ask.req?))) {
+                let out = self.peers.get(&link).is_some_and(|p| p.requests.contains_key(&req));
+                assert!(out, "a manifest is waited for only while its request is out");
+            }
         }
-        let bound = self.peers.len() + self.candidates.len() + 2 * self.jobs.len() + 1;
-        let blocks: usize = self.jobs.values().map(|j| j.blocks.len()).sum();
-        assert!(self.timers.len() <= bound + blocks, "every timer has a living cause");
+    }
+
+    /// Every timer has a living cause, and every cause its timer.
+    fn check_timers(&self) {
+        self.timers.check_invariants();
+        for timer in self.timers.iter() {
+            let alive = match timer {
+                Timer::Stall(link) => self.peers.get(&link).is_some_and(|p| p.deadline().is_some()),
+                Timer::OriginGrace(job) | Timer::Patience(job) => {
+                    self.jobs.get(&job).is_some_and(|j| !j.ended)
+                }
+                Timer::BlockRetry(job, block) => {
+                    self.jobs.get(&job).is_some_and(|j| (block as usize) < j.blocks.len())
+                }
+                Timer::Redial(addr) => self.candidates.contains_key(&addr),
+                Timer::Measure => true,
+            };
+            assert!(alive, "{timer:?} has a living cause");
+        }
+        assert!(self.jobs.is_empty() || self.timers.is_set(Timer::Measure), "jobs are measured");
+        for (link, peer) in &self.peers {
+            let Some((due, _)) = peer.deadline() else { continue };
+            let looked_at = self.timers.get(Timer::Stall(*link));
+            assert!(looked_at.is_some_and(|at| at <= due.max(self.now)), "silence is noticed in time");
+        }
+        for (id, job) in &self.jobs {
+            let gone = matches!(job.origin, job::OriginState::Gone(_)) && !job.ended;
+            assert!(!gone || self.timers.is_set(Timer::Patience(*id)), "a job that only peers can help ends");
+        }
+        for (addr, candidate) in &self.candidates {
+            let waits = candidate.state == links::Dial::Waiting;
+            assert_eq!(
+                waits,
+                self.timers.is_set(Timer::Redial(*addr)),
+                "an address that waits is looked at again"
+            );
+        }
     }
 
     fn timer(&mut self, now: Instant) {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
-                Timer::Stall(link) => self.stalled(now, link),
+                Timer::Stall(link) => self.silent(now, link),
                 Timer::OriginGrace(job) => self.grace_over(now, job),
                 Timer::BlockRetry(job, block) => self.block_retry(now, job, block),
                 Timer::Patience(job) => self.patience_over(now, job),
@@ -249,22 +330,8 @@ impl Node {
     }
 
     fn send(&mut self, link: LinkId, message: crate::link::Outgoing) {
-        if self.peers.contains_key(&link) {
+        if self.peers.get(&link).is_some_and(|peer| !peer.closing) {
             self.actions.push_back(Action::Send { link, message });
         }
-    }
-
-    /// A request id nobody can guess, unused on this link.
-    fn fresh_req(rng: &mut Rng, peer: &Peer) -> ReqId {
-        loop {
-            let req = ReqId(rng.u32());
-            if !peer.requests.contains_key(&req) {
-                return req;
-            }
-        }
-    }
-
-    fn banned(&self, now: Instant, addr: SocketAddr, id: Option<PeerId>) -> bool {
-        self.bans.is_banned(now, addr, id)
     }
 }

@@ -1,128 +1,188 @@
 //! The origin as a source: which blocks it is asked for, when it joins the peers, and what follows its faults.
 
-use super::event::OriginFault;
-use super::job::OriginState;
+use super::event::{Block, OriginFault, Source};
+use super::job::{Job, OriginState};
+use super::peer::Pending;
 use super::timers::Timer;
 use super::{Action, BitSet, Node};
-use crate::{Duration, Instant, JobId};
+use crate::{Duration, Instant, JobId, LinkId};
+use alloc::vec::Vec;
 
-/// Faults of one block after which the origin counts as gone for the job. The origin driver has its own tries below.
+/// Faults of one block in a row, without a chunk in between, after which the origin counts as gone for the job. Ours;
+/// the origin driver has its own tries below.
 const BLOCK_FAULTS_MAX: u32 = 5;
-/// First pause after a fault; doubles with each further one.
+/// First pause after a fault: 250 ms, doubles with each further one. Ours.
 const BLOCK_RETRY: Duration = Duration::from_millis(250);
+/// The longest pause after a fault, whatever the origin asks for: 5 min. Ours; beyond that people think it hangs.
+const BLOCK_RETRY_MAX: Duration = Duration::from_secs(300);
+/// How long a manifest that keeps coming from a peer may hold the origin back: 2 s, one stall. Ours.
+pub(crate) const GRACE_MAX: Duration = Duration::from_secs(2);
+/// Age from which a zest 0.4 peer's block is taken over by an origin that has nothing else to do: 1 s. Ours.
+const TAKE_OVER_AFTER: Duration = Duration::from_secs(1);
+
+/// One fetch range of the origin.
+#[derive(Debug)]
+pub(crate) struct BlockState {
+    pub(crate) block: Block,
+    /// The origin streams it.
+    pub(crate) active: bool,
+    /// It was told to end that.
+    pub(crate) stopping: bool,
+    /// A zest 0.4 peer was asked for it, and when.
+    pub(crate) peer: Option<(LinkId, Instant)>,
+    faults: u32,
+    resting: bool,
+    /// Last chunk that came, to look only behind it.
+    at: u32,
+}
+
+impl BlockState {
+    pub(crate) fn new(block: Block) -> BlockState {
+        BlockState { block, active: false, stopping: false, peer: None, faults: 0, resting: false, at: 0 }
+    }
+
+    /// Whether a chunk of it is in `set` and not in `but_not`.
+    pub(crate) fn any_in(&self, set: &BitSet, but_not: Option<&BitSet>) -> bool {
+        self.block
+            .runs
+            .iter()
+            .any(|&(first, count)| set.next_in(first, first.saturating_add(count), None, but_not).is_some())
+    }
+
+    fn contains(&self, index: u32) -> bool {
+        self.block.runs.iter().any(|&(first, count)| index >= first && index - first < count)
+    }
+
+    /// Whether a chunk of it, at or after `from` in its first run that reaches so far, still has to come.
+    fn any_not_held(&self, held: &BitSet, proving: &BitSet) -> bool {
+        self.block.runs.iter().any(|&(first, count)| {
+            (first..first.saturating_add(count).min(held.len()))
+                .any(|index| !held.contains(index) && !proving.contains(index))
+        })
+    }
+}
+
+impl Job {
+    /// Marks a block's chunks as under way, or not any more if neither the origin nor a peer is at it.
+    pub(crate) fn cover(&mut self, at: usize) {
+        let state = &self.blocks[at];
+        for &(first, count) in &state.block.runs {
+            if state.active || state.peer.is_some() {
+                self.covered.insert_run(first, count);
+            } else {
+                self.covered.remove_run(first, count);
+            }
+        }
+    }
+}
 
 impl Node {
+    /// The head start of the peers is over, unless a manifest is coming in: that earns them another moment.
     pub(super) fn grace_over(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        // A manifest that is on its way earns the peers one more moment, once.
-        if job.manifest_ask.is_some_and(|ask| ask.next > 0) && job.origin == OriginState::Grace {
-            job.origin = OriginState::Ready { joined: false };
-            self.timers.set(Timer::OriginGrace(id), now + self.config.origin_grace * 4);
+        let end = job.grace_end;
+        let coming = job.ask.as_mut().is_some_and(|ask| core::mem::take(&mut ask.moved) || ask.proving);
+        if coming && now < end {
+            let pause = (self.config.origin_grace * 2).max(Duration::from_millis(1));
+            self.timers.set(Timer::OriginGrace(id), (now + pause).min(end));
             return;
-        }
-        if job.origin == OriginState::Grace {
-            job.origin = OriginState::Ready { joined: false };
         }
         self.refill(now);
     }
 
     /// Gives free origin slots to blocks that only the origin can serve, or that help slow peers.
-    pub(super) fn fill_origin(&mut self) {
-        if self.origin_active >= self.config.origin_fetches_max {
-            return;
-        }
+    pub(super) fn fill_origin(&mut self, now: Instant) {
+        let mut too_slow: Vec<LinkId> = Vec::new();
         for (&id, job) in &mut self.jobs {
-            let OriginState::Ready { joined } = job.origin else { continue };
-            if job.completed || job.missing.is_empty() || self.timers.is_set(Timer::OriginGrace(id)) {
+            if self.origin_active >= self.config.origin_fetches_max {
+                break;
+            }
+            let ready = job.origin == OriginState::Ready && !job.ended && !job.missing.is_empty();
+            if !ready || self.timers.is_set(Timer::OriginGrace(id)) {
                 continue;
             }
+            let mut began = false;
+            let mut with_peer = None;
             for at in 0..job.blocks.len() {
                 if self.origin_active >= self.config.origin_fetches_max {
-                    return;
+                    break;
                 }
+                let but_not = (!job.joined && job.manifest.is_some()).then_some(&job.peers_have);
                 let state = &job.blocks[at];
-                if state.active || state.resting {
+                if state.active || state.resting || !state.any_in(&job.missing, but_not) {
                     continue;
                 }
-                let but_not = if joined || job.manifest.is_none() { None } else { Some(&job.peers_have) };
-                if !wanted(&state.block.runs, &job.missing, but_not) {
+                if let Some((link, since)) = state.peer {
+                    if now.since(since) >= TAKE_OVER_AFTER {
+                        with_peer.get_or_insert((at, link));
+                    }
                     continue;
                 }
-                let state = &mut job.blocks[at];
-                state.active = true;
-                state.stopping = false;
-                state.at = state.block.runs.first().map_or(0, |run| run.0);
-                for &(first, count) in &state.block.runs {
-                    job.covered.insert_run(first, count);
-                }
+                job.begin_fetch(at);
+                began = true;
                 self.origin_active += 1;
                 self.actions.push_back(Action::OriginFetch { job: id, block: at as u32 });
             }
+            let Some((at, link)) = with_peer.filter(|_| !began && job.blocks_active() == 0) else { continue };
+            if job.manifest.is_some() {
+                // Every chunk is proven by itself: whoever is first has it.
+                job.begin_fetch(at);
+                self.origin_active += 1;
+                self.actions.push_back(Action::OriginFetch { job: id, block: at as u32 });
+            } else {
+                // What the peer sends is proven as a whole only, so two must not be at it: the peer has to go.
+                too_slow.push(link);
+            }
+        }
+        for link in too_slow {
+            self.close(link, "it is too slow with a xorb that the origin can give");
+            self.refill(now);
         }
     }
 
-    /// The origin gave `index`: if peers hold or were asked for all the rest of the block, stop paying for it.
-    pub(super) fn block_advanced(&mut self, id: JobId, index: u32) {
+    /// A source gave `index`: if that was the last chunk of a block under way, stop paying for it.
+    pub(super) fn block_advanced(&mut self, id: JobId, index: u32, source: Source) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.covered.remove(index);
-        let found = job.blocks.iter().position(|b| {
-            b.active && b.block.runs.iter().any(|&(first, n)| index >= first && index - first < n)
-        });
-        let Some(at) = found else { return };
-        job.blocks[at].at = index;
-        // A block that moves on is not failing: only faults in a row count.
-        job.blocks[at].faults = 0;
-        self.stop_if_done(id, at as u32);
-    }
-
-    /// Stops an active block whose remaining chunks nobody needs from the origin.
-    pub(super) fn stop_if_done(&mut self, id: JobId, block: u32) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Some(state) = job.blocks.get_mut(block as usize) else { return };
-        if !state.active || state.stopping {
+        if !job.covered.contains(index) {
             return;
         }
-        // Most of the time the very next chunk is missing and the look ends there.
+        let Some(at) = job.blocks.iter().position(|b| b.active && b.contains(index)) else { return };
+        let state = &mut job.blocks[at];
+        if source == Source::Origin {
+            state.at = index;
+            // A block that moves on is not failing: only faults in a row count.
+            state.faults = 0;
+        }
+        // Most of the time the very next chunk is still to come and the look ends there. What slow peers were asked for
+        // still counts as to come: the origin is not stopped on the strength of a promise.
         let next = state.at + 1;
-        if job.missing.contains(next) && job.covered.contains(next) {
+        let open = |i: u32| i < job.held.len() && !job.held.contains(i) && !job.proving.contains(i);
+        if state.stopping || (open(next) && state.contains(next)) {
             return;
         }
-        if !wanted(&state.block.runs, &job.missing, None) {
+        if !state.any_not_held(&job.held, &job.proving) {
             state.stopping = true;
-            self.actions.push_back(Action::OriginStop { job: id, block });
+            self.actions.push_back(Action::OriginStop { job: id, block: at as u32 });
         }
     }
 
     pub(super) fn origin_ended(&mut self, now: Instant, id: JobId, block: u32, fault: Option<OriginFault>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Some(state) = job.blocks.get_mut(block as usize) else { return };
-        if !state.active {
-            return;
-        }
+        let at = block as usize;
+        let Some(state) = job.blocks.get_mut(at).filter(|state| state.active) else { return };
+        let stopped = core::mem::take(&mut state.stopping);
         state.active = false;
         self.origin_active -= 1;
-        // Blocks of one file never share a chunk index, so what this one covered is free again.
-        for &(first, count) in &state.block.runs {
-            for index in first..first.saturating_add(count).min(job.covered.len()) {
-                job.covered.remove(index);
-            }
-        }
-        match fault {
-            None if wanted(&state.block.runs, &job.missing, None) && !state.stopping => {
-                // It ended well and yet something is missing: a place that did not prove. Ask again, a few times.
-                self.block_fault(
-                    now,
-                    id,
-                    block,
-                    OriginFault {
-                        text: "a block of the origin ended before its last chunk".into(),
-                        retry_after: None,
-                        permanent: false,
-                    },
-                );
-            }
-            None => {}
-            Some(fault) => self.block_fault(now, id, block, fault),
+        job.cover(at);
+        let short = || OriginFault {
+            text: "a block of the origin ended before its last chunk was good".into(),
+            retry_after: None,
+            permanent: false,
+        };
+        // It may end well with chunks missing: a place that did not prove. That is asked for again, a few times.
+        let incomplete = !stopped && job.blocks[at].any_in(&job.missing, None);
+        if let Some(fault) = fault.or_else(|| incomplete.then(short)) {
+            self.block_fault(now, id, block, fault);
         }
         self.watch_sources(now, id);
         self.refill(now);
@@ -133,35 +193,54 @@ impl Node {
         let state = &mut job.blocks[block as usize];
         state.faults += 1;
         if fault.permanent || state.faults >= BLOCK_FAULTS_MAX {
-            job.origin = OriginState::Gone(fault.clone());
+            job.origin = OriginState::Gone(fault);
         } else {
             state.resting = true;
-            let pause = fault.retry_after.unwrap_or(BLOCK_RETRY * (1 << (state.faults - 1).min(6)));
-            self.timers.set(Timer::BlockRetry(id, block), now + pause);
+            let pause = fault.retry_after.unwrap_or(BLOCK_RETRY * (1 << (state.faults - 1)));
+            self.timers.set(Timer::BlockRetry(id, block), now + pause.min(BLOCK_RETRY_MAX));
         }
-        job.last_fault = Some(fault);
     }
 
     pub(super) fn block_retry(&mut self, now: Instant, id: JobId, block: u32) {
-        let Some(state) = self.jobs.get_mut(&id).and_then(|j| j.blocks.get_mut(block as usize)) else {
-            return;
-        };
+        let job = self.jobs.get_mut(&id);
+        let Some(state) = job.and_then(|j| j.blocks.get_mut(block as usize)) else { return };
         state.resting = false;
         self.refill(now);
     }
 
     pub(super) fn origin_gone(&mut self, now: Instant, id: JobId, why: OriginFault) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.origin = OriginState::Gone(why.clone());
-        job.last_fault = Some(why);
+        job.origin = OriginState::Gone(why);
         self.watch_sources(now, id);
         self.refill(now);
     }
+
+    /// The origin's layout turned out to be wrong: its blocks are forgotten, those under way called off.
+    pub(super) fn origin_distrusted(&mut self, now: Instant, id: JobId, why: OriginFault) {
+        let links: Vec<LinkId> = self.peers.keys().copied().collect();
+        for link in links {
+            self.call_off(link, |what| matches!(what, Pending::Block { job, .. } if *job == id));
+        }
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        self.origin_active -= job.blocks_active();
+        for (block, state) in core::mem::take(&mut job.blocks).into_iter().enumerate() {
+            let block = block as u32;
+            self.timers.cancel(Timer::BlockRetry(id, block));
+            if state.active && !state.stopping {
+                self.actions.push_back(Action::OriginStop { job: id, block });
+            }
+        }
+        job.covered = BitSet::empty(job.covered.len());
+        self.origin_gone(now, id, why);
+    }
 }
 
-/// Whether a chunk of these runs is in `missing` and not in `but_not`.
-fn wanted(runs: &[(u32, u32)], missing: &BitSet, but_not: Option<&BitSet>) -> bool {
-    runs.iter().any(|&(first, count)| {
-        missing.next(first, None, but_not).is_some_and(|index| index < first.saturating_add(count))
-    })
+impl Job {
+    fn begin_fetch(&mut self, at: usize) {
+        let state = &mut self.blocks[at];
+        state.active = true;
+        state.stopping = false;
+        state.at = state.block.runs.first().map_or(0, |run| run.0);
+        self.cover(at);
+    }
 }

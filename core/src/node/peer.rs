@@ -1,39 +1,45 @@
-//! Peers: who is linked, what each has, how fast it answers, and how it is let go.
+//! What is known of one linked peer: what it has, what it was asked for, how fast it answers.
 
+use super::BitSet;
 use super::event::Direction;
-use super::job::ManifestAsk;
-use super::timers::Timer;
-use super::{Action, BitSet, CANDIDATES_MAX, Event, Node, PEERS_MAX};
-use crate::link::{ExtHandshake, Outgoing, PayloadKind, PeerFault, Severity};
+use super::manifest::Willing;
+use super::rng::Rng;
+use crate::link::ExtHandshake;
 use crate::wire::xet::Dialect;
-use crate::{BufId, Duration, InfoHash, Instant, JobId, LinkId, PeerId, ReqId};
+use crate::{Duration, Instant, JobId, PeerId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use zest_xet::Hash;
 
 /// Mean length of a chunk (target of the chunker), for turning rates into pipelines.
-pub(crate) const CHUNK_BYTES_MEAN: u64 = zest_xet::CHUNK_BYTES_TARGET as u64;
-/// Chunks asked of a peer at once before its rate is known: 4 MiB, the bandwidth × delay of 1 Gbit/s at 32 ms.
-const WINDOW_START: u32 = 64;
-/// Fewest chunks in a pipeline: 1 MiB.
-const WINDOW_MIN: u32 = 16;
-/// Most chunks in a pipeline: 16 MiB, below the link's own limit of outstanding requests.
+const CHUNK_BYTES_MEAN: u64 = zest_xet::CHUNK_BYTES_TARGET as u64;
+/// Chunks asked of a peer at once before its rate is known: 1 MiB. Grows by one with each answer, so it doubles every
+/// round trip; what a mute peer can hold up stays a handful.
+const WINDOW_START: u32 = 16;
+/// Chunks asked of a peer that has just come back from silence: 256 KiB.
+const WINDOW_DOUBT: u32 = 4;
+/// Most chunks in a pipeline: 16 MiB, half of the link's own limit of outstanding requests.
 const WINDOW_MAX: u32 = 256;
-/// A pipeline holds this much of the peer's rate.
+/// Requests of other kinds (manifests, one per job) that fit beside a full pipeline.
+const OTHERS_MAX: u32 = 64;
+const _: () = assert!((WINDOW_MAX + OTHERS_MAX) as usize <= crate::link::OUTSTANDING_MAX);
+/// A pipeline holds this much of the peer's rate, on top of one and a half times its latency: 300 ms. Ours.
 const WINDOW_TIME: Duration = Duration::from_millis(300);
-/// No answer for this long: what the peer was asked for is asked elsewhere.
+/// Shortest time of work that a rate is taken from: 20 ms. Ours; less says nothing.
+const RATE_TIME_MIN: Duration = Duration::from_millis(20);
+/// No answer for this long and what the peer was asked for may go to others as well: 400 ms, more for a peer that is far
+/// away. Ours; a few round trips on any path worth having.
+const DOUBT: Duration = Duration::from_millis(400);
+/// The same for the farthest peer: 1 s.
+const DOUBT_MAX: Duration = Duration::from_secs(1);
+/// No answer for this long and the peer is on probation: 2 s, more for a peer that has been slow but steady.
 const STALL: Duration = Duration::from_secs(2);
-/// The same for a peer on probation, which holds up a single chunk only.
+/// The same for the slowest peer: 20 s.
+const STALL_MAX: Duration = Duration::from_secs(20);
+/// A peer on probation that does not answer its one request for this long is let go: 8 s.
 const STALL_PROBATION: Duration = Duration::from_secs(8);
-/// NOT_FOUND answers in a row after which a peer that keeps no availability is no longer asked for a file.
-const NOT_FOUND_ROW_MAX: u32 = 16;
-/// Records asked for in one manifest request: the most that one part carries.
-const MANIFEST_PART_RECORDS: u32 = crate::wire::zest::MANIFEST_PART_RECORDS_MAX;
-/// Dials of one address before it is given up.
-const DIALS_MAX: u32 = 5;
-/// Pause before the second dial of an address; doubles.
-const REDIAL: Duration = Duration::from_secs(1);
+/// Least rate expected of a peer that sends a whole block, of which nothing is seen before its end: 2 MB/s.
+const BLOCK_BYTES_S: u64 = 2_000_000;
 
 /// What a peer has of a job's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,10 +48,31 @@ pub(crate) enum Has {
     None,
     /// It keeps no availability: ask and see.
     Maybe,
-    /// Everything.
+    /// The same; these it has not refused yet.
+    Guess(BitSet),
+    /// Everything, as it says.
     All,
-    /// These.
+    /// These, as it says.
     Some(BitSet),
+}
+
+impl Has {
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Has::None
+    }
+}
+
+/// A peer and a job.
+#[derive(Debug)]
+pub(crate) struct With {
+    pub(crate) has: Has,
+    pub(crate) manifest: Willing,
+    /// Where to look for the next chunk; chosen when the first is asked for.
+    pub(crate) cursor: Option<u32>,
+    /// NOT_FOUND answers in a row.
+    pub(crate) refused_row: u32,
+    /// It said too often that it has what it has not: its word counts no more.
+    pub(crate) unbelieved: bool,
 }
 
 /// An answer we wait for.
@@ -57,193 +84,65 @@ pub(crate) enum Pending {
 }
 
 impl Pending {
-    fn job(self) -> JobId {
+    pub(crate) fn job(self) -> JobId {
         match self {
             Pending::Chunk { job, .. } | Pending::Manifest { job } | Pending::Block { job, .. } => job,
         }
     }
 }
 
-/// An address we may dial.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Candidate {
-    dials: u32,
-    busy: bool,
+/// A request that is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) what: Pending,
+    /// Order of asking.
+    pub(crate) seq: u64,
+    pub(crate) at: Instant,
+    /// The job waits for this one (it is in [`super::job::Job::asked`]). If not, its answer is still welcome.
+    pub(crate) owned: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Peer {
-    addr: SocketAddr,
-    id: PeerId,
-    direction: Direction,
-    introduced: bool,
+    pub(crate) addr: SocketAddr,
+    pub(crate) id: PeerId,
+    pub(crate) direction: Direction,
+    pub(crate) introduced: bool,
     chunks: bool,
-    zest: bool,
+    pub(crate) zest: bool,
     pub(crate) xorb_ranges_only: bool,
-    pub(crate) requests: BTreeMap<ReqId, Pending>,
-    /// Chunks promised by the one block request of a peer that knows only xorb ranges.
-    pub(crate) block_chunks: Vec<u32>,
+    /// We have closed the link: nothing it still says counts.
+    pub(crate) closing: bool,
+    pub(crate) requests: BTreeMap<ReqId, Request>,
+    pub(crate) jobs: BTreeMap<JobId, With>,
     pub(crate) blocks_refused: BTreeSet<(JobId, u32)>,
-    pub(crate) has: BTreeMap<JobId, Has>,
-    pub(crate) cursor: u32,
-    pub(crate) window: u32,
-    pub(crate) bytes_asked: u64,
-    pub(crate) progress_at: Instant,
+    /// Availability messages since the last measurement.
+    pub(crate) haves: u32,
+    /// It has given something useful.
+    pub(crate) useful: bool,
+    window: u32,
+    window_max: u32,
+    /// The window grows with every answer.
+    ramp: bool,
+    /// The window was full since the last measurement.
+    pub(crate) saturated: bool,
+    seq: u64,
+    progress_at: Instant,
+    /// Shortest time from request to answer.
+    latency: Option<Duration>,
     pub(crate) rate_bytes_s: u64,
-    bytes_since: u64,
-    measured_at: Instant,
-    periods: u32,
+    bytes: u64,
+    busy: Duration,
+    busy_since: Option<Instant>,
+    pub(crate) doubted: bool,
     stalls: u32,
-    not_found_row: u32,
+    /// Serialised bytes of the block it was asked for.
+    pub(crate) block_bytes: u64,
 }
 
 impl Peer {
-    pub(crate) fn in_flight(&self) -> u32 {
-        self.requests.len() as u32
-    }
-
-    /// Whether it may be asked for chunks at all.
-    pub(crate) fn ready(&self) -> bool {
-        self.introduced && self.chunks
-    }
-
-    pub(crate) fn probation(&self) -> bool {
-        self.stalls > 0
-    }
-
-    pub(crate) fn stall_after(&self) -> Duration {
-        if self.probation() { STALL_PROBATION } else { STALL }
-    }
-
-    pub(crate) fn measured_under_load(&self) -> bool {
-        self.periods >= 2
-    }
-
-    pub(crate) fn chunks_pending(&self) -> impl Iterator<Item = (JobId, u32)> + '_ {
-        self.requests.values().filter_map(|p| match p {
-            Pending::Chunk { job, index } => Some((*job, *index)),
-            _ => None,
-        })
-    }
-
-    /// Takes the period that ends now into the rate, and sizes the pipeline by it.
-    pub(crate) fn measure(&mut self, now: Instant) {
-        let period = now.since(self.measured_at);
-        if period.is_zero() {
-            return;
-        }
-        let rate = (u128::from(self.bytes_since) * 1_000_000 / period.as_micros().max(1)) as u64;
-        self.measured_at = now;
-        self.bytes_since = 0;
-        if self.requests.is_empty() && rate == 0 {
-            self.periods = 0;
-            return;
-        }
-        self.periods += 1;
-        self.rate_bytes_s = if self.periods == 1 { rate } else { (self.rate_bytes_s + rate) / 2 };
-        if !self.probation() {
-            let want = u128::from(self.rate_bytes_s) * WINDOW_TIME.as_micros() / 1_000_000;
-            self.window = ((want / u128::from(CHUNK_BYTES_MEAN)) as u32).clamp(WINDOW_MIN, WINDOW_MAX);
-        }
-    }
-
-    fn progressed(&mut self, now: Instant, bytes: u32) {
-        self.bytes_since += u64::from(bytes);
-        self.progress_at = now;
-        self.not_found_row = 0;
-        if self.stalls > 0 {
-            self.stalls = 0;
-            self.window = WINDOW_MIN;
-        }
-    }
-
-    pub(crate) fn check_invariants(&self) {
-        assert!(
-            self.requests.len() <= WINDOW_MAX as usize + 1,
-            "requests of a peer stay within its pipeline"
-        );
-        assert!(self.window <= WINDOW_MAX && self.window >= 1);
-    }
-}
-
-impl Node {
-    pub(super) fn peer_found(&mut self, now: Instant, addr: SocketAddr) {
-        if self.candidates.contains_key(&addr) || self.candidates.len() >= CANDIDATES_MAX {
-            return;
-        }
-        self.candidates.insert(addr, Candidate { dials: 0, busy: false });
-        self.redial(now, addr);
-    }
-
-    pub(super) fn redial(&mut self, now: Instant, addr: SocketAddr) {
-        let banned = self.banned(now, addr, None);
-        let full = self.peers.len() >= PEERS_MAX;
-        let linked = self.peers.values().any(|p| p.addr == addr);
-        let swarm = self.jobs.values().find(|j| j.spec.peers).map(|j| j.spec.file);
-        let Some(candidate) = self.candidates.get_mut(&addr) else { return };
-        if banned || full || linked || candidate.busy {
-            return;
-        }
-        candidate.busy = true;
-        candidate.dials += 1;
-        let info_hash = InfoHash::of_file(&swarm.unwrap_or(Hash::ZERO));
-        self.actions.push_back(Action::Dial { addr, info_hash });
-    }
-
-    pub(super) fn dial_failed(&mut self, now: Instant, addr: SocketAddr) {
-        self.dial_later(now, addr);
-        // Perhaps it was the last hope of a head start.
-        self.end_grace_if_alone(now);
-    }
-
-    fn dial_later(&mut self, now: Instant, addr: SocketAddr) {
-        let Some(candidate) = self.candidates.get_mut(&addr) else { return };
-        candidate.busy = false;
-        if candidate.dials >= DIALS_MAX {
-            self.candidates.remove(&addr);
-        } else {
-            let pause = REDIAL * (1 << (candidate.dials.max(1) - 1));
-            self.timers.set(Timer::Redial(addr), now + pause);
-        }
-    }
-
-    fn end_grace_if_alone(&mut self, now: Instant) {
-        if self.peers.is_empty() && self.candidates.values().all(|c| !c.busy) {
-            let waiting: Vec<JobId> =
-                self.jobs.keys().copied().filter(|j| self.timers.is_set(Timer::OriginGrace(*j))).collect();
-            for job in waiting {
-                self.timers.cancel(Timer::OriginGrace(job));
-                self.grace_over(now, job);
-            }
-        }
-    }
-
-    pub(super) fn link_up(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        addr: SocketAddr,
-        direction: Direction,
-        id: PeerId,
-    ) {
-        let why = if self.banned(now, addr, Some(id)) {
-            Some("it is banned")
-        } else if self.peers.len() >= PEERS_MAX {
-            Some("enough peers are linked")
-        } else if self.peers.values().any(|p| p.id == id && p.direction == direction) {
-            Some("this peer is linked already")
-        } else {
-            None
-        };
-        if let Some(why) = why {
-            if direction == Direction::Outbound {
-                self.candidates.remove(&addr);
-            }
-            self.actions.push_back(Action::Close { link, why });
-            self.end_grace_if_alone(now);
-            return;
-        }
-        let peer = Peer {
+    pub(crate) fn new(now: Instant, addr: SocketAddr, id: PeerId, direction: Direction) -> Peer {
+        Peer {
             addr,
             id,
             direction,
@@ -251,405 +150,232 @@ impl Node {
             chunks: false,
             zest: false,
             xorb_ranges_only: false,
+            closing: false,
             requests: BTreeMap::new(),
-            block_chunks: Vec::new(),
+            jobs: BTreeMap::new(),
             blocks_refused: BTreeSet::new(),
-            has: BTreeMap::new(),
-            cursor: 0,
+            haves: 0,
+            useful: false,
             window: WINDOW_START,
-            bytes_asked: 0,
+            window_max: WINDOW_MAX,
+            ramp: true,
+            saturated: false,
+            seq: 0,
             progress_at: now,
+            latency: None,
             rate_bytes_s: 0,
-            bytes_since: 0,
-            measured_at: now,
-            periods: 0,
+            bytes: 0,
+            busy: Duration::ZERO,
+            busy_since: None,
+            doubted: false,
             stalls: 0,
-            not_found_row: 0,
-        };
-        self.peers.insert(link, peer);
-    }
-
-    pub(super) fn link_down(&mut self, now: Instant, link: LinkId, fault: Option<PeerFault>) {
-        if fault.is_some_and(|f| f.severity() == Severity::Fatal) {
-            self.ban(now, link, "it broke the protocol");
-        }
-        let Some(mut peer) = self.peers.remove(&link) else { return };
-        self.timers.cancel(Timer::Stall(link));
-        self.give_back(&mut peer);
-        if peer.direction == Direction::Outbound {
-            if self.banned(now, peer.addr, Some(peer.id)) {
-                self.candidates.remove(&peer.addr);
-            } else {
-                self.dial_later(now, peer.addr);
-            }
-        }
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
-        for job in jobs {
-            self.union_peers(job);
-            if self.jobs.get(&job).and_then(|j| j.manifest_ask).is_some_and(|ask| ask.link == link) {
-                self.next_manifest_ask(now, job);
-            }
-            self.watch_sources(now, job);
-        }
-        self.end_grace_if_alone(now);
-        self.refill(now);
-    }
-
-    /// What the peer was asked for is up for grabs again.
-    fn give_back(&mut self, peer: &mut Peer) {
-        let block_chunks = core::mem::take(&mut peer.block_chunks);
-        for (_, pending) in core::mem::take(&mut peer.requests) {
-            let Some(job) = self.jobs.get_mut(&pending.job()) else { continue };
-            match pending {
-                Pending::Chunk { index, .. } => {
-                    if !job.held.contains(index) {
-                        job.missing.insert(index);
-                    }
-                }
-                Pending::Block { .. } => {
-                    for &index in &block_chunks {
-                        if !job.held.contains(index) {
-                            job.missing.insert(index);
-                        }
-                    }
-                }
-                Pending::Manifest { .. } => {}
-            }
+            block_bytes: 0,
         }
     }
 
-    /// The extension handshake: now it is known what the peer understands.
-    pub(super) fn introduced(&mut self, now: Instant, link: LinkId, remote: &ExtHandshake) {
-        let Some(peer) = self.peers.get_mut(&link) else { return };
-        peer.introduced = true;
-        peer.chunks = remote.ut_xet.is_some() || remote.xet.is_some();
-        peer.zest = remote.zest.is_some();
-        peer.xorb_ranges_only = remote.dialect_guess == Dialect::Range;
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
-        for job in jobs {
-            self.introduce(now, link, job);
-        }
-        self.refill(now);
+    pub(crate) fn introduce(&mut self, remote: &ExtHandshake) {
+        self.introduced = true;
+        self.chunks = remote.ut_xet.is_some() || remote.xet.is_some();
+        self.zest = remote.zest.is_some();
+        self.xorb_ranges_only = remote.dialect_guess == Dialect::Range;
+        self.window_max = remote.reqq.map_or(WINDOW_MAX, |reqq| reqq.clamp(1, WINDOW_MAX));
+        self.window = self.window.min(self.window_max);
     }
 
-    /// Brings one peer and one job together: asks for the manifest, or for what the peer has.
-    pub(super) fn introduce(&mut self, now: Instant, link: LinkId, id: JobId) {
-        let (Some(peer), Some(job)) = (self.peers.get_mut(&link), self.jobs.get_mut(&id)) else { return };
-        if !peer.ready() || !job.spec.peers || job.completed {
-            return;
-        }
-        if !peer.zest {
-            peer.has.entry(id).or_insert(Has::Maybe);
-            return;
-        }
-        if !peer.has.contains_key(&id) {
-            peer.has.insert(id, Has::None);
-            let file = job.spec.file;
-            self.send(link, Outgoing::Interest { file });
-        }
-        let job = &self.jobs[&id];
-        if job.manifest.is_none() && job.manifest_ask.is_none() {
-            self.ask_manifest(now, link, id, 0);
-        }
+    /// Whether it may be asked for chunks at all.
+    pub(crate) fn ready(&self) -> bool {
+        self.introduced && self.chunks && !self.closing
     }
 
-    fn ask_manifest(&mut self, now: Instant, link: LinkId, id: JobId, first: u32) {
-        let (Some(peer), Some(job)) = (self.peers.get_mut(&link), self.jobs.get_mut(&id)) else { return };
-        let req = Node::fresh_req(&mut self.rng, peer);
-        peer.requests.insert(req, Pending::Manifest { job: id });
-        peer.progress_at = now;
-        let stall = now + peer.stall_after();
-        job.manifest_ask = Some(ManifestAsk { link, next: first });
-        let file = job.spec.file;
-        self.timers.set_once(Timer::Stall(link), stall);
-        self.send(link, Outgoing::ManifestRequest { req, file, first, count: MANIFEST_PART_RECORDS });
+    /// It stalled and has given nothing since. It is asked for one chunk at a time, which others may overtake.
+    pub(crate) fn probation(&self) -> bool {
+        self.stalls > 0
     }
 
-    /// The peer asked last had no (good) manifest: ask the next one that says it has the file.
-    fn next_manifest_ask(&mut self, now: Instant, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let tried = job.manifest_ask.take().map(|ask| ask.link);
-        if job.manifest.is_some() {
-            return;
-        }
-        let able = |p: &Peer| p.zest && !p.probation() && !matches!(p.has.get(&id), None | Some(Has::None));
-        let next =
-            self.peers.iter().find(|(link, peer)| Some(**link) > tried && able(peer)).map(|(link, _)| *link);
-        match next {
-            Some(link) => self.ask_manifest(now, link, id, 0),
-            None if self.timers.is_set(Timer::OriginGrace(id)) => {
-                // Nobody here has it: no reason to keep the origin waiting.
-                self.timers.cancel(Timer::OriginGrace(id));
-                self.grace_over(now, id);
-            }
-            None => {}
-        }
+    /// Whether its word about what it has is worth waiting for.
+    pub(crate) fn counts(&self) -> bool {
+        self.ready() && !self.probation()
     }
 
-    pub(super) fn manifest_none(&mut self, now: Instant, link: LinkId, req: ReqId) {
-        let Some(peer) = self.peers.get_mut(&link) else { return };
-        if let Some(Pending::Manifest { job }) = peer.requests.remove(&req) {
-            self.next_manifest_ask(now, job);
-            self.refill(now);
-        }
+    /// Whether one more chunk may be asked of it.
+    pub(crate) fn wants_more(&self) -> bool {
+        (self.requests.len() as u32) < self.window
     }
 
-    pub(super) fn manifest_bad(&mut self, now: Instant, id: JobId, link: LinkId) {
-        self.ban(now, link, "its manifest did not prove");
-        self.next_manifest_ask(now, id);
-        self.refill(now);
+    /// Whether one more request of another kind may be sent.
+    pub(crate) fn has_room(&self) -> bool {
+        (self.requests.len() as u32) < WINDOW_MAX + OTHERS_MAX
     }
 
-    pub(super) fn have(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        file: &Hash,
-        total: Option<u32>,
-        runs: &[(u32, u32)],
-    ) {
-        let Some(peer) = self.peers.get_mut(&link) else { return };
-        let Some((&id, job)) = self.jobs.iter().find(|(_, j)| j.spec.file == *file && j.spec.peers) else {
-            return;
-        };
-        // Without the manifest the count is only the peer's word: keep it, it is checked against the manifest when used.
-        let known = job.manifest.as_ref().map(|m| m.len());
-        let bound = u32::try_from(job.spec.size).unwrap_or(u32::MAX);
-        let had = peer.has.get(&id).cloned().unwrap_or(Has::None);
-        let new = match (total, had) {
-            (Some(0), _) => Has::None,
-            (Some(total), _) if known.is_some_and(|k| k != total) || total > bound => Has::None,
-            (Some(total), _) if runs.first() == Some(&(0, total)) => Has::All,
-            (Some(total), _) => {
-                let mut set = BitSet::empty(total);
-                runs.iter().for_each(|&(first, count)| set.insert_run(first, count));
-                Has::Some(set)
-            }
-            (None, Has::Some(mut set)) => {
-                runs.iter().for_each(|&(first, count)| set.insert_run(first, count));
-                Has::Some(set)
-            }
-            (None, had) => had,
-        };
-        peer.has.insert(id, new);
-        let asks = job.manifest.is_none() && job.manifest_ask.is_none();
-        if asks && peer.has[&id] != Has::None {
-            self.ask_manifest(now, link, id, 0);
-        }
-        self.union_peers(id);
-        self.watch_sources(now, id);
-        self.refill(now);
+    fn doubt_after(&self) -> Duration {
+        (self.latency.unwrap_or_default() * 3).clamp(DOUBT, DOUBT_MAX)
     }
 
-    pub(super) fn not_found(&mut self, now: Instant, link: LinkId, req: ReqId) {
-        let Some(peer) = self.peers.get_mut(&link) else { return };
-        let Some(pending) = peer.requests.remove(&req) else { return };
-        let Some(job) = self.jobs.get_mut(&pending.job()) else { return };
-        match pending {
-            Pending::Chunk { job: id, index } => {
-                if !job.held.contains(index) {
-                    job.missing.insert(index);
-                }
-                peer.not_found_row += 1;
-                if let Some(Has::All) = peer.has.get(&id) {
-                    // It said it has everything. Believe the answer, chunk by chunk.
-                    peer.has.insert(id, Has::Some(BitSet::full(job.held.len())));
-                }
-                if let Some(Has::Some(set)) = peer.has.get_mut(&id) {
-                    set.remove(index);
-                }
-                if peer.not_found_row >= NOT_FOUND_ROW_MAX {
-                    peer.has.insert(id, Has::None);
-                }
-                self.union_peers(id);
-            }
-            Pending::Block { job: id, block } => {
-                peer.blocks_refused.insert((id, block));
-                for index in core::mem::take(&mut peer.block_chunks) {
-                    if !job.held.contains(index) {
-                        job.missing.insert(index);
-                    }
-                }
-            }
-            Pending::Manifest { job } => self.next_manifest_ask(now, job),
-        }
-        self.watch_sources(now, pending.job());
-        self.refill(now);
-    }
-
-    pub(super) fn payload(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        req: ReqId,
-        kind: PayloadKind,
-        buf: BufId,
-        len: u32,
-    ) {
-        let pending = self.peers.get_mut(&link).and_then(|p| p.requests.remove(&req));
-        let (Some(pending), Some(peer)) = (pending, self.peers.get_mut(&link)) else {
-            self.actions.push_back(Action::Free { buf });
-            return;
-        };
-        peer.progressed(now, len);
-        let Some(job) = self.jobs.get_mut(&pending.job()) else {
-            self.actions.push_back(Action::Free { buf });
-            return;
-        };
-        match (pending, kind) {
-            (Pending::Chunk { job: id, index }, PayloadKind::Chunk) => match &job.manifest {
-                Some(manifest) if !job.held.contains(index) => {
-                    let (chunk, offset) = (manifest.chunk(index), manifest.offset(index));
-                    self.actions.push_back(Action::Prove { job: id, index, chunk, offset, buf, link });
-                }
-                _ => {
-                    self.stats.chunks_duplicate += 1;
-                    self.actions.push_back(Action::Free { buf });
-                }
-            },
-            (Pending::Manifest { job: id }, PayloadKind::ManifestPart { file_size, total, first, count }) => {
-                let ask = job.manifest_ask;
-                let fits = ask.is_some_and(|ask| ask.link == link && ask.next == first)
-                    && file_size == job.spec.size
-                    && u64::from(total) <= job.spec.size
-                    && first.checked_add(count).is_some_and(|end| end <= total);
-                if !fits {
-                    self.actions.push_back(Action::Free { buf });
-                    self.manifest_bad(now, id, link);
-                    return;
-                }
-                let last = first + count == total;
-                self.actions.push_back(Action::KeepManifestPart { job: id, link, buf, first, last });
-                if !last {
-                    self.ask_manifest(now, link, id, first + count);
-                } else if let Some(ask) = &mut job.manifest_ask {
-                    ask.next = total;
-                }
-            }
-            // The link matches payloads to requests; a mismatch here is a peer that answers another question.
-            (pending, _) => {
-                if let Pending::Chunk { index, .. } = pending
-                    && !job.held.contains(index)
-                {
-                    job.missing.insert(index);
-                }
-                self.actions.push_back(Action::Free { buf });
-                self.ban(now, link, "it answered another question than was asked");
-            }
-        }
-        self.fill_peer(now, link);
-        self.rearm_stall(now, link);
-    }
-
-    /// The end of a xorb range that was decoded while it arrived.
-    pub(super) fn block_from_peer(&mut self, now: Instant, link: LinkId, req: ReqId, good: bool) {
-        let Some(peer) = self.peers.get_mut(&link) else { return };
-        let Some(Pending::Block { job: id, block }) = peer.requests.remove(&req) else { return };
-        peer.progressed(now, 0);
-        peer.blocks_refused.insert((id, block));
-        let chunks = core::mem::take(&mut peer.block_chunks);
-        if let Some(job) = self.jobs.get_mut(&id) {
-            for index in chunks {
-                if !job.held.contains(index) {
-                    job.missing.insert(index);
-                }
-            }
-        }
-        if !good {
-            self.ban(now, link, "it sent a xorb range that failed its proof");
-        }
-        self.check_complete(id);
-        self.refill(now);
-    }
-
-    fn rearm_stall(&mut self, now: Instant, link: LinkId) {
-        let Some(peer) = self.peers.get(&link) else { return };
-        if peer.requests.is_empty() {
-            self.timers.cancel(Timer::Stall(link));
+    fn stall_after(&self) -> Duration {
+        let block = self.requests.values().any(|r| matches!(r.what, Pending::Block { .. }));
+        let extra = if block {
+            Duration::from_micros(self.block_bytes * 1_000_000 / BLOCK_BYTES_S)
         } else {
-            // Moved lazily: an early timer looks at `progress_at` and sets itself anew.
-            self.timers.set_once(Timer::Stall(link), now + peer.stall_after());
-        }
+            Duration::ZERO
+        };
+        let wait = match self.stalls {
+            0 => (self.latency.unwrap_or_default() * 3).clamp(STALL, STALL_MAX),
+            _ => STALL_PROBATION,
+        };
+        wait + extra
     }
 
-    pub(super) fn stalled(&mut self, now: Instant, link: LinkId) {
-        let Some(peer) = self.peers.get_mut(&link) else { return };
-        if peer.requests.is_empty() {
-            return;
+    /// When its silence has to be looked at again, and whether that would be a stall or only reason for doubt.
+    pub(crate) fn deadline(&self) -> Option<(Instant, Silence)> {
+        if self.requests.is_empty() || self.closing {
+            return None;
         }
-        let wait = if peer.block_chunks.is_empty() { peer.stall_after() } else { peer.stall_after() * 4 };
-        let due = peer.progress_at + wait;
-        if due > now {
-            self.timers.set(Timer::Stall(link), due);
-            return;
-        }
-        peer.stalls += 1;
-        peer.rate_bytes_s = 0;
-        if peer.stalls > 1 {
-            self.actions.push_back(Action::Close { link, why: "it answered nothing for too long" });
-            return;
-        }
-        // Ask others for everything it was asked for; one chunk shows later whether it lives.
-        peer.window = 1;
-        let reqs: Vec<ReqId> = peer.requests.keys().copied().collect();
-        let manifests: Vec<JobId> = peer
-            .requests
-            .values()
-            .filter_map(|p| if let Pending::Manifest { job } = p { Some(*job) } else { None })
-            .collect();
-        let Some(mut peer) = self.peers.remove(&link) else { return };
-        self.give_back(&mut peer);
-        self.peers.insert(link, peer);
-        for req in reqs {
-            self.send(link, Outgoing::Cancel { req });
-        }
-        for job in manifests {
-            self.next_manifest_ask(now, job);
-        }
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
-        for job in jobs {
-            self.union_peers(job);
-        }
-        self.refill(now);
+        let owns = self.requests.values().any(|r| r.owned);
+        Some(match owns && !self.doubted && !self.probation() {
+            true => (self.progress_at + self.doubt_after(), Silence::Doubt),
+            false => (self.progress_at + self.stall_after(), Silence::Stall),
+        })
     }
 
-    pub(super) fn ban(&mut self, now: Instant, link: LinkId, why: &'static str) {
-        let Some(peer) = self.peers.get(&link) else { return };
-        let (addr, peer_id) = (peer.addr, peer.id);
-        if self.bans.is_banned(now, addr, Some(peer_id)) {
-            return;
+    /// Puts a request on the list.
+    fn enlist(&mut self, now: Instant, req: ReqId, what: Pending, owned: bool) {
+        if self.requests.is_empty() {
+            self.progress_at = now;
+            self.busy_since = Some(now);
         }
-        let until = self.bans.ban(now, addr, Some(peer_id));
-        self.stats.banned += 1;
-        self.actions.push_back(Action::Banned { addr, peer_id, until });
-        self.actions.push_back(Action::Close { link, why });
-        // Nothing more is asked of it, and what it was asked for goes elsewhere at once.
-        if let Some(mut peer) = self.peers.remove(&link) {
-            self.give_back(&mut peer);
-            peer.chunks = false;
-            peer.has.clear();
-            self.peers.insert(link, peer);
-        }
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
-        for job in jobs {
-            self.union_peers(job);
-        }
+        self.seq += 1;
+        self.requests.insert(req, Request { what, seq: self.seq, at: now, owned });
+        self.saturated |= !self.wants_more();
     }
 
-    pub(super) fn forget_job(&mut self, now: Instant, link: LinkId, id: JobId) {
-        let Some(peer) = self.peers.get_mut(&link) else { return };
-        peer.has.remove(&id);
-        peer.blocks_refused.retain(|(job, _)| *job != id);
-        let reqs: Vec<ReqId> = peer.requests.iter().filter(|(_, p)| p.job() == id).map(|(r, _)| *r).collect();
-        for req in reqs {
-            if let Some(Pending::Block { .. }) = peer.requests.remove(&req) {
-                peer.block_chunks.clear();
+    /// Takes a request off the list.
+    pub(crate) fn strike(&mut self, now: Instant, req: ReqId) -> Option<Request> {
+        let request = self.requests.remove(&req)?;
+        if self.requests.is_empty() {
+            self.doubted = false;
+            if let Some(since) = self.busy_since.take() {
+                self.busy += now.since(since);
             }
-            self.actions.push_back(Action::Send { link, message: Outgoing::Cancel { req } });
         }
-        self.rearm_stall(now, link);
+        Some(request)
+    }
+
+    /// It gave an answer of `bytes` to something asked at `asked`. Gives the requests to count on again, oldest first,
+    /// if it had been in doubt.
+    pub(crate) fn progressed(&mut self, now: Instant, asked: Instant, bytes: u32) -> Vec<ReqId> {
+        self.bytes += u64::from(bytes);
+        self.progress_at = now;
+        self.useful = true;
+        let took = now.since(asked);
+        self.latency = Some(self.latency.map_or(took, |best| best.min(took)));
+        if self.stalls > 0 {
+            self.stalls = 0;
+            self.window = WINDOW_DOUBT.min(self.window_max);
+            self.ramp = true;
+        } else if self.ramp {
+            self.window = (self.window + 1).min(self.window_max);
+        }
+        if !core::mem::take(&mut self.doubted) {
+            return Vec::new();
+        }
+        let mut open: Vec<(u64, ReqId)> =
+            self.requests.iter().filter(|(_, r)| !r.owned).map(|(req, r)| (r.seq, *req)).collect();
+        open.sort_unstable();
+        open.into_iter().take(self.window as usize).map(|(_, req)| req).collect()
+    }
+
+    /// Takes the period that ends now into the rate, and sizes the pipeline by it.
+    pub(crate) fn measure(&mut self, now: Instant) {
+        self.haves = 0;
+        let mut busy = core::mem::take(&mut self.busy);
+        if let Some(since) = &mut self.busy_since {
+            busy += now.since(*since);
+            *since = now;
+        }
+        let saturated = core::mem::take(&mut self.saturated) || !self.wants_more();
+        if busy < RATE_TIME_MIN {
+            self.busy = busy;
+            return;
+        }
+        let bytes = core::mem::take(&mut self.bytes);
+        let rate = (u128::from(bytes) * 1_000_000 / busy.as_micros().max(1)) as u64;
+        self.rate_bytes_s = if self.rate_bytes_s == 0 { rate } else { self.rate_bytes_s.midpoint(rate) };
+        if self.probation() || self.doubted {
+            return;
+        }
+        let time = WINDOW_TIME + self.latency.unwrap_or_default().min(DOUBT_MAX) * 3 / 2;
+        let want =
+            u128::from(self.rate_bytes_s) * time.as_micros() / 1_000_000 / u128::from(CHUNK_BYTES_MEAN);
+        let want = (want as u32).clamp(1, self.window_max);
+        // A pipeline that was not full shows what there was to ask, not what the peer can give. A ramp goes on until the
+        // rate says enough.
+        if want > self.window || (saturated && bytes > 0) {
+            self.ramp &= want > self.window;
+            self.window = want;
+        }
+    }
+
+    /// Requests beyond what the peer will answer soon, newest first: others may be asked for those too.
+    pub(crate) fn excess(&self) -> Vec<ReqId> {
+        let mut owned: Vec<(u64, ReqId)> =
+            self.requests.iter().filter(|(_, r)| r.owned).map(|(req, r)| (r.seq, *req)).collect();
+        owned.sort_unstable();
+        let keep = (2 * self.window + 2).min(WINDOW_MAX) as usize;
+        owned.into_iter().skip(keep).map(|(_, req)| req).rev().collect()
+    }
+
+    /// Its silence makes one doubt it: it keeps its requests, but nobody relies on them.
+    pub(crate) fn doubt(&mut self) {
+        self.doubted = true;
+        self.rate_bytes_s /= 2;
+        self.window = self.window.min(WINDOW_DOUBT);
+        self.ramp = true;
+    }
+
+    /// It stalled; false if that was once too often.
+    pub(crate) fn stalled(&mut self, now: Instant) -> bool {
+        self.stalls += 1;
+        self.rate_bytes_s = 0;
+        self.window = 1;
+        self.progress_at = now;
+        self.stalls == 1
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        assert!(
+            self.requests.len() <= (WINDOW_MAX + OTHERS_MAX) as usize,
+            "requests of a peer stay within its pipeline"
+        );
+        assert!(self.window >= 1 && self.window <= self.window_max && self.window_max <= WINDOW_MAX);
+        assert_eq!(self.requests.is_empty(), self.busy_since.is_none(), "a peer works while it has requests");
+        assert!(!self.closing || self.requests.is_empty(), "nothing is asked of a peer we let go");
+        assert!(
+            !self.doubted || self.requests.values().all(|r| !r.owned),
+            "nobody relies on a peer in doubt"
+        );
+        assert!(!self.probation() || self.requests.values().all(|r| !r.owned), "nor on one on probation");
+        assert!(self.haves <= super::have::HAVES_MAX, "availability messages are bounded");
     }
 }
 
-/// Kept small: the runtime passes events by value.
-const _: () = assert!(core::mem::size_of::<Event>() <= 160);
+/// What a peer's silence amounts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    Doubt,
+    Stall,
+}
+
+impl Peer {
+    /// Draws a request id nobody can guess, and puts the request on the list.
+    pub(crate) fn draw(&mut self, rng: &mut Rng, now: Instant, what: Pending, owned: bool) -> ReqId {
+        loop {
+            let req = ReqId(rng.u32());
+            if !self.requests.contains_key(&req) {
+                self.enlist(now, req, what, owned);
+                return req;
+            }
+        }
+    }
+}
+
+const _: () = assert!(WINDOW_START <= WINDOW_MAX && WINDOW_DOUBT <= WINDOW_START);

@@ -10,7 +10,8 @@ use zest_xet::Hash;
 
 impl Node {
     pub(super) fn message(&mut self, now: Instant, link: LinkId, message: Message) {
-        if !self.peers.contains_key(&link) {
+        // What a peer that we let go had still on the wire means nothing any more.
+        if self.peers.get(&link).is_none_or(|peer| peer.closing) {
             return;
         }
         match message {

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 /// Why the node wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
-    /// A peer with outstanding requests has delivered nothing for too long.
+    /// A peer with outstanding requests has delivered nothing for a while.
     Stall(LinkId),
     /// The time in which peers alone may start a job has passed.
     OriginGrace(JobId),
@@ -41,10 +41,21 @@ impl Timers {
         }
     }
 
+    /// Makes sure the timer runs out at `at` or earlier. Whoever is woken early looks again and sets it anew.
+    pub(crate) fn set_no_later(&mut self, timer: Timer, at: Instant) {
+        if self.at.get(&timer).is_none_or(|set| *set > at) {
+            self.set(timer, at);
+        }
+    }
+
     pub(crate) fn cancel(&mut self, timer: Timer) {
         if let Some(at) = self.at.remove(&timer) {
             self.order.remove(&(at, timer));
         }
+    }
+
+    pub(crate) fn get(&self, timer: Timer) -> Option<Instant> {
+        self.at.get(&timer).copied()
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
@@ -64,7 +75,12 @@ impl Timers {
         Some(timer)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.order.len()
+    /// Every timer that runs.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Timer> + '_ {
+        self.at.keys().copied()
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        assert_eq!(self.at.len(), self.order.len(), "every timer is in both tables once");
     }
 }

@@ -11,11 +11,13 @@ mod cursor;
 mod formats;
 mod link;
 mod lz4;
+mod seeds;
 mod wire;
 
 pub use formats::{manifest, reconstruction, xorb_chunk};
 pub use link::link;
 pub use lz4::lz4_frame;
+pub use seeds::seeds;
 pub use wire::{bencode, ext_handshake, xet_message, zest_message};
 
 /// What every target is: any bytes in, nothing out.

@@ -20,8 +20,9 @@ const BLOCKS_MAX: usize = 32;
 /// Input: u8 form, u8 FLG, u8 BD, u24 bytes of the chunk, then blocks (u16 length, top bit: stored; data). Form bit 0:
 /// the rest is the frame as it is; bit 1: wrong checksums stay wrong.
 ///
-/// Whatever is decoded writes nowhere else and depends on nothing else. A frame decodes the same with and without its
-/// optional parts, so the path for the usual form and the path for every other form agree.
+/// Whatever is decoded writes nowhere else and depends on nothing else, and is what a plain decoder makes of the blocks.
+/// A frame decodes the same with and without its optional parts, so the path for the usual form and the path for every
+/// other form agree.
 pub fn lz4_frame(input: &[u8]) {
     let mut input = Cursor::new(input);
     let (form, flg, bd) = (input.u8(), input.u8(), input.u8());
@@ -60,6 +61,8 @@ pub fn lz4_frame(input: &[u8]) {
     if len as usize <= bound && frame.blocks.iter().all(|(_, data)| data.len() <= bound) {
         assert!(bare == full, "optional parts change the content");
     }
+    let plain = frame.decode_plainly(len as usize, bound);
+    assert!(full == plain, "the blocks hold something else");
     if let (Some(data), true) = (&outcome, flg & !(linking | extras) == VERSION) {
         assert!(bare.as_ref() == Some(data), "optional parts change the content");
     }
@@ -123,6 +126,30 @@ impl Frame<'_> {
         decode(decoder, &self.spell(&right), len)
     }
 
+    /// What the blocks hold by the definition of the block format, byte by byte; `None` unless it is `len` bytes.
+    fn decode_plainly(&self, len: usize, bound: usize) -> Option<Vec<u8>> {
+        if self.bd & 0b1000_1111 != 0 || self.bd >> 4 < 4 {
+            return None;
+        }
+        let mut out = Vec::new();
+        for (word, data) in &self.blocks {
+            // A block of length 0 that is not stored ends the frame, and what follows is too much.
+            let block_start = out.len();
+            if *word & STORED != 0 {
+                out.extend_from_slice(data);
+            } else if *word == 0 {
+                return None;
+            } else {
+                let history = if self.flg & INDEPENDENT == 0 { 0 } else { block_start };
+                unpack_block(data, history, len, &mut out)?;
+            }
+            if data.len() > bound || out.len() - block_start > bound || out.len() > len {
+                return None;
+            }
+        }
+        (out.len() == len).then_some(out)
+    }
+
     /// Sets the descriptor's checksum and the content's to what the decoder wants.
     fn learn(&self, decoder: &mut Decoder, len: u32, checksums: &mut Checksums) {
         let mut out = vec![0; len as usize];
@@ -153,4 +180,42 @@ fn checksum_of(decoder: &mut Decoder, data: &[u8]) -> u32 {
         Err(XorbError::Frame(FrameError::Checksum { what: "block", want, .. })) => want,
         _ => 0,
     }
+}
+
+/// Appends what a block holds to `out`; matches reach back to `history` at most, and 64 KiB at most.
+fn unpack_block(block: &[u8], history: usize, len_max: usize, out: &mut Vec<u8>) -> Option<()> {
+    let mut rest = block.iter().copied();
+    loop {
+        let token = rest.next()?;
+        let literals = length(token >> 4, &mut rest)?;
+        let before = out.len();
+        out.extend(rest.by_ref().take(literals));
+        if out.len() != before + literals {
+            return None;
+        }
+        let Some(low) = rest.next() else { return Some(()) };
+        let offset = usize::from(u16::from_le_bytes([low, rest.next()?]));
+        let matched = 4 + length(token & 15, &mut rest)?;
+        if offset == 0 || offset > out.len() - history || out.len() + matched > len_max {
+            return None;
+        }
+        for _ in 0..matched {
+            out.push(out[out.len() - offset]);
+        }
+    }
+}
+
+/// A length whose first four bits are `nibble`.
+fn length(nibble: u8, rest: &mut impl Iterator<Item = u8>) -> Option<usize> {
+    let mut length = usize::from(nibble);
+    if nibble == 15 {
+        loop {
+            let more = rest.next()?;
+            length += usize::from(more);
+            if more != 255 {
+                break;
+            }
+        }
+    }
+    Some(length)
 }

@@ -1,11 +1,11 @@
-//! Every committed input goes through its body: `fuzz/corpus` (what reaches all the code the fuzzer has found) and
-//! `fuzz/regressions` (what once broke something). Needs neither a nightly toolchain nor cargo-fuzz.
+//! Every committed input goes through its body: `fuzz/corpus` (what reaches all the code the fuzzer has found),
+//! `fuzz/regressions` (what once broke something) and the seeds. Needs neither a nightly toolchain nor cargo-fuzz.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use zest_fuzz_bodies::TARGETS;
+use zest_fuzz_bodies::{TARGETS, seeds};
 
 fn fuzz_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bodies/ lies in fuzz/").to_owned()
@@ -34,6 +34,20 @@ fn every_committed_input_passes() {
         }
         body(&[]);
     }
+}
+
+#[test]
+fn every_seed_passes() {
+    let mut seeded = BTreeSet::new();
+    for (target, inputs) in seeds() {
+        let body = TARGETS.iter().find(|(name, _)| *name == target).expect("a seed has a target").1;
+        for (number, input) in inputs.iter().enumerate() {
+            println!("seed {number} of {target}");
+            body(input);
+        }
+        seeded.insert(target.to_owned());
+    }
+    assert_eq!(seeded, target_names());
 }
 
 #[test]

@@ -139,6 +139,25 @@ impl Destination {
         Ok(copied.await??)
     }
 
+    /// Puts the content of `first`, which is in place, under the name of `entry` too.
+    pub(crate) async fn link_twin(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+        first: &TreeEntry,
+    ) -> Result<(), PullError> {
+        let (repo, commit, entry, first) = (repo.clone(), commit.to_owned(), entry.clone(), first.clone());
+        let linked = self.blocking(move |store, local| match local {
+            Some(local) => {
+                let source = local.file_path(&first)?;
+                local.copy_from(&commit, &entry, &source).map(drop)
+            }
+            None => store.cache.link(&repo, &commit, &entry).map(drop),
+        });
+        Ok(linked.await??)
+    }
+
     pub(crate) fn temp_file(&self, repo: &RepoId, entry: &TreeEntry) -> Result<(std::fs::File, PathBuf), StoreError> {
         match &self.local {
             Some(local) => local.temp_file(entry),

@@ -5,6 +5,7 @@ mod listing;
 mod peers;
 mod plain;
 mod xet;
+mod xorbs;
 
 use crate::context::{Context, JobState};
 use crate::engine::Engine;
@@ -226,6 +227,22 @@ async fn run(
     })
 }
 
+/// Files of one content are fetched once: the first of them, and the others with it.
+fn split_twins(entries: Vec<TreeEntry>) -> (Vec<TreeEntry>, Vec<(TreeEntry, TreeEntry)>) {
+    let mut firsts: std::collections::BTreeMap<String, TreeEntry> = std::collections::BTreeMap::new();
+    let (mut unique, mut twins) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match firsts.get(entry.etag()) {
+            Some(first) => twins.push((entry, first.clone())),
+            None => {
+                firsts.insert(entry.etag().to_owned(), entry.clone());
+                unique.push(entry);
+            }
+        }
+    }
+    (unique, twins)
+}
+
 impl Pull {
     fn select(&self, entries: Vec<TreeEntry>) -> Result<Vec<TreeEntry>, PullError> {
         let repo = self.options.repo.name.clone();
@@ -276,12 +293,17 @@ impl Pull {
                 names: format!("{}{more}", names.join(", ")),
             });
         }
+        let (missing, twins) = split_twins(missing);
         self.check_space(&missing)?;
         self.tally.phase.set(Phase::Fetching);
         let (chunked, plain): (Vec<TreeEntry>, Vec<TreeEntry>) = missing
             .into_iter()
             .partition(|entry| entry.xet_hash.is_some() && !self.options.env.disable_xet && entry.content_size() > 0);
         futures_util::future::try_join(self.clone().fetch_plain(plain), self.clone().fetch_chunked(chunked)).await?;
+        for (entry, first) in twins {
+            self.destination.link_twin(&self.options.repo, &self.commit, &entry, &first).await?;
+            self.tally.file_done(&entry, How::Linked);
+        }
         self.tally.phase.set(Phase::Done);
         Ok(())
     }

@@ -123,11 +123,18 @@ impl Pull {
             .filter(|plan| plan.chunks == manifest.len())
             .map(|plan| plan.terms.iter().map(|t| (t.xorb, t.chunks.clone())).collect());
         let (repo, commit) = (self.options.repo.clone(), self.commit.clone());
+        let plan = job.plan.borrow().clone().filter(|_| self.options.keep_xorbs).map(|plan| (*plan).clone());
+        let zest_cache = self.options.env.zest_cache.clone();
         let publish = move |store: &StoreHandles, path: &Path| {
             let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
             let place = Place { path, repo, commit };
             if let Err(error) = store.catalog.publish(&manifest, &place, hints.as_deref(), terms.as_deref()) {
                 tracing::warn!(%error, "the file is complete, but it cannot be noted for sharing");
+            }
+            if let Some(plan) = plan
+                && let Err(error) = super::xorbs::keep(&zest_cache, &place.path, &manifest, &plan)
+            {
+                tracing::warn!(%error, "the file is complete, but its xorbs could not be kept");
             }
         };
         let force = self.options.force;

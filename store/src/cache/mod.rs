@@ -3,7 +3,8 @@
 //! ```text
 //! CACHEDIR.TAG                               .locks/<repo>/<etag>.lock        flock, 0664, stays
 //! blobs/.huggingface-shared-blobs            marks the store shared by all repositories
-//! blobs/8e/<xet hash>                        the file, 0444      (…​.refs: one line per user, ….lock: flock, both 0666)
+//! blobs/8e/<xet hash>                        the file, 0444
+//! blobs/8e/<xet hash>.refs, .lock            one line per user; flock; both 0666
 //! <repo>/refs/<revision>                     40 hex digits
 //! <repo>/trees/<commit>.json                 what the Hub said about the files
 //! <repo>/blobs/<etag>                        a small file, or a link into the store
@@ -205,7 +206,7 @@ impl HfCache {
     /// `Ok(None)`: another process has it. Wait, look at [`HfCache::presence`] again, then try again.
     ///
     /// # Errors
-    /// Unsafe names; [`StoreError::ReadOnly`] and others if the lock file cannot be made.
+    /// Unsafe names; a lock file that is no file. Where none can be made, the lock is not [real](FileLock::is_real).
     pub fn try_lock(&self, repo: &RepoId, entry: &TreeEntry) -> Result<Option<FileLock>, StoreError> {
         let path = self.lock_path(repo, entry)?;
         FileLock::try_acquire(&path, LOCK_MODE).at("lock", &path)
@@ -242,10 +243,13 @@ impl HfCache {
             && *self.symlinks.get_or_init(|| {
                 let dir = self.root.join(".locks");
                 let link = dir.join(format!(".probe.{}", os::random_hex()));
-                let made = fs::create_dir_all(&dir).and_then(|()| os::symlink(Path::new("target"), &link));
+                if fs::create_dir_all(&dir).is_err() {
+                    // The real attempt will give the real error.
+                    return true;
+                }
+                let made = os::symlink(Path::new("target"), &link);
                 let _ = fs::remove_file(&link);
-                // A full or read-only disk is no answer; the real attempt will give the real error.
-                !matches!(&made, Err(error) if matches!(error.kind(), std::io::ErrorKind::Unsupported | std::io::ErrorKind::PermissionDenied))
+                !made.is_err_and(|error| os::is_unsupported(&error))
             })
     }
 

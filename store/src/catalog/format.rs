@@ -240,7 +240,7 @@ mod tests {
         let (a, b) = (terms[0].0, terms[1].0);
         let bytes = encode(&manifest, None, &[(a, 5..65), (b, 0..41), (a, 0..1)]);
         assert_eq!(decode(&bytes).unwrap().terms().len(), 1);
-        let bytes = encode(&manifest, None, &[(a, 9..3)]);
+        let bytes = encode(&manifest, None, &[(a, Range { start: 9, end: 3 })]);
         assert!(decode(&bytes).unwrap().terms().is_empty());
     }
 }

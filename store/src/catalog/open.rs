@@ -58,8 +58,13 @@ impl Catalog {
 
     fn open_manifest(&self, number: u32) -> Option<Arc<File>> {
         let id = FileId::manifest(number).0;
-        if let Some(open) = self.lock_open().get(id) {
-            return Some(open.file);
+        let cached = self.lock_open().get(id);
+        if let Some(open) = cached {
+            // Lists are replaced, never rewritten: one that changed under its descriptor was damaged.
+            if open.file.metadata().is_ok_and(|meta| Identity::of(&meta) == open.identity) {
+                return Some(open.file);
+            }
+            self.lock_open().remove(id);
         }
         let (known, header) = {
             let inner = self.read();

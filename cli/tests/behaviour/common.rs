@@ -1,0 +1,75 @@
+//! What the tests of the command line share: running zest in an environment of its own.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+/// Discard (RFC 863): no test machine serves HTTP there, and a connection is refused at once.
+pub(crate) const NOBODY: &str = "http://127.0.0.1:9";
+
+/// A command with an empty home and nothing of the caller's environment.
+pub(crate) fn command(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zest"));
+    command.args(arguments).env_clear().env("HOME", home).env("HF_ENDPOINT", NOBODY).stdin(Stdio::null());
+    command
+}
+
+/// A new empty folder that goes at the end of the test.
+pub(crate) fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// What a program wrote, which must be text.
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+/// A program that runs until it is told to stop, and writes one JSON object per line.
+pub(crate) struct Server {
+    child: Child,
+    events: BufReader<ChildStdout>,
+}
+
+impl Server {
+    pub(crate) fn start(command: &mut Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("zest starts");
+        let events = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
+        Server { child, events }
+    }
+
+    /// Waits for the next event, which must have this name.
+    pub(crate) fn event(&mut self, name: &str) -> Value {
+        let mut line = String::new();
+        self.events.read_line(&mut line).expect("a line");
+        let value: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+        assert_eq!(value["event"], name, "{line}");
+        value
+    }
+
+    /// Sends SIGTERM and waits. Returns the exit code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        signal(&self.child, rustix::process::Signal::TERM);
+        self.event("stopped");
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A failed test must not leave programs behind.
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Sends a signal to a program that was started here.
+pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, signal).expect("it lives");
+}
+
+/// Runs to the end.
+pub(crate) fn run(command: &mut Command) -> Output {
+    command.output().expect("zest starts")
+}

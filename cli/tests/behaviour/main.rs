@@ -1,0 +1,9 @@
+//! The binary as scripts and people meet it. One test program, because each one costs a link.
+
+#![cfg(unix)]
+
+mod command_line_keeps_its_promises;
+mod common;
+mod ctrl_c_ends_a_pull_cleanly;
+mod demo_leaves_nothing_behind;
+mod serve_gives_a_neighbour_what_hub_gave_us;

@@ -1,0 +1,229 @@
+//! Getting a file's manifest from peers: one is asked at a time, part by part, and the next takes over when it is slow,
+//! silent or has none.
+
+use super::peer::Pending;
+use super::timers::Timer;
+use super::{Action, Node};
+use crate::link::Outgoing;
+use crate::{BufId, Duration, Instant, JobId, LinkId, ReqId};
+use alloc::vec::Vec;
+use zest_xet::chunk_count_max;
+
+/// Records asked for at first: 4,096, 144 KiB. Ours; a slow peer can send that before it counts as stalled.
+const PART_RECORDS_FIRST: u32 = 4096;
+/// Records asked for of a peer that answers quickly: the most that one part carries.
+const PART_RECORDS: u32 = crate::wire::zest::MANIFEST_PART_RECORDS_MAX;
+/// An answer within this time is quick: 250 ms. Ours.
+const PART_QUICK: Duration = Duration::from_millis(250);
+/// Fewest records of a part that is not the last: 1,024. Ours; a peer that gives less only holds others up.
+const PART_RECORDS_MIN: u32 = 1024;
+/// A part that takes longer is asked of another peer, if one is there that was not tried: 500 ms. Ours.
+const PART_SLOW: Duration = Duration::from_millis(500);
+/// A part that takes longer is given up even if nobody else is there: 8 s, as a probe. Ours.
+const PART_GIVE_UP: Duration = Duration::from_secs(8);
+
+/// How far the manifest has come from a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ManifestAsk {
+    pub(crate) link: LinkId,
+    /// The request that is out; none while the whole is being proven.
+    pub(crate) req: Option<ReqId>,
+    /// Records so far.
+    next: u32,
+    /// What the peer said of the whole; none before its first part.
+    total: Option<u32>,
+    asked_at: Instant,
+    count: u32,
+    /// A part came since the origin's grace was last looked at.
+    pub(crate) moved: bool,
+    /// The list is complete and on its way through the proof.
+    pub(crate) proving: bool,
+}
+
+/// What asking a peer for a manifest is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Willing {
+    /// Not asked yet.
+    Untried,
+    /// It was slow, and another was asked instead.
+    Slow,
+    /// It has none.
+    No,
+}
+
+impl Node {
+    /// Asks the best peer for the manifest, if it is needed and nobody is asked.
+    pub(super) fn seek_manifest(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if job.manifest.is_some() || job.ask.is_some() || job.ended || !job.spec.peers {
+            return;
+        }
+        // Untried before slow, steady before stalled, those that say they have some of the file before the others.
+        let best = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.ready() && peer.zest && peer.has_room())
+            .filter_map(|(link, peer)| peer.jobs.get(&id).map(|with| (*link, peer, with)))
+            .filter(|(_, _, with)| with.manifest != Willing::No)
+            .min_by_key(|(_, peer, with)| (with.manifest, peer.probation(), with.has.is_none()));
+        if let Some((link, ..)) = best {
+            self.ask_manifest(now, link, id, None);
+        } else if self.nobody_can_start(id) && self.timers.is_set(Timer::OriginGrace(id)) {
+            // No reason to keep the origin waiting.
+            self.timers.cancel(Timer::OriginGrace(id));
+            self.grace_over(now, id);
+        }
+    }
+
+    /// Whether no linked or dialled peer may yet turn out to be able to begin this job.
+    fn nobody_can_start(&self, id: JobId) -> bool {
+        !self.dialling()
+            && self.peers.values().filter(|p| !p.closing).all(|p| {
+                p.introduced && p.jobs.get(&id).is_none_or(|with| !p.zest || with.manifest == Willing::No)
+            })
+    }
+
+    /// Asks for the first part, or for the one after `so_far`.
+    fn ask_manifest(&mut self, now: Instant, link: LinkId, id: JobId, so_far: Option<ManifestAsk>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let first = so_far.map_or(0, |ask| ask.next);
+        let quick = so_far.is_some_and(|ask| now.since(ask.asked_at) <= PART_QUICK);
+        let count = if quick { PART_RECORDS } else { PART_RECORDS_FIRST };
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        let req = peer.draw(&mut self.rng, now, Pending::Manifest { job: id }, false);
+        job.ask = Some(ManifestAsk {
+            link,
+            req: Some(req),
+            next: first,
+            total: so_far.and_then(|ask| ask.total),
+            asked_at: now,
+            count,
+            moved: so_far.is_some(),
+            proving: false,
+        });
+        let file = job.spec.file;
+        self.actions
+            .push_back(Action::Send { link, message: Outgoing::ManifestRequest { req, file, first, count } });
+        self.watch_peer(now, link);
+    }
+
+    /// A part of a manifest has come.
+    pub(super) fn manifest_part(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        req: ReqId,
+        id: JobId,
+        buf: BufId,
+        (file_size, total, first, count): (u64, u32, u32, u32),
+    ) {
+        let job = self.jobs.get_mut(&id);
+        let ask = job.as_ref().and_then(|j| j.ask).filter(|ask| ask.link == link && ask.req == Some(req));
+        let (Some(job), Some(mut ask)) = (job, ask) else {
+            self.actions.push_back(Action::Free { buf });
+            return;
+        };
+        let end = first.saturating_add(count);
+        let right = first == ask.next
+            && count > 0
+            && count <= ask.count
+            && end <= total
+            && file_size == job.spec.size
+            && u64::from(total) <= chunk_count_max(job.spec.size)
+            && ask.total.is_none_or(|known| known == total);
+        if !right {
+            job.ask = None;
+            self.actions.push_back(Action::Free { buf });
+            self.ban(now, link, "its manifest cannot be that of the file");
+            self.seek_manifest(now, id);
+            return;
+        }
+        let last = end == total;
+        if !last && count < PART_RECORDS_MIN {
+            job.ask = None;
+            self.actions.push_back(Action::Free { buf });
+            self.unwilling(link, id, Willing::No);
+            self.seek_manifest(now, id);
+            return;
+        }
+        job.progress_at = now;
+        self.actions.push_back(Action::KeepManifestPart { job: id, link, buf, first, last });
+        ask.next = end;
+        ask.total = Some(total);
+        ask.moved = true;
+        if last {
+            job.ask = Some(ManifestAsk { req: None, proving: true, ..ask });
+        } else {
+            self.ask_manifest(now, link, id, Some(ask));
+        }
+    }
+
+    /// The peer has none, now.
+    pub(super) fn manifest_refused(&mut self, now: Instant, link: LinkId, id: JobId) {
+        self.unwilling(link, id, Willing::No);
+        self.give_up_ask(now, id, link);
+    }
+
+    /// The peer stalled over it; others come first from now on.
+    pub(super) fn manifest_slow(&mut self, now: Instant, link: LinkId, id: JobId) {
+        self.unwilling(link, id, Willing::Slow);
+        self.seek_manifest(now, id);
+    }
+
+    /// Ends the ask if it is this peer's, and turns to the next one.
+    fn give_up_ask(&mut self, now: Instant, id: JobId, link: LinkId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        // A list that is being proven does not need its sender any more.
+        if job.ask.is_some_and(|ask| ask.link == link && !ask.proving) {
+            job.ask = None;
+            self.seek_manifest(now, id);
+        }
+    }
+
+    pub(super) fn manifest_bad(&mut self, now: Instant, id: JobId, link: LinkId) {
+        if let Some(job) = self.jobs.get_mut(&id)
+            && job.ask.is_some_and(|ask| ask.link == link)
+        {
+            job.ask = None;
+        }
+        self.ban(now, link, "its manifest did not prove");
+        self.seek_manifest(now, id);
+        self.refill(now);
+    }
+
+    /// The manifest is there: nobody needs to send it any more.
+    pub(super) fn drop_manifest_ask(&mut self, id: JobId) {
+        let Some(ask) = self.jobs.get_mut(&id).and_then(|job| job.ask.take()) else { return };
+        self.call_off(ask.link, |what| *what == Pending::Manifest { job: id });
+    }
+
+    /// Every measurement: asks that take too long go to another peer, and jobs without an ask get one.
+    pub(super) fn watch_manifests(&mut self, now: Instant) {
+        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        for id in ids {
+            if let Some(ask) = self.jobs.get(&id).and_then(|job| job.ask).filter(|ask| !ask.proving) {
+                let age = now.since(ask.asked_at);
+                let other = || {
+                    self.peers.iter().any(|(link, peer)| {
+                        *link != ask.link
+                            && peer.ready()
+                            && peer.zest
+                            && !peer.probation()
+                            && peer.jobs.get(&id).is_some_and(|with| with.manifest == Willing::Untried)
+                    })
+                };
+                if age >= PART_GIVE_UP || (age >= PART_SLOW && other()) {
+                    self.drop_manifest_ask(id);
+                    self.unwilling(ask.link, id, Willing::Slow);
+                }
+            }
+            self.seek_manifest(now, id);
+        }
+    }
+
+    fn unwilling(&mut self, link: LinkId, id: JobId, how: Willing) {
+        if let Some(with) = self.peers.get_mut(&link).and_then(|peer| peer.jobs.get_mut(&id)) {
+            with.manifest = how;
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The inputs a fuzzing run starts from: real messages, real files and the vectors of the formats, made by our encoders.
+
+use zest_core::wire::xet::{self, Dialect};
+use zest_core::wire::{ext_handshake, zest};
+use zest_xet::{
+    ChunkRef, Encoder, Fetch, FetchRange, Footer, Hash, Manifest, Reconstruction, SchemeChoice, Term,
+    chunk_hash, file_hash,
+};
+
+/// What zest 0.4, ccbt 0.1.0 and zest itself send as extension handshake, and what hostile ones might.
+const HANDSHAKES: [&[u8]; 8] = [
+    b"d1:md6:ut_xeti1ee1:pi6881e1:v8:zest/0.3e",
+    b"d1:md6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v10:zest/0.5.0e",
+    b"d1:md6:ut_xeti3ee1:pi0e1:v5:probee",
+    b"d1:e8:disabled1:md11:ut_metadatai1eee",
+    b"d1:e8:disabled1:md3:ssli1e11:ut_metadatai3e3:xeti2ee3:xetd14:hash_algorithm18:xet-hash:v1:blake322:\
+supports_bloom_filtersiTrueee",
+    b"d1:ei0e1:md11:LT_metadatai3e6:ut_pexi1ee1:pi6881e4:reqqi500e1:v17:libtorrent/2.1.1.6:yourip4:\x7f\0\0\x01e",
+    b"d1:md6:ut_xeti0e3:xeti256e4:zest1:xe1:pi65536e4:reqqi-1e1:vi1ee",
+    b"d1:v8:\xc3\xa9\x00\x1b[2J\xff1:xe",
+];
+
+/// Three uncompressed chunks, as zest 0.4 serves them.
+const INTEROP_CHUNKS: [&[u8]; 3] =
+    [b"zest interop chunk 0\n", b"zest interop chunk one\n", b"zest interop chunk number two\n"];
+
+/// All inputs by target.
+#[must_use]
+pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    vec![
+        ("bencode", bencode()),
+        ("ext_handshake", ext_handshakes()),
+        ("link", links()),
+        ("lz4_frame", lz4_frames()),
+        ("manifest", manifests()),
+        ("reconstruction", reconstructions()),
+        ("xet_message", xet_messages()),
+        ("xorb_chunk", xorb_chunks()),
+        ("zest_message", zest_messages()),
+    ]
+}
+
+fn bencode() -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = HANDSHAKES.iter().map(|text| text.to_vec()).collect();
+    all.extend([
+        // A DHT answer (BEP 5), and the borders of what is read.
+        b"d1:rd2:id20:mnopqrstuvwxyz1234565:token8:aoeusnth6:valuesl6:axje.u6:idhtnmee1:t2:aa1:y1:re"
+            .to_vec(),
+        b"d4:dictd1:xi0ee3:inti-42e4:listl0:i7ee3:str3:abce".to_vec(),
+        b"i-9223372036854775808e".to_vec(),
+        [vec![b'l'; 8], vec![b'e'; 8]].concat(),
+        [vec![b'l'; 9], vec![b'e'; 9]].concat(),
+        [&b"l"[..], &b"0:".repeat(1022), b"e"].concat(),
+        b"d1:bi2e1:ai1ee".to_vec(),
+        b"18446744073709551616:".to_vec(),
+        b"li01ei-0ei7ee".to_vec(),
+        b"l00:e".to_vec(),
+        b"i01e".to_vec(),
+    ]);
+    all
+}
+
+fn ext_handshakes() -> Vec<Vec<u8>> {
+    let pairs = HANDSHAKES.iter().zip(HANDSHAKES.iter().cycle().skip(1));
+    let mut all: Vec<Vec<u8>> = pairs
+        .map(|(first, second)| [&[0][..], &(first.len() as u16).to_be_bytes(), first, second].concat())
+        .collect();
+    all.push([&[1, 0, 0][..], &ext_handshake::ours(6881, 512)].concat());
+    all
+}
+
+fn hash_of(byte: u8) -> Hash {
+    Hash::from_bytes([byte; 32])
+}
+
+/// Every message of every layout, with a table in which request 7 for hash 0x07… is pending in each layout.
+fn xet_messages() -> Vec<Vec<u8>> {
+    let hash = hash_of(7);
+    let mut messages = Vec::new();
+    for dialect in [Dialect::Chunk, Dialect::Range, Dialect::Doc] {
+        messages.push(xet::chunk_request(1, dialect, 7, &hash).as_bytes()[6..].to_vec());
+        let head = xet::answer_head(1, dialect, 7, &hash, 3, 5, b"hello");
+        messages.push(head.as_bytes()[6..].to_vec());
+        messages.push(xet::not_found(1, dialect, 7, &hash).as_bytes()[6..].to_vec());
+        messages.push(xet::error(1, dialect, 7, &hash, 1, b"boom").as_bytes()[6..].to_vec());
+    }
+    messages.push(xet::xorb_request(1, 7, &hash, 3, 9).as_bytes()[6..].to_vec());
+    // Reads as an answer in two layouts.
+    messages.push(xet::answer_head(1, Dialect::Range, 7, &hash, 9, 5, b"hello").as_bytes()[6..].to_vec());
+    // The documentation without a type byte.
+    messages.push([&[7; 32][..], &5u32.to_be_bytes(), b"hello"].concat());
+    messages.push(vec![7; 32]);
+    messages.push([&[7; 32][..], &1u32.to_be_bytes(), b"boom"].concat());
+    // Folder and gossip types of ccbt.
+    messages.push(vec![10, 0, 0, 0, 7]);
+    messages.push(b"\x28{}".to_vec());
+    let mut all = Vec::new();
+    for dialect in 0..3 {
+        all.extend(messages.iter().map(|message| [&[1, dialect, 7, 7, 0, 0][..], message].concat()));
+        // Without a type byte, and a hash that begins like one.
+        for kind in 1..5 {
+            for payload in [&b"h"[..], b"hello"] {
+                let len = (payload.len() as u32).to_be_bytes();
+                all.push([&[1, dialect, 7, kind, 0, 0][..], &[kind; 32], &len, payload].concat());
+            }
+        }
+    }
+    all
+}
+
+fn zest_messages() -> Vec<Vec<u8>> {
+    let file = hash_of(9);
+    let scattered: Vec<(u32, u32)> = (0..40).map(|n| (n * n * 3, 1 + n)).collect();
+    let mut all: Vec<Vec<u8>> = [
+        zest::manifest_request(3, 1, &file, 0, 14_336),
+        zest::manifest_none(3, 1),
+        zest::interest(3, &file),
+        zest::uninterest(3, &file),
+        zest::have(3, &file, 100_000, &[(0, 100_000)]),
+        zest::have(3, &file, 10_000, &scattered),
+        zest::have(3, &file, 5, &[]),
+        zest::slot(3, true, 0),
+        zest::slot(3, false, 300),
+        zest::cancel(3, u32::MAX),
+    ]
+    .iter()
+    .chain(&zest::have_more(3, &file, &scattered).collect::<Vec<_>>())
+    .map(|head| [&[0, 0][..], &head.as_bytes()[6..]].concat())
+    .collect();
+    // Runs that touch, are empty, exceed the file, or are not in the shortest form.
+    for runs in [&[0, 2, 0, 1, 0, 1][..], &[0, 1, 0, 0], &[0, 1, 5, 5], &[0, 1, 0x80, 0, 1]] {
+        all.push([&[0, 0, 6][..], file.as_bytes(), &9u32.to_be_bytes(), runs].concat());
+    }
+    let part = zest::manifest_part_head(3, 1, 1 << 40, 20_000, 14_336, 2);
+    all.push([&72u16.to_be_bytes()[..], &part.as_bytes()[6..]].concat());
+    all
+}
+
+/// Scripts of `link`; see its documentation for the steps.
+fn links() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let cuts: &[u8] = &[5, 40, 3, 31, 2, 129];
+    let script =
+        |flags: u8, steps: &[&[u8]]| [&[flags, cuts.len() as u8][..], cuts, &steps.concat()].concat();
+    let step = |kind: u8, first: u8, body: &[u8]| [&[kind, first, body.len() as u8][..], body].concat();
+    for remote in [0, 4, 8, 12] {
+        for layout in 0..8 {
+            // Ask twice, forget the second, get both answers and one nobody asked for.
+            all.push(script(
+                remote,
+                &[
+                    &[3, 0, 1, 0],
+                    &[3, layout, 1, 0],
+                    &[4, 1, 1],
+                    &[2, layout, 0, 0, 200],
+                    &[2, layout, 1, 0, 90],
+                    &[2, layout, 9, 0, 5],
+                ],
+            ));
+        }
+        // Everything the remote may ask or tell, and our words.
+        let heads = [
+            xet::chunk_request(1, Dialect::Chunk, 7, &hash_of(7)),
+            xet::chunk_request(1, Dialect::Doc, 7, &hash_of(7)),
+            xet::xorb_request(7, 7, &hash_of(7), 0, 3),
+            zest::manifest_request(3, 1, &hash_of(9), 0, 100),
+            zest::have(3, &hash_of(9), 300, &[(1, 5), (30, 200)]),
+            zest::slot(3, false, 3),
+            zest::cancel(3, 1),
+        ];
+        let frames: Vec<Vec<u8>> =
+            heads.iter().map(|head| step(1, head.as_bytes()[5], &head.as_bytes()[6..])).collect();
+        let mut steps: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let words: Vec<[u8; 3]> = (0..13).map(|kind| [6, kind, 5]).collect();
+        steps.extend(words.iter().map(|word| &word[..]));
+        all.push(script(remote, &steps));
+        // Ordinary BitTorrent chatter, keep-alives, silence until a deadline.
+        all.push(script(
+            remote,
+            &[
+                &step(7, 4, &[0, 0, 0, 1]),
+                &step(7, 5, &[0xff; 30]),
+                &[0, 4, 0, 0, 0, 0],
+                &step(7, 200, b"?"),
+                &[5, 95],
+                &[5, 30],
+            ],
+        ));
+        all.push(script(
+            remote,
+            &[&step(1, 0, HANDSHAKES[1]), &step(1, 0, HANDSHAKES[0]), &step(1, 0, b"le")],
+        ));
+    }
+    // Without a greeting of the script's own: a web browser, silence, half a handshake, a dialled link.
+    all.push(script(2, &[&[&[0, 18][..], b"GET / HTTP/1.1\r\n\r\n"].concat()]));
+    all.push(script(2, &[&[5, 11]]));
+    all.push(script(
+        3,
+        &[&[&[0, 30][..], b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0ZZ"].concat(), &[5, 5], &[5, 5]],
+    ));
+    all.push(script(1, &[&[3, 0, 255, 255], &[2, 0, 0, 3, 0]]));
+    all
+}
+
+fn sample(len: u32) -> Vec<u8> {
+    (0..len)
+        .map(|at| {
+            if at % 2 == 1 {
+                0x3c + (at / 700) as u8 % 3
+            } else {
+                (at.wrapping_mul(2_654_435_761) >> 13) as u8
+            }
+        })
+        .collect()
+}
+
+fn xorb_chunks() -> Vec<Vec<u8>> {
+    let mut encoder = Encoder::new();
+    let mut xorb = Vec::new();
+    let mut list = Vec::new();
+    let texts = INTEROP_CHUNKS.map(<[u8]>::to_vec);
+    let parts =
+        [(sample(900), SchemeChoice::Bg4Lz4), (b"the quick brown fox ".repeat(20), SchemeChoice::Lz4)];
+    let none = texts.iter().map(|text| (text.clone(), SchemeChoice::None));
+    for (data, choice) in none.chain(parts) {
+        let start = xorb.len();
+        let header = encoder.encode(&data, choice, &mut xorb);
+        list.push((ChunkRef { hash: chunk_hash(&data), len: header.len }, (xorb.len() - start) as u32));
+    }
+    let with_footer = [&xorb[..], &Footer::of(&list).encode()].concat();
+    let mut all = vec![xorb, with_footer];
+    // Chunks as the official client stores them.
+    all.push(include_bytes!("../../../xet/tests/vectors/bg4_lz4.chunk").to_vec());
+    all.push(include_bytes!("../../../xet/tests/vectors/lz4.chunk").to_vec());
+    for (len, choice) in [(1, SchemeChoice::None), (131, SchemeChoice::Bg4Lz4), (2_050, SchemeChoice::Auto)] {
+        let mut one = Vec::new();
+        encoder.encode(&sample(len), choice, &mut one);
+        all.push(one);
+    }
+    // Long from few bytes.
+    let mut long = Vec::new();
+    encoder.encode(&vec![7; 131_072], SchemeChoice::Bg4Lz4, &mut long);
+    all.push(long);
+    all
+}
+
+fn lz4_frames() -> Vec<Vec<u8>> {
+    let size = |len: u32| len.to_be_bytes()[1..].to_vec();
+    let mut all = Vec::new();
+    // As they are: frames of the reference program.
+    for (frame, len) in [
+        (&include_bytes!("../../../xet/tests/vectors/linked_all_checks.lz4")[..], 70_000),
+        (include_bytes!("../../../xet/tests/vectors/independent_two_blocks.lz4"), 70_000),
+        (include_bytes!("../../../xet/tests/vectors/stored_block.lz4"), 200),
+    ] {
+        all.push([&[1, 0, 0][..], &size(len), frame].concat());
+    }
+    // Built: one literal run of 5, a match 5 back of 9, a last run of 5; alone, twice, with a stored block between.
+    let block: &[u8] = b"\x55hello\x05\x00\x50world";
+    let packed = [&(block.len() as u16).to_be_bytes()[..], block].concat();
+    let stored = [&(0x8000u16 | 5).to_be_bytes()[..], b"plain"].concat();
+    for flg in [0x60, 0x40, 0x7c, 0x5c, 0x68] {
+        for (blocks, len) in [
+            (packed.clone(), 19),
+            ([packed.clone(), packed.clone()].concat(), 38),
+            ([packed.clone(), stored.clone(), packed.clone()].concat(), 43),
+            (stored.clone(), 5),
+        ] {
+            all.push([&[0, flg, 0x40][..], &size(len), &blocks].concat());
+            all.push([&[2, flg, 0x70][..], &size(len), &blocks].concat());
+        }
+    }
+    // A match that reaches into the block before, lawful only when blocks are linked.
+    let back: &[u8] = b"\x12x\x08\x00\x50after";
+    let back = [&(back.len() as u16).to_be_bytes()[..], back].concat();
+    all.push([&[0, 0x5c, 0x50][..], &size(31), &packed, &back].concat());
+    all
+}
+
+fn manifests() -> Vec<Vec<u8>> {
+    let records = |count: u32| {
+        let list: Vec<ChunkRef> = (0..count)
+            .map(|n| ChunkRef { hash: chunk_hash(&n.to_be_bytes()), len: 1 + n * 40_503 % 131_072 })
+            .collect();
+        let size = list.iter().map(|chunk| u64::from(chunk.len)).sum();
+        let manifest = Manifest::prove(file_hash(&list), size, list).expect("our own list");
+        let mut out = Vec::new();
+        manifest.write_records(0..count, &mut out);
+        (out, size, manifest.file())
+    };
+    let mut all = Vec::new();
+    for count in [0, 1, 2, 3, 9, 20, 100] {
+        let (records, size, file) = records(count);
+        all.push([&[0, 1, 77][..], &records].concat());
+        all.push([&[6, 0, 9][..], &size.to_be_bytes(), file.as_bytes(), &records].concat());
+    }
+    all.push([&[1, 0, 0][..], &[0xee; 75]].concat());
+    all.push([&[2, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..], &[0xff; 72]].concat());
+    all
+}
+
+fn reconstructions() -> Vec<Vec<u8>> {
+    let (one, two) = (hash_of(1), hash_of(2));
+    let range = |chunks, bytes| FetchRange { chunks, bytes };
+    let url = |url: &str| url.to_owned();
+    let simple = Reconstruction {
+        offset_into_first_range: 0,
+        terms: vec![Term { xorb: one, chunks: 0..346, unpacked_len: 22_982_960 }],
+        fetches: [(
+            one,
+            vec![Fetch { url: url("http://h/x?y"), ranges: vec![range(0..346, 0..19_781_049)] }],
+        )]
+        .into(),
+    };
+    // Repeated data, ranges that overlap, one URL for two ranges, a URL for none.
+    let tangled = Reconstruction {
+        offset_into_first_range: 0,
+        terms: vec![
+            Term { xorb: one, chunks: 0..10, unpacked_len: 10_000 },
+            Term { xorb: two, chunks: 100..110, unpacked_len: 10_000 },
+            Term { xorb: one, chunks: 5..7, unpacked_len: 2_000 },
+            Term { xorb: one, chunks: 5..6, unpacked_len: 1_000 },
+        ],
+        fetches: [
+            (
+                one,
+                vec![
+                    Fetch {
+                        url: url("a"),
+                        ranges: vec![range(0..10, 0..9_000), range(20..21, 18_000..18_900)],
+                    },
+                    Fetch { url: url("b"), ranges: vec![] },
+                ],
+            ),
+            (
+                two,
+                vec![
+                    Fetch { url: url("c"), ranges: vec![range(0..300, 0..270_000)] },
+                    Fetch { url: url("c"), ranges: vec![range(90..120, 81_000..108_000)] },
+                ],
+            ),
+        ]
+        .into(),
+    };
+    let partial = Reconstruction { offset_into_first_range: 17, ..simple.clone() };
+    let mut all: Vec<Vec<u8>> = [&simple, &tangled, &partial]
+        .into_iter()
+        .flat_map(|from| [from.to_json_v1().into_bytes(), from.to_json_v2().into_bytes()])
+        .collect();
+    all.push(br#"{"terms":[],"xorbs":{}}"#.to_vec());
+    all.push(br#"{"terms":[],"fetch_info":{},"new":[{"a":null}]}"#.to_vec());
+    all
+}

@@ -1,0 +1,165 @@
+//! A file that changed after it was proven is found out before a byte of it goes to a peer.
+
+use std::fs::{File, FileTimes, OpenOptions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use zest_tests::caller::Caller;
+use zest_tests::known::Known;
+use zest_tests::peer::in_time;
+use zest_tests::speak::{self, DICT_ZEST, UT_XET};
+use zest_tests::{Machine, Site, assert_same_files, noise};
+
+struct World {
+    site: Site,
+    known: Arc<Known>,
+    machine: Machine,
+    caller: Caller,
+    /// The file itself, where the links of the cache lead.
+    path: PathBuf,
+}
+
+/// A machine that has the file, and a peer that just got a chunk of it.
+async fn world() -> World {
+    let mut site = Site::new();
+    let known = Arc::new(Known::new(noise(77, 1_000_000)));
+    site.add("org/model", "model.safetensors", &known.bytes);
+    let machine = Machine::new(&site.open().await).await;
+    let report = machine.pull_from("org/model", &[]).await.expect("the pull");
+    let path = std::fs::canonicalize(report.path.join("model.safetensors")).expect("it landed");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("our own file");
+    // The change of mode shows in the file's times too; that is a new state, proven anew.
+    let machine = machine.restarted().await;
+    machine.index().await;
+    let caller = Caller::dial(&machine.address(), b"-SC0100-leech0000000", DICT_ZEST).await;
+    let mut world = World { site, known, machine, caller, path };
+    assert_eq!(
+        world.ask(0).await.as_deref(),
+        Some(&world.known.bytes[..world.len(0)]),
+        "served while it is whole"
+    );
+    world
+}
+
+impl World {
+    fn len(&self, index: u32) -> usize {
+        self.known.manifest.chunk(index).len as usize
+    }
+
+    /// Asks for a chunk; `None` for NOT_FOUND.
+    async fn ask(&mut self, index: u32) -> Option<Vec<u8>> {
+        let hash = self.known.manifest.chunk(index).hash;
+        self.caller.send(&speak::ext(UT_XET, &[&[1, 0, 0, 0, 1][..], hash.as_bytes()].concat())).await;
+        let (_, body) = self.caller.message().await.expect("an answer");
+        match body[0] {
+            2 => Some(body[9..].to_vec()),
+            3 => None,
+            other => panic!("type {other}"),
+        }
+    }
+
+    /// Nothing of the file is served any more, and a leech gets all of it from the CDN without blaming the machine.
+    async fn assert_not_served(mut self) {
+        for index in 0..self.known.manifest.len() {
+            assert_eq!(self.ask(index).await, None, "chunk {index}");
+        }
+        let leech = Machine::new(&self.site.endpoint()).await;
+        let report = in_time(leech.pull_from("org/model", &[self.machine.address()]))
+            .await
+            .expect("the CDN is healthy");
+        assert_same_files(&report.path, &self.site.folder("org/model"));
+        assert_eq!((report.from_peers, report.bad_chunks, report.peers_banned), (0, 0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_file() {
+    let world = world().await;
+    let file = OpenOptions::new().write(true).open(&world.path).expect("our own file");
+    file.set_len(999_999).expect("it can be cut");
+    world.assert_not_served().await;
+}
+
+#[tokio::test]
+async fn a_file_that_grew() {
+    let world = world().await;
+    let file = OpenOptions::new().write(true).open(&world.path).expect("our own file");
+    file.set_len(1_000_001).expect("it can grow");
+    world.assert_not_served().await;
+}
+
+#[tokio::test]
+async fn a_replaced_file() {
+    let world = world().await;
+    let other = world.path.with_extension("other");
+    std::fs::write(&other, noise(78, 1_000_000)).expect("write");
+    std::fs::rename(&other, &world.path).expect("rename");
+    world.assert_not_served().await;
+}
+
+#[tokio::test]
+async fn a_removed_file() {
+    let world = world().await;
+    std::fs::remove_file(&world.path).expect("our own file");
+    world.assert_not_served().await;
+}
+
+#[tokio::test]
+async fn one_overwritten_byte() {
+    let world = world().await;
+    let file = OpenOptions::new().write(true).open(&world.path).expect("our own file");
+    file.write_all_at(&[world.known.bytes[500] ^ 1], 500).expect("write");
+    world.assert_not_served().await;
+}
+
+#[tokio::test]
+async fn one_overwritten_byte_with_the_old_time_put_back() {
+    let world = world().await;
+    let before = std::fs::metadata(&world.path).expect("its times").modified().expect("a time");
+    let file = OpenOptions::new().write(true).open(&world.path).expect("our own file");
+    file.write_all_at(&[world.known.bytes[500] ^ 1], 500).expect("write");
+    file.set_times(FileTimes::new().set_modified(before)).expect("its times");
+    world.assert_not_served().await;
+}
+
+#[tokio::test]
+async fn a_change_while_answers_wait_for_a_slow_reader() {
+    let mut world = world().await;
+    let index = 3;
+    let hash = world.known.manifest.chunk(index).hash;
+    let offset = world.known.manifest.offset(index);
+    // More than the system's socket buffers hold, so that most answers wait in the machine.
+    let asked = 400;
+    let ask = speak::ext(UT_XET, &[&[1, 0, 0, 0, 1][..], hash.as_bytes()].concat());
+    world.caller.send(&ask.repeat(asked)).await;
+    assert!(world.caller.message().await.is_some());
+    let file = File::options().write(true).open(&world.path).expect("our own file");
+    file.write_all_at(&[world.known.bytes[offset as usize] ^ 1], offset).expect("write");
+    // What was with the system already may still come, and must be right; the rest must not.
+    let mut came = 1;
+    while let Some((_, body)) = world.caller.message().await {
+        came += usize::from(body[0] == 2);
+        assert!(
+            body[0] == 3 || body[9..] == *world.known.chunk(&hash).expect("its chunk"),
+            "a wrong chunk went out"
+        );
+    }
+    assert!(came < asked, "the link ends instead");
+}
+
+#[tokio::test]
+async fn a_damaged_chunk_list_is_not_served_for_a_good_one() {
+    let world = world().await;
+    let name = world.known.file().to_string();
+    let list = world.machine.env.zest_cache.join("files").join(&name[..2]).join(&name);
+    let mut bytes = std::fs::read(&list).expect("the catalog's list");
+    let record = world.known.records()[..32].to_vec();
+    let at = bytes.windows(32).position(|window| window == record).expect("the first record");
+    bytes[at] ^= 1;
+    std::fs::write(&list, &bytes).expect("write");
+    let leech = Machine::new(&world.site.endpoint()).await;
+    let report =
+        in_time(leech.pull_from("org/model", &[world.machine.address()])).await.expect("the CDN is healthy");
+    assert_same_files(&report.path, &world.site.folder("org/model"));
+    assert_eq!(report.peers_banned, 0, "rot on a disk must not look like a lie");
+}

@@ -1,0 +1,96 @@
+//! Peers that do not read, and connections that do nothing, cost others nothing.
+
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use zest_tests::caller::Caller;
+use zest_tests::known::Known;
+use zest_tests::peer::in_time;
+use zest_tests::speak::{self, DICT_ORIGINAL, DICT_ZEST, UT_XET};
+use zest_tests::{Machine, Site, noise};
+
+async fn seeder(bytes: usize) -> (Site, Arc<Known>, Machine) {
+    let mut site = Site::new();
+    let known = Arc::new(Known::new(noise(87, bytes)));
+    site.add("org/model", "model.safetensors", &known.bytes);
+    let machine = Machine::new(&site.open().await).await;
+    machine.pull_from("org/model", &[]).await.expect("the pull");
+    (site, known, machine)
+}
+
+fn ask(known: &Known, index: u32) -> Vec<u8> {
+    let hash = known.manifest.chunk(index).hash;
+    speak::ext(UT_XET, &[&[1][..], &index.to_be_bytes(), hash.as_bytes()].concat())
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_for_much_and_reads_nothing_disturbs_nobody() {
+    let (_site, known, machine) = seeder(2_000_000).await;
+    let chunks = known.manifest.len();
+    let mut slow = Caller::dial(&machine.address(), b"-SC0100-slow00000000", DICT_ZEST).await;
+    let all: Vec<u8> = (0..chunks).flat_map(|index| ask(&known, index)).collect();
+    let rounds = 20;
+    slow.send(&all.repeat(rounds)).await;
+
+    let mut quick = Caller::dial(&machine.address(), b"-SC0100-quick0000000", DICT_ZEST).await;
+    for index in 0..chunks {
+        quick.send(&ask(&known, index)).await;
+        let (_, body) = in_time(quick.message()).await.expect("an answer");
+        assert_eq!(&body[9..], known.chunk(&known.manifest.chunk(index).hash).expect("its chunk"));
+    }
+    // The slow one finds everything in order when it wakes up.
+    for n in 0..rounds as u32 * chunks {
+        let (_, body) = in_time(slow.message()).await.expect("an answer");
+        let index = n % chunks;
+        assert_eq!(body[1..5], index.to_be_bytes(), "in the order of the requests");
+        assert!(body[9..] == *known.chunk(&known.manifest.chunk(index).hash).expect("its chunk"));
+    }
+}
+
+#[tokio::test]
+async fn whole_xorbs_asked_for_by_the_hundred_are_not_all_queued() {
+    let (site, known, machine) = seeder(2_000_000).await;
+    let (xorbs, _) = zest_tests::known::xorbs_of(&site, "org/model", &known).await;
+    let xorb = &xorbs[0];
+    let end = xorb.chunks.len() as u32;
+    let one = [&[1, 0, 0, 0, 1][..], xorb.hash.as_bytes(), &0u32.to_be_bytes(), &end.to_be_bytes()].concat();
+    let mut greedy = Caller::dial(&machine.address(), b"-ZE0200-greedy000000", DICT_ORIGINAL).await;
+    let asked = 300;
+    greedy.send(&speak::ext(UT_XET, &one).repeat(asked)).await;
+    let (mut served, mut refused) = (0, 0);
+    for _ in 0..asked {
+        let (_, body) = in_time(greedy.message()).await.expect("every request is answered");
+        match body[0] {
+            2 => served += 1,
+            3 => refused += 1,
+            other => panic!("type {other}"),
+        }
+    }
+    assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+}
+
+#[tokio::test]
+async fn connections_that_never_shake_hands_make_room_for_those_that_do() {
+    let (_site, known, machine) = seeder(300_000).await;
+    // Both ends live in this process.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let more = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, more).expect("the soft limit may rise");
+    let mut idle = Vec::new();
+    for _ in 0..600 {
+        idle.push(TcpStream::connect(machine.address()).await.expect("the system accepts"));
+    }
+    let mut honest = Caller::dial(&machine.address(), b"-SC0100-honest000000", DICT_ZEST).await;
+    honest.send(&ask(&known, 0)).await;
+    let (_, body) = in_time(honest.message()).await.expect("an answer");
+    assert_eq!(&body[9..], known.chunk(&known.manifest.chunk(0).hash).expect("its chunk"));
+    // The oldest were closed, the youngest may still speak.
+    let mut byte = [0; 1];
+    let first = in_time(tokio::io::AsyncReadExt::read(&mut idle[0], &mut byte)).await;
+    assert!(matches!(first, Ok(0) | Err(_)), "closed");
+    let last = idle.last_mut().expect("600 of them");
+    tokio::io::AsyncWriteExt::write_all(last, &speak::handshake([7; 20], *b"-SC0100-late00000000"))
+        .await
+        .expect("open");
+    let answer = in_time(tokio::io::AsyncReadExt::read(last, &mut byte)).await;
+    assert!(matches!(answer, Ok(1)), "a handshake comes back");
+}
