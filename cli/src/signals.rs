@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
+/// Tries to remove a folder in which other threads still write: 100.
+const REMOVE_TRIES: u32 = 100;
+
 /// Receives the signals from [`Signals::listen`] on.
 #[derive(Clone)]
 pub(crate) struct Signals {
@@ -18,8 +21,8 @@ impl Signals {
     /// Starts to listen. Call once per process.
     pub(crate) fn listen() -> Result<Signals, Failure> {
         let (sender, first) = watch::channel(false);
-        let doomed = Arc::new(Mutex::new(Vec::new()));
-        let remove = Arc::clone(&doomed);
+        let doomed = Arc::new(Mutex::new(Vec::<PathBuf>::new()));
+        let listed = Arc::clone(&doomed);
         let cannot = |error| Failure::new(Kind::Other, format_args!("cannot listen for signals: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
         let mut stream = {
@@ -34,11 +37,8 @@ impl Signals {
                     sender.send_replace(true);
                     stream.next().await;
                 });
-                let folders = std::mem::take(&mut *remove.lock().unwrap_or_else(|e| e.into_inner()));
-                for folder in folders {
-                    // What cannot be removed now never will be: there is nobody left to tell.
-                    let _gone = std::fs::remove_dir_all(folder);
-                }
+                let folders = std::mem::take(&mut *listed.lock().unwrap_or_else(|e| e.into_inner()));
+                folders.iter().for_each(|folder| remove(folder));
                 std::process::exit(i32::from(Kind::Interrupted.exit_code()));
             })
             .map_err(cannot)?;
@@ -62,6 +62,16 @@ impl Signals {
     /// Removes `folder` if a second signal ends the process.
     pub(crate) fn remove_on_exit(&self, folder: &Path) {
         self.doomed.lock().unwrap_or_else(|e| e.into_inner()).push(folder.to_owned());
+    }
+}
+
+/// Removes a folder in which other threads still write: what they add meanwhile makes one try fail, and the next
+/// one finds less. What stays after all tries stays: there is nobody left to tell.
+fn remove(folder: &Path) {
+    for _ in 0..REMOVE_TRIES {
+        if std::fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+            return;
+        }
     }
 }
 

@@ -78,7 +78,12 @@ impl<'a> Placer<'a> {
     }
 
     /// The places of chunk `chunk` of the xorb, which is `len` bytes long. Call for every chunk in order.
-    pub(crate) fn place(&mut self, chunk: u32, len: u32, manifest: Option<&Manifest>) -> Result<Vec<Place>, PlaceError> {
+    pub(crate) fn place(
+        &mut self,
+        chunk: u32,
+        len: u32,
+        manifest: Option<&Manifest>,
+    ) -> Result<Vec<Place>, PlaceError> {
         let block = &self.plan.blocks[self.block as usize];
         let mut places = Vec::with_capacity(1);
         for (at, term) in block.terms.iter().enumerate() {

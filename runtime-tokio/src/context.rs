@@ -110,7 +110,13 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(node: Node, store: Arc<StoreHandles>, workers: Workers, mailbox: Mailbox, peer_id: PeerId) -> Rc<Context> {
+    pub(crate) fn new(
+        node: Node,
+        store: Arc<StoreHandles>,
+        workers: Workers,
+        mailbox: Mailbox,
+        peer_id: PeerId,
+    ) -> Rc<Context> {
         Rc::new(Context {
             clock: Clock::start(),
             pool: Pool::default(),
@@ -300,6 +306,12 @@ impl Context {
         match done {
             Done::Chunk { job: id, index, len, source } => {
                 if let Some(job) = self.job(id) {
+                    // It was written before the proven list came, and the list names another.
+                    if !job.file.fits(index) {
+                        add(&job.counts.bad_chunks, 1);
+                        self.event(Event::ChunkBad { job: id, index, source });
+                        return;
+                    }
                     let (bytes, chunks) = match source {
                         Source::Peer(_) => (&job.counts.peer_bytes, &job.counts.peer_chunks),
                         Source::Origin => (&job.counts.cdn_bytes, &job.counts.cdn_chunks),

@@ -118,7 +118,9 @@ impl Engine {
         match start.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(EngineError::Thread(error)),
-            Err(_) => return Err(EngineError::Thread(std::io::Error::other("the engine's thread ended at once"))),
+            Err(_) => {
+                return Err(EngineError::Thread(std::io::Error::other("the engine's thread ended at once")));
+            }
         }
         Ok(Engine { tasks: Some(tasks), thread: Some(thread), addrs, store })
     }

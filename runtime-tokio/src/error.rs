@@ -185,10 +185,16 @@ impl PullError {
             PullErrorKind::Gated => "open the model's page and ask for access, then set HF_TOKEN",
             PullErrorKind::NotFound => "check the name, --type and --revision",
             PullErrorKind::Offline => "unset HF_HUB_OFFLINE, or pull it once while online",
-            PullErrorKind::Verify => "run the same command again; if it stays, report it to the model's owner",
-            PullErrorKind::Disk => "make room or choose another place with --cache-dir; what is proven is kept",
+            PullErrorKind::Verify => {
+                "run the same command again; if it stays, report it to the model's owner"
+            }
+            PullErrorKind::Disk => {
+                "make room or choose another place with --cache-dir; what is proven is kept"
+            }
             PullErrorKind::Interrupted => "run the same command again to go on where it stopped",
-            PullErrorKind::Network => "run the same command again: what is proven is kept; name a peer with --peer",
+            PullErrorKind::Network => {
+                "run the same command again: what is proven is kept; name a peer with --peer"
+            }
             PullErrorKind::Usage => "write HOST:PORT, an IPv4 address or [IPv6]:PORT",
             PullErrorKind::Other => return None,
         };

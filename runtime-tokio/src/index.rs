@@ -35,7 +35,11 @@ pub struct IndexProgress {
 ///
 /// # Errors
 /// None: a file that cannot be read is logged and left out.
-pub async fn keep_index(store: Arc<StoreHandles>, hub: Option<Hub>, mut report: impl FnMut(&IndexProgress)) -> IndexProgress {
+pub async fn keep_index(
+    store: Arc<StoreHandles>,
+    hub: Option<Hub>,
+    mut report: impl FnMut(&IndexProgress),
+) -> IndexProgress {
     let mut progress = IndexProgress::default();
     let tasks = {
         let store = store.clone();

@@ -83,6 +83,8 @@ pub(crate) struct JobFile {
     partial: RwLock<Option<Partial>>,
     pub(crate) table: Mutex<Table>,
     pub(crate) manifest: OnceLock<Arc<Manifest>>,
+    /// Held for reading while a chunk without proof is written, for writing while the proven list is set.
+    unproven: RwLock<()>,
 }
 
 impl JobFile {
@@ -98,11 +100,48 @@ impl JobFile {
             partial: RwLock::new(Some(partial)),
             table: Mutex::new(table),
             manifest: OnceLock::new(),
+            unproven: RwLock::new(()),
         }
     }
 
-    /// Writes a chunk to its place and notes it in the journal.
-    pub(crate) fn keep(&self, place: Place, chunk: ChunkRef, packed_len: u32, bytes: &[u8]) -> std::io::Result<()> {
+    /// Makes a proven list the measure of this file. From the moment it returns no write of a chunk that was only hashed
+    /// is under way, and none begins that the list does not name.
+    pub(crate) fn set_manifest(&self, manifest: Arc<Manifest>) {
+        let _no_unproven_write = self.unproven.write().expect("no holder panics");
+        let _ = self.manifest.set(manifest);
+    }
+
+    /// Writes a chunk that was hashed but could not be compared with anything; false if a proven list has come meanwhile
+    /// and names another chunk here.
+    pub(crate) fn keep_unproven(
+        &self,
+        place: Place,
+        chunk: ChunkRef,
+        packed_len: u32,
+        bytes: &[u8],
+    ) -> std::io::Result<bool> {
+        let _writing = self.unproven.read().expect("no holder panics");
+        if self.expected(place.index).is_some_and(|wanted| wanted != chunk) {
+            return Ok(false);
+        }
+        self.keep(place, chunk, packed_len, bytes)?;
+        Ok(true)
+    }
+
+    /// Whether what was written for a chunk last is what the proven list names; true as long as there is no list.
+    pub(crate) fn fits(&self, index: u32) -> bool {
+        let Some(wanted) = self.expected(index) else { return true };
+        self.table.lock().expect("no holder panics").get(index).is_some_and(|seen| seen.chunk == wanted)
+    }
+
+    /// Writes a proven chunk to its place and notes it in the journal.
+    pub(crate) fn keep(
+        &self,
+        place: Place,
+        chunk: ChunkRef,
+        packed_len: u32,
+        bytes: &[u8],
+    ) -> std::io::Result<()> {
         *self.table.lock().expect("no holder panics").writer(place.index) = Writer::Settled;
         self.write(place, bytes)?;
         self.record(place, chunk, packed_len)

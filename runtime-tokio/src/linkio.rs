@@ -552,7 +552,10 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         }
         let sent = send_file(stream, file, place)?;
         if sent == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file became shorter while it was sent",
+            ));
         }
         place.offset += sent as u64;
         place.len -= sent as u32;
@@ -568,8 +571,7 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         flags |= SendFlags::MORE;
     }
     let _ = more;
-    let sent =
-        rustix::net::sendmsg(stream, &parts, &mut rustix::net::SendAncillaryBuffer::default(), flags)?;
+    let sent = rustix::net::sendmsg(stream, &parts, &mut rustix::net::SendAncillaryBuffer::default(), flags)?;
     drop(parts);
     let mut left = sent;
     while left > 0 {

@@ -123,7 +123,7 @@ pub(crate) async fn prove_manifest(context: Rc<Context>, id: JobId, link: LinkId
 pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: Arc<Manifest>) {
     let Some(job) = context.job(id) else { return };
     let file = job.file.clone();
-    let _ = file.manifest.set(manifest.clone());
+    file.set_manifest(manifest.clone());
     crate::origin::judge_doubts(context, id, &job, &manifest);
     let store = context.store.clone();
     let (to, found) = tokio::sync::oneshot::channel();

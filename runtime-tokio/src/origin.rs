@@ -102,7 +102,9 @@ fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) 
     let table = job.file.table.lock().expect("no holder panics");
     let held: Vec<u32> = (0..plan.chunks)
         .filter(|&index| {
-            table.get(index).is_some_and(|seen| job.file.expected(index).is_none_or(|chunk| chunk == seen.chunk))
+            table
+                .get(index)
+                .is_some_and(|seen| job.file.expected(index).is_none_or(|chunk| chunk == seen.chunk))
         })
         .collect();
     let resumed: u64 = held.iter().filter_map(|&i| table.get(i)).map(|seen| u64::from(seen.chunk.len)).sum();
@@ -111,7 +113,8 @@ fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) 
         job.counts.disk_bytes.set(resumed);
     }
     // With a manifest the chunks of other files were found by their hashes already.
-    let local = if job.file.manifest.get().is_some() { Vec::new() } else { local_terms(context, job, &plan, &held) };
+    let local =
+        if job.file.manifest.get().is_some() { Vec::new() } else { local_terms(context, job, &plan, &held) };
     let blocks = plan
         .blocks
         .iter()
@@ -138,7 +141,8 @@ fn local_terms(context: &Rc<Context>, job: &JobState, plan: &Plan, held: &[u32])
     let mut places = Vec::new();
     let mut offsets = job.local_offsets.borrow_mut();
     for term in &plan.terms {
-        let Some(found) = context.store.catalog.xorb_range(&term.xorb, term.chunks.clone(), Access::Own) else {
+        let Some(found) = context.store.catalog.xorb_range(&term.xorb, term.chunks.clone(), Access::Own)
+        else {
             continue;
         };
         if found.iter().map(|f| u64::from(f.len)).sum::<u64>() != term.len {
@@ -251,7 +255,10 @@ async fn fetch(
             cutter.next(&mut bytes).map_err(|e| broken(format!("xorb {}: chunk {chunk}: {e}", range.xorb)))?
         {
             if chunk >= range.chunks.end {
-                return Err(broken(format!("xorb {} goes on after chunk {chunk}, the last of the range", range.xorb)));
+                return Err(broken(format!(
+                    "xorb {} goes on after chunk {chunk}, the last of the range",
+                    range.xorb
+                )));
             }
             let mut places = placer
                 .place(chunk, header.len, manifest.as_deref())
@@ -274,7 +281,10 @@ async fn fetch(
         }
     }
     if chunk < range.chunks.end || !cutter.is_between_chunks() {
-        return Err(broken(format!("xorb {} ended before chunk {}, {chunk} came", range.xorb, range.chunks.end)));
+        return Err(broken(format!(
+            "xorb {} ended before chunk {}, {chunk} came",
+            range.xorb, range.chunks.end
+        )));
     }
     Ok(())
 }
@@ -472,8 +482,14 @@ pub(crate) fn judge_doubts(context: &Rc<Context>, id: JobId, job: &JobState, man
 /// Every chunk is there: proves the whole, or says what to fetch again.
 pub(crate) async fn seal(context: Rc<Context>, id: JobId) {
     let Some(job) = context.job(id) else { return };
-    if job.file.manifest.get().is_some() {
-        job.finish(Ok(()));
+    if let Some(manifest) = job.file.manifest.get() {
+        // The last look: every place must hold what the list names, whenever and by whom it was written.
+        let missing: Vec<u32> = (0..manifest.len()).filter(|&index| !job.file.fits(index)).collect();
+        if missing.is_empty() {
+            job.finish(Ok(()));
+        } else {
+            context.event(Event::JobReopened { job: id, missing });
+        }
         return;
     }
     let Some(plan) = job.plan.borrow().clone() else { return };
@@ -486,7 +502,7 @@ pub(crate) async fn seal(context: Rc<Context>, id: JobId) {
     match proven.await {
         Ok(Ok(manifest)) => {
             judge_doubts(&context, id, &job, &manifest);
-            let _ = job.file.manifest.set(Arc::new(manifest));
+            job.file.set_manifest(Arc::new(manifest));
             job.finish(Ok(()));
         }
         Ok(Err(())) => reopen(&context, id, &job, &plan),
@@ -508,12 +524,21 @@ fn reopen(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: &Plan) {
         (0..plan.chunks).map(led).collect::<Option<Vec<ChunkRef>>>()
     });
     if let Some(manifest) = list.and_then(|list| Manifest::prove(job.file.file, job.file.size, list).ok()) {
-        tracing::info!(path = job.path, round, "the chunk list proves; what differs from it is fetched again");
+        tracing::info!(
+            path = job.path,
+            round,
+            "the chunk list proves; what differs from it is fetched again"
+        );
         let context = context.clone();
         tokio::task::spawn_local(async move { adopt_manifest(&context, id, Arc::new(manifest)).await });
         return;
     }
-    tracing::warn!(path = job.path, round, chunks = doubtful.len(), "the file does not prove; fetching doubtful chunks again");
+    tracing::warn!(
+        path = job.path,
+        round,
+        chunks = doubtful.len(),
+        "the file does not prove; fetching doubtful chunks again"
+    );
     if doubtful.is_empty() || round > ROUNDS_MAX {
         let (path, want) = (job.path.clone(), job.file.file.to_string());
         if let Some(partial) = job.file.take() {
@@ -560,7 +585,9 @@ fn vote(job: &JobState, doubtful: &[u32]) -> Option<BTreeMap<u32, ChunkRef>> {
             None => of_chunk.push((seen.chunk, 1)),
         }
     }
-    let leader = |of_chunk: &Vec<(ChunkRef, u32)>| of_chunk.iter().max_by_key(|(_, count)| *count).map(|(chunk, _)| *chunk);
+    let leader = |of_chunk: &Vec<(ChunkRef, u32)>| {
+        of_chunk.iter().max_by_key(|(_, count)| *count).map(|(chunk, _)| *chunk)
+    };
     (job.rounds.get() > 1)
         .then(|| votes.iter().filter_map(|(&index, of_chunk)| Some((index, leader(of_chunk)?))).collect())
 }

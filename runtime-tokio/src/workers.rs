@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Condvar, Mutex};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use zest_core::JobId;
 use zest_core::node::{OriginFault, Source};
 use zest_xet::{CHUNK_BYTES_MAX, ChunkHeader, ChunkRef, Decoder, Proven, chunk_hash, verify};
@@ -222,7 +222,18 @@ fn run(queue: &(Mutex<Queue>, Condvar), count: usize, mailbox: &Mailbox) {
                     done.push(prove(&job, place, chunk, buf, source, &mut decoder, &mut room));
                 }
                 Work::Decode { job, header, packed, places, expected, source, keep, permit } => {
-                    decode(&job, header, &packed, places, expected, source, &keep, &mut decoder, &mut room, &mut done);
+                    decode(
+                        &job,
+                        header,
+                        &packed,
+                        places,
+                        expected,
+                        source,
+                        &keep,
+                        &mut decoder,
+                        &mut room,
+                        &mut done,
+                    );
                     tokens.push((keep, permit));
                 }
                 Work::Copy { job, place, len, expected, file, from } => {
@@ -259,10 +270,7 @@ fn prove(
             }
         },
     };
-    match kept {
-        Ok(()) => Done::Chunk { job: job.id, index: place.index, len: chunk.len, source },
-        Err(error) => Done::Disk { job: job.id, error },
-    }
+    report(job.id, place.index, chunk.len, source, kept.map(|()| true))
 }
 
 /// The payload read as an answer with a start before its data, which is the chunk as it is or as a xorb holds it.
@@ -321,11 +329,11 @@ fn decode(
     match keep {
         Keep::Record { .. } => {
             for place in places {
-                let report = match job.keep(place, chunk, header.packed_len, out) {
-                    Ok(()) => Done::Chunk { job: job.id, index: place.index, len: chunk.len, source },
-                    Err(error) => Done::Disk { job: job.id, error },
+                let kept = match expected {
+                    Some(_) => job.keep(place, chunk, header.packed_len, out).map(|()| true),
+                    None => job.keep_unproven(place, chunk, header.packed_len, out),
                 };
-                done.push(report);
+                done.push(report(job.id, place.index, chunk.len, source, kept));
             }
         }
         Keep::Report { to, seq, stream } => {
@@ -364,9 +372,18 @@ fn copy(
         },
         None => ChunkRef { hash: chunk_hash(out), len },
     };
-    match job.keep(place, chunk, 0, out) {
-        Ok(()) => Done::Chunk { job: job.id, index: place.index, len, source: Source::Disk },
-        Err(error) => Done::Disk { job: job.id, error },
+    let kept = match expected {
+        Some(_) => job.keep(place, chunk, 0, out).map(|()| true),
+        None => job.keep_unproven(place, chunk, 0, out),
+    };
+    report(job.id, place.index, len, Source::Disk, kept)
+}
+
+fn report(job: JobId, index: u32, len: u32, source: Source, kept: std::io::Result<bool>) -> Done {
+    match kept {
+        Ok(true) => Done::Chunk { job, index, len, source },
+        Ok(false) => Done::Bad { job, index, source, why: "the proven list names another chunk".into() },
+        Err(error) => Done::Disk { job, error },
     }
 }
 

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use zest_hub::server::{Faults, ServeConfig, Served, Stats, serve};
 use zest_hub::{Hub, HubConfig};
 use zest_runtime_tokio::{
-    CancelToken, Engine, EngineConfig, IndexProgress, Progress, PullError, PullOptions, PullReport, StoreHandles, keep_index,
-    pull,
+    CancelToken, Engine, EngineConfig, IndexProgress, Progress, PullError, PullOptions, PullReport,
+    StoreHandles, keep_index, pull,
 };
 use zest_store::{Catalog, Env, HfCache, RepoId, RepoType};
 
@@ -59,7 +59,8 @@ impl Site {
 
     /// Marks a model repository `private` or `gated`.
     pub fn restrict(&self, repo: &str, how: &str) -> &Site {
-        std::fs::write(self.root.path().join("models").join(repo).join("access"), how).expect("write the mark");
+        std::fs::write(self.root.path().join("models").join(repo).join("access"), how)
+            .expect("write the mark");
         self
     }
 

@@ -45,5 +45,9 @@ async fn a_second_pull_fetches_nothing() {
     let report = a.pull_from("org/model", &[]).await.expect("the second pull");
     assert_eq!(report.from_disk, 2_000_000);
     let asked = site.stats().since(&before);
-    assert_eq!((asked.cdn_requests, asked.cas_requests, asked.hub_requests), (0, 0, 1), "only the revision is asked");
+    assert_eq!(
+        (asked.cdn_requests, asked.cas_requests, asked.hub_requests),
+        (0, 0, 1),
+        "only the revision is asked"
+    );
 }

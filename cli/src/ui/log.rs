@@ -57,7 +57,7 @@ impl Drop for Line {
         let text = String::from_utf8_lossy(&self.bytes);
         let text = text.trim_end_matches('\n');
         if !text.is_empty() {
-            self.ui.put(text);
+            self.ui.put_beside_bars(text);
         }
     }
 }

@@ -148,7 +148,8 @@ impl Ui {
         if self.mode == Mode::Quiet {
             return Ok(());
         }
-        self.multi.suspend(|| self.data(line))
+        let _closed = self.clear_bars();
+        self.data(line)
     }
 
     /// Shows a pull's progress until its sender is gone. Run it beside the pull. Returns the largest number of
@@ -156,8 +157,8 @@ impl Ui {
     pub(crate) async fn follow(&self, label: &str, mut progress: watch::Receiver<Progress>) -> u32 {
         let start = Instant::now();
         let mut screen = match self.mode {
-            Mode::Bars => Screen::Bars(bars::Bars::new(&self.multi, self.colour, label)),
-            Mode::Lines => Screen::Lines(lines::Lines::new(label)),
+            Mode::Bars => Screen::Bars(Box::new(bars::Bars::new(&self.multi, self.colour, label))),
+            Mode::Lines => Screen::Lines(Box::new(lines::Lines::new(label))),
             Mode::Still | Mode::Quiet => Screen::None,
         };
         let mut peers_max = 0;
@@ -197,15 +198,29 @@ impl Ui {
     fn put(&self, line: &str) {
         let line = self.secrets.blank(line);
         // Somebody who closed standard error does not want to hear about it.
-        self.multi.suspend(|| {
-            let _closed = writeln!(std::io::stderr().lock(), "{line}");
-        });
+        let _closed = self.clear_bars().and_then(|()| writeln!(std::io::stderr().lock(), "{line}"));
+    }
+
+    /// The same from a thread that may do so while bars are drawn.
+    fn put_beside_bars(&self, line: &str) {
+        match self.mode {
+            Mode::Bars => {
+                let _closed = self.multi.println(self.secrets.blank(line));
+            }
+            _ => self.put(line),
+        }
+    }
+
+    /// Takes the bars off the screen until they are drawn next. (indicatif's `suspend` would panic where the
+    /// terminal is gone.)
+    fn clear_bars(&self) -> std::io::Result<()> {
+        self.multi.clear()
     }
 }
 
 enum Screen {
-    Bars(bars::Bars),
-    Lines(lines::Lines),
+    Bars(Box<bars::Bars>),
+    Lines(Box<lines::Lines>),
     None,
 }
 

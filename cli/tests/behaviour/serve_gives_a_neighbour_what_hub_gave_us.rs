@@ -96,3 +96,35 @@ fn verify_names_a_rotten_file_and_exits_with_6() {
     assert_eq!(output.status.code(), Some(6));
     assert!(text(&output.stderr).contains("wrong: org/name model.safetensors"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_private_repository_needs_the_token_and_comes_from_the_hub_alone() {
+    const TOKEN: &str = "hf_opensThePrivateOne";
+    let (root, here, neighbour) = (folder(), folder(), folder());
+    make_repository(root.path());
+    std::fs::write(root.path().join("models/org/name/access"), "private\n").expect("written");
+    let root_text = root.path().to_str().expect("UTF-8");
+    let arguments = ["hub", "--root", root_text, "--port", "0", "--token", TOKEN, "--json", "-q"];
+    let mut hub = Server::start(&mut command(here.path(), &arguments));
+    let listening = hub.event("listening");
+    let endpoint = listening["endpoint"].as_str().expect("a URL");
+
+    let refused = run(command(here.path(), &["pull", "org/name"]).env("HF_ENDPOINT", endpoint));
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
+    let first = pull(here.path(), endpoint, &["--token", TOKEN]);
+    assert_eq!(first["shareable"], false, "{first}");
+
+    let mut serve = Server::start(
+        command(here.path(), &["serve", "--listen", "127.0.0.1", "--listen-port", "0", "--json", "-q"])
+            .env("HF_ENDPOINT", endpoint)
+            .env("HF_TOKEN", TOKEN),
+    );
+    let listening = serve.event("listening");
+    assert_eq!(serve.event("indexed")["files_shared"], 0);
+    let peer = listening["addrs"][0].as_str().expect("an address");
+    let second = pull(neighbour.path(), endpoint, &["--peer", peer, "--token", TOKEN]);
+    assert_eq!(second["bytes"]["from_peers"], 0, "{second}");
+    assert_eq!(second["bytes"]["from_cdn"].as_u64(), Some(MODEL_BYTES as u64 + 3), "{second}");
+    assert_eq!(serve.stop(), Some(0));
+    assert_eq!(hub.stop(), Some(0));
+}

@@ -1,7 +1,12 @@
 //! The message plane: one [`Node`] decides what this process asks of whom, and answers its peers.
 //!
-//! The node sees typed events and gives typed actions; bulk data is named by [`BufId`] (in memory) or
-//! [`Location`] (on disk), never held. Three kinds of [`Source`] can give a chunk: a peer, the origin, the local disk.
+//! The node sees typed events and gives typed actions; bulk data is named by [`BufId`](crate::BufId) (in memory) or
+//! [`Location`](crate::Location) (on disk), never held. Three kinds of [`Source`] can give a chunk: a peer, the
+//! origin, the local disk.
+//!
+//! A chunk that is asked of a peer belongs to that request until the peer falls silent (about half a second); from then
+//! on other sources may take it, and whoever is first is welcome. So no peer can hold a job up for long, and none is
+//! given up for a hiccup.
 //!
 //! # Driving it
 //! ```

@@ -212,6 +212,12 @@ pub fn classify<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Step
             });
         }
         (NOT_FOUND, 5 | 33 | 37) => {
+            // A naked answer of one byte has this length too, and its head is shorter: never ask for more than that first.
+            if n == 37
+                && let Some(step) = naked(seen, n, pending)
+            {
+                return step;
+            }
             need!(n);
             let by_id = u32_at(seen, 1).and_then(|req| pending.by_id(req));
             let found = match n {
@@ -229,6 +235,9 @@ pub fn classify<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Step
             let (asked, at) = if by_id.is_some() {
                 (by_id, 5)
             } else if n >= 37 {
+                if let Some(step) = naked(seen, n, pending) {
+                    return step;
+                }
                 need!(37);
                 (hash_at(seen, 1).and_then(|hash| pending.by_hash(&hash)), 33)
             } else {

@@ -1,5 +1,6 @@
 //! The inputs a fuzzing run starts from: real messages, real files and the vectors of the formats, made by our encoders.
 
+use crate::wire::rising_hash;
 use zest_core::wire::xet::{self, Dialect};
 use zest_core::wire::{ext_handshake, zest};
 use zest_xet::{
@@ -75,7 +76,7 @@ fn hash_of(byte: u8) -> Hash {
 
 /// Every message of every layout, with a table in which request 7 for hash 0x07… is pending in each layout.
 fn xet_messages() -> Vec<Vec<u8>> {
-    let hash = hash_of(7);
+    let hash = rising_hash(7);
     let mut messages = Vec::new();
     for dialect in [Dialect::Chunk, Dialect::Range, Dialect::Doc] {
         messages.push(xet::chunk_request(1, dialect, 7, &hash).as_bytes()[6..].to_vec());
@@ -88,9 +89,9 @@ fn xet_messages() -> Vec<Vec<u8>> {
     // Reads as an answer in two layouts.
     messages.push(xet::answer_head(1, Dialect::Range, 7, &hash, 9, 5, b"hello").as_bytes()[6..].to_vec());
     // The documentation without a type byte.
-    messages.push([&[7; 32][..], &5u32.to_be_bytes(), b"hello"].concat());
-    messages.push(vec![7; 32]);
-    messages.push([&[7; 32][..], &1u32.to_be_bytes(), b"boom"].concat());
+    messages.push([&hash.as_bytes()[..], &5u32.to_be_bytes(), b"hello"].concat());
+    messages.push(hash.as_bytes().to_vec());
+    messages.push([&hash.as_bytes()[..], &1u32.to_be_bytes(), b"boom"].concat());
     // Folder and gossip types of ccbt.
     messages.push(vec![10, 0, 0, 0, 7]);
     messages.push(b"\x28{}".to_vec());
@@ -101,7 +102,9 @@ fn xet_messages() -> Vec<Vec<u8>> {
         for kind in 1..5 {
             for payload in [&b"h"[..], b"hello"] {
                 let len = (payload.len() as u32).to_be_bytes();
-                all.push([&[1, dialect, 7, kind, 0, 0][..], &[kind; 32], &len, payload].concat());
+                all.push(
+                    [&[1, dialect, 7, kind, 0, 0][..], rising_hash(kind).as_bytes(), &len, payload].concat(),
+                );
             }
         }
     }

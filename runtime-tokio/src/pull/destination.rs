@@ -15,7 +15,10 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    pub(crate) fn new(store: &Arc<StoreHandles>, local_dir: Option<&Path>) -> Result<Destination, StoreError> {
+    pub(crate) fn new(
+        store: &Arc<StoreHandles>,
+        local_dir: Option<&Path>,
+    ) -> Result<Destination, StoreError> {
         let local = local_dir.map(LocalDir::open).transpose()?.map(Arc::new);
         Ok(Destination { store: store.clone(), local })
     }
@@ -57,7 +60,8 @@ impl Destination {
         }
         let hashes: Vec<String> = entries.iter().filter_map(|e| e.xet_hash).map(|h| h.to_string()).collect();
         let named = |path: &Path| {
-            path.file_name().is_some_and(|name| hashes.iter().any(|hash| name.to_string_lossy().contains(hash)))
+            path.file_name()
+                .is_some_and(|name| hashes.iter().any(|hash| name.to_string_lossy().contains(hash)))
         };
         self.store.cache.partials().iter().filter(|p| named(&p.path)).map(|p| p.occupied_bytes).sum()
     }
@@ -73,7 +77,12 @@ impl Destination {
         here.or_else(|| self.store.cache.read_tree(repo, commit))
     }
 
-    pub(crate) fn write_tree(&self, repo: &RepoId, commit: &str, entries: &[TreeEntry]) -> Result<(), StoreError> {
+    pub(crate) fn write_tree(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entries: &[TreeEntry],
+    ) -> Result<(), StoreError> {
         match &self.local {
             Some(local) => local.write_tree(commit, entries),
             None => self.store.cache.write_tree(repo, commit, entries),
@@ -115,7 +124,12 @@ impl Destination {
         .unwrap_or(Presence::Missing)
     }
 
-    pub(crate) async fn link(&self, repo: &RepoId, commit: &str, entry: &TreeEntry) -> Result<PathBuf, PullError> {
+    pub(crate) async fn link(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+    ) -> Result<PathBuf, PullError> {
         let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
         let linked = self.blocking(move |store, local| match local {
             Some(local) => local.link(&commit, &entry),
@@ -125,13 +139,20 @@ impl Destination {
     }
 
     /// With a local folder: takes the file from the HF cache if it is complete there.
-    pub(crate) async fn copy_from_cache(&self, repo: &RepoId, commit: &str, entry: &TreeEntry) -> Result<bool, PullError> {
+    pub(crate) async fn copy_from_cache(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+    ) -> Result<bool, PullError> {
         if self.local.is_none() {
             return Ok(false);
         }
         let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
         let copied = self.blocking(move |store, local| {
-            let (Some(local), Presence::Complete(source)) = (local, store.cache.presence(&repo, &commit, &entry)) else {
+            let (Some(local), Presence::Complete(source)) =
+                (local, store.cache.presence(&repo, &commit, &entry))
+            else {
                 return Ok(false);
             };
             local.copy_from(&commit, &entry, &source).map(|_| true)
@@ -158,7 +179,11 @@ impl Destination {
         Ok(linked.await??)
     }
 
-    pub(crate) fn temp_file(&self, repo: &RepoId, entry: &TreeEntry) -> Result<(std::fs::File, PathBuf), StoreError> {
+    pub(crate) fn temp_file(
+        &self,
+        repo: &RepoId,
+        entry: &TreeEntry,
+    ) -> Result<(std::fs::File, PathBuf), StoreError> {
         match &self.local {
             Some(local) => local.temp_file(entry),
             None => self.store.cache.temp_file(repo, entry),

@@ -29,10 +29,12 @@ pub(crate) async fn list(
             true => Some(options.revision.clone()),
             false => destination.resolve_ref(repo, &options.revision),
         };
-        let unknown = || PullError::OfflineRevision { repo: repo.name.clone(), revision: options.revision.clone() };
+        let unknown =
+            || PullError::OfflineRevision { repo: repo.name.clone(), revision: options.revision.clone() };
         let commit = commit.ok_or_else(unknown)?;
         let entries = destination.read_tree(repo, &commit).ok_or_else(unknown)?;
-        let shareable = destination.public_until(repo, &commit).is_some_and(|until| until > SystemTime::now());
+        let shareable =
+            destination.public_until(repo, &commit).is_some_and(|until| until > SystemTime::now());
         Ok::<_, PullError>(Listing { commit, entries, shareable, hub_gone: true })
     };
     let Some(hub) = hub else { return cached() };

@@ -7,11 +7,11 @@ mod plain;
 mod xet;
 mod xorbs;
 
+use crate::PullError;
 use crate::context::{Context, JobState};
 use crate::engine::Engine;
 use crate::fnmatch::Filter;
 use crate::progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
-use crate::PullError;
 use destination::Destination;
 use listing::Listing;
 use std::cell::{Cell, RefCell};
@@ -175,7 +175,8 @@ async fn run(
         addrs.clear();
     }
     let hub = if hub_gone { None } else { hub };
-    let pull = Rc::new(Pull { context, options, destination, hub, commit, shareable, tally: Tally::default() });
+    let pull =
+        Rc::new(Pull { context, options, destination, hub, commit, shareable, tally: Tally::default() });
     let wanted = pull.select(entries)?;
     pull.tally.files_total.set(wanted.len() as u32);
     pull.tally.bytes_total.set(wanted.iter().map(TreeEntry::content_size).sum());
@@ -284,7 +285,8 @@ impl Pull {
         }
         let may_ask_peers = self.options.p2p && self.shareable && !self.options.peers.is_empty();
         if self.hub.is_none() && !may_ask_peers {
-            let names: Vec<&str> = missing.iter().take(NAMES_SHOWN).map(|entry| entry.path.as_str()).collect();
+            let names: Vec<&str> =
+                missing.iter().take(NAMES_SHOWN).map(|entry| entry.path.as_str()).collect();
             let more = if missing.len() > NAMES_SHOWN { ", …" } else { "" };
             return Err(PullError::Offline {
                 repo: self.options.repo.name.clone(),
@@ -296,10 +298,11 @@ impl Pull {
         let (missing, twins) = split_twins(missing);
         self.check_space(&missing)?;
         self.tally.phase.set(Phase::Fetching);
-        let (chunked, plain): (Vec<TreeEntry>, Vec<TreeEntry>) = missing
-            .into_iter()
-            .partition(|entry| entry.xet_hash.is_some() && !self.options.env.disable_xet && entry.content_size() > 0);
-        futures_util::future::try_join(self.clone().fetch_plain(plain), self.clone().fetch_chunked(chunked)).await?;
+        let (chunked, plain): (Vec<TreeEntry>, Vec<TreeEntry>) = missing.into_iter().partition(|entry| {
+            entry.xet_hash.is_some() && !self.options.env.disable_xet && entry.content_size() > 0
+        });
+        futures_util::future::try_join(self.clone().fetch_plain(plain), self.clone().fetch_chunked(chunked))
+            .await?;
         for (entry, first) in twins {
             self.destination.link_twin(&self.options.repo, &self.commit, &entry, &first).await?;
             self.tally.file_done(&entry, How::Linked);

@@ -13,7 +13,8 @@ pub(crate) async fn resolve(given: &str) -> Result<Vec<SocketAddr>, PullError> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let found = tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| wrong(&error.to_string()))?;
+    let found =
+        tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| wrong(&error.to_string()))?;
     let mut addrs: Vec<SocketAddr> = found.collect();
     addrs.dedup();
     if addrs.is_empty() {
@@ -70,7 +71,19 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for given in ["", ":80", "host:", "host:0", "host:99999", "host:abc", "[::1", "[x]:1", "[::1]x", "a b:1", "a:b:1"] {
+        for given in [
+            "",
+            ":80",
+            "host:",
+            "host:0",
+            "host:99999",
+            "host:abc",
+            "[::1",
+            "[x]:1",
+            "[::1]x",
+            "a b:1",
+            "a:b:1",
+        ] {
             assert!(split(given).is_err(), "{given:?}");
         }
     }

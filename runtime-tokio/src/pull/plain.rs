@@ -54,7 +54,9 @@ impl Pull {
         let (mut file, temp) = self.destination.temp_file(repo, entry)?;
         let mut guard = RemoveOnDrop(Some(temp.clone()));
         let before = self.tally.whole_hub.get();
-        let io = |source: std::io::Error| PullError::Store(StoreError::from_io("write", &temp, source, entry.content_size()));
+        let io = |source: std::io::Error| {
+            PullError::Store(StoreError::from_io("write", &temp, source, entry.content_size()))
+        };
         if entry.content_size() > 0 {
             let hub = self.hub.as_ref().ok_or_else(|| PullError::Offline {
                 repo: repo.name.clone(),

@@ -69,7 +69,11 @@ impl Pull {
     }
 
     /// Opens the partial file under the file's lock. `None`: another process finished it meanwhile.
-    async fn open_partial(&self, entry: &TreeEntry, hash: Hash) -> Result<Option<(Partial, Option<FileLock>)>, PullError> {
+    async fn open_partial(
+        &self,
+        entry: &TreeEntry,
+        hash: Hash,
+    ) -> Result<Option<(Partial, Option<FileLock>)>, PullError> {
         let (repo, commit) = (&self.options.repo, &self.commit);
         let mut waited = Duration::ZERO;
         let mut lock = None;

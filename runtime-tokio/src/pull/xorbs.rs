@@ -15,7 +15,9 @@ pub(super) fn keep(zest_cache: &Path, from: &Path, manifest: &Manifest, plan: &P
     for (at, block) in plan.blocks.iter().enumerate() {
         let index_of = |chunk: u32| plan.places(at as u32, chunk).next().map(|(_, index)| index);
         // Chunks between two terms are in no file of ours: such a block cannot be written whole.
-        let Some(indices) = block.chunks.clone().map(index_of).collect::<Option<Vec<u32>>>() else { continue };
+        let Some(indices) = block.chunks.clone().map(index_of).collect::<Option<Vec<u32>>>() else {
+            continue;
+        };
         let chunks: Vec<ChunkRef> = indices.iter().map(|&index| manifest.chunk(index)).collect();
         let whole = block.chunks.start == 0 && xorb_hash(&chunks) == block.xorb;
         let name = block.xorb.to_string();
