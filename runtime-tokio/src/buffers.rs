@@ -9,7 +9,7 @@ const ALIGN: usize = 4096;
 /// Buffers alive at once, at most: 32 MiB. When none is free, links stop reading until one comes back.
 const BUFFERS_MAX: usize = 256;
 /// Free buffers kept for reuse; more are given back to the system.
-const KEEP_MAX: usize = 64;
+const KEEP_MAX: usize = 128;
 
 /// One buffer. Its memory goes back to the pool when it is dropped.
 pub(crate) struct Buffer {

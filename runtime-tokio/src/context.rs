@@ -105,6 +105,8 @@ pub(crate) struct Context {
     uploaded: Cell<u64>,
     origin_moved_at: Cell<zest_core::Instant>,
     pub(crate) downloaded_past: Cell<u64>,
+    /// Told whenever the workers were given something.
+    pub(crate) pushed: Notify,
     /// Told whenever the node's next deadline may have moved.
     pub(crate) timer_moved: Notify,
 }
@@ -137,6 +139,7 @@ impl Context {
             uploaded: Cell::new(0),
             origin_moved_at: Cell::default(),
             downloaded_past: Cell::new(0),
+            pushed: Notify::new(),
             timer_moved: Notify::new(),
         })
     }
@@ -175,8 +178,10 @@ impl Context {
         self.node.borrow().stats()
     }
 
+    /// Gives the workers something to do. They are woken when this thread's present task pauses, once for all of it.
     pub(crate) fn push(&self, work: Work) {
         self.workers.borrow().push(work);
+        self.pushed.notify_one();
     }
 
     pub(crate) fn number(&self) -> u64 {

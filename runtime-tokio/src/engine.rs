@@ -238,6 +238,15 @@ async fn run(
             }
         }
     }
+    tokio::task::spawn_local({
+        let context = context.clone();
+        async move {
+            loop {
+                context.pushed.notified().await;
+                context.workers.borrow().kick();
+            }
+        }
+    });
     let _ = started.send(Ok(()));
     let mut batch = Vec::new();
     loop {

@@ -169,12 +169,17 @@ impl Workers {
         Ok(Workers { queue, threads })
     }
 
+    /// Queues something without waking anyone: [`Workers::kick`] follows once the batch is complete.
     pub(crate) fn push(&self, work: Work) {
-        let mut queue = self.queue.0.lock().expect("workers do not panic while they hold the queue");
-        queue.work.push_back(work);
-        let wake = queue.idle > 0;
+        self.queue.0.lock().expect("workers do not panic while they hold the queue").work.push_back(work);
+    }
+
+    /// Wakes as many idle workers as there is work for.
+    pub(crate) fn kick(&self) {
+        let queue = self.queue.0.lock().expect("workers do not panic while they hold the queue");
+        let wakes = queue.idle.min(queue.work.len());
         drop(queue);
-        if wake {
+        for _ in 0..wakes {
             self.queue.1.notify_one();
         }
     }

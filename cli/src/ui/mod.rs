@@ -162,11 +162,15 @@ impl Ui {
             Mode::Still | Mode::Quiet => Screen::None,
         };
         let mut peers_max = 0;
+        let mut closing = progress.clone();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
-            tick.tick().await;
-            let closed = progress.has_changed().is_err();
+            // The end is shown at once, everything else at the pace of the tick.
+            let closed = tokio::select! {
+                _ = tick.tick() => progress.has_changed().is_err(),
+                () = ended(&mut closing) => true,
+            };
             let now = progress.borrow_and_update().clone();
             peers_max = peers_max.max(now.peers);
             match &mut screen {
@@ -252,6 +256,11 @@ impl Drop for Status {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Waits until nothing more will be told.
+async fn ended(progress: &mut watch::Receiver<Progress>) {
+    while progress.changed().await.is_ok() {}
 }
 
 #[cfg(test)]

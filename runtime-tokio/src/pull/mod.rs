@@ -180,8 +180,9 @@ async fn run(
     let wanted = pull.select(entries)?;
     pull.tally.files_total.set(wanted.len() as u32);
     pull.tally.bytes_total.set(wanted.iter().map(TreeEntry::content_size).sum());
+    let progress = Rc::new(progress);
     let teller = tokio::task::spawn_local({
-        let pull = pull.clone();
+        let (pull, progress) = (pull.clone(), progress.clone());
         async move {
             loop {
                 let peers = pull.context.node_stats().peers;
@@ -202,6 +203,7 @@ async fn run(
     };
     teller.abort();
     pull.leave_running().await;
+    progress.send_replace(pull.tally.progress(pull.context.node_stats().peers));
     end?;
     if !pull.options.dry_run {
         pull.destination.write_ref(&pull.options, &pull.commit)?;
