@@ -180,6 +180,9 @@ impl PullError {
     /// What the user can do next.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
+        if let PullError::NothingSelected { .. } | PullError::NoSuchFile { .. } = self {
+            return Some("see what there is with --dry-run; names and patterns are case-sensitive".into());
+        }
         let text = match self.kind() {
             PullErrorKind::Auth => "set HF_TOKEN, or log in with `hf auth login`",
             PullErrorKind::Gated => "open the model's page and ask for access, then set HF_TOKEN",

@@ -5,8 +5,8 @@
 //! - [`pull`]: one repository into the HF cache.
 //! - [`keep_index`]: makes what is in the HF cache ready to be shared.
 //!
-//! The way of a chunk from a peer: `readv` puts it page-aligned into a pooled buffer ([`buffers`]), a worker proves it and
-//! writes it to its place ([`workers`]), the node hears that it is done. To a peer: the node names a file range, the link's
+//! The way of a chunk from a peer: `readv` puts it page-aligned into a pooled buffer (`buffers`), a worker proves it and
+//! writes it to its place (`workers`), the node hears that it is done. To a peer: the node names a file range, the link's
 //! writer sends a 15-byte head and `sendfile`s the range.
 
 mod block;
