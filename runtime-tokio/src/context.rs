@@ -5,7 +5,8 @@ use crate::clock::Clock;
 use crate::engine::StoreHandles;
 use crate::job::JobFile;
 use crate::linkio::{self, LinkIo};
-use crate::origin::{OriginJob, PeerRange};
+use crate::origin::OriginJob;
+use crate::peer_range::PeerRange;
 use crate::workers::{Done, Mailbox, Place, Work, Workers};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -250,7 +251,7 @@ impl Context {
                 self.event(Event::FileLocated { link, file, total, runs });
             }
             Action::Complete { job } => {
-                tokio::task::spawn_local(crate::origin::seal(self.clone(), job));
+                tokio::task::spawn_local(crate::seal::seal(self.clone(), job));
             }
             Action::Failed { job, why } => {
                 if let Some(job) = self.job(job) {
@@ -469,7 +470,7 @@ impl Context {
     pub(crate) fn begin_block(self: &Rc<Context>, peer: PeerRange) -> Option<mpsc::Sender<Bytes>> {
         let (job, block) = self.node.borrow().block_request(peer.link, peer.req)?;
         let (to, from) = mpsc::channel(64);
-        tokio::task::spawn_local(crate::origin::block_from_peer(self.clone(), job, block, peer, from));
+        tokio::task::spawn_local(crate::peer_range::block_from_peer(self.clone(), job, block, peer, from));
         Some(to)
     }
 }

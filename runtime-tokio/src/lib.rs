@@ -21,9 +21,12 @@ mod job;
 mod linkio;
 mod lookup;
 mod origin;
+mod peer_range;
 mod progress;
 mod pull;
+mod seal;
 mod workers;
+mod writer;
 
 pub use engine::{Engine, EngineConfig, EngineStats, StoreHandles};
 pub use error::{EngineError, PullError, PullErrorKind};

@@ -124,7 +124,7 @@ pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: A
     let Some(job) = context.job(id) else { return };
     let file = job.file.clone();
     file.set_manifest(manifest.clone());
-    crate::origin::judge_doubts(context, id, &job, &manifest);
+    crate::peer_range::judge_doubts(context, id, &job, &manifest);
     let store = context.store.clone();
     let (to, found) = tokio::sync::oneshot::channel();
     context.push(Work::Task(Box::new({
