@@ -10,8 +10,8 @@ use zest_store::{Indexed, RepoId};
 
 /// How long an answer "anyone may read this commit" is believed: 7 days.
 pub(crate) const PUBLIC_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Renewed this long before it runs out, while the process lives.
-const RENEW_BEFORE: Duration = Duration::from_secs(24 * 3600);
+/// Renewed this long before it runs out, while the Hub answers: what turns private is noticed within a day.
+const RENEW_BEFORE: Duration = Duration::from_secs(6 * 24 * 3600);
 
 /// How far the index has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
