@@ -7,21 +7,22 @@ use crate::job::JobFile;
 use crate::linkio::{self, LinkIo};
 use crate::origin::OriginJob;
 use crate::peer_range::PeerRange;
+use crate::throttle::Throttle;
 use crate::workers::{Done, Mailbox, Place, Work, Workers};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use zest_core::link::{Dialect, LinkConfig, Outgoing, Role, Severity};
 use zest_core::node::{Action, Direction, Event, JobSpec, Node, Source};
 use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
 use zest_store::Partial;
-use zest_xet::{ChunkRef, Plan};
+use zest_xet::{ChunkRef, Hash, Plan};
 
 /// How long a dial may take.
 const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
@@ -29,6 +30,21 @@ const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
 pub(crate) const INBOUND_MAX: usize = 512;
 /// Packed chunks on their way to the workers, at most: 64 × 128 KiB.
 const DECODES_MAX: usize = 64;
+
+/// Marks the numbers of partial files among those of the catalog: bit 30, which the catalog would need 2^29 files for.
+const PARTIAL: u32 = 1 << 30;
+/// The catalog's mark for files of the original's caches, whose numbers may have any other bit.
+const CATALOG_ORIGINAL: u32 = 1 << 31;
+
+/// What is known of a file that is to be fetched.
+pub(crate) struct NewJob {
+    pub(crate) file: Hash,
+    pub(crate) size: u64,
+    /// Peers may be asked, and may ask.
+    pub(crate) peers: bool,
+    /// See [`JobSpec::priority`].
+    pub(crate) priority: u8,
+}
 
 /// Who sent a xorb range that nothing proves yet, and what the file's chunks were in it.
 pub(crate) type Doubt = (LinkId, Vec<(u32, ChunkRef)>);
@@ -54,6 +70,14 @@ pub(crate) struct JobState {
     pub(crate) synced_at: Cell<u64>,
     /// Where chunks that are copied from other files go, when no manifest tells.
     pub(crate) local_offsets: RefCell<BTreeMap<u32, u64>>,
+    /// Proven lists of the xorbs of blocks, whole.
+    pub(crate) listed: RefCell<BTreeMap<u32, Arc<[ChunkRef]>>>,
+    /// Whether others may be given what is proven of it.
+    pub(crate) shared: bool,
+    /// The partial file as peers read it: the same file still when it has its final name.
+    _partial: Option<Arc<File>>,
+    /// Chunk lists in wire form that were asked for, by the hash they belong to.
+    pub(crate) records: RefCell<BTreeMap<Hash, BufId>>,
     end: RefCell<Option<oneshot::Sender<JobEnd>>>,
 }
 
@@ -102,8 +126,19 @@ pub(crate) struct Context {
     events: RefCell<VecDeque<Event>>,
     busy: Cell<bool>,
     buffers: RefCell<BTreeMap<BufId, Buffer>>,
+    /// Chunk lists of jobs under way, for whoever asks.
+    pub(crate) records: RefCell<BTreeMap<BufId, Bytes>>,
+    /// Partial files by their number. They stay open for what is queued when their job is over.
+    partials: RefCell<BTreeMap<FileId, Weak<File>>>,
     next: Cell<u64>,
+    next_job: Cell<u32>,
+    /// Files that were landed since the engine started, of those that peers may ask for.
+    landed: RefCell<BTreeSet<Hash>>,
     uploaded: Cell<u64>,
+    /// Payload bytes that links were told to send: what the upload budget counts.
+    given: Cell<u64>,
+    /// The cap on what is received, if there is one.
+    pub(crate) throttle: Option<Throttle>,
     origin_moved_at: Cell<zest_core::Instant>,
     pub(crate) downloaded_past: Cell<u64>,
     /// Told whenever the workers were given something.
@@ -119,6 +154,7 @@ impl Context {
         workers: Workers,
         mailbox: Mailbox,
         peer_id: PeerId,
+        throttle: Option<Throttle>,
     ) -> Rc<Context> {
         Rc::new(Context {
             clock: Clock::start(),
@@ -136,8 +172,14 @@ impl Context {
             events: RefCell::default(),
             busy: Cell::new(false),
             buffers: RefCell::default(),
+            records: RefCell::default(),
+            partials: RefCell::default(),
             next: Cell::new(1),
+            next_job: Cell::new(1),
+            landed: RefCell::default(),
             uploaded: Cell::new(0),
+            given: Cell::new(0),
+            throttle,
             origin_moved_at: Cell::default(),
             downloaded_past: Cell::new(0),
             pushed: Notify::new(),
@@ -197,6 +239,7 @@ impl Context {
             Action::Send { link, message } => {
                 let io = self.links.borrow().get(&link).cloned();
                 if let Some(io) = io {
+                    self.given.set(self.given.get() + message.payload_bytes());
                     io.send(self, message);
                 }
             }
@@ -219,6 +262,13 @@ impl Context {
             }
             Action::KeepManifestPart { job, link, buf, first, last } => {
                 self.keep_manifest_part(job, link, buf, first, last);
+            }
+            Action::ProveBlockList { job, block, link, buf } => {
+                let buf = self.buffers.borrow_mut().remove(&buf);
+                if let Some(buf) = buf {
+                    let context = self.clone();
+                    tokio::task::spawn_local(crate::lists::prove_records(context, job, block, link, buf));
+                }
             }
             Action::CopyLocal { job, index, from } => self.copy_local(job, index, from),
             Action::OriginFetch { job, block } => crate::origin::start_fetch(self, job, block),
@@ -243,7 +293,10 @@ impl Context {
                 self.event(Event::XorbLocated { link, answer });
             }
             Action::LookupManifest { link, req, file, first, count } => {
-                let place = self.locate_manifest(&file, first, count);
+                let io = self.links.borrow().get(&link).cloned();
+                // A part may be half a megabyte: who does not read what it was sent gets no more of them.
+                let behind = io.is_some_and(|io| io.is_behind());
+                let place = if behind { None } else { self.locate_manifest(&file, first, count) };
                 self.event(Event::ManifestLocated { link, req, place });
             }
             Action::LookupFile { link, file } => {
@@ -274,14 +327,22 @@ impl Context {
     pub(crate) fn add_job(
         self: &Rc<Context>,
         path: String,
-        spec: JobSpec,
+        new: NewJob,
         partial: Partial,
         origin: Option<OriginJob>,
     ) -> (JobId, Rc<JobState>, oneshot::Receiver<JobEnd>) {
-        let id = JobId(u32::try_from(self.number()).expect("fewer than 2^32 things in one process"));
+        let id = JobId(self.next_job.replace(self.next_job.get() + 1));
+        let place = FileId(PARTIAL | id.0);
+        let served = if new.peers { self.open_partial(place, &partial) } else { None };
+        let NewJob { file, size, peers, priority } = new;
+        let spec = JobSpec { file, size, peers, origin: origin.is_some(), place, priority };
         let (end, ended) = oneshot::channel();
         let state = Rc::new(JobState {
             file: Arc::new(JobFile::new(id, spec.file, spec.size, partial)),
+            listed: RefCell::default(),
+            shared: peers,
+            _partial: served,
+            records: RefCell::default(),
             path,
             plan: RefCell::new(None),
             origin: origin.map(Rc::new),
@@ -304,7 +365,26 @@ impl Context {
     /// Ends a job for the node, whatever became of it.
     pub(crate) fn remove_job(self: &Rc<Context>, id: JobId) {
         self.event(Event::JobRemoved { job: id });
-        self.jobs.borrow_mut().remove(&id);
+        let Some(job) = self.jobs.borrow_mut().remove(&id) else { return };
+        let mut records = self.records.borrow_mut();
+        job.records.take().values().for_each(|buf| drop(records.remove(buf)));
+    }
+
+    /// Opens a partial file for what peers ask of it.
+    fn open_partial(&self, place: FileId, partial: &Partial) -> Option<Arc<File>> {
+        match File::open(partial.path()) {
+            Ok(file) => {
+                let file = Arc::new(file);
+                let mut partials = self.partials.borrow_mut();
+                partials.retain(|_, file| file.strong_count() > 0);
+                partials.insert(place, Arc::downgrade(&file));
+                Some(file)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what is fetched cannot be given to others before it is complete");
+                None
+            }
+        }
     }
 
     /// What the workers report.
@@ -359,13 +439,27 @@ impl Context {
     }
 
     pub(crate) fn bytes_of(&self, id: BufId, offset: u32, len: u32) -> Option<Bytes> {
+        let range = offset as usize..offset as usize + len as usize;
+        if let Some(records) = self.records.borrow().get(&id) {
+            return (range.end <= records.len()).then(|| records.slice(range));
+        }
         let buffers = self.buffers.borrow();
-        let bytes = buffers.get(&id)?.as_ref();
-        bytes.get(offset as usize..(offset + len) as usize).map(Bytes::copy_from_slice)
+        buffers.get(&id)?.as_ref().get(range).map(Bytes::copy_from_slice)
     }
 
-    /// An open file of the catalog, if it still is what it was when it was proven.
+    /// Makes bytes known under a name that a body can have.
+    pub(crate) fn hold_records(&self, records: Bytes) -> BufId {
+        let id = BufId(self.number());
+        self.records.borrow_mut().insert(id, records);
+        id
+    }
+
+    /// An open file: of the catalog, if it still is what it was when it was proven, or a partial one that is wanted.
     pub(crate) fn open(&self, id: FileId) -> Option<Arc<File>> {
+        if id.0 & (PARTIAL | CATALOG_ORIGINAL) == PARTIAL {
+            // Its proven chunks are never written again, so there is nothing to compare.
+            return self.partials.borrow().get(&id)?.upgrade();
+        }
         self.store.catalog.open_file(zest_store::FileId(id.0))
     }
 
@@ -381,6 +475,30 @@ impl Context {
 
     pub(crate) fn uploaded(&self, bytes: u64) {
         self.uploaded.set(self.uploaded.get() + bytes);
+    }
+
+    /// A file is complete and in the catalog.
+    pub(crate) fn note_landed(&self, job: &JobState) {
+        if job.shared {
+            self.landed.borrow_mut().insert(job.file.file);
+        }
+    }
+
+    /// Whether a linked peer is fetching a file that was landed here.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let landed = self.landed.borrow();
+        self.links.borrow().values().any(|io| io.wants_any(&landed))
+    }
+
+    /// Bytes came in, from whomever.
+    pub(crate) fn took(&self, bytes: usize) {
+        if let Some(throttle) = &self.throttle {
+            throttle.took(bytes);
+        }
+    }
+
+    pub(crate) fn given_bytes(&self) -> u64 {
+        self.given.get()
     }
 
     pub(crate) fn uploaded_bytes(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! One file on its way: the partial file and what is known of its chunks, shared with the workers.
 
+use crate::lists::Lists;
 use crate::workers::Place;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use zest_core::JobId;
@@ -83,8 +84,9 @@ pub(crate) struct JobFile {
     partial: RwLock<Option<Partial>>,
     pub(crate) table: Mutex<Table>,
     pub(crate) manifest: OnceLock<Arc<Manifest>>,
-    /// Held for reading while a chunk without proof is written, for writing while the proven list is set.
-    unproven: RwLock<()>,
+    /// Proven lists of single xorbs. Held for reading while a chunk without proof is written, for writing while a proven
+    /// list, be it this file's or a xorb's, is set.
+    lists: RwLock<Lists>,
 }
 
 impl JobFile {
@@ -100,15 +102,20 @@ impl JobFile {
             partial: RwLock::new(Some(partial)),
             table: Mutex::new(table),
             manifest: OnceLock::new(),
-            unproven: RwLock::new(()),
+            lists: RwLock::default(),
         }
     }
 
     /// Makes a proven list the measure of this file. From the moment it returns no write of a chunk that was only hashed
     /// is under way, and none begins that the list does not name.
     pub(crate) fn set_manifest(&self, manifest: Arc<Manifest>) {
-        let _no_unproven_write = self.unproven.write().expect("no holder panics");
+        let _no_unproven_write = self.lists.write().expect("no holder panics");
         let _ = self.manifest.set(manifest);
+    }
+
+    /// Takes proven lists of single xorbs in. From the moment it returns they hold like [`JobFile::set_manifest`].
+    pub(crate) fn set_lists(&self, add: impl FnOnce(&mut Lists)) {
+        add(&mut self.lists.write().expect("no holder panics"));
     }
 
     /// Writes a chunk that was hashed but could not be compared with anything; false if a proven list has come meanwhile
@@ -120,8 +127,8 @@ impl JobFile {
         packed_len: u32,
         bytes: &[u8],
     ) -> std::io::Result<bool> {
-        let _writing = self.unproven.read().expect("no holder panics");
-        if self.expected(place.index).is_some_and(|wanted| wanted != chunk) {
+        let lists = self.lists.read().expect("no holder panics");
+        if self.expected_in(&lists, place.index).is_some_and(|wanted| wanted != chunk) {
             return Ok(false);
         }
         self.keep(place, chunk, packed_len, bytes)?;
@@ -209,9 +216,24 @@ impl JobFile {
         self.partial.write().expect("no holder panics").take()
     }
 
-    /// What is known of a chunk: from the proven list, else from what was seen.
+    /// What a proven list, the file's or a xorb's, says a chunk must be.
     pub(crate) fn expected(&self, index: u32) -> Option<ChunkRef> {
-        self.manifest.get().filter(|m| index < m.len()).map(|m| m.chunk(index))
+        match self.manifest.get() {
+            Some(_) => self.expected_in(&Lists::default(), index),
+            None => self.expected_in(&self.lists.read().expect("no holder panics"), index),
+        }
+    }
+
+    fn expected_in(&self, lists: &Lists, index: u32) -> Option<ChunkRef> {
+        match self.manifest.get() {
+            Some(manifest) => (index < manifest.len()).then(|| manifest.chunk(index)),
+            None => lists.get(index),
+        }
+    }
+
+    /// Whether anything was written for a chunk.
+    pub(crate) fn is_seen(&self, index: u32) -> bool {
+        self.table.lock().expect("no holder panics").get(index).is_some()
     }
 }
 

@@ -91,6 +91,13 @@ pub(crate) async fn block_from_peer(
         }
     }
     job.file.end_stream(stream);
+    // Without a manifest it was proven as a whole xorb.
+    if manifest.is_none()
+        && proven
+        && let Some(list) = list
+    {
+        crate::lists::adopt_list(&context, id, &job, &plan, block, list);
+    }
     context.event(Event::BlockFromPeer { link: peer.link, req: peer.req, good: !wrong });
 }
 
