@@ -154,6 +154,32 @@ impl JobFile {
         self.record(place, chunk, packed_len)
     }
 
+    /// The same for several proven chunks, in order of their place: neighbours are written together, and the journal once.
+    pub(crate) fn keep_all(&self, chunks: &[(Place, ChunkRef, &[u8])]) -> std::io::Result<()> {
+        {
+            let mut table = self.table.lock().expect("no holder panics");
+            chunks.iter().for_each(|(place, ..)| *table.writer(place.index) = Writer::Settled);
+        }
+        if let Some(partial) = &*self.partial.read().expect("no holder panics") {
+            let touch = |(a, _, bytes): &(Place, ChunkRef, &[u8]), (b, ..): &(Place, ChunkRef, &[u8])| {
+                a.offset + bytes.len() as u64 == b.offset
+            };
+            for run in chunks.chunk_by(touch) {
+                write_run(partial, run)?;
+            }
+            let entry = |&(Place { index, offset }, chunk, _): &(Place, ChunkRef, &[u8])| Entry {
+                index,
+                offset,
+                chunk,
+                packed_len: 0,
+            };
+            partial.record_all(&chunks.iter().map(entry).collect::<Vec<_>>())?;
+        }
+        let mut table = self.table.lock().expect("no holder panics");
+        chunks.iter().for_each(|(place, chunk, _)| table.set(place.index, *chunk, 0));
+        Ok(())
+    }
+
     /// Writes bytes of a stream that is judged later, unless the place is somebody else's: then the stream does not count
     /// there.
     pub(crate) fn write_doubtful(&self, place: Place, stream: u64, bytes: &[u8]) -> std::io::Result<()> {
@@ -237,6 +263,31 @@ impl JobFile {
     }
 }
 
+/// Writes chunks that lie one behind the other.
+fn write_run(partial: &Partial, run: &[(Place, ChunkRef, &[u8])]) -> std::io::Result<()> {
+    let Some((first, ..)) = run.first() else { return Ok(()) };
+    let len = run.iter().map(|(.., bytes)| bytes.len()).sum::<usize>();
+    assert!(first.offset + len as u64 <= partial.spec().size, "a write must lie inside the file");
+    let mut written = 0;
+    #[cfg(target_os = "linux")]
+    if run.len() > 1 {
+        let parts: Vec<_> = run.iter().map(|(.., bytes)| std::io::IoSlice::new(bytes)).collect();
+        written = match rustix::io::pwritev(partial.file(), &parts, first.offset) {
+            Err(rustix::io::Errno::INTR) => 0,
+            written => written?,
+        };
+    }
+    // All of it, or the rest of a write that the system cut short.
+    for (place, _, bytes) in run {
+        let skip = written.min(bytes.len());
+        written -= skip;
+        if skip < bytes.len() {
+            partial.write_at(place.offset + skip as u64, &bytes[skip..])?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +296,28 @@ mod tests {
 
     fn chunk(bytes: &[u8]) -> ChunkRef {
         ChunkRef { hash: chunk_hash(bytes), len: bytes.len() as u32 }
+    }
+
+    #[test]
+    fn chunks_kept_together_are_where_they_belong_and_survive_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = PartialSpec { file: chunk_hash(b"any name"), size: 20 };
+        let job = JobFile::new(JobId(1), spec.file, 20, Partial::open(dir.path(), spec).unwrap());
+        let parts: [(u32, u64, &[u8]); 4] =
+            [(0, 0, b"abcd"), (1, 4, b"ef"), (2, 6, b"ghij"), (4, 16, b"klmn")];
+        let place = |(index, offset, bytes): (u32, u64, &'static [u8])| {
+            (Place { index, offset }, chunk(bytes), bytes)
+        };
+        job.keep_all(&parts.map(place)).unwrap();
+        assert!([0, 1, 2, 4].into_iter().all(|index| job.is_seen(index)) && !job.is_seen(3));
+        drop(job);
+        let partial = Partial::open(dir.path(), spec).unwrap();
+        let kept: Vec<(u32, u64, ChunkRef)> =
+            partial.entries().iter().map(|entry| (entry.index, entry.offset, entry.chunk)).collect();
+        assert_eq!(kept, parts.map(|(index, offset, bytes)| (index, offset, chunk(bytes))));
+        let mut bytes = [0; 20];
+        partial.read_at(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"abcdefghij\0\0\0\0\0\0klmn");
     }
 
     #[test]
