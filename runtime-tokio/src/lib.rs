@@ -19,6 +19,7 @@ mod error;
 mod fnmatch;
 mod index;
 mod job;
+mod jobs;
 mod linkio;
 mod lists;
 mod lookup;

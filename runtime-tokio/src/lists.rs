@@ -1,7 +1,8 @@
 //! Chunk lists of single xorbs, proven by the xorb's hash: what makes the chunks of a file count, and be shared, before the
 //! file's own list is known.
 
-use crate::context::{Context, JobState};
+use crate::context::Context;
+use crate::jobs::JobState;
 use crate::workers::Work;
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -1,7 +1,8 @@
 //! The origin as this runtime drives it: layouts and block fetches.
 
 use crate::block::{ChunkCutter, Placer};
-use crate::context::{Context, JobState};
+use crate::context::Context;
+use crate::jobs::JobState;
 use crate::lists;
 use crate::lookup::adopt_manifest;
 use crate::workers::{Done, Keep, Work};

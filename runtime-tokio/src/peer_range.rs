@@ -2,7 +2,8 @@
 //! only a whole xorb can be, by its root; what cannot be judged yet is remembered until the list is known.
 
 use crate::block::{ChunkCutter, Placer};
-use crate::context::{Context, JobState};
+use crate::context::Context;
+use crate::jobs::JobState;
 use crate::workers::{Decoded, Done, Keep, Outcome, Work};
 use bytes::Bytes;
 use std::rc::Rc;

@@ -8,9 +8,10 @@ mod xet;
 mod xorbs;
 
 use crate::PullError;
-use crate::context::{Context, JobState};
+use crate::context::Context;
 use crate::engine::Engine;
 use crate::fnmatch::Filter;
+use crate::jobs::JobState;
 use crate::progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
 use destination::Destination;
 use listing::Listing;

@@ -2,8 +2,8 @@
 
 use super::Pull;
 use crate::PullError;
-use crate::context::{JobState, NewJob};
 use crate::engine::StoreHandles;
+use crate::jobs::{JobState, NewJob};
 use crate::origin::OriginJob;
 use crate::progress::How;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
