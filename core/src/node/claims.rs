@@ -103,13 +103,8 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// Peers went or came: what is there has to be looked at again.
+    /// Peers went or came, or blocks that were one unit are units of their own now: what is there has to be looked at again.
     pub(crate) fn look_again(&mut self) {
-        self.there.clear();
-    }
-
-    /// Blocks that were one unit are units of their own now.
-    pub(crate) fn forget_units(&mut self) {
         self.there.clear();
     }
 
@@ -124,8 +119,8 @@ impl Node {
         ALONE + Duration::from_micros(u64::from(self.rng.below(3 * ALONE.as_micros() as u32)))
     }
 
-    /// Our place in the line for a unit among the peers that are interested in the file, and our score.
-    fn place_in_line(&self, id: JobId, xorb: &Hash) -> (u32, u64) {
+    /// Our place in the line for a unit among the peers that are interested in the file.
+    fn place_in_line(&self, id: JobId, xorb: &Hash) -> u32 {
         let ours = score(xorb, &self.config.peer_id);
         let file = self.jobs.get(&id).map(|job| job.spec.file);
         let before = self
@@ -136,7 +131,7 @@ impl Node {
             })
             .filter(|peer| score(xorb, &peer.id) > ours)
             .count();
-        (before as u32, ours)
+        before as u32
     }
 
     /// Claims what nobody sees to, and begins what is ours and due.
@@ -211,7 +206,7 @@ impl Node {
             let (wanted, turn) = match wanted {
                 Some(wanted) => (wanted, standing.turn),
                 None => {
-                    let (place, _) = self.place_in_line(id, &xorb);
+                    let place = self.place_in_line(id, &xorb);
                     let jitter = match place {
                         0 => 0,
                         _ => self.rng.below(STEP.as_micros() as u32),
@@ -263,7 +258,7 @@ impl Node {
         if job.origin != OriginState::Ready {
             return;
         }
-        for block in job.blocks_of(unit) {
+        for block in job.blocks_of(unit).collect::<Vec<u32>>() {
             let state = &job.blocks[block as usize];
             if self.origin_active >= self.config.origin_fetches_max {
                 return;
@@ -397,10 +392,10 @@ impl Node {
     /// Somebody with a higher score has a unit that we had begun: what is not nearly done is left to them.
     fn yield_unit(&mut self, id: JobId, unit: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        for block in job.blocks_of(unit) {
+        for block in job.blocks_of(unit).collect::<Vec<u32>>() {
             let state = &mut job.blocks[block as usize];
             let (mut all, mut here) = (0u32, 0u32);
-            for index in state.block.runs.iter().flat_map(super::Run::indices) {
+            for index in state.indices() {
                 all += 1;
                 here += u32::from(job.held.contains(index));
             }
@@ -518,7 +513,7 @@ impl Node {
             job.claims.beat_at = (!mine.is_empty()).then_some(now + BEAT);
             for unit in mine {
                 // A fetch that has stood still for a whole life of a claim is no reason for others to wait.
-                let stuck = job.blocks_of(unit).iter().any(|block| job.blocks[*block as usize].active)
+                let stuck = job.blocks_of(unit).any(|block| job.blocks[block as usize].active)
                     && now.since(job.origin_moved_at) >= DEAD;
                 if let Some(standing) = job.claims.units.get_mut(&unit)
                     && let Some((score, beat)) = standing.claim.filter(|_| !stuck)

@@ -120,7 +120,7 @@ impl Node {
         for index in 0..job.len() {
             job.show(index);
         }
-        job.claims.forget_units();
+        job.claims.look_again();
         self.drop_manifest_ask(id);
         self.drop_list_asks(id);
         self.prune_has(id);

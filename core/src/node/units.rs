@@ -4,7 +4,6 @@
 use super::claims::CLAIM_MAX;
 use super::job::Job;
 use crate::{Duration, PeerId};
-use alloc::vec::Vec;
 use zest_xet::Hash;
 
 /// A node's score for a unit: the first 8 bytes of SHA-1(xorb hash ‖ peer id).
@@ -43,11 +42,15 @@ impl Job {
     }
 
     /// Blocks of a unit.
-    pub(crate) fn blocks_of(&self, unit: u32) -> Vec<u32> {
-        match self.stands_alone(unit) {
-            true => alloc::vec![unit],
-            false => (unit..self.blocks.len() as u32).filter(|block| !self.stands_alone(*block)).collect(),
-        }
+    pub(crate) fn blocks_of(&self, unit: u32) -> impl Iterator<Item = u32> + '_ {
+        let alone = self.stands_alone(unit);
+        let end = if alone { unit + 1 } else { self.blocks.len() as u32 };
+        (unit..end).filter(move |block| alone || !self.stands_alone(*block))
+    }
+
+    /// Chunks of a unit, by index in the file.
+    fn indices_of(&self, unit: u32) -> impl Iterator<Item = u32> + '_ {
+        self.blocks_of(unit).flat_map(|block| self.blocks[block as usize].indices())
     }
 
     /// Whether nothing of the unit has to come from the origin any more.
@@ -57,13 +60,11 @@ impl Job {
         let there = |index: u32| {
             self.held.contains(index) || ((alone || self.supply.has_seeds()) && self.supply.has(index))
         };
-        self.blocks_of(unit).iter().all(|block| self.blocks[*block as usize].indices().all(there))
+        self.indices_of(unit).all(there)
     }
 
     /// Whether the unit is held here.
     pub(crate) fn is_held(&self, unit: u32) -> bool {
-        self.blocks_of(unit)
-            .iter()
-            .all(|block| self.blocks[*block as usize].indices().all(|index| self.held.contains(index)))
+        self.indices_of(unit).all(|index| self.held.contains(index))
     }
 }
