@@ -131,6 +131,24 @@ impl BitSet {
         None
     }
 
+    /// How many indices of `first..end` are in `self` or in `or` (if given), which must range over the same indices.
+    #[must_use]
+    pub fn count_in(&self, first: u32, end: u32, or: Option<&BitSet>) -> u32 {
+        let end = end.min(self.len);
+        if first >= end {
+            return 0;
+        }
+        let (from, to) = (first / 64, (end - 1) / 64);
+        (from..=to)
+            .map(|at| {
+                let low = if at == from { u64::MAX << (first % 64) } else { u64::MAX };
+                let high = if at == to { u64::MAX >> (63 - (end - 1) % 64) } else { u64::MAX };
+                let more = or.map_or(0, |s| s.words.get(at as usize).copied().unwrap_or(0));
+                ((self.words[at as usize] | more) & low & high).count_ones()
+            })
+            .sum()
+    }
+
     /// Whether no index is in both.
     #[must_use]
     pub fn is_disjoint(&self, other: &BitSet) -> bool {

@@ -13,12 +13,12 @@
 
 use super::job::{Job, OriginState};
 use super::timers::Timer;
-use super::units::{score, unit_time};
+use super::units::score;
 use super::{Action, Node};
 use crate::link::{Claim, Outgoing};
 use crate::wire::zest::CLAIMS_MAX;
 use crate::{Duration, Instant, JobId, LinkId, PeerId};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use zest_xet::Hash;
 
@@ -40,17 +40,25 @@ const DEAD: Duration = Duration::from_secs(8);
 const STEP: Duration = Duration::from_millis(150);
 /// Places in line that count for that; farther back all wait the same, plus something random.
 const STEPS_MAX: u32 = 8;
-/// An owner whose unit is complete says so once. If the unit has not turned up nearby after this long, or after
-/// [`DONE_UNITS`] times what a unit takes here if that is longer, it is taken for lost: 5 s. Ours.
-const DONE_LIFE: Duration = Duration::from_secs(5);
-/// Times the duration of a unit: 4. Ours.
-const DONE_UNITS: u64 = 4;
+/// The place in line of a node whose uplink is much slower than others'. Ours; what it alone has, others have to wait for.
+const LAGGING_STEPS: u32 = 16;
+/// A claim to a unit of which nothing new turns up nearby for as long as [`PACES`] of its chunks usually take is an empty
+/// word, as long as that is no shorter than this: 2 s. Ours; news need a second to cross a large swarm.
+const IDLE_MIN: Duration = Duration::from_secs(2);
+/// The same as long as nothing is known of that, and for units whose owner has them whole: 5 s. Ours.
+const IDLE_USUAL: Duration = Duration::from_secs(5);
+/// And at the longest: 60 s. Ours.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Chunks in whose time at least one must turn up: 32. Ours.
+const PACES: u32 = 32;
+/// The beat of a claim that is not believed any more, whatever is still said of it.
+const DISBELIEVED: u16 = Claim::RELEASED - 1;
 /// What peers told is looked through after this long, together: 10 ms. Ours.
 const LOOK: Duration = Duration::from_millis(10);
 /// Beats from here on belong to units that are complete.
 const DONE: u16 = 0x8000;
 /// No claim lives longer than this without the unit turning up: 10 min. Ours.
-pub(crate) const CLAIM_MAX: Duration = Duration::from_secs(600);
+const CLAIM_MAX: Duration = Duration::from_secs(600);
 /// A job under this policy that got nothing for this long asks the origin like any other: 60 s, and up to as much again,
 /// drawn at random. Ours; a last resort.
 const STARVED: Duration = Duration::from_secs(60);
@@ -68,21 +76,29 @@ struct Standing {
     since: Instant,
     /// When it was last heard of.
     heard: Instant,
-    /// A claim that died: what is still passed around of it is no news.
+    /// A claim that died: what is still passed around of it, up to this beat, is no news.
     dead: Option<(u64, u16)>,
     /// When the unit was first found to be in need of somebody.
     wanted: Option<Instant>,
     /// How long our turn is away from then.
     turn: Duration,
+    /// Chunks of the unit that were nearby when it was last looked at.
+    near: u32,
+    /// When they had become more, or the unit's time came; `None`: it has not come.
+    moved: Option<Instant>,
 }
 
 impl Standing {
-    /// How long the claim lives after it was last heard of, where a unit takes `unit`.
-    fn life(&self, unit: Duration) -> Duration {
-        match self.claim {
-            Some((_, beat)) if beat >= DONE => DONE_LIFE.max(unit * DONE_UNITS as u32),
-            _ => DEAD,
-        }
+    fn is_done(&self) -> bool {
+        self.claim.is_some_and(|(_, beat)| beat >= DONE)
+    }
+
+    /// Until when the claim stands if nothing more is heard or seen of it.
+    fn until(&self, idle: Duration) -> Instant {
+        let moved = self.moved.map(|at| at + idle);
+        let quiet = (!self.is_done()).then(|| self.heard + DEAD);
+        let ends = moved.into_iter().chain(quiet).chain([self.since + CLAIM_MAX]);
+        ends.min().unwrap_or(self.since)
     }
 }
 
@@ -90,8 +106,10 @@ impl Standing {
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     units: BTreeMap<u32, Standing>,
-    /// Units whose claim is new and to be passed on.
-    dirty: BTreeSet<u32>,
+    /// Units whose claim is new and to be passed on, and the links that said the same meanwhile.
+    dirty: BTreeMap<u32, Vec<LinkId>>,
+    /// Claims that were taken back, by score, of which peers are to be told.
+    released: BTreeMap<u32, u64>,
     /// Units whose claim is known and still stands, which is to be passed on when there is time.
     stands: BTreeSet<u32>,
     /// When that is.
@@ -100,12 +118,55 @@ pub(crate) struct Claims {
     there: BTreeSet<u32>,
     /// The next time our claims are due to be renewed.
     beat_at: Option<Instant>,
+    /// Time from one chunk of a claimed unit to the next, µs, on average; 0: not known.
+    pace_us: u64,
 }
 
 impl Claims {
     /// Peers went or came, or blocks that were one unit are units of their own now: what is there has to be looked at again.
     pub(crate) fn look_again(&mut self) {
         self.there.clear();
+    }
+
+    /// How long a claim is believed of which nothing is seen.
+    fn idle(&self, done: bool) -> Duration {
+        let pace = Duration::from_micros(self.pace_us) * PACES;
+        match self.pace_us {
+            0 => IDLE_USUAL,
+            _ if done => pace.clamp(IDLE_USUAL, IDLE_MAX),
+            _ => pace.clamp(IDLE_MIN, IDLE_MAX),
+        }
+    }
+
+    /// Notes how much of a unit is nearby.
+    fn saw(&mut self, now: Instant, unit: u32, near: u32, due: bool) {
+        let Some(standing) = self.units.get_mut(&unit) else { return };
+        if near > standing.near {
+            if let Some(moved) = standing.moved.filter(|_| standing.near > 0) {
+                let each = now.since(moved).as_micros() as u64 / u64::from(near - standing.near);
+                self.pace_us = if self.pace_us == 0 { each } else { (7 * self.pace_us + each) / 8 };
+            }
+            standing.moved = Some(now);
+        } else if standing.moved.is_none() && (due || standing.is_done()) {
+            standing.moved = Some(now);
+        }
+        standing.near = near;
+    }
+
+    /// A claim does not stand any more, and peers are to hear of it.
+    fn release(&mut self, unit: u32) {
+        if let Some((score, _)) = self.forget(unit) {
+            self.released.insert(unit, score);
+        }
+    }
+
+    /// A claim does not stand any more.
+    fn forget(&mut self, unit: u32) -> Option<(u64, u16)> {
+        let standing = self.units.get_mut(&unit)?;
+        let claim = standing.claim.take()?;
+        *standing = Standing { dead: Some(claim), near: standing.near, ..Standing::default() };
+        self.dirty.remove(&unit);
+        Some(claim)
     }
 
     fn mine(&self) -> impl Iterator<Item = u32> + '_ {
@@ -152,10 +213,11 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let group = job.group();
         let units = job.blocks.len() as u32;
-        let unit_time = unit_time(job, self.income_bytes_s);
         let at_once =
             (units / 8).clamp(UNITS_AT_ONCE_MIN, self.config.origin_fetches_max.max(UNITS_AT_ONCE_MIN));
         let in_view = at_once * 2;
+        let lagging = self.uploads.is_lagging();
+        let mut given_up: Vec<u32> = Vec::new();
         let mut nowhere = 0;
         let mut ours = job.claims.mine().count() as u32;
         let order = group.into_iter().chain((0..units).filter(|block| job.stands_alone(*block)));
@@ -165,37 +227,43 @@ impl Node {
             if nowhere >= in_view {
                 break;
             }
-            if job.is_there(unit) {
+            let (all, near) = job.near(unit);
+            if near >= all {
                 job.claims.there.insert(unit);
                 continue;
             }
+            job.claims.saw(now, unit, near, nowhere < at_once);
             let standing = job.claims.units.get(&unit).copied().unwrap_or_default();
+            let done = standing.is_done() && !standing.mine;
+            let until = standing.until(job.claims.idle(done));
             // What its owner has whole will spread: the next one can begin.
-            let done = standing.claim.is_some_and(|(_, beat)| beat >= DONE);
-            if done && !standing.mine && now.since(standing.heard) < standing.life(unit_time) {
+            if done && now < until {
+                self.timers.set_no_later(Timer::Claims(id), until);
                 continue;
             }
             nowhere += 1;
             let due = nowhere <= at_once;
             if standing.mine {
-                if due && now.since(standing.since) >= SETTLE {
+                if lagging && !job.blocks_of(unit).any(|block| job.blocks[block as usize].active) && near == 0 {
+                    given_up.push(unit);
+                } else if due && now.since(standing.since) >= SETTLE {
                     self.begin_unit(now, id, unit);
                 } else if due {
                     self.timers.set_no_later(Timer::Claims(id), standing.since + SETTLE);
                 }
                 continue;
             }
-            if standing.claim.is_some() {
-                let life = standing.life(unit_time);
-                let quiet = now.since(standing.heard) >= life;
-                let old = now.since(standing.since) >= CLAIM_MAX;
-                if !quiet && !old {
-                    self.timers.set_no_later(Timer::Claims(id), standing.heard + life);
+            if let Some((score, beat)) = standing.claim {
+                if now < until {
+                    self.timers.set_no_later(Timer::Claims(id), until);
                     continue;
                 }
+                let quiet = !standing.is_done() && now.since(standing.heard) >= DEAD;
                 let standing = job.claims.units.entry(unit).or_default();
-                standing.dead = standing.claim.take();
+                standing.dead = Some((score, if quiet { beat } else { DISBELIEVED }));
+                standing.claim = None;
                 standing.wanted = None;
+                standing.moved = None;
             }
             // Nobody sees to it.
             if ours >= self.config.origin_fetches_max {
@@ -206,12 +274,15 @@ impl Node {
             let (wanted, turn) = match wanted {
                 Some(wanted) => (wanted, standing.turn),
                 None => {
-                    let place = self.place_in_line(id, &xorb);
+                    let mut place = self.place_in_line(id, &xorb);
+                    if self.uploads.is_lagging() {
+                        place = place.max(LAGGING_STEPS);
+                    }
                     let jitter = match place {
                         0 => 0,
                         _ => self.rng.below(STEP.as_micros() as u32),
                     };
-                    let turn = STEP * place.min(STEPS_MAX) + Duration::from_micros(u64::from(jitter));
+                    let turn = STEP * place.min(STEPS_MAX.max(LAGGING_STEPS)) + Duration::from_micros(u64::from(jitter));
                     let Some(job) = self.jobs.get_mut(&id) else { return };
                     let standing = job.claims.units.entry(unit).or_default();
                     standing.wanted = Some(now);
@@ -226,6 +297,9 @@ impl Node {
             ours += 1;
             let ours = score(&xorb, &self.config.peer_id);
             self.claim(now, id, unit, ours);
+        }
+        if !given_up.is_empty() {
+            self.give_up(now, id, &given_up);
         }
         self.pass_on_soon(now, id);
     }
@@ -244,10 +318,10 @@ impl Node {
             since: now,
             heard: now,
             dead: standing.dead,
-            wanted: None,
-            turn: Duration::ZERO,
+            near: standing.near,
+            ..Standing::default()
         };
-        job.claims.dirty.insert(unit);
+        job.claims.dirty.insert(unit, Vec::new());
         let beat_at = *job.claims.beat_at.get_or_insert(now + BEAT);
         self.timers.set_no_later(Timer::Claims(id), (now + SETTLE).min(beat_at));
     }
@@ -296,12 +370,12 @@ impl Node {
         for id in ids {
             let mut better: Vec<Claim> = Vec::new();
             for claim in claims {
-                if self.claim_heard(now, id, *claim) {
+                if self.claim_heard(now, id, link, *claim) {
                     let unit = self.jobs.get(&id).and_then(|job| job.unit_at(claim.first));
                     better.extend(unit.and_then(|unit| self.jobs.get(&id)?.claim_of(unit)));
                 }
             }
-            self.send_claims(id, &better, Some(link));
+            self.send_claims(id, &better, link);
             self.look_soon(now, id);
             self.pass_on_soon(now, id);
         }
@@ -315,7 +389,7 @@ impl Node {
     }
 
     /// Takes in what was heard of one claim; true if we know better.
-    fn claim_heard(&mut self, now: Instant, id: JobId, claim: Claim) -> bool {
+    fn claim_heard(&mut self, now: Instant, id: JobId, link: LinkId, claim: Claim) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
         let Some(unit) = job.unit_at(claim.first) else { return false };
         let standing = job.claims.units.entry(unit).or_default();
@@ -332,28 +406,29 @@ impl Node {
                     *beat = if *beat >= DONE { DONE | (*beat + 1) } else { (*beat + 1) % DONE };
                     *beat = (*beat).min(Claim::RELEASED - 1);
                 }
-                job.claims.dirty.insert(unit);
+                job.claims.dirty.insert(unit, Vec::new());
             } else {
-                standing.claim = None;
-                standing.dead = Some((claim.score, Claim::RELEASED));
-                standing.wanted = None;
-                job.claims.dirty.insert(unit);
+                // Who says so says it to all that may know the owner; the others miss its beat soon.
+                job.claims.forget(unit);
             }
             return false;
         }
-        let old = |(score, beat): (u64, u16)| {
-            score == claim.score && (beat >= claim.beat || beat == Claim::RELEASED)
-        };
-        if standing.dead.is_some_and(|(score, beat)| {
-            score == claim.score && beat != Claim::RELEASED && beat >= claim.beat
-        }) {
+        let old = |(score, beat): (u64, u16)| score == claim.score && beat >= claim.beat;
+        if standing.dead.is_some_and(old) {
             return false;
         }
         match known {
             Some((score, _)) if score > claim.score => {
                 return true;
             }
-            Some(known) if old(known) => return false,
+            Some(known) if old(known) => {
+                if known.1 == claim.beat
+                    && let Some(links) = job.claims.dirty.get_mut(&unit)
+                {
+                    links.push(link);
+                }
+                return false;
+            }
             Some((score, _)) if score == claim.score => {
                 if standing.mine {
                     return false;
@@ -375,8 +450,8 @@ impl Node {
                     since: now,
                     heard: now,
                     dead: standing.dead,
-                    wanted: None,
-                    turn: Duration::ZERO,
+                    near: standing.near,
+                    ..Standing::default()
                 };
                 if was_mine {
                     self.yield_unit(id, unit);
@@ -384,7 +459,7 @@ impl Node {
             }
         }
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.claims.dirty.insert(unit);
+            job.claims.dirty.insert(unit, alloc::vec![link]);
         }
         false
     }
@@ -406,28 +481,23 @@ impl Node {
         }
     }
 
-    /// We cannot or will not see to our units any more: the next ones in line need not wait.
+    /// We cannot or will not see to our units any more.
     pub(super) fn release_claims(&mut self, now: Instant, id: JobId) {
+        let mine: Vec<u32> = self.jobs.get(&id).map(|job| job.claims.mine().collect()).unwrap_or_default();
+        self.give_up(now, id, &mine);
+    }
+
+    /// Units of ours are nobody's again: the next ones in line need not wait.
+    fn give_up(&mut self, now: Instant, id: JobId, units: &[u32]) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let mine: Vec<u32> = job.claims.mine().collect();
-        for unit in mine {
-            if let Some(standing) = job.claims.units.get_mut(&unit) {
-                standing.mine = false;
-                standing.claim = standing.claim.map(|(score, _)| (score, Claim::RELEASED));
+        for unit in units {
+            job.claims.release(*unit);
+            if let Some(standing) = job.claims.units.get_mut(unit) {
+                standing.wanted = Some(now);
+                standing.turn = STEP * STEPS_MAX.max(LAGGING_STEPS);
             }
-            job.claims.dirty.insert(unit);
         }
         self.pass_on(id);
-        // What is given back is nobody's.
-        if let Some(job) = self.jobs.get_mut(&id) {
-            for standing in job.claims.units.values_mut() {
-                if standing.claim.is_some_and(|(_, beat)| beat == Claim::RELEASED) {
-                    standing.dead = standing.claim.take();
-                    standing.wanted = Some(now);
-                    standing.turn = STEP * STEPS_MAX;
-                }
-            }
-        }
     }
 
     /// Units of ours that are whole: everybody is told, so that the next ones begin.
@@ -440,7 +510,7 @@ impl Node {
                 standing.mine = false;
                 standing.heard = now;
                 standing.claim = standing.claim.map(|(score, _)| (score, DONE));
-                job.claims.dirty.insert(unit);
+                job.claims.dirty.insert(unit, Vec::new());
             }
         }
         self.pass_on_soon(now, id);
@@ -472,31 +542,19 @@ impl Node {
                 })
                 .map(|(unit, _)| *unit)
                 .collect();
-            for &unit in &lost {
-                if let Some(standing) = job.claims.units.get_mut(&unit) {
-                    standing.claim = standing.claim.map(|(score, _)| (score, Claim::RELEASED));
-                }
-                job.claims.dirty.insert(unit);
-            }
             if lost.is_empty() {
                 continue;
             }
+            lost.iter().for_each(|unit| job.claims.release(*unit));
             self.pass_on(id);
-            if let Some(job) = self.jobs.get_mut(&id) {
-                for unit in lost {
-                    if let Some(standing) = job.claims.units.get_mut(&unit) {
-                        standing.dead = standing.claim.take();
-                        standing.wanted = None;
-                    }
-                }
-            }
             self.timers.set_no_later(Timer::Claims(id), now + GATHER);
         }
     }
 
     fn pass_on_soon(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let new = (!job.claims.dirty.is_empty()).then_some(now + GATHER);
+        let news = !job.claims.dirty.is_empty() || !job.claims.released.is_empty();
+        let new = news.then_some(now + GATHER);
         if let Some(at) = new.into_iter().chain(job.claims.stands_at).min() {
             self.timers.set_no_later(Timer::Claims(id), at);
         }
@@ -520,7 +578,7 @@ impl Node {
                 {
                     standing.claim = Some((score, (beat + 1) % DONE));
                     standing.heard = now;
-                    job.claims.dirty.insert(unit);
+                    job.claims.dirty.insert(unit, Vec::new());
                 }
             }
         }
@@ -530,28 +588,41 @@ impl Node {
         if job.claims.stands_at.is_some_and(|at| at <= now) {
             job.claims.stands_at = None;
             let stands = core::mem::take(&mut job.claims.stands);
-            job.claims.dirty.extend(stands);
+            for unit in stands {
+                job.claims.dirty.entry(unit).or_default();
+            }
         }
         self.pass_on_soon(now, id);
         self.pass_on(id);
         self.fill_origin(now);
     }
 
-    /// Tells every interested peer of the claims that are new.
+    /// Tells every interested peer of the claims that are new to it.
     fn pass_on(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        let file = job.spec.file;
         let dirty = core::mem::take(&mut job.claims.dirty);
-        let claims: Vec<Claim> = dirty.iter().filter_map(|unit| job.claim_of(*unit)).collect();
-        self.send_claims(id, &claims, None);
+        let released = core::mem::take(&mut job.claims.released);
+        let mut news: Vec<(Claim, Vec<LinkId>)> =
+            dirty.into_iter().filter_map(|(unit, knows)| Some((job.claim_of(unit)?, knows))).collect();
+        let back = |(unit, score)| Some((job.claim_to(unit, score, Claim::RELEASED)?, Vec::new()));
+        news.extend(released.into_iter().filter_map(back));
+        if news.is_empty() {
+            return;
+        }
+        for (&link, _) in self.peers.iter().filter(|(_, peer)| peer.hears_of(&file)) {
+            let new = news.iter().filter(|(_, knows)| !knows.contains(&link));
+            let claims: Vec<Claim> = new.map(|(claim, _)| *claim).collect();
+            say(&mut self.actions, link, file, &claims);
+        }
     }
 
     /// A peer has come to the swarm: it is told how things stand.
     pub(super) fn greet_with_claims(&mut self, now: Instant, link: LinkId, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let unit_time = unit_time(job, self.income_bytes_s);
         let alive = |unit: &u32| {
             let standing = &job.claims.units[unit];
-            standing.mine || now.since(standing.heard) < standing.life(unit_time)
+            standing.mine || now < standing.until(job.claims.idle(standing.is_done()))
         };
         let claims: Vec<Claim> = job
             .claims
@@ -560,22 +631,23 @@ impl Node {
             .filter(|unit| alive(unit))
             .filter_map(|unit| job.claim_of(*unit))
             .collect();
-        self.send_claims(id, &claims, Some(link));
+        self.send_claims(id, &claims, link);
     }
 
-    fn send_claims(&mut self, id: JobId, claims: &[Claim], to: Option<LinkId>) {
+    fn send_claims(&mut self, id: JobId, claims: &[Claim], link: LinkId) {
         let Some(file) = self.jobs.get(&id).map(|job| job.spec.file) else { return };
-        for claims in claims.chunks(CLAIMS_MAX) {
-            for (&link, peer) in &self.peers {
-                let told = to.is_none_or(|to| to == link) && peer.interests.contains_key(&file);
-                if told && peer.zest && !peer.closing {
-                    let message = Outgoing::Claim { file, claims: claims.to_vec() };
-                    self.actions.push_back(Action::Send { link, message });
-                }
-            }
+        if self.peers.get(&link).is_some_and(|peer| peer.hears_of(&file)) {
+            say(&mut self.actions, link, file, claims);
         }
     }
 }
+
+fn say(actions: &mut VecDeque<Action>, link: LinkId, file: Hash, claims: &[Claim]) {
+    for claims in claims.chunks(CLAIMS_MAX) {
+        actions.push_back(Action::Send { link, message: Outgoing::Claim { file, claims: claims.to_vec() } });
+    }
+}
+
 impl Job {
     /// The unit that this chunk is in.
     fn unit_at(&self, index: u32) -> Option<u32> {
@@ -584,6 +656,10 @@ impl Job {
 
     fn claim_of(&self, unit: u32) -> Option<Claim> {
         let (score, beat) = self.claims.units.get(&unit)?.claim?;
+        self.claim_to(unit, score, beat)
+    }
+
+    fn claim_to(&self, unit: u32, score: u64, beat: u16) -> Option<Claim> {
         let first = self.blocks.get(unit as usize)?.block.runs.first()?.first;
         Some(Claim { first, score, beat })
     }

@@ -84,6 +84,7 @@ impl Node {
         peer.haves += 1;
         let mut lists: Vec<JobId> = Vec::new();
         let mut crowd = false;
+        let mut switched: Vec<(JobId, Vec<u32>)> = Vec::new();
         for id in ids {
             self.look_soon(now, id);
             let (Some(peer), Some(job)) = (self.peers.get_mut(&link), self.jobs.get_mut(&id)) else { return };
@@ -111,12 +112,14 @@ impl Node {
                     }
                     let Has::Some(set) = &mut with.has else { continue };
                     let counted = with.counted;
+                    let mut gained: Vec<u32> = Vec::new();
                     for index in runs.iter().flat_map(|&(first, count)| first..first.saturating_add(count)) {
                         if index >= set.len() {
                             break;
                         }
                         if set.insert(index) && counted {
                             job.supply.gain(index);
+                            gained.extend(job.asked.contains_key(&index).then_some(index));
                         }
                     }
                     if set.is_empty() || set.count() == set.len() {
@@ -127,6 +130,7 @@ impl Node {
                             with.has = Has::of(set);
                         }
                     }
+                    switched.push((id, gained));
                 }
             }
             if !with.counted && peer_counts && job.sized && with.has.ranges_over(len) {
@@ -151,6 +155,9 @@ impl Node {
         }
         for id in lists {
             self.seek_lists(now, id);
+        }
+        for (id, gained) in switched {
+            self.switch(now, link, id, &gained);
         }
         self.reorder(now, link);
         self.fill_peers(now);

@@ -266,6 +266,11 @@ impl Peer {
         self.introduced && self.chunks && !self.closing
     }
 
+    /// Whether it wants to hear of this file, in our own words.
+    pub(crate) fn hears_of(&self, file: &Hash) -> bool {
+        self.zest && !self.closing && self.interests.contains_key(file)
+    }
+
     /// It stalled and has given nothing since. It is asked for one chunk at a time, which others may overtake.
     pub(crate) fn probation(&self) -> bool {
         self.stalls > 0

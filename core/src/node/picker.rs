@@ -6,7 +6,7 @@
 //! tells of something new, so an event costs a few steps in ordered sets, whatever the number of peers and chunks.
 
 use super::job::{Job, OriginState};
-use super::peer::{Has, Pending};
+use super::peer::{Has, Peer, Pending};
 use super::rng::Rng;
 use super::timers::Timer;
 use super::{Action, MEASURE, Node, Policy};
@@ -33,6 +33,9 @@ const LOOKED_AT: u32 = 16;
 const SLOWER: u32 = 3;
 /// But not if they take less than this: 200 ms. Ours.
 const SLOW_ANSWER: Duration = Duration::from_millis(200);
+/// A request that waits so many times as long as a slow answer takes is taken back where another peer can give it: 4. Ours;
+/// sooner, and too much of it is on its way already.
+const WAITS: u32 = 4;
 /// Time that one chunk is taken to need at a peer of which nothing is known: 1 ms. Ours; it is asked soon, so that it is.
 const USUAL_US: u64 = 1000;
 
@@ -73,6 +76,11 @@ impl Shared {
             self.window = want.max(self.window * 3 / 4);
         }
     }
+}
+
+/// From which time on an answer is slow, where answers usually take `usual`.
+fn slow_from(usual: Duration) -> Duration {
+    SLOW_ANSWER.max(usual * SLOWER)
 }
 
 /// What came of asking a peer.
@@ -174,7 +182,7 @@ impl Node {
             }
         };
         // A slow peer is asked only for what nobody else has.
-        let slow = peer.crowded && peer.usual_answer() >= SLOW_ANSWER.max(usual * SLOWER);
+        let slow = peer.crowded && peer.usual_answer() >= slow_from(usual);
         for &id in &self.job_order {
             let (Some(job), Some(with)) = (self.jobs.get_mut(&id), peer.jobs.get_mut(&id)) else { continue };
             if !job.wants() || job.open.is_empty() {
@@ -208,6 +216,63 @@ impl Node {
             return if owned { Asked::Counts } else { Asked::Besides };
         }
         Asked::Nothing
+    }
+
+    /// A peer has more chunks than before. Those that wait at a slow peer are asked for anew: what one slow peer was
+    /// first to have must not be sent by it to everybody.
+    pub(super) fn switch(&mut self, now: Instant, link: LinkId, id: JobId, gained: &[u32]) {
+        let slow = slow_from(Duration::from_micros(self.answer_us)) * WAITS;
+        let helps = |p: &Peer| p.counts() && !p.doubted && p.usual_answer() < slow;
+        if !self.peers.get(&link).is_some_and(helps) {
+            return;
+        }
+        let Some(job) = self.jobs.get(&id) else { return };
+        let asked = gained.iter().filter_map(|index| job.asked.get(index));
+        let late = |(other, req): &&(LinkId, ReqId)| *other != link && self.waits(now, *other, *req, slow);
+        let late: Vec<(LinkId, ReqId)> = asked.filter(late).copied().collect();
+        self.take_back(now, &late);
+    }
+
+    /// Whether a request waits at a slow peer.
+    fn waits(&self, now: Instant, link: LinkId, req: ReqId, slow: Duration) -> bool {
+        let peer = self.peers.get(&link).filter(|peer| peer.crowded);
+        peer.is_some_and(|p| {
+            p.requests.get(&req).is_some_and(|r| now.since(r.at) >= slow || p.usual_answer() >= slow)
+        })
+    }
+
+    fn take_back(&mut self, now: Instant, late: &[(LinkId, ReqId)]) {
+        for &(link, req) in late {
+            self.take_request(link, req);
+            self.send(link, Outgoing::Cancel { req });
+            self.reorder(now, link);
+        }
+    }
+
+    /// The same for what has become slow since: every [`MEASURE`].
+    fn switch_all(&mut self, now: Instant) {
+        let slow = slow_from(Duration::from_micros(self.answer_us)) * WAITS;
+        let quick = |(link, p): (&LinkId, &Peer)| {
+            (p.counts() && !p.doubted && p.usual_answer() < slow && p.wants_more()).then_some(*link)
+        };
+        let quick: Vec<LinkId> = self.peers.iter().filter_map(quick).collect();
+        let mut late: Vec<(LinkId, ReqId)> = Vec::new();
+        for (id, job) in self.jobs.iter().filter(|(_, job)| job.supply.has_parts() && !quick.is_empty()) {
+            for (&index, &(link, req)) in &job.asked {
+                let has = |other: &LinkId| {
+                    let with = self.peers.get(other).and_then(|p| p.jobs.get(id));
+                    *other != link && with.is_some_and(|with| with.has.may_have(index))
+                };
+                let old = self.peers.get(&link).and_then(|p| p.requests.get(&req));
+                if old.is_some_and(|r| now.since(r.at) >= slow)
+                    && self.waits(now, link, req, slow)
+                    && quick.iter().any(has)
+                {
+                    late.push((link, req));
+                }
+            }
+        }
+        self.take_back(now, &late);
     }
 
     /// A zest 0.4 peer knows only xorb ranges: it gets a whole block at a time.
@@ -265,6 +330,7 @@ impl Node {
         self.shared.measure(shares, crowded);
         let (bytes, since) = core::mem::replace(&mut self.income, (0, now));
         self.income_bytes_s = bytes * 1_000_000 / (now.since(since).as_micros() as u64).max(1);
+        self.uploads.measure(bytes);
         self.pace_tells(self.income_bytes_s);
         for (link, req) in excess {
             self.count_off(link, req);
@@ -285,6 +351,7 @@ impl Node {
         }
         self.watch_manifests(now);
         self.stirred = true;
+        self.switch_all(now);
         self.refill(now);
         self.take_over(now);
     }
@@ -371,21 +438,27 @@ fn pick(
     };
     let start = cursor.unwrap_or(0);
     let found = if job.supply.has_parts() {
-        let start = rng.below(job.len());
+        // From a random place between the first and the last that could be had, and of equals any: neighbours who hear of
+        // the same news must not all ask for the same chunk.
+        let (first, last) = (free(0).unwrap_or(0), job.open.prev(job.open.len(), set).unwrap_or(0));
+        let start = first + rng.below(last.saturating_sub(first) + 1);
         let mut best: Option<(u16, u32)> = None;
+        let mut equals = 0;
         let (mut at, mut wrapped) = (start, false);
         for _ in 0..LOOKED_AT {
             let next = match free(at) {
                 Some(index) => Some(index),
                 None if !wrapped => {
                     wrapped = true;
-                    free(0)
+                    free(first)
                 }
                 None => None,
             };
             let Some(index) = next.filter(|index| !wrapped || *index < start) else { break };
             let count = job.supply.count(index);
-            if best.is_none_or(|(least, _)| count < least) {
+            let rarer = best.is_none_or(|(least, _)| count < least);
+            equals = if rarer { 1 } else { equals + u32::from(best.is_some_and(|(least, _)| count == least)) };
+            if rarer || (best.is_some_and(|(least, _)| count == least) && rng.below(equals) == 0) {
                 best = Some((count, index));
             }
             at = index + 1;

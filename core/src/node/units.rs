@@ -1,9 +1,8 @@
 //! The parts in which a swarm shares the origin's work under `spare-origin`: which blocks belong together, whether a part is
 //! still needed, and whose it is by lot.
 
-use super::claims::CLAIM_MAX;
 use super::job::Job;
-use crate::{Duration, PeerId};
+use crate::PeerId;
 use zest_xet::Hash;
 
 /// A node's score for a unit: the first 8 bytes of SHA-1(xorb hash ‖ peer id).
@@ -15,14 +14,6 @@ pub(crate) fn score(xorb: &Hash, peer_id: &PeerId) -> u64 {
     let digest: [u8; 20] = sha.finalize().into();
     let [a, b, c, d, e, f, g, h, ..] = digest;
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// How long a unit of this job takes at this rate.
-pub(crate) fn unit_time(job: &Job, bytes_s: u64) -> Duration {
-    let bytes = job.spec.size / (job.blocks.len() as u64).max(1);
-    Duration::from_micros(
-        (bytes.saturating_mul(1_000_000) / bytes_s.max(1)).min(CLAIM_MAX.as_micros() as u64),
-    )
 }
 
 impl Job {
@@ -48,23 +39,31 @@ impl Job {
         (unit..end).filter(move |block| alone || !self.stands_alone(*block))
     }
 
-    /// Chunks of a unit, by index in the file.
-    fn indices_of(&self, unit: u32) -> impl Iterator<Item = u32> + '_ {
-        self.blocks_of(unit).flat_map(|block| self.blocks[block as usize].indices())
+    /// Chunks of a unit, and how many of them are held here or at peers that count.
+    pub(crate) fn near(&self, unit: u32) -> (u32, u32) {
+        // Without a manifest the group is of use to others only once the whole file is proven.
+        let others = (self.stands_alone(unit) || self.supply.has_seeds()).then(|| self.supply.parts());
+        let seeds = self.supply.has_seeds();
+        self.count(unit, |first, end| if seeds { end - first } else { self.held.count_in(first, end, others) })
     }
 
     /// Whether nothing of the unit has to come from the origin any more.
     pub(crate) fn is_there(&self, unit: u32) -> bool {
-        // Without a manifest the group is of use to others only once the whole file is proven.
-        let alone = self.stands_alone(unit);
-        let there = |index: u32| {
-            self.held.contains(index) || ((alone || self.supply.has_seeds()) && self.supply.has(index))
-        };
-        self.indices_of(unit).all(there)
+        let (all, near) = self.near(unit);
+        near >= all
     }
 
     /// Whether the unit is held here.
     pub(crate) fn is_held(&self, unit: u32) -> bool {
-        self.indices_of(unit).all(|index| self.held.contains(index))
+        let (all, held) = self.count(unit, |first, end| self.held.count_in(first, end, None));
+        held >= all
+    }
+
+    /// Chunks of a unit in all, and those that `some` counts in a run.
+    fn count(&self, unit: u32, some: impl Fn(u32, u32) -> u32) -> (u32, u32) {
+        let runs = self.blocks_of(unit).flat_map(|block| &self.blocks[block as usize].block.runs);
+        runs.fold((0, 0), |(all, counted), run| {
+            (all + run.count, counted + some(run.first, run.first + run.count))
+        })
     }
 }

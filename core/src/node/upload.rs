@@ -49,6 +49,10 @@ const STEP_US: u64 = 1_000_000 / STEPS as u64;
 const PARTS_MAX: usize = 64;
 /// Least records of a part, whatever the cap: 1,024, the least that a node takes for a part that is not the last.
 const PART_RECORDS_MIN: u32 = 1024;
+/// Who gives less than a quarter of what it gets, while others wait for it, lags. Ours; on average a swarm gives as fast as it gets.
+const LAGGING: u64 = 4;
+/// Measurements in a row that must say so: 3, three quarters of a second. Ours.
+const LAGS_MIN: u32 = 3;
 /// Our code in an error reply to a peer that asks for too much at once.
 const TOO_MANY: u32 = 1;
 /// Our code in an error reply once the upload budget is used up.
@@ -134,6 +138,10 @@ pub(crate) struct Uploads {
     budget: Option<u64>,
     /// Bytes given, ever.
     pub(crate) bytes: u64,
+    /// Bytes that left since the last measurement.
+    out: u64,
+    /// Measurements in a row that found us giving little while others waited.
+    lags: u32,
 }
 
 /// We do not answer this, and say why.
@@ -183,6 +191,20 @@ impl Uploads {
             *place = (step, 0);
         }
         place.1 += len;
+        self.out += len;
+    }
+
+    /// Every [`super::MEASURE`]: whether others give us much more than we give while they wait for us.
+    pub(crate) fn measure(&mut self, income: u64) {
+        let out = core::mem::take(&mut self.out);
+        if self.queued > 0 {
+            self.lags = if out.saturating_mul(LAGGING) < income { self.lags + 1 } else { 0 };
+        }
+    }
+
+    /// Whether what only we have would take its time to reach others.
+    pub(crate) fn is_lagging(&self) -> bool {
+        self.lags >= LAGS_MIN
     }
 
     /// Takes bytes off the budget.
