@@ -11,14 +11,13 @@
 //! its fetch moves; then the next one takes over. Nobody waits for a node that is gone, and nobody runs to the origin
 //! because others do.
 
-use super::job::{Job, OriginState};
+use super::job::OriginState;
+use super::standing::{BEAT, DEAD, DONE, Standing};
 use super::timers::Timer;
 use super::units::score;
 use super::{Action, Node};
-use crate::link::{Claim, Outgoing};
-use crate::wire::zest::CLAIMS_MAX;
-use crate::{Duration, Instant, JobId, LinkId, PeerId};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::link::Claim;
+use crate::{Duration, Instant, JobId};
 use alloc::vec::Vec;
 use zest_xet::Hash;
 
@@ -28,151 +27,20 @@ const ALONE: Duration = Duration::from_millis(300);
 /// A claim is taken to stand when nobody contradicted it for this long: 80 ms. Ours; three hops of a few round trips on a
 /// LAN. On longer lines two nodes may begin the same unit; the lower one stops when it hears of the other.
 const SETTLE: Duration = Duration::from_millis(80);
-/// New claims wait this long to be passed on together: 5 ms. Ours.
-const GATHER: Duration = Duration::from_millis(5);
-/// An owner says that its claims stand this often: 2 s. Ours.
-const BEAT: Duration = Duration::from_secs(2);
-/// That they stand is passed on after this long, all together: 500 ms. Ours.
-const GATHER_BEATS: Duration = Duration::from_millis(500);
-/// A claim that nobody heard of for this long is dead: 8 s, four beats. Ours; that an owner's link broke is heard sooner.
-const DEAD: Duration = Duration::from_secs(8);
 /// A node that is not the first in line for a unit gives each one before it this long: 150 ms. Ours.
 const STEP: Duration = Duration::from_millis(150);
 /// Places in line that count for that; farther back all wait the same, plus something random.
 const STEPS_MAX: u32 = 8;
 /// The place in line of a node whose uplink is much slower than others'. Ours; what it alone has, others have to wait for.
 const LAGGING_STEPS: u32 = 16;
-/// A claim to a unit of which nothing new turns up nearby for as long as [`PACES`] of its chunks usually take is an empty
-/// word, as long as that is no shorter than this: 2 s. Ours; news need a second to cross a large swarm.
-const IDLE_MIN: Duration = Duration::from_secs(2);
-/// The same as long as nothing is known of that, and for units whose owner has them whole: 5 s. Ours.
-const IDLE_USUAL: Duration = Duration::from_secs(5);
-/// And at the longest: 60 s. Ours.
-const IDLE_MAX: Duration = Duration::from_secs(60);
-/// Chunks in whose time at least one must turn up: 32. Ours.
-const PACES: u32 = 32;
 /// The beat of a claim that is not believed any more, whatever is still said of it.
 const DISBELIEVED: u16 = Claim::RELEASED - 1;
-/// What peers told is looked through after this long, together: 10 ms. Ours.
-const LOOK: Duration = Duration::from_millis(10);
-/// Beats from here on belong to units that are complete.
-const DONE: u16 = 0x8000;
-/// No claim lives longer than this without the unit turning up: 10 min. Ours.
-const CLAIM_MAX: Duration = Duration::from_secs(600);
 /// A job under this policy that got nothing for this long asks the origin like any other: 60 s, and up to as much again,
 /// drawn at random. Ours; a last resort.
 const STARVED: Duration = Duration::from_secs(60);
 /// A swarm fetches an eighth of a file's units at once, but at least so many, and at most what one node alone would.
 /// Ours; what is under way everywhere at once is nowhere complete for long.
 const UNITS_AT_ONCE_MIN: u32 = 3;
-
-/// What is known of a unit's claims.
-#[derive(Debug, Clone, Copy, Default)]
-struct Standing {
-    /// The claim that stands: score and beat.
-    claim: Option<(u64, u16)>,
-    mine: bool,
-    /// When the claim came up.
-    since: Instant,
-    /// When it was last heard of.
-    heard: Instant,
-    /// A claim that died: what is still passed around of it, up to this beat, is no news.
-    dead: Option<(u64, u16)>,
-    /// When the unit was first found to be in need of somebody.
-    wanted: Option<Instant>,
-    /// How long our turn is away from then.
-    turn: Duration,
-    /// Chunks of the unit that were nearby when it was last looked at.
-    near: u32,
-    /// When they had become more, or the unit's time came; `None`: it has not come.
-    moved: Option<Instant>,
-}
-
-impl Standing {
-    fn is_done(&self) -> bool {
-        self.claim.is_some_and(|(_, beat)| beat >= DONE)
-    }
-
-    /// Until when the claim stands if nothing more is heard or seen of it.
-    fn until(&self, idle: Duration) -> Instant {
-        let moved = self.moved.map(|at| at + idle);
-        let quiet = (!self.is_done()).then(|| self.heard + DEAD);
-        let ends = moved.into_iter().chain(quiet).chain([self.since + CLAIM_MAX]);
-        ends.min().unwrap_or(self.since)
-    }
-}
-
-/// The claims of a job.
-#[derive(Debug, Default)]
-pub(crate) struct Claims {
-    units: BTreeMap<u32, Standing>,
-    /// Units whose claim is new and to be passed on, and the links that said the same meanwhile.
-    dirty: BTreeMap<u32, Vec<LinkId>>,
-    /// Claims that were taken back, by score, of which peers are to be told.
-    released: BTreeMap<u32, u64>,
-    /// Units whose claim is known and still stands, which is to be passed on when there is time.
-    stands: BTreeSet<u32>,
-    /// When that is.
-    stands_at: Option<Instant>,
-    /// Units that are held here or whole at peers.
-    there: BTreeSet<u32>,
-    /// The next time our claims are due to be renewed.
-    beat_at: Option<Instant>,
-    /// Time from one chunk of a claimed unit to the next, µs, on average; 0: not known.
-    pace_us: u64,
-}
-
-impl Claims {
-    /// Peers went or came, or blocks that were one unit are units of their own now: what is there has to be looked at again.
-    pub(crate) fn look_again(&mut self) {
-        self.there.clear();
-    }
-
-    /// How long a claim is believed of which nothing is seen.
-    fn idle(&self, done: bool) -> Duration {
-        let pace = Duration::from_micros(self.pace_us) * PACES;
-        match self.pace_us {
-            0 => IDLE_USUAL,
-            _ if done => pace.clamp(IDLE_USUAL, IDLE_MAX),
-            _ => pace.clamp(IDLE_MIN, IDLE_MAX),
-        }
-    }
-
-    /// Notes how much of a unit is nearby.
-    fn saw(&mut self, now: Instant, unit: u32, near: u32, due: bool) {
-        let Some(standing) = self.units.get_mut(&unit) else { return };
-        if near > standing.near {
-            if let Some(moved) = standing.moved.filter(|_| standing.near > 0) {
-                let each = now.since(moved).as_micros() as u64 / u64::from(near - standing.near);
-                self.pace_us = if self.pace_us == 0 { each } else { (7 * self.pace_us + each) / 8 };
-            }
-            standing.moved = Some(now);
-        } else if standing.moved.is_none() && (due || standing.is_done()) {
-            standing.moved = Some(now);
-        }
-        standing.near = near;
-    }
-
-    /// A claim does not stand any more, and peers are to hear of it.
-    fn release(&mut self, unit: u32) {
-        if let Some((score, _)) = self.forget(unit) {
-            self.released.insert(unit, score);
-        }
-    }
-
-    /// A claim does not stand any more.
-    fn forget(&mut self, unit: u32) -> Option<(u64, u16)> {
-        let standing = self.units.get_mut(&unit)?;
-        let claim = standing.claim.take()?;
-        *standing = Standing { dead: Some(claim), near: standing.near, ..Standing::default() };
-        self.dirty.remove(&unit);
-        Some(claim)
-    }
-
-    fn mine(&self) -> impl Iterator<Item = u32> + '_ {
-        self.units.iter().filter(|(_, standing)| standing.mine).map(|(unit, _)| *unit)
-    }
-}
 
 impl Node {
     /// How long a job waits for others to turn up.
@@ -244,7 +112,8 @@ impl Node {
             nowhere += 1;
             let due = nowhere <= at_once;
             if standing.mine {
-                if lagging && !job.blocks_of(unit).any(|block| job.blocks[block as usize].active) && near == 0 {
+                if lagging && !job.blocks_of(unit).any(|block| job.blocks[block as usize].active) && near == 0
+                {
                     given_up.push(unit);
                 } else if due && now.since(standing.since) >= SETTLE {
                     self.begin_unit(now, id, unit);
@@ -282,7 +151,8 @@ impl Node {
                         0 => 0,
                         _ => self.rng.below(STEP.as_micros() as u32),
                     };
-                    let turn = STEP * place.min(STEPS_MAX.max(LAGGING_STEPS)) + Duration::from_micros(u64::from(jitter));
+                    let turn = STEP * place.min(STEPS_MAX.max(LAGGING_STEPS))
+                        + Duration::from_micros(u64::from(jitter));
                     let Some(job) = self.jobs.get_mut(&id) else { return };
                     let standing = job.claims.units.entry(unit).or_default();
                     standing.wanted = Some(now);
@@ -352,135 +222,6 @@ impl Node {
         }
     }
 
-    /// What a peer heard or says of claims.
-    pub(super) fn claims_heard(&mut self, now: Instant, link: LinkId, file: &Hash, claims: &[Claim]) {
-        let ids: Vec<JobId> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| {
-                job.spec.file == *file && job.spec.peers && !job.ended && !job.blocks.is_empty()
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        let Some(peer) = self.peers.get_mut(&link).filter(|_| !ids.is_empty()) else { return };
-        if peer.haves == super::have::HAVES_MAX {
-            return;
-        }
-        peer.haves += 1;
-        for id in ids {
-            let mut better: Vec<Claim> = Vec::new();
-            for claim in claims {
-                if self.claim_heard(now, id, link, *claim) {
-                    let unit = self.jobs.get(&id).and_then(|job| job.unit_at(claim.first));
-                    better.extend(unit.and_then(|unit| self.jobs.get(&id)?.claim_of(unit)));
-                }
-            }
-            self.send_claims(id, &better, link);
-            self.look_soon(now, id);
-            self.pass_on_soon(now, id);
-        }
-    }
-
-    /// Peers told something that may change who has to ask the origin.
-    pub(super) fn look_soon(&mut self, now: Instant, id: JobId) {
-        if self.config.policy == super::Policy::SpareOrigin && self.jobs.get(&id).is_some_and(Job::wants) {
-            self.timers.set_no_later(Timer::Claims(id), now + LOOK);
-        }
-    }
-
-    /// Takes in what was heard of one claim; true if we know better.
-    fn claim_heard(&mut self, now: Instant, id: JobId, link: LinkId, claim: Claim) -> bool {
-        let Some(job) = self.jobs.get_mut(&id) else { return false };
-        let Some(unit) = job.unit_at(claim.first) else { return false };
-        let standing = job.claims.units.entry(unit).or_default();
-        let known = standing.claim;
-        if claim.beat == Claim::RELEASED {
-            if known.is_none_or(|(score, _)| score != claim.score) {
-                return false;
-            }
-            if standing.mine
-                || score(&job.blocks[unit as usize].block.xorb, &self.config.peer_id) == claim.score
-            {
-                // Somebody lost its link to us: we are still there.
-                if let Some((_, beat)) = &mut standing.claim {
-                    *beat = if *beat >= DONE { DONE | (*beat + 1) } else { (*beat + 1) % DONE };
-                    *beat = (*beat).min(Claim::RELEASED - 1);
-                }
-                job.claims.dirty.insert(unit, Vec::new());
-            } else {
-                // Who says so says it to all that may know the owner; the others miss its beat soon.
-                job.claims.forget(unit);
-            }
-            return false;
-        }
-        let old = |(score, beat): (u64, u16)| score == claim.score && beat >= claim.beat;
-        if standing.dead.is_some_and(old) {
-            return false;
-        }
-        match known {
-            Some((score, _)) if score > claim.score => {
-                return true;
-            }
-            Some(known) if old(known) => {
-                if known.1 == claim.beat
-                    && let Some(links) = job.claims.dirty.get_mut(&unit)
-                {
-                    links.push(link);
-                }
-                return false;
-            }
-            Some((score, _)) if score == claim.score => {
-                if standing.mine {
-                    return false;
-                }
-                let done = claim.beat >= DONE && known.is_some_and(|(_, beat)| beat < DONE);
-                standing.claim = Some((claim.score, claim.beat));
-                standing.heard = now;
-                if !done {
-                    job.claims.stands.insert(unit);
-                    job.claims.stands_at.get_or_insert(now + GATHER_BEATS);
-                    return false;
-                }
-            }
-            _ => {
-                let was_mine = standing.mine;
-                *standing = Standing {
-                    claim: Some((claim.score, claim.beat)),
-                    mine: false,
-                    since: now,
-                    heard: now,
-                    dead: standing.dead,
-                    near: standing.near,
-                    ..Standing::default()
-                };
-                if was_mine {
-                    self.yield_unit(id, unit);
-                }
-            }
-        }
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.claims.dirty.insert(unit, alloc::vec![link]);
-        }
-        false
-    }
-
-    /// Somebody with a higher score has a unit that we had begun: what is not nearly done is left to them.
-    fn yield_unit(&mut self, id: JobId, unit: u32) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        for block in job.blocks_of(unit).collect::<Vec<u32>>() {
-            let state = &mut job.blocks[block as usize];
-            let (mut all, mut here) = (0u32, 0u32);
-            for index in state.indices() {
-                all += 1;
-                here += u32::from(job.held.contains(index));
-            }
-            if state.active && !state.stopping && here * 2 < all {
-                state.stopping = true;
-                self.actions.push_back(Action::OriginStop { job: id, block });
-            }
-        }
-    }
-
     /// We cannot or will not see to our units any more.
     pub(super) fn release_claims(&mut self, now: Instant, id: JobId) {
         let mine: Vec<u32> = self.jobs.get(&id).map(|job| job.claims.mine().collect()).unwrap_or_default();
@@ -514,153 +255,5 @@ impl Node {
             }
         }
         self.pass_on_soon(now, id);
-    }
-
-    /// A peer is gone. What it had claimed and nobody near has is up for the next in line, here and everywhere.
-    pub(super) fn owner_gone(&mut self, now: Instant, peer_id: &PeerId) {
-        if self.config.policy != super::Policy::SpareOrigin {
-            return;
-        }
-        let ids = self.job_order.clone();
-        for id in ids {
-            let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended && job.spec.peers) else {
-                continue;
-            };
-            let theirs = |job: &Job, unit: u32, standing: &Standing| {
-                let xorb = &job.blocks[unit as usize].block.xorb;
-                standing.claim.is_some_and(|(claimed, _)| claimed == score(xorb, peer_id))
-            };
-            let lost: Vec<u32> = job
-                .claims
-                .units
-                .iter()
-                .filter(|(unit, standing)| {
-                    (**unit as usize) < job.blocks.len()
-                        && !standing.mine
-                        && theirs(job, **unit, standing)
-                        && !job.is_there(**unit)
-                })
-                .map(|(unit, _)| *unit)
-                .collect();
-            if lost.is_empty() {
-                continue;
-            }
-            lost.iter().for_each(|unit| job.claims.release(*unit));
-            self.pass_on(id);
-            self.timers.set_no_later(Timer::Claims(id), now + GATHER);
-        }
-    }
-
-    fn pass_on_soon(&mut self, now: Instant, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let news = !job.claims.dirty.is_empty() || !job.claims.released.is_empty();
-        let new = news.then_some(now + GATHER);
-        if let Some(at) = new.into_iter().chain(job.claims.stands_at).min() {
-            self.timers.set_no_later(Timer::Claims(id), at);
-        }
-    }
-
-    /// Renews our claims if that is due, passes on what is new, and looks at what is nobody's.
-    pub(super) fn claims_timer(&mut self, now: Instant, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.ended {
-            return;
-        }
-        if job.claims.beat_at.is_some_and(|at| at <= now) {
-            let mine: Vec<u32> = job.claims.mine().collect();
-            job.claims.beat_at = (!mine.is_empty()).then_some(now + BEAT);
-            for unit in mine {
-                // A fetch that has stood still for a whole life of a claim is no reason for others to wait.
-                let stuck = job.blocks_of(unit).any(|block| job.blocks[block as usize].active)
-                    && now.since(job.origin_moved_at) >= DEAD;
-                if let Some(standing) = job.claims.units.get_mut(&unit)
-                    && let Some((score, beat)) = standing.claim.filter(|_| !stuck)
-                {
-                    standing.claim = Some((score, (beat + 1) % DONE));
-                    standing.heard = now;
-                    job.claims.dirty.insert(unit, Vec::new());
-                }
-            }
-        }
-        if let Some(at) = job.claims.beat_at {
-            self.timers.set_no_later(Timer::Claims(id), at);
-        }
-        if job.claims.stands_at.is_some_and(|at| at <= now) {
-            job.claims.stands_at = None;
-            let stands = core::mem::take(&mut job.claims.stands);
-            for unit in stands {
-                job.claims.dirty.entry(unit).or_default();
-            }
-        }
-        self.pass_on_soon(now, id);
-        self.pass_on(id);
-        self.fill_origin(now);
-    }
-
-    /// Tells every interested peer of the claims that are new to it.
-    fn pass_on(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let file = job.spec.file;
-        let dirty = core::mem::take(&mut job.claims.dirty);
-        let released = core::mem::take(&mut job.claims.released);
-        let mut news: Vec<(Claim, Vec<LinkId>)> =
-            dirty.into_iter().filter_map(|(unit, knows)| Some((job.claim_of(unit)?, knows))).collect();
-        let back = |(unit, score)| Some((job.claim_to(unit, score, Claim::RELEASED)?, Vec::new()));
-        news.extend(released.into_iter().filter_map(back));
-        if news.is_empty() {
-            return;
-        }
-        for (&link, _) in self.peers.iter().filter(|(_, peer)| peer.hears_of(&file)) {
-            let new = news.iter().filter(|(_, knows)| !knows.contains(&link));
-            let claims: Vec<Claim> = new.map(|(claim, _)| *claim).collect();
-            say(&mut self.actions, link, file, &claims);
-        }
-    }
-
-    /// A peer has come to the swarm: it is told how things stand.
-    pub(super) fn greet_with_claims(&mut self, now: Instant, link: LinkId, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let alive = |unit: &u32| {
-            let standing = &job.claims.units[unit];
-            standing.mine || now < standing.until(job.claims.idle(standing.is_done()))
-        };
-        let claims: Vec<Claim> = job
-            .claims
-            .units
-            .keys()
-            .filter(|unit| alive(unit))
-            .filter_map(|unit| job.claim_of(*unit))
-            .collect();
-        self.send_claims(id, &claims, link);
-    }
-
-    fn send_claims(&mut self, id: JobId, claims: &[Claim], link: LinkId) {
-        let Some(file) = self.jobs.get(&id).map(|job| job.spec.file) else { return };
-        if self.peers.get(&link).is_some_and(|peer| peer.hears_of(&file)) {
-            say(&mut self.actions, link, file, claims);
-        }
-    }
-}
-
-fn say(actions: &mut VecDeque<Action>, link: LinkId, file: Hash, claims: &[Claim]) {
-    for claims in claims.chunks(CLAIMS_MAX) {
-        actions.push_back(Action::Send { link, message: Outgoing::Claim { file, claims: claims.to_vec() } });
-    }
-}
-
-impl Job {
-    /// The unit that this chunk is in.
-    fn unit_at(&self, index: u32) -> Option<u32> {
-        self.layout.block_of(index).map(|block| self.unit_of(block))
-    }
-
-    fn claim_of(&self, unit: u32) -> Option<Claim> {
-        let (score, beat) = self.claims.units.get(&unit)?.claim?;
-        self.claim_to(unit, score, beat)
-    }
-
-    fn claim_to(&self, unit: u32, score: u64, beat: u16) -> Option<Claim> {
-        let first = self.blocks.get(unit as usize)?.block.runs.first()?.first;
-        Some(Claim { first, score, beat })
     }
 }

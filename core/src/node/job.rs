@@ -1,11 +1,11 @@
 //! One file being fetched: who has been asked for which chunk, what is held, and when the job is over.
 
 use super::BitSet;
-use super::claims::Claims;
 use super::event::OriginFault;
 use super::layout::Layout;
 use super::manifest::ManifestAsk;
 use super::origin::BlockState;
+use super::standing::Claims;
 use super::supply::Supply;
 use super::tell::Shown;
 use crate::{FileId, Instant, LinkId, Location, ReqId};

@@ -457,7 +457,8 @@ fn pick(
             let Some(index) = next.filter(|index| !wrapped || *index < start) else { break };
             let count = job.supply.count(index);
             let rarer = best.is_none_or(|(least, _)| count < least);
-            equals = if rarer { 1 } else { equals + u32::from(best.is_some_and(|(least, _)| count == least)) };
+            equals =
+                if rarer { 1 } else { equals + u32::from(best.is_some_and(|(least, _)| count == least)) };
             if rarer || (best.is_some_and(|(least, _)| count == least) && rng.below(equals) == 0) {
                 best = Some((count, index));
             }

@@ -78,11 +78,6 @@ impl Supply {
         !self.some.is_empty()
     }
 
-    /// Whether any peer has the chunk.
-    pub(crate) fn has(&self, index: u32) -> bool {
-        self.seeds > 0 || self.some.contains(index)
-    }
-
     /// Chunks that peers without the whole file have.
     pub(crate) fn parts(&self) -> &BitSet {
         &self.some

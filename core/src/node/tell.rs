@@ -15,8 +15,8 @@ use zest_xet::Hash;
 
 /// Files one peer may be interested in at once: 4,096. Ours; more than the largest repositories have.
 pub(crate) const INTERESTS_MAX: usize = 4096;
-/// News wait until about this many chunks have gathered. Ours; their head then weighs about as much as they.
-const BATCH_CHUNKS: u64 = 4;
+/// News wait until about this many chunks have gathered. Ours; their head then weighs less than they do.
+const BATCH_CHUNKS: u64 = 8;
 /// The shortest such wait: 10 ms. Ours.
 const WAIT_MIN: Duration = Duration::from_millis(10);
 /// The longest: 250 ms. Ours.

@@ -44,7 +44,10 @@ impl Job {
         // Without a manifest the group is of use to others only once the whole file is proven.
         let others = (self.stands_alone(unit) || self.supply.has_seeds()).then(|| self.supply.parts());
         let seeds = self.supply.has_seeds();
-        self.count(unit, |first, end| if seeds { end - first } else { self.held.count_in(first, end, others) })
+        self.count(
+            unit,
+            |first, end| if seeds { end - first } else { self.held.count_in(first, end, others) },
+        )
     }
 
     /// Whether nothing of the unit has to come from the origin any more.

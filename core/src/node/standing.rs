@@ -1,0 +1,135 @@
+//! What is known of the claims to each unit of a job, and how long a claim is believed.
+//!
+//! A claim ends when nothing is heard of it any more, or when nothing is seen of it: an owner whose unit does not turn up
+//! anywhere near, however loudly it claims to be at it, has to make room for the next one.
+
+use crate::{Duration, Instant, LinkId};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// An owner says that its claims stand this often: 4 s. Ours.
+pub(super) const BEAT: Duration = Duration::from_secs(4);
+/// A claim of which nothing was heard and seen for this long is dead: 10 s, two beats and a half. Ours; that an owner's
+/// link broke is heard sooner.
+pub(super) const DEAD: Duration = Duration::from_secs(10);
+/// A claim to a unit of which nothing new turns up nearby for as long as [`PACES`] of its chunks usually take is an empty
+/// word, as long as that is no shorter than this: 3 s. Ours; news need a second to cross a large swarm.
+const IDLE_MIN: Duration = Duration::from_secs(3);
+/// The same as long as nothing is known of that, and for units whose owner has them whole: 5 s. Ours.
+const IDLE_USUAL: Duration = Duration::from_secs(5);
+/// And at the longest: 60 s. Ours.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Chunks in whose time at least one must turn up: 32. Ours.
+const PACES: u32 = 32;
+/// Beats from here on belong to units that are complete.
+pub(super) const DONE: u16 = 0x8000;
+/// No claim lives longer than this without the unit turning up: 10 min. Ours.
+const CLAIM_MAX: Duration = Duration::from_secs(600);
+
+/// What is known of a unit's claims.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Standing {
+    /// The claim that stands: score and beat.
+    pub(super) claim: Option<(u64, u16)>,
+    pub(super) mine: bool,
+    /// When the claim came up.
+    pub(super) since: Instant,
+    /// When it was last heard of.
+    pub(super) heard: Instant,
+    /// A claim that died: what is still passed around of it, up to this beat, is no news.
+    pub(super) dead: Option<(u64, u16)>,
+    /// When the unit was first found to be in need of somebody.
+    pub(super) wanted: Option<Instant>,
+    /// How long our turn is away from then.
+    pub(super) turn: Duration,
+    /// Chunks of the unit that were nearby when it was last looked at.
+    pub(super) near: u32,
+    /// When they had become more, or the unit's time came; `None`: it has not come.
+    pub(super) moved: Option<Instant>,
+}
+
+impl Standing {
+    pub(super) fn is_done(&self) -> bool {
+        self.claim.is_some_and(|(_, beat)| beat >= DONE)
+    }
+
+    /// Until when the claim stands if nothing more is heard or seen of it.
+    pub(super) fn until(&self, idle: Duration) -> Instant {
+        let moved = self.moved.map(|at| at + idle);
+        let quiet = (!self.is_done()).then(|| self.moved.map_or(self.heard, |at| at.max(self.heard)) + DEAD);
+        let ends = moved.into_iter().chain(quiet).chain([self.since + CLAIM_MAX]);
+        ends.min().unwrap_or(self.since)
+    }
+}
+
+/// The claims of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    pub(super) units: BTreeMap<u32, Standing>,
+    /// Units whose claim is new and to be passed on, and the links that said the same meanwhile.
+    pub(super) dirty: BTreeMap<u32, Vec<LinkId>>,
+    /// Claims that were taken back, by score, of which peers are to be told.
+    pub(super) released: BTreeMap<u32, u64>,
+    /// Units whose claim is known and still stands, which is to be passed on when there is time.
+    pub(super) stands: BTreeSet<u32>,
+    /// When that is.
+    pub(super) stands_at: Option<Instant>,
+    /// Units that are held here or whole at peers.
+    pub(super) there: BTreeSet<u32>,
+    /// The next time our claims are due to be renewed.
+    pub(super) beat_at: Option<Instant>,
+    /// Time from one chunk of a claimed unit to the next, µs, on average; 0: not known.
+    pace_us: u64,
+}
+
+impl Claims {
+    /// Peers went or came, or blocks that were one unit are units of their own now: what is there has to be looked at again.
+    pub(crate) fn look_again(&mut self) {
+        self.there.clear();
+    }
+
+    /// How long a claim is believed of which nothing is seen.
+    pub(super) fn idle(&self, done: bool) -> Duration {
+        let pace = Duration::from_micros(self.pace_us) * PACES;
+        match self.pace_us {
+            0 => IDLE_USUAL,
+            _ if done => pace.clamp(IDLE_USUAL, IDLE_MAX),
+            _ => pace.clamp(IDLE_MIN, IDLE_MAX),
+        }
+    }
+
+    /// Notes how much of a unit is nearby.
+    pub(super) fn saw(&mut self, now: Instant, unit: u32, near: u32, due: bool) {
+        let Some(standing) = self.units.get_mut(&unit) else { return };
+        if near > standing.near {
+            if let Some(moved) = standing.moved.filter(|_| standing.near > 0) {
+                let each = now.since(moved).as_micros() as u64 / u64::from(near - standing.near);
+                self.pace_us = if self.pace_us == 0 { each } else { (7 * self.pace_us + each) / 8 };
+            }
+            standing.moved = Some(now);
+        } else if standing.moved.is_none() && (due || standing.is_done()) {
+            standing.moved = Some(now);
+        }
+        standing.near = near;
+    }
+
+    /// A claim does not stand any more, and peers are to hear of it.
+    pub(super) fn release(&mut self, unit: u32) {
+        if let Some((score, _)) = self.forget(unit) {
+            self.released.insert(unit, score);
+        }
+    }
+
+    /// A claim does not stand any more.
+    pub(super) fn forget(&mut self, unit: u32) -> Option<(u64, u16)> {
+        let standing = self.units.get_mut(&unit)?;
+        let claim = standing.claim.take()?;
+        *standing = Standing { dead: Some(claim), near: standing.near, ..Standing::default() };
+        self.dirty.remove(&unit);
+        Some(claim)
+    }
+
+    pub(super) fn mine(&self) -> impl Iterator<Item = u32> + '_ {
+        self.units.iter().filter(|(_, standing)| standing.mine).map(|(unit, _)| *unit)
+    }
+}
