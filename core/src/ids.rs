@@ -63,6 +63,29 @@ impl InfoHash {
     }
 }
 
+/// Short name of a file on a link: the first 8 bytes of its hash, raw. News of chunks and claims carry it, by far the most
+/// frequent messages.
+///
+/// Eight bytes are enough because a receiver only looks for it among the few files that it fetches itself. Should two of
+/// them have one key, news of one would count for both; every chunk is still proven by its whole hash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey(pub [u8; 8]);
+
+impl FileKey {
+    /// The key of a file.
+    #[must_use]
+    pub fn of(file: &zest_xet::Hash) -> FileKey {
+        let (key, _) = file.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        FileKey(*key)
+    }
+}
+
+impl fmt::Debug for FileKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
 impl fmt::Debug for InfoHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))

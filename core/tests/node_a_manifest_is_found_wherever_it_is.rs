@@ -4,9 +4,9 @@
 mod swarm;
 
 use swarm::*;
-use zest_core::Duration;
 use zest_core::link::{Message, Outgoing};
 use zest_core::node::Event;
+use zest_core::{Duration, FileKey};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -86,10 +86,16 @@ fn a_peer_that_gets_chunks_later_is_asked_for_them() {
     let job = world.job(&file, None);
     world.run(ms(3000), |_| false);
     assert_eq!(world.task(job).from_peers, 100);
-    world.says(world.link_of(1), Message::HaveMore { file: file.hash(), runs: vec![(100, 50), (250, 50)] });
+    world.says(
+        world.link_of(1),
+        Message::HaveMore { file: FileKey::of(&file.hash()), runs: vec![(100, 50), (250, 50)] },
+    );
     world.run(ms(1000), |_| false);
     assert_eq!(world.task(job).from_peers, 200);
-    world.says(world.link_of(1), Message::HaveMore { file: file.hash(), runs: vec![(150, 100)] });
+    world.says(
+        world.link_of(1),
+        Message::HaveMore { file: FileKey::of(&file.hash()), runs: vec![(150, 100)] },
+    );
     world.finish(job, LIMIT);
 }
 

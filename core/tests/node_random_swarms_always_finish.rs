@@ -9,7 +9,7 @@ use std::sync::Arc;
 use swarm::*;
 use zest_core::link::{Message, PeerFault};
 use zest_core::node::{BitSet, Config, Event, OriginFault};
-use zest_core::{Duration, JobId, PeerId, ReqId};
+use zest_core::{Duration, FileKey, JobId, PeerId, ReqId};
 
 /// Worlds of one run.
 const SEEDS: u64 = 600;
@@ -186,9 +186,10 @@ impl Case {
                 let first = self.dice.below(300);
                 let message = match self.dice.one_in(2) {
                     true => Message::Have { file: file.hash(), total, runs: vec![(first.min(total), 9)] },
-                    false => {
-                        Message::HaveMore { file: file.hash(), runs: vec![(first / 2, 1), (first + 2, 30)] }
-                    }
+                    false => Message::HaveMore {
+                        file: FileKey::of(&file.hash()),
+                        runs: vec![(first / 2, 1), (first + 2, 30)],
+                    },
                 };
                 self.world.says(link, message);
             }

@@ -4,9 +4,9 @@
 mod swarm;
 
 use swarm::*;
-use zest_core::Duration;
 use zest_core::link::{Message, Outgoing};
 use zest_core::node::{CANDIDATES_MAX, Event, INBOUND_MAX, PEERS_MAX};
+use zest_core::{Duration, FileKey};
 use zest_xet::Hash;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -23,7 +23,10 @@ fn claims_about_impossible_numbers_of_chunks_are_void() {
     for total in [u32::MAX, 1 << 30, 807, 1] {
         world.says(link, Message::Have { file: file.hash(), total, runs: vec![(0, total)] });
         world.says(link, Message::Have { file: file.hash(), total, runs: vec![(total - 1, 1)] });
-        world.says(link, Message::HaveMore { file: file.hash(), runs: vec![(0, 1), (2, u32::MAX - 2)] });
+        world.says(
+            link,
+            Message::HaveMore { file: FileKey::of(&file.hash()), runs: vec![(0, 1), (2, u32::MAX - 2)] },
+        );
     }
     world.finish(job, LIMIT);
     assert_eq!(world.task(job).from_origin, 100);
@@ -41,7 +44,7 @@ fn claims_about_unknown_files_are_not_kept() {
         bytes[..4].copy_from_slice(&n.to_be_bytes());
         let file = Hash::from_bytes(bytes);
         world.says(link, Message::Have { file, total: u32::MAX, runs: vec![(0, u32::MAX)] });
-        world.says(link, Message::HaveMore { file, runs: vec![(0, 5)] });
+        world.says(link, Message::HaveMore { file: FileKey::of(&file), runs: vec![(0, 5)] });
     }
     assert!(world.remotes[&link].open);
     assert!(format!("{:?}", world.node).len() <= before + 300);

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use zest_core::link::*;
-use zest_core::{PeerId, ReqId};
+use zest_core::{FileKey, PeerId, ReqId};
 
 const OTHER_ID: PeerId = PeerId(*b"-ZT0500-otherotherot");
 
@@ -41,6 +41,7 @@ fn claim(first: u32) -> Claim {
 fn every_message_arrives_as_it_was_meant() {
     let (mut a, mut b) = pair();
     let file = hash(0xf1);
+    let key = FileKey::of(&file);
     let runs = vec![(0, 3), (10, 1), (500, 1000)];
     let claims = vec![claim(500), claim(0)];
     let cases = [
@@ -50,9 +51,9 @@ fn every_message_arrives_as_it_was_meant() {
             Outgoing::Have { file, total: 1500, runs: runs.clone() },
             Message::Have { file, total: 1500, runs: runs.clone() },
         ),
-        (Outgoing::HaveMore { file, runs: runs.clone() }, Message::HaveMore { file, runs }),
+        (Outgoing::HaveMore { file, runs: runs.clone() }, Message::HaveMore { file: key, runs }),
         (Outgoing::Slot { open: false, wait_ms: 9 }, Message::Slot { open: false, wait_ms: 9 }),
-        (Outgoing::Claim { file, claims: claims.clone() }, Message::Claim { file, claims }),
+        (Outgoing::Claim { file, claims: claims.clone() }, Message::Claim { file: key, claims }),
         (
             Outgoing::ManifestRequest { req: ReqId(5), file, first: 3, count: 4 },
             Message::ManifestRequest { req: 5, file, first: 3, count: 4 },
@@ -74,10 +75,11 @@ fn lists_that_are_too_long_for_a_message_arrive_in_several() {
     a.send(Outgoing::Claim { file, claims: claims.clone() });
     a.send(Outgoing::Claim { file, claims: vec![] });
     exchange(&mut a, &mut b);
-    let part = |part: &[Claim]| Step::Message(Message::Claim { file, claims: part.to_vec() });
+    let part =
+        |part: &[Claim]| Step::Message(Message::Claim { file: FileKey::of(&file), claims: part.to_vec() });
     assert_eq!(b.take_steps(), [part(&claims[..256]), part(&claims[256..512]), part(&claims[512..])]);
 
-    // A run of two bytes and 5,449 of three fill the 16,349 bytes of the first message.
+    // A run of two bytes and 5,457 of three fill the 16,373 bytes of the first message.
     let runs: Vec<(u32, u32)> = (0..6000).map(|n| (200 * n, 1)).collect();
     a.send(Outgoing::HaveMore { file, runs: runs.clone() });
     a.send(Outgoing::HaveMore { file, runs: vec![] });
@@ -89,7 +91,7 @@ fn lists_that_are_too_long_for_a_message_arrive_in_several() {
     else {
         panic!("two messages")
     };
-    assert_eq!((one.len(), two.len()), (5450, 550));
+    assert_eq!((one.len(), two.len()), (5458, 542));
     assert!([&one[..], two].concat() == runs, "all of them, in order");
 }
 

@@ -12,7 +12,7 @@ use zest_core::wire::xet::{self, ERROR_TEXT_BYTES_MAX, RANGE_DATA_BYTES_MAX};
 use zest_core::wire::zest::{
     AVAILABILITY_BYTES_MAX, CLAIMS_MAX, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES,
 };
-use zest_core::{Duration, InfoHash, PeerId, ReqId, bencode, discovery, lsd, node, pex, tracker};
+use zest_core::{Duration, FileKey, InfoHash, PeerId, ReqId, bencode, discovery, lsd, node, pex, tracker};
 use zest_xet::{ChunkRef, Hash, Manifest, XorbChunks, chunk_hash, file_hash};
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
@@ -311,8 +311,8 @@ fn availability() {
     let runs = vec![(4, 2), (300, 1)];
     holds(
         Outgoing::HaveMore { file, runs: runs.clone() },
-        "0000002a 14 03 07 bd60b088ade0daa9b195cfbd7ac8e7d74f6db014045ac9326571b887d268eb6b 0002 0402 a60201",
-        Message::HaveMore { file, runs },
+        "00000012 14 03 07 bd60b088ade0daa9 0002 0402 a60201",
+        Message::HaveMore { file: FileKey::of(&file), runs },
     );
 }
 
@@ -325,8 +325,8 @@ fn claims() {
     ];
     holds(
         Outgoing::Claim { file, claims: claims.clone() },
-        "00000041 14 03 0a bd60b088ade0daa9b195cfbd7ac8e7d74f6db014045ac9326571b887d268eb6b 0002 00000000 fedcba9876543210 0003 0000012c 0123456789abcdef ffff",
-        Message::Claim { file, claims },
+        "00000029 14 03 0a bd60b088ade0daa9 0002 00000000 fedcba9876543210 0003 0000012c 0123456789abcdef ffff",
+        Message::Claim { file: FileKey::of(&file), claims },
     );
 }
 

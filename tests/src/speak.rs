@@ -2,7 +2,7 @@
 
 use zest_core::link::Claim;
 use zest_core::wire::{handshake::Handshake, xet, zest};
-use zest_core::{InfoHash, PeerId};
+use zest_core::{FileKey, InfoHash, PeerId};
 use zest_xet::Hash;
 
 use crate::known::Known;
@@ -109,7 +109,7 @@ pub fn have(file: &Hash, total: u32, runs: &[(u32, u32)]) -> Vec<u8> {
 /// More of a file, in as many messages as it takes.
 #[must_use]
 pub fn have_more(file: &Hash, runs: &[(u32, u32)]) -> Vec<u8> {
-    zest::have_more(ZEST, file, runs).flat_map(|head| head.as_bytes().to_vec()).collect()
+    zest::have_more(ZEST, FileKey::of(file), runs).flat_map(|head| head.as_bytes().to_vec()).collect()
 }
 
 /// Whether requests are answered, and how long one waits.
@@ -121,7 +121,7 @@ pub fn slot(open: bool, wait_ms: u16) -> Vec<u8> {
 /// Who fetches what from the origin, in as many messages as it takes.
 #[must_use]
 pub fn claim(file: &Hash, claims: &[Claim]) -> Vec<u8> {
-    zest::claim(ZEST, file, claims).flat_map(|head| head.as_bytes().to_vec()).collect()
+    zest::claim(ZEST, FileKey::of(file), claims).flat_map(|head| head.as_bytes().to_vec()).collect()
 }
 
 /// What a peer wants of us.

@@ -1,7 +1,7 @@
 //! What a remote said, and what we say: the words between a node and its links.
 
 use super::Body;
-use crate::ids::ReqId;
+use crate::ids::{FileKey, ReqId};
 use crate::wire::ext_handshake::ExtHandshake;
 use crate::wire::xet::Dialect;
 use crate::wire::zest::Claim;
@@ -87,8 +87,8 @@ pub enum Message {
     /// Chunks it has on top of what it said before. Runs are in order and neither touch nor overlap; `first + count` does
     /// not overflow.
     HaveMore {
-        /// File hash.
-        file: Hash,
+        /// Key of the file.
+        file: FileKey,
         /// (first chunk, chunks).
         runs: Vec<(u32, u32)>,
     },
@@ -107,8 +107,8 @@ pub enum Message {
     },
     /// Who of the swarm fetches which part of a file from the origin, as far as the remote heard.
     Claim {
-        /// File hash.
-        file: Hash,
+        /// Key of the file.
+        file: FileKey,
         /// At most [`crate::wire::zest::CLAIMS_MAX`].
         claims: Vec<Claim>,
     },

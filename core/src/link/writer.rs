@@ -2,7 +2,7 @@
 
 use super::requests::{Asked, Wanted};
 use super::{Body, ERROR_TEXT_CHARS_MAX, Head, Link, LinkAction, Message, Outgoing};
-use crate::ids::ReqId;
+use crate::ids::{FileKey, ReqId};
 use crate::time::Instant;
 use crate::wire::ext_handshake::UT_XET_ID;
 use crate::wire::frame::{EXTENDED, EXTENDED_HEAD_BYTES, KEEP_ALIVE};
@@ -110,13 +110,13 @@ impl Link {
             Outgoing::Uninterest { file } => zest::uninterest(id, &file),
             Outgoing::Have { file, total, runs } => zest::have(id, &file, total, &runs),
             Outgoing::HaveMore { file, runs } => {
-                for head in zest::have_more(id, &file, &runs) {
+                for head in zest::have_more(id, FileKey::of(&file), &runs) {
                     self.transmit(now, head, None);
                 }
                 return;
             }
             Outgoing::Claim { file, claims } => {
-                for head in zest::claim(id, &file, &claims) {
+                for head in zest::claim(id, FileKey::of(&file), &claims) {
                     self.transmit(now, head, None);
                 }
                 return;

@@ -10,7 +10,7 @@ use super::units::score;
 use super::{Action, Node};
 use crate::link::{Claim, Outgoing};
 use crate::wire::zest::CLAIMS_MAX;
-use crate::{Duration, Instant, JobId, LinkId, PeerId};
+use crate::{Duration, FileKey, Instant, JobId, LinkId, PeerId};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use zest_xet::Hash;
@@ -24,12 +24,12 @@ const LOOK: Duration = Duration::from_millis(10);
 
 impl Node {
     /// What a peer heard or says of claims.
-    pub(super) fn claims_heard(&mut self, now: Instant, link: LinkId, file: &Hash, claims: &[Claim]) {
+    pub(super) fn claims_heard(&mut self, now: Instant, link: LinkId, file: FileKey, claims: &[Claim]) {
         let ids: Vec<JobId> = self
             .jobs
             .iter()
             .filter(|(_, job)| {
-                job.spec.file == *file && job.spec.peers && !job.ended && !job.blocks.is_empty()
+                FileKey::of(&job.spec.file) == file && job.spec.peers && !job.ended && !job.blocks.is_empty()
             })
             .map(|(id, _)| *id)
             .collect();

@@ -60,19 +60,19 @@ impl Node {
         }
     }
 
-    /// All a peer has of a file (`total` given), or more of it.
+    /// All a peer has of a file (`total` given), or more of it. `is_it` knows the file by what the message names it with.
     pub(super) fn have(
         &mut self,
         now: Instant,
         link: LinkId,
-        file: &Hash,
+        is_it: &dyn Fn(&Hash) -> bool,
         total: Option<u32>,
         runs: &[(u32, u32)],
     ) {
         let ids: Vec<JobId> = self
             .jobs
             .iter()
-            .filter(|(_, j)| j.spec.file == *file && j.spec.peers)
+            .filter(|(_, j)| is_it(&j.spec.file) && j.spec.peers)
             .map(|(id, _)| *id)
             .collect();
         let Some(peer) = self.peers.get_mut(&link).filter(|_| !ids.is_empty()) else { return };

@@ -14,7 +14,7 @@ use super::timers::Timer;
 use super::{Action, Node};
 use crate::link::{Body, Dialect, Message, Outgoing};
 use crate::wire::zest::MANIFEST_RECORD_BYTES;
-use crate::{Duration, Instant, LinkId, Location, ReqId};
+use crate::{Duration, FileKey, Instant, LinkId, Location, ReqId};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -238,9 +238,13 @@ impl Node {
             Message::NotFound { req } => self.not_found(now, link, req),
             Message::Error { req, .. } => self.not_found(now, link, req),
             Message::ManifestNone { req } => self.manifest_none(now, link, req),
-            Message::Have { file, total, runs } => self.have(now, link, &file, Some(total), &runs),
-            Message::HaveMore { file, runs } => self.have(now, link, &file, None, &runs),
-            Message::Claim { file, claims } => self.claims_heard(now, link, &file, &claims),
+            Message::Have { file, total, runs } => {
+                self.have(now, link, &|hash| *hash == file, Some(total), &runs);
+            }
+            Message::HaveMore { file, runs } => {
+                self.have(now, link, &|hash| FileKey::of(hash) == file, None, &runs);
+            }
+            Message::Claim { file, claims } => self.claims_heard(now, link, file, &claims),
             Message::Slot { wait_ms, .. } => self.told_wait(now, link, wait_ms),
             Message::Cancel { req } => self.called_off(now, link, req),
             // Peers that peers tell of are the business of discovery.

@@ -10,18 +10,20 @@
 //! | 04 | interest | file hash 32 | 33 |
 //! | 05 | uninterest | file hash 32 | 33 |
 //! | 06 | have | file hash 32, total 4, runs 2, then runs × (skip LEB128, take LEB128) | 39 + n |
-//! | 07 | have more | file hash 32, runs 2, then runs × (skip LEB128, take LEB128) | 35 + n |
+//! | 07 | have more | file key 8, runs 2, then runs × (skip LEB128, take LEB128) | 11 + n |
 //! | 08 | slot | state 1 (0 closed, 1 open), wait ms 2 | 4 |
 //! | 09 | cancel | req 4 | 5 |
-//! | 0A | claim | file hash 32, count 2, then count × 14 bytes of claims | 35 + 14 × count |
+//! | 0A | claim | file key 8, count 2, then count × 14 bytes of claims | 11 + 14 × count |
 //!
-//! A manifest record is a chunk hash 32 and its length 4; a claim is first chunk 4, score 8, beat 2. A run of `have` and
-//! `have more` skips that many chunks after the end of the run before and then takes at least one; only the first run may
-//! skip none. So a node that has all sends one run. In `have more`, which names no total, runs end at 2³² − 1 at most.
-//! Unknown types are ignored; a known type of wrong length is a fault.
+//! A file key is the first 8 bytes of the file hash ([`FileKey`]); it keeps the two most frequent messages short. A manifest
+//! record is a chunk hash 32 and its length 4; a claim is first chunk 4, score 8, beat 2. A run of `have` and `have more`
+//! skips that many chunks after the end of the run before and then takes at least one; only the first run may skip none.
+//! So a node that has all sends one run. In `have more`, which names no total, runs end at 2³² − 1 at most. Unknown types
+//! are ignored; a known type of wrong length is a fault.
 
 use super::frame::{EXTENDED, Head, Writer};
 use super::{hash_at, runs, u16_at, u32_at, u64_at};
+use crate::ids::FileKey;
 use alloc::vec::Vec;
 use zest_xet::Hash;
 
@@ -47,10 +49,10 @@ pub const CLAIM_BYTES: usize = 14;
 /// Bytes of `have` before its runs, type byte included: 39.
 const HAVE_HEAD_BYTES: usize = 39;
 
-/// Bytes of `have more` before its runs and of `claim` before its claims, type byte included: 35.
-const LIST_HEAD_BYTES: usize = 35;
+/// Bytes of `have more` before its runs and of `claim` before its claims, type byte included: 11.
+const LIST_HEAD_BYTES: usize = 11;
 
-/// Longest claim message, type byte included: 3,619 bytes.
+/// Longest claim message, type byte included: 3,595 bytes.
 const CLAIM_MESSAGE_BYTES_MAX: usize = LIST_HEAD_BYTES + CLAIMS_MAX * CLAIM_BYTES;
 
 const MANIFEST_REQUEST: u8 = 1;
@@ -97,13 +99,13 @@ pub enum ZestMessage {
     /// 06, runs as (first chunk, chunks)
     Have { file: Hash, total: u32, runs: Vec<(u32, u32)> },
     /// 07, runs as (first chunk, chunks)
-    HaveMore { file: Hash, runs: Vec<(u32, u32)> },
+    HaveMore { file: FileKey, runs: Vec<(u32, u32)> },
     /// 08
     Slot { open: bool, wait_ms: u16 },
     /// 09
     Cancel { req: u32 },
     /// 0A
-    Claim { file: Hash, claims: Vec<Claim> },
+    Claim { file: FileKey, claims: Vec<Claim> },
     /// Any other type.
     Unknown,
 }
@@ -179,9 +181,9 @@ pub fn parse(seen: &[u8], n: u32) -> Result<ZestMessage, ZestError> {
         }
         HAVE_MORE => {
             let cut = || ZestError::Length("have more");
-            let count = u16_at(seen, 33).ok_or_else(cut)?;
+            let count = u16_at(seen, 9).ok_or_else(cut)?;
             let runs = runs::parse(&seen[LIST_HEAD_BYTES..], count, u32::MAX, "have more")?;
-            ZestMessage::HaveMore { file: hash_at(seen, 1).ok_or_else(cut)?, runs }
+            ZestMessage::HaveMore { file: key_at(seen, 1).ok_or_else(cut)?, runs }
         }
         CLAIM => parse_claims(seen).ok_or(ZestError::Length("claim"))?,
         SLOT => match seen[1] {
@@ -216,9 +218,13 @@ fn parse_fixed(kind: u8, seen: &[u8]) -> Option<ZestMessage> {
     })
 }
 
+fn key_at(bytes: &[u8], at: usize) -> Option<FileKey> {
+    bytes.get(at..)?.first_chunk().map(|key| FileKey(*key))
+}
+
 /// `seen` is the whole message; `None` if its count is not that of its claims.
 fn parse_claims(seen: &[u8]) -> Option<ZestMessage> {
-    let count = u16_at(seen, 33)?;
+    let count = u16_at(seen, 9)?;
     let (records, rest) = seen.get(LIST_HEAD_BYTES..)?.as_chunks::<CLAIM_BYTES>();
     if records.len() != usize::from(count) || !rest.is_empty() {
         return None;
@@ -227,7 +233,7 @@ fn parse_claims(seen: &[u8]) -> Option<ZestMessage> {
         Some(Claim { first: u32_at(record, 0)?, score: u64_at(record, 4)?, beat: u16_at(record, 12)? })
     };
     Some(ZestMessage::Claim {
-        file: hash_at(seen, 1)?,
+        file: key_at(seen, 1)?,
         claims: records.iter().map(claim).collect::<Option<_>>()?,
     })
 }
@@ -305,7 +311,7 @@ pub fn have(ext_id: u8, file: &Hash, total: u32, runs: &[(u32, u32)]) -> Head {
 ///
 /// # Panics
 /// When it comes to a run that is empty, ends past 2³² − 1 or begins before the end of the one before.
-pub fn have_more<'a>(ext_id: u8, file: &'a Hash, runs: &'a [(u32, u32)]) -> impl Iterator<Item = Head> + 'a {
+pub fn have_more(ext_id: u8, file: FileKey, runs: &[(u32, u32)]) -> impl Iterator<Item = Head> {
     let mut runs = runs::joined(runs, u32::MAX).peekable();
     core::iter::from_fn(move || {
         runs.peek()?;
@@ -314,7 +320,7 @@ pub fn have_more<'a>(ext_id: u8, file: &'a Hash, runs: &'a [(u32, u32)]) -> impl
         assert!(written.count > 0, "a message has room for a run");
         Some(framed(ext_id, LIST_HEAD_BYTES + written.bytes.len(), |out| {
             out.push(HAVE_MORE);
-            out.extend_from_slice(file.as_bytes());
+            out.extend_from_slice(&file.0);
             out.extend_from_slice(&written.count.to_be_bytes());
             out.extend_from_slice(&written.bytes);
         }))
@@ -334,11 +340,11 @@ pub fn cancel(ext_id: u8, req: u32) -> Head {
 }
 
 /// 0A, framed; as many messages as the claims need, [`CLAIMS_MAX`] in each, none for no claims.
-pub fn claim<'a>(ext_id: u8, file: &'a Hash, claims: &'a [Claim]) -> impl Iterator<Item = Head> + 'a {
+pub fn claim(ext_id: u8, file: FileKey, claims: &[Claim]) -> impl Iterator<Item = Head> {
     claims.chunks(CLAIMS_MAX).map(move |claims| {
         framed(ext_id, LIST_HEAD_BYTES + claims.len() * CLAIM_BYTES, |out| {
             out.push(CLAIM);
-            out.extend_from_slice(file.as_bytes());
+            out.extend_from_slice(&file.0);
             out.extend_from_slice(&(claims.len() as u16).to_be_bytes());
             for claim in claims {
                 out.extend_from_slice(&claim.first.to_be_bytes());
@@ -366,6 +372,7 @@ mod tests {
     use proptest::prelude::*;
 
     const H: Hash = Hash::from_bytes([0xaa; 32]);
+    const KEY: FileKey = FileKey([0xaa; 8]);
 
     fn read(head: &Head) -> Result<ZestMessage, ZestError> {
         let message = &head.as_bytes()[6..];
@@ -427,9 +434,9 @@ mod tests {
     fn added(runs: &[(u32, u32)]) -> (Vec<(u32, u32)>, usize) {
         let mut all = vec![];
         let mut messages = 0;
-        for head in have_more(3, &H, runs) {
+        for head in have_more(3, FileKey::of(&H), runs) {
             assert!(head.as_bytes().len() <= 6 + AVAILABILITY_BYTES_MAX);
-            let Ok(ZestMessage::HaveMore { runs, .. }) = read(&head) else { panic!() };
+            let Ok(ZestMessage::HaveMore { file: KEY, runs }) = read(&head) else { panic!() };
             all.extend(runs);
             messages += 1;
         }
@@ -442,10 +449,10 @@ mod tests {
         assert_eq!(added(&[(4, 2), (6, 1), (300, 1)]), (vec![(4, 3), (300, 1)], 1));
         assert_eq!(added(&[(0, u32::MAX)]), (vec![(0, u32::MAX)], 1));
         assert_eq!(added(&[(u32::MAX - 1, 1)]), (vec![(u32::MAX - 1, 1)], 1));
-        // 8,174 runs of two bytes fill a message to its last byte but one.
-        let runs: Vec<_> = (0..8_174).map(|i| (2 * i, 1)).collect();
+        // 8,186 runs of two bytes fill a message to its last byte but one.
+        let runs: Vec<_> = (0..8_186).map(|i| (2 * i, 1)).collect();
         assert_eq!(added(&runs), (runs.clone(), 1));
-        assert_eq!(added(&[&runs[..], &[(16_348, 1)]].concat()).1, 2);
+        assert_eq!(added(&[&runs[..], &[(16_372, 1)]].concat()).1, 2);
     }
 
     #[test]
@@ -455,16 +462,16 @@ mod tests {
             .collect();
         let mut all = vec![];
         let mut counts = vec![];
-        for head in claim(3, &H, &claims) {
-            let Ok(ZestMessage::Claim { file: H, claims }) = read(&head) else { panic!() };
+        for head in claim(3, FileKey::of(&H), &claims) {
+            let Ok(ZestMessage::Claim { file: KEY, claims }) = read(&head) else { panic!() };
             counts.push(claims.len());
             all.extend(claims);
         }
         assert_eq!((all, counts), (claims, vec![256, 256, 88]));
-        assert_eq!(claim(3, &H, &[]).count(), 0);
+        assert_eq!(claim(3, KEY, &[]).count(), 0);
         assert_eq!(
-            read_bytes(&[&[10][..], H.as_bytes(), &[0, 0]].concat()),
-            Ok(ZestMessage::Claim { file: H, claims: vec![] })
+            read_bytes(&[&[10][..], &KEY.0, &[0, 0]].concat()),
+            Ok(ZestMessage::Claim { file: KEY, claims: vec![] })
         );
     }
 
@@ -478,16 +485,16 @@ mod tests {
             (4, 34),
             (5, 1),
             (6, 38),
-            (7, 34),
+            (7, 10),
             (8, 3),
             (9, 6),
-            (10, 34),
-            (10, 48),
-            (10, 50),
+            (10, 10),
+            (10, 24),
+            (10, 26),
         ] {
             assert!(matches!(bytes_needed(kind, n), Err(ZestError::Length(_))), "{kind} {n}");
         }
-        for (kind, what, max) in [(6, "have", 16_384), (7, "have more", 16_384), (10, "claim", 3_619)] {
+        for (kind, what, max) in [(6, "have", 16_384), (7, "have more", 16_384), (10, "claim", 3_595)] {
             assert_eq!(bytes_needed(kind, max), Ok(max));
             let past = if kind == 10 { max + 14 } else { max + 1 };
             assert_eq!(bytes_needed(kind, past), Err(ZestError::TooLong { what, max }));
@@ -506,9 +513,8 @@ mod tests {
         assert_eq!(have(u32::MAX, 1, &[0xff, 0xff, 0xff, 0xff, 0x0f, 1]), Err(ZestError::Run(0)), "overflow");
         assert_eq!(have(9, 1, &[0, 1, 0]), Err(ZestError::Length("have")), "trailing");
         assert_eq!(have(9, u16::MAX, &[]), Err(ZestError::Run(0)));
-        let more = |count: u16, runs: &[u8]| {
-            read_bytes(&[&[7][..], H.as_bytes(), &count.to_be_bytes(), runs].concat())
-        };
+        let more =
+            |count: u16, runs: &[u8]| read_bytes(&[&[7][..], &KEY.0, &count.to_be_bytes(), runs].concat());
         let last = [0xff, 0xff, 0xff, 0xff, 0x0f];
         assert_eq!(more(1, &[4, 0]), Err(ZestError::Run(0)), "empty");
         assert_eq!(more(2, &[0, 1, 0, 1]), Err(ZestError::Run(1)), "touches");
@@ -521,7 +527,7 @@ mod tests {
         assert_eq!(more(2, &[0, 1]), Err(ZestError::Run(1)), "cut");
         assert_eq!(more(1, &[0, 1, 9]), Err(ZestError::Length("have more")), "trailing");
         let claims = |count: u16, claims: &[u8]| {
-            read_bytes(&[&[10][..], H.as_bytes(), &count.to_be_bytes(), claims].concat())
+            read_bytes(&[&[10][..], &KEY.0, &count.to_be_bytes(), claims].concat())
         };
         assert_eq!(claims(0, &[0; 14]), Err(ZestError::Length("claim")));
         assert_eq!(claims(2, &[0; 14]), Err(ZestError::Length("claim")));
@@ -545,9 +551,9 @@ mod tests {
         #[test]
         fn claims_read_back(claims in proptest::collection::vec(any::<(u32, u64, u16)>(), 1..CLAIMS_MAX)) {
             let claims: Vec<_> = claims.into_iter().map(|(first, score, beat)| Claim { first, score, beat }).collect();
-            let heads: Vec<_> = claim(3, &H, &claims).collect();
+            let heads: Vec<_> = claim(3, KEY, &claims).collect();
             prop_assert_eq!(heads.len(), 1);
-            prop_assert_eq!(read(&heads[0]), Ok(ZestMessage::Claim { file: H, claims }));
+            prop_assert_eq!(read(&heads[0]), Ok(ZestMessage::Claim { file: KEY, claims }));
         }
 
         #[test]

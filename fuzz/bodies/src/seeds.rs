@@ -1,6 +1,7 @@
 //! The inputs a fuzzing run starts from: real messages, real files and the vectors of the formats, made by our encoders.
 
 use crate::wire::rising_hash;
+use zest_core::FileKey;
 use zest_core::dht::{Config, Dht, NodeId, krpc};
 use zest_core::wire::xet::{self, Dialect};
 use zest_core::wire::{ext_handshake, zest};
@@ -217,20 +218,20 @@ fn zest_messages() -> Vec<Vec<u8>> {
         zest::cancel(3, u32::MAX),
     ]
     .iter()
-    .chain(&zest::have_more(3, &file, &scattered).collect::<Vec<_>>())
-    .chain(&zest::claim(3, &file, &claims).collect::<Vec<_>>())
+    .chain(&zest::have_more(3, FileKey::of(&file), &scattered).collect::<Vec<_>>())
+    .chain(&zest::claim(3, FileKey::of(&file), &claims).collect::<Vec<_>>())
     .map(|head| [&[0, 0][..], &head.as_bytes()[6..]].concat())
     .collect();
     // Runs that touch, are empty, exceed the file, or are not in the shortest form.
     for runs in [&[0, 2, 0, 1, 0, 1][..], &[0, 1, 0, 0], &[0, 1, 5, 5], &[0, 1, 0x80, 0, 1]] {
         let count = 2u16.to_be_bytes();
         all.push([&[0, 0, 6][..], file.as_bytes(), &9u32.to_be_bytes(), &count, runs].concat());
-        all.push([&[0, 0, 7][..], file.as_bytes(), &count, runs].concat());
+        all.push([&[0, 0, 7][..], &FileKey::of(&file).0, &count, runs].concat());
     }
     // Runs up to the last number and past it.
     for last in [0x0e, 0x0f, 0x1f] {
         let runs = [0, 1, 0xff, 0xff, 0xff, 0xff, last, 1];
-        all.push([&[0, 0, 7][..], file.as_bytes(), &2u16.to_be_bytes(), &runs].concat());
+        all.push([&[0, 0, 7][..], &FileKey::of(&file).0, &2u16.to_be_bytes(), &runs].concat());
     }
     let part = zest::manifest_part_head(3, 1, 1 << 40, 20_000, 14_336, 2);
     all.push([&72u16.to_be_bytes()[..], &part.as_bytes()[6..]].concat());
@@ -336,9 +337,10 @@ fn links() -> Vec<Vec<u8>> {
             zest::cancel(3, 1),
         ];
         let file = hash_of(9);
-        let more = zest::have_more(3, &file, &[(6, 2), (300, 1)]);
+        let more = zest::have_more(3, FileKey::of(&file), &[(6, 2), (300, 1)]);
         let claims = [claim(0, 1), claim(64, 2)];
-        let heads: Vec<_> = heads.into_iter().chain(more).chain(zest::claim(3, &file, &claims)).collect();
+        let heads: Vec<_> =
+            heads.into_iter().chain(more).chain(zest::claim(3, FileKey::of(&file), &claims)).collect();
         let frames: Vec<Vec<u8>> =
             heads.iter().map(|head| step(1, head.as_bytes()[5], &head.as_bytes()[6..])).collect();
         let mut steps: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();

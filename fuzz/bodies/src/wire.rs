@@ -239,12 +239,12 @@ pub fn zest_message(input: &[u8]) {
         }
         ZestMessage::HaveMore { file, runs } => {
             check_runs(&runs, u32::MAX);
-            let Some(written) = only(zest::have_more(3, &file, &runs)) else { return };
+            let Some(written) = only(zest::have_more(3, file, &runs)) else { return };
             written
         }
         ZestMessage::Claim { file, claims } => {
             assert!(claims.len() <= zest::CLAIMS_MAX, "claims are bounded");
-            let Some(written) = only(zest::claim(3, &file, &claims)) else { return };
+            let Some(written) = only(zest::claim(3, file, &claims)) else { return };
             written
         }
         ZestMessage::Slot { open, wait_ms } => zest::slot(3, open, wait_ms),

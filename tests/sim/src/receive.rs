@@ -6,7 +6,7 @@ use crate::world::World;
 use zest_core::link::{Body, Message, Outgoing, PayloadKind, PeerFault};
 use zest_core::node::{Event, ManifestPlace};
 use zest_core::wire::zest::{MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
-use zest_core::{FileId, LinkId, Location, ReqId};
+use zest_core::{FileId, FileKey, LinkId, Location, ReqId};
 use zest_xet::Hash;
 
 /// [`FileId`]s from here on hold records of file manifests, by file.
@@ -61,8 +61,8 @@ impl World {
             Outgoing::Interest { file } => Message::Interest { file },
             Outgoing::Uninterest { file } => Message::Uninterest { file },
             Outgoing::Have { file, total, runs } => Message::Have { file, total, runs },
-            Outgoing::HaveMore { file, runs } => Message::HaveMore { file, runs },
-            Outgoing::Claim { file, claims } => Message::Claim { file, claims },
+            Outgoing::HaveMore { file, runs } => Message::HaveMore { file: FileKey::of(&file), runs },
+            Outgoing::Claim { file, claims } => Message::Claim { file: FileKey::of(&file), claims },
             Outgoing::Pex { added, dropped } => Message::Pex { added, dropped },
             Outgoing::Slot { open, wait_ms } => Message::Slot { open, wait_ms },
             Outgoing::Cancel { req } => Message::Cancel { req: req.0 },

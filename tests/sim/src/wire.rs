@@ -32,11 +32,11 @@ pub(crate) fn weight(message: &Outgoing) -> (u32, u32) {
         Have { runs, .. } => (FRAME + 39 + runs_bytes(runs).min(AVAILABILITY_BYTES_MAX as u32 - 39), 0),
         HaveMore { runs, .. } => {
             let bytes = runs_bytes(runs);
-            (bytes.div_ceil(AVAILABILITY_BYTES_MAX as u32 - 35) * (FRAME + 35) + bytes, 0)
+            (bytes.div_ceil(AVAILABILITY_BYTES_MAX as u32 - 11) * (FRAME + 11) + bytes, 0)
         }
         Claim { claims, .. } => {
             let frames = claims.len().div_ceil(CLAIMS_MAX) as u32;
-            (frames * (FRAME + 35) + (CLAIM_BYTES * claims.len()) as u32, 0)
+            (frames * (FRAME + 11) + (CLAIM_BYTES * claims.len()) as u32, 0)
         }
         Pex { added, dropped } => {
             let pex = pex::Pex { added: added.clone(), dropped: dropped.clone() };
