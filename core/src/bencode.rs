@@ -12,6 +12,7 @@
 //! the first error. Writing ([`Encoder`]) is strict: unsorted keys are our bug and panic.
 
 use alloc::vec::Vec;
+use core::num::NonZeroUsize;
 use thiserror::Error;
 
 /// Deepest nesting that is read: 8 levels. Ours; no message we know has more than 4.
@@ -152,10 +153,8 @@ pub fn parse(input: &[u8]) -> Result<Value<'_>, BencodeError> {
 /// [`BencodeError`] with the first offending byte.
 pub fn parse_prefix(input: &[u8]) -> Result<(Value<'_>, usize), BencodeError> {
     let mut scanner = Scanner { input, at: 0, tokens_left: TOKENS_MAX };
-    scanner.skip_value(DEPTH_MAX)?;
-    let end = scanner.at;
-    let value = take_checked(&mut &input[..end]).ok_or(BencodeError { at: 0, what: Wrong::Truncated })?;
-    Ok((value, end))
+    let value = scanner.value(DEPTH_MAX)?;
+    Ok((value, scanner.at))
 }
 
 /// Reads a dictionary as far as it goes: the entries before the first error, which hides everything after it. Bytes
@@ -163,33 +162,41 @@ pub fn parse_prefix(input: &[u8]) -> Result<(Value<'_>, usize), BencodeError> {
 ///
 /// # Errors
 /// Only if `input` does not begin a dictionary.
-pub fn lenient_dict(input: &[u8]) -> Result<Dict<'_>, BencodeError> {
-    if input.first() != Some(&b'd') {
-        let what = if input.is_empty() { Wrong::Truncated } else { Wrong::Unexpected };
-        return Err(BencodeError { at: 0, what });
+pub fn lenient_dict(input: &[u8]) -> Result<LenientDict<'_>, BencodeError> {
+    match input.first() {
+        Some(b'd') => Ok(LenientDict { input }),
+        Some(_) => Err(BencodeError { at: 0, what: Wrong::Unexpected }),
+        None => Err(BencodeError { at: 0, what: Wrong::Truncated }),
     }
-    let mut scanner = Scanner { input, at: 1, tokens_left: TOKENS_MAX };
-    let mut good = 1;
-    while scanner.skip_string().is_ok() && scanner.skip_value(DEPTH_MAX - 1).is_ok() {
-        good = scanner.at;
+}
+
+/// A dictionary that may be broken somewhere; see [`lenient_dict`].
+#[derive(Debug, Clone, Copy)]
+pub struct LenientDict<'a> {
+    input: &'a [u8],
+}
+
+impl<'a> LenientDict<'a> {
+    /// Keys and values in the order they stand in, each checked when its turn comes.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> {
+        let mut scanner = Scanner { input: self.input, at: 1, tokens_left: TOKENS_MAX };
+        core::iter::from_fn(move || {
+            scanner.count().ok()?;
+            let key = scanner.string().ok()?;
+            Some((key, scanner.value(DEPTH_MAX - 1).ok()?))
+        })
+        .fuse()
     }
-    Ok(Dict { body: &input[1..good] })
 }
 
 /// Takes the first value off a body that was checked before; `None` at its end.
 fn take_checked<'a>(rest: &mut &'a [u8]) -> Option<Value<'a>> {
     let input = *rest;
     let mut scanner = Scanner { input, at: 0, tokens_left: TOKENS_MAX };
-    let first = *input.first()?;
-    let value = match first {
-        b'i' => Value::Int(scanner.int().ok()?),
-        b'0'..=b'9' => Value::Bytes(scanner.string().ok()?),
-        _ => {
-            scanner.skip_value(DEPTH_MAX).ok()?;
-            let body = &input[1..scanner.at - 1];
-            if first == b'l' { Value::List(List { body }) } else { Value::Dict(Dict { body }) }
-        }
-    };
+    if input.is_empty() {
+        return None;
+    }
+    let value = scanner.value(DEPTH_MAX).ok()?;
     *rest = &input[scanner.at..];
     Some(value)
 }
@@ -215,16 +222,38 @@ impl<'a> Scanner<'a> {
         Err(BencodeError { at, what })
     }
 
+    #[inline]
     fn peek(&self) -> Result<u8, BencodeError> {
         self.input.get(self.at).copied().ok_or(BencodeError { at: self.at, what: Wrong::Truncated })
     }
 
+    #[inline]
     fn count(&mut self) -> Result<(), BencodeError> {
         match self.tokens_left.checked_sub(1) {
             Some(left) => self.tokens_left = left,
             None => return self.err(self.at, Wrong::Tokens),
         }
         Ok(())
+    }
+
+    /// Reads one value, checked throughout, at most `depth_max` levels deep.
+    fn value(&mut self, depth_max: usize) -> Result<Value<'a>, BencodeError> {
+        let start = self.at;
+        Ok(match self.peek()? {
+            b'i' => {
+                self.count()?;
+                Value::Int(self.int()?)
+            }
+            b'0'..=b'9' => {
+                self.count()?;
+                Value::Bytes(self.string()?)
+            }
+            first => {
+                self.skip_value(depth_max)?;
+                let body = &self.input[start + 1..self.at - 1];
+                if first == b'l' { Value::List(List { body }) } else { Value::Dict(Dict { body }) }
+            }
+        })
     }
 
     /// Moves past one value of any kind, at most `depth_max` levels deep.
@@ -280,6 +309,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline]
     fn skip_string(&mut self) -> Result<(), BencodeError> {
         self.count()?;
         if !self.peek()?.is_ascii_digit() {
@@ -292,27 +322,42 @@ impl<'a> Scanner<'a> {
     fn digits(&mut self, stop: u8, wrong: Wrong) -> Result<u64, BencodeError> {
         let start = self.at;
         let mut value = 0u64;
-        loop {
-            let byte = self.peek()?;
-            if byte == stop && self.at > start {
+        for (index, &byte) in self.input[start..].iter().enumerate() {
+            let digit = byte.wrapping_sub(b'0');
+            self.at = start + index;
+            if digit > 9 {
+                if byte != stop || index == 0 {
+                    return self.err(self.at, wrong);
+                }
                 self.at += 1;
                 return Ok(value);
             }
-            let leading_zero = self.at == start + 1 && value == 0;
-            if !byte.is_ascii_digit() || leading_zero {
+            if index == 1 && value == 0 {
                 return self.err(self.at, wrong);
             }
-            value = value
-                .checked_mul(10)
-                .and_then(|v| v.checked_add(u64::from(byte - b'0')))
-                .ok_or(BencodeError { at: self.at, what: wrong })?;
-            self.at += 1;
+            // Nineteen digits always fit.
+            value = if index < 19 {
+                value * 10 + u64::from(digit)
+            } else {
+                let more = value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit)));
+                more.ok_or(BencodeError { at: self.at, what: wrong })?
+            };
         }
+        self.at = self.input.len();
+        self.err(self.at, Wrong::Truncated)
     }
 
+    #[inline]
     fn string(&mut self) -> Result<&'a [u8], BencodeError> {
         let start = self.at;
-        let len = self.digits(b':', Wrong::Length)?;
+        let len = match self.input[start..] {
+            // Nearly every string is this short.
+            [digit @ b'0'..=b'9', b':', ..] => {
+                self.at += 2;
+                u64::from(digit - b'0')
+            }
+            _ => self.digits(b':', Wrong::Length)?,
+        };
         let rest = &self.input[self.at..];
         match usize::try_from(len).ok().and_then(|len| rest.get(..len)) {
             Some(bytes) => {
@@ -340,7 +385,8 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Writes one document. Order, nesting and sorted keys are the caller's duty and are asserted.
+/// Writes one document. Order, nesting and sorted keys are the caller's duty and are asserted. Allocates nothing but what
+/// `out` needs.
 ///
 /// ```
 /// let mut out = Vec::new();
@@ -351,22 +397,31 @@ impl<'a> Scanner<'a> {
 /// ```
 pub struct Encoder<'a> {
     out: &'a mut Vec<u8>,
-    open: Vec<Level>,
+    /// The first `depth` are open.
+    open: [Level; DEPTH_MAX],
+    depth: usize,
 }
 
+#[derive(Clone, Copy)]
 enum Level {
     List,
-    Dict { last_key: Option<Vec<u8>>, value_due: bool },
+    Dict {
+        /// Where in the output the last key stands: where it begins, and bytes.
+        last_key: Option<(NonZeroUsize, usize)>,
+        value_due: bool,
+    },
 }
 
 impl<'a> Encoder<'a> {
     /// Appends to `out`.
     #[must_use]
+    #[inline]
     pub fn new(out: &'a mut Vec<u8>) -> Encoder<'a> {
-        Encoder { out, open: Vec::new() }
+        Encoder { out, open: [Level::List; DEPTH_MAX], depth: 0 }
     }
 
     /// An integer.
+    #[inline]
     pub fn int(&mut self, int: i64) -> &mut Self {
         self.value();
         self.out.push(b'i');
@@ -376,6 +431,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// A byte string.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.value();
         self.string(bytes);
@@ -383,57 +439,86 @@ impl<'a> Encoder<'a> {
     }
 
     /// Opens a list.
+    #[inline]
     pub fn list(&mut self) -> &mut Self {
         self.value();
         self.out.push(b'l');
-        self.open.push(Level::List);
-        self
+        self.open(Level::List)
     }
 
     /// Opens a dictionary.
+    #[inline]
     pub fn dict(&mut self) -> &mut Self {
         self.value();
         self.out.push(b'd');
-        self.open.push(Level::Dict { last_key: None, value_due: false });
-        self
+        self.open(Level::Dict { last_key: None, value_due: false })
     }
 
     /// A key; greater than the one before it.
+    #[inline]
     pub fn key(&mut self, key: &[u8]) -> &mut Self {
-        let Some(Level::Dict { last_key, value_due: value_due @ false }) = self.open.last_mut() else {
+        let Some(&mut Level::Dict { last_key, value_due: false }) = self.innermost() else {
             panic!("bencode: a key stands only in a dictionary, after a value");
         };
-        assert!(last_key.as_deref().is_none_or(|last| last < key), "bencode: keys must ascend");
-        *last_key = Some(key.to_vec());
-        *value_due = true;
+        if let Some((at, len)) = last_key {
+            assert!(self.out[at.get()..][..len] < *key, "bencode: keys must ascend");
+        }
         self.string(key);
+        // Its dictionary begins before it.
+        let last_key = NonZeroUsize::new(self.out.len() - key.len()).map(|at| (at, key.len()));
+        self.open[self.depth - 1] = Level::Dict { last_key, value_due: true };
         self
     }
 
     /// Closes the innermost list or dictionary.
+    #[inline]
     pub fn end(&mut self) -> &mut Self {
-        match self.open.pop() {
+        match self.innermost() {
             Some(Level::List | Level::Dict { value_due: false, .. }) => self.out.push(b'e'),
             _ => panic!("bencode: nothing to close, or a key without its value"),
         }
+        self.depth -= 1;
         self
     }
 
     /// Checks that everything was closed.
+    #[inline]
     pub fn finish(self) {
-        assert!(self.open.is_empty(), "bencode: a list or dictionary was left open");
+        assert_eq!(self.depth, 0, "bencode: a list or dictionary was left open");
     }
 
+    #[inline]
+    fn open(&mut self, level: Level) -> &mut Self {
+        assert!(
+            self.depth < DEPTH_MAX,
+            "bencode: no deeper than {DEPTH_MAX}, which is all that readers take"
+        );
+        self.open[self.depth] = level;
+        self.depth += 1;
+        self
+    }
+
+    #[inline]
+    fn innermost(&mut self) -> Option<&mut Level> {
+        self.open[..self.depth].last_mut()
+    }
+
+    #[inline]
     fn value(&mut self) {
-        if let Some(Level::Dict { value_due, .. }) = self.open.last_mut() {
+        if let Some(Level::Dict { value_due, .. }) = self.innermost() {
             assert!(*value_due, "bencode: a value in a dictionary needs its key first");
             *value_due = false;
         }
     }
 
+    #[inline]
     fn string(&mut self, bytes: &[u8]) {
-        self.decimal(false, bytes.len() as u64);
-        self.out.push(b':');
+        if let Ok(len @ 0..=9) = u8::try_from(bytes.len()) {
+            self.out.extend_from_slice(&[b'0' + len, b':']);
+        } else {
+            self.decimal(false, bytes.len() as u64);
+            self.out.push(b':');
+        }
         self.out.extend_from_slice(bytes);
     }
 
@@ -521,8 +606,9 @@ mod tests {
     #[test]
     fn a_lenient_dictionary_keeps_what_stands_before_the_first_error() {
         let dict = lenient_dict(b"d1:md3:xeti2ee3:xetd5:bloomiTrueee1:v1:xe").unwrap();
-        assert_eq!(dict.get(b"m").unwrap().dict().unwrap().get(b"xet"), Some(Value::Int(2)));
-        assert_eq!(dict.iter().count(), 1);
+        let entries: Vec<_> = dict.iter().collect();
+        assert_eq!((entries.len(), entries[0].0), (1, &b"m"[..]));
+        assert_eq!(entries[0].1.dict().unwrap().get(b"xet"), Some(Value::Int(2)));
         assert_eq!(lenient_dict(b"d1:ai1e").unwrap().iter().count(), 1);
         assert_eq!(lenient_dict(b"d1:ai1eegarbage").unwrap().iter().count(), 1);
         assert!(lenient_dict(b"").is_err());
@@ -535,6 +621,22 @@ mod tests {
     #[should_panic(expected = "keys must ascend")]
     fn writing_unsorted_keys_is_our_bug() {
         Encoder::new(&mut Vec::new()).dict().key(b"b").int(1).key(b"a");
+    }
+
+    #[test]
+    #[should_panic(expected = "keys must ascend")]
+    fn keys_are_compared_within_their_own_dictionary() {
+        Encoder::new(&mut Vec::new()).dict().key(b"b").dict().key(b"c").int(1).end().key(b"b");
+    }
+
+    #[test]
+    #[should_panic(expected = "no deeper than 8")]
+    fn writing_what_no_reader_takes_is_our_bug() {
+        let mut out = Vec::new();
+        let mut enc = Encoder::new(&mut out);
+        for _ in 0..=DEPTH_MAX {
+            enc.list();
+        }
     }
 
     proptest! {

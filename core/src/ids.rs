@@ -54,12 +54,40 @@ impl InfoHash {
         InfoHash::derive(b"zest-xet-v1:", xorb)
     }
 
-    fn derive(tag: &[u8], hash: &zest_xet::Hash) -> InfoHash {
-        use sha1::Digest as _;
-        let mut sha = sha1::Sha1::new();
-        sha.update(tag);
-        sha.update(hash.as_bytes());
-        InfoHash(sha.finalize().into())
+    /// SHA-1 of tag and hash. Both together always fit one block, so it is put together here, in whole words: a hasher that
+    /// takes bytes as they come takes twice as long.
+    fn derive<const N: usize>(tag: &[u8; N], hash: &zest_xet::Hash) -> InfoHash {
+        /// Initial state (FIPS 180-4 §5.3.1).
+        const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+        const { assert!(N > 8 && N < 16, "a tag ends within the second word") };
+
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        let (full, part) = tag.split_at(8);
+        let (hash, _) = hash.as_bytes().as_chunks::<8>();
+        let [a, b, c, d] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(hash[at]));
+        let (up, down) = (8 * (N - 8), 64 - 8 * (N - 8));
+        let words = [
+            word(full),
+            word(part) | a << up,
+            a >> down | b << up,
+            b >> down | c << up,
+            c >> down | d << up,
+            // The end of the message, and its length in bits.
+            d >> down | 0x80 << up,
+            0,
+            (8 * (N as u64 + 32)).swap_bytes(),
+        ];
+        let mut block = [0; 64];
+        for (bytes, word) in block.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
+        let mut state = START;
+        sha1::block_api::compress(&mut state, &[block]);
+        let mut out = [0; 20];
+        for (bytes, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+            *bytes = word.to_be_bytes();
+        }
+        InfoHash(out)
     }
 }
 
