@@ -54,32 +54,25 @@ impl InfoHash {
         InfoHash::derive(b"zest-xet-v1:", xorb)
     }
 
-    /// SHA-1 of tag and hash. Both together always fit one block, so it is put together here, in whole words: a hasher that
-    /// takes bytes as they come takes twice as long.
+    /// SHA-1 of tag and hash. Both together always fit one block, so it is put together here.
     fn derive<const N: usize>(tag: &[u8; N], hash: &zest_xet::Hash) -> InfoHash {
         /// Initial state (FIPS 180-4 §5.3.1).
         const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
-        const { assert!(N > 8 && N < 16, "a tag ends within the second word") };
+        /// Bytes of a message that fits one block: padding is one byte at least, and eight for the length.
+        const MESSAGE_BYTES_MAX: usize = 55;
+        const { assert!(N + 32 <= MESSAGE_BYTES_MAX, "tag and hash fit one block") };
 
-        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-        let (full, part) = tag.split_at(8);
-        let (hash, _) = hash.as_bytes().as_chunks::<8>();
-        let [a, b, c, d] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(hash[at]));
-        let (up, down) = (8 * (N - 8), 64 - 8 * (N - 8));
-        let words = [
-            word(full),
-            word(part) | a << up,
-            a >> down | b << up,
-            b >> down | c << up,
-            c >> down | d << up,
-            // The end of the message, and its length in bits.
-            d >> down | 0x80 << up,
-            0,
-            (8 * (N as u64 + 32)).swap_bytes(),
-        ];
+        let mut padded = [0; 64];
+        padded[..N].copy_from_slice(tag);
+        padded[N..N + 32].copy_from_slice(hash.as_bytes());
+        padded[N + 32] = 0x80;
+        padded[56..].copy_from_slice(&(8 * (N as u64 + 32)).to_be_bytes());
+        // The hash is read in quarters of the block, and a processor has to wait when a read covers several writes. A zero that
+        // the compiler knows nothing about makes it write quarters, too: that is half the time of the whole.
+        let zero = core::hint::black_box(0);
         let mut block = [0; 64];
-        for (bytes, word) in block.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-            *bytes = word.to_le_bytes();
+        for (to, word) in block.as_chunks_mut::<4>().0.iter_mut().zip(padded.as_chunks::<4>().0) {
+            *to = (u32::from_ne_bytes(*word) ^ zero).to_ne_bytes();
         }
         let mut state = START;
         sha1::block_api::compress(&mut state, &[block]);
