@@ -12,13 +12,16 @@ use zest_core::node::Policy;
 /// Where the table lies, seen from this crate.
 pub const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../snapshots/quality.txt");
 
+/// A large file costs as much to play as so many times the nodes: 4.
+const LARGE: u32 = 4;
 /// Sizes of the swarms.
 const SIZES: [u32; 6] = [1, 8, 64, 256, 1024, 4096];
 
 const HEAD: &str = "\
 # Quality of zest swarms, simulated. Written by `cargo run -p zest-sim -- quality`; a test compares the rows up to
-# 64 nodes. All nodes start within 1 s; 64 MiB in 1,024 chunks of 64 KiB, xorbs of 16; links 5 MB/s up and down, 0.5 ms one
-# way; the origin sends 5 MB/s in all, first byte after 20 ms. Mixed: one node in ten has a tenth of the uplink.
+# 64 nodes but for `large` ones. All nodes start within 1 s; 64 MiB in 1,024 chunks of 64 KiB, xorbs of 16 (large: 256 MiB,
+# xorbs of 64); links 5 MB/s up and down, 0.5 ms one way; the origin sends 5 MB/s in all, first byte after 20 ms, so that each
+# of the three terms of the bound is the whole of it. Mixed: one node in ten has a tenth of the uplink.
 # p50, p99, max: finish times from each node's own start over the bound max(F/u_s, F/d_min, N*F/(u_s + sum u_i)).
 # fast: p50 of the nodes with a full uplink. origin: bytes it sent in copies of the file. twice, wrong: chunk bytes that came
 # late or again, and wrong ones, per chunk byte needed. control: all other bytes between nodes, likewise. ev/ch: events that a
@@ -54,6 +57,18 @@ pub fn rows(nodes_max: u32) -> Vec<Row> {
                 scenario.net.slow_permille = slow_permille;
                 rows.push(row(links, scenario));
             }
+        }
+    }
+    // A model has more than 64 MiB: what a start costs weighs less there.
+    for (name, slow_permille) in [("large", 0), ("large mixed", 100)] {
+        for nodes in [1, 64].into_iter().filter(|nodes| nodes * LARGE <= nodes_max) {
+            if slow_permille > 0 && nodes < 10 {
+                continue;
+            }
+            let mut scenario = crowd(nodes, Policy::SpareOrigin, Start::Warm);
+            scenario.net.slow_permille = slow_permille;
+            (scenario.chunks, scenario.block) = (4096, 64);
+            rows.push(row(name, scenario));
         }
     }
     let mut special = |name: &str, nodes: u32, policy: Policy, change: &dyn Fn(&mut Scenario)| {
