@@ -19,9 +19,10 @@ use tempfile::TempDir;
 pub fn zest() -> &'static Path {
     static ZEST: OnceLock<PathBuf> = OnceLock::new();
     ZEST.get_or_init(|| {
-        // …/<profile>/deps/<this test> → …/<profile>/zest
+        // …/<profile>/deps/<this test> or …/<profile>/<this program> → …/<profile>/zest
         let test = std::env::current_exe().expect("a test has a path");
-        let folder = test.parent().and_then(Path::parent).expect("a test lies in <profile>/deps");
+        let folder = test.parent().expect("a program lies in a folder");
+        let folder = if folder.ends_with("deps") { folder.parent().expect("<profile>") } else { folder };
         let program = folder.join("zest");
         if is_up_to_date(&program) {
             return program;
