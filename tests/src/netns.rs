@@ -75,7 +75,8 @@ pub fn enter(test: &str) -> bool {
     }
     // Built out here, where there are compilers and dependencies.
     let _made = program::zest();
-    let output = inside().args([test, "--exact", "--nocapture"]).output().expect("unshare was there a moment ago");
+    let output =
+        inside().args([test, "--exact", "--nocapture"]).output().expect("unshare was there a moment ago");
     print!("{}", String::from_utf8_lossy(&output.stdout));
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     let ran = String::from_utf8_lossy(&output.stdout).contains("running 1 test");
@@ -86,7 +87,8 @@ pub fn enter(test: &str) -> bool {
 /// Whether a program is in the path.
 #[must_use]
 pub fn is_installed(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
 fn run(command: &mut Command) {
@@ -161,7 +163,12 @@ impl Machine {
     /// Puts a router in front of a new machine: the router is at `outside` on the switch, the machine behind it at `address`, and
     /// what it sends leaves with the router's address. Nobody outside can reach it unless it spoke first. Needs `nft`.
     #[must_use]
-    pub fn behind_nat(switch: &Switch, name: &str, address: Ipv4Addr, outside: Ipv4Addr) -> (Machine, Machine) {
+    pub fn behind_nat(
+        switch: &Switch,
+        name: &str,
+        address: Ipv4Addr,
+        outside: Ipv4Addr,
+    ) -> (Machine, Machine) {
         let router = switch.machine(&format!("{name}.nat"), outside);
         let machine = Machine::new(name, address);
         let [a, b, c, _] = address.octets();

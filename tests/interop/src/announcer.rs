@@ -53,7 +53,8 @@ impl Announcer {
             Action::SendTo { to, bytes } => drop(self.socket.send_to(&bytes, to)),
             Action::Peers { peers, .. } => self.peers = Some(peers),
             Action::Scraped { swarms, .. } => {
-                self.scraped = swarms.into_iter().find(|(swarm, _)| *swarm == self.swarm).map(|(_, sizes)| sizes);
+                self.scraped =
+                    swarms.into_iter().find(|(swarm, _)| *swarm == self.swarm).map(|(_, sizes)| sizes);
             }
             Action::Status { standing: Standing::Refuses(why), .. } => self.problem = Some(why),
             Action::Status { standing: Standing::Fails { why, .. }, .. } => self.problem = Some(why),
@@ -62,7 +63,11 @@ impl Announcer {
     }
 
     /// Does this and waits until there is an answer of the kind.
-    fn ask<T>(&mut self, event: Event<'_>, answer: impl Fn(&mut Announcer) -> Option<T>) -> Result<T, String> {
+    fn ask<T>(
+        &mut self,
+        event: Event<'_>,
+        answer: impl Fn(&mut Announcer) -> Option<T>,
+    ) -> Result<T, String> {
         (self.peers, self.scraped, self.problem) = (None, None, None);
         self.handle(event);
         let until = self.began.elapsed() + PATIENCE;
@@ -99,7 +104,9 @@ impl Announcer {
                 Ok(if found { "found" } else { "none" }.to_owned())
             }
             "complete" => {
-                self.ask(Event::Progress { swarm, uploaded: 0, downloaded: self.left, left: 0 }, |_| Some(()))?;
+                self.ask(Event::Progress { swarm, uploaded: 0, downloaded: self.left, left: 0 }, |_| {
+                    Some(())
+                })?;
                 self.ask(Event::Completed { swarm }, |announcer| announcer.peers.take())?;
                 Ok("ok".to_owned())
             }
@@ -117,14 +124,17 @@ impl Announcer {
 /// Fetches a URL of a tracker on this machine.
 fn get(url: &str) -> std::io::Result<(u16, Vec<u8>)> {
     let bad = |what: &str| std::io::Error::other(what.to_owned());
-    let (host, path) =
-        url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).ok_or_else(|| bad("no http URL"))?;
+    let (host, path) = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or_else(|| bad("no http URL"))?;
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
     let mut reply = Vec::new();
     stream.take(http::REPLY_BYTES_MAX as u64 * 2).read_to_end(&mut reply)?;
-    let body = reply.windows(4).position(|part| part == b"\r\n\r\n").ok_or_else(|| bad("no HTTP answer"))? + 4;
+    let body =
+        reply.windows(4).position(|part| part == b"\r\n\r\n").ok_or_else(|| bad("no HTTP answer"))? + 4;
     let status = reply.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     Ok((status.ok_or_else(|| bad("no HTTP status"))?, reply.split_off(body)))
 }

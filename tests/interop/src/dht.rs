@@ -19,11 +19,13 @@ struct Kind {
     start: fn(&Workshop, &[&str]) -> Command,
 }
 
-const OURS: Kind = Kind { name: "zest", start: |workshop, words| workshop.ours(&[&["node"], words].concat()) };
+const OURS: Kind =
+    Kind { name: "zest", start: |workshop, words| workshop.ours(&[&["node"], words].concat()) };
 const LIBTORRENT: Kind =
     Kind { name: "libtorrent", start: |workshop, words| workshop.python("dht_libtorrent.py", words) };
 const MAINLINE: Kind = Kind { name: "mainline", start: Workshop::mainline };
-const NPM: Kind = Kind { name: "bittorrent-dht", start: |workshop, words| workshop.node("dht_npm.mjs", words) };
+const NPM: Kind =
+    Kind { name: "bittorrent-dht", start: |workshop, words| workshop.node("dht_npm.mjs", words) };
 
 /// Some nodes of one implementation.
 struct Nodes {

@@ -87,7 +87,10 @@ impl Nodes {
     fn obey(&mut self) {
         loop {
             match self.lines.recv_timeout(PAUSE) {
-                Ok(line) => println!("{}", self.answer(&line).unwrap_or_else(|| format!("failed: {line:?} is no command"))),
+                Ok(line) => println!(
+                    "{}",
+                    self.answer(&line).unwrap_or_else(|| format!("failed: {line:?} is no command"))
+                ),
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.now();
                     self.nodes.iter_mut().for_each(|node| node.poll(now));
@@ -130,7 +133,8 @@ pub(crate) fn play(count: &str, boot: &str) -> ExitCode {
         std::io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
     });
     let Ok(count) = count.parse::<usize>() else { return ExitCode::FAILURE };
-    let nodes: Vec<Node> = std::iter::repeat_with(|| Node::bind().expect("a UDP socket on loopback")).take(count).collect();
+    let nodes: Vec<Node> =
+        std::iter::repeat_with(|| Node::bind().expect("a UDP socket on loopback")).take(count).collect();
     let first = nodes[0].socket.local_addr().expect("it is bound");
     let mut all = Nodes { nodes, began: Clock::now(), lines, next: 0 };
     let alone = boot == "-" && count == 1;

@@ -51,7 +51,9 @@ impl Player {
 
     fn line(&mut self) -> Result<String, String> {
         match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) if line.starts_with("failed") => Err(line["failed".len()..].trim_matches([':', ' ']).to_owned()),
+            Ok(line) if line.starts_with("failed") => {
+                Err(line["failed".len()..].trim_matches([':', ' ']).to_owned())
+            }
             Ok(line) => Ok(line),
             Err(RecvTimeoutError::Timeout) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
             Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
@@ -97,7 +99,8 @@ mod tests {
 
     #[test]
     fn it_answers_line_by_line() {
-        let (mut player, ready) = shell("echo ready 127.0.0.1:7; while read x; do echo \"got $x\"; done").expect("sh");
+        let (mut player, ready) =
+            shell("echo ready 127.0.0.1:7; while read x; do echo \"got $x\"; done").expect("sh");
         assert_eq!(ready, "127.0.0.1:7");
         assert_eq!(player.ask("this").as_deref(), Ok("got this"));
         assert_eq!(player.ask("that").as_deref(), Ok("got that"));

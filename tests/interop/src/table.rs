@@ -55,7 +55,14 @@ impl Table {
             lines.push(std::iter::once(name.clone()).chain(cells.iter().map(Cell::text)).collect());
         }
         let widths: Vec<usize> = (0..self.head.len())
-            .map(|at| lines.iter().filter_map(|line| line.get(at)).map(|text| text.chars().count()).max().unwrap_or(0))
+            .map(|at| {
+                lines
+                    .iter()
+                    .filter_map(|line| line.get(at))
+                    .map(|text| text.chars().count())
+                    .max()
+                    .unwrap_or(0)
+            })
             .collect();
         let mut out = String::new();
         for line in lines {

@@ -97,9 +97,15 @@ pub(crate) fn run(workshop: &Workshop) -> bool {
 }
 
 /// Every client announces, every client is told of it; then one swarm of ours from its start to its end.
-fn meet(workshop: &Workshop, tracker: &Tracker, scheme: &str, clients: &[Client]) -> Result<[Table; 2], String> {
+fn meet(
+    workshop: &Workshop,
+    tracker: &Tracker,
+    scheme: &str,
+    clients: &[Client],
+) -> Result<[Table; 2], String> {
     // Some trackers must be told beforehand what they may track.
-    let keys: Vec<String> = std::iter::repeat_with(fresh_key).take(clients.len() * clients.len() + 1).collect();
+    let keys: Vec<String> =
+        std::iter::repeat_with(fresh_key).take(clients.len() * clients.len() + 1).collect();
     let running = (tracker.start)(workshop, &keys)?;
     let url = format!("{scheme}://127.0.0.1:{}/announce", running.port);
     let mut keys = keys.iter();
@@ -150,7 +156,10 @@ fn one_life(workshop: &Workshop, url: &str, key: &str) -> Result<Vec<(&'static s
     let (mut seed, port) = join(workshop, &OURS, url, key, "0")?;
     let (mut leech, leech_port) = join(workshop, &OURS, url, key, LEFT)?;
     let mut steps = vec![("a seed starts", expect(seed.ask("start 0"), "none"))];
-    steps.push(("a leecher starts and is told of the seed", expect(leech.ask(&format!("start {port}")), "found")));
+    steps.push((
+        "a leecher starts and is told of the seed",
+        expect(leech.ask(&format!("start {port}")), "found"),
+    ));
     steps.push(("a scrape counts both", expect(leech.ask("scrape"), "1 seeds, 1 leeches")));
     steps.push(("the leecher completes", expect(leech.ask("complete"), "ok")));
     steps.push(("a scrape counts two seeds", expect(leech.ask("scrape"), "2 seeds, 0 leeches")));

@@ -70,7 +70,8 @@ impl Workshop {
 pub(crate) fn lacks_libtorrent() -> Option<String> {
     let import = Command::new("python3").args(["-c", "import libtorrent"]).output();
     let works = import.is_ok_and(|output| output.status.success());
-    (!works).then(|| "python3 cannot import libtorrent (pip: libtorrent, Debian: python3-libtorrent)".to_owned())
+    (!works)
+        .then(|| "python3 cannot import libtorrent (pip: libtorrent, Debian: python3-libtorrent)".to_owned())
 }
 
 /// Why this npm package cannot be used; nothing if it can.
@@ -79,7 +80,9 @@ pub(crate) fn lacks_npm(package: &str) -> Option<String> {
         return Some("node is not in the path (Debian: nodejs)".to_owned());
     }
     let there = node_modules().is_some_and(|modules| modules.join(package).join("package.json").is_file());
-    (!there).then(|| format!("{package} is in no node_modules here (npm: {package}; {NODE_MODULES} may name the folder)"))
+    (!there).then(|| {
+        format!("{package} is in no node_modules here (npm: {package}; {NODE_MODULES} may name the folder)")
+    })
 }
 
 /// Why opentracker cannot be used; nothing if it can.
@@ -89,7 +92,8 @@ pub(crate) fn lacks_opentracker() -> Option<String> {
 
 /// Why the mainline crate cannot be used; nothing if it can.
 pub(crate) fn lacks_mainline() -> Option<String> {
-    (!mainline_program().is_file()).then(|| "tests/interop/mainline could not be built (cargo: mainline)".to_owned())
+    (!mainline_program().is_file())
+        .then(|| "tests/interop/mainline could not be built (cargo: mainline)".to_owned())
 }
 
 /// Builds what has to be built: the `zest` program, and the player of the mainline crate if wanted.
