@@ -155,7 +155,9 @@ impl Machine {
     /// A network card of this machine; its cable's other end is `port` out here.
     fn plug(&self, card: &str, address: Ipv4Addr, prefix: u8, port: &str) {
         let name = &self.name;
-        ip(&format!("link add {port} type veth peer name {card} netns {name}"));
+        let [a, b, c, d] = address.octets();
+        let mac = format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+        ip(&format!("link add {port} type veth peer name {card} address {mac} netns {name}"));
         ip(&format!("-n {name} addr add {address}/{prefix} dev {card}"));
         ip(&format!("-n {name} link set {card} up"));
     }
@@ -206,6 +208,18 @@ impl Machine {
     #[must_use]
     pub fn at(&self, port: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(self.address), port)
+    }
+
+    /// The address of its network card.
+    #[must_use]
+    pub fn card(&self) -> [u8; 6] {
+        let [a, b, c, d] = self.address.octets();
+        [2, 0, a, b, c, d]
+    }
+
+    /// Sends whatever is for nobody on the switch to this address.
+    pub fn route_all(&self, via: Ipv4Addr) {
+        ip(&format!("-n {} route add default via {via}", self.name));
     }
 
     /// Its home.
