@@ -56,8 +56,9 @@ mod upload;
 pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use bitset::BitSet;
 pub use event::{
-    Action, Block, Direction, Event, Found, JobFailure, ManifestPlace, OriginFault, Run, Source,
+    Action, Block, Direction, Event, JobFailure, ManifestPlace, OriginFault, Run, Source,
 };
+pub use crate::endpoint::Found;
 pub use job::JobSpec;
 pub use timers::Timer;
 
