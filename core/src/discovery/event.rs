@@ -99,6 +99,13 @@ pub enum Event<'a> {
         /// Xorb hashes.
         xorbs: &'a [Hash],
     },
+    /// What a job's file is made of has become known, if [`Event::Want`] could not say.
+    Planned {
+        /// Which job.
+        job: JobId,
+        /// Xorb hashes, in order.
+        xorbs: &'a [Hash],
+    },
     /// How far a job is. Told to trackers.
     Progress {
         /// Which job.

@@ -169,6 +169,7 @@ impl Discovery {
         self.end_proofs(now);
         match event {
             Event::Want { job, file, xorbs } => self.want(now, job, file, xorbs),
+            Event::Planned { job, xorbs } => self.planned(now, job, xorbs),
             Event::Progress { job, uploaded, downloaded, left } => {
                 if let Some(job) = self.jobs.get(&job) {
                     let swarm = job.file;

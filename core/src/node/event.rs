@@ -278,6 +278,14 @@ pub enum Event {
         /// Who sent it.
         link: LinkId,
     },
+    /// Peers are being looked for: under [`super::Policy::SpareOrigin`] a job that still waits for others does so until
+    /// then.
+    JobLooking {
+        /// Which job.
+        job: JobId,
+        /// When the wait ends.
+        until: Instant,
+    },
     /// A job is to rest, or to go on: nothing new is asked for while it rests.
     JobPaused {
         /// Which job.
