@@ -53,11 +53,10 @@ mod timers;
 mod units;
 mod upload;
 
+pub use crate::endpoint::Found;
 pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use bitset::BitSet;
-pub use event::{
-    Action, Block, Direction, Event, Found, JobFailure, ManifestPlace, OriginFault, Run, Source,
-};
+pub use event::{Action, Block, Direction, Event, JobFailure, ManifestPlace, OriginFault, Run, Source};
 pub use job::JobSpec;
 pub use timers::Timer;
 
@@ -260,6 +259,7 @@ impl Node {
                 self.block_listed(now, job, block, list, &wrong);
             }
             Event::BlockListBad { job, block, link } => self.block_list_bad(now, job, block, link),
+            Event::JobLooking { job, until } => self.job_looking(job, until),
             Event::JobPaused { job, paused } => self.job_paused(now, job, paused),
             Event::ManifestLocated { link, req, place } => self.manifest_located(link, req, place),
             Event::FileLocated { link, file, total, runs } => self.file_located(link, file, total, runs),
@@ -306,6 +306,12 @@ impl Node {
             peer::Pending::Block { job, block } => Some((job, block)),
             _ => None,
         }
+    }
+
+    /// Linked peers that say they have something of a job's file.
+    #[must_use]
+    pub fn sources(&self, job: JobId) -> usize {
+        self.peers.values().filter(|peer| peer.jobs.get(&job).is_some_and(|with| with.counted)).count()
     }
 
     /// Whether chunk `index` of `job` still has to come from somewhere.
