@@ -162,7 +162,10 @@ impl Discovery {
 
     /// Takes one event in. Infallible.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) {
-        if self.closing && !matches!(event, Event::Datagram { .. }) {
+        // What trackers answer may let a farewell out.
+        let answers =
+            matches!(event, Event::Datagram { .. } | Event::HttpReply { .. } | Event::HttpFailed { .. });
+        if self.closing && !answers {
             return;
         }
         // A leave that has ended is gone before anything else is done with it.
