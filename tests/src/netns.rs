@@ -245,6 +245,8 @@ impl Machine {
         command.env("PATH", path);
         if let Ok(log) = std::env::var("ZEST_TEST_LOG") {
             command.env("ZEST_LOG", log).arg("-v");
+        } else {
+            command.arg("-q");
         }
         command
     }

@@ -45,7 +45,7 @@ impl Internet {
     }
 
     async fn fill(&self, owner: &Machine) {
-        let report = pull(owner.zest(&self.endpoint, "pull org/model --json -q --no-p2p")).await;
+        let report = pull(owner.zest(&self.endpoint, "pull org/model --json --no-p2p")).await;
         assert_eq!(report["bytes"]["from_cdn"], MODEL, "{report}");
         self.site.faults().set_cdn_rate(Some(CDN_BYTES_S));
     }
@@ -88,7 +88,7 @@ async fn three_through_a_tracker() {
     let tracker = Board::open((net.switch.address(), 0).into()).await;
     let a = net.owner("a", 2).await;
     let (b, c) = (net.machine("b", 3), net.machine("c", 4));
-    let words = format!("--tracker {} --no-dht --no-lan --json -q", tracker.url());
+    let words = format!("--tracker {} --no-dht --no-lan --json", tracker.url());
     let seeding = seed(a.zest(&net.endpoint, &format!("seed {words}")), 1).await;
     let before = net.site.stats();
     let words = format!("pull org/model {words}");
@@ -120,7 +120,7 @@ async fn five_through_the_dht_with_one_bootstrap_node() {
     let (boot, a) = (net.machine("boot", 2), net.owner("a", 3).await);
     let others = [net.machine("b", 4), net.machine("c", 5), net.machine("d", 6)];
     // The bootstrap node has nothing, and nobody to start from.
-    let words = format!("--bootstrap {} --no-lan --json -q", boot.at(6881));
+    let words = format!("--bootstrap {} --no-lan --json", boot.at(6881));
     let _boot = seed(boot.zest(&net.endpoint, &format!("seed {words}")), 0).await;
     let _a = seed(a.zest(&net.endpoint, &format!("seed {words}")), 1).await;
     let before = net.site.stats();
@@ -148,7 +148,7 @@ async fn one_behind_a_nat_that_lets_nobody_in() {
     let a = net.owner("a", 2).await;
     let (home, inside) = (Ipv4Addr::new(45, 3, 0, 2), Ipv4Addr::new(192, 168, 1, 5));
     let (b, _router) = Machine::behind_nat(&net.switch, "b", inside, home);
-    let words = format!("--tracker {} --bootstrap {} --no-lan --json -q", tracker.url(), a.at(6881));
+    let words = format!("--tracker {} --bootstrap {} --no-lan --json", tracker.url(), a.at(6881));
     let _a = seed(a.zest(&net.endpoint, &format!("seed {words}")), 1).await;
     let report = pull(b.zest(&net.endpoint, &format!("pull org/model {words}"))).await;
     net.check("b", &report);

@@ -25,14 +25,14 @@ async fn office() -> (Site, String, [Machine; 2]) {
 /// One has the model and serves it; the other pulls it. `words` are added to both commands.
 async fn meet(words: &str) {
     let (site, endpoint, [a, b]) = office().await;
-    let first = a.zest(&endpoint, "pull org/model --json -q --no-p2p");
+    let first = a.zest(&endpoint, "pull org/model --json --no-p2p");
     let pulled = tokio::task::spawn_blocking(move || Pulling::start(first).report()).await.expect("a pull");
     assert_eq!(pulled["bytes"]["from_cdn"], MODEL, "{pulled}");
 
     site.faults().set_cdn_rate(Some(CDN_BYTES_S));
     let before = site.stats();
-    let serve = a.zest(&endpoint, &format!("serve --json -q{words}"));
-    let pull = b.zest(&endpoint, &format!("pull org/model --json -q{words}"));
+    let serve = a.zest(&endpoint, &format!("serve --json{words}"));
+    let pull = b.zest(&endpoint, &format!("pull org/model --json{words}"));
     let report = tokio::task::spawn_blocking(move || {
         let mut serve = Running::start(serve);
         serve.event("listening");
