@@ -2,6 +2,7 @@
 //! is real and on loopback: sockets, files, proofs. Nothing outside a temporary folder is touched.
 
 pub mod caller;
+pub mod finding;
 pub mod known;
 pub mod peer;
 pub mod program;
