@@ -75,10 +75,12 @@ impl DiscoveryArgs {
             },
             table: Some(env.zest_cache.join(TABLE)),
         });
+        // Offline means that nothing is asked of anybody, unless it is asked for.
+        let near = !env.offline || self.lan_only || purpose != Purpose::Pull;
         DiscoveryConfig {
             trackers: self.tracker.clone(),
             dht,
-            lan: !self.no_lan,
+            lan: !self.no_lan && near,
             local_only: self.lan_only,
             announce_all: purpose != Purpose::Pull,
             port_mapping: purpose == Purpose::Seed && !self.no_port_mapping && !self.lan_only,

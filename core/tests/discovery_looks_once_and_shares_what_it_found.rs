@@ -14,16 +14,16 @@ use zest_core::{Duration, InfoHash, Instant, JobId};
 fn xorbs_that_become_known_late_are_looked_up_if_they_are_wanted() {
     let mut world = World::with_dht();
     world.want(1, file(1, 1));
-    world.run(Duration::from_millis(60));
+    world.pass(GATHER);
     world.answer([]);
-    world.run(Duration::from_secs(4));
+    world.pass(ROUND_MIN);
     assert!(world.gets.is_empty(), "there is nothing else to look for");
     world.handle(Event::Planned { job: JobId(1), xorbs: &[hash(70), hash(71)] });
-    world.run(Duration::from_secs(1));
+    world.pass(GATHER);
     let asked: Vec<InfoHash> = world.gets.iter().map(|(_, swarm)| *swarm).collect();
     assert_eq!(asked, [InfoHash::of_xorb(&hash(70)), InfoHash::of_xorb(&hash(71))]);
     world.handle(Event::Planned { job: JobId(1), xorbs: &[hash(72)] });
-    world.run(Duration::from_secs(1));
+    world.pass(GATHER);
     assert_eq!(world.gets.len(), 2, "told once");
 }
 

@@ -419,15 +419,19 @@ impl Context {
         self.links.borrow_mut().remove(&io.id);
         if let Some(finder) = self.finder.get() {
             finder.parted(io.id);
-            if let (Some(PeerFault::SelfConnection), Some(addr)) = (&fault, io.dialled()) {
-                finder.own(addr);
-            }
         }
         self.downloaded_past.set(self.downloaded_past.get() + io.downloaded.get());
         if established {
             self.event(Event::LinkDown { link: io.id, fault });
         } else if let Some(addr) = io.dialled() {
-            self.event(Event::DialFailed { addr });
+            if let Some(PeerFault::SelfConnection) = fault {
+                if let Some(finder) = self.finder.get() {
+                    finder.own(addr);
+                }
+                self.event(Event::OwnAddress { addr });
+            } else {
+                self.event(Event::DialFailed { addr });
+            }
         }
     }
 

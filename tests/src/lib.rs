@@ -4,6 +4,7 @@
 pub mod board;
 pub mod caller;
 pub mod capture;
+pub mod finding;
 pub mod known;
 pub mod netns;
 pub mod peer;

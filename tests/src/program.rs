@@ -1,10 +1,10 @@
 //! The real `zest` program, run as separate processes on loopback addresses of their own.
 
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::SystemTime;
@@ -88,6 +88,20 @@ impl Host {
         self.home.path()
     }
 
+    /// The same, where peers may be looked for: in the DHT, and on this network if `lan`. It listens on its loopback address,
+    /// so nothing leaves this machine.
+    #[must_use]
+    pub fn finder(&self, endpoint: &str, words: &[&str], lan: bool) -> Command {
+        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        words.extend(["--json".to_owned(), "--listen".to_owned(), self.address.to_string()]);
+        let mut command = self.command(endpoint, &words);
+        command.env_remove("ZEST_NO_DHT");
+        if lan {
+            command.env_remove("ZEST_NO_LAN");
+        }
+        command
+    }
+
     /// `zest` with these words, this home and nothing of the caller's environment.
     #[must_use]
     pub fn command(&self, endpoint: &str, words: &[String]) -> Command {
@@ -102,6 +116,59 @@ impl Host {
         }
         command.stdin(Stdio::null());
         command
+    }
+}
+
+/// A program that runs until it is told to stop and writes one JSON object per line. Killed when dropped.
+pub struct Running {
+    child: Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+}
+
+impl Running {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(mut command: Command) -> Running {
+        use std::io::BufRead as _;
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("zest starts");
+        let out = child.stdout.take().expect("a pipe was asked for");
+        Running { child, lines: std::io::BufReader::new(out).lines() }
+    }
+
+    /// Reads on to the next event of this name.
+    ///
+    /// # Panics
+    /// If the program ends before.
+    pub fn event(&mut self, name: &str) -> Value {
+        loop {
+            let line = self.lines.next().expect("it is still running").expect("text");
+            let value: Value = serde_json::from_str(&line).expect("one JSON object per line");
+            if value["event"] == name {
+                return value;
+            }
+        }
+    }
+
+    /// Sends SIGTERM and waits for a good end.
+    ///
+    /// # Panics
+    /// If it ends badly.
+    pub fn stop(mut self) -> Value {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it lives");
+        let stopped = self.event("stopped");
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "zest ended with {status}");
+        stopped
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
     }
 }
 
@@ -136,60 +203,5 @@ impl Drop for Pulling {
     fn drop(&mut self) {
         let _already_gone = self.0.kill();
         let _reaped = self.0.wait();
-    }
-}
-
-/// A program that runs until it is told to stop, and writes one JSON object per line. Killed when dropped.
-pub struct Running {
-    child: Child,
-    events: BufReader<ChildStdout>,
-}
-
-impl Running {
-    /// Starts it.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    #[must_use]
-    pub fn start(mut command: Command) -> Running {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("zest starts");
-        let events = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
-        Running { child, events }
-    }
-
-    /// Waits for the next event of this name; others are passed over.
-    ///
-    /// # Panics
-    /// If the program ends before.
-    pub fn event(&mut self, name: &str) -> Value {
-        loop {
-            let mut line = String::new();
-            let read = self.events.read_line(&mut line).expect("text");
-            assert!(read > 0, "zest ended before it said {name}");
-            let value: Value = serde_json::from_str(&line).expect("a JSON object per line");
-            if value["event"] == name {
-                return value;
-            }
-        }
-    }
-
-    /// Tells it to stop and waits for its end, which must be a good one. Returns its last event.
-    ///
-    /// # Panics
-    /// If it ends badly.
-    pub fn stop(mut self) -> Value {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it lives");
-        let last = self.event("stopped");
-        let status = self.child.wait().expect("it ends");
-        assert!(status.success(), "zest ended with {status}");
-        last
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _reaped = self.child.wait();
     }
 }

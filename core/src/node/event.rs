@@ -127,6 +127,11 @@ pub enum Event {
         /// As it was asked.
         addr: SocketAddr,
     },
+    /// [`Action::Dial`] led to ourselves. The address is forgotten.
+    OwnAddress {
+        /// As it was asked.
+        addr: SocketAddr,
+    },
     /// The BitTorrent handshake with a peer is done.
     LinkUp {
         /// Its link.

@@ -243,6 +243,7 @@ impl Node {
         match event {
             Event::PeerFound { addr, how } => self.peer_found(now, addr, how),
             Event::DialFailed { addr } => self.dial_failed(now, addr),
+            Event::OwnAddress { addr } => self.own_address(now, addr),
             Event::LinkUp { link, addr, direction, peer_id } => {
                 self.link_up(now, link, addr, direction, peer_id)
             }

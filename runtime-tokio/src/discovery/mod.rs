@@ -9,6 +9,7 @@ mod exchange;
 mod http;
 mod interfaces;
 mod lan;
+mod mapping;
 mod names;
 mod shelf;
 mod status;
@@ -27,7 +28,7 @@ use crate::context::Context;
 use crate::error::EngineError;
 use shelf::{Groups, Seeking};
 use status::Board;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -62,6 +63,8 @@ pub(crate) struct Finder {
     lan: Vec<Rc<lan::LanSocket>>,
     http: http::Requests,
     table: Rc<Table>,
+    /// What the router agreed to.
+    mapping: RefCell<Option<mapping::Mapping>>,
     board: Board,
     groups: RefCell<Groups>,
     jobs: RefCell<BTreeMap<JobId, Seeking>>,
@@ -79,7 +82,6 @@ pub(crate) struct Finder {
     restock: Notify,
     /// Told when a request to a tracker has ended.
     farewells: Notify,
-    closing: Cell<bool>,
 }
 
 impl Finder {
@@ -133,6 +135,7 @@ impl Finder {
             udp,
             lan,
             table: Rc::new(table),
+            mapping: RefCell::default(),
             board: Board::default(),
             groups: RefCell::default(),
             jobs: RefCell::default(),
@@ -143,7 +146,6 @@ impl Finder {
             moved: Notify::new(),
             restock: Notify::new(),
             farewells: Notify::new(),
-            closing: Cell::new(false),
         });
         listen.iter().filter(|addr| !addr.ip().is_unspecified()).for_each(|addr| finder.own(*addr));
         finder.begin(context, dht.map(|dht| dht.bootstrap).unwrap_or_default());
@@ -172,6 +174,10 @@ impl Finder {
         }
         if self.config.announce_all {
             spawn_local(shelf::keep_stocked(self.clone(), context.clone()));
+        }
+        let outside = !self.reach.loopback && !self.config.local_only;
+        if self.config.port_mapping && self.reach.port != 0 && outside && self.reach.v4.is_some() {
+            spawn_local(mapping::keep_mapped(self.clone()));
         }
         spawn_local(shelf::keep_jobs(self.clone(), context.clone()));
         spawn_local(keep_time(self.clone()));
@@ -423,7 +429,6 @@ impl Finder {
     /// Says good-bye to trackers and saves the routing table, within a bounded time.
     pub(crate) async fn end(self: &Rc<Finder>) {
         self.tell(Event::Shutdown);
-        self.closing.set(true);
         let farewells = async {
             while self.http.running() > 0 {
                 self.farewells.notified().await;
@@ -434,7 +439,13 @@ impl Finder {
                 self.table.clone().save(saved).await;
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, futures_util::future::join(farewells, save)).await;
+        let mapping = self.mapping.take();
+        let unmap = async {
+            if let Some(mapping) = mapping {
+                mapping.end().await;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, futures_util::future::join3(farewells, save, unmap)).await;
     }
 }
 
