@@ -166,15 +166,24 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Starts it on free ports. Both ways lead to the same swarms.
+    /// Starts it on free ports of loopback. Both ways lead to the same swarms.
     ///
     /// # Panics
     /// If there are none.
     #[must_use]
     pub fn start(manner: Manner) -> Tracker {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Tracker::start_at(Ipv4Addr::LOCALHOST, manner)
+    }
+
+    /// Starts it on free ports of this address.
+    ///
+    /// # Panics
+    /// If there are none.
+    #[must_use]
+    pub fn start_at(address: Ipv4Addr, manner: Manner) -> Tracker {
+        let listener = TcpListener::bind((address, 0)).expect("a free port");
         let http = format!("http://{}/announce", listener.local_addr().expect("it is bound"));
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let socket = UdpSocket::bind((address, 0)).expect("a free port");
         let udp = format!("udp://{}", socket.local_addr().expect("it is bound"));
         let swarms = Swarms::default();
         let (http_log, udp_log) = (Log::default(), Log::default());

@@ -1,7 +1,6 @@
 //! What the end-to-end tests stand on: a sample repository, an embedded hub, and machines that pull and seed. Everything
 //! is real and on loopback: sockets, files, proofs. Nothing outside a temporary folder is touched.
 
-pub mod board;
 pub mod caller;
 pub mod capture;
 pub mod finding;

@@ -112,8 +112,9 @@ impl Switch {
     /// A switch on which the test has this address, in a network of this prefix length.
     #[must_use]
     pub fn new(address: Ipv4Addr, prefix: u8) -> Switch {
-        // Without a querier, multicast snooping would only guess.
-        ip("link add switch type bridge mcast_snooping 0 forward_delay 0");
+        // Without an address of its own it takes that of a port, another one with every machine that is plugged in, and whoever
+        // knows the former one talks to nobody. Without a querier, multicast snooping would only guess.
+        ip(&format!("link add switch address {} type bridge mcast_snooping 0 forward_delay 0", mac(address)));
         quick_v6(None);
         ip(&format!("addr add {address}/{prefix} dev switch"));
         ip("link set switch up");
@@ -155,8 +156,7 @@ impl Machine {
     /// A network card of this machine; its cable's other end is `port` out here.
     fn plug(&self, card: &str, address: Ipv4Addr, prefix: u8, port: &str) {
         let name = &self.name;
-        let [a, b, c, d] = address.octets();
-        let mac = format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+        let mac = mac(address);
         ip(&format!("link add {port} type veth peer name {card} address {mac} netns {name}"));
         ip(&format!("-n {name} addr add {address}/{prefix} dev {card}"));
         ip(&format!("-n {name} link set {card} up"));
@@ -213,8 +213,7 @@ impl Machine {
     /// The address of its network card.
     #[must_use]
     pub fn card(&self) -> [u8; 6] {
-        let [a, b, c, d] = self.address.octets();
-        [2, 0, a, b, c, d]
+        card(self.address)
     }
 
     /// Sends whatever is for nobody on the switch to this address.
@@ -250,6 +249,17 @@ impl Machine {
         }
         command
     }
+}
+
+/// The address of the network card of whoever has this one.
+fn card(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [2, 0, a, b, c, d]
+}
+
+/// The same as text.
+fn mac(address: Ipv4Addr) -> String {
+    card(address).map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// IPv6 addresses are usable at once in this namespace, without the second in which a machine asks whether it is alone with them.
