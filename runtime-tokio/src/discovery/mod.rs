@@ -301,7 +301,7 @@ impl Finder {
             Action::Searched { job, peers, pause } => {
                 tracing::debug!(job = job.0, peers, "a look for peers has ended");
                 self.tell_listener(|| Heard::Searched(job));
-                if peers == 0 {
+                if peers == 0 && self.knows_nobody() {
                     self.wait_for_others(job, pause);
                 }
             }
@@ -322,9 +322,7 @@ impl Finder {
         self.tell_listener(|| Heard::Peer(addr, how));
         if let Some(context) = self.context.upgrade() {
             context.event(zest_core::node::Event::PeerFound { addr, how });
-            if how != Found::Named {
-                self.met_somebody();
-            }
+            self.met_somebody();
         }
     }
 

@@ -67,8 +67,16 @@ impl Finder {
         let now = self.now();
         let seeking = Seeking { file, began: now, told: now, starved: now, announced: false, met: false };
         self.jobs.borrow_mut().insert(job, seeking);
-        self.wait_for_others(job, LOOKING);
+        // Where somebody is known already, he is all that is waited for.
+        if self.knows_nobody() {
+            self.wait_for_others(job, LOOKING);
+        }
         self.tell(Event::Want { job, file, xorbs: &[] });
+    }
+
+    /// Whether nobody is linked, and nobody was found who may be soon.
+    pub(super) fn knows_nobody(&self) -> bool {
+        self.linked.borrow().is_empty() && self.board.is_empty()
     }
 
     /// A job that shares the origin's work with others waits so long for them.
