@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Nodes of each implementation in the common network.
 const NODES: usize = 6;
 /// Nodes of the host where one implementation is alone among nodes of another.
-const HOSTS: usize = 10;
+pub(crate) const HOSTS: usize = 10;
 /// How long a finder looks again: 20 s. libtorrent announces in the background and tells nobody when it is done.
 const LOOK: Duration = Duration::from_secs(20);
 
 /// An implementation, and how its nodes are started: so many, and a node of the network to join.
-struct Kind {
-    name: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
     start: fn(&Workshop, &[&str]) -> Command,
 }
 
@@ -28,15 +28,15 @@ const NPM: Kind =
     Kind { name: "bittorrent-dht", start: |workshop, words| workshop.node("dht_npm.mjs", words) };
 
 /// Some nodes of one implementation.
-struct Nodes {
+pub(crate) struct Nodes {
     name: &'static str,
     player: Player,
     /// The first of them.
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Kind {
-    fn nodes(&self, workshop: &Workshop, count: usize, boot: &str) -> Result<Nodes, String> {
+    pub(crate) fn nodes(&self, workshop: &Workshop, count: usize, boot: &str) -> Result<Nodes, String> {
         let command = (self.start)(workshop, &[&count.to_string(), boot]);
         let started = Player::start(command).map_err(|why| format!("{}: {why}", self.name));
         started.map(|(player, address)| Nodes { name: self.name, player, address })
@@ -47,17 +47,7 @@ impl Kind {
 pub(crate) fn run(workshop: &Workshop) -> bool {
     println!("\nDHT (BEP 5)");
     let mut kinds = vec![OURS];
-    let others = [
-        (LIBTORRENT, workshop::lacks_libtorrent()),
-        (MAINLINE, workshop::lacks_mainline()),
-        (NPM, workshop::lacks_npm("bittorrent-dht")),
-    ];
-    for (kind, lacks) in others {
-        match lacks {
-            Some(why) => println!("  {} is skipped: {why}", kind.name),
-            None => kinds.push(kind),
-        }
-    }
+    kinds.extend(others());
     if kinds.len() == 1 {
         return true;
     }
@@ -78,6 +68,23 @@ pub(crate) fn run(workshop: &Workshop) -> bool {
     good
 }
 
+/// The other implementations that are installed; the rest is named.
+pub(crate) fn others() -> Vec<Kind> {
+    let others = [
+        (LIBTORRENT, workshop::lacks_libtorrent()),
+        (MAINLINE, workshop::lacks_mainline()),
+        (NPM, workshop::lacks_npm("bittorrent-dht")),
+    ];
+    let installed = others.into_iter().filter_map(|(kind, lacks)| match lacks {
+        Some(why) => {
+            println!("  {} is skipped: {why}", kind.name);
+            None
+        }
+        None => Some(kind),
+    });
+    installed.collect()
+}
+
 /// One network of all of them, joined through a node of ours.
 fn together(workshop: &Workshop, kinds: &[Kind]) -> Result<Table, String> {
     let mut network: Vec<Nodes> = Vec::new();
@@ -89,9 +96,9 @@ fn together(workshop: &Workshop, kinds: &[Kind]) -> Result<Table, String> {
     let mut table = Table::new("announced by \\ found by", kinds.iter().map(|kind| kind.name));
     for from in 0..network.len() {
         let (key, port) = (fresh_key(), fresh_port());
-        let announced = network[from].player.ask(&format!("announce {key} {port}"));
+        let announced = announce(&mut network[from], &key, port);
         let cells = (0..network.len()).map(|to| match &announced {
-            Ok(_) => find(&mut network[to], &key, port),
+            Ok(()) => find(&mut network[to], &key, port),
             Err(why) => Cell::Bad(why.clone()),
         });
         let cells = cells.collect();
@@ -119,13 +126,19 @@ fn alone(workshop: &Workshop, others: &[Kind]) -> Result<Table, String> {
 
 fn pass_on(from: &mut Nodes, to: &mut Nodes) -> Cell {
     let (key, port) = (fresh_key(), fresh_port());
-    match from.player.ask(&format!("announce {key} {port}")) {
-        Ok(_) => find(to, &key, port),
+    match announce(from, &key, port) {
+        Ok(()) => find(to, &key, port),
         Err(why) => Cell::Bad(why),
     }
 }
 
-fn find(nodes: &mut Nodes, key: &str, port: u16) -> Cell {
+/// Announces this at the first of the nodes.
+pub(crate) fn announce(nodes: &mut Nodes, key: &str, port: u16) -> Result<(), String> {
+    nodes.player.ask(&format!("announce {key} {port}")).map(drop)
+}
+
+/// Looks for this at the last of the nodes, until it is there.
+pub(crate) fn find(nodes: &mut Nodes, key: &str, port: u16) -> Cell {
     let began = Instant::now();
     loop {
         match nodes.player.ask(&format!("find {key} {port}")) {

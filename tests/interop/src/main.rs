@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run -p zest-interop            # everything that is installed
-//! cargo run -p zest-interop -- dht     # or: trackers
+//! cargo run -p zest-interop -- dht     # or: trackers, programs
 //! ```
 //! Prints tables, and exits with 1 if a counterpart that is there did not understand us or was not understood. What is not
 //! installed is skipped, and named.
@@ -11,6 +11,7 @@ mod announcer;
 mod dht;
 mod node;
 mod player;
+mod programs;
 mod table;
 mod trackers;
 mod workshop;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use workshop::Workshop;
 use zest_tests::netns;
 
-const USAGE: &str = "usage: zest-interop [dht] [trackers]";
+const USAGE: &str = "usage: zest-interop [dht] [trackers] [programs]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["node", count, boot] => return node::play(count, boot),
         ["announcer", url, key, port, left] => return announcer::play(url, key, port, left),
-        _ if words.iter().all(|word| ["dht", "trackers"].contains(word)) => {}
+        _ if words.iter().all(|word| ["dht", "trackers", "programs"].contains(word)) => {}
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::FAILURE;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     let wanted = |section: &str| words.is_empty() || words.contains(&section);
     if !netns::is_inside() {
         // Before anything is shut in: a build may have to fetch what it depends on.
-        workshop::build(wanted("dht"));
+        workshop::build(wanted("dht") || wanted("programs"), wanted("programs"));
         match netns::permitted() {
             Ok(()) => {
                 let status = netns::inside().args(&args).status().expect("unshare was there a moment ago");
@@ -54,6 +55,9 @@ fn main() -> ExitCode {
     }
     if wanted("trackers") {
         good &= trackers::run(&workshop);
+    }
+    if wanted("programs") {
+        good &= programs::run(&workshop);
     }
     println!("\n{}", if good { "all that is installed understands each other" } else { "FAILED" });
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }

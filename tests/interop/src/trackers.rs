@@ -14,11 +14,11 @@ use zest_tests::netns;
 /// How long a tracker may take to be there: 10 s.
 const START: Duration = Duration::from_secs(10);
 /// Bytes that a leecher says it misses. Nobody asks which.
-const LEFT: &str = "1000000";
+pub(crate) const LEFT: &str = "1000000";
 
 /// A client of trackers, and how it is started: URL, info-hash, port, missing bytes.
-struct Client {
-    name: &'static str,
+pub(crate) struct Client {
+    pub(crate) name: &'static str,
     start: fn(&Workshop, &[&str]) -> Command,
 }
 
@@ -32,17 +32,17 @@ const NPM: Client = Client {
 };
 
 /// A tracker, and how it is started for swarms of these keys.
-struct Tracker {
-    name: &'static str,
-    start: fn(&Workshop, &[String]) -> Result<Running, String>,
+pub(crate) struct Tracker {
+    pub(crate) name: &'static str,
+    pub(crate) start: fn(&Workshop, &[String]) -> Result<Running, String>,
 }
 
 const OPENTRACKER: Tracker = Tracker { name: "opentracker", start: opentracker };
 const NPM_TRACKER: Tracker = Tracker { name: "bittorrent-tracker", start: npm_tracker };
 
 /// A running tracker; it ends when this is dropped.
-struct Running {
-    port: u16,
+pub(crate) struct Running {
+    pub(crate) port: u16,
     _tracker: Process,
 }
 
@@ -63,20 +63,10 @@ impl Drop for Process {
 /// Runs everything; true if all understood each other.
 pub(crate) fn run(workshop: &Workshop) -> bool {
     println!("\nTrackers (BEP 3, 15, 23, 48)");
-    let npm = workshop::lacks_npm("bittorrent-tracker");
     let mut good = true;
     let mut clients = vec![OURS];
-    for (client, lacks) in [(LIBTORRENT, workshop::lacks_libtorrent()), (NPM, npm.clone())] {
-        match lacks {
-            Some(why) => println!("  {} is skipped as a client: {why}", client.name),
-            None => clients.push(client),
-        }
-    }
-    for (tracker, lacks) in [(OPENTRACKER, workshop::lacks_opentracker()), (NPM_TRACKER, npm)] {
-        if let Some(why) = lacks {
-            println!("  {} is skipped: {why}", tracker.name);
-            continue;
-        }
+    clients.extend(clients_of_others());
+    for tracker in installed() {
         for scheme in ["http", "udp"] {
             println!("\n  {} over {}:", tracker.name, scheme.to_uppercase());
             match meet(workshop, &tracker, scheme, &clients) {
@@ -94,6 +84,36 @@ pub(crate) fn run(workshop: &Workshop) -> bool {
         }
     }
     good
+}
+
+/// The clients of others that are installed; the rest is named.
+pub(crate) fn clients_of_others() -> Vec<Client> {
+    let clients =
+        [(LIBTORRENT, workshop::lacks_libtorrent()), (NPM, workshop::lacks_npm("bittorrent-tracker"))];
+    let there = clients.into_iter().filter_map(|(client, lacks)| match lacks {
+        Some(why) => {
+            println!("  {} is skipped as a client: {why}", client.name);
+            None
+        }
+        None => Some(client),
+    });
+    there.collect()
+}
+
+/// The trackers that are installed; the rest is named.
+pub(crate) fn installed() -> Vec<Tracker> {
+    let trackers = [
+        (OPENTRACKER, workshop::lacks_opentracker()),
+        (NPM_TRACKER, workshop::lacks_npm("bittorrent-tracker")),
+    ];
+    let there = trackers.into_iter().filter_map(|(tracker, lacks)| match lacks {
+        Some(why) => {
+            println!("  {} is skipped: {why}", tracker.name);
+            None
+        }
+        None => Some(tracker),
+    });
+    there.collect()
 }
 
 /// Every client announces, every client is told of it; then one swarm of ours from its start to its end.
@@ -133,6 +153,7 @@ fn meet(
     Ok([pairs, life])
 }
 
+/// Starts a client with a port of its own.
 fn join(
     workshop: &Workshop,
     client: &Client,
@@ -141,9 +162,21 @@ fn join(
     left: &str,
 ) -> Result<(Player, u16), String> {
     let port = free_port();
+    join_at(workshop, client, url, key, left, port).map(|player| (player, port))
+}
+
+/// Starts a client that will announce this port.
+pub(crate) fn join_at(
+    workshop: &Workshop,
+    client: &Client,
+    url: &str,
+    key: &str,
+    left: &str,
+    port: u16,
+) -> Result<Player, String> {
     let command = (client.start)(workshop, &[url, key, &port.to_string(), left]);
     let (player, _) = Player::start(command).map_err(|why| format!("{}: {why}", client.name))?;
-    Ok((player, port))
+    Ok(player)
 }
 
 /// A seed and a leecher; the leecher completes, the seed leaves.
@@ -208,7 +241,7 @@ fn npm_tracker(workshop: &Workshop, _: &[String]) -> Result<Running, String> {
 }
 
 /// A port on loopback that nobody has, neither in TCP nor in UDP.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a TCP socket on loopback");
         let addr = tcp.local_addr().expect("it is bound");

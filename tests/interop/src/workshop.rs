@@ -96,8 +96,11 @@ pub(crate) fn lacks_mainline() -> Option<String> {
         .then(|| "tests/interop/mainline could not be built (cargo: mainline)".to_owned())
 }
 
-/// Builds what has to be built: the `zest` program, and the player of the mainline crate if wanted.
-pub(crate) fn build(mainline: bool) {
+/// Builds what is wanted: the player of the mainline crate, the `zest` program.
+pub(crate) fn build(mainline: bool, zest: bool) {
+    if zest {
+        let _made = zest_tests::program::zest();
+    }
     if mainline {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--locked", "--manifest-path"]);
