@@ -2,13 +2,14 @@
 //!
 //! ```sh
 //! cargo run -p zest-interop            # everything that is installed
-//! cargo run -p zest-interop -- dht     # or: trackers, programs
+//! cargo run -p zest-interop -- dht     # or: trackers, programs, lan
 //! ```
 //! Prints tables, and exits with 1 if a counterpart that is there did not understand us or was not understood. What is not
 //! installed is skipped, and named.
 
 mod announcer;
 mod dht;
+mod lan;
 mod node;
 mod player;
 mod programs;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use workshop::Workshop;
 use zest_tests::netns;
 
-const USAGE: &str = "usage: zest-interop [dht] [trackers] [programs]";
+const USAGE: &str = "usage: zest-interop [dht] [trackers] [programs] [lan]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["node", count, boot] => return node::play(count, boot),
         ["announcer", url, key, port, left] => return announcer::play(url, key, port, left),
-        _ if words.iter().all(|word| ["dht", "trackers", "programs"].contains(word)) => {}
+        _ if words.iter().all(|word| ["dht", "trackers", "programs", "lan"].contains(word)) => {}
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::FAILURE;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     let wanted = |section: &str| words.is_empty() || words.contains(&section);
     if !netns::is_inside() {
         // Before anything is shut in: a build may have to fetch what it depends on.
-        workshop::build(wanted("dht") || wanted("programs"), wanted("programs"));
+        workshop::build(wanted("dht") || wanted("programs"), wanted("programs") || wanted("lan"));
         match netns::permitted() {
             Ok(()) => {
                 let status = netns::inside().args(&args).status().expect("unshare was there a moment ago");
@@ -58,6 +59,9 @@ fn main() -> ExitCode {
     }
     if wanted("programs") {
         good &= programs::run(&workshop);
+    }
+    if wanted("lan") {
+        good &= lan::run(&workshop);
     }
     println!("\n{}", if good { "all that is installed understands each other" } else { "FAILED" });
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
