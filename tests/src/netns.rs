@@ -84,6 +84,20 @@ pub fn enter(test: &str) -> bool {
     false
 }
 
+/// Whether a program that this test needs is in the path; if not, it is said.
+///
+/// # Panics
+/// If the test is required and cannot run.
+#[must_use]
+pub fn has(test: &str, program: &str) -> bool {
+    let there = is_installed(program);
+    if !there {
+        assert!(std::env::var_os(REQUIRED).is_none(), "{test} cannot run: {program} is not in the path");
+        println!("{test} is skipped: {program} is not in the path");
+    }
+    there
+}
+
 /// Whether a program is in the path.
 #[must_use]
 pub fn is_installed(program: &str) -> bool {

@@ -139,8 +139,7 @@ async fn one_behind_a_nat_that_lets_nobody_in() {
     if !netns::enter("one_behind_a_nat_that_lets_nobody_in") {
         return;
     }
-    if !netns::is_installed("nft") {
-        println!("skipped: nft (nftables) is not in the path");
+    if !netns::has("one_behind_a_nat_that_lets_nobody_in", "nft") {
         return;
     }
     let net = Internet::new().await;

@@ -32,7 +32,8 @@ fn main() {
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("text");
         let words: Vec<&str> = line.split(' ').collect();
-        let (key, port) = (Id::from_str(words[1]).expect("40 hex digits"), words[2].parse::<u16>().expect("a port"));
+        let (key, port) =
+            (Id::from_str(words[1]).expect("40 hex digits"), words[2].parse::<u16>().expect("a port"));
         match words[0] {
             "announce" => match nodes[0].announce_peer(key, Some(port)) {
                 Ok(_) => println!("ok"),
