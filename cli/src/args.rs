@@ -38,6 +38,7 @@ Environment:
   HF_HUB_DISABLE_SYMLINKS, HF_HUB_DISABLE_SHARED_BLOBS      layout of the cache
   HF_HUB_DISABLE_PROGRESS_BARS, NO_COLOR, TERM=dumb         what is shown
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE          the way to the network
+  ZEST_NO_DHT, ZEST_NO_LAN, ZEST_NO_PORT_MAPPING            ways to find peers that are not used
   ZEST_LOG                                                  what -v shows, as `target=level,…`";
 
 /// zest: Hugging Face models from peers first, every chunk proven.

@@ -2,7 +2,7 @@
 
 use super::Finder;
 use super::survey::Heard;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use zest_core::endpoint::canonical;
 use zest_core::link::{ExtHandshake, Outgoing};
@@ -39,8 +39,9 @@ impl Finder {
             self.tell_pex(pex::Event::LinkUp { link, remote: known });
         }
         if let Some(addr) = listens {
-            // Whom the user named is the user's business.
-            let allow = !self.named.borrow().contains(&addr);
+            // Whom the user named is the user's business, and a link-local address means nothing on another link.
+            let link_local = matches!(addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+            let allow = !link_local && !self.named.borrow().contains(&addr);
             let flags = if direction == Direction::Outbound { FLAG_REACHABLE } else { 0 };
             self.tell_pex(pex::Event::Peer { addr, flags, allow });
         }

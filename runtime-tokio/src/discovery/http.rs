@@ -3,7 +3,7 @@
 use super::Finder;
 use reqwest::{Client, Url, redirect};
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,7 +24,9 @@ pub(super) struct Requests {
     /// Requests come from this address: a tracker notes where they come from, and that is where we listen.
     from: Option<IpAddr>,
     clients: [OnceCell<Option<Client>>; 2],
-    running: RefCell<BTreeMap<RequestId, AbortHandle>>,
+    running: RefCell<BTreeMap<RequestId, (AbortHandle, String)>>,
+    /// Trackers that have answered, by scheme, host and port.
+    answered: RefCell<BTreeSet<String>>,
 }
 
 impl Requests {
@@ -38,9 +40,21 @@ impl Requests {
     }
 
     pub(super) fn cancel(&self, id: RequestId) {
-        if let Some(task) = self.running.borrow_mut().remove(&id) {
+        if let Some((task, _)) = self.running.borrow_mut().remove(&id) {
             task.abort();
         }
+    }
+
+    /// Gives up what trackers were asked that have not answered anything so far: nobody waits for them at the end.
+    pub(super) fn give_up_mute(&self) {
+        let answered = self.answered.borrow();
+        self.running.borrow_mut().retain(|_, (task, tracker)| {
+            let waits = answered.contains(tracker);
+            if !waits {
+                task.abort();
+            }
+            waits
+        });
     }
 
     /// For plain HTTP to this machine no proxy is asked and no certificate store is loaded.
@@ -100,19 +114,23 @@ pub(super) fn get(finder: &Rc<Finder>, id: RequestId, url: &str) {
         Ok(both) => both,
         Err(why) => return finder.tell(Event::HttpFailed { id, why: &why }),
     };
+    let tracker = url.origin().ascii_serialization();
     let task = tokio::task::spawn_local({
-        let finder = finder.clone();
+        let (finder, tracker) = (finder.clone(), tracker.clone());
         async move {
             let outcome = fetch(&client, url).await;
             finder.http.running.borrow_mut().remove(&id);
             match outcome {
-                Ok((status, body)) => finder.tell(Event::HttpReply { id, status, body: &body }),
+                Ok((status, body)) => {
+                    finder.http.answered.borrow_mut().insert(tracker);
+                    finder.tell(Event::HttpReply { id, status, body: &body });
+                }
                 Err(error) => finder.tell(Event::HttpFailed { id, why: &cause(&error) }),
             }
             finder.farewells.notify_one();
         }
     });
-    finder.http.running.borrow_mut().insert(id, task.abort_handle());
+    finder.http.running.borrow_mut().insert(id, (task.abort_handle(), tracker));
 }
 
 /// The answer, cut one byte after what is too long.

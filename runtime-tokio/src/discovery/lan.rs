@@ -115,7 +115,7 @@ impl LanSocket {
             (Group::V4, None) => choose_v4(&self.socket, index)?,
             (Group::V6, _) => socket.set_multicast_if_v6(index)?,
         }
-        self.socket.try_send_to(bytes, self.group.addr()).map(drop)
+        socket.send_to(bytes, &self.group.addr().into()).map(drop)
     }
 
     pub(super) fn group(&self) -> Group {

@@ -426,6 +426,7 @@ impl Finder {
 
     /// Says good-bye to trackers and saves the routing table, within a bounded time.
     pub(crate) async fn end(self: &Rc<Finder>) {
+        self.http.give_up_mute();
         self.tell(Event::Shutdown);
         let farewells = async {
             while self.http.running() > 0 {

@@ -58,8 +58,9 @@ impl Udp {
     /// Sends a datagram; one that cannot be sent is a datagram that is lost.
     pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) {
         let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
+        // Straight to the system: tokio would refuse the first one, as it has not looked at the socket yet.
         if let Some(socket) = socket
-            && let Err(error) = socket.try_send_to(bytes, to)
+            && let Err(error) = socket2::SockRef::from(&**socket).send_to(bytes, &to.into())
         {
             tracing::trace!(%to, %error, "datagram not sent");
         }
