@@ -1,6 +1,7 @@
 //! The command line: one definition per command and flag, from which parsing, `--help` and errors come.
 
 use crate::amount;
+use crate::discovery::DiscoveryArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -20,7 +21,9 @@ Examples:
   zest pull ORG/NAME -p 10.0.0.5             from a colleague's machine first
   zest pull ORG/NAME -p a -p b -p c --policy spare-origin
                                              on a, b and c at once: about one download for all
-  zest serve                                 give what this machine has
+  zest serve                                 give what this machine has, to its network
+  zest seed                                  give it to everyone
+  zest peers ORG/NAME                        who has it
 
 Exit codes:
   0 done                        3 no valid token or no access               6 wrong bytes found
@@ -35,6 +38,7 @@ Environment:
   HF_HUB_DISABLE_SYMLINKS, HF_HUB_DISABLE_SHARED_BLOBS      layout of the cache
   HF_HUB_DISABLE_PROGRESS_BARS, NO_COLOR, TERM=dumb         what is shown
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE          the way to the network
+  ZEST_NO_DHT, ZEST_NO_LAN, ZEST_NO_PORT_MAPPING            ways to find peers that are not used
   ZEST_LOG                                                  what -v shows, as `target=level,…`";
 
 /// zest: Hugging Face models from peers first, every chunk proven.
@@ -63,7 +67,11 @@ pub(crate) enum Command {
     /// Fetch a model, dataset or space into the Hugging Face cache
     Pull(Box<PullArgs>),
     /// Give what this machine's caches hold to peers, until Ctrl-C
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
+    /// The same, and announce it to everyone (DHT, trackers)
+    Seed(Box<ServeArgs>),
+    /// Show who has what of a repository, and how they were found
+    Peers(Box<PeersArgs>),
     /// Run a small Hub that serves a folder (air-gapped sites, tests)
     Hub(HubArgs),
     /// Re-hash what the cache holds and say what is wrong
@@ -86,8 +94,9 @@ Examples:
 
 The last line on standard output is the folder that holds the files; the rest goes to standard error.
 Ctrl-C keeps what is proven: the same command again goes on where it stopped.
-With --peer the machine also gives what it has of public models while it fetches: to the peers it is \
-linked with, and to whoever connects to the port it then listens on, 6881 or, if that is taken, any free one.
+Peers are looked for on this network, in the DHT and at trackers, for files that anybody may read and no others. Meanwhile \
+the machine gives what it has of public models: to the peers it is linked with, and to whoever connects to its port, \
+6881 or, if that is taken, one of the next or any free one.
 Amounts are bytes: 10M, 1.5MiB, 800k; a rate may end with /s.
 Patterns are those of hf: `*` also matches `/`; one that ends with `/` means everything below.
 Exit codes and environment: see `zest --help`.";
@@ -144,15 +153,15 @@ pub(crate) struct PullArgs {
     pub(crate) peer: Vec<String>,
 
     /// Fetch from the Hub only
-    #[arg(long, conflicts_with_all = ["peer", "listen"])]
+    #[arg(long, conflicts_with_all = ["peer", "listen", "tracker", "bootstrap"])]
     pub(crate) no_p2p: bool,
 
-    /// Let peers connect to this address while fetching [default with --peer: all addresses, port 6881 or any free]
+    /// Let peers connect to this address while fetching [default: all addresses, port 6881 or one of the next]
     #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Let nobody connect; peers that were named may still ask
-    #[arg(long, conflicts_with = "listen")]
+    /// Let nobody connect, and be announced nowhere; peers may still be asked
+    #[arg(long, conflicts_with_all = ["listen", "tracker"])]
     pub(crate) no_listen: bool,
 
     /// How the Hub's CDN is used beside peers
@@ -169,19 +178,25 @@ pub(crate) struct PullArgs {
     /// Also keep xorbs the way zest 0.4 does (takes the space a second time)
     #[arg(long)]
     pub(crate) keep_xorbs: bool,
+
+    #[command(flatten)]
+    pub(crate) discovery: DiscoveryArgs,
 }
 
 const SERVE_HELP: &str = "\
 Serves only files of repositories that anybody may read: the Hub was asked without a token. Private \
 and gated repositories stay here. Ctrl-C or SIGTERM ends it, with exit code 0.
+`serve` and `seed` do the same and differ in who hears of it. `serve` tells this network (multicast), and trackers and the \
+DHT where --tracker, --bootstrap or --dht-port name them. `seed` also announces in the public DHT, and asks the router to \
+let others connect.
 Exit codes and environment: see `zest --help`.";
 
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_HELP)]
 pub(crate) struct ServeArgs {
-    /// TCP port peers connect to (0: any free one)
-    #[arg(long, value_name = "PORT", default_value_t = PORT_DEFAULT)]
-    pub(crate) listen_port: u16,
+    /// TCP port peers connect to (0: any free one) [default: 6881 or one of the next]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) listen_port: Option<u16>,
 
     /// Address to listen on, instead of all (repeatable)
     #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen_host)]
@@ -193,6 +208,49 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) upload: UploadArgs,
+
+    #[command(flatten)]
+    pub(crate) discovery: DiscoveryArgs,
+}
+
+const PEERS_HELP: &str = "\
+Nothing is fetched, and nobody is asked about a repository that is not readable by everyone. Peers that listen nowhere are \
+shown by the address of their connection.
+Exit codes and environment: see `zest --help`.";
+
+#[derive(Debug, Args)]
+#[command(after_help = PEERS_HELP)]
+pub(crate) struct PeersArgs {
+    /// Repository, as ORG/NAME (or datasets/ORG/NAME, spaces/ORG/NAME)
+    #[arg(value_name = "ORG/NAME")]
+    pub(crate) repo: String,
+
+    /// Only these files of it
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+
+    /// Branch, tag, refs/pr/N or commit
+    #[arg(short, long, value_name = "REV", default_value = "main")]
+    pub(crate) revision: String,
+
+    /// What kind of repository it is [default: model]
+    #[arg(long = "type", visible_alias = "repo-type", value_name = "TYPE")]
+    pub(crate) kind: Option<RepoKind>,
+
+    /// Also ask this peer (repeatable)
+    #[arg(short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
+    pub(crate) peer: Vec<String>,
+
+    /// Look for at most this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) wait: u64,
+
+    /// Let peers connect to this address meanwhile [default: all addresses, port 6881 or one of the next]
+    #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub(crate) discovery: DiscoveryArgs,
 }
 
 const HUB_HELP: &str = "\

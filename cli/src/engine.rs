@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use zest_runtime_tokio::{
-    Engine, EngineConfig, EngineError, Policy, PullError, PullErrorKind, StoreHandles, UploadBudget,
+    DiscoveryConfig, Engine, EngineConfig, EngineError, Policy, PullError, PullErrorKind, StoreHandles,
+    UploadBudget,
 };
 use zest_store::{Catalog, Env, HfCache, RepoId, RepoType, StoreError};
 
 pub(crate) use zest_runtime_tokio::{
-    CancelToken, EngineStats, FileProgress, How, IndexProgress, Phase, Progress, PullOptions, PullReport,
-    PulledFile, keep_index,
+    CancelToken, DiscoveryStatus, EngineStats, FileProgress, How, IndexProgress, Phase, Progress,
+    PullOptions, PullReport, PulledFile, Survey, keep_index,
 };
 
 /// Runs a command's future on this thread.
@@ -56,6 +57,10 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) max_download: Option<u64>,
     pub(crate) upload: UploadArgs,
+    /// How peers are found.
+    pub(crate) discovery: Option<DiscoveryConfig>,
+    /// Where a port was not asked for: another one, if it is taken.
+    pub(crate) next_port: bool,
 }
 
 impl From<OriginPolicy> for Policy {
@@ -91,6 +96,8 @@ impl Session {
         let account = env.zest_cache.join(UPLOADS);
         let config = EngineConfig {
             listen: listen.to_vec(),
+            next_port: settings.next_port,
+            discovery: settings.discovery.clone(),
             policy: settings.policy,
             upload_bytes_s: settings.upload.max_upload,
             download_bytes_s: settings.max_download,
@@ -123,6 +130,21 @@ impl Session {
     /// The engine's counters.
     pub(crate) async fn stats(&self) -> EngineStats {
         self.engine.stats().await
+    }
+
+    /// How peers are being found.
+    pub(crate) async fn discovery(&self) -> Option<DiscoveryStatus> {
+        self.engine.discovery().await
+    }
+
+    /// What is shared has changed: see [`Engine::catalog_changed`].
+    pub(crate) async fn catalog_changed(&self) {
+        self.engine.catalog_changed().await;
+    }
+
+    /// See [`zest_runtime_tokio::survey`].
+    pub(crate) async fn survey(&self, options: PullOptions, wait: Duration) -> Result<Survey, Failure> {
+        zest_runtime_tokio::survey(&self.engine, options, wait).await.map_err(|error| pull_failure(&error))
     }
 
     /// See [`zest_runtime_tokio::pull`].
@@ -162,6 +184,9 @@ fn engine_failure(error: &EngineError) -> Failure {
     match error {
         EngineError::Listen { .. } => {
             Failure::new(Kind::Network, error).hint("choose another port; 0 takes any free one")
+        }
+        EngineError::DhtPort { .. } => {
+            Failure::new(Kind::Network, error).hint("choose another one with --dht-port, or leave it out")
         }
         EngineError::Limit { .. } => Failure::new(Kind::Usage, error),
         EngineError::Budget { .. } => {

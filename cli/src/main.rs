@@ -7,10 +7,12 @@ mod amount;
 mod args;
 mod bench;
 mod demo;
+mod discovery;
 mod engine;
 mod failure;
 mod hidden_token;
 mod hub;
+mod peers;
 mod pull;
 mod serve;
 mod signals;
@@ -43,7 +45,9 @@ fn main() -> ExitCode {
 fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
     match cli.command {
         Command::Pull(args) => engine::block_on(pull::run(*args, ui)),
-        Command::Serve(args) => engine::block_on(serve::run(args, ui)),
+        Command::Serve(args) => engine::block_on(serve::run(*args, discovery::Purpose::Serve, ui)),
+        Command::Seed(args) => engine::block_on(serve::run(*args, discovery::Purpose::Seed, ui)),
+        Command::Peers(args) => engine::block_on(peers::run(*args, ui)),
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
         Command::Verify(args) => verify::run(args, ui),
         Command::Demo(args) => demo::run(args, ui),

@@ -1,6 +1,7 @@
 //! `zest pull`: one repository into the cache, with progress, statistics and the folder's path.
 
 use crate::args::{OriginPolicy, PORT_DEFAULT, PullArgs};
+use crate::discovery::Purpose;
 use crate::engine::{self, Progress, PullOptions, PullReport, Session, Settings};
 use crate::failure::{Failure, Kind};
 use crate::hidden_token;
@@ -42,10 +43,17 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         p2p: !args.no_p2p,
         keep_xorbs: args.keep_xorbs,
     };
-    let settings =
-        Settings { policy: args.policy.into(), max_download: args.max_download, upload: args.upload };
-    // Without peers nobody would know of the port: none is opened.
-    let listens = !options.peers.is_empty() && !args.no_listen && !args.dry_run;
+    let p2p = !args.no_p2p && !args.dry_run;
+    let discovery = args.discovery.config(Purpose::Pull, &env);
+    // Without peers, and without a way to find any, nobody would know of the port: none is opened.
+    let listens = p2p && !args.no_listen && (!options.peers.is_empty() || discovery.finds_any());
+    let settings = Settings {
+        policy: args.policy.into(),
+        max_download: args.max_download,
+        upload: args.upload,
+        discovery: Some(discovery).filter(|_| p2p),
+        next_port: args.listen.is_none(),
+    };
     let session = start(&env, args.listen, listens, &settings).await?;
     if let Some(addr) = session.local_addrs().first() {
         ui.say(format!("giving to peers on {addr} while fetching"));
@@ -77,9 +85,9 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     ui.data(&report.path.display().to_string())
 }
 
-/// Listens where it is told; else, if it `listens` at all, on the usual port or, if that is taken, on any free one. A machine
+/// Listens where it is told; else, if it `listens` at all, on the usual port or, if that is taken, on another one. A machine
 /// that lets no port be opened pulls all the same.
-async fn start(
+pub(crate) async fn start(
     env: &Env,
     listen: Option<SocketAddr>,
     listens: bool,
@@ -88,13 +96,13 @@ async fn start(
     if listen.is_some() || !listens {
         return Session::start(env, listen.as_slice(), settings).await;
     }
-    for port in [PORT_DEFAULT, 0] {
-        match Session::start_everywhere(env, port, settings).await {
-            Err(failure) if failure.kind == Kind::Network => {}
-            outcome => return outcome,
+    let fixed = settings.discovery.as_ref().and_then(|discovery| discovery.dht.as_ref()?.port);
+    match Session::start_everywhere(env, PORT_DEFAULT, settings).await {
+        Err(failure) if failure.kind == Kind::Network && fixed.is_none() => {
+            Session::start(env, &[], settings).await
         }
+        outcome => outcome,
     }
-    Session::start(env, &[], settings).await
 }
 
 /// A pull that ended well.

@@ -1,11 +1,13 @@
-//! `zest serve`: gives what the caches hold to peers until it is told to stop.
+//! `zest serve` and `zest seed`: give what the caches hold to peers until they are told to stop. They differ in who hears
+//! of it ([`Purpose`]).
 
-use crate::args::{ListenHost, ServeArgs};
-use crate::engine::{self, EngineStats, IndexProgress, Session, Settings};
+use crate::args::{ListenHost, PORT_DEFAULT, ServeArgs};
+use crate::discovery::{self, Purpose};
+use crate::engine::{self, DiscoveryStatus, EngineStats, IndexProgress, Session, Settings};
 use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,24 +22,34 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Off a terminal, least time between two status lines: 30 s.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
+/// Least time between two status events for programs: 5 s.
+const EVENT_EVERY: Duration = Duration::from_secs(5);
+
 /// Time between two looks at the cache for files that other programs have put there: 2 min. A look costs a walk
 /// over its folders, no file is read twice.
 const INDEX_EVERY: Duration = Duration::from_secs(120);
 
-pub(crate) async fn run(args: ServeArgs, ui: &Ui) -> Result<(), Failure> {
+pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let mut env = engine::environment(ui);
     if let Some(dir) = args.cache_dir {
         env.hub_cache = dir;
     }
-    let settings = Settings { upload: args.upload, ..Settings::default() };
-    let session = start(&env, &args.listen, args.listen_port, &settings).await?;
+    let settings = Settings {
+        upload: args.upload,
+        discovery: Some(args.discovery.config(purpose, &env)),
+        next_port: args.listen_port.is_none(),
+        ..Settings::default()
+    };
+    let port = args.listen_port.unwrap_or(PORT_DEFAULT);
+    let session = start(&env, &args.listen, port, &settings).await?;
     let addrs: Vec<String> = session.local_addrs().iter().map(SocketAddr::to_string).collect();
     if ui.json() {
         ui.data(&json!({"event": "listening", "addrs": addrs}).to_string())?;
     }
     ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
     ui.say("others can fetch the public models in this cache; private and gated ones stay here");
+    ui.say(who_hears(&settings));
 
     let board = Board::default();
     tokio::select! {
@@ -69,6 +81,25 @@ async fn start(env: &Env, hosts: &[ListenHost], port: u16, settings: &Settings) 
     Session::start_everywhere(env, port, settings).await
 }
 
+/// Who learns of it, in one sentence.
+fn who_hears(settings: &Settings) -> String {
+    let Some(discovery) = &settings.discovery else { return "announced nowhere".to_owned() };
+    let mut ways = Vec::new();
+    if discovery.lan {
+        ways.push("on this network".to_owned());
+    }
+    if discovery.dht.is_some() {
+        ways.push("in the DHT".to_owned());
+    }
+    if !discovery.trackers.is_empty() {
+        ways.push(format!("at {}", units::counted(discovery.trackers.len() as u64, "tracker")));
+    }
+    match ways.is_empty() {
+        true => "announced nowhere: others have to know this address".to_owned(),
+        false => format!("announced {}", ways.join(", ")),
+    }
+}
+
 /// What the indexer tells the status line.
 #[derive(Default)]
 struct Board {
@@ -96,6 +127,7 @@ async fn index(session: &Session, env: &Env, board: &Board, ui: &Ui) -> Result<(
         };
         let progress = engine::keep_index(session.store.clone(), hub.clone(), report).await;
         board.shared.set(shared(&session.store.catalog));
+        session.catalog_changed().await;
         for line in told.news(&progress) {
             ui.say(line);
         }
@@ -150,11 +182,18 @@ async fn show(session: &Session, board: &Board, ui: &Ui) {
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let (mut last, mut printed, mut indexed) = (String::new(), None::<Instant>, false);
+    let mut told = None::<Instant>;
     loop {
         tick.tick().await;
-        let line = line(&session.stats().await, &board.progress.borrow(), board.shared.get());
+        let (stats, found) = (session.stats().await, session.discovery().await.unwrap_or_default());
+        let line = line(&stats, &found, &board.progress.borrow(), board.shared.get());
         if line == last {
             continue;
+        }
+        if ui.json() && board.indexed.get() && told.is_none_or(|at| at.elapsed() >= EVENT_EVERY) {
+            told = Some(Instant::now());
+            // Whoever reads it is gone: the command ends with the next event that matters.
+            let _ = ui.data(&event(&stats, &found, board.shared.get()).to_string());
         }
         let due = printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) || board.indexed.get() != indexed;
         status.show(&line, due);
@@ -166,12 +205,31 @@ async fn show(session: &Session, board: &Board, ui: &Ui) {
     }
 }
 
-fn line(stats: &EngineStats, progress: &IndexProgress, (files, bytes): (u64, u64)) -> String {
+/// The state of things, for programs.
+fn event(stats: &EngineStats, found: &DiscoveryStatus, (files, bytes): (u64, u64)) -> Value {
+    json!({
+        "event": "status",
+        "files_shared": files,
+        "bytes_shared": bytes,
+        "peers": stats.peers,
+        "bytes_given": stats.uploaded,
+        "chunks_given": stats.chunks_served,
+        "discovery": discovery::document(found),
+    })
+}
+
+fn line(
+    stats: &EngineStats,
+    found: &DiscoveryStatus,
+    progress: &IndexProgress,
+    (files, bytes): (u64, u64),
+) -> String {
     let mut parts = vec![
         format!("sharing {} ({})", units::counted(files, "file"), units::bytes(bytes)),
         units::counted(u64::from(stats.peers), "peer"),
         format!("{} given", given(stats)),
     ];
+    parts.extend(discovery::words(found));
     if progress.files_done < progress.files_total {
         parts.push(format!("indexing {} of {}", progress.files_done + 1, progress.files_total));
     }
@@ -199,13 +257,14 @@ mod tests {
         };
         let busy = IndexProgress { files_done: 2, files_total: 10, ..IndexProgress::default() };
         assert_eq!(
-            line(&stats, &busy, (12, 3_200_000_000)),
+            line(&stats, &DiscoveryStatus::default(), &busy, (12, 3_200_000_000)),
             "sharing 12 files (3.20 GB) · 2 peers · 1.20 GB in 18,400 chunks given · indexing 3 of 10"
         );
+        let found = DiscoveryStatus { dht_nodes: Some([12, 0]), ..DiscoveryStatus::default() };
         let idle = IndexProgress { not_public: 1, ..IndexProgress::default() };
         assert_eq!(
-            line(&EngineStats::default(), &idle, (0, 0)),
-            "sharing 0 files (0 B) · 0 peers · 0 B in 0 chunks given · 1 revision not public"
+            line(&EngineStats::default(), &found, &idle, (0, 0)),
+            "sharing 0 files (0 B) · 0 peers · 0 B in 0 chunks given · 12 DHT nodes · 1 revision not public"
         );
     }
 

@@ -13,6 +13,35 @@ pub const COMPACT_V4_BYTES: usize = 6;
 /// Bytes of an IPv6 address and port in compact form: 18 (BEP 7).
 pub const COMPACT_V6_BYTES: usize = 18;
 
+/// How an address became known. The smaller, the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Found {
+    /// The user named it: it is always dialled.
+    Named,
+    /// Local service discovery: on this network.
+    Lan,
+    /// A tracker.
+    Tracker,
+    /// Another peer told (peer exchange).
+    Pex,
+    /// The DHT.
+    Dht,
+}
+
+impl Found {
+    /// One word, for people and programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Found::Named => "named",
+            Found::Lan => "lan",
+            Found::Tracker => "tracker",
+            Found::Pex => "pex",
+            Found::Dht => "dht",
+        }
+    }
+}
+
 /// How far an address reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {

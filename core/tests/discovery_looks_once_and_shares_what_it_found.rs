@@ -11,6 +11,23 @@ use zest_core::lsd::Group;
 use zest_core::{Duration, InfoHash, Instant, JobId};
 
 #[test]
+fn xorbs_that_become_known_late_are_looked_up_if_they_are_wanted() {
+    let mut world = World::with_dht();
+    world.want(1, file(1, 1));
+    world.pass(GATHER);
+    world.answer([]);
+    world.pass(ROUND_MIN);
+    assert!(world.gets.is_empty(), "there is nothing else to look for");
+    world.handle(Event::Planned { job: JobId(1), xorbs: &[hash(70), hash(71)] });
+    world.pass(GATHER);
+    let asked: Vec<InfoHash> = world.gets.iter().map(|(_, swarm)| *swarm).collect();
+    assert_eq!(asked, [InfoHash::of_xorb(&hash(70)), InfoHash::of_xorb(&hash(71))]);
+    world.handle(Event::Planned { job: JobId(1), xorbs: &[hash(72)] });
+    world.pass(GATHER);
+    assert_eq!(world.gets.len(), 2, "told once");
+}
+
+#[test]
 fn a_model_with_enough_peers_costs_one_look() {
     let mut world = World::with_dht();
     for n in (0..30).rev() {
@@ -85,7 +102,7 @@ fn xorbs_are_looked_up_only_when_their_file_gives_too_few() {
     assert_eq!(asked, xorb_keys);
     let (op, swarm) = world.gets[0];
     world.handle(Event::DhtPeers { op, peers: &[peer(77)] });
-    assert_eq!(world.found.last(), Some(&(peer(77), How::Dht, Some(swarm))));
+    assert_eq!(world.found.last(), Some(&(peer(77), Found::Dht, Some(swarm))));
     world.handle(Event::Dropped { job: JobId(1) });
     assert_eq!((world.discovery.swarms(), world.gets.len()), (0, 0), "they go with their job");
 }
@@ -169,13 +186,13 @@ fn peers_say_how_they_were_found_and_we_are_none() {
     let gets = world.gets.len();
     world.answer([3, 9]);
     assert_eq!(gets, 1);
-    let how: Vec<How> = world.found.iter().map(|(_, how, _)| *how).collect();
-    assert_eq!(how, [How::Named, How::Pex, How::Lan, How::Dht]);
+    let how: Vec<Found> = world.found.iter().map(|(_, how, _)| *how).collect();
+    assert_eq!(how, [Found::Named, Found::Pex, Found::Lan, Found::Dht]);
     assert!(
-        How::Named < How::Lan && How::Lan < How::Tracker && How::Tracker < How::Dht,
+        Found::Named < Found::Lan && Found::Lan < Found::Tracker && Found::Tracker < Found::Dht,
         "the near ones are better"
     );
-    assert_eq!(world.found[2], ("192.168.1.9:7000".parse().unwrap(), How::Lan, Some(key(2))));
+    assert_eq!(world.found[2], ("192.168.1.9:7000".parse().unwrap(), Found::Lan, Some(key(2))));
 }
 
 #[test]

@@ -79,6 +79,56 @@ fn who_was_never_told_that_we_came_is_not_told_that_we_went() {
     assert!(world.gets[0].1.contains("a.example") && event(&world.gets[0].1) == Some("stopped"));
 }
 
+/// Requests over HTTP may overtake each other: a farewell that comes in before what was said earlier would leave us on the
+/// tracker's list.
+#[test]
+fn a_farewell_waits_for_the_answer_to_what_was_said_before() {
+    for by_shutdown in [false, true] {
+        let mut world = World::new(config(&[&["http://t.example"]]));
+        world.add(1);
+        world.answer(EMPTY);
+        world.handle(Event::Completed { swarm: swarm(1) });
+        let (id, url) = world.gets.remove(0);
+        assert_eq!(event(&url), Some("completed"));
+        world.handle(if by_shutdown { Event::Shutdown } else { Event::Remove { swarm: swarm(1) } });
+        assert!(world.gets.is_empty(), "not yet: {:?}", world.gets);
+        world.handle(Event::HttpReply { id, status: 200, body: EMPTY });
+        assert_eq!(event(&world.gets.remove(0).1), Some("stopped"));
+        world.pass(secs(100_000));
+        assert!(world.gets.is_empty(), "once");
+    }
+}
+
+#[test]
+fn who_answers_after_we_left_is_told_that_we_did() {
+    let mut world = World::new(config(&[&["http://t.example"]]));
+    for status in [200, 503] {
+        world.add(1);
+        let (id, url) = world.gets.remove(0);
+        assert_eq!(event(&url), Some("started"));
+        world.handle(Event::Remove { swarm: swarm(1) });
+        assert!(world.gets.is_empty());
+        world.handle(Event::HttpReply { id, status, body: EMPTY });
+        let said: Vec<_> = world.gets.drain(..).collect();
+        let events: Vec<_> = said.iter().map(|(_, url)| event(url)).collect();
+        assert_eq!(events, if status == 200 { vec![Some("stopped")] } else { vec![] });
+    }
+}
+
+#[test]
+fn who_comes_back_while_the_farewell_waits_is_not_sent_away() {
+    let mut world = World::new(config(&[&["http://t.example"]]));
+    world.add(1);
+    world.answer(EMPTY);
+    world.handle(Event::Completed { swarm: swarm(1) });
+    let (id, _) = world.gets.remove(0);
+    world.handle(Event::Remove { swarm: swarm(1) });
+    world.add(1);
+    world.handle(Event::HttpReply { id, status: 200, body: EMPTY });
+    let events: Vec<_> = world.gets.iter().map(|(_, url)| event(url).map(str::to_owned)).collect();
+    assert!(!events.contains(&Some("stopped".to_owned())), "{events:?}");
+}
+
 #[test]
 fn farewells_of_a_process_go_out_at_once_and_are_bounded() {
     let mut world = World::new(config(&[&["http://t.example"]]));

@@ -2,6 +2,7 @@
 
 use crate::buffers::{BUFFER_BYTES, Buffer, Pool};
 use crate::clock::Clock;
+use crate::discovery::Finder;
 use crate::engine::StoreHandles;
 use crate::jobs::{JobState, add};
 use crate::linkio::{self, LinkIo};
@@ -9,7 +10,7 @@ use crate::peer_range::PeerRange;
 use crate::throttle::Throttle;
 use crate::workers::{Done, Mailbox, Place, Work, Workers};
 use bytes::Bytes;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::net::SocketAddr;
@@ -17,8 +18,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
-use zest_core::link::{Dialect, LinkConfig, Outgoing, Role, Severity};
-use zest_core::node::{Action, Direction, Event, Node, Source};
+use zest_core::link::{Dialect, LinkConfig, Outgoing, PeerFault, Role, Severity};
+use zest_core::node::{Action, Direction, Event, Found, Node, Source};
 use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
 use zest_xet::Hash;
 
@@ -41,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) peer_id: PeerId,
     pub(crate) listen_port: Cell<u16>,
     pub(crate) inbound: Cell<usize>,
+    /// Finds peers, if that is asked for.
+    pub(crate) finder: OnceCell<Rc<Finder>>,
     node: RefCell<Node>,
     events: RefCell<VecDeque<Event>>,
     busy: Cell<bool>,
@@ -87,6 +90,7 @@ impl Context {
             peer_id,
             listen_port: Cell::new(0),
             inbound: Cell::new(0),
+            finder: OnceCell::new(),
             node: RefCell::new(node),
             events: RefCell::default(),
             busy: Cell::new(false),
@@ -130,6 +134,19 @@ impl Context {
 
     pub(crate) fn needs(&self, job: JobId, index: u32) -> bool {
         self.node.borrow().needs(job, index)
+    }
+
+    /// Linked peers that have something of a job's file.
+    pub(crate) fn job_sources(&self, job: JobId) -> usize {
+        self.node.borrow().sources(job)
+    }
+
+    /// The user named a peer.
+    pub(crate) fn name_peer(self: &Rc<Context>, addr: SocketAddr) {
+        match self.finder.get() {
+            Some(finder) => finder.named(addr),
+            None => self.event(Event::PeerFound { addr, how: Found::Named }),
+        }
     }
 
     pub(crate) fn next_timer(&self) -> Option<zest_core::Instant> {
@@ -391,12 +408,7 @@ impl Context {
         linkio::run(self.clone(), stream, io).await;
     }
 
-    pub(crate) fn link_ended(
-        self: &Rc<Context>,
-        io: &LinkIo,
-        established: bool,
-        fault: Option<zest_core::link::PeerFault>,
-    ) {
+    pub(crate) fn link_ended(self: &Rc<Context>, io: &LinkIo, established: bool, fault: Option<PeerFault>) {
         if let Some(fault) = &fault {
             if fault.severity() == Severity::Fatal {
                 tracing::warn!(%fault, link = io.id.0, "peer broke the protocol");
@@ -405,11 +417,21 @@ impl Context {
             }
         }
         self.links.borrow_mut().remove(&io.id);
+        if let Some(finder) = self.finder.get() {
+            finder.parted(io.id);
+        }
         self.downloaded_past.set(self.downloaded_past.get() + io.downloaded.get());
         if established {
             self.event(Event::LinkDown { link: io.id, fault });
         } else if let Some(addr) = io.dialled() {
-            self.event(Event::DialFailed { addr });
+            if let Some(PeerFault::SelfConnection) = fault {
+                if let Some(finder) = self.finder.get() {
+                    finder.own(addr);
+                }
+                self.event(Event::OwnAddress { addr });
+            } else {
+                self.event(Event::DialFailed { addr });
+            }
         }
     }
 

@@ -2,10 +2,12 @@
 
 use crate::budget::{Budget, UPLOAD_BUDGET_MIN, UploadBudget};
 use crate::context::{Context, INBOUND_MAX};
+use crate::discovery::{DiscoveryConfig, DiscoveryStatus, Finder};
 use crate::error::EngineError;
 use crate::throttle::{DOWNLOAD_BYTES_S_MIN, Throttle};
 use crate::workers::{Mailbox, Workers};
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,6 +25,8 @@ use zest_store::{Catalog, HfCache};
 const GIVE_ON_TICK: Duration = Duration::from_millis(50);
 /// Connections waiting to be accepted, at most.
 const BACKLOG: i32 = 256;
+/// Ports after a taken one that are tried: 8, up to BitTorrent's usual last, 6889.
+const NEXT_PORTS: u16 = 8;
 /// Pause after `accept` failed (out of descriptors): the listener must not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -40,6 +44,8 @@ pub struct StoreHandles {
 pub struct EngineConfig {
     /// Addresses to accept peers on; none means none can come.
     pub listen: Vec<SocketAddr>,
+    /// If a port in `listen` is taken, the next ones are tried, and then any.
+    pub next_port: bool,
     /// The disk.
     pub store: Arc<StoreHandles>,
     /// Threads that decode, prove and write; 0 means one per processor.
@@ -53,6 +59,8 @@ pub struct EngineConfig {
     pub download_bytes_s: Option<u64>,
     /// Most payload bytes given to peers per day; `None`: as many as they take.
     pub upload_budget: Option<UploadBudget>,
+    /// How peers are found; `None`: in no way but by their names.
+    pub discovery: Option<DiscoveryConfig>,
 }
 
 impl EngineConfig {
@@ -61,12 +69,14 @@ impl EngineConfig {
     pub fn new(store: Arc<StoreHandles>) -> EngineConfig {
         EngineConfig {
             listen: Vec::new(),
+            next_port: false,
             store,
             workers: 0,
             policy: Policy::default(),
             upload_bytes_s: None,
             download_bytes_s: None,
             upload_budget: None,
+            discovery: None,
         }
     }
 
@@ -126,16 +136,20 @@ impl Engine {
         let mut listeners = Vec::new();
         let mut addrs = Vec::new();
         for &addr in &config.listen {
-            let listener = bind(addr).map_err(|source| EngineError::Listen { addr, source })?;
+            let listener = match bind(addr) {
+                Err(error) if config.next_port && error.kind() == ErrorKind::AddrInUse => bind_near(addr),
+                bound => bound,
+            };
+            let listener = listener.map_err(|source| EngineError::Listen { addr, source })?;
             addrs.push(listener.local_addr().map_err(|source| EngineError::Listen { addr, source })?);
             listeners.push(listener);
         }
-        let mut random = [0; 44];
+        let mut random = [0; 76];
         getrandom::fill(&mut random).map_err(|error| EngineError::Random(error.to_string()))?;
         let (tasks, inbox) = mpsc::unbounded_channel::<LocalTask>();
         let (started, start) = oneshot::channel();
         let store = config.store.clone();
-        let port = addrs.first().map_or(0, SocketAddr::port);
+        let listen = addrs.clone();
         let thread = std::thread::Builder::new()
             .name("zest-engine".into())
             .spawn(move || {
@@ -147,7 +161,7 @@ impl Engine {
                     }
                 };
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, run(config, listeners, port, random, inbox, started));
+                local.block_on(&runtime, run(config, listeners, listen, random, inbox, started));
                 // Tasks that still wait for peers are dropped with the set; their sockets close with them.
                 drop(local);
                 runtime.shutdown_timeout(Duration::from_secs(5));
@@ -192,6 +206,25 @@ impl Engine {
         })
         .await
         .unwrap_or_default()
+    }
+
+    /// How peers are being found; `None` if only by their names.
+    pub async fn discovery(&self) -> Option<DiscoveryStatus> {
+        self.run(|context| Box::pin(async move { context.finder.get().map(|finder| finder.status()) }))
+            .await
+            .flatten()
+    }
+
+    /// What the catalog holds has changed: what is announced follows at once.
+    pub async fn catalog_changed(&self) {
+        self.run(|context| {
+            Box::pin(async move {
+                if let Some(finder) = context.finder.get() {
+                    finder.shelf_changed();
+                }
+            })
+        })
+        .await;
     }
 
     /// Waits while peers that are linked fetch a file that was landed here, so that nobody who set out together with us is
@@ -254,11 +287,18 @@ fn bind(addr: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Binds to one of the next ports, or else to any.
+fn bind_near(addr: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let mut next = (1..=NEXT_PORTS).filter_map(|n| addr.port().checked_add(n));
+    let near = next.find_map(|port| bind(SocketAddr::new(addr.ip(), port)).ok());
+    near.map_or_else(|| bind(SocketAddr::new(addr.ip(), 0)), Ok)
+}
+
 async fn run(
     config: EngineConfig,
     listeners: Vec<std::net::TcpListener>,
-    port: u16,
-    random: [u8; 44],
+    listen: Vec<SocketAddr>,
+    random: [u8; 76],
     mut inbox: mpsc::UnboundedReceiver<LocalTask>,
     started: oneshot::Sender<Result<(), EngineError>>,
 ) {
@@ -275,6 +315,7 @@ async fn run(
         }
     };
     let (seed, tail) = random.split_at(32);
+    let (finder_seed, tail) = tail.split_at(32);
     let mut id = [0; 20];
     id[..8].copy_from_slice(&PEER_ID_PREFIX);
     id[8..].copy_from_slice(tail);
@@ -286,7 +327,17 @@ async fn run(
     });
     let throttle = config.download_bytes_s.map(Throttle::new);
     let context = Context::new(node, config.store, workers, mailbox.clone(), PeerId(id), throttle);
-    context.listen_port.set(port);
+    context.listen_port.set(listen.first().map_or(0, SocketAddr::port));
+    if let Some(settings) = config.discovery.filter(DiscoveryConfig::finds_any) {
+        let seed = finder_seed.try_into().expect("32 bytes were split off");
+        match Finder::start(&context, settings, &listen, PeerId(id), seed).await {
+            Ok(finder) => drop(context.finder.set(finder)),
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        }
+    }
     // Nobody is served before it is known what may be given today.
     let budget = match config.upload_budget {
         None => None,
@@ -344,6 +395,9 @@ async fn run(
             () = context.timer_moved.notified() => {}
         }
     }
+    if let Some(finder) = context.finder.get() {
+        finder.end().await;
+    }
     for io in context.links.borrow().values() {
         io.close();
     }
@@ -357,7 +411,7 @@ async fn run(
     context.workers.borrow_mut().stop();
 }
 
-async fn sleep_until(at: Option<tokio::time::Instant>) {
+pub(crate) async fn sleep_until(at: Option<tokio::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
@@ -368,6 +422,9 @@ async fn accept(context: Rc<Context>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
+                if context.finder.get().is_some_and(|finder| !finder.lets_in(addr)) {
+                    continue;
+                }
                 if context.inbound.get() >= INBOUND_MAX && !context.evict_a_stranger() {
                     drop(stream);
                     continue;

@@ -16,6 +16,14 @@ pub enum EngineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The UDP port that was asked for cannot be had.
+    #[error("cannot use UDP port {port} for the DHT: {source}")]
+    DhtPort {
+        /// As asked.
+        port: u16,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A limit is lower than it can be kept.
     #[error("{what}: {given} is below the least value, {min}")]
     Limit {

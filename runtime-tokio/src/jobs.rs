@@ -1,6 +1,7 @@
 //! The jobs of an engine: what is known of each on the engine's thread, and the files that peers read while they run.
 
 use crate::context::Context;
+use crate::discovery::Public;
 use crate::job::JobFile;
 use crate::origin::OriginJob;
 use std::cell::{Cell, RefCell};
@@ -23,8 +24,8 @@ const CATALOG_ORIGINAL: u32 = 1 << 31;
 pub(crate) struct NewJob {
     pub(crate) file: Hash,
     pub(crate) size: u64,
-    /// Peers may be asked, and may ask.
-    pub(crate) peers: bool,
+    /// Peers may be asked, and may ask, since anyone may read it.
+    pub(crate) public: Option<Public>,
     /// See [`JobSpec::priority`].
     pub(crate) priority: u8,
 }
@@ -108,8 +109,9 @@ impl Context {
     ) -> (JobId, Rc<JobState>, oneshot::Receiver<JobEnd>) {
         let id = JobId(self.next_job.replace(self.next_job.get() + 1));
         let place = FileId(PARTIAL | id.0);
-        let served = if new.peers { self.open_partial(place, &partial) } else { None };
-        let NewJob { file, size, peers, priority } = new;
+        let served = if new.public.is_some() { self.open_partial(place, &partial) } else { None };
+        let NewJob { file, size, public, priority } = new;
+        let peers = public.is_some();
         let spec = JobSpec { file, size, peers, origin: origin.is_some(), place, priority };
         let (end, ended) = oneshot::channel();
         let state = Rc::new(JobState {
@@ -133,6 +135,9 @@ impl Context {
         });
         self.jobs.borrow_mut().insert(id, state.clone());
         self.event(Event::JobAdded { job: id, spec });
+        if let (Some(finder), Some(public)) = (self.finder.get(), public) {
+            finder.want(id, file, size, &public);
+        }
         tokio::task::spawn_local(crate::origin::plan(self.clone(), id));
         (id, state, ended)
     }
@@ -141,6 +146,9 @@ impl Context {
     pub(crate) fn remove_job(self: &Rc<Context>, id: JobId) {
         self.event(Event::JobRemoved { job: id });
         let Some(job) = self.jobs.borrow_mut().remove(&id) else { return };
+        if let Some(finder) = self.finder.get() {
+            finder.job_over(id, self.landed.borrow().contains(&job.file.file));
+        }
         let mut records = self.records.borrow_mut();
         job.records.take().values().for_each(|buf| drop(records.remove(buf)));
     }

@@ -14,6 +14,7 @@ mod budget;
 mod buffers;
 mod clock;
 mod context;
+mod discovery;
 mod engine;
 mod error;
 mod fnmatch;
@@ -33,6 +34,10 @@ mod workers;
 mod writer;
 
 pub use budget::{UPLOAD_BUDGET_MIN, UploadBudget};
+pub use discovery::{
+    DhtConfig, DiscoveryConfig, DiscoveryStatus, ROUTERS, Reachability, Survey, SurveyFile, SurveyPeer,
+    TrackerStatus, survey,
+};
 pub use engine::{Engine, EngineConfig, EngineStats, StoreHandles};
 pub use error::{EngineError, PullError, PullErrorKind};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
@@ -40,4 +45,6 @@ pub use index::{IndexProgress, keep_index};
 pub use progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
 pub use pull::{PullOptions, pull};
 pub use throttle::DOWNLOAD_BYTES_S_MIN;
+pub use zest_core::endpoint::Found;
 pub use zest_core::node::{Policy, UPLOAD_BYTES_S_MIN};
+pub use zest_core::tracker::{TrackerUrl, UrlError};

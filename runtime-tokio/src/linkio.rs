@@ -137,6 +137,18 @@ impl LinkIo {
         }
     }
 
+    /// What concerns finding peers goes to the finder.
+    fn tell_finder(&self, context: &Rc<Context>, message: &Message) {
+        let Some(finder) = context.finder.get() else { return };
+        match message {
+            Message::ExtHandshake(hello) => finder.introduced(self.id, self.addr, self.direction, hello),
+            Message::Interest { file } => finder.asked(*file),
+            Message::Have { file, total, runs } => finder.has(self.id, *file, *total, runs),
+            Message::Pex { added, .. } => finder.exchanged(self.id, added),
+            _ => {}
+        }
+    }
+
     /// Whether the peer is fetching one of these files.
     pub(crate) fn wants_any(&self, files: &BTreeSet<Hash>) -> bool {
         !self.closing.get() && self.interests.borrow().iter().any(|file| files.contains(file))
@@ -176,6 +188,7 @@ impl LinkIo {
                         self.foreseen.borrow_mut().retain(|(r, _)| r != req);
                     }
                     self.note_interest(&message);
+                    self.tell_finder(context, &message);
                     context.event(Event::Message { link: self.id, message });
                 }
                 LinkAction::PayloadStart { req, kind, len } => {

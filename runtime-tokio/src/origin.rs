@@ -24,6 +24,9 @@ const STALL: Duration = Duration::from_secs(2);
 /// Silence of all transfers after which one is given up: 10 s.
 const STALL_OF_ALL: Duration = Duration::from_secs(10);
 
+/// Terms of a file whose xorbs may be looked up: 16, more than are ever used.
+const FIRST_TERMS: usize = 16;
+
 /// How to reach one file at the origin.
 pub(crate) struct OriginJob {
     pub(crate) hub: Hub,
@@ -140,6 +143,11 @@ fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) 
         })
         .collect();
     let chunks = plan.chunks;
+    if let Some(finder) = context.finder.get() {
+        let mut xorbs: Vec<_> = plan.terms.iter().map(|term| term.xorb).take(FIRST_TERMS).collect();
+        xorbs.dedup();
+        finder.planned(id, &xorbs);
+    }
     *job.plan.borrow_mut() = Some(Rc::new(plan));
     context.event(Event::JobPlanned { job: id, chunks, blocks, held, local });
 }

@@ -61,7 +61,7 @@ pub use error::StoreError;
 pub use local_dir::LocalDir;
 pub use lock::FileLock;
 pub use names::{NameError, RepoId, RepoType, check_name, check_revision, is_commit};
-pub use os::{Identity, free_space};
+pub use os::{Identity, free_space, write_atomically};
 pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
 pub use tree::{TreeEntry, format_tree, parse_tree};
 pub use verify::{VerifyEvent, VerifyOutcome, VerifySummary, verify_cache};

@@ -171,7 +171,10 @@ pub(crate) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
 
 /// Writes a small file so that readers see the old or the new content, whole: temporary name beside it, sync,
 /// rename. `mode` is subject to the umask; the rename is made durable by the sync of the directory.
-pub(crate) fn write_atomically(path: &Path, temp_suffix: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// The system's.
+pub fn write_atomically(path: &Path, temp_suffix: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
     let dir = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();

@@ -2,7 +2,10 @@
 //! is real and on loopback: sockets, files, proofs. Nothing outside a temporary folder is touched.
 
 pub mod caller;
+pub mod capture;
+pub mod finding;
 pub mod known;
+pub mod netns;
 pub mod peer;
 pub mod program;
 pub mod speak;
@@ -71,9 +74,14 @@ impl Site {
         self.root.path().join("models").join(repo).join("main")
     }
 
-    /// Starts the hub on a free port.
+    /// Starts the hub on a free port of loopback.
     pub async fn open(&mut self) -> String {
-        let mut config = ServeConfig::new(self.root.path(), loopback());
+        self.open_at(loopback()).await
+    }
+
+    /// Starts the hub at this address.
+    pub async fn open_at(&mut self, address: SocketAddr) -> String {
+        let mut config = ServeConfig::new(self.root.path(), address);
         config.tokens = vec![TOKEN.to_owned()];
         let served = serve(config).await.expect("the embedded hub starts");
         let endpoint = served.endpoint();

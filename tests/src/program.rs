@@ -19,9 +19,10 @@ use tempfile::TempDir;
 pub fn zest() -> &'static Path {
     static ZEST: OnceLock<PathBuf> = OnceLock::new();
     ZEST.get_or_init(|| {
-        // …/<profile>/deps/<this test> → …/<profile>/zest
+        // …/<profile>/deps/<this test> or …/<profile>/<this program> → …/<profile>/zest
         let test = std::env::current_exe().expect("a test has a path");
-        let folder = test.parent().and_then(Path::parent).expect("a test lies in <profile>/deps");
+        let folder = test.parent().expect("a program lies in a folder");
+        let folder = if folder.ends_with("deps") { folder.parent().expect("<profile>") } else { folder };
         let program = folder.join("zest");
         if is_up_to_date(&program) {
             return program;
@@ -87,11 +88,27 @@ impl Host {
         self.home.path()
     }
 
+    /// The same, where peers may be looked for: in the DHT, and on this network if `lan`. It listens on its loopback address,
+    /// so nothing leaves this machine.
+    #[must_use]
+    pub fn finder(&self, endpoint: &str, words: &[&str], lan: bool) -> Command {
+        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        words.extend(["--json".to_owned(), "--listen".to_owned(), self.address.to_string()]);
+        let mut command = self.command(endpoint, &words);
+        command.env_remove("ZEST_NO_DHT");
+        if lan {
+            command.env_remove("ZEST_NO_LAN");
+        }
+        command
+    }
+
     /// `zest` with these words, this home and nothing of the caller's environment.
     #[must_use]
     pub fn command(&self, endpoint: &str, words: &[String]) -> Command {
         let mut command = Command::new(zest());
         command.args(words).env_clear().env("HOME", self.home()).env("HF_ENDPOINT", endpoint);
+        // A test that looks for peers takes these away again; listening on loopback, it stays on this machine all the same.
+        command.envs([("ZEST_NO_DHT", "1"), ("ZEST_NO_LAN", "1"), ("ZEST_NO_PORT_MAPPING", "1")]);
         if let Ok(log) = std::env::var("ZEST_TEST_LOG") {
             command.env("ZEST_LOG", log).arg("-v");
         } else {
@@ -99,6 +116,59 @@ impl Host {
         }
         command.stdin(Stdio::null());
         command
+    }
+}
+
+/// A program that runs until it is told to stop and writes one JSON object per line. Killed when dropped.
+pub struct Running {
+    child: Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+}
+
+impl Running {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(mut command: Command) -> Running {
+        use std::io::BufRead as _;
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("zest starts");
+        let out = child.stdout.take().expect("a pipe was asked for");
+        Running { child, lines: std::io::BufReader::new(out).lines() }
+    }
+
+    /// Reads on to the next event of this name.
+    ///
+    /// # Panics
+    /// If the program ends before.
+    pub fn event(&mut self, name: &str) -> Value {
+        loop {
+            let line = self.lines.next().expect("it is still running").expect("text");
+            let value: Value = serde_json::from_str(&line).expect("one JSON object per line");
+            if value["event"] == name {
+                return value;
+            }
+        }
+    }
+
+    /// Sends SIGTERM and waits for a good end.
+    ///
+    /// # Panics
+    /// If it ends badly.
+    pub fn stop(mut self) -> Value {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it lives");
+        let stopped = self.event("stopped");
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "zest ended with {status}");
+        stopped
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
     }
 }
 

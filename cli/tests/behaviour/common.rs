@@ -12,6 +12,8 @@ pub(crate) const NOBODY: &str = "http://127.0.0.1:9";
 pub(crate) fn command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zest"));
     command.args(arguments).env_clear().env("HOME", home).env("HF_ENDPOINT", NOBODY).stdin(Stdio::null());
+    // Nothing may leave this machine; what is found in which way is tested elsewhere, on loopback.
+    command.envs([("ZEST_NO_DHT", "1"), ("ZEST_NO_LAN", "1"), ("ZEST_NO_PORT_MAPPING", "1")]);
     command
 }
 
@@ -40,11 +42,17 @@ impl Server {
 
     /// Waits for the next event, which must have this name.
     pub(crate) fn event(&mut self, name: &str) -> Value {
-        let mut line = String::new();
-        self.events.read_line(&mut line).expect("a line");
-        let value: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
-        assert_eq!(value["event"], name, "{line}");
-        value
+        loop {
+            let mut line = String::new();
+            self.events.read_line(&mut line).expect("a line");
+            let value: Value =
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+            // The state of things comes now and then.
+            if value["event"] != "status" {
+                assert_eq!(value["event"], name, "{line}");
+                return value;
+            }
+        }
     }
 
     /// Sends SIGTERM and waits. Returns the exit code.

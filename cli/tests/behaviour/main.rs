@@ -7,4 +7,5 @@ mod command_line_keeps_its_promises;
 mod common;
 mod ctrl_c_ends_a_pull_cleanly;
 mod demo_leaves_nothing_behind;
+mod ports_are_shared_sensibly;
 mod serve_gives_a_neighbour_what_hub_gave_us;

@@ -52,6 +52,11 @@ impl Saved {
         self.families.iter().map(|(_, nodes)| nodes.len()).sum()
     }
 
+    /// Their addresses, for a node that has an id of its own.
+    pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.families.iter().flat_map(|(_, nodes)| nodes).map(|(_, addr)| *addr)
+    }
+
     /// As bytes, to be written to a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -136,7 +141,7 @@ mod tests {
         let bytes = saved().to_bytes();
         assert_eq!(bytes.len(), 5 + 2 * 22 + 3 * 26 + 38 + 8);
         assert_eq!(Saved::parse(&bytes), Ok(saved()));
-        assert_eq!(saved().nodes(), 4);
+        assert_eq!((saved().nodes(), saved().addrs().count()), (4, 4));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What goes into [`Discovery`](super::Discovery) and what comes out.
 
+use crate::endpoint::Found;
 use crate::lsd::Group;
 use crate::tracker::{self, RequestId, TrackerId, TrackerUrl};
 use crate::{Duration, InfoHash, Instant, JobId, PeerId};
@@ -43,21 +44,6 @@ pub struct SharedFile {
 /// A question to the DHT; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);
-
-/// How a peer was found. The smaller, the better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum How {
-    /// By the user.
-    Named,
-    /// On this network.
-    Lan,
-    /// By a tracker.
-    Tracker,
-    /// By another peer.
-    Pex,
-    /// In the DHT.
-    Dht,
-}
 
 /// What the machine is told once.
 #[derive(Debug, Clone)]
@@ -111,6 +97,13 @@ pub enum Event<'a> {
         /// What it fetches.
         file: SharedFile,
         /// Xorb hashes.
+        xorbs: &'a [Hash],
+    },
+    /// What a job's file is made of has become known, if [`Event::Want`] could not say.
+    Planned {
+        /// Which job.
+        job: JobId,
+        /// Xorb hashes, in order.
         xorbs: &'a [Hash],
     },
     /// How far a job is. Told to trackers.
@@ -283,7 +276,7 @@ pub enum Action {
         /// Where it listens.
         addr: SocketAddr,
         /// How it was found.
-        how: How,
+        how: Found,
         /// In which swarm; none if it was named or exchanged.
         swarm: Option<InfoHash>,
     },

@@ -31,7 +31,7 @@
 //! let Some(Action::DhtGet { op, swarm }) = discovery.poll_action() else { panic!() };
 //! let peer = "192.0.2.1:6881".parse().unwrap();
 //! discovery.handle(at, Event::DhtPeers { op, peers: &[peer] });
-//! assert_eq!(discovery.poll_action(), Some(Action::Found { addr: peer, how: How::Dht, swarm: Some(swarm) }));
+//! assert_eq!(discovery.poll_action(), Some(Action::Found { addr: peer, how: Found::Dht, swarm: Some(swarm) }));
 //! ```
 
 mod announce;
@@ -41,7 +41,8 @@ mod search;
 mod share;
 mod swarm;
 
-pub use event::{Action, Config, Event, GroupId, How, OpId, Shareable, SharedFile, Timer};
+pub use crate::endpoint::Found;
+pub use event::{Action, Config, Event, GroupId, OpId, Shareable, SharedFile, Timer};
 
 use crate::bucket::{Bucket, jitter};
 use crate::endpoint::{canonical, is_dialable};
@@ -161,13 +162,17 @@ impl Discovery {
 
     /// Takes one event in. Infallible.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) {
-        if self.closing && !matches!(event, Event::Datagram { .. }) {
+        // What trackers answer may let a farewell out.
+        let answers =
+            matches!(event, Event::Datagram { .. } | Event::HttpReply { .. } | Event::HttpFailed { .. });
+        if self.closing && !answers {
             return;
         }
         // A leave that has ended is gone before anything else is done with it.
         self.end_proofs(now);
         match event {
             Event::Want { job, file, xorbs } => self.want(now, job, file, xorbs),
+            Event::Planned { job, xorbs } => self.planned(now, job, xorbs),
             Event::Progress { job, uploaded, downloaded, left } => {
                 if let Some(job) = self.jobs.get(&job) {
                     let swarm = job.file;
@@ -185,8 +190,8 @@ impl Discovery {
             Event::Unseed { file } => self.unseed(now, InfoHash::of_file(&file)),
             Event::Withdraw { file } => self.withdraw(now, InfoHash::of_file(&file)),
             Event::Asked { file } => self.asked(now, InfoHash::of_file(&file)),
-            Event::Named { addr } => self.passed_on(addr, How::Named),
-            Event::Exchanged { addr } => self.passed_on(addr, How::Pex),
+            Event::Named { addr } => self.passed_on(addr, Found::Named),
+            Event::Exchanged { addr } => self.passed_on(addr, Found::Pex),
             Event::Own { addr } => {
                 if self.own.len() < OWN_MAX {
                     self.own.insert(canonical(addr));
@@ -195,7 +200,7 @@ impl Discovery {
             Event::Dht { up } => self.dht(now, up),
             Event::DhtPeers { op, peers } => {
                 if let Some(op) = self.ops.get(&op).copied() {
-                    peers.iter().for_each(|addr| self.found(now, op.swarm, *addr, How::Dht));
+                    peers.iter().for_each(|addr| self.found(now, op.swarm, *addr, Found::Dht));
                 }
             }
             Event::DhtDone { op, packets } => {
@@ -310,7 +315,7 @@ impl Discovery {
         while let Some(action) = self.trackers.poll_action() {
             match action {
                 tracker::Action::Peers { swarm, peers, .. } => {
-                    peers.into_iter().for_each(|addr| self.found(now, swarm, addr, How::Tracker));
+                    peers.into_iter().for_each(|addr| self.found(now, swarm, addr, Found::Tracker));
                 }
                 other => self.actions.push_back(Action::Tracker(other)),
             }
@@ -325,7 +330,7 @@ impl Discovery {
                     self.actions.push_back(Action::LanSend { group, bytes })
                 }
                 lsd::Action::Found { addr, swarms } => {
-                    swarms.into_iter().for_each(|swarm| self.found(now, swarm, addr, How::Lan));
+                    swarms.into_iter().for_each(|swarm| self.found(now, swarm, addr, Found::Lan));
                 }
             }
         }
@@ -410,11 +415,11 @@ impl Discovery {
     }
 
     /// A peer of a swarm, new or not.
-    fn found(&mut self, now: Instant, hash: InfoHash, addr: SocketAddr, how: How) {
+    fn found(&mut self, now: Instant, hash: InfoHash, addr: SocketAddr, how: Found) {
         let addr = canonical(addr);
         let Some(swarm) = self.swarms.get(&hash) else { return };
         // Who seeds is found by others; only a neighbour is worth a dial of ours.
-        if !(swarm.is_wanted() || how == How::Lan) || !is_dialable(addr) || self.own.contains(&addr) {
+        if !(swarm.is_wanted() || how == Found::Lan) || !is_dialable(addr) || self.own.contains(&addr) {
             return;
         }
         let known = self.known(now, hash);
@@ -441,7 +446,7 @@ impl Discovery {
         known
     }
 
-    fn passed_on(&mut self, addr: SocketAddr, how: How) {
+    fn passed_on(&mut self, addr: SocketAddr, how: Found) {
         let addr = canonical(addr);
         if is_dialable(addr) && !self.own.contains(&addr) {
             self.actions.push_back(Action::Found { addr, how, swarm: None });

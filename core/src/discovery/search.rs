@@ -100,6 +100,15 @@ impl Discovery {
         self.look_by_xorb(now, id);
     }
 
+    /// A job's xorbs are known. If they were wanted before that, they are looked up now.
+    pub(super) fn planned(&mut self, now: Instant, id: JobId, xorbs: &[Hash]) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.xorbs.is_empty()) else { return };
+        job.xorbs = xorbs.iter().take(XORBS_MAX).map(InfoHash::of_xorb).collect();
+        if core::mem::take(&mut job.by_xorb) {
+            self.look_by_xorb(now, id);
+        }
+    }
+
     /// Looks up the xorbs of a job's file as well.
     fn look_by_xorb(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.by_xorb) else { return };

@@ -1,6 +1,7 @@
 //! What is known of one swarm, one group of files, one job.
 
-use super::event::{GroupId, How, OpId};
+use super::event::{GroupId, OpId};
+use crate::endpoint::Found;
 use crate::{InfoHash, Instant, JobId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -123,5 +124,5 @@ pub(super) struct Known {
     pub(super) touched: Instant,
     /// When the last round began.
     pub(super) looked: Option<Instant>,
-    pub(super) peers: BTreeMap<SocketAddr, (How, Instant)>,
+    pub(super) peers: BTreeMap<SocketAddr, (Found, Instant)>,
 }

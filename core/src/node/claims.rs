@@ -48,6 +48,16 @@ impl Node {
         ALONE + Duration::from_micros(u64::from(self.rng.below(3 * ALONE.as_micros() as u32)))
     }
 
+    /// A job that waits for others to turn up waits until then: somebody is looking for them.
+    pub(super) fn job_looking(&mut self, id: JobId, until: Instant) {
+        let waits =
+            self.config.policy == super::Policy::SpareOrigin && self.timers.is_set(Timer::OriginGrace(id));
+        if let Some(job) = self.jobs.get_mut(&id).filter(|_| waits) {
+            job.grace_end = until;
+            self.timers.set(Timer::OriginGrace(id), until);
+        }
+    }
+
     /// Our place in the line for a unit among the peers that are interested in the file.
     fn place_in_line(&self, id: JobId, xorb: &Hash) -> u32 {
         let ours = score(xorb, &self.config.peer_id);

@@ -1,6 +1,7 @@
 //! What goes into the node and what comes out of it.
 
 use super::{BitSet, JobSpec};
+use crate::endpoint::Found;
 use crate::link::{Body, Dialect, Message, Outgoing, PayloadKind, PeerFault};
 use crate::{BufId, Duration, InfoHash, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use alloc::boxed::Box;
@@ -28,21 +29,6 @@ pub enum Source {
     Peer(LinkId),
     /// The Hub's CAS and CDN.
     Origin,
-}
-
-/// How an address became known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Found {
-    /// The user named it: it is always dialled.
-    Named,
-    /// Local service discovery.
-    Lan,
-    /// A tracker.
-    Tracker,
-    /// Another peer told (PEX).
-    Exchange,
-    /// The DHT.
-    Dht,
 }
 
 /// A run of chunks of a file that lie one after another in a xorb.
@@ -138,6 +124,11 @@ pub enum Event {
     },
     /// [`Action::Dial`] came to nothing.
     DialFailed {
+        /// As it was asked.
+        addr: SocketAddr,
+    },
+    /// [`Action::Dial`] led to ourselves. The address is forgotten.
+    OwnAddress {
         /// As it was asked.
         addr: SocketAddr,
     },
@@ -291,6 +282,14 @@ pub enum Event {
         block: u32,
         /// Who sent it.
         link: LinkId,
+    },
+    /// Peers are being looked for: under [`super::Policy::SpareOrigin`] a job that still waits for others does so until
+    /// then.
+    JobLooking {
+        /// Which job.
+        job: JobId,
+        /// When the wait ends.
+        until: Instant,
     },
     /// A job is to rest, or to go on: nothing new is asked for while it rests.
     JobPaused {

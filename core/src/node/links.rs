@@ -4,10 +4,12 @@ use super::event::Direction;
 use super::peer::{Peer, Pending};
 use super::timers::Timer;
 use super::{Action, CANDIDATES_MAX, Event, Found, Node};
+use crate::endpoint::{Scope, scope};
 use crate::link::{Outgoing, PeerFault, Severity};
 use crate::{Duration, InfoHash, Instant, JobId, LinkId, PeerId, ReqId};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use zest_xet::Hash;
 
 /// Dials of one address in a row, without anything useful in between, before it is given up. Ours.
@@ -19,6 +21,9 @@ const REDIAL_FULL: Duration = Duration::from_secs(30);
 /// A node that fetches what others fetch lets no more come to it than twice what it dials and so many: 4. Ours; who began
 /// first would be known to all otherwise, and who began last to nobody.
 const LINKS_MORE: usize = 4;
+/// Of the links opened to addresses that nobody named, so many lead into one network of the internet (IPv4 /24, IPv6 /48) at
+/// most: 4, a third. Ours; whoever rents one network must not be all we know.
+const DIALS_NETWORK_MAX: usize = 4;
 /// Links that went down and are remembered, so that a wrong chunk found afterwards still meets its sender. Ours.
 pub(crate) const DEPARTED_MAX: usize = 256;
 
@@ -60,13 +65,39 @@ impl Node {
         self.candidates.values().filter(out).count() < self.config.dials_max
     }
 
+    /// Networks into which enough links lead that nobody asked for.
+    fn full_networks(&self) -> BTreeSet<(bool, u64)> {
+        let mut links: BTreeMap<(bool, u64), usize> = BTreeMap::new();
+        let out = self.candidates.iter().filter(|(_, c)| c.how > Found::Lan && c.state != Dial::Waiting);
+        out.filter_map(|(addr, _)| network(*addr))
+            .for_each(|network| *links.entry(network).or_default() += 1);
+        links
+            .into_iter()
+            .filter(|(_, links)| *links >= DIALS_NETWORK_MAX)
+            .map(|(network, _)| network)
+            .collect()
+    }
+
+    /// An address turned out to be one of ours.
+    pub(super) fn own_address(&mut self, now: Instant, addr: SocketAddr) {
+        self.candidates.remove(&addr);
+        self.timers.cancel(Timer::Redial(addr));
+        self.dial_next(now);
+        self.seek_all(now);
+    }
+
     /// A place is free: somebody who waits only for that is dialled.
     fn dial_next(&mut self, now: Instant) {
         if !self.dials_more() {
             return;
         }
         let waits = |c: &Candidate| c.state == Dial::Waiting && c.dials == 0 && c.how != Found::Named;
-        let next = self.candidates.iter().filter(|(_, c)| waits(c)).min_by_key(|(_, c)| c.how);
+        let full = self.full_networks();
+        let fits = |addr: &SocketAddr, c: &Candidate| {
+            c.how <= Found::Lan || network(*addr).is_none_or(|network| !full.contains(&network))
+        };
+        let next = self.candidates.iter().filter(|(addr, c)| waits(c) && fits(addr, c));
+        let next = next.min_by_key(|(_, c)| c.how);
         if let Some(addr) = next.map(|(addr, _)| *addr) {
             self.timers.cancel(Timer::Redial(addr));
             self.redial(now, addr);
@@ -79,7 +110,9 @@ impl Node {
             return;
         }
         let swarm = self.jobs.values().find(|j| j.spec.peers && !j.ended).map(|j| j.spec.file);
-        let more = self.dials_more();
+        let far = self.candidates.get(&addr).is_some_and(|c| c.how > Found::Lan);
+        let full = far && network(addr).is_some_and(|network| self.full_networks().contains(&network));
+        let more = self.dials_more() && !full;
         let Some(candidate) = self.candidates.get_mut(&addr) else { return };
         if candidate.state != Dial::Waiting {
             return;
@@ -322,6 +355,15 @@ impl Node {
         for id in ids {
             self.seek_manifest(now, id);
         }
+    }
+}
+
+/// The network of an address, where it is one of the internet's.
+fn network(addr: SocketAddr) -> Option<(bool, u64)> {
+    match addr.ip() {
+        ip if scope(ip) < Scope::Global => None,
+        IpAddr::V4(ip) => Some((false, u64::from(u32::from(ip) >> 8))),
+        IpAddr::V6(ip) => Some((true, (u128::from(ip) >> 80) as u64)),
     }
 }
 

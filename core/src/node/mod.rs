@@ -55,11 +55,10 @@ mod timers;
 mod units;
 mod upload;
 
+pub use crate::endpoint::Found;
 pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use bitset::BitSet;
-pub use event::{
-    Action, Block, Direction, Event, Found, JobFailure, ManifestPlace, OriginFault, Run, Source,
-};
+pub use event::{Action, Block, Direction, Event, JobFailure, ManifestPlace, OriginFault, Run, Source};
 pub use job::JobSpec;
 pub use timers::Timer;
 
@@ -246,6 +245,7 @@ impl Node {
         match event {
             Event::PeerFound { addr, how } => self.peer_found(now, addr, how),
             Event::DialFailed { addr } => self.dial_failed(now, addr),
+            Event::OwnAddress { addr } => self.own_address(now, addr),
             Event::LinkUp { link, addr, direction, peer_id } => {
                 self.link_up(now, link, addr, direction, peer_id)
             }
@@ -262,6 +262,7 @@ impl Node {
                 self.block_listed(now, job, block, list, &wrong);
             }
             Event::BlockListBad { job, block, link } => self.block_list_bad(now, job, block, link),
+            Event::JobLooking { job, until } => self.job_looking(job, until),
             Event::JobPaused { job, paused } => self.job_paused(now, job, paused),
             Event::ManifestLocated { link, req, place } => self.manifest_located(link, req, place),
             Event::FileLocated { link, file, total, runs } => self.file_located(link, file, total, runs),
@@ -308,6 +309,12 @@ impl Node {
             peer::Pending::Block { job, block } => Some((job, block)),
             _ => None,
         }
+    }
+
+    /// Linked peers that say they have something of a job's file.
+    #[must_use]
+    pub fn sources(&self, job: JobId) -> usize {
+        self.peers.values().filter(|peer| peer.jobs.get(&job).is_some_and(|with| with.counted)).count()
     }
 
     /// Whether chunk `index` of `job` still has to come from somewhere.

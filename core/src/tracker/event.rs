@@ -133,7 +133,8 @@ pub enum Event<'a> {
         /// All of it.
         bytes: &'a [u8],
     },
-    /// The process ends: trackers are told, as far as that needs no waiting. Later events do nothing.
+    /// The process ends: trackers are told, as far as that needs no waiting. Of later events only those do something that end a
+    /// request: a farewell that waited for it goes out.
     Shutdown,
     /// The time that `poll_timeout` named has come.
     Timer,

@@ -149,7 +149,7 @@ pub fn scrape_reply(body: &[u8]) -> Result<Vec<(InfoHash, Scraped)>, ReplyError>
     let dict = document(body)?;
     let Some(Value::Dict(files)) = dict.get(b"files") else { return Ok(Vec::new()) };
     let counts = files.iter().filter_map(|(hash, counts)| {
-        let (hash, counts) = (InfoHash(hash.try_into().ok()?), counts.dict()?);
+        let (hash, counts) = (hash_of(hash)?, counts.dict()?);
         let count = |key| seconds(counts, key).unwrap_or(0);
         let scraped = Scraped {
             seeds: count(b"complete"),
@@ -159,6 +159,20 @@ pub fn scrape_reply(body: &[u8]) -> Result<Vec<(InfoHash, Scraped)>, ReplyError>
         Some((hash, scraped))
     });
     Ok(counts.take(SCRAPE_HASHES_MAX).collect())
+}
+
+/// The swarm that a key of `files` names. bittorrent-tracker 11 takes the hash for a text of the letters U+0000 to U+00FF and
+/// sends that as UTF-8, so a key of twenty such letters is one too.
+fn hash_of(key: &[u8]) -> Option<InfoHash> {
+    if let Ok(hash) = key.try_into() {
+        return Some(InfoHash(hash));
+    }
+    let mut letters = core::str::from_utf8(key).ok()?.chars();
+    let mut hash = [0; 20];
+    for byte in &mut hash {
+        *byte = u8::try_from(letters.next()?).ok()?;
+    }
+    letters.next().is_none().then_some(InfoHash(hash))
 }
 
 /// The dictionary, unless it is a refusal.
@@ -334,6 +348,19 @@ d2:ip9:localhost4:porti1eed2:ip9:192.0.2.34:porti65536eed4:porti1eei7eee";
             b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5e10:downloadedi50e10:incompletei10ee3:xyzdeee";
         let found = Scraped { seeds: 5, completed: 50, leeches: 10 };
         assert_eq!(scrape_reply(body), Ok(vec![(swarms[0], found)]));
+    }
+
+    #[test]
+    fn a_hash_that_was_sent_as_text_is_read_as_what_it_was() {
+        // As bittorrent-tracker 11.2.3 answered for 1fd81c117663af4600d77fed715a05905c66eefb.
+        let hash = b"\x1f\xd8\x1c\x11vc\xafF\x00\xd7\x7f\xedqZ\x05\x90\\f\xee\xfb";
+        let body = b"d5:filesd27:\x1f\xc3\x98\x1c\x11vc\xc2\xafF\x00\xc3\x97\x7f\xc3\xadqZ\x05\xc2\x90\\f\xc3\xae\xc3\xbb\
+            d8:completei1e10:downloadedi1e10:incompletei0eee5:flagsd20:min_request_intervali600eee";
+        let found = Scraped { seeds: 1, completed: 1, leeches: 0 };
+        assert_eq!(scrape_reply(body), Ok(vec![(InfoHash(*hash), found)]));
+        for key in ["19 letters are none", "and 21 are one too ma", "and no others than \u{100}"] {
+            assert_eq!(hash_of(key.as_bytes()), None, "{key}");
+        }
     }
 
     proptest! {

@@ -33,6 +33,16 @@ enum Choice {
     Busy,
 }
 
+/// A farewell to be sent behind a request.
+#[derive(Debug)]
+struct Parting {
+    server: usize,
+    swarm: InfoHash,
+    job: Job,
+    /// The tracker knows of us, whatever comes of the request.
+    joined: bool,
+}
+
 /// All announcing at trackers of a process. See the [module](super) for its contract.
 #[derive(Debug)]
 pub struct Trackers {
@@ -44,6 +54,8 @@ pub struct Trackers {
     pub(super) swarms: BTreeMap<InfoHash, Swarm>,
     pub(super) over_http: BTreeMap<u64, Sent>,
     pub(super) over_udp: BTreeMap<u32, Sent>,
+    /// Farewells that wait for the end of a request over HTTP, by that request: it might be overtaken.
+    partings: BTreeMap<u64, Parting>,
     pub(super) request_next: u64,
     pub(super) bucket: Bucket,
     pub(super) actions: VecDeque<Action>,
@@ -85,6 +97,7 @@ impl Trackers {
             swarms: BTreeMap::new(),
             over_http: BTreeMap::new(),
             over_udp: BTreeMap::new(),
+            partings: BTreeMap::new(),
             request_next: 0,
             actions: VecDeque::new(),
             closing: false,
@@ -93,6 +106,16 @@ impl Trackers {
 
     /// Takes one event in. Infallible: what a tracker does wrong becomes its [`Standing`](super::Standing).
     pub fn handle(&mut self, now: Instant, event: Event<'_>) {
+        let ended = match event {
+            Event::HttpReply { id, status, body } => {
+                Some((id, status == 200 && http::announce_reply(body).is_ok()))
+            }
+            Event::HttpFailed { id, .. } => Some((id, false)),
+            _ => None,
+        };
+        if let Some((id, heard)) = ended {
+            self.part(now, id.0, heard);
+        }
         if self.closing && !matches!(event, Event::Datagram { .. }) {
             return;
         }
@@ -170,6 +193,8 @@ impl Trackers {
         assert!(self.swarms.len() <= SWARMS_MAX, "swarms stay within their limit");
         assert!(self.servers.len() <= TRACKERS_MAX, "trackers stay within their limit");
         self.servers.iter().for_each(Server::check_invariants);
+        let waited_for = |id: &u64| self.closing || self.over_http.contains_key(id);
+        assert!(self.partings.keys().all(waited_for), "a farewell waits for a request that is open");
         let mut open = alloc::vec![0; self.servers.len()];
         let sent = self.over_http.values().chain(self.over_udp.values());
         let waiting = self.servers.iter().enumerate();
@@ -208,6 +233,8 @@ impl Trackers {
         if self.swarms.len() >= SWARMS_MAX || self.lanes.is_empty() {
             return;
         }
+        // We are back before the farewell went out.
+        self.partings.retain(|_, parting| parting.swarm != hash);
         self.swarms.insert(hash, Swarm::new(rank, left, self.lanes.len()));
         for lane in 0..self.lanes.len() {
             self.set_due(lane, hash, now);
@@ -250,9 +277,16 @@ impl Trackers {
 
     fn remove(&mut self, now: Instant, hash: InfoHash) {
         let Some(swarm) = self.drop_swarm(hash) else { return };
-        for server in swarm.joined.keys().copied() {
+        for server in self.told(hash, &swarm) {
             self.farewell(now, server, hash, &swarm);
         }
+    }
+
+    /// The trackers that know of us in this swarm, or may as soon as they answer.
+    fn told(&self, hash: InfoHash, swarm: &Swarm) -> BTreeSet<usize> {
+        let open =
+            self.over_http.values().filter(|sent| is_announce(&sent.job, hash)).map(|sent| sent.server);
+        swarm.joined.keys().copied().chain(open).collect()
     }
 
     fn farewell(&mut self, now: Instant, server: usize, hash: InfoHash, swarm: &Swarm) {
@@ -261,12 +295,32 @@ impl Trackers {
             return;
         }
         let Swarm { uploaded, downloaded, left, .. } = *swarm;
+        let job = Job::Stop { swarm: hash, uploaded, downloaded, left };
+        let open = |sent: &Sent| sent.server == server && is_announce(&sent.job, hash);
+        if let Some(id) = self.over_http.iter().find(|(_, sent)| open(sent)).map(|(id, _)| *id) {
+            let joined = swarm.joined.contains_key(&server);
+            self.partings.insert(id, Parting { server, swarm: hash, job, joined });
+            return;
+        }
+        self.bid_farewell(now, server, job);
+    }
+
+    fn bid_farewell(&mut self, now: Instant, server: usize, job: Job) {
         self.bucket.correct(0, self.price(server));
-        self.send(now, server, Job::Stop { swarm: hash, uploaded, downloaded, left });
+        self.send(now, server, job);
+    }
+
+    /// A request over HTTP has ended: the farewell that waited for it goes out, if the tracker knows of us.
+    fn part(&mut self, now: Instant, id: u64, heard: bool) {
+        let Some(parting) = self.partings.remove(&id) else { return };
+        if parting.joined || heard {
+            self.bid_farewell(now, parting.server, parting.job);
+        }
     }
 
     fn forget(&mut self, hash: InfoHash) {
         let _ = self.drop_swarm(hash);
+        self.partings.retain(|_, parting| parting.swarm != hash);
         for server in &mut self.servers {
             let open = &mut server.open;
             server.udp.waiting.retain(|job| {
@@ -291,7 +345,7 @@ impl Trackers {
                 self.swarms.iter().filter(|(_, swarm)| swarm.rank == rank).map(|(hash, _)| *hash).collect();
             for hash in hashes {
                 let Some(swarm) = self.drop_swarm(hash) else { continue };
-                for server in swarm.joined.keys().copied() {
+                for server in self.told(hash, &swarm) {
                     if left > 0 {
                         left -= 1;
                         self.farewell(now, server, hash, &swarm);
@@ -449,6 +503,7 @@ impl Trackers {
         while let Some(id) = self.over_http.iter().find(|(_, sent)| late(sent)).map(|(id, _)| *id) {
             let Some(sent) = self.over_http.remove(&id) else { return };
             self.actions.push_back(Action::HttpCancel { id: RequestId(id) });
+            self.partings.remove(&id);
             self.no_answer(now, sent, silence());
         }
         while let Some(id) = self.over_udp.iter().find(|(_, sent)| late(sent)).map(|(id, _)| *id) {
@@ -463,4 +518,8 @@ impl Trackers {
             }
         }
     }
+}
+
+fn is_announce(job: &Job, hash: InfoHash) -> bool {
+    matches!(job, Job::Announce { swarm, .. } if *swarm == hash)
 }

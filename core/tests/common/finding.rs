@@ -41,7 +41,7 @@ pub struct World {
     pub gets: Vec<(OpId, InfoHash)>,
     pub announces: Vec<(OpId, InfoHash)>,
     pub stopped: Vec<OpId>,
-    pub found: Vec<(SocketAddr, How, Option<InfoHash>)>,
+    pub found: Vec<(SocketAddr, Found, Option<InfoHash>)>,
     pub searched: Vec<(JobId, usize, Duration)>,
     pub trackers: Vec<tracker::Action>,
     pub lan: Vec<(Group, Vec<u8>)>,

@@ -12,8 +12,8 @@ use zest_store::{TreeEntry, is_commit};
 pub(crate) struct Listing {
     pub(crate) commit: String,
     pub(crate) entries: Vec<TreeEntry>,
-    /// An anonymous request for this commit was answered: peers may be asked, and may ask us.
-    pub(crate) shareable: bool,
+    /// An anonymous request for this commit was answered, which counts until then: peers may be asked, and may ask us.
+    pub(crate) public_until: Option<SystemTime>,
     /// The Hub could not be reached; the answer is the cache's.
     pub(crate) hub_gone: bool,
 }
@@ -33,9 +33,8 @@ pub(crate) async fn list(
             || PullError::OfflineRevision { repo: repo.name.clone(), revision: options.revision.clone() };
         let commit = commit.ok_or_else(unknown)?;
         let entries = destination.read_tree(repo, &commit).ok_or_else(unknown)?;
-        let shareable =
-            destination.public_until(repo, &commit).is_some_and(|until| until > SystemTime::now());
-        Ok::<_, PullError>(Listing { commit, entries, shareable, hub_gone: true })
+        let public_until = destination.public_until(repo, &commit).filter(|until| *until > SystemTime::now());
+        Ok::<_, PullError>(Listing { commit, entries, public_until, hub_gone: true })
     };
     let Some(hub) = hub else { return cached() };
     match ask(destination, hub, options).await {
@@ -70,27 +69,36 @@ async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Res
             entries
         }
     };
-    let shareable = open && options.p2p && is_shareable(destination, hub, options, &commit).await;
-    Ok(Listing { commit, entries, shareable, hub_gone: false })
+    let public_until = match open && options.p2p {
+        true => public_until(destination, hub, options, &commit).await,
+        false => None,
+    };
+    Ok(Listing { commit, entries, public_until, hub_gone: false })
 }
 
-/// Whether a stranger may read the commit: as noted, else as an anonymous request shows. Doubt means no.
-async fn is_shareable(destination: &Destination, hub: &Hub, options: &PullOptions, commit: &str) -> bool {
+/// Until when a stranger may read the commit: as noted, else as an anonymous request shows. Doubt means not at all.
+async fn public_until(
+    destination: &Destination,
+    hub: &Hub,
+    options: &PullOptions,
+    commit: &str,
+) -> Option<SystemTime> {
     let repo = &options.repo;
-    if destination.public_until(repo, commit).is_some_and(|until| until > SystemTime::now()) {
-        return true;
+    if let Some(until) = destination.public_until(repo, commit).filter(|until| *until > SystemTime::now()) {
+        return Some(until);
     }
     match hub.is_public(repo, commit).await {
         Ok(true) => {
+            let until = SystemTime::now() + PUBLIC_FOR;
             if !options.dry_run {
-                destination.prove_public(repo, commit, SystemTime::now() + PUBLIC_FOR);
+                destination.prove_public(repo, commit, until);
             }
-            true
+            Some(until)
         }
-        Ok(false) => false,
+        Ok(false) => None,
         Err(error) => {
             tracing::warn!(%error, "cannot tell whether anyone may read this; peers are not used");
-            false
+            None
         }
     }
 }

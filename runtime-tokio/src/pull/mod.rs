@@ -16,11 +16,11 @@ use crate::progress::{CancelToken, FileProgress, How, Phase, Progress, PullRepor
 use destination::Destination;
 use listing::Listing;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
-use zest_core::node::{Event, Found};
 use zest_hub::{Hub, HubConfig};
 use zest_store::{Env, Presence, RepoId, TreeEntry};
 
@@ -65,7 +65,8 @@ pub(crate) struct Pull {
     pub(crate) destination: Destination,
     pub(crate) hub: Option<Hub>,
     pub(crate) commit: String,
-    pub(crate) shareable: bool,
+    /// Until when anyone may read the commit, if so.
+    pub(crate) public_until: Option<SystemTime>,
     pub(crate) tally: Tally,
 }
 
@@ -170,7 +171,8 @@ async fn run(
         listing = listing::list(&destination, hub.as_ref(), &options) => listing?,
         () = cancel.cancelled() => return Err(PullError::Interrupted),
     };
-    let Listing { commit, entries, shareable, hub_gone } = listing;
+    let Listing { commit, entries, public_until, hub_gone } = listing;
+    let shareable = public_until.is_some();
     if hub_gone {
         tracing::warn!("the Hub cannot be reached; using what the cache knows of this revision");
     }
@@ -180,8 +182,8 @@ async fn run(
     }
     let hub = if hub_gone { None } else { hub };
     let pull =
-        Rc::new(Pull { context, options, destination, hub, commit, shareable, tally: Tally::default() });
-    let wanted = pull.select(entries)?;
+        Rc::new(Pull { context, options, destination, hub, commit, public_until, tally: Tally::default() });
+    let wanted = select(&pull.options, entries)?;
     pull.tally.files_total.set(wanted.len() as u32);
     pull.tally.bytes_total.set(wanted.iter().map(TreeEntry::content_size).sum());
     let progress = Rc::new(progress);
@@ -199,7 +201,7 @@ async fn run(
         }
     });
     for addr in addrs {
-        pull.context.event(Event::PeerFound { addr, how: Found::Named });
+        pull.context.name_peer(addr);
     }
     let end = tokio::select! {
         end = pull.clone().fetch_all(wanted) => end,
@@ -236,6 +238,50 @@ async fn run(
     })
 }
 
+/// What there is of a repository, and where named peers are.
+pub(crate) struct Listed {
+    pub(crate) commit: String,
+    /// The files selected.
+    pub(crate) entries: Vec<TreeEntry>,
+    pub(crate) public_until: Option<SystemTime>,
+    pub(crate) peers: Vec<SocketAddr>,
+}
+
+/// Lists what a pull with these options would be about, and fetches nothing.
+pub(crate) async fn list_for_peers(
+    context: &Rc<Context>,
+    options: &PullOptions,
+) -> Result<Listed, PullError> {
+    let hub = match options.env.offline {
+        true => None,
+        false => Some(Hub::new(HubConfig::from_env(&options.env))?),
+    };
+    let destination = Destination::new(&context.store, None)?;
+    let mut addrs = Vec::new();
+    for given in &options.peers {
+        addrs.extend(peers::resolve(given).await?);
+    }
+    let Listing { commit, entries, public_until, .. } =
+        listing::list(&destination, hub.as_ref(), options).await?;
+    let entries = select(options, entries)?;
+    Ok(Listed { commit, entries, public_until, peers: addrs })
+}
+
+/// The files that are named and fit.
+fn select(options: &PullOptions, entries: Vec<TreeEntry>) -> Result<Vec<TreeEntry>, PullError> {
+    let repo = options.repo.name.clone();
+    let filter = Filter::new(&options.files, &options.include, &options.exclude);
+    let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    if let Some(path) = filter.missing(&paths).first() {
+        return Err(PullError::NoSuchFile { repo, path: (*path).to_string() });
+    }
+    let wanted: Vec<TreeEntry> = entries.into_iter().filter(|entry| filter.wants(&entry.path)).collect();
+    if wanted.is_empty() {
+        return Err(PullError::NothingSelected { repo });
+    }
+    Ok(wanted)
+}
+
 /// Files of one content are fetched once: the first of them, and the others with it.
 fn split_twins(entries: Vec<TreeEntry>) -> (Vec<TreeEntry>, Vec<(TreeEntry, TreeEntry)>) {
     let mut firsts: std::collections::BTreeMap<String, TreeEntry> = std::collections::BTreeMap::new();
@@ -253,20 +299,6 @@ fn split_twins(entries: Vec<TreeEntry>) -> (Vec<TreeEntry>, Vec<(TreeEntry, Tree
 }
 
 impl Pull {
-    fn select(&self, entries: Vec<TreeEntry>) -> Result<Vec<TreeEntry>, PullError> {
-        let repo = self.options.repo.name.clone();
-        let filter = Filter::new(&self.options.files, &self.options.include, &self.options.exclude);
-        let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
-        if let Some(path) = filter.missing(&paths).first() {
-            return Err(PullError::NoSuchFile { repo, path: (*path).to_string() });
-        }
-        let wanted: Vec<TreeEntry> = entries.into_iter().filter(|entry| filter.wants(&entry.path)).collect();
-        if wanted.is_empty() {
-            return Err(PullError::NothingSelected { repo });
-        }
-        Ok(wanted)
-    }
-
     async fn fetch_all(self: Rc<Pull>, wanted: Vec<TreeEntry>) -> Result<(), PullError> {
         self.tally.phase.set(Phase::Checking);
         let mut missing = Vec::new();
@@ -291,7 +323,9 @@ impl Pull {
             self.tally.phase.set(Phase::Done);
             return Ok(());
         }
-        let may_ask_peers = self.options.p2p && self.shareable && !self.options.peers.is_empty();
+        let finds = self.context.finder.get().is_some_and(|finder| finder.can_search());
+        let may_ask_peers =
+            self.options.p2p && self.public_until.is_some() && (finds || !self.options.peers.is_empty());
         if self.hub.is_none() && !may_ask_peers {
             let names: Vec<&str> =
                 missing.iter().take(NAMES_SHOWN).map(|entry| entry.path.as_str()).collect();

@@ -2,6 +2,7 @@
 
 use super::Pull;
 use crate::PullError;
+use crate::discovery::Public;
 use crate::engine::StoreHandles;
 use crate::jobs::{JobState, NewJob};
 use crate::origin::OriginJob;
@@ -55,8 +56,7 @@ impl Pull {
         }
         let Some((partial, _lock)) = self.open_partial(&entry, hash).await? else { return Ok(()) };
         let size = entry.content_size();
-        let peers = self.options.p2p && self.shareable;
-        let new = NewJob { file: hash, size, peers, priority: priority(size) };
+        let new = NewJob { file: hash, size, public: self.public(), priority: priority(size) };
         let origin = self.hub.clone().map(|hub| OriginJob::new(hub, repo.clone(), commit.clone()));
         let (id, job, ended) = self.context.add_job(entry.path.clone(), new, partial, origin);
         self.tally.running.borrow_mut().push(job.clone());
@@ -72,6 +72,12 @@ impl Pull {
         self.tally.ended.borrow_mut().push(job);
         self.tally.file_done(&entry, How::Chunks);
         Ok(())
+    }
+
+    /// Leave to ask peers for this commit's files, and to give them.
+    fn public(&self) -> Option<Public> {
+        let until = self.public_until.filter(|_| self.options.p2p)?;
+        Some(Public { repo: self.options.repo.clone(), commit: self.commit.clone(), until })
     }
 
     /// Opens the partial file under the file's lock. `None`: another process finished it meanwhile.

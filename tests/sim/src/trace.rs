@@ -137,5 +137,7 @@ fn code(event: &Event) -> u64 {
         Event::JobReopened { job, .. } => 25 << 40 | u64::from(job.0),
         Event::JobRemoved { job } => 26 << 40 | u64::from(job.0),
         Event::Timer => 27 << 40,
+        Event::OwnAddress { addr } => 28 << 40 | u64::from(addr.port()),
+        Event::JobLooking { job, .. } => 29 << 40 | u64::from(job.0),
     }
 }

@@ -1,0 +1,179 @@
+//! `zest peers`: who has what of a repository, and how they were found.
+
+use crate::args::PeersArgs;
+use crate::discovery::{self, Purpose};
+use crate::engine::{self, PullOptions, Session, Settings, Survey};
+use crate::failure::Failure;
+use crate::pull;
+use crate::signals::Signals;
+use crate::ui::{Ui, units};
+use serde_json::{Value, json};
+use std::time::Duration;
+use zest_runtime_tokio::SurveyPeer;
+
+pub(crate) async fn run(args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    let repo = engine::repo_id(&args.repo, args.kind)?;
+    let env = engine::environment(ui);
+    let label = repo.to_string();
+    let discovery = args.discovery.config(Purpose::Pull, &env);
+    let options = PullOptions {
+        repo,
+        revision: args.revision,
+        files: args.files,
+        include: Vec::new(),
+        exclude: Vec::new(),
+        local_dir: None,
+        env: env.clone(),
+        force: false,
+        // Nothing is written, the list of files included.
+        dry_run: true,
+        peers: args.peer,
+        p2p: true,
+        keep_xorbs: false,
+    };
+    let settings =
+        Settings { discovery: Some(discovery), next_port: args.listen.is_none(), ..Settings::default() };
+    let session: Session = pull::start(&env, args.listen, true, &settings).await?;
+    let mut status = ui.status();
+    status.show(&format!("looking for peers of {label} …"), false);
+    let outcome = tokio::select! {
+        outcome = session.survey(options, Duration::from_secs(args.wait)) => outcome,
+        () = signals.first() => Ok(Survey::default()),
+    };
+    drop(status);
+    let found = session.discovery().await.unwrap_or_default();
+    session.shutdown().await;
+    let survey = outcome?;
+
+    if ui.json() {
+        let mut value = document(&label, &survey);
+        value["discovery"] = discovery::document(&found);
+        return ui.data(&value.to_string());
+    }
+    if !survey.shareable {
+        ui.say(format!("{label} is not readable by everyone: nobody was asked"));
+        return Ok(());
+    }
+    for line in table(&survey) {
+        ui.data(&line)?;
+    }
+    ui.say(sentence(&survey));
+    Ok(())
+}
+
+/// Bytes of the survey's files that a peer has, as far as it says so: chunks are taken as equally long.
+fn bytes(survey: &Survey, peer: &SurveyPeer) -> u64 {
+    let part = |(index, (count, total)): (&usize, &(u32, u32))| {
+        let size = survey.files.get(*index).map_or(0, |file| file.size);
+        let share = u128::from(size) * u128::from(*count) / u128::from((*total).max(1));
+        u64::try_from(share).unwrap_or(u64::MAX).min(size)
+    };
+    peer.files.iter().map(part).sum()
+}
+
+fn how(peer: &SurveyPeer) -> &'static str {
+    peer.found.map_or("came", zest_runtime_tokio::Found::as_str)
+}
+
+/// One line per peer: address, how it was found, what it has, who it is.
+fn table(survey: &Survey) -> Vec<String> {
+    let line = |peer: &SurveyPeer| {
+        let whole = peer.files.values().filter(|(count, total)| count >= total).count();
+        let has = match &peer.client {
+            None => "no connection".to_owned(),
+            Some(client) => format!(
+                "{whole} of {}, {}  {client}",
+                units::counted(survey.files.len() as u64, "file"),
+                units::bytes(bytes(survey, peer))
+            ),
+        };
+        format!("{:<28} {:<8} {has}", peer.addr.to_string(), how(peer))
+    };
+    survey.peers.iter().map(line).collect()
+}
+
+fn sentence(survey: &Survey) -> String {
+    let with = survey.peers.iter().filter(|peer| !peer.files.is_empty()).count();
+    let total = survey.files.iter().map(|file| file.size).sum();
+    format!(
+        "{} found, {with} with something of {} ({})",
+        units::counted(survey.peers.len() as u64, "peer"),
+        units::counted(survey.files.len() as u64, "file"),
+        units::bytes(total)
+    )
+}
+
+fn document(label: &str, survey: &Survey) -> Value {
+    let files: Vec<Value> =
+        survey.files.iter().map(|file| json!({"path": file.path, "size": file.size})).collect();
+    let peers: Vec<Value> = survey
+        .peers
+        .iter()
+        .map(|peer| {
+            let has: Vec<Value> = peer
+                .files
+                .iter()
+                .map(|(index, (count, total))| {
+                    json!({"path": survey.files[*index].path, "chunks": count, "of": total})
+                })
+                .collect();
+            json!({
+                "addr": peer.addr,
+                "how": how(peer),
+                "client": peer.client,
+                "bytes": bytes(survey, peer),
+                "files": has,
+            })
+        })
+        .collect();
+    json!({
+        "repo": label,
+        "commit": survey.commit,
+        "shareable": survey.shareable,
+        "files": files,
+        "peers": peers,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use zest_runtime_tokio::{Found, SurveyFile};
+
+    fn survey() -> Survey {
+        let file = |path: &str, size| SurveyFile { path: path.to_owned(), size };
+        let peer = |addr: &str, found, client: Option<&str>, files: &[(usize, (u32, u32))]| SurveyPeer {
+            addr: addr.parse().expect("an address"),
+            found,
+            client: client.map(str::to_owned),
+            files: files.iter().copied().collect::<BTreeMap<_, _>>(),
+        };
+        Survey {
+            commit: "0123".to_owned(),
+            shareable: true,
+            files: vec![file("a.bin", 1000), file("b.bin", 200)],
+            peers: vec![
+                peer("192.0.2.1:6881", Some(Found::Dht), Some("zest/0.5.0"), &[(0, (5, 10)), (1, (1, 1))]),
+                peer("192.0.2.2:6881", None, None, &[]),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_table_says_who_has_how_much_and_how_it_was_found() {
+        let lines = table(&survey());
+        assert_eq!(lines[0], "192.0.2.1:6881               dht      1 of 2 files, 700 B  zest/0.5.0");
+        assert_eq!(lines[1], "192.0.2.2:6881               came     no connection");
+        assert_eq!(sentence(&survey()), "2 peers found, 1 with something of 2 files (1.2 kB)");
+    }
+
+    #[test]
+    fn the_json_document_names_every_file_a_peer_has() {
+        let value = document("org/name", &survey());
+        assert_eq!(value["peers"][0]["files"][0]["chunks"], 5);
+        assert_eq!(value["peers"][0]["how"], "dht");
+        assert_eq!(value["peers"][1]["client"], Value::Null);
+    }
+}

@@ -1,0 +1,51 @@
+//! Two programs on one machine do not fight for a port: one that was not asked for gives way, one that was asked for and is
+//! taken is an error that says so.
+
+use crate::common::{Server, command, folder, run, text};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+/// Where it listens.
+fn address(server: &mut Server) -> SocketAddr {
+    let listening = server.event("listening");
+    listening["addrs"][0].as_str().expect("an address").parse().expect("a good one")
+}
+
+/// A loopback address that other tests leave alone.
+const HOST: &str = "127.77.1.9";
+
+#[test]
+fn a_port_that_was_not_asked_for_gives_way() {
+    let home = folder();
+    let first = TcpListener::bind((HOST, 6881)).expect("nobody else is there");
+    let mut second = Server::start(&mut command(home.path(), &["serve", "--listen", HOST, "--json", "-q"]));
+    let addr = address(&mut second);
+    assert_eq!((addr.ip().to_string().as_str(), addr.port()), (HOST, 6882), "the next one");
+    drop(first);
+    assert_eq!(second.stop(), Some(0));
+}
+
+#[test]
+fn a_port_that_was_asked_for_is_used_or_refused() {
+    let home = folder();
+    let taken = TcpListener::bind((HOST, 0)).expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let refused = run(&mut command(home.path(), &["serve", "--listen", HOST, "--listen-port", &port]));
+    assert_eq!(refused.status.code(), Some(5));
+    let said = text(&refused.stderr);
+    assert!(said.contains(&format!("cannot listen on {HOST}:{port}")) && said.contains("hint:"), "{said}");
+}
+
+#[test]
+fn and_so_is_the_port_of_the_dht() {
+    let home = folder();
+    let taken = UdpSocket::bind((HOST, 0)).expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    // A node to start from that is nobody: the port comes first.
+    let flags =
+        ["seed", "--listen", HOST, "--listen-port", "0", "--bootstrap", "127.0.0.1:9", "--dht-port", &port];
+    let refused = run(command(home.path(), &flags).env_remove("ZEST_NO_DHT"));
+    assert_eq!(refused.status.code(), Some(5));
+    let said = text(&refused.stderr);
+    assert!(said.contains(&format!("cannot use UDP port {port} for the DHT")), "{said}");
+    assert!(said.contains("--dht-port"), "it says what can be done: {said}");
+}

@@ -1,0 +1,181 @@
+//! What is known of how peers are found, for people.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use zest_core::endpoint::{Found, Scope, scope};
+
+/// Addresses that are remembered for counting: 4,096. Ours.
+const ADDRS_MAX: usize = 4096;
+
+/// Whether others can connect to us, as far as can be told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reachability {
+    /// Nobody is let in.
+    Closed,
+    /// Neither of the others is known.
+    #[default]
+    Unknown,
+    /// Machines of this network have connected.
+    Local,
+    /// The router was asked to let others in, and agreed.
+    Mapped,
+    /// Others from outside have connected, or reach our UDP port.
+    Open,
+}
+
+impl Reachability {
+    /// One word, for people and programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reachability::Closed => "closed",
+            Reachability::Unknown => "unknown",
+            Reachability::Local => "local",
+            Reachability::Mapped => "mapped",
+            Reachability::Open => "open",
+        }
+    }
+}
+
+/// How one tracker does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackerStatus {
+    /// Scheme, host and port; never the path, which may hold a key.
+    pub name: String,
+    /// What it says, for people.
+    pub standing: String,
+    /// It answers.
+    pub works: bool,
+}
+
+/// How peers are being found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiscoveryStatus {
+    /// Files and xorbs that are spoken of.
+    pub swarms: usize,
+    /// Nodes of the DHT that are known, IPv4 and IPv6; `None` without the DHT.
+    pub dht_nodes: Option<[u32; 2]>,
+    /// UDP port of the DHT and of UDP trackers.
+    pub udp_port: Option<u16>,
+    /// Multicast groups that can be sent to: IPv4, IPv6.
+    pub lan: [bool; 2],
+    /// Trackers that have shown how they do.
+    pub trackers: Vec<TrackerStatus>,
+    /// Distinct addresses found, by the way they were found first.
+    pub found: BTreeMap<&'static str, u32>,
+    /// Our address as others see it.
+    pub external: Option<IpAddr>,
+    /// Whether others can connect.
+    pub reachable: Reachability,
+}
+
+/// What was noted so far.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    found: RefCell<BTreeMap<SocketAddr, Found>>,
+    trackers: RefCell<BTreeMap<u16, TrackerStatus>>,
+    external: Cell<Option<IpAddr>>,
+    mapped: Cell<bool>,
+    /// The farthest scope from which somebody connected.
+    came_from: Cell<Option<Scope>>,
+    lan: Cell<[bool; 2]>,
+}
+
+impl Board {
+    /// True if the address is new.
+    pub(super) fn found(&self, addr: SocketAddr, how: Found) -> bool {
+        let mut found = self.found.borrow_mut();
+        if found.contains_key(&addr) || found.len() >= ADDRS_MAX {
+            return false;
+        }
+        found.insert(addr, how);
+        true
+    }
+
+    /// Whether nobody was found so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
+    /// How an address was found first.
+    pub(super) fn how(&self, addr: &SocketAddr) -> Option<Found> {
+        self.found.borrow().get(addr).copied()
+    }
+
+    pub(super) fn came_in(&self, addr: SocketAddr) {
+        self.came_from.set(self.came_from.get().max(Some(scope(addr.ip()))));
+    }
+
+    pub(super) fn tracker(&self, id: u16, status: TrackerStatus) {
+        self.trackers.borrow_mut().insert(id, status);
+    }
+
+    pub(super) fn seen_at(&self, ip: IpAddr) {
+        self.external.set(Some(ip));
+    }
+
+    pub(super) fn set_mapped(&self, mapped: bool) {
+        self.mapped.set(mapped);
+    }
+
+    pub(super) fn set_lan(&self, group: usize, up: bool) {
+        let mut lan = self.lan.get();
+        lan[group] = up;
+        self.lan.set(lan);
+    }
+
+    /// Fills in what the board knows.
+    pub(super) fn fill(&self, status: &mut DiscoveryStatus, listens: bool, dht_open: bool) {
+        status.lan = self.lan.get();
+        status.trackers = self.trackers.borrow().values().cloned().collect();
+        for how in self.found.borrow().values() {
+            *status.found.entry(how.as_str()).or_default() += 1;
+        }
+        status.external = self.external.get();
+        status.reachable = match self.came_from.get() {
+            _ if !listens => Reachability::Closed,
+            Some(Scope::Global) => Reachability::Open,
+            _ if dht_open => Reachability::Open,
+            _ if self.mapped.get() => Reachability::Mapped,
+            Some(_) => Reachability::Local,
+            None => Reachability::Unknown,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reachability_is_what_was_seen_and_no_more() {
+        let board = Board::default();
+        let told = |listens, dht| {
+            let mut status = DiscoveryStatus::default();
+            board.fill(&mut status, listens, dht);
+            status.reachable
+        };
+        assert_eq!(told(false, false), Reachability::Closed);
+        assert_eq!(told(true, false), Reachability::Unknown);
+        assert_eq!(told(true, true), Reachability::Open);
+        board.came_in("192.168.1.2:5".parse().unwrap());
+        assert_eq!(told(true, false), Reachability::Local);
+        board.set_mapped(true);
+        assert_eq!(told(true, false), Reachability::Mapped);
+        board.came_in("192.0.2.1:5".parse().unwrap());
+        board.came_in("127.0.0.1:5".parse().unwrap());
+        assert_eq!(told(true, false), Reachability::Open);
+    }
+
+    #[test]
+    fn an_address_counts_once_and_for_the_way_it_was_found_first() {
+        let board = Board::default();
+        let addr = "192.0.2.1:5".parse().unwrap();
+        assert!(board.found(addr, Found::Dht) && !board.found(addr, Found::Lan));
+        let mut status = DiscoveryStatus::default();
+        board.fill(&mut status, true, false);
+        assert_eq!(status.found, BTreeMap::from([("dht", 1)]));
+        assert_eq!(board.how(&addr), Some(Found::Dht));
+    }
+}

@@ -1,0 +1,207 @@
+//! Who has what: every peer that can be found is asked which files of a commit it has, and nothing is fetched.
+
+use super::{Finder, Public};
+use crate::PullError;
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::pull::{Listed, PullOptions, list_for_peers};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use zest_core::endpoint::Found;
+use zest_core::link::Outgoing;
+use zest_core::node::Direction;
+use zest_core::{JobId, LinkId};
+use zest_xet::Hash;
+
+/// Files that peers are asked for: 1,024. Ours; larger repositories are shown in part.
+const FILES_MAX: usize = 1024;
+/// Time for peers to answer once the last look has ended: 2 s. Ours.
+const ANSWERS: Duration = Duration::from_secs(2);
+
+/// One file of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SurveyFile {
+    /// Its path.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What one peer has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SurveyPeer {
+    /// Where it listens, or where its connection comes from.
+    pub addr: SocketAddr,
+    /// How it was found; `None`: it found us.
+    pub found: Option<Found>,
+    /// Its name and version, if a connection came about.
+    pub client: Option<String>,
+    /// By index of the file: chunks it has, and chunks of the file.
+    pub files: BTreeMap<usize, (u32, u32)>,
+}
+
+/// Who has what of a commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The commit.
+    pub commit: String,
+    /// Whether anyone may read it. If not, nobody was asked.
+    pub shareable: bool,
+    /// Its files in Xet; others do not travel between peers.
+    pub files: Vec<SurveyFile>,
+    /// Peers, in the order of their addresses.
+    pub peers: Vec<SurveyPeer>,
+}
+
+/// What links say while a survey is on.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// An address.
+    Peer(SocketAddr, Found),
+    /// A look for peers of a job has ended.
+    Searched(JobId),
+    /// A link is up.
+    Hello { link: LinkId, addr: SocketAddr, direction: Direction, client: String },
+    /// A remote has so many chunks of a file.
+    Has { link: LinkId, file: Hash, total: u32, count: u32 },
+}
+
+/// Finds peers of a repository's files and asks them what they have, for `wait` at most.
+///
+/// # Errors
+/// As [`crate::pull`]: the repository cannot be listed.
+pub async fn survey(engine: &Engine, options: PullOptions, wait: Duration) -> Result<Survey, PullError> {
+    engine
+        .run(move |context| Box::pin(run(context, options, wait)))
+        .await
+        .unwrap_or(Err(PullError::EngineGone))
+}
+
+async fn run(context: Rc<Context>, options: PullOptions, wait: Duration) -> Result<Survey, PullError> {
+    let Listed { commit, entries, public_until, peers } = list_for_peers(&context, &options).await?;
+    let mut files: Vec<(SurveyFile, Hash)> = entries
+        .into_iter()
+        .filter_map(|entry| {
+            let (size, hash) = (entry.content_size(), entry.xet_hash?);
+            Some((SurveyFile { path: entry.path, size }, hash))
+        })
+        .collect();
+    files.truncate(FILES_MAX);
+    let mut survey = Survey {
+        commit: commit.clone(),
+        shareable: public_until.is_some(),
+        files: files.iter().map(|(file, _)| file.clone()).collect(),
+        peers: Vec::new(),
+    };
+    let (Some(until), Some(finder)) = (public_until, context.finder.get()) else { return Ok(survey) };
+    let mut heard = finder.listen();
+    let public = Public { repo: options.repo.clone(), commit, until };
+    let mut jobs = BTreeSet::new();
+    for (file, hash) in &files {
+        let job = JobId(context.next_job.replace(context.next_job.get() + 1));
+        jobs.insert(job);
+        finder.want(job, *hash, file.size, &public);
+    }
+    peers.into_iter().for_each(|addr| context.name_peer(addr));
+    let mut known =
+        Known { context: &context, finder, files: &files, peers: BTreeMap::new(), links: BTreeMap::new() };
+    let end = Instant::now() + wait;
+    let mut waiting = jobs.clone();
+    // With nothing to look with, only peers that were named can answer.
+    let mut quiet = (!finder.can_search()).then(|| Instant::now() + ANSWERS);
+    loop {
+        let until = quiet.map_or(end, |quiet| quiet.min(end));
+        match tokio::time::timeout_at(until, heard.recv()).await {
+            Ok(Some(Heard::Searched(job))) => {
+                waiting.remove(&job);
+                if waiting.is_empty() {
+                    quiet = Some(Instant::now() + ANSWERS);
+                }
+            }
+            Ok(Some(event)) => known.note(event),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    survey.peers = known.peers.into_values().collect();
+    finder.listen_no_more();
+    jobs.into_iter().for_each(|job| finder.job_over(job, false));
+    Ok(survey)
+}
+
+/// What was heard so far.
+struct Known<'a> {
+    context: &'a Rc<Context>,
+    finder: &'a Rc<Finder>,
+    files: &'a [(SurveyFile, Hash)],
+    peers: BTreeMap<SocketAddr, SurveyPeer>,
+    links: BTreeMap<LinkId, SocketAddr>,
+}
+
+impl Known<'_> {
+    fn peer(&mut self, addr: SocketAddr) -> &mut SurveyPeer {
+        let found = self.finder.board.how(&addr);
+        let peer = SurveyPeer { addr, found, client: None, files: BTreeMap::new() };
+        self.peers.entry(addr).or_insert(peer)
+    }
+
+    fn note(&mut self, heard: Heard) {
+        match heard {
+            Heard::Peer(addr, how) => self.peer(addr).found = Some(how),
+            Heard::Hello { link, addr, direction, client } => {
+                self.links.insert(link, addr);
+                let peer = self.peer(addr);
+                peer.client = Some(client);
+                if direction == Direction::Outbound && peer.found.is_none() {
+                    peer.found = Some(Found::Named);
+                }
+                let io = self.context.links.borrow().get(&link).cloned();
+                let Some(io) = io else { return };
+                for (_, file) in self.files {
+                    io.send(self.context, Outgoing::Interest { file: *file });
+                }
+            }
+            Heard::Has { link, file, total, count } => {
+                let Some(addr) = self.links.get(&link).copied() else { return };
+                let here: Vec<usize> =
+                    (0..self.files.len()).filter(|&index| self.files[index].1 == file).collect();
+                let peer = self.peer(addr);
+                // Nothing of a file, or nothing it may share: both are a total of 0.
+                here.into_iter().filter(|_| count > 0).for_each(|index| {
+                    peer.files.insert(index, (count, total));
+                });
+            }
+            Heard::Searched(_) => {}
+        }
+    }
+}
+
+impl Finder {
+    /// Tells whoever listens what links say and what is found.
+    pub(super) fn listen(&self) -> mpsc::UnboundedReceiver<Heard> {
+        let (to, from) = mpsc::unbounded_channel();
+        self.listener.replace(Some(to));
+        from
+    }
+
+    fn listen_no_more(&self) {
+        self.listener.replace(None);
+    }
+
+    pub(super) fn tell_listener(&self, heard: impl FnOnce() -> Heard) {
+        if let Some(listener) = &*self.listener.borrow() {
+            let _ = listener.send(heard());
+        }
+    }
+
+    /// A remote said what it has of a file.
+    pub(crate) fn has(&self, link: LinkId, file: Hash, total: u32, runs: &[(u32, u32)]) {
+        self.tell_listener(|| {
+            let count = runs.iter().fold(0u32, |sum, (_, count)| sum.saturating_add(*count));
+            Heard::Has { link, file, total, count }
+        });
+    }
+}
