@@ -58,7 +58,7 @@ impl Session {
     pub(crate) async fn start(env: &Env, listen: &[SocketAddr]) -> Result<Session, Failure> {
         let failed = |error: StoreError| store_failure(&error);
         let store = Arc::new(StoreHandles {
-            catalog: Catalog::open(&env.zest_cache).map_err(failed)?,
+            catalog: Arc::new(Catalog::open(&env.zest_cache).map_err(failed)?),
             cache: HfCache::open(&env.hub_cache, env.cache_options()).map_err(failed)?,
         });
         let config = EngineConfig { listen: listen.to_vec(), ..EngineConfig::new(Arc::clone(&store)) };

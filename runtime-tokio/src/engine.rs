@@ -26,8 +26,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The disk as the engine uses it.
 #[derive(Debug)]
 pub struct StoreHandles {
-    /// Chunk → place.
-    pub catalog: Catalog,
+    /// Chunk → place. Shared with whatever else serves from it.
+    pub catalog: Arc<Catalog>,
     /// The HF cache.
     pub cache: HfCache,
 }

@@ -3,7 +3,7 @@
 use super::event::Direction;
 use super::peer::{Peer, Pending};
 use super::timers::Timer;
-use super::{Action, CANDIDATES_MAX, Event, INBOUND_MAX, Node, PEERS_MAX};
+use super::{Action, CANDIDATES_MAX, Event, Node};
 use crate::link::{Outgoing, PeerFault, Severity};
 use crate::{Duration, InfoHash, Instant, JobId, LinkId, PeerId, ReqId};
 use alloc::vec::Vec;
@@ -57,7 +57,7 @@ impl Node {
         if candidate.state != Dial::Waiting {
             return;
         }
-        if self.peers.len() >= PEERS_MAX || self.peers.values().any(|p| p.addr == addr) {
+        if self.peers.len() >= self.config.peers_max || self.peers.values().any(|p| p.addr == addr) {
             self.timers.set(Timer::Redial(addr), now + REDIAL_FULL);
             return;
         }
@@ -106,8 +106,8 @@ impl Node {
         let inbound = || self.peers.values().filter(|p| p.direction == Direction::Inbound).count();
         let why = if self.bans.is_banned(now, addr, Some(id)) {
             Some("it is banned")
-        } else if self.peers.len() >= PEERS_MAX
-            || (direction == Direction::Inbound && inbound() >= INBOUND_MAX)
+        } else if self.peers.len() >= self.config.peers_max
+            || (direction == Direction::Inbound && inbound() >= self.config.inbound_max)
         {
             Some("enough peers are linked")
         } else if self.peers.values().any(|p| p.id == id && p.direction == direction && !p.closing) {

@@ -57,9 +57,10 @@ use peer::Peer;
 use rng::Rng;
 use timers::Timers;
 
-/// Peers linked at once, at most.
+/// Peers linked at once, at most, unless [`Config`] says otherwise.
 pub const PEERS_MAX: usize = 256;
-/// Those of them that came to us, at most: strangers cannot take the places of the peers we dial.
+/// Those of them that came to us, at most: strangers cannot take the places of the peers we dial. [`Config`]
+/// may say otherwise.
 pub const INBOUND_MAX: usize = 192;
 /// Addresses remembered for dialling, at most.
 pub const CANDIDATES_MAX: usize = 1024;
@@ -81,6 +82,10 @@ pub struct Config {
     pub origin_joins_below_bytes_s: u64,
     /// A job without a usable source fails after this long.
     pub patience: Duration,
+    /// Peers linked at once, at most.
+    pub peers_max: usize,
+    /// Those of them that came to us, at most.
+    pub inbound_max: usize,
 }
 
 impl Config {
@@ -94,6 +99,8 @@ impl Config {
             origin_grace: Duration::from_millis(150),
             origin_joins_below_bytes_s: 60_000_000,
             patience: Duration::from_secs(20),
+            peers_max: PEERS_MAX,
+            inbound_max: INBOUND_MAX,
         }
     }
 }
@@ -227,7 +234,7 @@ impl Node {
 
     /// Panics if a promise of the node to itself is broken. Simulation and fuzzing call it after every event.
     pub fn check_invariants(&self) {
-        assert!(self.peers.len() <= PEERS_MAX, "peers stay within their limit");
+        assert!(self.peers.len() <= self.config.peers_max, "peers stay within their limit");
         assert!(self.candidates.len() <= CANDIDATES_MAX, "addresses stay within their limit");
         assert!(self.bans.len() <= BANS_MAX, "bans stay within their limit");
         assert!(self.departed.len() <= DEPARTED_MAX, "past links stay within their limit");

@@ -21,6 +21,7 @@ mod open;
 mod open_files;
 mod originals;
 mod places;
+mod shelf;
 mod slots;
 mod tables;
 
@@ -39,7 +40,7 @@ use self::originals::Originals;
 use self::places::{Copy, Member, Places, from_seconds, now_seconds, to_seconds};
 use self::slots::Slot;
 use self::tables::{FileEntry, Inner, LoadedFile};
-pub use self::{indexer::IndexTask, indexer::Indexed, originals::OriginalXorb};
+pub use self::{indexer::IndexTask, indexer::Indexed, originals::OriginalXorb, shelf::Shelf};
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
 use crate::names::{RepoId, is_hex};
@@ -433,6 +434,10 @@ impl Catalog {
     #[must_use]
     pub fn chunks(&self) -> usize {
         self.read().slots.len()
+    }
+
+    fn has_originals(&self) -> bool {
+        self.originals.lock().unwrap_or_else(PoisonError::into_inner).is_there()
     }
 
     /// Whether a file of a commit that anybody may read has this chunk; whether it is on disk does not matter.

@@ -1,0 +1,58 @@
+//! Taking connections in.
+
+use crate::core::Core;
+use crate::link;
+use futures_lite::FutureExt as _;
+use glommio::net::{TcpListener, TcpStream};
+use glommio::timer::Timer;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Pause after `accept` failed (out of descriptors): the listener must not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Accepts until the core stops.
+pub(crate) async fn run(core: Rc<Core>, listener: TcpListener) {
+    core.listeners.set(core.listeners.get() + 1);
+    loop {
+        let outcome = {
+            let mut accept = pin!(listener.accept());
+            poll_fn(|cx| {
+                if core.stopping.get() {
+                    return Poll::Ready(None);
+                }
+                let poll = accept.as_mut().poll(cx).map(Some);
+                if poll.is_pending() {
+                    core.acceptors.borrow_mut().push(cx.waker().clone());
+                }
+                poll
+            })
+            .await
+        };
+        core.acceptors.borrow_mut().clear();
+        match outcome {
+            None => break,
+            Some(Ok(stream)) => welcome(&core, stream),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                core.evict_a_stranger();
+                Timer::new(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    core.listeners.set(core.listeners.get() - 1);
+}
+
+fn welcome(core: &Rc<Core>, stream: TcpStream) {
+    // Gone already, or no room and nobody who could make some.
+    let Ok(addr) = stream.peer_addr() else { return };
+    if core.links.borrow().len() >= core.links_max && !core.evict_a_stranger() {
+        return;
+    }
+    let io = core.add_link(addr);
+    glommio::spawn_local(link::run(core.clone(), stream, io).boxed_local()).detach();
+}
