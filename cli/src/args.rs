@@ -288,7 +288,7 @@ fn parse_peer(text: &str) -> Result<String, String> {
     Ok(format!("{host}:{port}"))
 }
 
-fn parse_listen_host(text: &str) -> Result<ListenHost, String> {
+pub(crate) fn parse_listen_host(text: &str) -> Result<ListenHost, String> {
     let (host, port) = split_port(text)?;
     let ip = host.parse().map_err(|_| format!("{host:?} is not an IP address"))?;
     Ok(ListenHost { ip, port })

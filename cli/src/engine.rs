@@ -104,7 +104,7 @@ pub(crate) fn store_failure(error: &StoreError) -> Failure {
     }
 }
 
-fn engine_failure(error: &EngineError) -> Failure {
+pub(crate) fn engine_failure(error: &EngineError) -> Failure {
     match error {
         EngineError::Listen { .. } => {
             Failure::new(Kind::Network, error).hint("choose another port; 0 takes any free one")

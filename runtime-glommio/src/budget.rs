@@ -50,7 +50,6 @@ impl Budget {
     pub(crate) fn is_waited_for(&self) -> bool {
         !self.waiters.borrow().is_empty()
     }
-
 }
 
 impl Drop for Permit {
