@@ -13,10 +13,13 @@ use std::time::Duration;
 
 /// Pause after `accept` failed (out of descriptors): the listener must not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// The same when a connection was closed to make room: until its descriptor is free.
+const ROOM_PAUSE: Duration = Duration::from_millis(10);
 
 /// Accepts until the core stops.
 pub(crate) async fn run(core: Rc<Core>, listener: TcpListener) {
     core.listeners.set(core.listeners.get() + 1);
+    let mut failing = false;
     loop {
         let outcome = {
             let mut accept = pin!(listener.accept());
@@ -35,11 +38,17 @@ pub(crate) async fn run(core: Rc<Core>, listener: TcpListener) {
         core.acceptors.borrow_mut().clear();
         match outcome {
             None => break,
-            Some(Ok(stream)) => welcome(&core, stream),
+            Some(Ok(stream)) => {
+                failing = false;
+                welcome(&core, stream);
+            }
             Some(Err(error)) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                core.evict_a_stranger();
-                Timer::new(ACCEPT_PAUSE).await;
+                let room = core.evict_a_stranger();
+                // Said once while it lasts.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "cannot accept connections; strangers make room, others wait");
+                }
+                Timer::new(if room { ROOM_PAUSE } else { ACCEPT_PAUSE }).await;
             }
         }
     }

@@ -46,6 +46,17 @@ impl Budget {
         self.waiters.borrow_mut().push_back(waker.clone());
     }
 
+    /// Wakes the next one who waits, if there is room. Called now and then, because one that was woken may have ended
+    /// without taking or giving back anything.
+    pub(crate) fn wake_next(&self) {
+        if self.has_room() {
+            let next = self.waiters.borrow_mut().pop_front();
+            if let Some(waker) = next {
+                waker.wake();
+            }
+        }
+    }
+
     /// Whether anybody waits.
     pub(crate) fn is_waited_for(&self) -> bool {
         !self.waiters.borrow().is_empty()
@@ -56,12 +67,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let budget = &self.budget;
         budget.used.set(budget.used.get() - self.bytes);
-        if budget.has_room() {
-            let next = budget.waiters.borrow_mut().pop_front();
-            if let Some(waker) = next {
-                waker.wake();
-            }
-        }
+        budget.wake_next();
     }
 }
 

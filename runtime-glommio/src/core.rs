@@ -215,6 +215,7 @@ impl Core {
             self.throttle.wake();
             if self.budget.is_waited_for() {
                 self.take_from_hoarders(now);
+                self.budget.wake_next();
             }
             if now.since(looked) >= TICK {
                 looked = now;
@@ -228,7 +229,7 @@ impl Core {
         }
     }
 
-    /// Frees what was read for sockets that have been full for a while, until there is room again.
+    /// Frees what was read for those who cannot send it now, until there is room again.
     fn take_from_hoarders(&self, now: Instant) {
         for io in self.links.borrow().values() {
             if self.budget.has_room() {
@@ -240,35 +241,42 @@ impl Core {
 
     /// Reads the mail until it says stop; then answers what was asked, and closes.
     pub(crate) async fn run(self: Rc<Core>) {
-        loop {
-            for mail in self.inbox.collect().await {
-                match mail {
-                    Mail::Opened { file, found } => {
-                        glommio::spawn_local(self.clone().opened(file, found)).detach();
-                    }
-                    Mail::Event(event) => self.answered(event),
-                    Mail::Shelf(shelf) => {
-                        self.shelf.replace(shelf);
-                    }
-                    Mail::Stop => self.stopping.set(true),
-                }
-            }
-            if self.stopping.get() {
-                break;
-            }
+        while !self.stopping.get() {
+            let mail = self.inbox.collect().await;
+            self.read(mail);
         }
         self.acceptors.take().into_iter().for_each(Waker::wake);
         self.each_link(LinkIo::wake);
         let end = self.now() + DRAIN;
         let mut closed = false;
-        // Answers of the clerk may still be on their way to those who are being answered.
         while !self.links.borrow().is_empty() || self.listeners.get() > 0 || self.reads.get() > 0 {
-            Timer::new(TICK_SHORT).await;
+            // Those who are being answered may still wait for the clerk.
+            let nothing = async {
+                Timer::new(TICK_SHORT).await;
+                VecDeque::new()
+            };
+            let mail = futures_lite::future::or(self.inbox.collect(), nothing).await;
+            self.read(mail);
             if self.now() >= end && !std::mem::replace(&mut closed, true) {
                 self.each_link(LinkIo::close);
             }
         }
         self.wake_clock();
+    }
+
+    fn read(self: &Rc<Core>, letters: VecDeque<Mail>) {
+        for mail in letters {
+            match mail {
+                Mail::Opened { file, found } => {
+                    glommio::spawn_local(self.clone().opened(file, found)).detach();
+                }
+                Mail::Event(event) => self.answered(event),
+                Mail::Shelf(shelf) => {
+                    self.shelf.replace(shelf);
+                }
+                Mail::Stop => self.stopping.set(true),
+            }
+        }
     }
 
     fn each_link(&self, what: impl Fn(&LinkIo)) {

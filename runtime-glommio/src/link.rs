@@ -42,6 +42,8 @@ pub(crate) struct LinkIo {
     pub(crate) link: RefCell<Link>,
     queue: RefCell<SendQueue<Head, Staged>>,
     waker: RefCell<Option<Waker>>,
+    /// Its task is having a turn, and looks at everything again before it waits.
+    turning: Cell<bool>,
     pub(crate) closing: Cell<bool>,
     pub(crate) established: Cell<bool>,
     pub(crate) fault: Cell<Option<PeerFault>>,
@@ -68,6 +70,7 @@ impl LinkIo {
             link: RefCell::new(link),
             queue: RefCell::default(),
             waker: RefCell::default(),
+            turning: Cell::new(false),
             closing: Cell::new(false),
             established: Cell::new(false),
             fault: Cell::new(None),
@@ -84,6 +87,9 @@ impl LinkIo {
 
     /// Gives its task a turn.
     pub(crate) fn wake(&self) {
+        if self.turning.get() {
+            return;
+        }
         let waker = self.waker.borrow().clone();
         if let Some(waker) = waker {
             waker.wake();
@@ -107,7 +113,8 @@ impl LinkIo {
 
     /// Whether nothing is left to answer.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.borrow().is_empty() && self.lookups.get() == 0 && self.xorbs.borrow().is_empty()
+        let looking = self.lookups.get() > 0 || self.xorb_asked.get() || !self.xorbs.borrow().is_empty();
+        self.queue.borrow().is_empty() && !looking
     }
 
     pub(crate) fn next_read(&self, core: &Core) -> Option<Read> {
@@ -129,10 +136,12 @@ impl LinkIo {
         self.queue.borrow_mut().arrived(part, bytes, start);
     }
 
-    /// Lets go of what was read for it, if its socket has been full for `longer`.
-    pub(crate) fn unstage(&self, now: Instant, longer: Duration) -> bool {
+    /// Lets go of what was read for it, if its socket has been full for `longer` or if it waits for room itself.
+    pub(crate) fn unstage(&self, now: Instant, longer: Duration) {
         let blocked = self.blocked.get().is_some_and(|since| now.since(since) >= longer);
-        blocked && self.queue.borrow_mut().unstage()
+        if blocked || self.starved.get() {
+            self.queue.borrow_mut().unstage();
+        }
     }
 
     /// What is due by the clock: the link's deadlines, a reader that does not read, a shutdown.
@@ -217,7 +226,9 @@ impl LinkIo {
             self.next_xorb(core);
             return Ok(0);
         }
-        disk::read_ahead(core, self, cx.waker());
+        if self.blocked.get().is_none() {
+            disk::read_ahead(core, self, cx.waker());
+        }
         let now = core.now();
         let allowed = core.throttle.allows(now);
         if allowed == 0 {
@@ -290,7 +301,13 @@ impl LinkIo {
 pub(crate) async fn run(core: Rc<Core>, mut stream: TcpStream, io: Rc<LinkIo>) {
     let _ = stream.set_nodelay(true);
     core.drain(&io);
-    let end = poll_fn(|cx| io.turn(&core, &mut stream, cx)).await;
+    let end = poll_fn(|cx| {
+        io.turning.set(true);
+        let end = io.turn(&core, &mut stream, cx);
+        io.turning.set(false);
+        end
+    })
+    .await;
     if let Err(error) = end {
         tracing::debug!(link = io.id.0, addr = %io.addr, %error, "link ended");
     }

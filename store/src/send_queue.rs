@@ -21,6 +21,10 @@ pub const AHEAD_MAX: usize = 2 * GATHER_MAX;
 /// gains nothing.
 pub const READ_BYTES_MAX: u32 = (1 << 20) - (8 << 10);
 
+/// Bytes kept of what comes next when the rest is let go of: 4 KiB. A runtime needs something to offer to a full socket, and
+/// gets the rest again when that was taken.
+const LEAD_BYTES: usize = 4096;
+
 /// A range of a file that goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -68,6 +72,8 @@ pub struct SendQueue<H, B> {
     sent: usize,
     /// Items among the first [`AHEAD_MAX`] that are known to need nothing: looked at no more.
     planned: usize,
+    /// The next bytes, when the read they are from was let go of.
+    lead: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -85,7 +91,7 @@ enum Stage<B> {
 
 impl<H, B> Default for SendQueue<H, B> {
     fn default() -> SendQueue<H, B> {
-        SendQueue { items: VecDeque::new(), first: 0, sent: 0, planned: 0 }
+        SendQueue { items: VecDeque::new(), first: 0, sent: 0, planned: 0, lead: Vec::new() }
     }
 }
 
@@ -114,6 +120,7 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
         self.items = VecDeque::new();
         self.sent = 0;
         self.planned = 0;
+        self.lead = Vec::new();
     }
 
     /// The next read for the front of the queue: neighbours in one. None if nothing has to be read for now.
@@ -164,8 +171,16 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
         self.planned = 0;
     }
 
-    /// Drops what was read and not sent; it is read again when its turn comes. True if there was something.
+    /// Drops what was read and not sent, but for the next few bytes; it is read again when its turn comes. True if there
+    /// was something.
     pub fn unstage(&mut self) -> bool {
+        if self.lead.is_empty()
+            && let Some(Item { head, body: Some((span, Stage::Ready { bytes, start })) }) = self.items.front()
+            && let Some(into) = self.sent.checked_sub(head.as_ref().len())
+            && let Some(bytes) = bytes.as_ref().get(*start..*start + span.len as usize)
+        {
+            self.lead = bytes[into..bytes.len().min(into + LEAD_BYTES)].to_vec();
+        }
         let mut any = false;
         for item in self.items.iter_mut().take(AHEAD_MAX) {
             if let Some((_, stage @ Stage::Ready { .. })) = &mut item.body {
@@ -190,6 +205,10 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
             }
             room > 0
         };
+        if !self.lead.is_empty() {
+            put(&self.lead);
+            return;
+        }
         for item in self.items.iter().take(GATHER_MAX) {
             let head = item.head.as_ref();
             if skip < head.len() && !put(&head[skip..]) {
@@ -214,6 +233,11 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
 
     /// This many of the gathered bytes were taken. Returns how many of them were of ranges.
     pub fn sent(&mut self, bytes: usize) -> u64 {
+        if bytes < self.lead.len() {
+            self.lead.drain(..bytes);
+        } else {
+            self.lead = Vec::new();
+        }
         let mut bodies = 0;
         let mut left = self.sent + bytes;
         let mut before = self.sent;
@@ -347,15 +371,19 @@ mod tests {
         assert_eq!(queue.next_read(&cache), None, "once");
         done(&mut queue, &read);
         assert_eq!(queue.sent(31), 30);
-        assert!(queue.unstage());
+        assert!(queue.unstage() && !queue.unstage());
+        // What comes next is still there, as little as it is here.
         let mut slices = Vec::new();
         queue.gather(&cache, usize::MAX, &mut slices);
-        assert!(slices.is_empty());
+        let lead: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        assert_eq!(lead, (40..110).map(byte).collect::<Vec<u8>>());
+        drop(slices);
+        assert_eq!(queue.sent(7), 7);
         let again = queue.next_read(&cache).expect("it is needed again");
         assert_eq!(again, read);
         done(&mut queue, &again);
-        let (out, bodies) = send(&mut queue, &cache, usize::MAX);
-        assert_eq!((out, bodies), ((40..110).map(byte).collect(), 70));
+        let (out, bodies) = send(&mut queue, &cache, 10);
+        assert_eq!((out, bodies), ((47..110).map(byte).collect(), 63));
         // What comes for an item that went is not taken for another.
         queue.push(b"h".to_vec(), Some(span(0, 5)));
         done(&mut queue, &read);

@@ -193,6 +193,14 @@ impl Machine {
         }
     }
 
+    /// Switches it off.
+    pub async fn shut_down(mut self) {
+        self.seedbox = None;
+        if let Some(engine) = self.engine.take() {
+            engine.shutdown().await;
+        }
+    }
+
     /// Its engine.
     #[must_use]
     pub fn engine(&self) -> &Engine {

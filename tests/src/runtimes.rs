@@ -104,6 +104,12 @@ impl Seedbox {
         self.seeder().stats().uploaded
     }
 
+    /// Reads from the disk so far.
+    #[must_use]
+    pub fn disk_reads(&self) -> u64 {
+        self.seeder().stats().disk_reads
+    }
+
     /// Has it look at the catalog again.
     pub fn refresh(&self) {
         self.seeder().refresh();

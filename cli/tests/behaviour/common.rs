@@ -68,6 +68,12 @@ impl Server {
         }
     }
 
+    /// Its process id.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM and waits. Returns the exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
         signal(&self.child, rustix::process::Signal::TERM);

@@ -1,0 +1,179 @@
+//! The client: keeps requests in flight on every connection and discards the answers without copying them, but for a
+//! sample that it proves.
+
+use crate::Error;
+use crate::data::{Data, noise};
+use rustix::net::RecvFlags;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::net::TcpStream;
+use zest_xet::verify;
+
+/// Requests in flight on one connection.
+const IN_FLIGHT: usize = 32;
+/// One answer in this many is read and proven.
+const SAMPLE: u64 = 32;
+/// Requests sent at once.
+const BATCH: usize = 8;
+/// Bytes discarded at once, at most.
+const DISCARD: usize = 1 << 20;
+/// Frame length, message id, extension id, type, request id, chunk length.
+const HEAD: usize = 15;
+
+/// Asks for every chunk once, over these many connections. Returns the bytes of chunks.
+pub(crate) fn all(addr: SocketAddr, data: &Data, connections: usize) -> Result<u64, Error> {
+    let chunks = data.chunks.len();
+    run(addr, data, connections, move |number| {
+        let mut next = number;
+        move || {
+            let index = next;
+            next += connections;
+            (index < chunks).then_some(index)
+        }
+    })
+}
+
+/// Asks for random chunks until about this many bytes came.
+pub(crate) fn random(addr: SocketAddr, data: &Data, connections: usize, bytes: u64) -> Result<u64, Error> {
+    let total: u64 = data.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+    let count = bytes * data.chunks.len() as u64 / total / connections as u64;
+    run(addr, data, connections, |number| {
+        let (mut state, mut left) = (number as u64 + 1, count.max(1));
+        move || {
+            left = left.checked_sub(1)?;
+            Some((noise(&mut state) % data.chunks.len() as u64) as usize)
+        }
+    })
+}
+
+fn run<N: FnMut() -> Option<usize>>(
+    addr: SocketAddr,
+    data: &Data,
+    connections: usize,
+    next: impl Fn(usize) -> N,
+) -> Result<u64, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let mut bytes = 0;
+        let work = (0..connections).map(|number| converse(addr, data, number, next(number)));
+        for outcome in futures_join(work.collect()).await {
+            bytes += outcome?;
+        }
+        Ok(bytes)
+    })
+}
+
+/// Polls all futures to their ends.
+async fn futures_join<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut set: futures_util::stream::FuturesUnordered<F> = futures.into_iter().collect();
+    let mut done = Vec::new();
+    while let Some(one) = futures_util::StreamExt::next(&mut set).await {
+        done.push(one);
+    }
+    done
+}
+
+async fn converse(
+    addr: SocketAddr,
+    data: &Data,
+    number: usize,
+    mut next: impl FnMut() -> Option<usize>,
+) -> Result<u64, Error> {
+    let mut stream = TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
+    hello(&mut stream, number).await?;
+    let mut asked: VecDeque<usize> = VecDeque::new();
+    let (mut req, mut answered, mut bytes, mut over) = (0_u32, 0_u64, 0, false);
+    let mut scratch = vec![0; DISCARD];
+    // Bytes of the front answer that were discarded.
+    let mut into = 0;
+    loop {
+        if !over && asked.len() + BATCH <= IN_FLIGHT {
+            let mut batch = Vec::new();
+            while asked.len() < IN_FLIGHT {
+                let Some(index) = next() else {
+                    over = true;
+                    break;
+                };
+                batch.extend_from_slice(&[0, 0, 0, 39, 20, 1, 1]);
+                batch.extend_from_slice(&req.to_be_bytes());
+                batch.extend_from_slice(data.chunks[index].hash.as_bytes());
+                req += 1;
+                asked.push_back(index);
+            }
+            stream.write_all(&batch).await?;
+        }
+        if asked.is_empty() {
+            return Ok(bytes);
+        }
+        if answered % SAMPLE == 0 && into == 0 {
+            let chunk = data.chunks[asked[0]];
+            let mut head = [0; HEAD];
+            stream.read_exact(&mut head).await?;
+            let want = [
+                &(chunk.len + 11).to_be_bytes()[..],
+                &[20, 7, 2],
+                &(answered as u32).to_be_bytes(),
+                &chunk.len.to_be_bytes(),
+            ]
+            .concat();
+            if head[..] != want {
+                return Err(format!("answer {answered} begins with {head:02x?}, not {want:02x?}").into());
+            }
+            let payload = &mut scratch[..chunk.len as usize];
+            stream.read_exact(payload).await?;
+            verify(&*payload, chunk).map_err(|error| format!("answer {answered}: {error}"))?;
+            bytes += u64::from(chunk.len);
+            asked.pop_front();
+            answered += 1;
+            continue;
+        }
+        // All up to the next one to be proven.
+        let until = (SAMPLE - answered % SAMPLE) as usize;
+        let whole: usize = asked.iter().take(until).map(|&i| HEAD + data.chunks[i].len as usize).sum();
+        let room = (whole - into).min(DISCARD);
+        stream.readable().await?;
+        let outcome = stream.try_io(Interest::READABLE, || {
+            Ok(rustix::net::recv(&stream, &mut scratch[..room], RecvFlags::TRUNC)?.1)
+        });
+        match outcome {
+            Ok(0) => return Err("the server ended the connection".into()),
+            Ok(read) => into += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error.into()),
+        }
+        while let Some(&front) = asked.front() {
+            let len = data.chunks[front].len as usize;
+            if into < HEAD + len || answered % SAMPLE == 0 && into == 0 {
+                break;
+            }
+            into -= HEAD + len;
+            bytes += len as u64;
+            answered += 1;
+            asked.pop_front();
+        }
+    }
+}
+
+/// Both handshakes. Leaves the stream where answers begin.
+async fn hello(stream: &mut TcpStream, number: usize) -> Result<(), Error> {
+    let mut ours = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
+    ours.extend_from_slice(&[7; 20]);
+    ours.extend_from_slice(format!("-DR0100-{:08}{number:04}", std::process::id()).as_bytes());
+    let dict = b"d1:md6:ut_xeti7ee1:pi0e1:v5:draine";
+    ours.extend_from_slice(&(dict.len() as u32 + 2).to_be_bytes());
+    ours.extend_from_slice(&[20, 0]);
+    ours.extend_from_slice(dict);
+    stream.write_all(&ours).await?;
+    let mut theirs = [0; 68];
+    stream.read_exact(&mut theirs).await?;
+    // Extension handshake, unchoke, interested: no other server sends anything else, nor fewer.
+    for _ in 0..3 {
+        let len = stream.read_u32().await?;
+        let mut frame = vec![0; len as usize];
+        stream.read_exact(&mut frame).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! How much a seeder gives per second of processor time, pair by pair beside a bare `sendfile` loop.
+//!
+//! ```text
+//! cargo build --release && cargo run --release -p zest-benches --bin seed -- --rounds 5
+//! ```
+//! Each server runs on processor 0, the client that drains it on processor 1. In a round every server is measured once,
+//! in an order that turns from round to round; a ratio is of two neighbours in one round, and the median over the rounds
+//! is printed. The client discards what comes without copying it, but proves every 32nd chunk: speed without truth does
+//! not pass. `--cold` drops the file from the page cache before each run and gives zest-seed no cache.
+
+mod data;
+mod drain;
+#[path = "../transfer/process.rs"]
+#[expect(dead_code, reason = "shared with the other benchmark, which uses all of it")]
+mod process;
+mod sendfile;
+
+use data::Data;
+use process::Service;
+use std::error::Error as StdError;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+type Error = Box<dyn StdError + Send + Sync>;
+
+/// Processor of the servers, and of the client.
+const SERVER_CORE: usize = 0;
+const CLIENT_CORE: usize = 1;
+
+struct Args {
+    dir: PathBuf,
+    size_mb: u64,
+    run_mb: u64,
+    rounds: usize,
+    connections: Vec<usize>,
+    cold: bool,
+    servers: Vec<String>,
+}
+
+fn main() -> Result<(), Error> {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some("serve-with-sendfile") {
+        let file = words.next().ok_or("serve-with-sendfile FILE LIST")?;
+        let list = words.next().ok_or("serve-with-sendfile FILE LIST")?;
+        return sendfile::run(Path::new(&file), Path::new(&list));
+    }
+    let args = parse()?;
+    let dir = tempfile::Builder::new().prefix("zest-seed-bench-").tempdir_in(&args.dir)?;
+    let data = Data::make(dir.path(), args.size_mb << 20)?;
+    println!(
+        "{} MiB in {} chunks, {} MB a run, congestion control {}, {}",
+        args.size_mb,
+        data.chunks.len(),
+        args.run_mb,
+        std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default().trim(),
+        if args.cold { "cold" } else { "hot" },
+    );
+    for &connections in &args.connections {
+        measure(&args, &data, connections)?;
+    }
+    Ok(())
+}
+
+fn parse() -> Result<Args, Error> {
+    let mut args = Args {
+        dir: std::env::temp_dir(),
+        size_mb: 256,
+        run_mb: 2000,
+        rounds: 5,
+        connections: vec![1, 8, 256],
+        cold: false,
+        servers: ["sendfile", "zest-seed", "zest-serve"].map(str::to_owned).to_vec(),
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        match word.as_str() {
+            "--dir" => args.dir = value()?.into(),
+            "--size-mb" => args.size_mb = value()?.parse()?,
+            "--run-mb" => args.run_mb = value()?.parse()?,
+            "--rounds" => args.rounds = value()?.parse()?,
+            "--connections" => {
+                args.connections = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            }
+            "--servers" => args.servers = value()?.split(',').map(str::to_owned).collect(),
+            "--cold" => args.cold = true,
+            other => return Err(format!("unknown: {other}").into()),
+        }
+    }
+    Ok(args)
+}
+
+/// What one run gave.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    gb_s: f64,
+    gb_cpu_s: f64,
+    rss_mb: f64,
+}
+
+fn measure(args: &Args, data: &Data, connections: usize) -> Result<(), Error> {
+    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); args.servers.len()];
+    for round in 0..args.rounds {
+        for turn in 0..args.servers.len() {
+            let which = (round + turn) % args.servers.len();
+            let run = one(args, data, connections, &args.servers[which])
+                .map_err(|error| format!("{}, {connections} connections: {error}", args.servers[which]))?;
+            runs[which].push(run);
+        }
+    }
+    println!("\n{connections} connections, n = {}", args.rounds);
+    println!("{:<12}{:>24}{:>26}{:>10}{:>26}", "", "GB/s", "GB per CPU-s", "RSS MB", "ratio to the first");
+    for (name, of) in args.servers.iter().zip(&runs) {
+        let column = |value: fn(&Run) -> f64| spread(of.iter().map(value).collect());
+        let ratios = of.iter().zip(&runs[0]).map(|(run, first)| run.gb_cpu_s / first.gb_cpu_s);
+        println!(
+            "{name:<12}{:>24}{:>26}{:>10.0}{:>26}",
+            column(|run| run.gb_s),
+            column(|run| run.gb_cpu_s),
+            of.iter().map(|run| run.rss_mb).fold(0.0, f64::max),
+            spread(ratios.collect()),
+        );
+    }
+    Ok(())
+}
+
+/// Least/median/most.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let (first, last) = (values.first().copied().unwrap_or(0.0), values.last().copied().unwrap_or(0.0));
+    format!("{first:.2}/{:.2}/{last:.2}", values[values.len() / 2])
+}
+
+fn one(args: &Args, data: &Data, connections: usize, server: &str) -> Result<Run, Error> {
+    if args.cold {
+        data.drop_from_page_cache()?;
+    }
+    let mut command = command(args, data, server)?;
+    let service = on_core(SERVER_CORE, || Service::start(&mut command))?;
+    let listening = service.event("listening")?;
+    let addr = listening["addrs"][0].as_str().ok_or("no address")?.parse()?;
+    if server != "sendfile" {
+        service.event("indexed")?;
+    }
+    let (mut bytes, mut wall) = (0, 0.0);
+    on_core(CLIENT_CORE, || {
+        if !args.cold {
+            // Until everything is in memory: a chunk is kept when it is asked for the second time.
+            for _ in 0..3 {
+                drain::all(addr, data, connections.min(8))?;
+            }
+        }
+        Ok(())
+    })?;
+    let cpu = service.cpu_s()?;
+    on_core(CLIENT_CORE, || {
+        let start = std::time::Instant::now();
+        bytes = drain::random(addr, data, connections, args.run_mb * 1_000_000)?;
+        wall = start.elapsed().as_secs_f64();
+        Ok(())
+    })?;
+    let cpu = service.cpu_s()? - cpu;
+    let gb = bytes as f64 / 1e9;
+    let rss_mb = service.rss_bytes()? as f64 / 1e6;
+    Ok(Run { gb_s: gb / wall, gb_cpu_s: gb / cpu, rss_mb })
+}
+
+fn command(args: &Args, data: &Data, server: &str) -> Result<Command, Error> {
+    let here = std::env::current_exe()?;
+    let mut command = match server {
+        "sendfile" => {
+            let mut command = Command::new(&here);
+            command.arg("serve-with-sendfile").arg(&data.file).arg(&data.list);
+            command
+        }
+        "zest-seed" => {
+            let mut command = Command::new(here.with_file_name("zest-seed"));
+            // One segment per core is the least, and more than the file needs.
+            let cache = if args.cold { 0 } else { (args.size_mb + args.size_mb / 4 + 32) << 20 };
+            let (cache, core) = (cache.to_string(), SERVER_CORE.to_string());
+            command.args(["--listen", "127.0.0.1:0", "--json", "-q", "--runtime", "glommio"]);
+            command.args(["--cores", &core, "--cache-mem", &cache]);
+            command
+        }
+        "zest-serve" => {
+            let mut command = Command::new(here.with_file_name("zest"));
+            command.args(["serve", "--listen", "127.0.0.1", "--listen-port", "0", "--json", "-q"]);
+            command
+        }
+        other => return Err(format!("{other} is none of sendfile, zest-seed, zest-serve").into()),
+    };
+    command.env_clear().env("HOME", &data.home).env("HF_HUB_OFFLINE", "1");
+    if let Some(tunables) = std::env::var_os("GLIBC_TUNABLES") {
+        command.env("GLIBC_TUNABLES", tunables);
+    }
+    Ok(command)
+}
+
+/// Does something on a thread that is bound to one processor; what it starts is bound too.
+fn on_core<T: Send>(core: usize, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let mut set = rustix::thread::CpuSet::new();
+            set.set(core);
+            rustix::thread::sched_setaffinity(None, &set)?;
+            work()
+        });
+        thread.join().map_err(|_| "a thread panicked")?
+    })
+}
