@@ -24,18 +24,21 @@ pub(crate) async fn run(core: Rc<Core>, listener: TcpListener) {
         let outcome = {
             let mut accept = pin!(listener.accept());
             poll_fn(|cx| {
-                if core.stopping.get() {
-                    return Poll::Ready(None);
-                }
+                // First what came: a connection that the kernel has handed over must not be lost with the future.
                 let poll = accept.as_mut().poll(cx).map(Some);
                 if poll.is_pending() {
-                    core.acceptors.borrow_mut().push(cx.waker().clone());
+                    if core.stopping.get() {
+                        return Poll::Ready(None);
+                    }
+                    let mut acceptors = core.acceptors.borrow_mut();
+                    if !acceptors.iter().any(|waker| waker.will_wake(cx.waker())) {
+                        acceptors.push(cx.waker().clone());
+                    }
                 }
                 poll
             })
             .await
         };
-        core.acceptors.borrow_mut().clear();
         match outcome {
             None => break,
             Some(Ok(stream)) => {

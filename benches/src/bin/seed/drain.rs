@@ -7,9 +7,13 @@ use rustix::net::RecvFlags;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use zest_xet::verify;
+
+/// Peers that this process has been.
+static PEERS: AtomicU32 = AtomicU32::new(0);
 
 /// Requests in flight on one connection.
 const IN_FLIGHT: usize = 32;
@@ -57,7 +61,7 @@ fn run<N: FnMut() -> Option<usize>>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let mut bytes = 0;
-        let work = (0..connections).map(|number| converse(addr, data, number, next(number)));
+        let work = (0..connections).map(|number| converse(addr, data, next(number)));
         for outcome in futures_join(work.collect()).await {
             bytes += outcome?;
         }
@@ -78,12 +82,11 @@ async fn futures_join<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
 async fn converse(
     addr: SocketAddr,
     data: &Data,
-    number: usize,
     mut next: impl FnMut() -> Option<usize>,
 ) -> Result<u64, Error> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
-    hello(&mut stream, number).await?;
+    hello(&mut stream).await?;
     let mut asked: VecDeque<usize> = VecDeque::new();
     let (mut req, mut answered, mut bytes, mut over) = (0_u32, 0_u64, 0, false);
     let mut scratch = vec![0; DISCARD];
@@ -158,10 +161,12 @@ async fn converse(
 }
 
 /// Both handshakes. Leaves the stream where answers begin.
-async fn hello(stream: &mut TcpStream, number: usize) -> Result<(), Error> {
+async fn hello(stream: &mut TcpStream) -> Result<(), Error> {
     let mut ours = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
     ours.extend_from_slice(&[7; 20]);
-    ours.extend_from_slice(format!("-DR0100-{:08}{number:04}", std::process::id()).as_bytes());
+    // Every connection is another peer: a server closes the second link of one.
+    let number = PEERS.fetch_add(1, Ordering::Relaxed);
+    ours.extend_from_slice(format!("-DR0100-{number:012}").as_bytes());
     let dict = b"d1:md6:ut_xeti7ee1:pi0e1:v5:draine";
     ours.extend_from_slice(&(dict.len() as u32 + 2).to_be_bytes());
     ours.extend_from_slice(&[20, 0]);
