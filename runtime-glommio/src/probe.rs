@@ -7,8 +7,9 @@ use std::fmt;
 
 /// Least lockable memory that glommio accepts: 512 KiB (its own check).
 const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
-/// Memory for reads of one executor: 10 MiB. 64 reads of a chunk and its edges, and glommio's own needs.
-const IO_MEMORY_BYTES: u64 = 10 << 20;
+/// Memory for reads of one executor: 6 MiB. What may be read and unsent, half as much again for what does not fit together,
+/// and glommio's own needs.
+const IO_MEMORY_BYTES: u64 = 6 << 20;
 /// Least of it: 1 MiB, eight reads. With less, reads go unregistered.
 const IO_MEMORY_BYTES_MIN: u64 = 1 << 20;
 /// glommio registers the memory of an executor with three rings, and each counts.
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn memory_for_reads_stays_within_what_may_be_locked() {
         let of = |limit: Option<u64>, n| Ring { memlock_bytes: limit }.io_memory(n);
-        assert_eq!(of(None, 64), (10 << 20, true));
+        assert_eq!(of(None, 64), (6 << 20, true));
         for executors in 1..9 {
             let (bytes, registered) = of(Some(8 << 20), executors);
             assert!(!registered || 3 * executors * bytes <= 8 << 20, "{executors}: {bytes}");

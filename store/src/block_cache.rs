@@ -21,7 +21,7 @@ const CHUNK_ALIGN: usize = 4096;
 
 const _: () = assert!(SEGMENT_BYTES >= 4 * CHUNK_BYTES_MAX, "a segment has room for survivors and newcomers");
 
-/// See the [module](self).
+/// Chunks in memory, by hash. What they are kept for and for how long stands at the top of this file.
 pub struct BlockCache {
     segments: Vec<Segment>,
     segments_max: usize,

@@ -17,9 +17,9 @@ use crate::catalog::FileId;
 pub const GATHER_MAX: usize = 16;
 /// Items from the front whose ranges are read ahead: twice [`GATHER_MAX`], so that the disk works while the network does.
 pub const AHEAD_MAX: usize = 2 * GATHER_MAX;
-/// Longest merged read: 1 MiB less two pages, so that it still is one with the edges that O_DIRECT adds. Past that a disk
-/// gains nothing.
-pub const READ_BYTES_MAX: u32 = (1 << 20) - (8 << 10);
+/// Longest merged read: 512 KiB less two pages, so that it still is one with the edges that O_DIRECT adds. Longer ones gained
+/// nothing on a disk, and fit badly into little memory.
+pub const READ_BYTES_MAX: u32 = (512 << 10) - (8 << 10);
 
 /// Bytes kept of what comes next when the rest is let go of: 4 KiB. A runtime needs something to offer to a full socket, and
 /// gets the rest again when that was taken.
@@ -62,7 +62,7 @@ pub struct Part {
     pub span: Span,
 }
 
-/// See the [module](self). `H` is a head, `B` what a read gives; the clones of a `B` share its memory.
+/// See the top of this file: what one connection has still to send. `H` is a head, `B` what a read gives; the clones of a `B` share its memory.
 #[derive(Debug)]
 pub struct SendQueue<H, B> {
     items: VecDeque<Item<H, B>>,

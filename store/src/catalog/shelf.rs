@@ -16,7 +16,7 @@ const STRIDE: usize = 64;
 /// Entries per bucket of the table, about: 4.
 const BUCKET: usize = 4;
 
-/// See the [module](self).
+/// What may be shared, as one unchanging table. Made by [`Catalog::shelf`].
 #[derive(Debug, Default)]
 pub struct Shelf {
     files: Vec<Listed>,
