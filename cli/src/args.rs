@@ -1,5 +1,6 @@
 //! The command line: one definition per command and flag, from which parsing, `--help` and errors come.
 
+use crate::amount;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ Examples:
   zest pull Qwen/Qwen3-0.6B                  a model, into the usual cache
   zest pull ORG/NAME config.json -r v1.0     one file of one revision
   zest pull ORG/NAME -p 10.0.0.5             from a colleague's machine first
+  zest pull ORG/NAME -p a -p b -p c --policy spare-origin
+                                             on a, b and c at once: about one download for all
   zest serve                                 give what this machine has
 
 Exit codes:
@@ -58,7 +61,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Fetch a model, dataset or space into the Hugging Face cache
-    Pull(PullArgs),
+    Pull(Box<PullArgs>),
     /// Give what this machine's caches hold to peers, until Ctrl-C
     Serve(ServeArgs),
     /// Run a small Hub that serves a folder (air-gapped sites, tests)
@@ -81,6 +84,9 @@ Examples:
 
 The last line on standard output is the folder that holds the files; the rest goes to standard error.
 Ctrl-C keeps what is proven: the same command again goes on where it stopped.
+With --peer the machine also gives what it has of public models while it fetches: to the peers it is \
+linked with, and to whoever connects to the port it then listens on, 6881 or, if that is taken, any free one.
+Amounts are bytes: 10M, 1.5MiB, 800k; a rate may end with /s.
 Patterns are those of hf: `*` also matches `/`; one that ends with `/` means everything below.
 Exit codes and environment: see `zest --help`.";
 
@@ -139,9 +145,24 @@ pub(crate) struct PullArgs {
     #[arg(long, conflicts_with_all = ["peer", "listen"])]
     pub(crate) no_p2p: bool,
 
-    /// Give to peers while fetching, on this address
+    /// Let peers connect to this address while fetching [default with --peer: all addresses, port 6881 or any free]
     #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
+
+    /// Let nobody connect; peers that were named may still ask
+    #[arg(long, conflicts_with = "listen")]
+    pub(crate) no_listen: bool,
+
+    /// How the Hub's CDN is used beside peers
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = OriginPolicy::Fastest)]
+    pub(crate) policy: OriginPolicy,
+
+    /// Receive at most this many bytes per second, from peers and the CDN together
+    #[arg(long, value_name = "RATE", value_parser = amount::download_rate)]
+    pub(crate) max_download: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) upload: UploadArgs,
 
     /// Also keep xorbs the way zest 0.4 does (takes the space a second time)
     #[arg(long)]
@@ -167,6 +188,9 @@ pub(crate) struct ServeArgs {
     /// Cache to serve instead of HF_HUB_CACHE
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) upload: UploadArgs,
 }
 
 const HUB_HELP: &str = "\
@@ -232,6 +256,25 @@ pub(crate) struct DemoArgs {
     /// Keep the temporary folder and say where it is
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// What is given to peers, at most.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct UploadArgs {
+    /// Give peers at most this many bytes per second
+    #[arg(long, value_name = "RATE", value_parser = amount::upload_rate)]
+    pub(crate) max_upload: Option<u64>,
+
+    /// Give peers at most this many bytes per day (UTC), all commands together
+    #[arg(long, value_name = "SIZE", value_parser = amount::upload_budget)]
+    pub(crate) upload_budget: Option<u64>,
+}
+
+/// `--policy`. (Documented variants would make clap print every flag on several lines.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OriginPolicy {
+    Fastest,
+    SpareOrigin,
 }
 
 /// `--type` in hf's words. (Documented variants would make clap print every flag on several lines.)
@@ -350,7 +393,7 @@ mod tests {
 
     fn pull(line: &str) -> PullArgs {
         match parse(&format!("pull {line}")).expect("a valid command line").command {
-            Command::Pull(args) => args,
+            Command::Pull(args) => *args,
             other => panic!("parsed as {other:?}"),
         }
     }
@@ -456,7 +499,26 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_amounts_of_bytes_and_not_below_what_can_be_kept() {
+        let args =
+            pull("a/b --max-download 10M --max-upload 1.5MiB/s --upload-budget 20G --policy spare-origin");
+        assert_eq!((args.max_download, args.policy), (Some(10_000_000), OriginPolicy::SpareOrigin));
+        assert_eq!(
+            (args.upload.max_upload, args.upload.upload_budget),
+            (Some(1_572_864), Some(20_000_000_000))
+        );
+        let Command::Serve(serve) = parse("serve --max-upload 1M").expect("valid").command else { panic!() };
+        assert_eq!(serve.upload.max_upload, Some(1_000_000));
+        for line in ["--max-upload 10k", "--max-download 0", "--upload-budget 5", "--policy slow"] {
+            assert!(parse(&format!("pull a/b {line}")).is_err(), "{line}");
+        }
+        let error = parse("pull a/b --max-upload 10k").expect_err("too low").to_string();
+        assert!(error.contains("262144 bytes"), "{error}");
+    }
+
+    #[test]
     fn contradictions_are_refused() {
+        assert!(parse("pull a/b --no-listen --listen 127.0.0.1").is_err());
         assert!(parse("pull a/b --no-p2p --peer 10.0.0.5").is_err());
         assert!(parse("demo --size-mb 1").is_err());
         assert!(parse("demo --size-mb 10").is_ok());

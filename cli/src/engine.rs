@@ -1,13 +1,16 @@
 //! The one door between the command line and the runtime: starts an engine for an environment, and turns every
 //! error of the rooms below into a [`Failure`].
 
-use crate::args::{self, RepoKind};
+use crate::args::{self, OriginPolicy, RepoKind, UploadArgs};
 use crate::failure::{Failure, Kind};
 use crate::ui::Ui;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
-use zest_runtime_tokio::{Engine, EngineConfig, EngineError, PullError, PullErrorKind, StoreHandles};
+use zest_runtime_tokio::{
+    Engine, EngineConfig, EngineError, Policy, PullError, PullErrorKind, StoreHandles, UploadBudget,
+};
 use zest_store::{Catalog, Env, HfCache, RepoId, RepoType, StoreError};
 
 pub(crate) use zest_runtime_tokio::{
@@ -47,6 +50,26 @@ pub(crate) fn repo_id(text: &str, kind: Option<RepoKind>) -> Result<RepoId, Fail
     RepoId::new(kind, name).map_err(|error| usage(error.to_string()))
 }
 
+/// How an engine is to run, as the command line says it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) policy: Policy,
+    pub(crate) max_download: Option<u64>,
+    pub(crate) upload: UploadArgs,
+}
+
+impl From<OriginPolicy> for Policy {
+    fn from(policy: OriginPolicy) -> Policy {
+        match policy {
+            OriginPolicy::Fastest => Policy::Fastest,
+            OriginPolicy::SpareOrigin => Policy::SpareOrigin,
+        }
+    }
+}
+
+/// The account of what was given to peers today, in zest's cache.
+const UPLOADS: &str = "uploads.json";
+
 /// A running engine with its stores.
 pub(crate) struct Session {
     engine: Engine,
@@ -55,15 +78,41 @@ pub(crate) struct Session {
 
 impl Session {
     /// Opens the caches of `env` and starts an engine, which listens on `listen` if that is not empty.
-    pub(crate) async fn start(env: &Env, listen: &[SocketAddr]) -> Result<Session, Failure> {
+    pub(crate) async fn start(
+        env: &Env,
+        listen: &[SocketAddr],
+        settings: &Settings,
+    ) -> Result<Session, Failure> {
         let failed = |error: StoreError| store_failure(&error);
         let store = Arc::new(StoreHandles {
             catalog: Arc::new(Catalog::open(&env.zest_cache).map_err(failed)?),
             cache: HfCache::open(&env.hub_cache, env.cache_options()).map_err(failed)?,
         });
-        let config = EngineConfig { listen: listen.to_vec(), ..EngineConfig::new(Arc::clone(&store)) };
+        let account = env.zest_cache.join(UPLOADS);
+        let config = EngineConfig {
+            listen: listen.to_vec(),
+            policy: settings.policy,
+            upload_bytes_s: settings.upload.max_upload,
+            download_bytes_s: settings.max_download,
+            upload_budget: settings.upload.upload_budget.map(|bytes| UploadBudget { bytes, account }),
+            ..EngineConfig::new(Arc::clone(&store))
+        };
         let engine = Engine::start(config).await.map_err(|error| engine_failure(&error))?;
         Ok(Session { engine, store })
+    }
+
+    /// Starts an engine that listens on this port of all addresses of this machine, IPv6 and IPv4 if it has both.
+    pub(crate) async fn start_everywhere(
+        env: &Env,
+        port: u16,
+        settings: &Settings,
+    ) -> Result<Session, Failure> {
+        match Session::start(env, &[SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)], settings).await {
+            Err(failure) if failure.kind == Kind::Network => {
+                Session::start(env, &[SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)], settings).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Where peers can connect to.
@@ -88,6 +137,11 @@ impl Session {
             .map_err(|error| pull_failure(&error))
     }
 
+    /// See [`Engine::give_on`].
+    pub(crate) async fn give_on(&self, idle: Duration) {
+        self.engine.give_on(idle).await;
+    }
+
     /// Closes every link and ends the engine's threads.
     pub(crate) async fn shutdown(self) {
         self.engine.shutdown().await;
@@ -108,6 +162,10 @@ pub(crate) fn engine_failure(error: &EngineError) -> Failure {
     match error {
         EngineError::Listen { .. } => {
             Failure::new(Kind::Network, error).hint("choose another port; 0 takes any free one")
+        }
+        EngineError::Limit { .. } => Failure::new(Kind::Usage, error),
+        EngineError::Budget { .. } => {
+            Failure::new(Kind::Disk, error).hint("make the file writable, or leave --upload-budget out")
         }
         _ => Failure::new(Kind::Other, error),
     }

@@ -3,6 +3,7 @@
 //! Each reads its command line, hands over to the command's module and turns its outcome into an exit code.
 //! What is data goes to standard output, everything said to people goes to standard error (see [`ui`]).
 
+mod amount;
 mod args;
 mod demo;
 mod engine;
@@ -58,7 +59,7 @@ fn end(outcome: Result<(), Failure>, ui: &ui::Ui) -> ExitCode {
 
 fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
     match cli.command {
-        Command::Pull(args) => engine::block_on(pull::run(args, ui)),
+        Command::Pull(args) => engine::block_on(pull::run(*args, ui)),
         Command::Serve(args) => engine::block_on(serve::run(args, ui)),
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
         Command::Verify(args) => verify::run(args, ui),

@@ -1,14 +1,20 @@
 //! `zest pull`: one repository into the cache, with progress, statistics and the folder's path.
 
-use crate::args::PullArgs;
-use crate::engine::{self, Progress, PullOptions, PullReport, Session};
+use crate::args::{OriginPolicy, PORT_DEFAULT, PullArgs};
+use crate::engine::{self, Progress, PullOptions, PullReport, Session, Settings};
 use crate::failure::{Failure, Kind};
 use crate::hidden_token;
 use crate::signals::Signals;
 use crate::ui::{self, Ui, units};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::sync::watch;
-use zest_store::Token;
+use zest_store::{Env, Token};
+
+/// With the policy `spare-origin` a pull that is done goes on giving to the machines that fetch the same, until nothing was
+/// given for this long: 5 s. Ours; whoever has not asked by then gets it elsewhere.
+const GIVE_ON_IDLE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
@@ -36,8 +42,21 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         p2p: !args.no_p2p,
         keep_xorbs: args.keep_xorbs,
     };
-    let session = Session::start(&env, args.listen.as_slice()).await?;
+    let settings =
+        Settings { policy: args.policy.into(), max_download: args.max_download, upload: args.upload };
+    // Without peers nobody would know of the port: none is opened.
+    let listens = !options.peers.is_empty() && !args.no_listen && !args.dry_run;
+    let session = start(&env, args.listen, listens, &settings).await?;
+    if let Some(addr) = session.local_addrs().first() {
+        ui.say(format!("giving to peers on {addr} while fetching"));
+    }
     let outcome = pull(&session, options, &label, &signals, ui).await;
+    if outcome.is_ok() && args.policy == OriginPolicy::SpareOrigin {
+        tokio::select! {
+            () = session.give_on(GIVE_ON_IDLE) => {}
+            () = signals.first() => {}
+        }
+    }
     session.shutdown().await;
     let pulled = outcome?;
 
@@ -56,6 +75,26 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         ui.say(line);
     }
     ui.data(&report.path.display().to_string())
+}
+
+/// Listens where it is told; else, if it `listens` at all, on the usual port or, if that is taken, on any free one. A machine
+/// that lets no port be opened pulls all the same.
+async fn start(
+    env: &Env,
+    listen: Option<SocketAddr>,
+    listens: bool,
+    settings: &Settings,
+) -> Result<Session, Failure> {
+    if listen.is_some() || !listens {
+        return Session::start(env, listen.as_slice(), settings).await;
+    }
+    for port in [PORT_DEFAULT, 0] {
+        match Session::start_everywhere(env, port, settings).await {
+            Err(failure) if failure.kind == Kind::Network => {}
+            outcome => return outcome,
+        }
+    }
+    Session::start(env, &[], settings).await
 }
 
 /// A pull that ended well.
@@ -123,6 +162,7 @@ fn document(label: &str, revision: &str, dry_run: bool, pulled: &Pulled) -> Valu
             "from_peers": report.from_peers,
             "from_cdn": report.from_cdn,
             "from_disk": report.from_disk,
+            "given": report.given,
         },
         "chunks": {
             "from_peers": report.chunks_from_peers,
@@ -171,6 +211,7 @@ mod tests {
             files: vec![file("a.bin", 3_000_000, How::Wanted), file("b \"#.json", 12, How::Cached)],
             from_peers: 3,
             from_cdn: 1,
+            given: 7,
             ..PullReport::default()
         }
     }
@@ -181,6 +222,7 @@ mod tests {
         assert_eq!(value["peers"], 2);
         assert_eq!(value["bytes"]["total"], 3_000_012);
         assert_eq!(value["bytes"]["from_peers"], 3);
+        assert_eq!(value["bytes"]["given"], 7);
         assert_eq!(value["p2p_ratio"], 0.75);
         assert_eq!(value["files"][1]["path"], "b \"#.json");
         assert_eq!(value["files"][1]["how"], "cached");

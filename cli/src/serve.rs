@@ -1,14 +1,14 @@
 //! `zest serve`: gives what the caches hold to peers until it is told to stop.
 
 use crate::args::{ListenHost, ServeArgs};
-use crate::engine::{self, EngineStats, IndexProgress, Session};
-use crate::failure::{Failure, Kind};
+use crate::engine::{self, EngineStats, IndexProgress, Session, Settings};
+use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 use zest_hub::{Hub, HubConfig};
@@ -30,7 +30,8 @@ pub(crate) async fn run(args: ServeArgs, ui: &Ui) -> Result<(), Failure> {
     if let Some(dir) = args.cache_dir {
         env.hub_cache = dir;
     }
-    let session = start(&env, &args.listen, args.listen_port).await?;
+    let settings = Settings { upload: args.upload, ..Settings::default() };
+    let session = start(&env, &args.listen, args.listen_port, &settings).await?;
     let addrs: Vec<String> = session.local_addrs().iter().map(SocketAddr::to_string).collect();
     if ui.json() {
         ui.data(&json!({"event": "listening", "addrs": addrs}).to_string())?;
@@ -59,18 +60,13 @@ pub(crate) async fn run(args: ServeArgs, ui: &Ui) -> Result<(), Failure> {
 }
 
 /// Listens where it is told; without a word on all addresses of this machine, IPv6 and IPv4 if it has both.
-async fn start(env: &Env, hosts: &[ListenHost], port: u16) -> Result<Session, Failure> {
+async fn start(env: &Env, hosts: &[ListenHost], port: u16, settings: &Settings) -> Result<Session, Failure> {
     let asked: Vec<_> =
         hosts.iter().map(|host| SocketAddr::new(host.ip, host.port.unwrap_or(port))).collect();
     if !asked.is_empty() {
-        return Session::start(env, &asked).await;
+        return Session::start(env, &asked, settings).await;
     }
-    match Session::start(env, &[SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)]).await {
-        Err(failure) if failure.kind == Kind::Network => {
-            Session::start(env, &[SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)]).await
-        }
-        outcome => outcome,
-    }
+    Session::start_everywhere(env, port, settings).await
 }
 
 /// What the indexer tells the status line.

@@ -8,6 +8,9 @@
 //! - [`link`]: the byte plane, one [`link::Link`] per TCP connection. Bytes → messages. It never holds a payload.
 //! - [`node`]: the message plane, one [`node::Node`] per process (one per core in a seed box). It decides.
 //!
+//! Beside them [`discovery`] plans how peers are found: [`tracker`]s, the local network ([`lsd`]), and the mainline DHT, one
+//! [`dht::Dht`] per process; [`pex`] is what linked peers tell each other.
+//!
 //! Every machine has the same verbs: `handle(now, event)`, `poll_action()` until it gives `None`, then
 //! `poll_timeout()`. Same seed and same events → the same actions, byte for byte.
 //!
@@ -18,10 +21,17 @@ extern crate alloc;
 extern crate std;
 
 pub mod bencode;
+pub mod bucket;
+pub mod dht;
+pub mod discovery;
+pub mod endpoint;
 pub mod ids;
 pub mod link;
+pub mod lsd;
 pub mod node;
+pub mod pex;
 pub mod time;
+pub mod tracker;
 pub mod wire;
 
 pub use ids::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId, ReqId};

@@ -38,7 +38,7 @@ fn saying() -> impl Strategy<Value = Saying> {
         3 => (req(), any::<bool>()).prop_map(|(req, error)| Saying::Refusal { req, error }),
         3 => (prop_oneof![Just(33), Just(37), Just(45), 0usize..60], 1u8..6)
             .prop_map(|(len, ext_id)| Saying::Request { len, ext_id }),
-        2 => (0u8..11, bytes(60)).prop_map(|(kind, body)| Saying::Zest { kind, body }),
+        2 => (0u8..12, bytes(60)).prop_map(|(kind, body)| Saying::Zest { kind, body }),
         1 => bytes(40).prop_map(Saying::ExtHandshake),
         2 => (any::<u8>(), bytes(60)).prop_map(|(id, body)| Saying::Plain { id, body }),
         1 => Just(Saying::KeepAlive),

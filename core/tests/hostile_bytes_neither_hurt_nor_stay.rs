@@ -28,11 +28,11 @@ fn unknown_messages_are_stepped_over() {
         frame(13, b""),
         frame(21, &[1; 3000]),
         frame(255, b"x"),
-        ext(4, b"pex"),
+        ext(5, b"pex"),
         ext(255, b""),
         ext(1, &[40; 500]),
         ext(2, &[0; 31]),
-        ext(3, &[10; 500]),
+        ext(3, &[11; 500]),
     ];
     for message in &unknown {
         us.receive(message);
@@ -88,7 +88,7 @@ fn a_stream_of_requests_needs_no_more_room_than_its_first_slice() {
 #[test]
 fn room_for_a_flood_of_tiny_frames_goes_back_at_once() {
     let mut us = Driver::plain();
-    us.receive(&ext(4, b"").repeat(100_000));
+    us.receive(&ext(5, b"").repeat(100_000));
     assert_eq!(us.take_steps().len(), 100_000);
     assert!(us.link.memory_bytes() < 128 << 10, "{}", us.link.memory_bytes());
 }

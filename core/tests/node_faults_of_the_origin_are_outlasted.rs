@@ -97,7 +97,8 @@ fn a_layout_that_contradicts_the_proven_manifest_is_not_used() {
     let block = zest_core::node::Block {
         xorb: other.hash(),
         chunks: 0..200,
-        runs: vec![(0, 200)],
+        runs: vec![zest_core::node::Run { first: 0, count: 200, xorb_chunk: 0, offset: 0 }],
+        whole: false,
         wire_bytes: 1 << 20,
     };
     world.streams = false;

@@ -88,7 +88,7 @@ fn a_job_removed_with_everything_under_way_leaves_nothing_behind() {
 
 #[test]
 fn copies_go_on_when_their_limit_was_used_up_by_a_removed_job() {
-    let mut world = World::with(Config { copies_max: 4, ..Config::new([1; 32]) });
+    let mut world = World::with(Config { copies_max: 4, ..Config::new([1; 32], zest_core::PeerId([1; 20])) });
     let job = world.job(&File::new(1, 100), Some(Origin::healthy()));
     world.tasks.get_mut(&job).unwrap().local.extend((0..100).map(|index| (index, true)));
     assert!(world.run(LIMIT, |w| w.task(job).copied > 0));
@@ -101,7 +101,7 @@ fn copies_go_on_when_their_limit_was_used_up_by_a_removed_job() {
 
 #[test]
 fn what_lies_on_this_machine_is_not_fetched() {
-    let mut world = World::with(Config { copies_max: 2, ..Config::new([1; 32]) });
+    let mut world = World::with(Config { copies_max: 2, ..Config::new([1; 32], zest_core::PeerId([1; 20])) });
     let file = File::new(1, 10 * BLOCK);
     world.peer(1, Script::fast());
     let job = world.job(&file, Some(Origin::healthy()));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use swarm::*;
 use zest_core::link::{Message, PeerFault};
 use zest_core::node::{BitSet, Config, Event, OriginFault};
-use zest_core::{Duration, JobId, ReqId};
+use zest_core::{Duration, JobId, PeerId, ReqId};
 
 /// Worlds of one run.
 const SEEDS: u64 = 600;
@@ -125,7 +125,7 @@ struct Case {
 impl Case {
     fn new(seed: u64) -> Case {
         let mut dice = Dice(seed);
-        let mut config = Config::new([seed as u8; 32]);
+        let mut config = Config::new([seed as u8; 32], PeerId([seed as u8; 20]));
         config.origin_fetches_max = dice.pick(&[1, 2, 8]);
         config.copies_max = dice.pick(&[1, 4, 32]);
         config.origin_grace = ms(dice.pick(&[0, 20, 150]));
@@ -186,7 +186,9 @@ impl Case {
                 let first = self.dice.below(300);
                 let message = match self.dice.one_in(2) {
                     true => Message::Have { file: file.hash(), total, runs: vec![(first.min(total), 9)] },
-                    false => Message::HaveMore { file: file.hash(), runs: vec![(first, 30), (first / 2, 1)] },
+                    false => {
+                        Message::HaveMore { file: file.hash(), runs: vec![(first / 2, 1), (first + 2, 30)] }
+                    }
                 };
                 self.world.says(link, message);
             }

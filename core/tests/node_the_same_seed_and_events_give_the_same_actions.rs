@@ -8,7 +8,7 @@ use zest_core::Duration;
 use zest_core::node::Config;
 
 fn story(seed: u8) -> Vec<String> {
-    let mut world = World::with(Config::new([seed; 32]));
+    let mut world = World::with(Config::new([seed; 32], zest_core::PeerId([seed; 20])));
     world.tracing = true;
     world.peer(1, Script::fast().at(20.0));
     world.peer(2, Script::fast().with(Chunks::WrongEvery(90)));

@@ -6,7 +6,7 @@ mod swarm;
 use swarm::*;
 use zest_core::Duration;
 use zest_core::link::{Message, PayloadKind, PeerFault};
-use zest_core::node::{BAN, Event};
+use zest_core::node::{BAN, Event, Found};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -31,12 +31,12 @@ fn a_banned_address_is_not_dialled_before_its_ban_ends() {
     world.finish(job, LIMIT);
     assert_eq!(world.banned.len(), 1);
     let dials = world.dialled.len();
-    world.handle(Event::PeerFound { addr: addr(1) });
+    world.handle(Event::PeerFound { addr: addr(1), how: Found::Named });
     world.run(BAN - Duration::from_secs(60), |_| false);
-    world.handle(Event::PeerFound { addr: addr(1) });
+    world.handle(Event::PeerFound { addr: addr(1), how: Found::Named });
     assert_eq!(world.dialled.len(), dials);
     world.run(Duration::from_secs(120), |_| false);
-    world.handle(Event::PeerFound { addr: addr(1) });
+    world.handle(Event::PeerFound { addr: addr(1), how: Found::Named });
     assert_eq!(world.dialled.len(), dials + 1, "afterwards it may try again");
 }
 

@@ -33,11 +33,16 @@ fn exchange(a: &mut Driver, b: &mut Driver) {
     }
 }
 
+fn claim(first: u32) -> Claim {
+    Claim { first, score: u64::MAX - u64::from(first), beat: Claim::RELEASED }
+}
+
 #[test]
 fn every_message_arrives_as_it_was_meant() {
     let (mut a, mut b) = pair();
     let file = hash(0xf1);
     let runs = vec![(0, 3), (10, 1), (500, 1000)];
+    let claims = vec![claim(500), claim(0)];
     let cases = [
         (Outgoing::Interest { file }, Message::Interest { file }),
         (Outgoing::Uninterest { file }, Message::Uninterest { file }),
@@ -46,7 +51,8 @@ fn every_message_arrives_as_it_was_meant() {
             Message::Have { file, total: 1500, runs: runs.clone() },
         ),
         (Outgoing::HaveMore { file, runs: runs.clone() }, Message::HaveMore { file, runs }),
-        (Outgoing::Slot { open: false, queue: 9 }, Message::Slot { open: false, queue: 9 }),
+        (Outgoing::Slot { open: false, wait_ms: 9 }, Message::Slot { open: false, wait_ms: 9 }),
+        (Outgoing::Claim { file, claims: claims.clone() }, Message::Claim { file, claims }),
         (
             Outgoing::ManifestRequest { req: ReqId(5), file, first: 3, count: 4 },
             Message::ManifestRequest { req: 5, file, first: 3, count: 4 },
@@ -58,6 +64,33 @@ fn every_message_arrives_as_it_was_meant() {
         exchange(&mut a, &mut b);
         assert_eq!(b.take_steps(), [Step::Message(message)]);
     }
+}
+
+#[test]
+fn lists_that_are_too_long_for_a_message_arrive_in_several() {
+    let (mut a, mut b) = pair();
+    let file = hash(0xf1);
+    let claims: Vec<Claim> = (0..600).map(claim).collect();
+    a.send(Outgoing::Claim { file, claims: claims.clone() });
+    a.send(Outgoing::Claim { file, claims: vec![] });
+    exchange(&mut a, &mut b);
+    let part = |part: &[Claim]| Step::Message(Message::Claim { file, claims: part.to_vec() });
+    assert_eq!(b.take_steps(), [part(&claims[..256]), part(&claims[256..512]), part(&claims[512..])]);
+
+    // A run of two bytes and 5,449 of three fill the 16,349 bytes of the first message.
+    let runs: Vec<(u32, u32)> = (0..6000).map(|n| (200 * n, 1)).collect();
+    a.send(Outgoing::HaveMore { file, runs: runs.clone() });
+    a.send(Outgoing::HaveMore { file, runs: vec![] });
+    exchange(&mut a, &mut b);
+    let [
+        Step::Message(Message::HaveMore { runs: one, .. }),
+        Step::Message(Message::HaveMore { runs: two, .. }),
+    ] = &b.take_steps()[..]
+    else {
+        panic!("two messages")
+    };
+    assert_eq!((one.len(), two.len()), (5450, 550));
+    assert!([&one[..], two].concat() == runs, "all of them, in order");
 }
 
 #[test]
@@ -93,7 +126,8 @@ fn nothing_of_it_goes_to_a_remote_without_it() {
         Outgoing::Uninterest { file },
         Outgoing::Have { file, total: 1, runs: vec![] },
         Outgoing::HaveMore { file, runs: vec![(0, 1)] },
-        Outgoing::Slot { open: true, queue: 0 },
+        Outgoing::Slot { open: true, wait_ms: 0 },
+        Outgoing::Claim { file, claims: vec![claim(0)] },
         Outgoing::ManifestNone { req: 1 },
         Outgoing::ManifestPart { req: 1, file_size: 1, total: 1, first: 0, count: 1, body },
         Outgoing::Cancel { req: ReqId(1) },

@@ -4,13 +4,15 @@ mod common;
 
 use common::*;
 use zest_core::link::*;
+use zest_core::tracker::{Announce, AnnounceEvent, TrackerUrl, udp};
 use zest_core::wire::ext_handshake::{self, CLIENT, CLIENT_CHARS_MAX, EXT_HANDSHAKE_BYTES_MAX};
 use zest_core::wire::handshake::{HANDSHAKE_BYTES, Handshake};
+use zest_core::wire::pex::{FLAG_REACHABLE, PEX_BYTES_MAX, PEX_PEERS_MAX, PEX_READ_MAX};
 use zest_core::wire::xet::{self, ERROR_TEXT_BYTES_MAX, RANGE_DATA_BYTES_MAX};
 use zest_core::wire::zest::{
-    AVAILABILITY_BYTES_MAX, HAVE_MORE_RUNS_MAX, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES,
+    AVAILABILITY_BYTES_MAX, CLAIMS_MAX, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES,
 };
-use zest_core::{Duration, InfoHash, PeerId, ReqId, bencode, node};
+use zest_core::{Duration, InfoHash, PeerId, ReqId, bencode, discovery, lsd, node, pex, tracker};
 use zest_xet::{ChunkRef, Hash, Manifest, XorbChunks, chunk_hash, file_hash};
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
@@ -20,7 +22,7 @@ const CHUNK: &str = "a29cfb08e608d4d8726dd8659a90b9134b3240d5d8e42d5fcb28e2a6e76
 const FILE: &str = "bd60b088ade0daa9b195cfbd7ac8e7d74f6db014045ac9326571b887d268eb6b";
 const XORB: &str = "2beedc4a71169ea2583e1b39163043f3243016ebbb22a7990e59256c277b35b6";
 /// The extension handshake of a peer with our own ids, so that vectors need no translation.
-const LIKE_US: &[u8] = b"d1:md6:ut_xeti1e3:xeti2e4:zesti3eee";
+const LIKE_US: &[u8] = b"d1:md6:ut_pexi4e6:ut_xeti1e3:xeti2e4:zesti3eee";
 
 /// The bytes of a vector that must stand in the document as it stands here.
 #[track_caller]
@@ -109,7 +111,7 @@ fn handshakes() {
     assert_eq!(Handshake::parse(bytes[..].try_into().unwrap()), Ok(ours));
 
     // All but the version, which changes with every release.
-    let dict = "d1:md6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v";
+    let dict = "d1:md6:ut_pexi4e6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v";
     assert!(DOCUMENT.contains(dict));
     let whole = format!("{dict}{}:{CLIENT}e", CLIENT.len());
     assert_eq!(ext_handshake::ours(6881, 512), whole.as_bytes());
@@ -257,14 +259,14 @@ fn interest_and_slots() {
         Message::Uninterest { file },
     );
     holds(
-        Outgoing::Slot { open: true, queue: 0 },
+        Outgoing::Slot { open: true, wait_ms: 0 },
         "00000006 14 03 08 01 0000",
-        Message::Slot { open: true, queue: 0 },
+        Message::Slot { open: true, wait_ms: 0 },
     );
     holds(
-        Outgoing::Slot { open: false, queue: 9 },
-        "00000006 14 03 08 00 0009",
-        Message::Slot { open: false, queue: 9 },
+        Outgoing::Slot { open: false, wait_ms: 1500 },
+        "00000006 14 03 08 00 05dc",
+        Message::Slot { open: false, wait_ms: 1500 },
     );
     let cancel = vector("00000007 14 03 09 00000007");
     let mut leech = asked_for_a_chunk();
@@ -309,9 +311,137 @@ fn availability() {
     let runs = vec![(4, 2), (300, 1)];
     holds(
         Outgoing::HaveMore { file, runs: runs.clone() },
-        "00000035 14 03 07 bd60b088ade0daa9b195cfbd7ac8e7d74f6db014045ac9326571b887d268eb6b 0002 00000004 00000002 0000012c 00000001",
+        "0000002a 14 03 07 bd60b088ade0daa9b195cfbd7ac8e7d74f6db014045ac9326571b887d268eb6b 0002 0402 a60201",
         Message::HaveMore { file, runs },
     );
+}
+
+#[test]
+fn claims() {
+    let file = hash_of(FILE);
+    let claims = vec![
+        Claim { first: 0, score: 0xfedc_ba98_7654_3210, beat: 3 },
+        Claim { first: 300, score: 0x0123_4567_89ab_cdef, beat: Claim::RELEASED },
+    ];
+    holds(
+        Outgoing::Claim { file, claims: claims.clone() },
+        "00000041 14 03 0a bd60b088ade0daa9b195cfbd7ac8e7d74f6db014045ac9326571b887d268eb6b 0002 00000000 fedcba9876543210 0003 0000012c 0123456789abcdef ffff",
+        Message::Claim { file, claims },
+    );
+}
+
+#[test]
+fn announces_of_the_example_file() {
+    let announce = Announce {
+        swarm: InfoHash::of_file(&hash_of(FILE)),
+        peer_id: PeerId(*b"-ZT0500-abcdefghijkl"),
+        port: 6881,
+        uploaded: 0,
+        downloaded: 0,
+        left: 12,
+        event: AnnounceEvent::Started,
+        numwant: tracker::announce::NUMWANT,
+        key: 0x0102_0304,
+        tracker_id: None,
+        ipv4: None,
+        ipv6: None,
+    };
+    let url = tracker::http::announce_url(&"http://tracker.example:6969".parse().unwrap(), &announce);
+    assert!(DOCUMENT.contains(&format!("`{url}`")), "the document lacks {url}");
+
+    assert_eq!(udp::connect(7), vector("0000041727101980 00000000 00000007"));
+    let url: TrackerUrl = "udp://tracker.example:6969/announce".parse().unwrap();
+    assert_eq!(
+        udp::announce(0x1122_3344_5566_7788, 8, &announce, url.url_data().as_deref()),
+        vector(
+            "1122334455667788 00000001 00000008 882fa46e705d2fe80f6b5f18c701656f3dbbcdd1 2d5a54303530302d6162636465666768696a6b6c 0000000000000000 000000000000000c 0000000000000000 00000002 00000000 01020304 00000032 1ae1 02092f616e6e6f756e6365"
+        )
+    );
+    let connected = vector("00000000 00000007 1122334455667788");
+    let connection = udp::Reply::Connected { connection: 0x1122_3344_5566_7788 };
+    assert_eq!(udp::reply(&connected, false), Ok((7, connection)));
+    let announced = vector("00000001 00000008 00000708 00000000 00000001 c63364011ae1");
+    let Ok((8, udp::Reply::Announced(reply))) = udp::reply(&announced, false) else { panic!("an announce") };
+    assert_eq!((reply.interval_s, reply.seeds, reply.leeches), (Some(1800), Some(1), Some(0)));
+    assert_eq!(reply.peers, ["198.51.100.1:6881".parse().unwrap()]);
+}
+
+#[test]
+fn local_search_and_peer_exchange() {
+    let swarm = InfoHash::of_file(&hash_of(FILE));
+    let message = lsd::message::write(lsd::Group::V4, 6881, &[swarm], "1a2b3c4d");
+    let lines = std::str::from_utf8(&message).unwrap().trim_end().split("\r\n");
+    for line in lines {
+        assert!(DOCUMENT.contains(&format!("| `{line}` |")), "the document lacks {line}");
+    }
+    let (added, dropped) = (
+        vec![("198.51.100.1:6881".parse().unwrap(), FLAG_REACHABLE)],
+        vec!["[2001:db8::2]:443".parse().unwrap()],
+    );
+    holds(
+        Outgoing::Pex { added: added.clone(), dropped: dropped.clone() },
+        "0000005f 14 04 64353a6164646564363ac63364011ae1373a61646465642e66313a10363a616464656436303a383a6164646564362e66303a373a64726f70706564303a383a64726f707065643631383a20010db800000000000000000000000201bb65",
+        Message::Pex { added, dropped },
+    );
+}
+
+#[test]
+fn the_cost_of_announcing_is_the_computed_one() {
+    let table = discovery::plan::table();
+    assert!(DOCUMENT.contains(&table), "the document lacks\n{table}");
+}
+
+#[test]
+fn limits_of_discovery_are_those_of_the_table() {
+    let limits: [(&str, u64); 21] = [
+        ("URL_BYTES_MAX", tracker::url::URL_BYTES_MAX as u64),
+        ("TRACKERS_MAX", tracker::TRACKERS_MAX as u64),
+        ("OPEN_MAX", tracker::OPEN_MAX as u64),
+        ("FAREWELLS_MAX", tracker::FAREWELLS_MAX as u64),
+        ("REPLY_PEERS_MAX", tracker::announce::REPLY_PEERS_MAX as u64),
+        ("REASON_CHARS_MAX", tracker::announce::REASON_CHARS_MAX as u64),
+        ("REPLY_BYTES_MAX` (HTTP)", tracker::http::REPLY_BYTES_MAX as u64),
+        ("REPLY_BYTES_MAX` (UDP)", udp::REPLY_BYTES_MAX as u64),
+        ("MESSAGE_BYTES_MAX", lsd::message::MESSAGE_BYTES_MAX as u64),
+        ("READ_BYTES_MAX", lsd::message::READ_BYTES_MAX as u64),
+        ("SOURCE_MESSAGES_MAX", lsd::SOURCE_MESSAGES_MAX.into()),
+        ("MESSAGES_MAX", lsd::MESSAGES_MAX.into()),
+        ("SOURCES_MAX", lsd::SOURCES_MAX as u64),
+        ("SWARMS_MAX", discovery::SWARMS_MAX as u64),
+        ("JOBS_MAX", discovery::JOBS_MAX as u64),
+        ("OPS_MAX", discovery::OPS_MAX as u64),
+        ("KNOWN_MAX` (swarms)", discovery::KNOWN_MAX as u64),
+        ("KNOWN_PEERS_MAX", discovery::KNOWN_PEERS_MAX as u64),
+        ("XORBS_MAX", discovery::XORBS_MAX as u64),
+        ("KNOWN_MAX` (exchange)", pex::KNOWN_MAX as u64),
+        ("LINKS_MAX", pex::LINKS_MAX as u64),
+    ];
+    for (name, value) in limits {
+        let tick = if name.contains('`') { "" } else { "`" };
+        let row = format!("| `{name}{tick} | {} |", grouped(value));
+        assert!(DOCUMENT.contains(&row), "the document lacks {row}");
+    }
+    let waits: [(&str, Duration); 14] = [
+        ("INTERVAL_MIN", tracker::INTERVAL_MIN),
+        ("INTERVAL_MAX", tracker::INTERVAL_MAX),
+        ("INTERVAL_DEFAULT", tracker::INTERVAL_DEFAULT),
+        ("ANSWER_WAIT", tracker::ANSWER_WAIT),
+        ("RETRY_MAX", tracker::RETRY_MAX),
+        ("CONNECTION_LIFE", tracker::CONNECTION_LIFE),
+        ("ANNOUNCE_EVERY", lsd::ANNOUNCE_EVERY),
+        ("MESSAGE_EVERY", lsd::MESSAGE_EVERY),
+        ("PEX_EVERY", pex::PEX_EVERY),
+        ("HEARD_EVERY", pex::HEARD_EVERY),
+        ("CACHE", discovery::CACHE),
+        ("ROUND_MAX", discovery::ROUND_MAX),
+        ("LOOK_AGAIN_MAX", discovery::LOOK_AGAIN_MAX),
+        ("DHT_PERIOD", discovery::plan::DHT_PERIOD),
+    ];
+    for (name, wait) in waits {
+        let row = format!("| `{name}` | {} s |", grouped(wait.as_secs()));
+        assert!(DOCUMENT.contains(&row), "the document lacks {row}");
+    }
+    assert_eq!((tracker::SWARMS_MAX, lsd::SWARMS_MAX), (discovery::SWARMS_MAX, discovery::SWARMS_MAX));
 }
 
 /// Every line of hex in the document is a vector of this file: none goes unchecked.
@@ -328,7 +458,7 @@ fn no_line_of_hex_is_left_out() {
             checked += 1;
         }
     }
-    assert_eq!((fenced, checked), (false, 25));
+    assert_eq!((fenced, checked), (false, 31));
 }
 
 /// A number as the document writes it: 67,109,888.
@@ -346,7 +476,7 @@ fn grouped(number: u64) -> String {
 
 #[test]
 fn public_limits_are_those_of_the_table() {
-    let limits: [(&str, u64); 22] = [
+    let limits: [(&str, u64); 25] = [
         ("EXT_HANDSHAKE_BYTES_MAX", EXT_HANDSHAKE_BYTES_MAX.into()),
         ("CLIENT_CHARS_MAX", CLIENT_CHARS_MAX as u64),
         ("DEPTH_MAX", bencode::DEPTH_MAX as u64),
@@ -355,7 +485,7 @@ fn public_limits_are_those_of_the_table() {
         ("ERROR_TEXT_BYTES_MAX", ERROR_TEXT_BYTES_MAX.into()),
         ("MANIFEST_PART_RECORDS_MAX", MANIFEST_PART_RECORDS_MAX.into()),
         ("AVAILABILITY_BYTES_MAX", AVAILABILITY_BYTES_MAX as u64),
-        ("HAVE_MORE_RUNS_MAX", HAVE_MORE_RUNS_MAX as u64),
+        ("CLAIMS_MAX", CLAIMS_MAX as u64),
         ("OUTSTANDING_MAX", OUTSTANDING_MAX as u64),
         ("FORGOTTEN_MAX", FORGOTTEN_MAX as u64),
         ("CONTROL_FRAME_BYTES_MAX", CONTROL_FRAME_BYTES_MAX.into()),
@@ -364,6 +494,9 @@ fn public_limits_are_those_of_the_table() {
         ("LATE_BYTES_MAX", LATE_BYTES_MAX),
         ("EXT_HANDSHAKES_MAX", EXT_HANDSHAKES_MAX.into()),
         ("ERROR_TEXT_CHARS_MAX", ERROR_TEXT_CHARS_MAX as u64),
+        ("PEX_BYTES_MAX", PEX_BYTES_MAX.into()),
+        ("PEX_PEERS_MAX", PEX_PEERS_MAX as u64),
+        ("PEX_READ_MAX", PEX_READ_MAX as u64),
         ("PEERS_MAX", node::PEERS_MAX as u64),
         ("INBOUND_MAX", node::INBOUND_MAX as u64),
         ("CANDIDATES_MAX", node::CANDIDATES_MAX as u64),

@@ -46,7 +46,7 @@ fn we_fetch_from_its_serve() {
                      2d5a45303230302d 1bb3422b355f532731f68d0b"));
     // Extension handshake first and no keep-alive, or it gives up; then unchoke and interested.
     let dict = format!(
-        "d1:md6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v10:zest/{}e",
+        "d1:md6:ut_pexi4e6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v10:zest/{}e",
         env!("CARGO_PKG_VERSION")
     );
     let sent = [ext(0, dict.as_bytes()), hex("00000001 01  00000001 02")].concat();
@@ -61,6 +61,7 @@ fn we_fetch_from_its_serve() {
         ut_xet: Some(1),
         xet: None,
         zest: None,
+        ut_pex: None,
         client: "zest/0.3".into(),
         listen_port: Some(6881),
         reqq: None,
@@ -146,7 +147,7 @@ fn its_pull_is_served_by_us() {
     us.send(Outgoing::ErrorReply { req: 2, hash: xorb_hash, dialect: Dialect::Range, code: 1, text });
     assert_eq!(us.take_sent(), hex("0000000f 14 01 04 00000002 00000001 676f6e65"));
     // Nothing but types 1 to 4 ever goes to it: other bytes kill it.
-    us.send(Outgoing::Slot { open: true, queue: 0 });
+    us.send(Outgoing::Slot { open: true, wait_ms: 0 });
     us.send(Outgoing::Interest { file: xorb_hash });
     us.send(Outgoing::Have { file: xorb_hash, total: 1, runs: vec![(0, 1)] });
     assert!(us.take_sent().is_empty());

@@ -6,7 +6,6 @@ use crate::files::{Files, Found, OpenFile};
 use crate::inbox::{Inbox, Mail};
 use crate::link::LinkIo;
 use crate::stats::CoreStats;
-use crate::throttle::Throttle;
 use glommio::timer::Timer;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,7 +23,7 @@ use zest_store::{BlockCache, FileId, Shelf};
 const INPUT_BYTES: usize = 16 << 10;
 /// Time between two looks at every connection's deadlines: 250 ms.
 const TICK: Duration = Duration::from_millis(250);
-/// The same while somebody waits for bandwidth or for room to read into: 20 ms.
+/// The same while somebody waits for room to read into: 20 ms.
 const TICK_SHORT: Duration = Duration::from_millis(20);
 /// How long a full socket may keep what was read for it while others wait for room: 100 ms.
 const HOARD: Duration = Duration::from_millis(100);
@@ -56,7 +55,6 @@ pub(crate) struct Core {
     pub(crate) cache: RefCell<BlockCache>,
     pub(crate) files: RefCell<Files>,
     pub(crate) budget: Rc<Budget>,
-    pub(crate) throttle: Throttle,
     pub(crate) input: RefCell<Vec<u8>>,
     pub(crate) clerk: Clerk,
     pub(crate) inbox: Inbox,
@@ -76,8 +74,10 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(config: CoreConfig, clerk: Clerk, inbox: Inbox, stats: Arc<CoreStats>) -> Rc<Core> {
-        let mut node = Config::new(config.seed);
+        let mut node = Config::new(config.seed, config.peer_id);
         (node.peers_max, node.inbound_max) = (config.links_max, config.links_max);
+        node.upload_slots = config.links_max;
+        node.upload_bytes_s = config.upload_bytes_s;
         Rc::new(Core {
             started: std::time::Instant::now(),
             peer_id: config.peer_id,
@@ -91,7 +91,6 @@ impl Core {
             cache: RefCell::new(BlockCache::new(config.cache_bytes)),
             files: RefCell::default(),
             budget: Budget::new(STAGED_BYTES_MAX),
-            throttle: Throttle::new(config.upload_bytes_s),
             input: RefCell::new(vec![0; INPUT_BYTES]),
             clerk,
             inbox,
@@ -156,9 +155,7 @@ impl Core {
             tracing::debug!(file = id.0, direct = file.is_direct(), "opened");
         }
         let waiting = self.files.borrow_mut().opened(id, file.ok(), self.now());
-        for action in waiting.lookups {
-            self.resume(action);
-        }
+        self.resume(waiting.lookups);
         for link in waiting.links {
             if let Some(io) = self.links.borrow().get(&link) {
                 io.wake();
@@ -183,8 +180,7 @@ impl Core {
 
     /// Waits for the next deadline or for a nearer one to be set.
     async fn pause(&self) {
-        let hurry = self.throttle.is_waited_for() || self.budget.is_waited_for();
-        let tick = self.now() + if hurry { TICK_SHORT } else { TICK };
+        let tick = self.now() + if self.budget.is_waited_for() { TICK_SHORT } else { TICK };
         let node = self.node.borrow().poll_timeout().map(|(at, _)| at);
         let at = node.map_or(tick, |node| node.min(tick));
         self.alarm.set(at);
@@ -202,7 +198,7 @@ impl Core {
         self.clock.replace(None);
     }
 
-    /// The clock of a core: the node's timer, every connection's deadlines, those who wait for bandwidth or room.
+    /// The clock of a core: the node's timer, every connection's deadlines, those who wait for room.
     pub(crate) async fn tick(self: Rc<Core>) {
         let mut looked = Instant::ZERO;
         loop {
@@ -212,7 +208,6 @@ impl Core {
             if due {
                 self.event(Event::Timer);
             }
-            self.throttle.wake();
             if self.budget.is_waited_for() {
                 self.take_from_hoarders(now);
                 self.budget.wake_next();

@@ -19,9 +19,12 @@ impl Core {
     /// Takes an event in and performs what follows, in order. Performing may raise further events; they queue up.
     pub(crate) fn event(self: &Rc<Core>, event: Event) {
         self.events.borrow_mut().push_back(event);
-        if self.busy.replace(true) {
-            return;
+        if !self.busy.replace(true) {
+            self.work_off();
         }
+    }
+
+    fn work_off(self: &Rc<Core>) {
         loop {
             let Some(event) = self.events.borrow_mut().pop_front() else { break };
             self.node.borrow_mut().handle(self.now(), event);
@@ -36,9 +39,12 @@ impl Core {
         self.node_timer_moved();
     }
 
-    /// Payload bytes of a link were taken by its socket.
-    #[expect(clippy::unused_self, reason = "nothing in the node asks for it yet")]
-    pub(crate) fn sent(&self, _link: LinkId, _bytes: u64) {}
+    /// Payload bytes of a link were taken by its socket: the node may have more for it, or for others.
+    pub(crate) fn sent(self: &Rc<Core>, link: LinkId, bytes: u64) {
+        if bytes > 0 {
+            self.event(Event::Sent { link, bytes });
+        }
+    }
 
     fn perform(self: &Rc<Core>, action: Action) {
         match action {
@@ -81,6 +87,7 @@ impl Core {
             Action::Prove { .. }
             | Action::Free { .. }
             | Action::KeepManifestPart { .. }
+            | Action::ProveBlockList { .. }
             | Action::CopyLocal { .. }
             | Action::OriginFetch { .. }
             | Action::OriginStop { .. }
@@ -89,15 +96,22 @@ impl Core {
         }
     }
 
-    /// Performs again what waited for a file to be opened.
-    pub(crate) fn resume(self: &Rc<Core>, action: Action) {
-        let (Action::LookupChunk { link, .. } | Action::LookupManifest { link, .. }) = &action else {
-            return;
-        };
-        if let Some(io) = self.links.borrow().get(link) {
-            io.lookups.set(io.lookups.get() - 1);
+    /// Performs again what waited for a file to be opened. All of it before the node hears of any: what it then asks for
+    /// comes behind.
+    pub(crate) fn resume(self: &Rc<Core>, actions: Vec<Action>) {
+        let outer = self.busy.replace(true);
+        for action in actions {
+            let (Action::LookupChunk { link, .. } | Action::LookupManifest { link, .. }) = &action else {
+                continue;
+            };
+            if let Some(io) = self.links.borrow().get(link) {
+                io.lookups.set(io.lookups.get() - 1);
+            }
+            self.look_up(action);
         }
-        self.look_up(action);
+        if !outer {
+            self.work_off();
+        }
     }
 
     /// Finds a chunk or a part of a chunk list; if its file is not open yet, when it is.
@@ -137,11 +151,11 @@ impl Core {
                     total: list.count,
                     first,
                     count,
-                    records: Location {
+                    records: Body::File(Location {
                         file: zest_core::FileId(list.records.0),
                         offset: list.records_offset + u64::from(first) * MANIFEST_RECORD_BYTES as u64,
                         len: count * MANIFEST_RECORD_BYTES as u32,
-                    },
+                    }),
                 });
                 self.event(Event::ManifestLocated { link, req, place });
             }

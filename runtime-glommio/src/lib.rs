@@ -29,7 +29,6 @@ mod link;
 mod probe;
 mod seeder;
 mod stats;
-mod throttle;
 
 pub use error::SeederError;
 pub use probe::{Refusal, Ring, probe};

@@ -55,7 +55,6 @@ pub(crate) struct LinkIo {
     pub(crate) xorb_asked: Cell<bool>,
     /// It waits for room in the budget.
     pub(crate) starved: Cell<bool>,
-    throttled: Cell<bool>,
     /// The peer will say nothing more; it still gets what it asked for.
     ended: Cell<bool>,
     /// Since when the socket takes nothing.
@@ -79,7 +78,6 @@ impl LinkIo {
             xorbs: RefCell::default(),
             xorb_asked: Cell::new(false),
             starved: Cell::new(false),
-            throttled: Cell::new(false),
             ended: Cell::new(false),
             blocked: Cell::new(None),
         })
@@ -169,7 +167,6 @@ impl LinkIo {
             self.waker.replace(Some(cx.waker().clone()));
         }
         self.starved.set(false);
-        self.throttled.set(false);
         let mut turn = 0;
         loop {
             if self.closing.get() || ((core.stopping.get() || self.ended.get()) && self.is_idle()) {
@@ -230,18 +227,11 @@ impl LinkIo {
             disk::read_ahead(core, self, cx.waker());
         }
         let now = core.now();
-        let allowed = core.throttle.allows(now);
-        if allowed == 0 {
-            if !self.throttled.replace(true) {
-                core.throttle.wait(cx.waker());
-            }
-            return Ok(0);
-        }
         let sent = {
             let queue = self.queue.borrow();
             let cache = core.cache.borrow();
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(2 * GATHER_MAX);
-            queue.gather(&cache, allowed, &mut slices);
+            queue.gather(&cache, usize::MAX, &mut slices);
             let Some(first) = slices.first() else {
                 drop(slices);
                 drop((queue, cache));
@@ -277,7 +267,6 @@ impl LinkIo {
             }
         };
         self.blocked.set(None);
-        core.throttle.spend(sent);
         add(&core.stats.uploaded, sent as u64);
         let payload = self.queue.borrow_mut().sent(sent);
         core.sent(self.id, payload);

@@ -17,6 +17,9 @@ use zest_store::{Catalog, Shelf};
 
 /// Azureus-style client prefix of our peer ids: ZT, version 0.5.0.
 const PEER_ID_PREFIX: &[u8; 8] = b"-ZT0500-";
+/// With a cap on what is sent, one core for this much of it: 1 GB/s, about a third of what a core can send. A cap is split
+/// evenly, connections are not: the fewer cores share it, the nearer to it they come.
+const CAPPED_BYTES_S: u64 = 1_000_000_000;
 /// Connections of one core unless told otherwise: 4,096.
 const LINKS_MAX: usize = 4096;
 
@@ -29,7 +32,7 @@ pub struct SeederConfig {
     pub cores: Vec<usize>,
     /// Bytes of all block caches together.
     pub cache_bytes: u64,
-    /// Bytes sent per second, over all cores.
+    /// Payload bytes sent in any second, over all cores, at least [`zest_core::node::UPLOAD_BYTES_S_MIN`].
     pub upload_bytes_s: Option<u64>,
     /// Connections of one core, at most.
     pub links_max: usize,
@@ -76,7 +79,10 @@ impl Seeder {
     /// [`SeederError::Refused`] where io_uring cannot be used; a port that is taken; a core that is not there.
     pub fn start(config: SeederConfig) -> Result<Seeder, SeederError> {
         let ring = probe()?;
-        let cores = choose(&config.cores)?;
+        let mut cores = choose(&config.cores)?;
+        if let Some(cap) = config.upload_bytes_s {
+            cores.truncate(usize::try_from(cap.div_ceil(CAPPED_BYTES_S)).unwrap_or(usize::MAX).max(1));
+        }
         let reserved = config
             .listen
             .iter()
@@ -106,7 +112,7 @@ impl Seeder {
                 peer_id: PeerId(id),
                 listen_port: seeder.addrs.first().map_or(0, SocketAddr::port),
                 cache_bytes: (config.cache_bytes / share as u64) as usize,
-                upload_bytes_s: config.upload_bytes_s.map(|rate| (rate / share as u64).max(1)),
+                upload_bytes_s: config.upload_bytes_s.map(|cap| cap / share as u64),
                 links_max: config.links_max,
                 shelf: shelf.clone(),
             };

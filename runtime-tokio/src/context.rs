@@ -3,25 +3,24 @@
 use crate::buffers::{BUFFER_BYTES, Buffer, Pool};
 use crate::clock::Clock;
 use crate::engine::StoreHandles;
-use crate::job::JobFile;
+use crate::jobs::{JobState, add};
 use crate::linkio::{self, LinkIo};
-use crate::origin::OriginJob;
 use crate::peer_range::PeerRange;
+use crate::throttle::Throttle;
 use crate::workers::{Done, Mailbox, Place, Work, Workers};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use zest_core::link::{Dialect, LinkConfig, Outgoing, Role, Severity};
-use zest_core::node::{Action, Direction, Event, JobSpec, Node, Source};
+use zest_core::node::{Action, Direction, Event, Node, Source};
 use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
-use zest_store::Partial;
-use zest_xet::{ChunkRef, Plan};
+use zest_xet::Hash;
 
 /// How long a dial may take.
 const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
@@ -29,62 +28,6 @@ const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
 pub(crate) const INBOUND_MAX: usize = 512;
 /// Packed chunks on their way to the workers, at most: 64 × 128 KiB.
 const DECODES_MAX: usize = 64;
-
-/// Who sent a xorb range that nothing proves yet, and what the file's chunks were in it.
-pub(crate) type Doubt = (LinkId, Vec<(u32, ChunkRef)>);
-
-/// How a job ended.
-pub(crate) type JobEnd = Result<(), crate::PullError>;
-
-/// A job as the engine's thread sees it.
-pub(crate) struct JobState {
-    pub(crate) file: Arc<JobFile>,
-    pub(crate) path: String,
-    pub(crate) plan: RefCell<Option<Rc<Plan>>>,
-    pub(crate) origin: Option<Rc<OriginJob>>,
-    /// Fetches under way, each with its stop flag.
-    pub(crate) fetches: RefCell<BTreeMap<u32, Rc<Notify>>>,
-    pub(crate) manifest_records: RefCell<Vec<u8>>,
-    pub(crate) counts: JobCounts,
-    pub(crate) rounds: Cell<u32>,
-    /// What came for chunks that nothing proves, with the times it came.
-    pub(crate) votes: RefCell<BTreeMap<u32, Vec<(ChunkRef, u32)>>>,
-    /// What peers sent in xorb ranges that nothing proves yet.
-    pub(crate) doubts: RefCell<Vec<Doubt>>,
-    pub(crate) synced_at: Cell<u64>,
-    /// Where chunks that are copied from other files go, when no manifest tells.
-    pub(crate) local_offsets: RefCell<BTreeMap<u32, u64>>,
-    end: RefCell<Option<oneshot::Sender<JobEnd>>>,
-}
-
-/// What a job's chunks came from, in bytes and chunks.
-#[derive(Debug, Default)]
-pub(crate) struct JobCounts {
-    pub(crate) peer_bytes: Cell<u64>,
-    pub(crate) cdn_bytes: Cell<u64>,
-    pub(crate) disk_bytes: Cell<u64>,
-    pub(crate) peer_chunks: Cell<u64>,
-    pub(crate) cdn_chunks: Cell<u64>,
-    pub(crate) disk_chunks: Cell<u64>,
-    pub(crate) wire_bytes: Cell<u64>,
-    pub(crate) bad_chunks: Cell<u64>,
-}
-
-fn add(cell: &Cell<u64>, n: u64) {
-    cell.set(cell.get() + n);
-}
-
-impl JobState {
-    pub(crate) fn done_bytes(&self) -> u64 {
-        self.counts.peer_bytes.get() + self.counts.cdn_bytes.get() + self.counts.disk_bytes.get()
-    }
-
-    pub(crate) fn finish(&self, end: JobEnd) {
-        if let Some(to) = self.end.borrow_mut().take() {
-            let _ = to.send(end);
-        }
-    }
-}
 
 pub(crate) struct Context {
     pub(crate) clock: Clock,
@@ -102,8 +45,19 @@ pub(crate) struct Context {
     events: RefCell<VecDeque<Event>>,
     busy: Cell<bool>,
     buffers: RefCell<BTreeMap<BufId, Buffer>>,
+    /// Chunk lists of jobs under way, for whoever asks.
+    pub(crate) records: RefCell<BTreeMap<BufId, Bytes>>,
+    /// Partial files by their number. They stay open for what is queued when their job is over.
+    pub(crate) partials: RefCell<BTreeMap<FileId, Weak<File>>>,
     next: Cell<u64>,
+    pub(crate) next_job: Cell<u32>,
+    /// Files that were landed since the engine started, of those that peers may ask for.
+    pub(crate) landed: RefCell<BTreeSet<Hash>>,
     uploaded: Cell<u64>,
+    /// Payload bytes that links were told to send: what the upload budget counts.
+    given: Cell<u64>,
+    /// The cap on what is received, if there is one.
+    pub(crate) throttle: Option<Throttle>,
     origin_moved_at: Cell<zest_core::Instant>,
     pub(crate) downloaded_past: Cell<u64>,
     /// Told whenever the workers were given something.
@@ -119,6 +73,7 @@ impl Context {
         workers: Workers,
         mailbox: Mailbox,
         peer_id: PeerId,
+        throttle: Option<Throttle>,
     ) -> Rc<Context> {
         Rc::new(Context {
             clock: Clock::start(),
@@ -136,8 +91,14 @@ impl Context {
             events: RefCell::default(),
             busy: Cell::new(false),
             buffers: RefCell::default(),
+            records: RefCell::default(),
+            partials: RefCell::default(),
             next: Cell::new(1),
+            next_job: Cell::new(1),
+            landed: RefCell::default(),
             uploaded: Cell::new(0),
+            given: Cell::new(0),
+            throttle,
             origin_moved_at: Cell::default(),
             downloaded_past: Cell::new(0),
             pushed: Notify::new(),
@@ -197,6 +158,7 @@ impl Context {
             Action::Send { link, message } => {
                 let io = self.links.borrow().get(&link).cloned();
                 if let Some(io) = io {
+                    self.given.set(self.given.get() + message.payload_bytes());
                     io.send(self, message);
                 }
             }
@@ -219,6 +181,13 @@ impl Context {
             }
             Action::KeepManifestPart { job, link, buf, first, last } => {
                 self.keep_manifest_part(job, link, buf, first, last);
+            }
+            Action::ProveBlockList { job, block, link, buf } => {
+                let buf = self.buffers.borrow_mut().remove(&buf);
+                if let Some(buf) = buf {
+                    let context = self.clone();
+                    tokio::task::spawn_local(crate::lists::prove_records(context, job, block, link, buf));
+                }
             }
             Action::CopyLocal { job, index, from } => self.copy_local(job, index, from),
             Action::OriginFetch { job, block } => crate::origin::start_fetch(self, job, block),
@@ -243,7 +212,10 @@ impl Context {
                 self.event(Event::XorbLocated { link, answer });
             }
             Action::LookupManifest { link, req, file, first, count } => {
-                let place = self.locate_manifest(&file, first, count);
+                let io = self.links.borrow().get(&link).cloned();
+                // A part may be half a megabyte: who does not read what it was sent gets no more of them.
+                let behind = io.is_some_and(|io| io.is_behind());
+                let place = if behind { None } else { self.locate_manifest(&file, first, count) };
                 self.event(Event::ManifestLocated { link, req, place });
             }
             Action::LookupFile { link, file } => {
@@ -264,47 +236,6 @@ impl Context {
                 tracing::warn!(%addr, ?peer_id, secs, "peer shut out: it sent wrong bytes or broke the protocol");
             }
         }
-    }
-
-    pub(crate) fn job(&self, id: JobId) -> Option<Rc<JobState>> {
-        self.jobs.borrow().get(&id).cloned()
-    }
-
-    /// Begins a job; the receiver tells its end.
-    pub(crate) fn add_job(
-        self: &Rc<Context>,
-        path: String,
-        spec: JobSpec,
-        partial: Partial,
-        origin: Option<OriginJob>,
-    ) -> (JobId, Rc<JobState>, oneshot::Receiver<JobEnd>) {
-        let id = JobId(u32::try_from(self.number()).expect("fewer than 2^32 things in one process"));
-        let (end, ended) = oneshot::channel();
-        let state = Rc::new(JobState {
-            file: Arc::new(JobFile::new(id, spec.file, spec.size, partial)),
-            path,
-            plan: RefCell::new(None),
-            origin: origin.map(Rc::new),
-            fetches: RefCell::default(),
-            manifest_records: RefCell::default(),
-            counts: JobCounts::default(),
-            rounds: Cell::new(0),
-            votes: RefCell::default(),
-            doubts: RefCell::default(),
-            synced_at: Cell::new(0),
-            local_offsets: RefCell::default(),
-            end: RefCell::new(Some(end)),
-        });
-        self.jobs.borrow_mut().insert(id, state.clone());
-        self.event(Event::JobAdded { job: id, spec });
-        tokio::task::spawn_local(crate::origin::plan(self.clone(), id));
-        (id, state, ended)
-    }
-
-    /// Ends a job for the node, whatever became of it.
-    pub(crate) fn remove_job(self: &Rc<Context>, id: JobId) {
-        self.event(Event::JobRemoved { job: id });
-        self.jobs.borrow_mut().remove(&id);
     }
 
     /// What the workers report.
@@ -359,14 +290,19 @@ impl Context {
     }
 
     pub(crate) fn bytes_of(&self, id: BufId, offset: u32, len: u32) -> Option<Bytes> {
+        let range = offset as usize..offset as usize + len as usize;
+        if let Some(records) = self.records.borrow().get(&id) {
+            return (range.end <= records.len()).then(|| records.slice(range));
+        }
         let buffers = self.buffers.borrow();
-        let bytes = buffers.get(&id)?.as_ref();
-        bytes.get(offset as usize..(offset + len) as usize).map(Bytes::copy_from_slice)
+        buffers.get(&id)?.as_ref().get(range).map(Bytes::copy_from_slice)
     }
 
-    /// An open file of the catalog, if it still is what it was when it was proven.
-    pub(crate) fn open(&self, id: FileId) -> Option<Arc<File>> {
-        self.store.catalog.open_file(zest_store::FileId(id.0))
+    /// Makes bytes known under a name that a body can have.
+    pub(crate) fn hold_records(&self, records: Bytes) -> BufId {
+        let id = BufId(self.number());
+        self.records.borrow_mut().insert(id, records);
+        id
     }
 
     /// Bytes came from the origin.
@@ -381,6 +317,17 @@ impl Context {
 
     pub(crate) fn uploaded(&self, bytes: u64) {
         self.uploaded.set(self.uploaded.get() + bytes);
+    }
+
+    /// Bytes came in, from whomever.
+    pub(crate) fn took(&self, bytes: usize) {
+        if let Some(throttle) = &self.throttle {
+            throttle.took(bytes);
+        }
+    }
+
+    pub(crate) fn given_bytes(&self) -> u64 {
+        self.given.get()
     }
 
     pub(crate) fn uploaded_bytes(&self) -> u64 {

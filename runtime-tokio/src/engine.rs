@@ -1,7 +1,9 @@
 //! The engine: one thread with a current-thread tokio runtime that owns everything in [`crate::context`].
 
+use crate::budget::{Budget, UPLOAD_BUDGET_MIN, UploadBudget};
 use crate::context::{Context, INBOUND_MAX};
 use crate::error::EngineError;
+use crate::throttle::{DOWNLOAD_BYTES_S_MIN, Throttle};
 use crate::workers::{Mailbox, Workers};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,14 +12,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use zest_core::PeerId;
 use zest_core::link::Role;
-use zest_core::node::{Config, Direction, Event, Node};
+use zest_core::node::{Config, Direction, Event, Node, Policy, UPLOAD_BYTES_S_MIN};
+use zest_core::wire::handshake::PEER_ID_PREFIX;
 use zest_store::{Catalog, HfCache};
 
-/// Azureus-style client prefix of our peer ids: ZT, version 0.5.0.
-const PEER_ID_PREFIX: &[u8; 8] = b"-ZT0500-";
+/// How often it is looked whether somebody still fetches what was landed: 50 ms.
+const GIVE_ON_TICK: Duration = Duration::from_millis(50);
 /// Connections waiting to be accepted, at most.
 const BACKLOG: i32 = 256;
 /// Pause after `accept` failed (out of descriptors): the listener must not spin.
@@ -41,13 +44,46 @@ pub struct EngineConfig {
     pub store: Arc<StoreHandles>,
     /// Threads that decode, prove and write; 0 means one per processor.
     pub workers: usize,
+    /// How the origin is used beside peers.
+    pub policy: Policy,
+    /// Most payload bytes given to peers in any second, at least [`UPLOAD_BYTES_S_MIN`]; `None`: as many as they take.
+    pub upload_bytes_s: Option<u64>,
+    /// Most bytes received per second, from peers and the origin together, at least [`DOWNLOAD_BYTES_S_MIN`]; `None`: as
+    /// many as come.
+    pub download_bytes_s: Option<u64>,
+    /// Most payload bytes given to peers per day; `None`: as many as they take.
+    pub upload_budget: Option<UploadBudget>,
 }
 
 impl EngineConfig {
-    /// An engine that accepts nobody.
+    /// An engine that accepts nobody and has no limits.
     #[must_use]
     pub fn new(store: Arc<StoreHandles>) -> EngineConfig {
-        EngineConfig { listen: Vec::new(), store, workers: 0 }
+        EngineConfig {
+            listen: Vec::new(),
+            store,
+            workers: 0,
+            policy: Policy::default(),
+            upload_bytes_s: None,
+            download_bytes_s: None,
+            upload_budget: None,
+        }
+    }
+
+    /// # Errors
+    /// A limit below its least value.
+    fn check(&self) -> Result<(), EngineError> {
+        let budget = self.upload_budget.as_ref().map(|budget| budget.bytes);
+        for (what, given, min) in [
+            ("upload cap in bytes/s", self.upload_bytes_s, UPLOAD_BYTES_S_MIN),
+            ("download cap in bytes/s", self.download_bytes_s, DOWNLOAD_BYTES_S_MIN),
+            ("upload budget in bytes per day", budget, UPLOAD_BUDGET_MIN),
+        ] {
+            if let Some(given) = given.filter(|given| *given < min) {
+                return Err(EngineError::Limit { what, given, min });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -83,8 +119,10 @@ impl Engine {
     /// Opens the listeners and starts the engine's thread.
     ///
     /// # Errors
-    /// A listener that cannot be opened, or a thread that cannot be started.
+    /// A limit that is too low, a listener that cannot be opened, an account of the upload budget that cannot be kept, or a
+    /// thread that cannot be started.
     pub async fn start(config: EngineConfig) -> Result<Engine, EngineError> {
+        config.check()?;
         let mut listeners = Vec::new();
         let mut addrs = Vec::new();
         for &addr in &config.listen {
@@ -104,7 +142,7 @@ impl Engine {
                 let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                     Ok(runtime) => runtime,
                     Err(error) => {
-                        let _ = started.send(Err(error));
+                        let _ = started.send(Err(EngineError::Thread(error)));
                         return;
                     }
                 };
@@ -117,7 +155,7 @@ impl Engine {
             .map_err(EngineError::Thread)?;
         match start.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(EngineError::Thread(error)),
+            Ok(Err(error)) => return Err(error),
             Err(_) => {
                 return Err(EngineError::Thread(std::io::Error::other("the engine's thread ended at once")));
             }
@@ -154,6 +192,22 @@ impl Engine {
         })
         .await
         .unwrap_or_default()
+    }
+
+    /// Waits while peers that are linked fetch a file that was landed here, so that nobody who set out together with us is
+    /// left to the origin. Ends when nobody does any more, or nothing was given for `idle`.
+    pub async fn give_on(&self, idle: Duration) {
+        self.run(move |context| {
+            Box::pin(async move {
+                let (mut given, mut since) = (context.given_bytes(), Duration::ZERO);
+                while context.is_wanted() && since < idle {
+                    tokio::time::sleep(GIVE_ON_TICK).await;
+                    let before = std::mem::replace(&mut given, context.given_bytes());
+                    since = if before == given { since + GIVE_ON_TICK } else { Duration::ZERO };
+                }
+            })
+        })
+        .await;
     }
 
     /// Runs a future on the engine's thread; `None` if the engine has ended.
@@ -206,7 +260,7 @@ async fn run(
     port: u16,
     random: [u8; 44],
     mut inbox: mpsc::UnboundedReceiver<LocalTask>,
-    started: oneshot::Sender<std::io::Result<()>>,
+    started: oneshot::Sender<Result<(), EngineError>>,
 ) {
     let mailbox = Mailbox::default();
     let count = match config.workers {
@@ -216,24 +270,46 @@ async fn run(
     let workers = match Workers::start(count, &mailbox) {
         Ok(workers) => workers,
         Err(error) => {
-            let _ = started.send(Err(error));
+            let _ = started.send(Err(EngineError::Thread(error)));
             return;
         }
     };
     let (seed, tail) = random.split_at(32);
     let mut id = [0; 20];
-    id[..8].copy_from_slice(PEER_ID_PREFIX);
+    id[..8].copy_from_slice(&PEER_ID_PREFIX);
     id[8..].copy_from_slice(tail);
-    let node = Node::new(Config::new(seed.try_into().expect("32 bytes were split off")));
-    let context = Context::new(node, config.store, workers, mailbox.clone(), PeerId(id));
+    let seed = seed.try_into().expect("32 bytes were split off");
+    let node = Node::new(Config {
+        policy: config.policy,
+        upload_bytes_s: config.upload_bytes_s,
+        ..Config::new(seed, PeerId(id))
+    });
+    let throttle = config.download_bytes_s.map(Throttle::new);
+    let context = Context::new(node, config.store, workers, mailbox.clone(), PeerId(id), throttle);
     context.listen_port.set(port);
+    // Nobody is served before it is known what may be given today.
+    let budget = match config.upload_budget {
+        None => None,
+        Some(limits) => {
+            let path = limits.account.clone();
+            let mut budget = Budget::new(limits);
+            if let Err(source) = budget.settle(&context).await {
+                let _ = started.send(Err(EngineError::Budget { path, source }));
+                return;
+            }
+            Some(Rc::new(Mutex::new(budget)))
+        }
+    };
+    if let Some(budget) = &budget {
+        tokio::task::spawn_local(Budget::keep(budget.clone(), context.clone()));
+    }
     for listener in listeners {
         match TcpListener::from_std(listener) {
             Ok(listener) => {
                 tokio::task::spawn_local(accept(context.clone(), listener));
             }
             Err(error) => {
-                let _ = started.send(Err(error));
+                let _ = started.send(Err(EngineError::Thread(error)));
                 return;
             }
         }
@@ -273,6 +349,11 @@ async fn run(
     }
     // One turn for the writers to see it.
     tokio::task::yield_now().await;
+    if let Some(budget) = budget
+        && let Err(error) = budget.lock().await.settle(&context).await
+    {
+        tracing::warn!(%error, "cannot keep the account of the upload budget");
+    }
     context.workers.borrow_mut().stop();
 }
 

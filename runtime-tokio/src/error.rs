@@ -16,6 +16,24 @@ pub enum EngineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A limit is lower than it can be kept.
+    #[error("{what}: {given} is below the least value, {min}")]
+    Limit {
+        /// Which.
+        what: &'static str,
+        /// As asked.
+        given: u64,
+        /// The least value.
+        min: u64,
+    },
+    /// What was uploaded today cannot be found out or noted.
+    #[error("cannot keep the account of the upload budget in {}: {source}", path.display())]
+    Budget {
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The engine's thread could not be started, or it ended early.
     #[error("cannot start the engine: {0}")]
     Thread(std::io::Error),

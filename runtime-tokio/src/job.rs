@@ -1,5 +1,6 @@
 //! One file on its way: the partial file and what is known of its chunks, shared with the workers.
 
+use crate::lists::Lists;
 use crate::workers::Place;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use zest_core::JobId;
@@ -83,8 +84,9 @@ pub(crate) struct JobFile {
     partial: RwLock<Option<Partial>>,
     pub(crate) table: Mutex<Table>,
     pub(crate) manifest: OnceLock<Arc<Manifest>>,
-    /// Held for reading while a chunk without proof is written, for writing while the proven list is set.
-    unproven: RwLock<()>,
+    /// Proven lists of single xorbs. Held for reading while a chunk without proof is written, for writing while a proven
+    /// list, be it this file's or a xorb's, is set.
+    lists: RwLock<Lists>,
 }
 
 impl JobFile {
@@ -100,15 +102,20 @@ impl JobFile {
             partial: RwLock::new(Some(partial)),
             table: Mutex::new(table),
             manifest: OnceLock::new(),
-            unproven: RwLock::new(()),
+            lists: RwLock::default(),
         }
     }
 
     /// Makes a proven list the measure of this file. From the moment it returns no write of a chunk that was only hashed
     /// is under way, and none begins that the list does not name.
     pub(crate) fn set_manifest(&self, manifest: Arc<Manifest>) {
-        let _no_unproven_write = self.unproven.write().expect("no holder panics");
+        let _no_unproven_write = self.lists.write().expect("no holder panics");
         let _ = self.manifest.set(manifest);
+    }
+
+    /// Takes proven lists of single xorbs in. From the moment it returns they hold like [`JobFile::set_manifest`].
+    pub(crate) fn set_lists(&self, add: impl FnOnce(&mut Lists)) {
+        add(&mut self.lists.write().expect("no holder panics"));
     }
 
     /// Writes a chunk that was hashed but could not be compared with anything; false if a proven list has come meanwhile
@@ -120,8 +127,8 @@ impl JobFile {
         packed_len: u32,
         bytes: &[u8],
     ) -> std::io::Result<bool> {
-        let _writing = self.unproven.read().expect("no holder panics");
-        if self.expected(place.index).is_some_and(|wanted| wanted != chunk) {
+        let lists = self.lists.read().expect("no holder panics");
+        if self.expected_in(&lists, place.index).is_some_and(|wanted| wanted != chunk) {
             return Ok(false);
         }
         self.keep(place, chunk, packed_len, bytes)?;
@@ -145,6 +152,32 @@ impl JobFile {
         *self.table.lock().expect("no holder panics").writer(place.index) = Writer::Settled;
         self.write(place, bytes)?;
         self.record(place, chunk, packed_len)
+    }
+
+    /// The same for several proven chunks, in order of their place: neighbours are written together, and the journal once.
+    pub(crate) fn keep_all(&self, chunks: &[(Place, ChunkRef, &[u8])]) -> std::io::Result<()> {
+        {
+            let mut table = self.table.lock().expect("no holder panics");
+            chunks.iter().for_each(|(place, ..)| *table.writer(place.index) = Writer::Settled);
+        }
+        if let Some(partial) = &*self.partial.read().expect("no holder panics") {
+            let touch = |(a, _, bytes): &(Place, ChunkRef, &[u8]), (b, ..): &(Place, ChunkRef, &[u8])| {
+                a.offset + bytes.len() as u64 == b.offset
+            };
+            for run in chunks.chunk_by(touch) {
+                write_run(partial, run)?;
+            }
+            let entry = |&(Place { index, offset }, chunk, _): &(Place, ChunkRef, &[u8])| Entry {
+                index,
+                offset,
+                chunk,
+                packed_len: 0,
+            };
+            partial.record_all(&chunks.iter().map(entry).collect::<Vec<_>>())?;
+        }
+        let mut table = self.table.lock().expect("no holder panics");
+        chunks.iter().for_each(|(place, chunk, _)| table.set(place.index, *chunk, 0));
+        Ok(())
     }
 
     /// Writes bytes of a stream that is judged later, unless the place is somebody else's: then the stream does not count
@@ -209,10 +242,50 @@ impl JobFile {
         self.partial.write().expect("no holder panics").take()
     }
 
-    /// What is known of a chunk: from the proven list, else from what was seen.
+    /// What a proven list, the file's or a xorb's, says a chunk must be.
     pub(crate) fn expected(&self, index: u32) -> Option<ChunkRef> {
-        self.manifest.get().filter(|m| index < m.len()).map(|m| m.chunk(index))
+        match self.manifest.get() {
+            Some(_) => self.expected_in(&Lists::default(), index),
+            None => self.expected_in(&self.lists.read().expect("no holder panics"), index),
+        }
     }
+
+    fn expected_in(&self, lists: &Lists, index: u32) -> Option<ChunkRef> {
+        match self.manifest.get() {
+            Some(manifest) => (index < manifest.len()).then(|| manifest.chunk(index)),
+            None => lists.get(index),
+        }
+    }
+
+    /// Whether anything was written for a chunk.
+    pub(crate) fn is_seen(&self, index: u32) -> bool {
+        self.table.lock().expect("no holder panics").get(index).is_some()
+    }
+}
+
+/// Writes chunks that lie one behind the other.
+fn write_run(partial: &Partial, run: &[(Place, ChunkRef, &[u8])]) -> std::io::Result<()> {
+    let Some((first, ..)) = run.first() else { return Ok(()) };
+    let len = run.iter().map(|(.., bytes)| bytes.len()).sum::<usize>();
+    assert!(first.offset + len as u64 <= partial.spec().size, "a write must lie inside the file");
+    let mut written = 0;
+    #[cfg(target_os = "linux")]
+    if run.len() > 1 {
+        let parts: Vec<_> = run.iter().map(|(.., bytes)| std::io::IoSlice::new(bytes)).collect();
+        written = match rustix::io::pwritev(partial.file(), &parts, first.offset) {
+            Err(rustix::io::Errno::INTR) => 0,
+            written => written?,
+        };
+    }
+    // All of it, or the rest of a write that the system cut short.
+    for (place, _, bytes) in run {
+        let skip = written.min(bytes.len());
+        written -= skip;
+        if skip < bytes.len() {
+            partial.write_at(place.offset + skip as u64, &bytes[skip..])?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -223,6 +296,28 @@ mod tests {
 
     fn chunk(bytes: &[u8]) -> ChunkRef {
         ChunkRef { hash: chunk_hash(bytes), len: bytes.len() as u32 }
+    }
+
+    #[test]
+    fn chunks_kept_together_are_where_they_belong_and_survive_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = PartialSpec { file: chunk_hash(b"any name"), size: 20 };
+        let job = JobFile::new(JobId(1), spec.file, 20, Partial::open(dir.path(), spec).unwrap());
+        let parts: [(u32, u64, &[u8]); 4] =
+            [(0, 0, b"abcd"), (1, 4, b"ef"), (2, 6, b"ghij"), (4, 16, b"klmn")];
+        let place = |(index, offset, bytes): (u32, u64, &'static [u8])| {
+            (Place { index, offset }, chunk(bytes), bytes)
+        };
+        job.keep_all(&parts.map(place)).unwrap();
+        assert!([0, 1, 2, 4].into_iter().all(|index| job.is_seen(index)) && !job.is_seen(3));
+        drop(job);
+        let partial = Partial::open(dir.path(), spec).unwrap();
+        let kept: Vec<(u32, u64, ChunkRef)> =
+            partial.entries().iter().map(|entry| (entry.index, entry.offset, entry.chunk)).collect();
+        assert_eq!(kept, parts.map(|(index, offset, bytes)| (index, offset, chunk(bytes))));
+        let mut bytes = [0; 20];
+        partial.read_at(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"abcdefghij\0\0\0\0\0\0klmn");
     }
 
     #[test]

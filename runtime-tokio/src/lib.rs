@@ -10,6 +10,7 @@
 //! writer sends a 15-byte head and `sendfile`s the range.
 
 mod block;
+mod budget;
 mod buffers;
 mod clock;
 mod context;
@@ -18,19 +19,25 @@ mod error;
 mod fnmatch;
 mod index;
 mod job;
+mod jobs;
 mod linkio;
+mod lists;
 mod lookup;
 mod origin;
 mod peer_range;
 mod progress;
 mod pull;
 mod seal;
+mod throttle;
 mod workers;
 mod writer;
 
+pub use budget::{UPLOAD_BUDGET_MIN, UploadBudget};
 pub use engine::{Engine, EngineConfig, EngineStats, StoreHandles};
 pub use error::{EngineError, PullError, PullErrorKind};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
 pub use index::{IndexProgress, keep_index};
 pub use progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
 pub use pull::{PullOptions, pull};
+pub use throttle::DOWNLOAD_BYTES_S_MIN;
+pub use zest_core::node::{Policy, UPLOAD_BYTES_S_MIN};

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::peer_range::PeerRange;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -23,6 +23,7 @@ use zest_core::link::{
 };
 use zest_core::node::{Direction, Event};
 use zest_core::{LinkId, Location, ReqId};
+use zest_xet::Hash;
 
 /// Bytes read at once where no payload can be foreseen.
 const HEAD_BYTES: usize = 16 << 10;
@@ -31,10 +32,16 @@ const AHEAD_MAX: usize = 4;
 /// Items a writer may have queued before its reader stops taking in more requests.
 pub(crate) const QUEUE_MAX: usize = 1024;
 
+/// Files of one peer that are remembered as being fetched: 4,096, as many as the node follows.
+const INTERESTS_MAX: usize = 4096;
+
 /// What waits to be written.
 pub(crate) enum Item {
     Head(Head),
+    /// What is left of a head.
+    Rest(Bytes),
     File(Location, Arc<File>),
+    /// A body.
     Bytes(Bytes),
 }
 
@@ -58,6 +65,8 @@ pub(crate) struct LinkIo {
     fault: Cell<Option<PeerFault>>,
     pub(crate) uploaded: Cell<u64>,
     pub(crate) downloaded: Cell<u64>,
+    /// Files the peer says it is fetching.
+    interests: RefCell<BTreeSet<Hash>>,
 }
 
 /// The payload that is being received.
@@ -88,6 +97,7 @@ impl LinkIo {
             fault: Cell::new(None),
             uploaded: Cell::new(0),
             downloaded: Cell::new(0),
+            interests: RefCell::default(),
         })
     }
 
@@ -116,6 +126,20 @@ impl LinkIo {
     /// Whether the remote came by itself and has not said who it is.
     pub(crate) fn is_stranger(&self) -> bool {
         self.direction == Direction::Inbound && !self.established.get() && !self.closing.get()
+    }
+
+    fn note_interest(&self, message: &Message) {
+        let mut interests = self.interests.borrow_mut();
+        match message {
+            Message::Interest { file } if interests.len() < INTERESTS_MAX => drop(interests.insert(*file)),
+            Message::Uninterest { file } => drop(interests.remove(file)),
+            _ => {}
+        }
+    }
+
+    /// Whether the peer is fetching one of these files.
+    pub(crate) fn wants_any(&self, files: &BTreeSet<Hash>) -> bool {
+        !self.closing.get() && self.interests.borrow().iter().any(|file| files.contains(file))
     }
 
     /// Asks both tasks of the connection to end.
@@ -151,6 +175,7 @@ impl LinkIo {
                     if let Message::NotFound { req } | Message::Error { req, .. } = &message {
                         self.foreseen.borrow_mut().retain(|(r, _)| r != req);
                     }
+                    self.note_interest(&message);
                     context.event(Event::Message { link: self.id, message });
                 }
                 LinkAction::PayloadStart { req, kind, len } => {
@@ -299,13 +324,19 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         if !readable {
             continue;
         }
+        // With a cap on what is received, only so much is read at once, and only when it is this link's turn.
+        let room = match &context.throttle {
+            Some(throttle) => throttle.turn().await,
+            None => usize::MAX,
+        };
         let done = match &mut payload {
             Some(Payload::Stream { left, to }) => {
                 let to = to.clone();
-                let mut piece = vec![0; (*left).clamp(1, BUFFER_BYTES)];
+                let mut piece = vec![0; (*left).clamp(1, BUFFER_BYTES.min(room))];
                 match stream.try_read(&mut piece) {
                     Ok(0) => return Ok(()),
                     Ok(read) => {
+                        context.took(read);
                         *left -= read;
                         piece.truncate(read);
                         // Back-pressure: the decoder's pace is the reader's pace. If it has given up, the rest is skipped.
@@ -324,19 +355,20 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
             io.drain(context, &[], &mut payload, &mut None);
             continue;
         }
-        if !read_once(context, stream, io, &mut head, &mut payload).await? {
+        if !read_once(context, stream, io, &mut head, &mut payload, room).await? {
             return Ok(());
         }
     }
 }
 
-/// One `readv` into the foreseen places; false at the end of the stream.
+/// One `readv` of at most `most` bytes into the foreseen places; false at the end of the stream.
 async fn read_once(
     context: &Rc<Context>,
     stream: &TcpStream,
     io: &Rc<LinkIo>,
     head: &mut [u8],
     payload: &mut Option<Payload>,
+    most: usize,
 ) -> io::Result<bool> {
     let expect = io.link.borrow().expect();
     let rest = expect.payload.map_or(0, |(_, left)| left as usize);
@@ -357,24 +389,25 @@ async fn read_once(
     let first_head = if ahead.is_empty() { 0 } else { head_len.min(HEAD_ROOM) };
     let read = stream.try_io(Interest::READABLE, || {
         let mut parts: Vec<IoSliceMut<'_>> = Vec::with_capacity(2 + 2 * AHEAD_MAX);
+        let mut room = most;
         match payload {
             Some(Payload::Whole { buf, filled, len, .. }) if rest > 0 => {
-                parts.push(IoSliceMut::new(&mut buf.room()[*filled..*len]));
+                add_part(&mut parts, &mut buf.room()[*filled..*len], &mut room);
             }
             _ if rest > 0 => {
                 skipped.resize(rest.min(BUFFER_BYTES), 0);
-                parts.push(IoSliceMut::new(&mut skipped));
+                add_part(&mut parts, &mut skipped, &mut room);
             }
             _ => {}
         }
         let whole_rest = rest == 0 || parts[0].len() == rest;
         if whole_rest && ahead.is_empty() {
-            parts.push(IoSliceMut::new(&mut *head));
+            add_part(&mut parts, &mut *head, &mut room);
         } else if whole_rest {
-            for (n, ((buf, len), room)) in ahead.iter_mut().zip(&lens).zip(&mut heads).enumerate() {
+            for (n, ((buf, len), place)) in ahead.iter_mut().zip(&lens).zip(&mut heads).enumerate() {
                 let head_len = if n == 0 { first_head } else { CHUNK_HEAD };
-                parts.push(IoSliceMut::new(&mut room[..head_len]));
-                parts.push(IoSliceMut::new(&mut buf.room()[..*len]));
+                add_part(&mut parts, &mut place[..head_len], &mut room);
+                add_part(&mut parts, &mut buf.room()[..*len], &mut room);
             }
         }
         rustix::io::readv(stream, &mut parts).map_err(io::Error::from)
@@ -385,6 +418,7 @@ async fn read_once(
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
         Err(error) => return Err(error),
     };
+    context.took(left);
     let now = context.clock.now();
     if rest > 0 {
         let room = if skipped.is_empty() { rest } else { skipped.len() };
@@ -452,6 +486,15 @@ async fn read_once(
         }
     }
     Ok(true)
+}
+
+/// Adds a place to read to, or as much of it as there is room for.
+fn add_part<'a>(parts: &mut Vec<IoSliceMut<'a>>, place: &'a mut [u8], room: &mut usize) {
+    let len = place.len().min(*room);
+    if len > 0 {
+        *room -= len;
+        parts.push(IoSliceMut::new(&mut place[..len]));
+    }
 }
 
 /// Frame length, message id, extended id, type, request id, chunk length: the head of a chunk in our dialect.

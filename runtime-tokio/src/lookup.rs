@@ -2,18 +2,32 @@
 
 use crate::context::Context;
 use crate::workers::Work;
+use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;
 use zest_core::link::{Body, Outgoing};
 use zest_core::node::{BitSet, Event, ManifestPlace};
-use zest_core::wire::xet::Dialect;
+use zest_core::wire::xet::{Dialect, RANGE_DATA_BYTES_MAX};
 use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
 use zest_core::{FileId, JobId, LinkId, Location};
 use zest_store::{Access, Catalog};
-use zest_xet::{ChunkHeader, Hash, MANIFEST_RECORD_BYTES, Manifest, Scheme};
+use zest_xet::{ChunkHeader, ChunkRef, Hash, MANIFEST_RECORD_BYTES, Manifest, Scheme};
 
-/// Longest xorb range we answer with: what the original accepts, less its heads (64 MiB + 1024 is its frame limit).
-const XORB_RANGE_BYTES_MAX: u64 = (64 << 20) + 1009;
+/// Records of a list of `total` that one answer has, if any.
+fn part(first: u32, count: u32, total: u32) -> Option<u32> {
+    let count = count.min(MANIFEST_PART_RECORDS_MAX).min(total.checked_sub(first)?);
+    (count > 0).then_some(count)
+}
+
+/// A chunk list in wire form.
+fn to_records(chunks: &[ChunkRef]) -> Bytes {
+    let mut out = Vec::with_capacity(chunks.len() * MANIFEST_RECORD_BYTES);
+    for chunk in chunks {
+        out.extend_from_slice(chunk.hash.as_bytes());
+        out.extend_from_slice(&chunk.len.to_be_bytes());
+    }
+    out.into()
+}
 
 impl Context {
     pub(crate) fn locate_chunk(&self, hash: &Hash) -> Option<Location> {
@@ -22,11 +36,10 @@ impl Context {
     }
 
     pub(crate) fn locate_manifest(&self, file: &Hash, first: u32, count: u32) -> Option<ManifestPlace> {
-        let found = self.store.catalog.manifest(file, Access::Share)?;
-        let count = count.min(MANIFEST_PART_RECORDS_MAX).min(found.count.checked_sub(first)?);
-        if count == 0 {
-            return None;
-        }
+        let Some(found) = self.store.catalog.manifest(file, Access::Share) else {
+            return self.locate_list(file, first, count);
+        };
+        let count = part(first, count, found.count)?;
         let record = MANIFEST_RECORD_BYTES as u64;
         let records = Location {
             file: FileId(found.records.0),
@@ -34,7 +47,37 @@ impl Context {
             len: count * MANIFEST_RECORD_BYTES as u32,
         };
         self.open(records.file)?;
+        let records = Body::File(records);
         Some(ManifestPlace { file_size: found.size, total: found.count, first, count, records })
+    }
+
+    /// A list of a job under way, of its file or of one of its xorbs. It is put into wire form once.
+    fn locate_list(&self, hash: &Hash, first: u32, count: u32) -> Option<ManifestPlace> {
+        let jobs = self.jobs.borrow();
+        jobs.values().filter(|job| job.shared).find_map(|job| {
+            let manifest = job.file.manifest.get().filter(|manifest| manifest.file() == *hash);
+            let listed = job.listed.borrow();
+            let chunks = match manifest {
+                Some(manifest) => manifest.chunks(),
+                None => {
+                    let plan = job.plan.borrow();
+                    let blocks = &plan.as_ref()?.blocks;
+                    let at = listed.keys().find(|at| blocks[**at as usize].xorb == *hash)?;
+                    &listed[at]
+                }
+            };
+            let total = u32::try_from(chunks.len()).ok()?;
+            let count = part(first, count, total)?;
+            let id = *job
+                .records
+                .borrow_mut()
+                .entry(*hash)
+                .or_insert_with(|| self.hold_records(to_records(chunks)));
+            let record = MANIFEST_RECORD_BYTES as u32;
+            let records = Body::Buf { id, offset: first.checked_mul(record)?, len: count * record };
+            let file_size = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+            Some(ManifestPlace { file_size, total, first, count, records })
+        })
     }
 
     pub(crate) fn locate_file(&self, file: &Hash) -> (u32, Vec<(u32, u32)>) {
@@ -53,7 +96,7 @@ impl Context {
     pub(crate) fn locate_xorb(&self, req: u32, xorb: Hash, start: u32, end: u32) -> Outgoing {
         let none = Outgoing::NotFound { req, hash: xorb, dialect: Dialect::Range };
         if let Some(found) = self.store.catalog.original_xorb(&xorb, start..end, Access::Share)
-            && found.len <= XORB_RANGE_BYTES_MAX
+            && found.len <= RANGE_DATA_BYTES_MAX
             && self.open(FileId(found.file.0)).is_some()
         {
             let len = found.len as u32;
@@ -74,7 +117,7 @@ impl Context {
             };
         };
         let bytes: u64 = chunks.iter().map(|c| u64::from(c.len) + ChunkHeader::BYTES as u64).sum();
-        if bytes > XORB_RANGE_BYTES_MAX || chunks.iter().any(|c| self.open(FileId(c.file.0)).is_none()) {
+        if bytes > RANGE_DATA_BYTES_MAX || chunks.iter().any(|c| self.open(FileId(c.file.0)).is_none()) {
             return none;
         }
         let parts = chunks

@@ -1,7 +1,9 @@
 //! The origin as this runtime drives it: layouts and block fetches.
 
 use crate::block::{ChunkCutter, Placer};
-use crate::context::{Context, JobState};
+use crate::context::Context;
+use crate::jobs::JobState;
+use crate::lists;
 use crate::lookup::adopt_manifest;
 use crate::workers::{Done, Keep, Work};
 use std::cell::RefCell;
@@ -9,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use zest_core::node::{Block, Event, OriginFault, Source};
+use zest_core::node::{Block, Event, OriginFault, Run, Source};
 use zest_core::{FileId, JobId, Location};
 use zest_hub::{Cas, ErrorKind, Hub, HubError};
 use zest_store::{Access, RepoId};
@@ -72,7 +74,14 @@ pub(crate) async fn plan(context: Rc<Context>, id: JobId) {
         return;
     }
     match layout(&job).await {
-        Ok(plan) => adopt_plan(&context, id, &job, plan),
+        Ok(plan) => {
+            adopt_plan(&context, id, &job, plan);
+            // What an earlier run fetched of whole xorbs can be shared at once.
+            let blocks = job.plan.borrow().as_ref().map_or(0, |plan| plan.blocks.len());
+            for block in 0..blocks as u32 {
+                lists::prove_block(&context, id, &job, block).await;
+            }
+        }
         Err(why) => {
             tracing::debug!(path = job.path, why = why.text, "the origin gives no layout");
             context.event(Event::OriginGone { job: id, why });
@@ -111,16 +120,23 @@ fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) 
     let blocks = plan
         .blocks
         .iter()
-        .map(|block| Block {
+        .enumerate()
+        .map(|(at, block)| Block {
             xorb: block.xorb,
             chunks: block.chunks.clone(),
             runs: block
                 .terms
                 .iter()
                 .map(|&t| &plan.terms[t as usize])
-                .map(|t| (t.first_index, t.chunks.end - t.chunks.start))
+                .map(|t| Run {
+                    first: t.first_index,
+                    count: t.chunks.end - t.chunks.start,
+                    xorb_chunk: t.chunks.start,
+                    offset: t.offset,
+                })
                 .collect(),
             wire_bytes: block.bytes.end - block.bytes.start,
+            whole: lists::is_whole(&plan, at),
         })
         .collect();
     let chunks = plan.chunks;
@@ -171,6 +187,8 @@ pub(crate) fn start_fetch(context: &Rc<Context>, id: JobId, block: u32) {
         // The workers may still hold chunks of it; the end is told after the last of them, in order.
         drop(busy);
         let _ = idle.recv().await;
+        // What is proven by it is told before its end.
+        lists::prove_block(&context, id, &job, block).await;
         job.fetches.borrow_mut().remove(&block);
         if let Err(fault) = &end {
             tracing::info!(path = job.path, block, why = fault.text, "the origin did not give a block");
@@ -229,6 +247,9 @@ async fn fetch(
     };
     let mut cutter = ChunkCutter::default();
     loop {
+        if let Some(throttle) = &context.throttle {
+            throttle.turn().await;
+        }
         let mut waited = Duration::ZERO;
         let next = loop {
             match tokio::time::timeout(STALL, body.chunk()).await {
@@ -242,6 +263,7 @@ async fn fetch(
         };
         let Some(mut bytes) = next else { break };
         context.origin_moved();
+        context.took(bytes.len());
         let wire = &job.counts.wire_bytes;
         wire.set(wire.get() + bytes.len() as u64);
         while let Some((header, packed)) =

@@ -2,7 +2,8 @@
 //! only a whole xorb can be, by its root; what cannot be judged yet is remembered until the list is known.
 
 use crate::block::{ChunkCutter, Placer};
-use crate::context::{Context, JobState};
+use crate::context::Context;
+use crate::jobs::JobState;
 use crate::workers::{Decoded, Done, Keep, Outcome, Work};
 use bytes::Bytes;
 use std::rc::Rc;
@@ -91,6 +92,13 @@ pub(crate) async fn block_from_peer(
         }
     }
     job.file.end_stream(stream);
+    // Without a manifest it was proven as a whole xorb.
+    if manifest.is_none()
+        && proven
+        && let Some(list) = list
+    {
+        crate::lists::adopt_list(&context, id, &job, &plan, block, list);
+    }
     context.event(Event::BlockFromPeer { link: peer.link, req: peer.req, good: !wrong });
 }
 

@@ -52,6 +52,8 @@ pub struct Progress {
     pub from_cdn: u64,
     /// Of these: already on this machine (whole files, resumed chunks, chunks of other files).
     pub from_disk: u64,
+    /// Payload bytes given to peers since the pull began.
+    pub given: u64,
     /// Peers linked now.
     pub peers: u32,
     /// Files under way, the ones that began first come first.
@@ -113,6 +115,8 @@ pub struct PullReport {
     pub from_cdn: u64,
     /// Bytes found on this machine.
     pub from_disk: u64,
+    /// Payload bytes given to peers meanwhile.
+    pub given: u64,
     /// Bytes that came over the wire from the CDN (compressed, with anything fetched twice).
     pub cdn_wire_bytes: u64,
     /// Chunks from peers, proven.

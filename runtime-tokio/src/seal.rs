@@ -1,7 +1,8 @@
 //! The last proof of a file, and what follows when it fails.
 
 use crate::PullError;
-use crate::context::{Context, JobState};
+use crate::context::Context;
+use crate::jobs::JobState;
 use crate::lookup::adopt_manifest;
 use crate::peer_range::judge_doubts;
 use crate::workers::Work;

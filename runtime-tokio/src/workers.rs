@@ -11,7 +11,9 @@ use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use zest_core::JobId;
 use zest_core::node::{OriginFault, Source};
-use zest_xet::{CHUNK_BYTES_MAX, ChunkHeader, ChunkRef, Decoder, Proven, chunk_hash, verify};
+use zest_xet::{
+    CHUNK_BYTES_MAX, ChunkHeader, ChunkRef, Decoder, Mismatch, MismatchReason, Proven, chunk_hash, verify,
+};
 
 /// One place of a chunk in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,8 +145,9 @@ struct Queue {
     closed: bool,
 }
 
-/// Things a worker takes at once when plenty wait.
-const BATCH: usize = 4;
+/// Things a worker takes at once when plenty wait: 12. Ours; their journal records go out in one write, and neighbours among
+/// them too.
+const BATCH: usize = 12;
 
 /// The threads and their queue.
 pub(crate) struct Workers {
@@ -204,6 +207,7 @@ fn run(queue: &(Mutex<Queue>, Condvar), count: usize, mailbox: &Mailbox) {
     let mut decoder = Decoder::new();
     let mut room = vec![0; CHUNK_BYTES_MAX];
     let mut batch = Vec::with_capacity(BATCH);
+    let mut proven = Vec::with_capacity(BATCH);
     let mut done = Vec::with_capacity(BATCH);
     loop {
         {
@@ -223,9 +227,13 @@ fn run(queue: &(Mutex<Queue>, Condvar), count: usize, mailbox: &Mailbox) {
         let mut tokens = Vec::new();
         for work in batch.drain(..) {
             match work {
-                Work::Prove { job, place, chunk, buf, source } => {
-                    done.push(prove(&job, place, chunk, buf, source, &mut decoder, &mut room));
-                }
+                Work::Prove { job, place, chunk, buf, source } => match verify(buf, chunk) {
+                    Ok(chunk) => proven.push(Fresh { job, place, chunk, source }),
+                    Err(Mismatch { buf, reason }) => {
+                        let second = second_reading(buf.as_ref(), chunk, &mut decoder, &mut room);
+                        done.push(doubted(&job, place, chunk, second, reason, source));
+                    }
+                },
                 Work::Decode { job, header, packed, places, expected, source, keep, permit } => {
                     decode(
                         &job,
@@ -245,37 +253,62 @@ fn run(queue: &(Mutex<Queue>, Condvar), count: usize, mailbox: &Mailbox) {
                     done.push(copy(&job, place, len, expected, &file, from, &mut room));
                 }
                 Work::Task(task) => {
+                    settle(&mut proven, &mut done);
                     mailbox.post(&mut done);
                     task();
                 }
             }
         }
+        settle(&mut proven, &mut done);
         mailbox.post(&mut done);
         drop(tokens);
     }
 }
 
-fn prove(
+/// A peer's chunk that is proven and not yet written.
+struct Fresh {
+    job: Arc<JobFile>,
+    place: Place,
+    chunk: Proven<Buffer>,
+    source: Source,
+}
+
+/// Writes what a batch has proven: neighbours at once, and one note in the journal for all of a file.
+fn settle(fresh: &mut Vec<Fresh>, done: &mut Vec<Done>) {
+    fresh.sort_unstable_by_key(|one| (one.job.id, one.place.offset));
+    for of_job in fresh.chunk_by(|a, b| a.job.id == b.job.id) {
+        let chunks: Vec<(Place, ChunkRef, &[u8])> =
+            of_job.iter().map(|one| (one.place, one.chunk.chunk(), one.chunk.bytes())).collect();
+        match of_job[0].job.keep_all(&chunks) {
+            Ok(()) => done.extend(of_job.iter().map(|one| Done::Chunk {
+                job: one.job.id,
+                index: one.place.index,
+                len: one.chunk.chunk().len,
+                source: one.source,
+            })),
+            Err(error) => done.push(Done::Disk { job: of_job[0].job.id, error }),
+        }
+    }
+    fresh.clear();
+}
+
+/// What becomes of a payload that is not the chunk as it lies: before anyone is blamed, the other reading that the dialects
+/// allow counts (docs/protocol.md).
+fn doubted(
     job: &JobFile,
     place: Place,
     chunk: ChunkRef,
-    buf: Buffer,
+    second: Option<Proven<&[u8]>>,
+    reason: MismatchReason,
     source: Source,
-    decoder: &mut Decoder,
-    room: &mut [u8],
 ) -> Done {
-    let kept = match verify(buf, chunk) {
-        Ok(proven) => job.keep(place, proven.chunk(), 0, proven.bytes()),
-        // Before anyone is blamed, the other reading that the dialects allow (docs/protocol.md).
-        Err(mismatch) => match second_reading(mismatch.buf.as_ref(), chunk, decoder, room) {
-            Some(proven) => job.keep(place, proven.chunk(), 0, proven.bytes()),
-            None => {
-                let why = format!("{:?}", mismatch.reason);
-                return Done::Bad { job: job.id, index: place.index, source, why };
-            }
-        },
-    };
-    report(job.id, place.index, chunk.len, source, kept.map(|()| true))
+    match second {
+        Some(proven) => {
+            let kept = job.keep(place, proven.chunk(), 0, proven.bytes());
+            report(job.id, place.index, chunk.len, source, kept.map(|()| true))
+        }
+        None => Done::Bad { job: job.id, index: place.index, source, why: format!("{reason:?}") },
+    }
 }
 
 /// The payload read as an answer with a start before its data, which is the chunk as it is or as a xorb holds it.

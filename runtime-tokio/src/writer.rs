@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use zest_core::Location;
+use zest_core::node::Event;
 
 /// Heads without a body gathered into one write.
 const GATHER_MAX: usize = 64;
@@ -30,14 +31,34 @@ pub(crate) async fn run(context: Rc<Context>, stream: Rc<TcpStream>, io: Rc<Link
     let _ = rustix::net::shutdown(&*stream, rustix::net::Shutdown::Both);
 }
 
+/// Bytes that one system call took.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    all: usize,
+    /// Of these, bytes of bodies.
+    payload: usize,
+}
+
 async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -> io::Result<()> {
     let mut turn = 0;
+    // Bytes of bodies that the node has not been told of: it is told once a round.
+    let mut untold = 0;
+    let tell = |untold: &mut u64| {
+        if *untold > 0 {
+            let bytes = std::mem::take(untold);
+            context.event(Event::Sent { link: io.id, bytes });
+        }
+    };
     loop {
         if io.queue.borrow().is_empty() {
             if io.closing.get() {
                 return Ok(());
             }
-            io.work.notified().await;
+            tell(&mut untold);
+            // Telling it may have brought more to send.
+            if io.queue.borrow().is_empty() {
+                io.work.notified().await;
+            }
             continue;
         }
         if io.closing.get() {
@@ -45,18 +66,21 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         }
         match stream.try_io(Interest::WRITABLE, || write_some(context, stream, io)) {
             Ok(sent) => {
-                turn += sent;
-                io.uploaded.set(io.uploaded.get() + sent as u64);
-                context.uploaded(sent as u64);
+                turn += sent.all;
+                untold += sent.payload as u64;
+                io.uploaded.set(io.uploaded.get() + sent.all as u64);
+                context.uploaded(sent.all as u64);
                 if io.queue.borrow().len() <= QUEUE_MAX / 2 {
                     io.drained.notify_one();
                 }
                 if turn >= TURN_BYTES {
                     turn = 0;
+                    tell(&mut untold);
                     tokio::task::yield_now().await;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tell(&mut untold);
                 tokio::select! {
                     ready = stream.writable() => ready?,
                     () = closed(io) => return Ok(()),
@@ -77,18 +101,18 @@ async fn closed(io: &LinkIo) {
 }
 
 /// One system call's worth from the front of the queue.
-fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<usize> {
+fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<Sent> {
     let mut queue = io.queue.borrow_mut();
     let mut parts: Vec<IoSlice<'_>> = Vec::new();
     for item in queue.iter().take(GATHER_MAX) {
         match item {
             Item::Head(head) => parts.push(IoSlice::new(head.as_bytes())),
-            Item::Bytes(bytes) => parts.push(IoSlice::new(bytes)),
+            Item::Rest(bytes) | Item::Bytes(bytes) => parts.push(IoSlice::new(bytes)),
             Item::File(..) => break,
         }
     }
     if parts.is_empty() {
-        let Some(Item::File(place, file)) = queue.front_mut() else { return Ok(0) };
+        let Some(Item::File(place, file)) = queue.front_mut() else { return Ok(Sent { all: 0, payload: 0 }) };
         // It may have waited here for long behind a slow reader: what changed meanwhile must not go out.
         if context.open(place.file).is_none() {
             return Err(io::Error::other("the file changed while it waited to be sent"));
@@ -105,7 +129,7 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         if place.len == 0 {
             queue.pop_front();
         }
-        return Ok(sent);
+        return Ok(Sent { all: sent, payload: sent });
     }
     let more = queue.len() > parts.len();
     let mut flags = SendFlags::NOSIGNAL;
@@ -116,20 +140,24 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
     let _ = more;
     let sent = rustix::net::sendmsg(stream, &parts, &mut rustix::net::SendAncillaryBuffer::default(), flags)?;
     drop(parts);
-    let mut left = sent;
+    let (mut left, mut payload) = (sent, 0);
     while left > 0 {
         let Some(item) = queue.front_mut() else { break };
         let len = match item {
             Item::Head(head) => head.as_bytes().len(),
-            Item::Bytes(bytes) => bytes.len(),
+            Item::Rest(bytes) | Item::Bytes(bytes) => bytes.len(),
             Item::File(..) => break,
         };
+        if let Item::Bytes(_) = item {
+            payload += left.min(len);
+        }
         if left >= len {
             left -= len;
             queue.pop_front();
         } else {
             let rest = match item {
-                Item::Head(head) => Item::Bytes(Bytes::copy_from_slice(&head.as_bytes()[left..])),
+                Item::Head(head) => Item::Rest(Bytes::copy_from_slice(&head.as_bytes()[left..])),
+                Item::Rest(bytes) => Item::Rest(bytes.slice(left..)),
                 Item::Bytes(bytes) => Item::Bytes(bytes.slice(left..)),
                 Item::File(..) => break,
             };
@@ -137,7 +165,7 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
             left = 0;
         }
     }
-    Ok(sent)
+    Ok(Sent { all: sent, payload })
 }
 
 #[cfg(target_os = "linux")]

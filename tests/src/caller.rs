@@ -9,6 +9,9 @@ use tokio::net::TcpStream;
 /// Longest wait for an answer. A test that waits this long has failed; nothing depends on the figure.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The type of SLOT (docs/protocol.md).
+const SLOT: u8 = 8;
+
 /// An open connection to a machine.
 #[derive(Debug)]
 pub struct Caller {
@@ -61,11 +64,12 @@ impl Caller {
         }
     }
 
-    /// The next extended message: extension id and body; what is not extended and handshakes are passed over.
+    /// The next extended message: extension id and body; what is not extended, handshakes and news of our upload slot are
+    /// passed over.
     pub async fn message(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             match self.frame().await?.as_slice() {
-                [20, 0, ..] => {}
+                [20, 0, ..] | [20, speak::THEIR_ZEST, SLOT, ..] => {}
                 [20, id, body @ ..] => return Some((*id, body.to_vec())),
                 _ => {}
             }

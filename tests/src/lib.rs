@@ -4,6 +4,7 @@
 pub mod caller;
 pub mod known;
 pub mod peer;
+pub mod program;
 mod runtimes;
 pub mod speak;
 
@@ -139,7 +140,12 @@ pub struct Machine {
 impl Machine {
     /// A machine with empty caches that accepts peers on loopback.
     pub async fn new(endpoint: &str) -> Machine {
-        Machine::on(Arc::new(TempDir::new().expect("a temporary folder")), endpoint).await
+        Machine::with(endpoint, |_| {}).await
+    }
+
+    /// The same with other settings of its engine.
+    pub async fn with(endpoint: &str, change: impl FnOnce(&mut EngineConfig)) -> Machine {
+        Machine::on(Arc::new(TempDir::new().expect("a temporary folder")), endpoint, change).await
     }
 
     fn log() {
@@ -147,7 +153,7 @@ impl Machine {
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     }
 
-    async fn on(dir: Arc<TempDir>, endpoint: &str) -> Machine {
+    async fn on(dir: Arc<TempDir>, endpoint: &str, change: impl FnOnce(&mut EngineConfig)) -> Machine {
         Machine::log();
         let vars: BTreeMap<String, String> = [
             ("HOME", dir.path().to_str().expect("temporary folders have Unicode names").to_owned()),
@@ -163,6 +169,7 @@ impl Machine {
         });
         let mut config = EngineConfig::new(store.clone());
         config.listen = vec![loopback()];
+        change(&mut config);
         let engine = Engine::start(config).await.expect("the engine starts");
         Machine { dir, env, engine: Some(engine), store, seedbox: None, kind: Kind::Tokio }
     }
@@ -175,7 +182,7 @@ impl Machine {
         if let Some(engine) = self.engine.take() {
             engine.shutdown().await;
         }
-        Machine::on(dir, &endpoint).await.seed_on(kind).await
+        Machine::on(dir, &endpoint, |_| {}).await.seed_on(kind).await
     }
 
     /// From now on it gives what it has through this runtime.

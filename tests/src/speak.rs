@@ -1,5 +1,6 @@
 //! The wire by hand: what scripted peers send, right and wrong, and what they read.
 
+use zest_core::link::Claim;
 use zest_core::wire::{handshake::Handshake, xet, zest};
 use zest_core::{InfoHash, PeerId};
 use zest_xet::Hash;
@@ -103,6 +104,24 @@ pub fn manifest_none(req: u32) -> Vec<u8> {
 #[must_use]
 pub fn have(file: &Hash, total: u32, runs: &[(u32, u32)]) -> Vec<u8> {
     zest::have(ZEST, file, total, runs).as_bytes().to_vec()
+}
+
+/// More of a file, in as many messages as it takes.
+#[must_use]
+pub fn have_more(file: &Hash, runs: &[(u32, u32)]) -> Vec<u8> {
+    zest::have_more(ZEST, file, runs).flat_map(|head| head.as_bytes().to_vec()).collect()
+}
+
+/// Whether requests are answered, and how long one waits.
+#[must_use]
+pub fn slot(open: bool, wait_ms: u16) -> Vec<u8> {
+    zest::slot(ZEST, open, wait_ms).as_bytes().to_vec()
+}
+
+/// Who fetches what from the origin, in as many messages as it takes.
+#[must_use]
+pub fn claim(file: &Hash, claims: &[Claim]) -> Vec<u8> {
+    zest::claim(ZEST, file, claims).flat_map(|head| head.as_bytes().to_vec()).collect()
 }
 
 /// What a peer wants of us.

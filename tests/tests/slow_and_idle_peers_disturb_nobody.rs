@@ -27,7 +27,8 @@ async fn a_peer_that_asks_for_much_and_reads_nothing_disturbs_nobody(kind: Kind)
     let chunks = known.manifest.len();
     let mut slow = Caller::dial(&machine.address(), b"-SC0100-slow00000000", DICT_ZEST).await;
     let all: Vec<u8> = (0..chunks).flat_map(|index| ask(&known, index)).collect();
-    let rounds = 20;
+    // As many requests as may wait here at once.
+    let rounds = zest_core::link::OUTSTANDING_MAX / chunks as usize;
     slow.send(&all.repeat(rounds)).await;
 
     let mut quick = Caller::dial(&machine.address(), b"-SC0100-quick0000000", DICT_ZEST).await;

@@ -2,7 +2,7 @@
 
 use super::account::{Account, Transfer};
 use super::{check, sample};
-use crate::engine::{PullOptions, Session};
+use crate::engine::{PullOptions, Session, Settings};
 use crate::failure::{self, Failure, Kind};
 use crate::pull;
 use crate::signals::Signals;
@@ -60,7 +60,7 @@ async fn travel(
     let env_a = environment(room, "a", hub);
     let env_b = environment(room, "b", hub);
 
-    let session_a = Session::start(&env_a, &[LOOPBACK]).await?;
+    let session_a = Session::start(&env_a, &[LOOPBACK], &Settings::default()).await?;
     let transfer = pull_as("node A", &session_a, options(&env_a, None)?, hub, signals, ui).await;
     let a = match transfer {
         Ok(a) => a,
@@ -110,7 +110,7 @@ async fn from_peer(
     signals: &Signals,
     ui: &Ui,
 ) -> Result<Transfer, Failure> {
-    let session = Session::start(env, &[]).await?;
+    let session = Session::start(env, &[], &Settings::default()).await?;
     let transfer = match options(env, Some(seeder)) {
         Ok(options) => pull_as("node B", &session, options, hub, signals, ui).await,
         Err(failure) => Err(failure),

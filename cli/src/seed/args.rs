@@ -1,5 +1,6 @@
 //! The command line of `zest-seed`.
 
+use crate::amount;
 use crate::args::{ListenHost, PORT_DEFAULT, parse_listen_host};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ Which runtime: io_uring reads past the page cache and is the better choice when 
 or by hundreds of peers at once. With few peers, or data that fits in memory, --runtime tokio needs less of the \
 processor. auto takes io_uring where the kernel allows it.
 
-Sizes are numbers with K, M, G or T (powers of 1000), or Ki, Mi, Gi, Ti (powers of 1024).
+Sizes are numbers with k, M, G or T (powers of 1000), or Ki, Mi, Gi, Ti (powers of 1024).
 Exit codes and environment: see `zest --help`.";
 
 /// zest-seed: gives Hugging Face models to peers, at the rate of the disk.
@@ -38,15 +39,15 @@ pub(crate) struct SeedArgs {
     pub(crate) cores: Option<CoreList>,
 
     /// Memory for chunks that are asked for often [default: a quarter of what is available]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = amount::bytes)]
     pub(crate) cache_mem: Option<u64>,
 
     /// What drives it
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) runtime: RuntimeChoice,
 
-    /// Send at most this many bytes per second
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    /// Give peers at most this many bytes per second
+    #[arg(long, value_name = "RATE", value_parser = amount::upload_rate)]
     pub(crate) max_upload: Option<u64>,
 
     /// Index the caches, ask the Hub what is public, and stop
@@ -101,33 +102,6 @@ fn parse_cores(text: &str) -> Result<CoreList, String> {
     Ok(CoreList(cores))
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| "a number and a unit, as 512M or 16Gi".to_owned())?;
-    let unit = unit.trim().trim_end_matches(['b', 'B']);
-    let scale: f64 = match unit.to_ascii_lowercase().as_str() {
-        "" => 1.0,
-        "k" => 1e3,
-        "m" => 1e6,
-        "g" => 1e9,
-        "t" => 1e12,
-        "ki" => 1024.0,
-        "mi" => 1_048_576.0,
-        "gi" => 1_073_741_824.0,
-        "ti" => 1_099_511_627_776.0,
-        _ => return Err(format!("{unit:?} is not a unit: K, M, G, T, Ki, Mi, Gi or Ti")),
-    };
-    Ok((number * scale) as u64)
-}
-
-fn parse_rate(text: &str) -> Result<u64, String> {
-    match parse_size(text.trim_end_matches("/s"))? {
-        0 => Err("at this rate nothing is sent; leave it out for no limit".to_owned()),
-        rate => Ok(rate),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,20 +110,6 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         SeedArgs::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_take_both_kinds_of_units() {
-        let sizes =
-            [("0", 0), ("512M", 512_000_000), ("16Gi", 16 << 30), ("1.5GB", 1_500_000_000), ("2 KiB", 2048)];
-        for (text, bytes) in sizes {
-            assert_eq!(parse_size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "G", "1X", "-1", "1..2"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-        assert_eq!(parse_rate("10MB/s"), Ok(10_000_000));
-        assert!(parse_rate("0").is_err());
     }
 
     #[test]

@@ -54,11 +54,11 @@ impl Running {
                 .hint("use --runtime tokio, or build on Linux with the feature glommio"));
         }
         let _ = &say;
-        if wanted.upload_bytes_s.is_some() {
-            return Err(Failure::new(Kind::Usage, "--max-upload is not available with the tokio runtime")
-                .hint("leave it out, or allow io_uring"));
-        }
-        let config = EngineConfig { listen: wanted.listen, ..EngineConfig::new(wanted.store) };
+        let config = EngineConfig {
+            listen: wanted.listen,
+            upload_bytes_s: wanted.upload_bytes_s,
+            ..EngineConfig::new(wanted.store)
+        };
         Ok(Running::Tokio(Engine::start(config).await.map_err(|error| engine_failure(&error))?))
     }
 

@@ -1,6 +1,6 @@
 //! Progress as bars on a terminal: what is under way, the total, and where the bytes come from.
 
-use super::rate::RateMeter;
+use super::rate::Pace;
 use super::{lines, units};
 use crate::engine::{FileProgress, Phase, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -33,7 +33,7 @@ pub(super) struct Bars {
     sources: Line,
     headline: Option<Line>,
     file_paint: &'static str,
-    meter: RateMeter,
+    pace: Pace,
 }
 
 impl Bars {
@@ -48,13 +48,13 @@ impl Bars {
             sources: Line::new(|bar| multi.add(bar), ""),
             headline: None,
             file_paint,
-            meter: RateMeter::default(),
+            pace: Pace::default(),
         }
     }
 
     /// Shows `progress`, seen `now` after the start.
     pub(super) fn show(&mut self, now: Duration, progress: &Progress) {
-        self.meter.note(now, progress);
+        self.pace.note(now, progress);
         if progress.files_total == 0 {
             self.sources.text(format!("  {}: {} …", self.label, lines::phase_words(progress)));
             return;
@@ -94,9 +94,10 @@ impl Bars {
         let left = progress.bytes_total.saturating_sub(progress.bytes_done);
         let mut parts = Vec::new();
         if progress.phase == Phase::Fetching {
-            parts.extend(self.meter.rate().map(units::rate));
-            let time = self.meter.time_left(left).filter(|_| left > 0);
+            parts.extend(self.pace.done.rate().map(units::rate));
+            let time = self.pace.done.time_left(left).filter(|_| left > 0);
             parts.extend(time.map(|time| format!("{} left", units::time_left(time))));
+            parts.extend(self.pace.up());
         } else {
             parts.push(lines::phase_words(progress).to_owned());
         }

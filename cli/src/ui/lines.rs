@@ -1,6 +1,6 @@
 //! Progress as plain lines, for logs and pipes: few enough to read, often enough to see that it lives.
 
-use super::rate::RateMeter;
+use super::rate::Pace;
 use super::units;
 use crate::engine::{FileProgress, Phase, Progress};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) struct Lines {
     last_line: Duration,
     last_step: u64,
     open: Vec<FileProgress>,
-    meter: RateMeter,
+    pace: Pace,
 }
 
 impl Lines {
@@ -30,14 +30,14 @@ impl Lines {
             last_line: Duration::ZERO,
             last_step: 0,
             open: Vec::new(),
-            meter: RateMeter::default(),
+            pace: Pace::default(),
         }
     }
 
     /// The lines to print for `progress`, seen `now` after the start.
     pub(super) fn show(&mut self, now: Duration, progress: &Progress) -> Vec<String> {
         let mut lines = Vec::new();
-        self.meter.note(now, progress);
+        self.pace.note(now, progress);
         if !self.headline && progress.files_total > 0 {
             self.headline = true;
             self.last_line = now;
@@ -89,11 +89,14 @@ impl Lines {
             units::bytes(progress.bytes_done),
             units::bytes(progress.bytes_total)
         );
-        if let Some(rate) = self.meter.rate() {
+        if let Some(rate) = self.pace.done.rate() {
             line += &format!("  {}", units::rate(rate));
         }
-        if let Some(time) = self.meter.time_left(left).filter(|_| left > 0) {
+        if let Some(time) = self.pace.done.time_left(left).filter(|_| left > 0) {
             line += &format!("  {} left", units::time_left(time));
+        }
+        if let Some(up) = self.pace.up() {
+            line += &format!("  {up}");
         }
         line + &format!("  ({})", split(progress))
     }

@@ -1,5 +1,6 @@
 //! How fast it goes, measured over the last few seconds.
 
+use super::units;
 use crate::engine::{Phase, Progress};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,14 +17,32 @@ pub(super) struct RateMeter {
     samples: VecDeque<(Duration, u64)>,
 }
 
-impl RateMeter {
+/// What a pull shows of its pace.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Bytes that come into place.
+    pub(super) done: RateMeter,
+    /// Bytes given to peers.
+    pub(super) given: RateMeter,
+}
+
+impl Pace {
     /// Takes a sample `now` after the start, once bytes move: what was found on disk before is no speed.
     pub(super) fn note(&mut self, now: Duration, progress: &Progress) {
         if matches!(progress.phase, Phase::Fetching | Phase::Finishing) {
-            self.add(now, progress.bytes_done);
+            self.done.add(now, progress.bytes_done);
+            self.given.add(now, progress.given);
         }
     }
 
+    /// `4.2 MB/s up`, while something is given.
+    pub(super) fn up(&self) -> Option<String> {
+        let rate = self.given.rate().filter(|rate| *rate >= 1.0)?;
+        Some(format!("{} up", units::rate(rate)))
+    }
+}
+
+impl RateMeter {
     /// `now` must not go back.
     fn add(&mut self, now: Duration, bytes: u64) {
         self.samples.push_back((now, bytes));
@@ -80,12 +99,15 @@ mod tests {
 
     #[test]
     fn what_is_found_on_disk_before_fetching_is_no_speed() {
-        let mut meter = RateMeter::default();
+        let mut meter = Pace::default();
         meter.note(seconds(0), &Progress { phase: Phase::Checking, ..Progress::default() });
         let fetching = Progress { phase: Phase::Fetching, bytes_done: 1_000_000, ..Progress::default() };
         meter.note(seconds(1), &fetching);
         meter.note(seconds(2), &fetching);
-        assert_eq!(meter.rate(), Some(0.0));
+        assert_eq!(meter.done.rate(), Some(0.0));
+        assert_eq!(meter.up(), None);
+        meter.note(seconds(3), &Progress { given: 6_000_000, ..fetching });
+        assert_eq!(meter.up().as_deref(), Some("3.0 MB/s up"));
     }
 
     #[test]

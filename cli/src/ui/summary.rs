@@ -39,6 +39,9 @@ pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
     }
     lines.push(source("From CDN:", report.from_cdn, note));
     lines.push(source("From disk:", report.from_disk, chunks(report.chunks_from_disk)));
+    if report.given > 0 {
+        lines.push(source("To peers:", report.given, String::new()).trim_end().to_owned());
+    }
     let ratio = p2p_ratio(report).map_or("-".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0));
     lines.push(format!("  {:<12}{ratio:>10}", "P2P ratio:"));
     if report.bad_chunks > 0 || report.peers_banned > 0 {

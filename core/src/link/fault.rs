@@ -150,6 +150,12 @@ pub enum PeerFault {
         /// What came.
         state: u8,
     },
+    /// A peer exchange that is too long or not what BEP 11 says.
+    #[error("peer sent a peer exchange of {len} bytes that is too long or not readable")]
+    BadPex {
+        /// Its length after the extension id.
+        len: u32,
+    },
     /// Too much that serves nothing.
     #[error("peer sent {bytes} bytes of messages without use, limit {max} in two minutes")]
     Chatter {
@@ -182,6 +188,7 @@ impl PeerFault {
             | Idle { .. }
             | Unsolicited { .. }
             | EmptyAnswer { .. }
+            | BadPex { .. }
             | Chatter { .. }
             | TooLate { .. } => Severity::Strike,
             NotBitTorrent { .. }

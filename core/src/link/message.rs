@@ -4,8 +4,10 @@ use super::Body;
 use crate::ids::ReqId;
 use crate::wire::ext_handshake::ExtHandshake;
 use crate::wire::xet::Dialect;
+use crate::wire::zest::Claim;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use zest_xet::Hash;
 
 /// A small message of the remote, decoded. Ids of its own requests are plain `u32`, ids of ours are [`ReqId`].
@@ -82,7 +84,8 @@ pub enum Message {
         /// (first chunk, chunks), within `total`.
         runs: Vec<(u32, u32)>,
     },
-    /// Chunks it has on top of what it said before. Runs are in no order; `first + count` does not overflow.
+    /// Chunks it has on top of what it said before. Runs are in order and neither touch nor overlap; `first + count` does
+    /// not overflow.
     HaveMore {
         /// File hash.
         file: Hash,
@@ -93,13 +96,29 @@ pub enum Message {
     Slot {
         /// We hold an upload slot.
         open: bool,
-        /// If not: peers before us.
-        queue: u16,
+        /// How long a request that is sent now waits for its answer, in milliseconds, as far as the remote can tell;
+        /// 65,535 means that or longer.
+        wait_ms: u16,
     },
     /// It no longer wants the answer to that request.
     Cancel {
         /// Its request id.
         req: u32,
+    },
+    /// Who of the swarm fetches which part of a file from the origin, as far as the remote heard.
+    Claim {
+        /// File hash.
+        file: Hash,
+        /// At most [`crate::wire::zest::CLAIMS_MAX`].
+        claims: Vec<Claim>,
+    },
+    /// It tells of peers it is connected to, and of peers it no longer is (BEP 11). Unchecked: see
+    /// [`crate::endpoint::may_name`].
+    Pex {
+        /// Address and flags, at most [`crate::wire::pex::PEX_READ_MAX`].
+        added: Vec<(SocketAddr, u8)>,
+        /// At most as many.
+        dropped: Vec<SocketAddr>,
     },
     /// Something well-formed that means nothing to us.
     Ignored,
@@ -240,24 +259,40 @@ pub enum Outgoing {
         /// (first chunk, chunks), in order, not overlapping, within `total`.
         runs: Vec<(u32, u32)>,
     },
-    /// Chunks we have on top. Split into as many messages as needed.
+    /// Chunks we have on top. Split into as many messages as needed; nothing is sent for no runs.
     HaveMore {
         /// File hash.
         file: Hash,
-        /// (first chunk, chunks).
+        /// (first chunk, chunks), in order, not overlapping.
         runs: Vec<(u32, u32)>,
+    },
+    /// Who of the swarm fetches which part of a file from the origin. Split into messages of
+    /// [`crate::wire::zest::CLAIMS_MAX`]; nothing is sent for an empty list.
+    Claim {
+        /// File hash.
+        file: Hash,
+        /// In any order.
+        claims: Vec<Claim>,
     },
     /// Whether we answer the remote now.
     Slot {
         /// It holds an upload slot.
         open: bool,
-        /// If not: peers before it.
-        queue: u16,
+        /// How long a request that is sent now waits, in milliseconds; 65,535 means that or longer.
+        wait_ms: u16,
     },
     /// We no longer want this answer: tells a remote with our extension, and forgets the request.
     Cancel {
         /// Our request.
         req: ReqId,
+    },
+    /// Tell of peers (BEP 11). Nothing is sent to a remote without `ut_pex`. Each list is cut after
+    /// [`crate::wire::pex::PEX_PEERS_MAX`].
+    Pex {
+        /// Address and flags.
+        added: Vec<(SocketAddr, u8)>,
+        /// Peers that are gone.
+        dropped: Vec<SocketAddr>,
     },
     /// BEP 3 keep-alive. The link sends its own when needed; this is for tests and hand-made runtimes.
     KeepAlive,
@@ -266,4 +301,62 @@ pub enum Outgoing {
         /// Our request.
         req: ReqId,
     },
+}
+
+impl Outgoing {
+    /// Bytes of the bodies it carries: chunks, xorb ranges, manifest parts. 0 for everything else; heads and the 8-byte
+    /// chunk headers of a [`Outgoing::XorbRange`] do not count. What the link then does not send (a xorb range above
+    /// [`crate::wire::xet::RANGE_DATA_BYTES_MAX`], a manifest part for a remote without our extension) counts all the same.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        match self {
+            Outgoing::Chunk { body, .. }
+            | Outgoing::XorbBytes { body, .. }
+            | Outgoing::ManifestPart { body, .. } => body.len().into(),
+            Outgoing::XorbRange { parts, .. } => parts.iter().map(|(_, body)| u64::from(body.len())).sum(),
+            Outgoing::ChunkRequest { .. }
+            | Outgoing::XorbRequest { .. }
+            | Outgoing::NotFound { .. }
+            | Outgoing::ErrorReply { .. }
+            | Outgoing::ManifestRequest { .. }
+            | Outgoing::ManifestNone { .. }
+            | Outgoing::Interest { .. }
+            | Outgoing::Uninterest { .. }
+            | Outgoing::Have { .. }
+            | Outgoing::HaveMore { .. }
+            | Outgoing::Pex { .. }
+            | Outgoing::Claim { .. }
+            | Outgoing::Slot { .. }
+            | Outgoing::Cancel { .. }
+            | Outgoing::KeepAlive
+            | Outgoing::Forget { .. } => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::BufId;
+    use alloc::vec;
+
+    #[test]
+    fn payload_bytes_are_those_of_the_bodies() {
+        let hash = Hash::from_bytes([1; 32]);
+        let body = |len| Body::Buf { id: BufId(0), offset: 9, len };
+        let chunk = Outgoing::Chunk { req: 1, dialect: Dialect::Doc, hash, body: body(12), len: 12 };
+        assert_eq!(chunk.payload_bytes(), 12);
+        let range = Outgoing::XorbBytes { req: 1, xorb: hash, start: 0, body: body(7), len: 7 };
+        assert_eq!(range.payload_bytes(), 7);
+        let parts = vec![([0; 8], body(u32::MAX)), ([0; 8], body(5))];
+        let range = Outgoing::XorbRange { req: 1, xorb: hash, start: 0, parts };
+        assert_eq!(range.payload_bytes(), u64::from(u32::MAX) + 5);
+        let part =
+            Outgoing::ManifestPart { req: 1, file_size: 9, total: 2, first: 0, count: 2, body: body(72) };
+        assert_eq!(part.payload_bytes(), 72);
+        let runs = vec![(0, 3)];
+        for outgoing in [Outgoing::Have { file: hash, total: 3, runs }, Outgoing::KeepAlive] {
+            assert_eq!(outgoing.payload_bytes(), 0);
+        }
+    }
 }

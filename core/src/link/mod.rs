@@ -78,6 +78,7 @@ mod writer;
 pub use crate::wire::ext_handshake::ExtHandshake;
 pub use crate::wire::frame::{HEAD_INLINE_BYTES, Head};
 pub use crate::wire::xet::Dialect;
+pub use crate::wire::zest::Claim;
 pub use action::{Body, LinkAction, PayloadKind};
 pub use event::{Expect, LinkConfig, LinkEvent, LinkTimer, Role};
 pub use fault::{PeerFault, Severity};
@@ -452,6 +453,11 @@ impl Link {
             What::Message { message, pins } => {
                 self.pin(pins);
                 self.actions.push_back(LinkAction::Message(message));
+            }
+            What::Pex { added, dropped } => {
+                self.actions.push_back(LinkAction::Message(Message::Pex { added, dropped }));
+                // One a minute is lawful and small; what comes faster counts as useless.
+                self.chatter(now, head, 0);
             }
             What::Refusal { req, message, pins, rest } => {
                 self.pin(pins);

@@ -5,11 +5,14 @@ use super::{
     CONTROL_FRAME_BYTES_MAX, ERROR_TEXT_CHARS_MAX, FRAME_BYTES_MAX, Message, PayloadKind, PeerFault,
 };
 use crate::ids::ReqId;
-use crate::wire::ext_handshake::{EXT_HANDSHAKE_BYTES_MAX, UT_XET_ID, XET_ID, ZEST_ID};
+use crate::wire::ext_handshake::{EXT_HANDSHAKE_BYTES_MAX, PEX_ID, UT_XET_ID, XET_ID, ZEST_ID};
 use crate::wire::frame::{EXTENDED, EXTENDED_HEAD_BYTES, LENGTH_BYTES};
+use crate::wire::pex::{self, PEX_BYTES_MAX, Pex};
 use crate::wire::xet::{self, Dialect, Incoming, Step};
 use crate::wire::zest::{self, MANIFEST_RECORD_BYTES, ZestError, ZestMessage};
 use crate::wire::{text, u32_at};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 /// What the bytes of one frame amount to.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(super) enum What<'a> {
     ExtHandshake(&'a [u8]),
     /// A message of the remote that answers nothing. `pins` tells the layout it speaks.
     Message { message: Message, pins: Option<Dialect> },
+    /// Peer exchange.
+    Pex { added: Vec<(SocketAddr, u8)>, dropped: Vec<SocketAddr> },
     /// An answer without payload. `rest` bytes of its text follow.
     Refusal { req: ReqId, message: Message, pins: Option<Dialect>, rest: u32 },
     /// An answer; its payload of `len` bytes follows.
@@ -82,8 +87,10 @@ pub(super) fn decode<'a>(seen: &'a [u8], requests: &Requests, lenient_ids: bool)
         _ if n == 45 => match body.first() {
             None => need(1),
             Some(1) => decode_xet(seen, body, n, requests),
+            Some(_) if ext_id == PEX_ID => decode_pex(body, n),
             Some(_) => skip(seen, len, false),
         },
+        PEX_ID => decode_pex(body, n),
         _ if len > CONTROL_FRAME_BYTES_MAX => {
             too_long("an unknown extended message", len, CONTROL_FRAME_BYTES_MAX)
         }
@@ -139,6 +146,17 @@ fn decode_xet<'a>(seen: &'a [u8], body: &'a [u8], n: u32, requests: &Requests) -
             too_long("an unknown Xet message", n, CONTROL_FRAME_BYTES_MAX)
         }
         Incoming::Unknown => skip(seen, n + 2, false),
+    }
+}
+
+fn decode_pex(body: &[u8], n: u32) -> Decoded<'_> {
+    if n > PEX_BYTES_MAX {
+        return Decoded::Fault(PeerFault::BadPex { len: n });
+    }
+    match body.get(..n as usize).map(pex::read) {
+        None => need(n),
+        Some(None) => Decoded::Fault(PeerFault::BadPex { len: n }),
+        Some(Some(Pex { added, dropped })) => frame(n, What::Pex { added, dropped }),
     }
 }
 
@@ -207,8 +225,9 @@ fn decode_zest<'a>(seen: &'a [u8], body: &'a [u8], n: u32, requests: &Requests) 
         ZestMessage::Uninterest { file } => Message::Uninterest { file },
         ZestMessage::Have { file, total, runs } => Message::Have { file, total, runs },
         ZestMessage::HaveMore { file, runs } => Message::HaveMore { file, runs },
-        ZestMessage::Slot { open, queue } => Message::Slot { open, queue },
+        ZestMessage::Slot { open, wait_ms } => Message::Slot { open, wait_ms },
         ZestMessage::Cancel { req } => Message::Cancel { req },
+        ZestMessage::Claim { file, claims } => Message::Claim { file, claims },
     };
     frame(n, What::Message { message, pins: None })
 }

@@ -5,7 +5,8 @@ use super::{Body, ERROR_TEXT_CHARS_MAX, Head, Link, LinkAction, Message, Outgoin
 use crate::ids::ReqId;
 use crate::time::Instant;
 use crate::wire::ext_handshake::UT_XET_ID;
-use crate::wire::frame::KEEP_ALIVE;
+use crate::wire::frame::{EXTENDED, EXTENDED_HEAD_BYTES, KEEP_ALIVE};
+use crate::wire::pex::{self, Pex};
 use crate::wire::xet::{self, Dialect, RANGE_DATA_BYTES_MAX};
 use crate::wire::zest::{self, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
 use alloc::vec::Vec;
@@ -59,6 +60,16 @@ impl Link {
                     self.transmit(now, Head::new(&KEEP_ALIVE), None);
                 }
             }
+            Outgoing::Pex { added, dropped } => {
+                if let Some(id) = self.remote.ut_pex {
+                    let message = pex::write(&Pex { added, dropped });
+                    let mut out = Vec::with_capacity(EXTENDED_HEAD_BYTES + message.len());
+                    out.extend_from_slice(&(message.len() as u32 + 2).to_be_bytes());
+                    out.extend_from_slice(&[EXTENDED, id]);
+                    out.extend_from_slice(&message);
+                    self.transmit(now, Head::new(&out), None);
+                }
+            }
             Outgoing::Forget { req } => {
                 self.requests.forget(req);
             }
@@ -104,7 +115,13 @@ impl Link {
                 }
                 return;
             }
-            Outgoing::Slot { open, queue } => zest::slot(id, open, queue),
+            Outgoing::Claim { file, claims } => {
+                for head in zest::claim(id, &file, &claims) {
+                    self.transmit(now, head, None);
+                }
+                return;
+            }
+            Outgoing::Slot { open, wait_ms } => zest::slot(id, open, wait_ms),
             other => unreachable!("{other:?} needs no extension of ours"),
         };
         self.transmit(now, head, None);

@@ -2,7 +2,7 @@
 
 use super::peer::{Has, Pending, Silence};
 use super::timers::Timer;
-use super::{Action, BitSet, Node};
+use super::{Action, BitSet, Node, Policy};
 use crate::link::PayloadKind;
 use crate::{BufId, Instant, JobId, LinkId, ReqId};
 use alloc::vec::Vec;
@@ -34,10 +34,20 @@ impl Node {
             with.refused_row = 0;
         }
         let was_on_probation = peer.probation();
+        self.income.0 += u64::from(len);
+        let took_us = now.since(request.at).as_micros() as u64;
+        self.answer_us = if self.answer_us == 0 { took_us } else { (31 * self.answer_us + took_us) / 32 };
+        let queued = peer.queues(now.since(request.at));
         let again = peer.progressed(now, request.at, len);
         match (request.what, kind) {
             (Pending::Chunk { job, index }, PayloadKind::Chunk) => {
+                if request.owned {
+                    self.shared.answered(queued);
+                }
                 self.chunk_answer(link, request.owned, job, index, buf);
+            }
+            (Pending::List { job, block }, PayloadKind::ManifestPart { total, first, count, .. }) => {
+                self.list_part(now, link, job, block, buf, (total, first, count));
             }
             (Pending::Manifest { job }, PayloadKind::ManifestPart { file_size, total, first, count }) => {
                 self.manifest_part(now, link, req, job, buf, (file_size, total, first, count));
@@ -53,13 +63,15 @@ impl Node {
             }
         }
         if was_on_probation {
-            self.union_all();
+            self.sync_counted(link);
         }
         if was_on_probation || !again.is_empty() {
             again.into_iter().for_each(|req| self.count_on(link, req));
+            self.stirred = true;
             self.refill(now);
         } else {
-            self.fill_peer(now, link);
+            self.reorder(now, link);
+            self.fill_peers(now);
         }
         self.watch_peer(now, link);
     }
@@ -68,14 +80,14 @@ impl Node {
     fn chunk_answer(&mut self, link: LinkId, owned: bool, id: JobId, index: u32, buf: BufId) {
         let job = self.jobs.get_mut(&id);
         let wanted = job.and_then(|job| {
-            let manifest = job.manifest.clone()?;
+            let chunk = job.chunk(index)?;
             let other = job.asked.remove(&index);
-            (other.is_some() || job.missing.remove(index)).then(|| {
+            (other.is_some() || job.take(index)).then(|| {
                 job.proving.insert(index);
-                (manifest, other.filter(|_| !owned))
+                (chunk, other.filter(|_| !owned))
             })
         });
-        let Some((manifest, other)) = wanted else {
+        let Some(((chunk, offset), other)) = wanted else {
             self.stats.chunks_duplicate += 1;
             self.actions.push_back(Action::Free { buf });
             return;
@@ -83,7 +95,6 @@ impl Node {
         if let Some((other, req)) = other {
             self.disown(other, req);
         }
-        let (chunk, offset) = (manifest.chunk(index), manifest.offset(index));
         self.actions.push_back(Action::Prove { job: id, index, chunk, offset, buf, link });
     }
 
@@ -93,12 +104,16 @@ impl Node {
         match what {
             Pending::Chunk { index, .. } => {
                 if owned && job.asked.remove(&index).is_some() {
-                    job.missing.insert(index);
+                    job.give_back(index);
+                    self.stirred = true;
                 }
             }
             Pending::Block { block, .. } => {
                 job.blocks[block as usize].peer = None;
                 job.cover(block as usize);
+            }
+            Pending::List { block, .. } => {
+                job.list_asks.remove(&block);
             }
             Pending::Manifest { .. } => {
                 if job.ask.is_some_and(|ask| ask.link == link && !ask.proving) {
@@ -110,28 +125,56 @@ impl Node {
 
     /// A peer that was in doubt is alive: this request of its counts again, if nobody else took over.
     fn count_on(&mut self, link: LinkId, req: ReqId) {
-        let Some(request) = self.peers.get_mut(&link).and_then(|p| p.requests.get_mut(&req)) else { return };
-        let Pending::Chunk { job, index } = request.what else { return };
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        let Some(Pending::Chunk { job, index }) = peer.requests.get(&req).map(|request| request.what) else {
+            return;
+        };
         if let Some(job) = self.jobs.get_mut(&job)
-            && job.missing.remove(index)
+            && job.wants()
+            && job.take(index)
         {
             job.asked.insert(index, (link, req));
-            request.owned = true;
+            peer.set_owned(req, true);
         }
     }
 
     /// Others may be asked for what this request was to give; its answer is still welcome.
     pub(super) fn count_off(&mut self, link: LinkId, req: ReqId) -> Option<JobId> {
-        let request = self.peers.get_mut(&link)?.requests.get_mut(&req)?;
+        let peer = self.peers.get_mut(&link)?;
+        let request = *peer.requests.get(&req)?;
         let Pending::Chunk { job: id, index } = request.what else { return None };
-        if !core::mem::take(&mut request.owned) {
+        if !request.owned {
             return None;
         }
+        peer.set_owned(req, false);
         let job = self.jobs.get_mut(&id)?;
+        job.raced.insert(index);
         if job.asked.remove(&index).is_some() {
-            job.missing.insert(index);
+            job.give_back(index);
+            self.stirred = true;
         }
         Some(id)
+    }
+
+    /// A chunk is here: whoever else was asked for it need not send it.
+    pub(super) fn call_off_others(&mut self, now: Instant, id: JobId, index: u32) {
+        if !self.jobs.get_mut(&id).is_some_and(|job| job.raced.remove(&index)) {
+            return;
+        }
+        let what = Pending::Chunk { job: id, index };
+        let with: Vec<LinkId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| {
+                peer.unowned > 0 && peer.requests.values().any(|r| !r.owned && r.what == what)
+            })
+            .map(|(link, _)| *link)
+            .collect();
+        for link in with {
+            self.call_off(link, |other| *other == what);
+            self.reorder(now, link);
+            self.watch_peer(now, link);
+        }
     }
 
     pub(super) fn not_found(&mut self, now: Instant, link: LinkId, req: ReqId) {
@@ -142,19 +185,26 @@ impl Node {
             Pending::Block { block, .. } => {
                 if let Some(peer) = self.peers.get_mut(&link) {
                     peer.blocks_refused.insert((id, block));
+                    peer.dry = false;
                 }
             }
             Pending::Manifest { .. } => self.manifest_refused(now, link, id),
+            Pending::List { block, .. } => self.list_refused(now, link, id, block),
         }
+        self.reorder(now, link);
         self.refill(now);
         self.watch_peer(now, link);
     }
 
     /// The peer lacks a chunk, whatever it said.
     fn refused(&mut self, link: LinkId, id: JobId, index: u32) {
-        let len = self.jobs.get(&id).map_or(0, |job| job.len());
-        let Some(with) = self.peers.get_mut(&link).and_then(|p| p.jobs.get_mut(&id)) else { return };
+        let (Some(job), Some(peer)) = (self.jobs.get_mut(&id), self.peers.get_mut(&link)) else { return };
+        let Some(with) = peer.jobs.get_mut(&id) else { return };
+        let len = job.len();
         with.refused_row += 1;
+        if with.counted {
+            job.supply.remove(&with.has);
+        }
         if with.refused_row >= REFUSED_ROW_MAX {
             with.has = Has::None;
             with.unbelieved = true;
@@ -170,11 +220,13 @@ impl Node {
                 set.remove(index);
             }
         }
-        self.union_peers(id);
+        if with.counted {
+            job.supply.add(&with.has);
+        }
     }
 
     pub(super) fn manifest_none(&mut self, now: Instant, link: LinkId, req: ReqId) {
-        if let Some(Pending::Manifest { .. }) =
+        if let Some(Pending::Manifest { .. } | Pending::List { .. }) =
             self.peers.get(&link).and_then(|p| p.requests.get(&req)).map(|r| r.what)
         {
             self.not_found(now, link, req);
@@ -191,10 +243,12 @@ impl Node {
             if let Some(peer) = self.peers.get_mut(&link) {
                 let bytes = u32::try_from(peer.block_bytes).unwrap_or(u32::MAX);
                 peer.progressed(now, now, if good { bytes } else { 0 });
+                peer.dry = false;
                 // What it did not give this time it will not give the next.
                 peer.blocks_refused.insert((job, block));
             }
-            self.union_all();
+            self.sync_counted(link);
+            self.reorder(now, link);
         }
         if !good {
             self.ban(now, link, "it sent a xorb range that failed its proof");
@@ -231,13 +285,16 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.doubt();
         let reqs: Vec<ReqId> = peer.requests.keys().copied().collect();
+        let joins = self.config.policy == Policy::Fastest;
         for req in reqs {
             if let Some(id) = self.count_off(link, req)
                 && let Some(job) = self.jobs.get_mut(&id)
             {
-                job.joined = true;
+                job.joined |= joins;
             }
         }
+        let now = self.now;
+        self.reorder(now, link);
     }
 
     fn stall(&mut self, now: Instant, link: LinkId) {
@@ -257,6 +314,7 @@ impl Node {
         for id in manifests {
             self.manifest_slow(now, link, id);
         }
-        self.union_all();
+        self.sync_counted(link);
+        self.reorder(now, link);
     }
 }

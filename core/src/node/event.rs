@@ -1,7 +1,7 @@
 //! What goes into the node and what comes out of it.
 
 use super::{BitSet, JobSpec};
-use crate::link::{Dialect, Message, Outgoing, PayloadKind, PeerFault};
+use crate::link::{Body, Dialect, Message, Outgoing, PayloadKind, PeerFault};
 use crate::{BufId, Duration, InfoHash, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -30,6 +30,48 @@ pub enum Source {
     Origin,
 }
 
+/// How an address became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Found {
+    /// The user named it: it is always dialled.
+    Named,
+    /// Local service discovery.
+    Lan,
+    /// A tracker.
+    Tracker,
+    /// Another peer told (PEX).
+    Exchange,
+    /// The DHT.
+    Dht,
+}
+
+/// A run of chunks of a file that lie one after another in a xorb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Index in the file of the first chunk.
+    pub first: u32,
+    /// Chunks.
+    pub count: u32,
+    /// Index in the xorb of the first chunk.
+    pub xorb_chunk: u32,
+    /// Where the first chunk begins in the file, in bytes.
+    pub offset: u64,
+}
+
+impl Run {
+    /// The run's chunks, by index in the file.
+    #[must_use]
+    pub fn indices(&self) -> core::ops::Range<u32> {
+        self.first..self.first.saturating_add(self.count)
+    }
+
+    /// Whether the chunk with this index in the file is in the run.
+    #[must_use]
+    pub fn contains(&self, index: u32) -> bool {
+        index >= self.first && index - self.first < self.count
+    }
+}
+
 /// A part of the file that the origin gives in one ranged request (one fetch range of a xorb).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
@@ -37,10 +79,13 @@ pub struct Block {
     pub xorb: Hash,
     /// First chunk of the xorb in this block, and one past the last.
     pub chunks: core::ops::Range<u32>,
-    /// The chunks of the file it gives, as runs of (first index, count), in the order the bytes arrive.
-    pub runs: Vec<(u32, u32)>,
+    /// The chunks of the file it gives, in the order the bytes arrive.
+    pub runs: Vec<Run>,
     /// Serialised bytes.
     pub wire_bytes: u64,
+    /// It is very likely the whole xorb, so that its chunk list can be proven by the xorb hash before the file's is
+    /// known. Every node of a swarm has to come to the same answer: it follows from the reconstruction alone.
+    pub whole: bool,
 }
 
 /// Why the origin did not give a block.
@@ -54,10 +99,10 @@ pub struct OriginFault {
     pub permanent: bool,
 }
 
-/// Where the records of a manifest lie on disk, in wire form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where the records of a chunk list lie, in wire form.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestPlace {
-    /// Bytes of the file it describes.
+    /// Bytes of the file or xorb it describes, unpacked.
     pub file_size: u64,
     /// Chunks in all.
     pub total: u32,
@@ -66,7 +111,7 @@ pub struct ManifestPlace {
     /// Chunks of the part.
     pub count: u32,
     /// The part's records.
-    pub records: Location,
+    pub records: Body,
 }
 
 /// Why a job ended without success.
@@ -84,10 +129,12 @@ pub enum JobFailure {
 /// Something happened. Everything the node learns, it learns here.
 #[derive(Debug)]
 pub enum Event {
-    /// An address that may be a peer (named by the user, a tracker, …).
+    /// An address that may be a peer.
     PeerFound {
         /// Where it listens.
         addr: SocketAddr,
+        /// Who says so.
+        how: Found,
     },
     /// [`Action::Dial`] came to nothing.
     DialFailed {
@@ -140,6 +187,18 @@ pub enum Event {
         req: ReqId,
         /// False if a byte of it was wrong.
         good: bool,
+    },
+    /// The system took payload bytes of answers from the link's queue ([`Outgoing::payload_bytes`] of what was sent).
+    Sent {
+        /// Its link.
+        link: LinkId,
+        /// Bytes since the last such event.
+        bytes: u64,
+    },
+    /// Bytes that may still be uploaded until this is said again (a budget per day); `None` if there is no such limit.
+    UploadBudget {
+        /// Bytes left.
+        bytes: Option<u64>,
     },
     /// Answer to [`Action::LookupChunk`].
     ChunkLocated {
@@ -211,6 +270,34 @@ pub enum Event {
         held: BitSet,
         /// Missing chunks that lie elsewhere on this machine: index and place.
         local: Vec<(u32, Location)>,
+    },
+    /// The chunk list of a block's xorb is known and proven against the xorb hash.
+    BlockListed {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// The xorb's chunks `block.chunks`, in order.
+        list: Arc<[ChunkRef]>,
+        /// Indices in the file of chunks of this block that the node may think held and that are not what the list
+        /// says.
+        wrong: Vec<u32>,
+    },
+    /// The chunk list that a peer sent for a block's xorb did not prove.
+    BlockListBad {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// Who sent it.
+        link: LinkId,
+    },
+    /// A job is to rest, or to go on: nothing new is asked for while it rests.
+    JobPaused {
+        /// Which job.
+        job: JobId,
+        /// Rest or go on.
+        paused: bool,
     },
     /// The manifest gathered from a peer did not prove.
     ManifestBad {
@@ -328,6 +415,18 @@ pub enum Action {
         /// Whether the list is complete with it.
         last: bool,
     },
+    /// Prove these records against the hash of the block's xorb and free the buffer: [`Event::BlockListed`] or
+    /// [`Event::BlockListBad`].
+    ProveBlockList {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// Who sent it.
+        link: LinkId,
+        /// All its records, from chunk 0 of the xorb.
+        buf: BufId,
+    },
     /// Copy a chunk from a file on this machine, proving it; the outcome is [`Event::ChunkDone`] or
     /// [`Event::ChunkBad`].
     CopyLocal {
@@ -338,7 +437,8 @@ pub enum Action {
         /// Where it lies.
         from: Location,
     },
-    /// Stream a block from the origin, decoding; [`Event::ChunkDone`] per chunk, [`Event::OriginEnded`] at the end.
+    /// Stream a block from the origin, decoding; [`Event::ChunkDone`] per chunk, [`Event::BlockListed`] if it turned out to
+    /// be a whole xorb and its list is new, [`Event::OriginEnded`] at the end.
     OriginFetch {
         /// Which job.
         job: JobId,
@@ -376,13 +476,13 @@ pub enum Action {
         /// One past the last.
         end: u32,
     },
-    /// Where is this part of a manifest, and may it be shared? [`Event::ManifestLocated`].
+    /// Where is this part of a chunk list, and may it be shared? [`Event::ManifestLocated`].
     LookupManifest {
         /// Who asks.
         link: LinkId,
         /// The remote's request id.
         req: ReqId,
-        /// The file.
+        /// The file, or a xorb whose list a job under way has proven.
         file: Hash,
         /// First chunk wanted.
         first: u32,

@@ -8,9 +8,9 @@ use crate::{Instant, JobId, LinkId};
 use alloc::vec::Vec;
 use zest_xet::{Hash, chunk_count_max};
 
-/// Availability messages one peer may send between two measurements: 64, for a pull of many small files at once. Each
-/// costs a look at a whole bit set, so more is a flood. Ours.
-pub(crate) const HAVES_MAX: u32 = 64;
+/// Availability messages one peer may send between two measurements: 256. News of one file come in batches of 10 ms at
+/// the shortest, 25 in that time, and a pull of many small files has several at once. Ours.
+pub(crate) const HAVES_MAX: u32 = 256;
 
 impl Node {
     /// The extension handshake: now it is known what the peer understands.
@@ -20,8 +20,8 @@ impl Node {
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in ids {
             self.introduce(link, id);
-            self.union_peers(id);
         }
+        self.sync_counted(link);
         self.seek_all(now);
         self.refill(now);
     }
@@ -31,6 +31,7 @@ impl Node {
         let links: Vec<LinkId> = self.peers.keys().copied().collect();
         for link in links {
             self.introduce(link, id);
+            self.sync_counted(link);
         }
         self.seek_manifest(now, id);
     }
@@ -47,8 +48,11 @@ impl Node {
             cursor: None,
             refused_row: 0,
             unbelieved: false,
+            counted: false,
         });
+        peer.dry = false;
         if peer.zest && (new || with.has == Has::Maybe) {
+            debug_assert!(!with.counted || with.has == Has::Maybe, "nothing is known of a new peer");
             with.has = Has::None;
             with.manifest = Willing::Untried;
             let file = job.spec.file;
@@ -78,8 +82,12 @@ impl Node {
             return;
         }
         peer.haves += 1;
+        let mut lists: Vec<JobId> = Vec::new();
+        let mut crowd = false;
         for id in ids {
-            let (Some(peer), Some(job)) = (self.peers.get_mut(&link), self.jobs.get(&id)) else { return };
+            self.look_soon(now, id);
+            let (Some(peer), Some(job)) = (self.peers.get_mut(&link), self.jobs.get_mut(&id)) else { return };
+            let peer_counts = peer.counts();
             let Some(with) = peer.jobs.get_mut(&id).filter(|with| !with.unbelieved) else { continue };
             // Before the list is proven the count is only the peer's word, bounded by what the file can have.
             let known = job.manifest.as_ref().map(|m| m.len());
@@ -87,30 +95,65 @@ impl Node {
                 Some(known) => total == known,
                 None => u64::from(total) <= chunk_count_max(job.spec.size),
             };
-            let mut set = match (total, &mut with.has, known) {
-                (Some(total), ..) if !possible(total) => BitSet::empty(0),
-                (Some(total), ..) => BitSet::empty(total),
-                (None, Has::Some(set), _) => core::mem::replace(set, BitSet::empty(0)),
-                (None, Has::All, _) => continue,
-                (None, _, Some(known)) => BitSet::empty(known),
-                (None, ..) => continue,
-            };
-            runs.iter().for_each(|&(first, count)| set.insert_run(first, count));
-            with.has = if set.is_empty() {
-                Has::None
-            } else if set.count() == set.len() {
-                Has::All
-            } else {
-                Has::Some(set)
-            };
+            let len = job.len();
+            match total {
+                Some(total) => {
+                    let mut set = BitSet::empty(if possible(total) { total } else { 0 });
+                    runs.iter().for_each(|&(first, count)| set.insert_run(first, count));
+                    if core::mem::take(&mut with.counted) {
+                        job.supply.remove(&with.has);
+                    }
+                    with.has = Has::of(set);
+                }
+                None => {
+                    if with.has == Has::None && job.sized {
+                        with.has = Has::Some(BitSet::empty(len));
+                    }
+                    let Has::Some(set) = &mut with.has else { continue };
+                    let counted = with.counted;
+                    for index in runs.iter().flat_map(|&(first, count)| first..first.saturating_add(count)) {
+                        if index >= set.len() {
+                            break;
+                        }
+                        if set.insert(index) && counted {
+                            job.supply.gain(index);
+                        }
+                    }
+                    if set.is_empty() || set.count() == set.len() {
+                        if core::mem::take(&mut with.counted) {
+                            job.supply.remove(&with.has);
+                        }
+                        if let Has::Some(set) = core::mem::replace(&mut with.has, Has::None) {
+                            with.has = Has::of(set);
+                        }
+                    }
+                }
+            }
+            if !with.counted && peer_counts && job.sized && with.has.ranges_over(len) {
+                with.counted = true;
+                job.supply.add(&with.has);
+            }
+            if matches!(with.has, Has::Some(_)) && job.supply.has_parts() {
+                crowd = true;
+            }
+            peer.dry = false;
             if !with.has.is_none() && with.manifest == Willing::No && peer.zest {
                 // It had no list when it was asked; now it has some of the file, so perhaps the list too.
                 with.manifest = Willing::Untried;
             }
-            self.union_peers(id);
+            if job.manifest.is_none() && job.sized {
+                lists.push(id);
+            }
             self.seek_manifest(now, id);
         }
-        self.refill(now);
+        if crowd && let Some(peer) = self.peers.get_mut(&link) {
+            peer.crowd();
+        }
+        for id in lists {
+            self.seek_lists(now, id);
+        }
+        self.reorder(now, link);
+        self.fill_peers(now);
     }
 
     /// The list is proven: claims about another number of chunks are void.
@@ -122,7 +165,35 @@ impl Node {
                 && set.len() != len
             {
                 with.has = Has::None;
+                with.counted = false;
             }
+        }
+    }
+
+    /// The number of chunks is known: what peers said before could not be kept, so they are asked once more.
+    pub(super) fn ask_again(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.spec.peers && !job.ended) else { return };
+        let file = job.spec.file;
+        for (&link, peer) in self.peers.iter().filter(|(_, peer)| peer.ready() && peer.zest) {
+            if peer.jobs.get(&id).is_some_and(|with| with.has.is_none() && !with.unbelieved) {
+                self.actions.push_back(Action::Send { link, message: Outgoing::Interest { file } });
+            }
+        }
+    }
+
+    /// Sees to it that what a peer has is counted if, and only if, its word counts.
+    pub(super) fn sync_counted(&mut self, link: LinkId) {
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        let counts = peer.counts();
+        for (id, with) in &mut peer.jobs {
+            let Some(job) = self.jobs.get_mut(id) else { continue };
+            let should = counts && job.sized && with.has.ranges_over(job.len());
+            match (with.counted, should) {
+                (false, true) => job.supply.add(&with.has),
+                (true, false) => job.supply.remove(&with.has),
+                _ => {}
+            }
+            with.counted = should;
         }
     }
 }

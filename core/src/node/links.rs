@@ -3,7 +3,7 @@
 use super::event::Direction;
 use super::peer::{Peer, Pending};
 use super::timers::Timer;
-use super::{Action, CANDIDATES_MAX, Event, Node};
+use super::{Action, CANDIDATES_MAX, Event, Found, Node};
 use crate::link::{Outgoing, PeerFault, Severity};
 use crate::{Duration, InfoHash, Instant, JobId, LinkId, PeerId, ReqId};
 use alloc::vec::Vec;
@@ -16,12 +16,16 @@ const DIALS_MAX: u32 = 5;
 const REDIAL: Duration = Duration::from_secs(1);
 /// Pause before an address is looked at again that could not be dialled because all places were taken: 30 s. Ours.
 const REDIAL_FULL: Duration = Duration::from_secs(30);
+/// A node that fetches what others fetch lets no more come to it than twice what it dials and so many: 4. Ours; who began
+/// first would be known to all otherwise, and who began last to nobody.
+const LINKS_MORE: usize = 4;
 /// Links that went down and are remembered, so that a wrong chunk found afterwards still meets its sender. Ours.
 pub(crate) const DEPARTED_MAX: usize = 256;
 
 /// An address we may dial.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
+    how: Found,
     dials: u32,
     pub(crate) state: Dial,
 }
@@ -38,13 +42,35 @@ pub(crate) enum Dial {
 }
 
 impl Node {
-    pub(super) fn peer_found(&mut self, now: Instant, addr: SocketAddr) {
-        let full = self.candidates.len() >= CANDIDATES_MAX;
-        if full || self.candidates.contains_key(&addr) || self.bans.is_banned(now, addr, None) {
+    pub(super) fn peer_found(&mut self, now: Instant, addr: SocketAddr, how: Found) {
+        if let Some(candidate) = self.candidates.get_mut(&addr) {
+            candidate.how = candidate.how.min(how);
             return;
         }
-        self.candidates.insert(addr, Candidate { dials: 0, state: Dial::Waiting });
+        if self.candidates.len() >= CANDIDATES_MAX || self.bans.is_banned(now, addr, None) {
+            return;
+        }
+        self.candidates.insert(addr, Candidate { dials: 0, state: Dial::Waiting, how });
         self.redial(now, addr);
+    }
+
+    /// Whether one more address that nobody named may be dialled.
+    fn dials_more(&self) -> bool {
+        let out = |c: &&Candidate| c.how != Found::Named && c.state != Dial::Waiting;
+        self.candidates.values().filter(out).count() < self.config.dials_max
+    }
+
+    /// A place is free: somebody who waits only for that is dialled.
+    fn dial_next(&mut self, now: Instant) {
+        if !self.dials_more() {
+            return;
+        }
+        let waits = |c: &Candidate| c.state == Dial::Waiting && c.dials == 0 && c.how != Found::Named;
+        let next = self.candidates.iter().filter(|(_, c)| waits(c)).min_by_key(|(_, c)| c.how);
+        if let Some(addr) = next.map(|(addr, _)| *addr) {
+            self.timers.cancel(Timer::Redial(addr));
+            self.redial(now, addr);
+        }
     }
 
     pub(super) fn redial(&mut self, now: Instant, addr: SocketAddr) {
@@ -53,11 +79,14 @@ impl Node {
             return;
         }
         let swarm = self.jobs.values().find(|j| j.spec.peers && !j.ended).map(|j| j.spec.file);
+        let more = self.dials_more();
         let Some(candidate) = self.candidates.get_mut(&addr) else { return };
         if candidate.state != Dial::Waiting {
             return;
         }
-        if self.peers.len() >= self.config.peers_max || self.peers.values().any(|p| p.addr == addr) {
+        let enough = !more && candidate.how != Found::Named;
+        if enough || self.peers.len() >= self.config.peers_max || self.peers.values().any(|p| p.addr == addr)
+        {
             self.timers.set(Timer::Redial(addr), now + REDIAL_FULL);
             return;
         }
@@ -70,6 +99,7 @@ impl Node {
 
     pub(super) fn dial_failed(&mut self, now: Instant, addr: SocketAddr) {
         self.dial_later(now, addr);
+        self.dial_next(now);
         self.seek_all(now);
     }
 
@@ -83,6 +113,11 @@ impl Node {
             let pause = REDIAL * (1 << candidate.dials.saturating_sub(1));
             self.timers.set(Timer::Redial(addr), now + pause);
         }
+    }
+
+    /// Whether we give and take the same file as many others.
+    fn is_crowded(&self) -> bool {
+        self.jobs.values().any(|job| job.spec.peers && !job.ended)
     }
 
     /// Whether the outcome of a dial is awaited.
@@ -110,6 +145,11 @@ impl Node {
             || (direction == Direction::Inbound && inbound() >= self.config.inbound_max)
         {
             Some("enough peers are linked")
+        } else if direction == Direction::Inbound
+            && self.is_crowded()
+            && self.peers.len() >= self.config.dials_max * 2 + LINKS_MORE
+        {
+            Some("a swarm's links are to be spread evenly")
         } else if self.peers.values().any(|p| p.id == id && p.direction == direction && !p.closing) {
             Some("this peer is linked already")
         } else {
@@ -135,6 +175,9 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.closing = true;
         self.call_off(link, |_| true);
+        self.sync_counted(link);
+        self.reorder(now, link);
+        self.drop_uploads(now, link);
         let Some(peer) = self.peers.remove(&link) else { return };
         self.timers.cancel(Timer::Stall(link));
         if self.departed.len() >= DEPARTED_MAX {
@@ -157,8 +200,10 @@ impl Node {
                 self.dial_later(now, peer.addr);
             }
         }
-        self.union_all();
+        self.owner_gone(now, &peer.id);
+        self.dial_next(now);
         self.seek_all(now);
+        self.stirred = true;
         self.refill(now);
     }
 
@@ -170,12 +215,16 @@ impl Node {
         }
         self.actions.push_back(Action::Close { link, why });
         self.call_off(link, |_| true);
+        self.sync_counted(link);
+        let now = self.now;
+        self.reorder(now, link);
+        self.drop_uploads(now, link);
         if let Some(peer) = self.peers.get_mut(&link) {
             peer.jobs.clear();
             peer.blocks_refused.clear();
+            peer.interests.clear();
         }
         self.timers.cancel(Timer::Stall(link));
-        self.union_all();
     }
 
     /// Closes the link of a peer that did wrong and shuts it out, even if the link has gone meanwhile.
@@ -212,11 +261,20 @@ impl Node {
         let reqs: Vec<ReqId> =
             peer.requests.iter().filter(|(_, r)| which(&r.what)).map(|(req, _)| *req).collect();
         for req in reqs {
-            if let Some(Pending::Manifest { job }) = self.take_request(link, req)
-                && let Some(job) = self.jobs.get_mut(&job)
-                && job.ask.is_some_and(|ask| ask.link == link && ask.req == Some(req))
-            {
-                job.ask = None;
+            match self.take_request(link, req) {
+                Some(Pending::Manifest { job }) => {
+                    if let Some(job) = self.jobs.get_mut(&job)
+                        && job.ask.is_some_and(|ask| ask.link == link && ask.req == Some(req))
+                    {
+                        job.ask = None;
+                    }
+                }
+                Some(Pending::List { job, block }) => {
+                    if let Some(job) = self.jobs.get_mut(&job) {
+                        job.list_asks.remove(&block);
+                    }
+                }
+                Some(Pending::Chunk { .. } | Pending::Block { .. }) | None => {}
             }
             if tell {
                 self.actions.push_back(Action::Send { link, message: Outgoing::Cancel { req } });
@@ -235,29 +293,26 @@ impl Node {
         match request.what {
             Pending::Chunk { index, .. } => {
                 if request.owned && job.asked.remove(&index).is_some() {
-                    job.missing.insert(index);
+                    job.give_back(index);
+                    self.stirred = true;
                 }
             }
             Pending::Block { block, .. } => {
                 job.blocks[block as usize].peer = None;
                 job.cover(block as usize);
             }
-            Pending::Manifest { .. } => {}
+            Pending::Manifest { .. } | Pending::List { .. } => {}
         }
         Some(request.what)
     }
 
     /// Nobody waits for this request any more; an answer is still welcome.
     pub(super) fn disown(&mut self, link: LinkId, req: ReqId) {
-        if let Some(request) = self.peers.get_mut(&link).and_then(|p| p.requests.get_mut(&req)) {
-            request.owned = false;
-        }
-    }
-
-    pub(super) fn union_all(&mut self) {
-        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
-        for id in ids {
-            self.union_peers(id);
+        let before = self.peers.get_mut(&link).and_then(|peer| peer.set_owned(req, false));
+        if let Some(Pending::Chunk { job, index }) = before.map(|request| request.what)
+            && let Some(job) = self.jobs.get_mut(&job)
+        {
+            job.raced.insert(index);
         }
     }
 

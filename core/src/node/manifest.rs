@@ -3,7 +3,7 @@
 
 use super::peer::Pending;
 use super::timers::Timer;
-use super::{Action, Node};
+use super::{Action, Node, Policy};
 use crate::link::Outgoing;
 use crate::{BufId, Duration, Instant, JobId, LinkId, ReqId};
 use alloc::vec::Vec;
@@ -68,7 +68,10 @@ impl Node {
             .min_by_key(|(_, peer, with)| (with.manifest, peer.probation(), with.has.is_none()));
         if let Some((link, ..)) = best {
             self.ask_manifest(now, link, id, None);
-        } else if self.nobody_can_start(id) && self.timers.is_set(Timer::OriginGrace(id)) {
+        } else if self.config.policy == Policy::Fastest
+            && self.nobody_can_start(id)
+            && self.timers.is_set(Timer::OriginGrace(id))
+        {
             // No reason to keep the origin waiting.
             self.timers.cancel(Timer::OriginGrace(id));
             self.grace_over(now, id);

@@ -1,5 +1,9 @@
 //! The message plane: one [`Node`] decides what this process asks of whom, and answers its peers.
 //!
+//! Where to look: `picker.rs` chooses peers and chunks, `origin.rs` and `claims.rs` (policy `spare-origin`) say when the
+//! origin is asked, `upload.rs` answers peers, `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and
+//! `lists.rs` get chunk lists from peers, `ban.rs` shuts out.
+//!
 //! The node sees typed events and gives typed actions; bulk data is named by [`BufId`](crate::BufId) (in memory) or
 //! [`Location`](crate::Location) (on disk), never held. Three kinds of [`Source`] can give a chunk: a peer, the
 //! origin, the local disk.
@@ -10,11 +14,12 @@
 //!
 //! # Driving it
 //! ```
-//! use zest_core::node::{Config, Event, Node};
-//! use zest_core::Instant;
+//! use zest_core::node::{Config, Event, Found, Node};
+//! use zest_core::{Instant, PeerId};
 //!
-//! let mut node = Node::new(Config::new([7; 32]));
-//! node.handle(Instant(0), Event::PeerFound { addr: "127.0.0.1:6881".parse().unwrap() });
+//! let mut node = Node::new(Config::new([7; 32], PeerId(*b"-ZT0500-abcdefghijkl")));
+//! let addr = "127.0.0.1:6881".parse().unwrap();
+//! node.handle(Instant(0), Event::PeerFound { addr, how: Found::Named });
 //! while let Some(action) = node.poll_action() {
 //!     // perform it; its outcome comes back as another event
 //!     println!("{action:?}");
@@ -29,33 +34,45 @@
 mod answers;
 mod ban;
 mod bitset;
+mod claims;
 mod event;
 mod have;
 mod job;
+mod jobs;
+mod layout;
 mod links;
+mod lists;
 mod manifest;
 mod origin;
 mod peer;
 mod picker;
-mod rng;
-mod seed;
+pub(crate) mod rng;
+mod supply;
+mod tell;
 mod timers;
+mod units;
+mod upload;
 
 pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use bitset::BitSet;
-pub use event::{Action, Block, Direction, Event, JobFailure, ManifestPlace, OriginFault, Source};
+pub use event::{
+    Action, Block, Direction, Event, Found, JobFailure, ManifestPlace, OriginFault, Run, Source,
+};
 pub use job::JobSpec;
 pub use timers::Timer;
 
 use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use ban::Bans;
 use core::net::SocketAddr;
 use job::Job;
 use links::{Candidate, DEPARTED_MAX};
 use peer::Peer;
+use picker::Shared;
 use rng::Rng;
 use timers::Timers;
+use upload::Uploads;
 
 /// Peers linked at once, at most, unless [`Config`] says otherwise.
 pub const PEERS_MAX: usize = 256;
@@ -64,15 +81,38 @@ pub const PEERS_MAX: usize = 256;
 pub const INBOUND_MAX: usize = 192;
 /// Addresses remembered for dialling, at most.
 pub const CANDIDATES_MAX: usize = 1024;
+/// Links opened to addresses that nobody named: 12. Ours; with as many that come to us a swarm of thousands is a few hops
+/// wide, and what each has to be told stays small.
+pub const DIALS_TARGET: usize = 12;
+/// Peers that are sent chunks at once: 16. Ours.
+pub const UPLOAD_SLOTS: usize = 16;
+/// Least upload cap: 256 KiB/s, two of the longest chunks a second. Ours; below that a chunk would not fit a second.
+pub const UPLOAD_BYTES_S_MIN: u64 = 256 << 10;
 /// Rates are measured and pipelines resized this often.
 pub const MEASURE: Duration = Duration::from_millis(250);
+
+/// How the origin is used beside the peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// It joins whenever the peers alone are slower: never slower than the origin alone.
+    #[default]
+    Fastest,
+    /// The nodes of a swarm split its work among themselves and wait for each other, so that the origin sends about one
+    /// copy to all of them together.
+    SpareOrigin,
+}
 
 /// What a node is told once.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Seed of all the node's randomness (request ids, tie-breaks).
     pub seed: [u8; 32],
-    /// Blocks fetched from the origin at once, over all jobs.
+    /// Our peer id: with it the nodes of a swarm agree on who asks the origin.
+    pub peer_id: PeerId,
+    /// How the origin is used.
+    pub policy: Policy,
+    /// Blocks fetched from the origin at once, over all jobs. Under [`Policy::SpareOrigin`] also the blocks that a swarm
+    /// as a whole fetches at once of one file.
     pub origin_fetches_max: u32,
     /// Chunks copied from the local disk at once, over all jobs.
     pub copies_max: u32,
@@ -86,14 +126,22 @@ pub struct Config {
     pub peers_max: usize,
     /// Those of them that came to us, at most.
     pub inbound_max: usize,
+    /// Links that are opened to addresses nobody named, at most.
+    pub dials_max: usize,
+    /// Peers that are sent chunks at once.
+    pub upload_slots: usize,
+    /// Upload cap in bytes/s over any second; `None`: none. Not below [`UPLOAD_BYTES_S_MIN`].
+    pub upload_bytes_s: Option<u64>,
 }
 
 impl Config {
-    /// The defaults, with this seed.
+    /// The defaults, with this seed and peer id.
     #[must_use]
-    pub fn new(seed: [u8; 32]) -> Config {
+    pub fn new(seed: [u8; 32], peer_id: PeerId) -> Config {
         Config {
             seed,
+            peer_id,
+            policy: Policy::Fastest,
             origin_fetches_max: 8,
             copies_max: 32,
             origin_grace: Duration::from_millis(150),
@@ -101,6 +149,9 @@ impl Config {
             patience: Duration::from_secs(20),
             peers_max: PEERS_MAX,
             inbound_max: INBOUND_MAX,
+            dials_max: DIALS_TARGET,
+            upload_slots: UPLOAD_SLOTS,
+            upload_bytes_s: None,
         }
     }
 }
@@ -130,6 +181,22 @@ pub struct Node {
     peers: BTreeMap<LinkId, Peer>,
     candidates: BTreeMap<SocketAddr, Candidate>,
     jobs: BTreeMap<JobId, Job>,
+    /// The jobs in the order in which they are filled.
+    job_order: Vec<JobId>,
+    /// Peers that may be asked for something, by the time one more request would wait there.
+    order: BTreeSet<(u64, LinkId)>,
+    /// Something came up that peers out of that order may give: they are looked at again.
+    stirred: bool,
+    shared: Shared,
+    uploads: Uploads,
+    /// Payload bytes that peers gave since the last measurement, and when that was.
+    income: (u64, Instant),
+    /// What that came to, in bytes/s.
+    income_bytes_s: u64,
+    /// What answers of peers usually take, µs.
+    answer_us: u64,
+    /// News of what is proven wait this long for more.
+    tell_wait: Duration,
     bans: Bans,
     timers: Timers,
     actions: VecDeque<Action>,
@@ -152,6 +219,15 @@ impl Node {
             peers: BTreeMap::new(),
             candidates: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            job_order: Vec::new(),
+            order: BTreeSet::new(),
+            stirred: false,
+            shared: Shared::default(),
+            uploads: Uploads::default(),
+            income: (0, Instant::ZERO),
+            income_bytes_s: 0,
+            answer_us: 0,
+            tell_wait: Duration::from_millis(50),
             bans: Bans::default(),
             timers: Timers::default(),
             actions: VecDeque::new(),
@@ -167,7 +243,7 @@ impl Node {
     pub fn handle(&mut self, now: Instant, event: Event) {
         self.now = now;
         match event {
-            Event::PeerFound { addr } => self.peer_found(now, addr),
+            Event::PeerFound { addr, how } => self.peer_found(now, addr, how),
             Event::DialFailed { addr } => self.dial_failed(now, addr),
             Event::LinkUp { link, addr, direction, peer_id } => {
                 self.link_up(now, link, addr, direction, peer_id)
@@ -177,11 +253,18 @@ impl Node {
             Event::Payload { link, req, kind, buf, len } => self.payload(now, link, req, kind, buf, len),
             Event::BlockFromPeer { link, req, good } => self.block_from_peer(now, link, req, good),
             Event::ChunkLocated { link, req, hash, dialect, place } => {
-                self.chunk_located(link, req, hash, dialect, place);
+                self.chunk_located(now, link, req, hash, dialect, place);
             }
+            Event::Sent { link, bytes } => self.sent(now, link, bytes),
+            Event::UploadBudget { bytes } => self.upload_budget(now, bytes),
+            Event::BlockListed { job, block, list, wrong } => {
+                self.block_listed(now, job, block, list, &wrong);
+            }
+            Event::BlockListBad { job, block, link } => self.block_list_bad(now, job, block, link),
+            Event::JobPaused { job, paused } => self.job_paused(now, job, paused),
             Event::ManifestLocated { link, req, place } => self.manifest_located(link, req, place),
             Event::FileLocated { link, file, total, runs } => self.file_located(link, file, total, runs),
-            Event::XorbLocated { link, answer } => self.send(link, answer),
+            Event::XorbLocated { link, answer } => self.xorb_located(now, link, answer),
             Event::JobAdded { job, spec } => self.job_added(now, job, spec),
             Event::JobPlanned { job, chunks, blocks, held, local } => {
                 self.job_planned(now, job, chunks, blocks, &held, local);
@@ -247,8 +330,10 @@ impl Node {
         self.check_requests();
         for (id, job) in &self.jobs {
             job.check_invariants();
-            assert!(job.peers_have == self.peers_union(*id), "what peers have is up to date");
+            assert!(job.supply.agrees(&self.supply_of(*id)), "what peers have is up to date");
         }
+        self.check_uploads();
+        self.check_order();
         self.check_timers();
     }
 
@@ -273,6 +358,10 @@ impl Node {
                         assert_eq!(by, Some(*link), "a block has one peer");
                         blocks += 1;
                     }
+                    peer::Pending::List { block, .. } => {
+                        let ask = job.list_asks.get(&block);
+                        assert_eq!(ask, Some(&(*link, *req)), "a block's list is asked of one peer");
+                    }
                     peer::Pending::Manifest { .. } => {
                         let ask = job.ask.map(|ask| (ask.link, ask.req));
                         assert_eq!(ask, Some((*link, Some(*req))), "a manifest is asked of one peer");
@@ -291,6 +380,21 @@ impl Node {
         }
     }
 
+    /// The order holds the peers that may be asked, and nobody else.
+    fn check_order(&self) {
+        for (link, peer) in &self.peers {
+            let listed = peer.load.is_some_and(|load| self.order.contains(&(load, *link)));
+            assert_eq!(listed, peer.load.is_some(), "a peer's place in the order is where it says");
+            for (id, with) in &peer.jobs {
+                let should =
+                    peer.counts() && self.jobs[id].sized && with.has.ranges_over(self.jobs[id].len());
+                assert_eq!(with.counted, should, "whose word counts is counted");
+            }
+        }
+        assert_eq!(self.order.len(), self.peers.values().filter(|p| p.load.is_some()).count());
+        assert_eq!(self.job_order.len(), self.jobs.len(), "every job has its turn");
+    }
+
     /// Every timer has a living cause, and every cause its timer.
     fn check_timers(&self) {
         self.timers.check_invariants();
@@ -304,7 +408,8 @@ impl Node {
                     self.jobs.get(&job).is_some_and(|j| (block as usize) < j.blocks.len())
                 }
                 Timer::Redial(addr) => self.candidates.contains_key(&addr),
-                Timer::Measure => true,
+                Timer::Claims(job) => self.jobs.contains_key(&job),
+                Timer::Measure | Timer::Tell | Timer::Upload => true,
             };
             assert!(alive, "{timer:?} has a living cause");
         }
@@ -337,6 +442,9 @@ impl Node {
                 Timer::Patience(job) => self.patience_over(now, job),
                 Timer::Redial(addr) => self.redial(now, addr),
                 Timer::Measure => self.measure(now),
+                Timer::Tell => self.tell_all(),
+                Timer::Upload => self.pump(now),
+                Timer::Claims(job) => self.claims_timer(now, job),
             }
         }
     }

@@ -4,7 +4,7 @@ use super::event::{Block, OriginFault, Source};
 use super::job::{Job, OriginState};
 use super::peer::Pending;
 use super::timers::Timer;
-use super::{Action, BitSet, Node};
+use super::{Action, BitSet, Node, Policy};
 use crate::{Duration, Instant, JobId, LinkId};
 use alloc::vec::Vec;
 
@@ -17,6 +17,10 @@ const BLOCK_RETRY: Duration = Duration::from_millis(250);
 const BLOCK_RETRY_MAX: Duration = Duration::from_secs(300);
 /// How long a manifest that keeps coming from a peer may hold the origin back: 2 s, one stall. Ours.
 pub(crate) const GRACE_MAX: Duration = Duration::from_secs(2);
+/// Peers that fetch the same file as we do, from which on it is a crowd: 3. Ours.
+const CROWD: usize = 3;
+/// Blocks fetched at once in a crowd: 2. Ours.
+const STREAMS_CROWDED: u32 = 2;
 /// Age from which a zest 0.4 peer's block is taken over by an origin that has nothing else to do: 1 s. Ours.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(1);
 
@@ -31,7 +35,7 @@ pub(crate) struct BlockState {
     /// A zest 0.4 peer was asked for it, and when.
     pub(crate) peer: Option<(LinkId, Instant)>,
     faults: u32,
-    resting: bool,
+    pub(crate) resting: bool,
     /// Last chunk that came, to look only behind it.
     at: u32,
 }
@@ -43,22 +47,21 @@ impl BlockState {
 
     /// Whether a chunk of it is in `set` and not in `but_not`.
     pub(crate) fn any_in(&self, set: &BitSet, but_not: Option<&BitSet>) -> bool {
-        self.block
-            .runs
-            .iter()
-            .any(|&(first, count)| set.next_in(first, first.saturating_add(count), None, but_not).is_some())
+        self.block.runs.iter().any(|run| set.next_in(run.first, run.indices().end, None, but_not).is_some())
     }
 
-    fn contains(&self, index: u32) -> bool {
-        self.block.runs.iter().any(|&(first, count)| index >= first && index - first < count)
+    pub(crate) fn contains(&self, index: u32) -> bool {
+        self.block.runs.iter().any(|run| run.contains(index))
+    }
+
+    /// Its chunks, by index in the file.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = u32> + '_ {
+        self.block.runs.iter().flat_map(super::Run::indices)
     }
 
     /// Whether a chunk of it, at or after `from` in its first run that reaches so far, still has to come.
     fn any_not_held(&self, held: &BitSet, proving: &BitSet) -> bool {
-        self.block.runs.iter().any(|&(first, count)| {
-            (first..first.saturating_add(count).min(held.len()))
-                .any(|index| !held.contains(index) && !proving.contains(index))
-        })
+        self.indices().any(|index| index < held.len() && !held.contains(index) && !proving.contains(index))
     }
 }
 
@@ -66,12 +69,21 @@ impl Job {
     /// Marks a block's chunks as under way, or not any more if neither the origin nor a peer is at it.
     pub(crate) fn cover(&mut self, at: usize) {
         let state = &self.blocks[at];
-        for &(first, count) in &state.block.runs {
+        for run in &state.block.runs {
             if state.active || state.peer.is_some() {
-                self.covered.insert_run(first, count);
+                self.covered.insert_run(run.first, run.count);
             } else {
-                self.covered.remove_run(first, count);
+                self.covered.remove_run(run.first, run.count);
             }
+        }
+    }
+
+    /// Whether a block has a chunk that nobody is at, and that no peer has unless `all` are wanted.
+    fn is_wanted(&self, at: usize, all: bool) -> bool {
+        let state = &self.blocks[at];
+        match all {
+            true => state.any_in(&self.missing, None),
+            false => !self.supply.has_seeds() && state.any_in(&self.missing, Some(self.supply.parts())),
         }
     }
 }
@@ -92,26 +104,48 @@ impl Node {
 
     /// Gives free origin slots to blocks that only the origin can serve, or that help slow peers.
     pub(super) fn fill_origin(&mut self, now: Instant) {
+        if self.origin_active >= self.config.origin_fetches_max {
+            return;
+        }
         let mut too_slow: Vec<LinkId> = Vec::new();
-        for (&id, job) in &mut self.jobs {
+        let mut shared: Vec<JobId> = Vec::new();
+        for id in &self.job_order {
+            let id = *id;
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
             if self.origin_active >= self.config.origin_fetches_max {
                 break;
             }
-            let ready = job.origin == OriginState::Ready && !job.ended && !job.missing.is_empty();
+            let ready = job.origin == OriginState::Ready && job.wants();
             if !ready || self.timers.is_set(Timer::OriginGrace(id)) {
                 continue;
             }
+            if self.config.policy == Policy::SpareOrigin && job.spec.peers && !job.joined {
+                shared.push(id);
+                continue;
+            }
+            let all = job.joined || job.manifest.is_none();
+            // Where many fetch the same, a few streams each bring in more that is new to all of them.
+            let crowd =
+                self.peers.values().filter(|p| p.crowded && p.counts() && p.jobs.contains_key(&id)).count();
+            let most = if crowd >= CROWD { STREAMS_CROWDED } else { self.config.origin_fetches_max };
             let mut began = false;
             let mut with_peer = None;
-            for at in 0..job.blocks.len() {
-                if self.origin_active >= self.config.origin_fetches_max {
+            // Nodes that begin together begin at several places, so that they have something to give each other.
+            let blocks = job.blocks.len();
+            if job.origin_first.is_none() && blocks > 0 {
+                let others = self.peers.values().any(|peer| peer.zest && peer.jobs.contains_key(&id));
+                job.origin_first = Some(if others { self.rng.below(blocks as u32) as usize } else { 0 });
+            }
+            let first = job.origin_first.unwrap_or(0);
+            for at in (first..blocks).chain(0..first.min(blocks)) {
+                if self.origin_active >= most.min(self.config.origin_fetches_max) {
                     break;
                 }
-                let but_not = (!job.joined && job.manifest.is_some()).then_some(&job.peers_have);
                 let state = &job.blocks[at];
-                if state.active || state.resting || !state.any_in(&job.missing, but_not) {
+                if state.active || state.resting || !job.is_wanted(at, all) {
                     continue;
                 }
+                let state = &job.blocks[at];
                 if let Some((link, since)) = state.peer {
                     if now.since(since) >= TAKE_OVER_AFTER {
                         with_peer.get_or_insert((at, link));
@@ -138,6 +172,9 @@ impl Node {
             self.close(link, "it is too slow with a xorb that the origin can give");
             self.refill(now);
         }
+        for id in shared {
+            self.fill_shared(now, id);
+        }
     }
 
     /// A source gave `index`: if that was the last chunk of a block under way, stop paying for it.
@@ -146,8 +183,8 @@ impl Node {
         if !job.covered.contains(index) {
             return;
         }
-        let Some(at) = job.blocks.iter().position(|b| b.active && b.contains(index)) else { return };
-        let state = &mut job.blocks[at];
+        let Some(at) = job.layout.block_of(index).map(|at| at as usize) else { return };
+        let Some(state) = job.blocks.get_mut(at).filter(|state| state.active) else { return };
         if source == Source::Origin {
             state.at = index;
             // A block that moves on is not failing: only faults in a row count.
@@ -184,6 +221,8 @@ impl Node {
         if let Some(fault) = fault.or_else(|| incomplete.then(short)) {
             self.block_fault(now, id, block, fault);
         }
+        self.units_done(now, id);
+        self.seek_lists(now, id);
         self.watch_sources(now, id);
         self.refill(now);
     }
@@ -198,7 +237,9 @@ impl Node {
             state.resting = true;
             let pause = fault.retry_after.unwrap_or(BLOCK_RETRY * (1 << (state.faults - 1)));
             self.timers.set(Timer::BlockRetry(id, block), now + pause.min(BLOCK_RETRY_MAX));
+            return;
         }
+        self.release_claims(now, id);
     }
 
     pub(super) fn block_retry(&mut self, now: Instant, id: JobId, block: u32) {
@@ -211,6 +252,7 @@ impl Node {
     pub(super) fn origin_gone(&mut self, now: Instant, id: JobId, why: OriginFault) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.origin = OriginState::Gone(why);
+        self.release_claims(now, id);
         self.watch_sources(now, id);
         self.refill(now);
     }
@@ -219,7 +261,10 @@ impl Node {
     pub(super) fn origin_distrusted(&mut self, now: Instant, id: JobId, why: OriginFault) {
         let links: Vec<LinkId> = self.peers.keys().copied().collect();
         for link in links {
-            self.call_off(link, |what| matches!(what, Pending::Block { job, .. } if *job == id));
+            self.call_off(
+                link,
+                |what| matches!(what, Pending::Block { job, .. } | Pending::List { job, .. } if *job == id),
+            );
         }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         self.origin_active -= job.blocks_active();
@@ -231,16 +276,18 @@ impl Node {
             }
         }
         job.covered = BitSet::empty(job.covered.len());
+        job.layout = super::layout::Layout::default();
+        job.list_asks.clear();
         self.origin_gone(now, id, why);
     }
 }
 
 impl Job {
-    fn begin_fetch(&mut self, at: usize) {
+    pub(crate) fn begin_fetch(&mut self, at: usize) {
         let state = &mut self.blocks[at];
         state.active = true;
         state.stopping = false;
-        state.at = state.block.runs.first().map_or(0, |run| run.0);
+        state.at = state.block.runs.first().map_or(0, |run| run.first);
         self.cover(at);
     }
 }

@@ -4,12 +4,14 @@ use super::BitSet;
 use super::event::Direction;
 use super::manifest::Willing;
 use super::rng::Rng;
+use super::upload::Upload;
 use crate::link::ExtHandshake;
 use crate::wire::xet::Dialect;
 use crate::{Duration, Instant, JobId, PeerId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use zest_xet::Hash;
 
 /// Mean length of a chunk (target of the chunker), for turning rates into pipelines.
 const CHUNK_BYTES_MEAN: u64 = zest_xet::CHUNK_BYTES_TARGET as u64;
@@ -23,15 +25,31 @@ const WINDOW_MAX: u32 = 256;
 /// Requests of other kinds (manifests, one per job) that fit beside a full pipeline.
 const OTHERS_MAX: u32 = 64;
 const _: () = assert!((WINDOW_MAX + OTHERS_MAX) as usize <= crate::link::OUTSTANDING_MAX);
-/// A pipeline holds this much of the peer's rate, on top of one and a half times its latency: 300 ms. Ours.
-const WINDOW_TIME: Duration = Duration::from_millis(300);
+/// A pipeline holds this much of the peer's rate, on top of one and a half times its latency: 100 ms. Ours; all pipelines
+/// together are held shorter, see `picker.rs`.
+const WINDOW_TIME: Duration = Duration::from_millis(100);
+/// An answer that takes twice the quickest and this much more has waited in line: 20 ms. Ours.
+const QUEUES: Duration = Duration::from_millis(20);
+/// Chunks asked of a peer at first that gives and takes the same file as many others: 2. Ours; each asks for what was new
+/// a moment ago, and so do the others.
+const WINDOW_CROWDED: u32 = 2;
+/// Least pipeline of a peer that answers: one chunk on its way, one being asked for.
+const WINDOW_MIN: u32 = 2;
+/// All pipelines together hold this much of each peer's rate, on top of one and a half times its latency: 40 ms. Ours.
+/// What is asked for earlier only waits longer at a peer that others ask, too, and spreads a new chunk more slowly.
+const SHARE_TIME: Duration = Duration::from_millis(40);
 /// Shortest time of work that a rate is taken from: 20 ms. Ours; less says nothing.
 const RATE_TIME_MIN: Duration = Duration::from_millis(20);
+/// Measurements without work after which a peer's rate is unknown again: 4, a second. Ours.
+const IDLE_MAX: u32 = 4;
 /// No answer for this long and what the peer was asked for may go to others as well: 400 ms, more for a peer that is far
 /// away. Ours; a few round trips on any path worth having.
 const DOUBT: Duration = Duration::from_millis(400);
 /// The same for the farthest peer: 1 s.
 const DOUBT_MAX: Duration = Duration::from_secs(1);
+/// The same where many ask each other and answers wait in line: 1 s, and 4 s for the slowest.
+const DOUBT_CROWDED: Duration = Duration::from_secs(1);
+const DOUBT_CROWDED_MAX: Duration = Duration::from_secs(4);
 /// No answer for this long and the peer is on probation: 2 s, more for a peer that has been slow but steady.
 const STALL: Duration = Duration::from_secs(2);
 /// The same for the slowest peer: 20 s.
@@ -60,6 +78,34 @@ impl Has {
     pub(crate) fn is_none(&self) -> bool {
         *self == Has::None
     }
+
+    /// What a peer has that told this set.
+    pub(crate) fn of(set: BitSet) -> Has {
+        if set.is_empty() {
+            Has::None
+        } else if set.count() == set.len() {
+            Has::All
+        } else {
+            Has::Some(set)
+        }
+    }
+
+    /// Whether it can be counted for a file of `len` chunks.
+    pub(crate) fn ranges_over(&self, len: u32) -> bool {
+        match self {
+            Has::Some(set) | Has::Guess(set) => set.len() == len,
+            Has::None | Has::Maybe | Has::All => true,
+        }
+    }
+
+    /// Whether it may have the chunk.
+    pub(crate) fn may_have(&self, index: u32) -> bool {
+        match self {
+            Has::None => false,
+            Has::Maybe | Has::All => true,
+            Has::Guess(set) | Has::Some(set) => set.contains(index),
+        }
+    }
 }
 
 /// A peer and a job.
@@ -73,6 +119,8 @@ pub(crate) struct With {
     pub(crate) refused_row: u32,
     /// It said too often that it has what it has not: its word counts no more.
     pub(crate) unbelieved: bool,
+    /// What it has is in the job's [`super::supply::Supply`].
+    pub(crate) counted: bool,
 }
 
 /// An answer we wait for.
@@ -81,12 +129,16 @@ pub(crate) enum Pending {
     Chunk { job: JobId, index: u32 },
     Manifest { job: JobId },
     Block { job: JobId, block: u32 },
+    List { job: JobId, block: u32 },
 }
 
 impl Pending {
     pub(crate) fn job(self) -> JobId {
         match self {
-            Pending::Chunk { job, .. } | Pending::Manifest { job } | Pending::Block { job, .. } => job,
+            Pending::Chunk { job, .. }
+            | Pending::Manifest { job }
+            | Pending::Block { job, .. }
+            | Pending::List { job, .. } => job,
         }
     }
 }
@@ -122,6 +174,8 @@ pub(crate) struct Peer {
     pub(crate) useful: bool,
     window: u32,
     window_max: u32,
+    /// It gives a file that others are still fetching, too, and so do they.
+    pub(crate) crowded: bool,
     /// The window grows with every answer.
     ramp: bool,
     /// The window was full since the last measurement.
@@ -130,14 +184,30 @@ pub(crate) struct Peer {
     progress_at: Instant,
     /// Shortest time from request to answer.
     latency: Option<Duration>,
+    /// The same on average, µs; the last answers weigh most.
+    answer_us: u64,
     pub(crate) rate_bytes_s: u64,
     bytes: u64,
     busy: Duration,
+    /// Measurements in a row that found nothing to measure.
+    idle: u32,
     busy_since: Option<Instant>,
     pub(crate) doubted: bool,
     stalls: u32,
     /// Serialised bytes of the block it was asked for.
     pub(crate) block_bytes: u64,
+    /// Files it is interested in, and how far into the log of their job it was told.
+    pub(crate) interests: BTreeMap<Hash, usize>,
+    /// There was nothing to ask it for when it was last looked at, and nothing has come since.
+    pub(crate) dry: bool,
+    /// Its place in the order in which peers are asked.
+    pub(crate) load: Option<u64>,
+    /// Requests that nobody waits for any more.
+    pub(crate) unowned: u32,
+    /// When it said that a request waits this long, in µs.
+    pub(crate) told_wait: Option<(Instant, u64)>,
+    /// What it asks of us.
+    pub(crate) upload: Upload,
 }
 
 impl Peer {
@@ -158,18 +228,27 @@ impl Peer {
             useful: false,
             window: WINDOW_START,
             window_max: WINDOW_MAX,
+            crowded: false,
             ramp: true,
             saturated: false,
             seq: 0,
             progress_at: now,
             latency: None,
+            answer_us: 0,
             rate_bytes_s: 0,
             bytes: 0,
             busy: Duration::ZERO,
+            idle: 0,
             busy_since: None,
             doubted: false,
             stalls: 0,
             block_bytes: 0,
+            interests: BTreeMap::new(),
+            dry: false,
+            load: None,
+            unowned: 0,
+            told_wait: None,
+            upload: Upload::default(),
         }
     }
 
@@ -208,7 +287,10 @@ impl Peer {
     }
 
     fn doubt_after(&self) -> Duration {
-        (self.latency.unwrap_or_default() * 3).clamp(DOUBT, DOUBT_MAX)
+        (self.latency.unwrap_or_default() * 3).max(self.usual_answer() * 4).clamp(
+            if self.crowded { DOUBT_CROWDED } else { DOUBT },
+            if self.crowded { DOUBT_CROWDED_MAX } else { DOUBT_MAX },
+        )
     }
 
     fn stall_after(&self) -> Duration {
@@ -219,7 +301,7 @@ impl Peer {
             Duration::ZERO
         };
         let wait = match self.stalls {
-            0 => (self.latency.unwrap_or_default() * 3).clamp(STALL, STALL_MAX),
+            0 => (self.latency.unwrap_or_default() * 3).max(self.doubt_after() * 2).clamp(STALL, STALL_MAX),
             _ => STALL_PROBATION,
         };
         wait + extra
@@ -245,12 +327,14 @@ impl Peer {
         }
         self.seq += 1;
         self.requests.insert(req, Request { what, seq: self.seq, at: now, owned });
+        self.unowned += u32::from(!owned);
         self.saturated |= !self.wants_more();
     }
 
     /// Takes a request off the list.
     pub(crate) fn strike(&mut self, now: Instant, req: ReqId) -> Option<Request> {
         let request = self.requests.remove(&req)?;
+        self.unowned -= u32::from(!request.owned);
         if self.requests.is_empty() {
             self.doubted = false;
             if let Some(since) = self.busy_since.take() {
@@ -268,11 +352,22 @@ impl Peer {
         self.useful = true;
         let took = now.since(asked);
         self.latency = Some(self.latency.map_or(took, |best| best.min(took)));
+        let took_us = took.as_micros() as u64;
+        self.answer_us = if self.answer_us == 0 { took_us } else { (7 * self.answer_us + took_us) / 8 };
         if self.stalls > 0 {
             self.stalls = 0;
             self.window = WINDOW_DOUBT.min(self.window_max);
             self.ramp = true;
+        } else if self.crowded {
+            // Others ask it, too: what waits there is better asked elsewhere, or later.
+            if self.queues(took) {
+                self.ramp = false;
+                self.window = (self.window - self.window.div_ceil(4)).max(1);
+            } else if !self.wants_more() {
+                self.window = (self.window + 1).min(self.window_max);
+            }
         } else if self.ramp {
+            self.ramp = !self.queues(took);
             self.window = (self.window + 1).min(self.window_max);
         }
         if !core::mem::take(&mut self.doubted) {
@@ -282,6 +377,11 @@ impl Peer {
             self.requests.iter().filter(|(_, r)| !r.owned).map(|(req, r)| (r.seq, *req)).collect();
         open.sort_unstable();
         open.into_iter().take(self.window as usize).map(|(_, req)| req).collect()
+    }
+
+    /// Whether an answer took so much longer than the quickest that it must have waited in line: its line is full.
+    pub(crate) fn queues(&self, took: Duration) -> bool {
+        took > self.latency.unwrap_or_default() * 2 + QUEUES
     }
 
     /// Takes the period that ends now into the rate, and sizes the pipeline by it.
@@ -295,24 +395,80 @@ impl Peer {
         let saturated = core::mem::take(&mut self.saturated) || !self.wants_more();
         if busy < RATE_TIME_MIN {
             self.busy = busy;
+            // What it gave long ago says little: it is asked again to see.
+            self.idle += 1;
+            if self.idle >= IDLE_MAX && self.requests.is_empty() {
+                self.rate_bytes_s = 0;
+                self.told_wait = None;
+            }
             return;
         }
+        self.idle = 0;
         let bytes = core::mem::take(&mut self.bytes);
         let rate = (u128::from(bytes) * 1_000_000 / busy.as_micros().max(1)) as u64;
         self.rate_bytes_s = if self.rate_bytes_s == 0 { rate } else { self.rate_bytes_s.midpoint(rate) };
-        if self.probation() || self.doubted {
+        if self.probation() || self.doubted || self.crowded {
             return;
         }
         let time = WINDOW_TIME + self.latency.unwrap_or_default().min(DOUBT_MAX) * 3 / 2;
         let want =
             u128::from(self.rate_bytes_s) * time.as_micros() / 1_000_000 / u128::from(CHUNK_BYTES_MEAN);
-        let want = (want as u32).clamp(1, self.window_max);
+        let want = (want as u32).max(WINDOW_MIN).min(self.window_max);
         // A pipeline that was not full shows what there was to ask, not what the peer can give. A ramp goes on until the
         // rate says enough.
-        if want > self.window || (saturated && bytes > 0) {
-            self.ramp &= want > self.window;
+        if want > self.window {
             self.window = want;
+        } else if saturated && bytes > 0 && !self.ramp {
+            // The rate lags behind a window that has just grown.
+            self.window = want.max(self.window * 3 / 4);
         }
+    }
+
+    /// From now on it is one of many that give and take the same file.
+    pub(crate) fn crowd(&mut self) {
+        if !core::mem::replace(&mut self.crowded, true) {
+            self.window = self.window.min(WINDOW_CROWDED);
+        }
+    }
+
+    /// Marks a request as one that somebody waits for, or nobody. Gives what it was before.
+    pub(crate) fn set_owned(&mut self, req: ReqId, owned: bool) -> Option<Request> {
+        let request = self.requests.get_mut(&req)?;
+        let before = *request;
+        request.owned = owned;
+        match (before.owned, owned) {
+            (true, false) => self.unowned += 1,
+            (false, true) => self.unowned -= 1,
+            _ => {}
+        }
+        Some(before)
+    }
+
+    /// What its answers usually take.
+    pub(crate) fn usual_answer(&self) -> Duration {
+        Duration::from_micros(self.answer_us)
+    }
+
+    /// What it adds to the pipelines of all peers together, in 1/256 chunks.
+    pub(crate) fn share(&self) -> u64 {
+        if !self.counts() || self.rate_bytes_s == 0 {
+            return 0;
+        }
+        let time = SHARE_TIME + self.latency.unwrap_or_default().min(DOUBT_MAX) * 3 / 2;
+        let bytes = u128::from(self.rate_bytes_s) * time.as_micros() / 1_000_000;
+        (bytes * 256 / u128::from(CHUNK_BYTES_MEAN)) as u64
+    }
+
+    /// How long one more request would wait for its answer, in µs, as far as can be told. `usual` is what one chunk takes
+    /// at a peer of which nothing is known.
+    pub(crate) fn expected_wait(&self, now: Instant, usual_us: u64) -> u64 {
+        let each = match self.rate_bytes_s {
+            0 => usual_us,
+            rate => CHUNK_BYTES_MEAN * 1_000_000 / rate,
+        };
+        let told =
+            self.told_wait.map_or(0, |(at, wait)| wait.saturating_sub(now.since(at).as_micros() as u64));
+        told.saturating_add(each.saturating_mul(self.requests.len() as u64 + 1))
     }
 
     /// Requests beyond what the peer will answer soon, newest first: others may be asked for those too.
@@ -349,6 +505,10 @@ impl Peer {
         assert!(self.window >= 1 && self.window <= self.window_max && self.window_max <= WINDOW_MAX);
         assert_eq!(self.requests.is_empty(), self.busy_since.is_none(), "a peer works while it has requests");
         assert!(!self.closing || self.requests.is_empty(), "nothing is asked of a peer we let go");
+        let unowned = self.requests.values().filter(|r| !r.owned).count();
+        assert_eq!(unowned, self.unowned as usize, "requests that do not count are counted");
+        assert!(self.interests.len() <= super::tell::INTERESTS_MAX, "interests are bounded");
+        self.upload.check_invariants();
         assert!(
             !self.doubted || self.requests.values().all(|r| !r.owned),
             "nobody relies on a peer in doubt"

@@ -1,31 +1,94 @@
-//! Who is asked for what next. All sources are filled by one call, [`Node::refill`]: the disk first, then peers up to
-//! their pipelines, then the origin for what is left.
+//! Who is asked for what next.
+//!
+//! Peers are kept in the order of how long one more request would wait there. The first is asked for the rarest chunk it
+//! has (of a handful looked at from a random place on), takes its new place in the order, and so on until all pipelines
+//! together hold what arrives in a round trip and a little more. A peer that has nothing we lack leaves the order until it
+//! tells of something new, so an event costs a few steps in ordered sets, whatever the number of peers and chunks.
 
 use super::job::{Job, OriginState};
 use super::peer::{Has, Pending};
+use super::rng::Rng;
 use super::timers::Timer;
-use super::{Action, MEASURE, Node};
-use crate::link::Outgoing;
+use super::{Action, MEASURE, Node, Policy};
+use crate::link::{FRAME_BYTES_MAX, Outgoing};
 use crate::{Duration, Instant, JobId, LinkId, ReqId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// The original refuses frames above 64 MiB + 1024, so a range is never longer (facts of zest 0.4: `length` limit).
-const XORB_RANGE_BYTES_MAX: u32 = (64 << 20) + 1024;
 /// Measurements in a row that find chunks waiting behind full pipelines of slow peers before the origin joins: 2, so it
 /// joins about half a second after the peers began. Ours.
 const WAITING_MAX: u32 = 2;
-/// Age from which a request is taken over by a source that has nothing else to do: 500 ms. Ours.
-const TAKE_OVER_AFTER: Duration = Duration::from_millis(500);
+/// Age from which a request is taken over by a source that has nothing else to do: 300 ms, or twice what the peer's
+/// answers usually take. Ours.
+const TAKE_OVER_AFTER: Duration = Duration::from_millis(300);
+/// Chunks in all pipelines together before any rate is known: 16, 1 MiB. Doubles per round trip.
+const SHARED_START: u32 = 16;
+/// All pipelines together hold this many chunks on top of what rates and latencies ask for. Ours.
+const SHARED_EXTRA: u32 = 4;
+/// And at most this many: 256 MiB. Ours.
+const SHARED_MAX: u32 = 4096;
+/// Chunks looked at to find a rare one. Ours; the rarest of 16 is among the rarest tenth of all, nearly always.
+const LOOKED_AT: u32 = 16;
+/// A peer whose answers take so many times what answers usually take is slow: 3.
+const SLOWER: u32 = 3;
+/// But not if they take less than this: 200 ms. Ours.
+const SLOW_ANSWER: Duration = Duration::from_millis(200);
+/// Time that one chunk is taken to need at a peer of which nothing is known: 1 ms. Ours; it is asked soon, so that it is.
+const USUAL_US: u64 = 1000;
+
+/// All pipelines together.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Chunks asked for at once over all peers, at most.
+    window: u32,
+    /// It grows with every answer.
+    ramp: bool,
+    /// It was full since the last measurement.
+    full: bool,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared { window: SHARED_START, ramp: true, full: false }
+    }
+}
+
+impl Shared {
+    /// A chunk came that was waited for; `queued`: it waited in line.
+    pub(crate) fn answered(&mut self, queued: bool) {
+        self.ramp &= !queued;
+        if self.ramp {
+            self.window = (self.window + 1).min(SHARED_MAX);
+        }
+    }
+
+    /// Sizes it by what the peers give: `shares` in 1/256 chunks.
+    fn measure(&mut self, shares: u64, crowded: bool) {
+        let want = u32::try_from(shares / 256).unwrap_or(SHARED_MAX) + SHARED_EXTRA;
+        let want = want.min(SHARED_MAX);
+        let full = core::mem::take(&mut self.full);
+        if want > self.window {
+            self.window = want;
+        } else if (full || crowded) && shares > 0 && !self.ramp {
+            self.window = want.max(self.window * 3 / 4);
+        }
+    }
+}
+
+/// What came of asking a peer.
+enum Asked {
+    /// It was asked for a chunk that the job waits for.
+    Counts,
+    /// It was asked for something that others may give as well.
+    Besides,
+    Nothing,
+}
 
 impl Node {
     /// Gives every source with room something to do.
     pub(super) fn refill(&mut self, now: Instant) {
         self.fill_disk();
-        let links: Vec<LinkId> = self.peers.keys().copied().collect();
-        for link in links {
-            self.fill_peer(now, link);
-        }
+        self.fill_peers(now);
         self.fill_origin(now);
     }
 
@@ -42,73 +105,119 @@ impl Node {
         }
     }
 
-    /// Keeps one peer's pipeline full.
-    pub(super) fn fill_peer(&mut self, now: Instant, link: LinkId) {
-        let several = self.peers.len() > 1;
-        let Some(peer) = self.peers.get_mut(&link).filter(|p| p.ready() && !p.doubted && p.wants_more())
-        else {
-            return;
-        };
-        if peer.xorb_ranges_only {
-            self.fill_block_peer(now, link);
-            return;
+    /// Finds a peer's place in the order anew.
+    pub(super) fn reorder(&mut self, now: Instant, link: LinkId) {
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        if let Some(load) = peer.load.take() {
+            self.order.remove(&(load, link));
         }
-        // Given up here, still to be answered here: not asked of the same peer again.
-        let given_up: BTreeSet<(JobId, u32)> = peer
-            .requests
-            .values()
-            .filter(|r| !r.owned)
-            .filter_map(
-                |r| if let Pending::Chunk { job, index } = r.what { Some((job, index)) } else { None },
-            )
-            .collect();
-        let mut asked = false;
-        for (&id, job) in &mut self.jobs {
-            let Some(manifest) = job.manifest.as_ref() else { continue };
-            if job.ended || job.missing.is_empty() {
-                continue;
-            }
-            let Some(with) = peer.jobs.get(&id) else { continue };
-            // Several peers begin at several places, so that they do not all ask for the same neighbourhood.
-            let mut cursor = match with.cursor {
-                Some(cursor) => cursor,
-                None if several => self.rng.below(manifest.len()),
-                None => 0,
-            };
-            while peer.wants_more() {
-                let Some(with) = peer.jobs.get(&id) else { break };
-                let Some(index) = pick(job, &with.has, cursor, |i| given_up.contains(&(id, i))) else {
-                    break;
-                };
-                cursor = index + 1;
-                asked = true;
-                // A peer on probation is asked for something that others may give meanwhile.
-                let owned = !peer.probation();
-                let chunk = manifest.chunk(index);
-                let req = peer.draw(&mut self.rng, now, Pending::Chunk { job: id, index }, owned);
-                if owned {
-                    job.missing.remove(index);
-                    job.asked.insert(index, (link, req));
-                }
-                self.stats.chunks_asked += 1;
-                let message = Outgoing::ChunkRequest { req, hash: chunk.hash, len_max: chunk.len };
-                self.actions.push_back(Action::Send { link, message });
-            }
-            if let Some(with) = peer.jobs.get_mut(&id) {
-                with.cursor = Some(cursor);
-            }
-        }
-        if asked {
-            self.watch_peer(now, link);
+        if peer.ready() && !peer.doubted && !peer.dry && peer.wants_more() {
+            // The last bits are drawn, so that equals take turns.
+            let load = peer.expected_wait(now, USUAL_US) << 8 | u64::from(self.rng.below(256));
+            peer.load = Some(load);
+            self.order.insert((load, link));
         }
     }
 
+    fn reorder_all(&mut self, now: Instant) {
+        let links: Vec<LinkId> = self.peers.keys().copied().collect();
+        for link in links {
+            if let Some(peer) = self.peers.get_mut(&link) {
+                peer.dry = false;
+            }
+            self.reorder(now, link);
+        }
+    }
+
+    /// Keeps the peers' pipelines full.
+    pub(super) fn fill_peers(&mut self, now: Instant) {
+        if core::mem::take(&mut self.stirred) {
+            self.reorder_all(now);
+        }
+        let asked: usize = self.jobs.values().map(|job| job.asked.len()).sum();
+        let mut room = self.shared.window.saturating_sub(asked as u32);
+        while let Some(&(_, link)) = self.order.first() {
+            if room == 0 {
+                self.shared.full = true;
+                return;
+            }
+            let ranges_only = self.peers.get(&link).is_some_and(|peer| peer.xorb_ranges_only);
+            let asked = match ranges_only {
+                true => self.ask_block(now, link),
+                false => self.ask_one(now, link),
+            };
+            match asked {
+                Asked::Counts => room -= 1,
+                Asked::Besides => {}
+                Asked::Nothing => {
+                    if let Some(peer) = self.peers.get_mut(&link) {
+                        peer.dry = true;
+                    }
+                }
+            }
+            self.reorder(now, link);
+        }
+    }
+
+    /// Asks a peer for one chunk, of the first job for which it has something.
+    fn ask_one(&mut self, now: Instant, link: LinkId) -> Asked {
+        let several = self.peers.len() > 1;
+        let usual = Duration::from_micros(self.answer_us);
+        let Some(peer) = self.peers.get_mut(&link) else { return Asked::Nothing };
+        // Given up here, still to be answered here: not asked of the same peer again.
+        let given_up: BTreeSet<(JobId, u32)> = match peer.unowned {
+            0 => BTreeSet::new(),
+            _ => {
+                let chunk =
+                    |what| if let Pending::Chunk { job, index } = what { Some((job, index)) } else { None };
+                peer.requests.values().filter(|r| !r.owned).filter_map(|r| chunk(r.what)).collect()
+            }
+        };
+        // A slow peer is asked only for what nobody else has.
+        let slow = peer.crowded && peer.usual_answer() >= SLOW_ANSWER.max(usual * SLOWER);
+        for &id in &self.job_order {
+            let (Some(job), Some(with)) = (self.jobs.get_mut(&id), peer.jobs.get_mut(&id)) else { continue };
+            if !job.wants() || job.open.is_empty() {
+                continue;
+            }
+            let seeds = job.supply.has_seeds();
+            let supply = &job.supply;
+            let skip = |index: u32| {
+                (slow && (seeds || supply.count(index) > 1))
+                    || (!given_up.is_empty() && given_up.contains(&(id, index)))
+            };
+            // Several peers begin at several places, so that they do not all ask for the same neighbourhood.
+            if with.cursor.is_none() {
+                with.cursor = Some(if several { self.rng.below(job.len()) } else { 0 });
+            }
+            let Some(index) = pick(job, &with.has, &mut with.cursor, &mut self.rng, skip) else { continue };
+            let Some((chunk, _)) = job.chunk(index) else { continue };
+            // A peer on probation is asked for something that others may give meanwhile.
+            let owned = !peer.probation();
+            let req = peer.draw(&mut self.rng, now, Pending::Chunk { job: id, index }, owned);
+            if owned {
+                job.take(index);
+                job.asked.insert(index, (link, req));
+            } else {
+                job.raced.insert(index);
+            }
+            self.stats.chunks_asked += 1;
+            let message = Outgoing::ChunkRequest { req, hash: chunk.hash, len_max: chunk.len };
+            self.actions.push_back(Action::Send { link, message });
+            self.watch_peer(now, link);
+            return if owned { Asked::Counts } else { Asked::Besides };
+        }
+        Asked::Nothing
+    }
+
     /// A zest 0.4 peer knows only xorb ranges: it gets a whole block at a time.
-    fn fill_block_peer(&mut self, now: Instant, link: LinkId) {
-        let Some(peer) = self.peers.get_mut(&link).filter(|p| p.requests.is_empty()) else { return };
-        for (&id, job) in &mut self.jobs {
-            if job.ended || job.missing.is_empty() || peer.jobs.get(&id).is_none_or(|with| with.has.is_none())
-            {
+    fn ask_block(&mut self, now: Instant, link: LinkId) -> Asked {
+        let Some(peer) = self.peers.get_mut(&link).filter(|p| p.requests.is_empty()) else {
+            return Asked::Nothing;
+        };
+        for &id in &self.job_order {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            if !job.wants() || peer.jobs.get(&id).is_none_or(|with| with.has.is_none()) {
                 continue;
             }
             let found = (0..job.blocks.len()).find(|at| {
@@ -129,12 +238,13 @@ impl Node {
                 xorb: block.xorb,
                 start: block.chunks.start,
                 end: block.chunks.end,
-                len_max: XORB_RANGE_BYTES_MAX,
+                len_max: FRAME_BYTES_MAX,
             };
             self.actions.push_back(Action::Send { link, message });
             self.watch_peer(now, link);
-            return;
+            return Asked::Besides;
         }
+        Asked::Nothing
     }
 
     /// Every [`MEASURE`]: rates, pipelines, and whether the peers need help.
@@ -143,18 +253,24 @@ impl Node {
             return;
         }
         self.timers.set(Timer::Measure, now + MEASURE);
-        let mut together = 0;
+        let (mut together, mut shares) = (0, 0);
         let mut excess: Vec<(LinkId, ReqId)> = Vec::new();
         for (&link, peer) in &mut self.peers {
             peer.measure(now);
             together += peer.rate_bytes_s;
+            shares += peer.share();
             excess.extend(peer.excess().into_iter().map(|req| (link, req)));
         }
+        let crowded = self.peers.values().any(|peer| peer.crowded);
+        self.shared.measure(shares, crowded);
+        let (bytes, since) = core::mem::replace(&mut self.income, (0, now));
+        self.income_bytes_s = bytes * 1_000_000 / (now.since(since).as_micros() as u64).max(1);
+        self.pace_tells(self.income_bytes_s);
         for (link, req) in excess {
             self.count_off(link, req);
         }
-        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         let slow = together < self.config.origin_joins_below_bytes_s;
+        let ids = self.job_order.clone();
         for id in ids {
             let held_back = self.timers.is_set(Timer::OriginGrace(id));
             if let Some(job) = self.jobs.get_mut(&id) {
@@ -162,42 +278,54 @@ impl Node {
                     && !held_back
                     && job.missing.next(0, None, Some(&job.covered)).is_some();
                 job.waiting = if waits { job.waiting + 1 } else { 0 };
-                job.joined |= slow && job.waiting >= WAITING_MAX;
+                job.joined |= self.config.policy == Policy::Fastest && slow && job.waiting >= WAITING_MAX;
             }
             self.watch_sources(now, id);
+            self.seek_lists(now, id);
         }
         self.watch_manifests(now);
+        self.stirred = true;
         self.refill(now);
         self.take_over(now);
     }
 
     /// The end game: where a source is idle, what slow peers were asked for long ago is asked for once more.
     fn take_over(&mut self, now: Instant) {
+        let asked: usize = self.jobs.values().map(|job| job.asked.len()).sum();
+        let room = (asked as u32) < self.shared.window;
+        // Among many, capacity goes to what is still missing first.
+        let waits = self.jobs.values().any(|job| !job.missing.is_empty());
         let idle: BTreeSet<LinkId> = self
             .peers
             .iter()
-            .filter(|(_, p)| p.counts() && p.requests.is_empty() && !p.xorb_ranges_only)
+            .filter(|(_, p)| {
+                room && p.counts()
+                    && !(p.crowded && waits)
+                    && !p.doubted
+                    && p.wants_more()
+                    && !p.xorb_ranges_only
+            })
             .map(|(link, _)| *link)
             .collect();
         let slots = self.origin_active < self.config.origin_fetches_max;
         let mut late: Vec<(LinkId, ReqId)> = Vec::new();
-        for (&id, job) in &mut self.jobs {
+        for (&id, job) in self.jobs.iter().filter(|(_, job)| !job.paused) {
             let origin = job.origin == OriginState::Ready && job.joined && slots;
+            if !origin && idle.is_empty() {
+                continue;
+            }
             for (&index, &(link, req)) in &job.asked {
+                if job.twice.contains(&index) {
+                    continue;
+                }
+                let Some(peer) = self.peers.get(&link) else { continue };
+                let Some(request) = peer.requests.get(&req) else { continue };
                 let helps = |other: &LinkId| {
                     let with = self.peers.get(other).and_then(|p| p.jobs.get(&id));
-                    with.is_some_and(|with| match &with.has {
-                        Has::None => false,
-                        Has::Maybe | Has::All => true,
-                        Has::Guess(set) | Has::Some(set) => set.contains(index),
-                    })
+                    *other != link && with.is_some_and(|with| with.has.may_have(index))
                 };
-                let old = self
-                    .peers
-                    .get(&link)
-                    .and_then(|p| p.requests.get(&req))
-                    .is_some_and(|r| now.since(r.at) >= TAKE_OVER_AFTER);
-                if old && !job.twice.contains(&index) && (origin || idle.iter().any(helps)) {
+                let old = now.since(request.at) >= peer.usual_answer().max(TAKE_OVER_AFTER / 2) * 2;
+                if old && (origin || idle.iter().any(helps)) {
                     late.push((link, req));
                 }
             }
@@ -218,32 +346,64 @@ impl Node {
     }
 }
 
-/// The next chunk to ask a peer for: free ones first, onwards from where it was; then from the far end of what blocks
-/// under way are at.
-fn pick(job: &Job, has: &Has, cursor: u32, skip: impl Fn(u32) -> bool) -> Option<u32> {
+/// The next chunk to ask a peer for: of what nobody is at, the rarest of a few; then, from the far end, what blocks under
+/// way will give. Where every peer has all, chunks go in order, as the disk likes it.
+fn pick(
+    job: &Job,
+    has: &Has,
+    cursor: &mut Option<u32>,
+    rng: &mut Rng,
+    skip: impl Fn(u32) -> bool,
+) -> Option<u32> {
     let set = match has {
         Has::None => return None,
         Has::Maybe | Has::All => None,
         Has::Guess(set) | Has::Some(set) => Some(set),
     };
-    let onwards = |mut at: u32| {
+    let free = |mut at: u32| {
         loop {
-            let index = job.missing.next(at, set, Some(&job.covered))?;
+            let index = job.open.next(at, set, Some(&job.covered))?;
             if !skip(index) {
                 return Some(index);
             }
             at = index + 1;
         }
     };
-    let backwards = || {
-        let mut before = job.missing.len();
-        loop {
-            let index = job.missing.prev(before, set)?;
-            if !skip(index) {
-                return Some(index);
+    let start = cursor.unwrap_or(0);
+    let found = if job.supply.has_parts() {
+        let start = rng.below(job.len());
+        let mut best: Option<(u16, u32)> = None;
+        let (mut at, mut wrapped) = (start, false);
+        for _ in 0..LOOKED_AT {
+            let next = match free(at) {
+                Some(index) => Some(index),
+                None if !wrapped => {
+                    wrapped = true;
+                    free(0)
+                }
+                None => None,
+            };
+            let Some(index) = next.filter(|index| !wrapped || *index < start) else { break };
+            let count = job.supply.count(index);
+            if best.is_none_or(|(least, _)| count < least) {
+                best = Some((count, index));
             }
-            before = index;
+            at = index + 1;
         }
+        best.map(|(_, index)| index)
+    } else {
+        free(start).or_else(|| free(0))
     };
-    onwards(cursor).or_else(|| onwards(0)).or_else(backwards)
+    if let Some(index) = found {
+        *cursor = Some(index + 1);
+        return Some(index);
+    }
+    let mut before = job.open.len();
+    loop {
+        let index = job.open.prev(before, set)?;
+        if !skip(index) {
+            return Some(index);
+        }
+        before = index;
+    }
 }

@@ -16,6 +16,17 @@ impl Rng {
         u32::from_le_bytes(bytes)
     }
 
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+        self.reader.fill(bytes);
+    }
+
+    /// A fresh key or seed.
+    pub(crate) fn bytes32(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.reader.fill(&mut bytes);
+        bytes
+    }
+
     /// A number below `end`; 0 if `end` is 0. The bias of the multiplication is below 2⁻³² × end.
     pub(crate) fn below(&mut self, end: u32) -> u32 {
         ((u64::from(self.u32()) * u64::from(end)) >> 32) as u32

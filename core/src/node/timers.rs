@@ -19,6 +19,12 @@ pub enum Timer {
     Redial(SocketAddr),
     /// Rates are measured and pipelines resized.
     Measure,
+    /// Interested peers are told what has been proven.
+    Tell,
+    /// The upload cap allows more.
+    Upload,
+    /// Claims are settled, due to be renewed, or dead.
+    Claims(JobId),
 }
 
 #[derive(Debug, Default)]

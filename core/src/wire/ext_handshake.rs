@@ -2,13 +2,13 @@
 //!
 //! | key | value | here |
 //! |---|---|---|
-//! | `m` | dictionary name → extension id of the sender, 0 withdraws | `ut_xet`, `xet`, `zest` |
+//! | `m` | dictionary name → extension id of the sender, 0 withdraws | `ut_pex`, `ut_xet`, `xet`, `zest` |
 //! | `p` | TCP port the sender accepts links on | ours: always present, 0 for none |
 //! | `reqq` | requests the sender queues before it drops any | [`crate::link::OUTSTANDING_MAX`] |
 //! | `v` | name and version | `zest/<version>` |
 //!
-//! Ours, as sent: `d1:md6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v10:zest/0.5.0e`. `ut_xet` and `xet` name one
-//! extension: zest 0.4 answers on id 1 whatever was negotiated, ccbt 0.1.0 calls it `xet` and resolves an incoming id
+//! Ours, as sent: `d1:md6:ut_pexi4e6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v10:zest/0.5.0e`. `ut_xet`
+//! and `xet` name one extension: zest 0.4 answers on id 1 whatever was negotiated, ccbt 0.1.0 calls it `xet` and resolves an incoming id
 //! in its own numbering, where it is 2. With these two numbers both are right.
 
 use super::text;
@@ -25,6 +25,9 @@ pub const XET_ID: u8 = 2;
 
 /// Our extension id for `zest` ([`super::zest`]).
 pub const ZEST_ID: u8 = 3;
+
+/// Our extension id for `ut_pex` ([`super::pex`]).
+pub const PEX_ID: u8 = 4;
 
 /// Longest extension handshake that is read: 16 KiB. Ours; real ones have some hundred bytes.
 pub const EXT_HANDSHAKE_BYTES_MAX: u32 = 16 << 10;
@@ -44,6 +47,8 @@ pub struct ExtHandshake {
     pub xet: Option<u8>,
     /// Its id for our extension.
     pub zest: Option<u8>,
+    /// Its id for `ut_pex`.
+    pub ut_pex: Option<u8>,
     /// Its name and version, at most [`CLIENT_CHARS_MAX`] characters, control characters replaced.
     pub client: String,
     /// TCP port it accepts links on; none if it says 0 or nothing.
@@ -62,6 +67,7 @@ impl ExtHandshake {
             ut_xet: None,
             xet: None,
             zest: None,
+            ut_pex: None,
             client: String::new(),
             listen_port: None,
             reqq: None,
@@ -109,6 +115,7 @@ impl ExtHandshake {
                 b"ut_xet" => &mut self.ut_xet,
                 b"xet" => &mut self.xet,
                 b"zest" => &mut self.zest,
+                b"ut_pex" => &mut self.ut_pex,
                 _ => continue,
             };
             if let Some(id) = id.int() {
@@ -133,6 +140,7 @@ pub fn ours(listen_port: u16, reqq: u32) -> Vec<u8> {
     let mut enc = Encoder::new(&mut out);
     enc.dict();
     enc.key(b"m").dict();
+    enc.key(b"ut_pex").int(PEX_ID.into());
     enc.key(b"ut_xet").int(UT_XET_ID.into()).key(b"xet").int(XET_ID.into()).key(b"zest").int(ZEST_ID.into());
     enc.end();
     enc.key(b"p").int(listen_port.into());
@@ -158,12 +166,12 @@ mod tests {
     fn ours_reads_back_and_is_not_taken_for_the_original() {
         let bytes = ours(6881, 512);
         let expected = alloc::format!(
-            "d1:md6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v{}:{CLIENT}e",
+            "d1:md6:ut_pexi4e6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v{}:{CLIENT}e",
             CLIENT.len()
         );
         assert_eq!(bytes, expected.as_bytes());
         let seen = read(&bytes);
-        assert_eq!((seen.ut_xet, seen.xet, seen.zest), (Some(1), Some(2), Some(3)));
+        assert_eq!((seen.ut_xet, seen.xet, seen.zest, seen.ut_pex), (Some(1), Some(2), Some(3), Some(4)));
         assert_eq!((seen.listen_port, seen.reqq, seen.client.as_str()), (Some(6881), Some(512), CLIENT));
         assert_eq!(seen.dialect_guess, Dialect::Chunk);
     }

@@ -5,6 +5,8 @@
 pub mod ext_handshake;
 pub mod frame;
 pub mod handshake;
+pub mod pex;
+mod runs;
 pub mod xet;
 pub mod zest;
 

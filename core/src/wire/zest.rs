@@ -10,16 +10,18 @@
 //! | 04 | interest | file hash 32 | 33 |
 //! | 05 | uninterest | file hash 32 | 33 |
 //! | 06 | have | file hash 32, total 4, runs 2, then runs × (skip LEB128, take LEB128) | 39 + n |
-//! | 07 | have more | file hash 32, runs 2, then runs × (first 4, count 4) | 35 + 8 × runs |
-//! | 08 | slot | state 1 (0 closed, 1 open), queue 2 | 4 |
+//! | 07 | have more | file hash 32, runs 2, then runs × (skip LEB128, take LEB128) | 35 + n |
+//! | 08 | slot | state 1 (0 closed, 1 open), wait ms 2 | 4 |
 //! | 09 | cancel | req 4 | 5 |
+//! | 0A | claim | file hash 32, count 2, then count × 14 bytes of claims | 35 + 14 × count |
 //!
-//! A manifest record is a chunk hash 32 and its length 4. In `have`, a run skips that many chunks after the end of the
-//! run before and then takes at least one; only the first run may skip none. So a node that has all sends one run.
+//! A manifest record is a chunk hash 32 and its length 4; a claim is first chunk 4, score 8, beat 2. A run of `have` and
+//! `have more` skips that many chunks after the end of the run before and then takes at least one; only the first run may
+//! skip none. So a node that has all sends one run. In `have more`, which names no total, runs end at 2³² − 1 at most.
 //! Unknown types are ignored; a known type of wrong length is a fault.
 
 use super::frame::{EXTENDED, Head, Writer};
-use super::{hash_at, u16_at, u32_at, u64_at};
+use super::{hash_at, runs, u16_at, u32_at, u64_at};
 use alloc::vec::Vec;
 use zest_xet::Hash;
 
@@ -36,8 +38,20 @@ pub const MANIFEST_PART_HEAD_BYTES: u32 = 25;
 /// Longest availability message (06, 07), type byte included: 16 KiB. Ours.
 pub const AVAILABILITY_BYTES_MAX: usize = 16 << 10;
 
-/// Most runs in one `have more`: what fits [`AVAILABILITY_BYTES_MAX`], 2,043.
-pub const HAVE_MORE_RUNS_MAX: usize = (AVAILABILITY_BYTES_MAX - 35) / 8;
+/// Most claims in one message: 256. Ours; a node has a few dozen units in view at a time.
+pub const CLAIMS_MAX: usize = 256;
+
+/// Bytes of a claim: 14 (first chunk, score, beat).
+pub const CLAIM_BYTES: usize = 14;
+
+/// Bytes of `have` before its runs, type byte included: 39.
+const HAVE_HEAD_BYTES: usize = 39;
+
+/// Bytes of `have more` before its runs and of `claim` before its claims, type byte included: 35.
+const LIST_HEAD_BYTES: usize = 35;
+
+/// Longest claim message, type byte included: 3,619 bytes.
+const CLAIM_MESSAGE_BYTES_MAX: usize = LIST_HEAD_BYTES + CLAIMS_MAX * CLAIM_BYTES;
 
 const MANIFEST_REQUEST: u8 = 1;
 const MANIFEST_PART: u8 = 2;
@@ -48,6 +62,23 @@ const HAVE: u8 = 6;
 const HAVE_MORE: u8 = 7;
 const SLOT: u8 = 8;
 const CANCEL: u8 = 9;
+const CLAIM: u8 = 10;
+
+/// A node's word that it fetches a part of a file from the origin, so that the others need not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// First chunk of the part.
+    pub first: u32,
+    /// Rendezvous score of the claiming node for that part: the higher one stands.
+    pub score: u64,
+    /// Counts up as long as the claim stands; [`Claim::RELEASED`] takes it back.
+    pub beat: u16,
+}
+
+impl Claim {
+    /// The beat of a claim that is taken back.
+    pub const RELEASED: u16 = u16::MAX;
+}
 
 /// A message, read. A part is only its head; the records follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +96,14 @@ pub enum ZestMessage {
     Uninterest { file: Hash },
     /// 06, runs as (first chunk, chunks)
     Have { file: Hash, total: u32, runs: Vec<(u32, u32)> },
-    /// 07
+    /// 07, runs as (first chunk, chunks)
     HaveMore { file: Hash, runs: Vec<(u32, u32)> },
     /// 08
-    Slot { open: bool, queue: u16 },
+    Slot { open: bool, wait_ms: u16 },
     /// 09
     Cancel { req: u32 },
+    /// 0A
+    Claim { file: Hash, claims: Vec<Claim> },
     /// Any other type.
     Unknown,
 }
@@ -87,7 +120,7 @@ pub enum ZestError {
         /// Limit in bytes.
         max: u32,
     },
-    /// This availability run is empty, overflows, exceeds the total or is cut off.
+    /// This availability run is empty, touches the one before, overflows, exceeds the total or is cut off.
     Run(u32),
     /// Slot state other than 0 and 1.
     SlotState(u8),
@@ -99,6 +132,7 @@ pub enum ZestError {
 /// # Errors
 /// [`ZestError::Length`] and [`ZestError::TooLong`], before anything more is read.
 pub fn bytes_needed(kind: u8, n: u32) -> Result<u32, ZestError> {
+    let mut max = AVAILABILITY_BYTES_MAX as u32;
     let (what, fits) = match kind {
         MANIFEST_REQUEST => ("manifest request", n == 45),
         MANIFEST_PART => {
@@ -109,13 +143,17 @@ pub fn bytes_needed(kind: u8, n: u32) -> Result<u32, ZestError> {
         MANIFEST_NONE => ("manifest none", n == 5),
         INTEREST => ("interest", n == 33),
         UNINTEREST => ("uninterest", n == 33),
-        HAVE => ("have", n >= 39),
-        HAVE_MORE => ("have more", n >= 35 && (n - 35).is_multiple_of(8)),
+        HAVE => ("have", n >= HAVE_HEAD_BYTES as u32),
+        HAVE_MORE => ("have more", n >= LIST_HEAD_BYTES as u32),
         SLOT => ("slot", n == 4),
         CANCEL => ("cancel", n == 5),
+        CLAIM => {
+            max = CLAIM_MESSAGE_BYTES_MAX as u32;
+            let claims = n.checked_sub(LIST_HEAD_BYTES as u32);
+            ("claim", claims.is_some_and(|bytes| bytes.is_multiple_of(CLAIM_BYTES as u32)))
+        }
         _ => return Ok(n.min(1)),
     };
-    let max = AVAILABILITY_BYTES_MAX as u32;
     match fits {
         false => Err(ZestError::Length(what)),
         true if n > max => Err(ZestError::TooLong { what, max }),
@@ -136,28 +174,18 @@ pub fn parse(seen: &[u8], n: u32) -> Result<ZestMessage, ZestError> {
             let cut = || ZestError::Length("have");
             let total = u32_at(seen, 33).ok_or_else(cut)?;
             let count = u16_at(seen, 37).ok_or_else(cut)?;
-            let runs = parse_have_runs(&seen[39..], count, total)?;
+            let runs = runs::parse(&seen[HAVE_HEAD_BYTES..], count, total, "have")?;
             ZestMessage::Have { file: hash_at(seen, 1).ok_or_else(cut)?, total, runs }
         }
         HAVE_MORE => {
             let cut = || ZestError::Length("have more");
             let count = u16_at(seen, 33).ok_or_else(cut)?;
-            let (records, rest) = seen[35..].as_chunks::<8>();
-            if records.len() != usize::from(count) || !rest.is_empty() {
-                return Err(cut());
-            }
-            let mut runs = Vec::with_capacity(records.len());
-            for (index, record) in (0u32..).zip(records) {
-                let (first, count) = (u32_at(record, 0).unwrap_or(0), u32_at(record, 4).unwrap_or(0));
-                if count == 0 || first.checked_add(count).is_none() {
-                    return Err(ZestError::Run(index));
-                }
-                runs.push((first, count));
-            }
+            let runs = runs::parse(&seen[LIST_HEAD_BYTES..], count, u32::MAX, "have more")?;
             ZestMessage::HaveMore { file: hash_at(seen, 1).ok_or_else(cut)?, runs }
         }
+        CLAIM => parse_claims(seen).ok_or(ZestError::Length("claim"))?,
         SLOT => match seen[1] {
-            state @ 0..=1 => ZestMessage::Slot { open: state == 1, queue: u16_at(seen, 2).unwrap_or(0) },
+            state @ 0..=1 => ZestMessage::Slot { open: state == 1, wait_ms: u16_at(seen, 2).unwrap_or(0) },
             state => return Err(ZestError::SlotState(state)),
         },
         _ => parse_fixed(kind, seen).unwrap_or(ZestMessage::Unknown),
@@ -188,46 +216,20 @@ fn parse_fixed(kind: u8, seen: &[u8]) -> Option<ZestMessage> {
     })
 }
 
-fn parse_have_runs(mut rest: &[u8], count: u16, total: u32) -> Result<Vec<(u32, u32)>, ZestError> {
-    // A run has at least two bytes, so the count cannot make us reserve more than the message is long.
-    let mut runs = Vec::with_capacity(usize::from(count).min(rest.len() / 2));
-    let mut end = 0u32;
-    for index in 0..u32::from(count) {
-        let run = (|| {
-            let skip = take_leb128(&mut rest)?;
-            let take = take_leb128(&mut rest)?;
-            let first = end.checked_add(skip)?;
-            let past = first.checked_add(take)?;
-            let touches = skip == 0 && index > 0;
-            (take > 0 && past <= total && !touches).then_some((first, take))
-        })();
-        let (first, take) = run.ok_or(ZestError::Run(index))?;
-        runs.push((first, take));
-        end = first + take;
+/// `seen` is the whole message; `None` if its count is not that of its claims.
+fn parse_claims(seen: &[u8]) -> Option<ZestMessage> {
+    let count = u16_at(seen, 33)?;
+    let (records, rest) = seen.get(LIST_HEAD_BYTES..)?.as_chunks::<CLAIM_BYTES>();
+    if records.len() != usize::from(count) || !rest.is_empty() {
+        return None;
     }
-    if rest.is_empty() { Ok(runs) } else { Err(ZestError::Length("have")) }
-}
-
-/// Takes an unsigned LEB128 of at most 32 bits in its shortest form.
-fn take_leb128(rest: &mut &[u8]) -> Option<u32> {
-    let mut value = 0u64;
-    for (index, &byte) in rest.iter().enumerate().take(5) {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            let shortest = byte != 0 || index == 0;
-            *rest = &rest[index + 1..];
-            return u32::try_from(value).ok().filter(|_| shortest);
-        }
-    }
-    None
-}
-
-fn put_leb128(out: &mut Vec<u8>, mut value: u32) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+    let claim = |record: &[u8; CLAIM_BYTES]| {
+        Some(Claim { first: u32_at(record, 0)?, score: u64_at(record, 4)?, beat: u16_at(record, 12)? })
+    };
+    Some(ZestMessage::Claim {
+        file: hash_at(seen, 1)?,
+        claims: records.iter().map(claim).collect::<Option<_>>()?,
+    })
 }
 
 /// 01, framed.
@@ -284,59 +286,45 @@ pub fn uninterest(ext_id: u8, file: &Hash) -> Head {
 /// If a run is empty, exceeds `total` or begins before the end of the one before.
 #[must_use]
 pub fn have(ext_id: u8, file: &Hash, total: u32, runs: &[(u32, u32)]) -> Head {
-    const RUN_BYTES_MAX: usize = 10;
-    let mut body = Vec::with_capacity(2 * runs.len().min(AVAILABILITY_BYTES_MAX / 2));
-    let mut written = 0u16;
-    let mut end = 0u32;
-    let mut runs = runs.iter().copied().peekable();
-    while let Some((first, mut take)) = runs.next() {
-        while let Some((_, more)) = runs.next_if(|&(next, _)| next == first + take) {
-            take += more;
-        }
-        let past = first.checked_add(take).filter(|&past| past <= total);
-        assert!(
-            take > 0 && first >= end && past.is_some(),
-            "availability run {first}+{take} of {total} after {end}"
-        );
-        if 39 + body.len() + RUN_BYTES_MAX > AVAILABILITY_BYTES_MAX {
+    let mut written = runs::Written::new(AVAILABILITY_BYTES_MAX - HAVE_HEAD_BYTES);
+    for (first, take) in runs::joined(runs, total) {
+        if !written.push(first, take) {
             break;
         }
-        put_leb128(&mut body, first - end);
-        put_leb128(&mut body, take);
-        end = first + take;
-        written += 1;
     }
-    let fixed = |out: &mut Vec<u8>| {
+    framed(ext_id, HAVE_HEAD_BYTES + written.bytes.len(), |out| {
         out.push(HAVE);
         out.extend_from_slice(file.as_bytes());
         out.extend_from_slice(&total.to_be_bytes());
-        out.extend_from_slice(&written.to_be_bytes());
-    };
-    framed(ext_id, 39 + body.len(), |out| {
-        fixed(out);
-        out.extend_from_slice(&body);
+        out.extend_from_slice(&written.count.to_be_bytes());
+        out.extend_from_slice(&written.bytes);
     })
 }
 
-/// 07, framed; as many messages as the runs need.
+/// 07, framed; as many messages as the runs need, none for no runs. Runs that touch are joined.
+///
+/// # Panics
+/// When it comes to a run that is empty, ends past 2³² − 1 or begins before the end of the one before.
 pub fn have_more<'a>(ext_id: u8, file: &'a Hash, runs: &'a [(u32, u32)]) -> impl Iterator<Item = Head> + 'a {
-    runs.chunks(HAVE_MORE_RUNS_MAX).map(move |runs| {
-        framed(ext_id, 35 + 8 * runs.len(), |out| {
+    let mut runs = runs::joined(runs, u32::MAX).peekable();
+    core::iter::from_fn(move || {
+        runs.peek()?;
+        let mut written = runs::Written::new(AVAILABILITY_BYTES_MAX - LIST_HEAD_BYTES);
+        while runs.next_if(|&(first, take)| written.push(first, take)).is_some() {}
+        assert!(written.count > 0, "a message has room for a run");
+        Some(framed(ext_id, LIST_HEAD_BYTES + written.bytes.len(), |out| {
             out.push(HAVE_MORE);
             out.extend_from_slice(file.as_bytes());
-            out.extend_from_slice(&(runs.len() as u16).to_be_bytes());
-            for (first, count) in runs {
-                out.extend_from_slice(&first.to_be_bytes());
-                out.extend_from_slice(&count.to_be_bytes());
-            }
-        })
+            out.extend_from_slice(&written.count.to_be_bytes());
+            out.extend_from_slice(&written.bytes);
+        }))
     })
 }
 
 /// 08, framed.
 #[must_use]
-pub fn slot(ext_id: u8, open: bool, queue: u16) -> Head {
-    Writer::extended(ext_id, 4).u8(SLOT).u8(open.into()).u16(queue).done()
+pub fn slot(ext_id: u8, open: bool, wait_ms: u16) -> Head {
+    Writer::extended(ext_id, 4).u8(SLOT).u8(open.into()).u16(wait_ms).done()
 }
 
 /// 09, framed.
@@ -345,8 +333,24 @@ pub fn cancel(ext_id: u8, req: u32) -> Head {
     Writer::extended(ext_id, 5).u8(CANCEL).u32(req).done()
 }
 
+/// 0A, framed; as many messages as the claims need, [`CLAIMS_MAX`] in each, none for no claims.
+pub fn claim<'a>(ext_id: u8, file: &'a Hash, claims: &'a [Claim]) -> impl Iterator<Item = Head> + 'a {
+    claims.chunks(CLAIMS_MAX).map(move |claims| {
+        framed(ext_id, LIST_HEAD_BYTES + claims.len() * CLAIM_BYTES, |out| {
+            out.push(CLAIM);
+            out.extend_from_slice(file.as_bytes());
+            out.extend_from_slice(&(claims.len() as u16).to_be_bytes());
+            for claim in claims {
+                out.extend_from_slice(&claim.first.to_be_bytes());
+                out.extend_from_slice(&claim.score.to_be_bytes());
+                out.extend_from_slice(&claim.beat.to_be_bytes());
+            }
+        })
+    })
+}
+
 fn framed(ext_id: u8, message_len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Head {
-    assert!(message_len <= AVAILABILITY_BYTES_MAX, "an availability message has at most 16 KiB");
+    assert!(message_len <= AVAILABILITY_BYTES_MAX, "a message of runs or claims has at most 16 KiB");
     let mut out = Vec::with_capacity(6 + message_len);
     out.extend_from_slice(&(message_len as u32 + 2).to_be_bytes());
     out.extend_from_slice(&[EXTENDED, ext_id]);
@@ -382,8 +386,8 @@ mod tests {
             (manifest_none(3, 7), ZestMessage::ManifestNone { req: 7 }),
             (interest(3, &H), ZestMessage::Interest { file: H }),
             (uninterest(3, &H), ZestMessage::Uninterest { file: H }),
-            (slot(3, true, 0), ZestMessage::Slot { open: true, queue: 0 }),
-            (slot(3, false, 300), ZestMessage::Slot { open: false, queue: 300 }),
+            (slot(3, true, 0), ZestMessage::Slot { open: true, wait_ms: 0 }),
+            (slot(3, false, 300), ZestMessage::Slot { open: false, wait_ms: 300 }),
             (cancel(3, u32::MAX), ZestMessage::Cancel { req: u32::MAX }),
         ];
         for (head, message) in cases {
@@ -416,22 +420,78 @@ mod tests {
         assert!(head.as_bytes().len() <= 6 + AVAILABILITY_BYTES_MAX);
         let Ok(ZestMessage::Have { runs: read_runs, .. }) = read(&head) else { panic!() };
         assert!(read_runs.len() > 8_000 && runs.starts_with(&read_runs));
+        assert_eq!(added(&runs), (runs, 3));
+    }
+
+    /// What all messages of `have more` say together, and how many there are.
+    fn added(runs: &[(u32, u32)]) -> (Vec<(u32, u32)>, usize) {
         let mut all = vec![];
-        for head in have_more(3, &H, &runs) {
+        let mut messages = 0;
+        for head in have_more(3, &H, runs) {
+            assert!(head.as_bytes().len() <= 6 + AVAILABILITY_BYTES_MAX);
             let Ok(ZestMessage::HaveMore { runs, .. }) = read(&head) else { panic!() };
             all.extend(runs);
+            messages += 1;
         }
-        assert_eq!(all, runs);
+        (all, messages)
+    }
+
+    #[test]
+    fn an_increment_joins_what_touches_and_reaches_the_last_chunk() {
+        assert_eq!(added(&[]), (vec![], 0));
+        assert_eq!(added(&[(4, 2), (6, 1), (300, 1)]), (vec![(4, 3), (300, 1)], 1));
+        assert_eq!(added(&[(0, u32::MAX)]), (vec![(0, u32::MAX)], 1));
+        assert_eq!(added(&[(u32::MAX - 1, 1)]), (vec![(u32::MAX - 1, 1)], 1));
+        // 8,174 runs of two bytes fill a message to its last byte but one.
+        let runs: Vec<_> = (0..8_174).map(|i| (2 * i, 1)).collect();
+        assert_eq!(added(&runs), (runs.clone(), 1));
+        assert_eq!(added(&[&runs[..], &[(16_348, 1)]].concat()).1, 2);
+    }
+
+    #[test]
+    fn claims_read_back_and_long_lists_are_split() {
+        let claims: Vec<_> = (0..600)
+            .map(|n| Claim { first: 7 * n, score: u64::MAX - u64::from(n), beat: n as u16 })
+            .collect();
+        let mut all = vec![];
+        let mut counts = vec![];
+        for head in claim(3, &H, &claims) {
+            let Ok(ZestMessage::Claim { file: H, claims }) = read(&head) else { panic!() };
+            counts.push(claims.len());
+            all.extend(claims);
+        }
+        assert_eq!((all, counts), (claims, vec![256, 256, 88]));
+        assert_eq!(claim(3, &H, &[]).count(), 0);
+        assert_eq!(
+            read_bytes(&[&[10][..], H.as_bytes(), &[0, 0]].concat()),
+            Ok(ZestMessage::Claim { file: H, claims: vec![] })
+        );
     }
 
     #[test]
     fn wrong_lengths_runs_and_states_are_refused() {
-        for (kind, n) in
-            [(1, 44), (2, 24), (2, 26), (3, 4), (4, 34), (5, 1), (6, 38), (7, 36), (8, 3), (9, 6)]
-        {
+        for (kind, n) in [
+            (1, 44),
+            (2, 24),
+            (2, 26),
+            (3, 4),
+            (4, 34),
+            (5, 1),
+            (6, 38),
+            (7, 34),
+            (8, 3),
+            (9, 6),
+            (10, 34),
+            (10, 48),
+            (10, 50),
+        ] {
             assert!(matches!(bytes_needed(kind, n), Err(ZestError::Length(_))), "{kind} {n}");
         }
-        assert!(matches!(bytes_needed(6, 16_385), Err(ZestError::TooLong { what: "have", max: 16_384 })));
+        for (kind, what, max) in [(6, "have", 16_384), (7, "have more", 16_384), (10, "claim", 3_619)] {
+            assert_eq!(bytes_needed(kind, max), Ok(max));
+            let past = if kind == 10 { max + 14 } else { max + 1 };
+            assert_eq!(bytes_needed(kind, past), Err(ZestError::TooLong { what, max }));
+        }
         assert_eq!(read_bytes(&[8, 2, 0, 0]), Err(ZestError::SlotState(2)));
         assert_eq!(read_bytes(&[200, 1, 2]), Ok(ZestMessage::Unknown));
         let have = |total: u32, count: u16, runs: &[u8]| {
@@ -449,9 +509,23 @@ mod tests {
         let more = |count: u16, runs: &[u8]| {
             read_bytes(&[&[7][..], H.as_bytes(), &count.to_be_bytes(), runs].concat())
         };
-        assert_eq!(more(1, &[0, 0, 0, 1, 0, 0, 0, 0]), Err(ZestError::Run(0)));
-        assert_eq!(more(1, &[0xff; 8]), Err(ZestError::Run(0)));
-        assert_eq!(more(2, &[0; 8]), Err(ZestError::Length("have more")));
+        let last = [0xff, 0xff, 0xff, 0xff, 0x0f];
+        assert_eq!(more(1, &[4, 0]), Err(ZestError::Run(0)), "empty");
+        assert_eq!(more(2, &[0, 1, 0, 1]), Err(ZestError::Run(1)), "touches");
+        assert_eq!(more(1, &[&[1][..], &last].concat()), Err(ZestError::Run(0)), "overflow");
+        assert_eq!(
+            more(2, &[&[0, 1][..], &last, &[1]].concat()),
+            Err(ZestError::Run(1)),
+            "overflow of the sum"
+        );
+        assert_eq!(more(2, &[0, 1]), Err(ZestError::Run(1)), "cut");
+        assert_eq!(more(1, &[0, 1, 9]), Err(ZestError::Length("have more")), "trailing");
+        let claims = |count: u16, claims: &[u8]| {
+            read_bytes(&[&[10][..], H.as_bytes(), &count.to_be_bytes(), claims].concat())
+        };
+        assert_eq!(claims(0, &[0; 14]), Err(ZestError::Length("claim")));
+        assert_eq!(claims(2, &[0; 14]), Err(ZestError::Length("claim")));
+        assert_eq!(claims(1, &[0; 13]), Err(ZestError::Length("claim")));
     }
 
     proptest! {
@@ -462,10 +536,22 @@ mod tests {
             let total = end + u32::from(slack);
             let expected = ZestMessage::Have { file: H, total, runs: runs.clone() };
             prop_assert_eq!(read(&have(3, &H, total, &runs)), Ok(expected));
+            prop_assert_eq!(added(&runs), (runs.clone(), usize::from(!runs.is_empty())));
+            // Each run cut into its first chunk and the rest.
+            let cut: Vec<_> = runs.iter().flat_map(|&(first, take)| [(first, 1), (first + 1, take - 1)]).filter(|run| run.1 > 0).collect();
+            prop_assert_eq!(added(&cut).0, runs);
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(kind in 0u8..12, message in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn claims_read_back(claims in proptest::collection::vec(any::<(u32, u64, u16)>(), 1..CLAIMS_MAX)) {
+            let claims: Vec<_> = claims.into_iter().map(|(first, score, beat)| Claim { first, score, beat }).collect();
+            let heads: Vec<_> = claim(3, &H, &claims).collect();
+            prop_assert_eq!(heads.len(), 1);
+            prop_assert_eq!(read(&heads[0]), Ok(ZestMessage::Claim { file: H, claims }));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(kind in 0u8..13, message in proptest::collection::vec(any::<u8>(), 0..100)) {
             let message = [&[kind][..], &message].concat();
             let n = u32::try_from(message.len()).unwrap();
             if let Ok(needed) = bytes_needed(kind, n) {

@@ -99,7 +99,7 @@ impl World {
                     Chunks::Good => Answer::Block { job, block, good: true },
                     _ => Answer::Block { job, block, good: false },
                 };
-                let pause = round + script.chunk_time * wire.runs[0].1;
+                let pause = round + script.chunk_time * wire.runs[0].count;
                 remote.due.insert(req, now + round);
                 self.later(pause, Happening::Answer { link, req, answer });
             }
@@ -128,7 +128,7 @@ impl World {
             Answer::Block { job, block, good } => {
                 remote.given += 1;
                 let runs = self.tasks[&job].file.blocks()[block as usize].runs.clone();
-                for index in runs.iter().flat_map(|&(first, n)| first..first + n) {
+                for index in runs.iter().flat_map(|run| run.indices()) {
                     if good && self.node.needs(job, index) {
                         let event = Event::ChunkDone { job, index, source: Source::Peer(link) };
                         self.happen(Happening::Disk { job, event });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use zest_core::Duration;
-use zest_core::node::{Block, OriginFault};
+use zest_core::node::{Block, OriginFault, Run};
 use zest_xet::{ChunkRef, Hash, Manifest, file_hash};
 
 /// Bytes of every chunk here.
@@ -52,8 +52,14 @@ impl File {
                 Block {
                     xorb: Hash::from_bytes(bytes),
                     chunks: 0..count,
-                    runs: vec![(at * BLOCK, count)],
+                    runs: vec![Run {
+                        first: at * BLOCK,
+                        count,
+                        xorb_chunk: 0,
+                        offset: u64::from(at * BLOCK * CHUNK),
+                    }],
                     wire_bytes: u64::from(count * CHUNK),
+                    whole: false,
                 }
             })
             .collect()

@@ -98,7 +98,7 @@ pub fn addr(port: u16) -> SocketAddr {
 
 impl World {
     pub fn new() -> World {
-        World::with(Config::new([5; 32]))
+        World::with(Config::new([5; 32], PeerId(*b"-ZT0500-we-ourselves")))
     }
 
     pub fn with(config: Config) -> World {
@@ -140,7 +140,7 @@ impl World {
     /// A remote that the node is told of.
     pub fn peer(&mut self, port: u16, script: Script) {
         self.scripts.insert(addr(port), script);
-        self.handle(Event::PeerFound { addr: addr(port) });
+        self.handle(Event::PeerFound { addr: addr(port), how: Found::Named });
     }
 
     /// The remote at this port plays another script on its next link.
@@ -164,7 +164,14 @@ impl World {
 
     fn add_job(&mut self, file: &Arc<File>, origin: Option<Origin>, peers: bool) -> JobId {
         let job = JobId(self.next_number() as u32);
-        let spec = JobSpec { file: file.hash(), size: file.manifest.size(), peers, origin: origin.is_some() };
+        let spec = JobSpec {
+            file: file.hash(),
+            size: file.manifest.size(),
+            peers,
+            origin: origin.is_some(),
+            place: FileId(7),
+            priority: 0,
+        };
         let plan = origin.as_ref().and_then(|o| o.plan);
         self.tasks.insert(
             job,
@@ -426,6 +433,7 @@ impl World {
                     self.later(WORK, Happening::Event(event));
                 }
             }
+            Action::ProveBlockList { .. } => panic!("nobody has lists of blocks here"),
             Action::CopyLocal { job, index, .. } => {
                 let source = Source::Disk;
                 let event = match self.tasks[&job].local[&index] {
@@ -484,7 +492,8 @@ impl World {
             return;
         }
         let origin = task.origin.as_mut().expect("the origin is used");
-        let (first, count) = task.file.blocks()[block as usize].runs[0];
+        let run = task.file.blocks()[block as usize].runs[0];
+        let (first, count) = (run.first, run.count);
         let planned = origin.faults.get(&number).cloned();
         let always =
             origin.faults_from.clone().filter(|(from, _)| number >= *from).map(|(_, fault)| (0, fault));

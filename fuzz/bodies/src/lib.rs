@@ -8,12 +8,16 @@
 //! input stays meaningful.
 
 mod cursor;
+mod dht;
+mod finding;
 mod formats;
 mod link;
 mod lz4;
 mod seeds;
 mod wire;
 
+pub use dht::{dht, krpc};
+pub use finding::{lsd, pex, tracker_http, tracker_udp};
 pub use formats::{manifest, reconstruction, xorb_chunk};
 pub use link::link;
 pub use lz4::lz4_frame;
@@ -26,11 +30,17 @@ pub type Body = fn(&[u8]);
 /// Every target by name. The name is that of its folder of inputs and of its file in `fuzz/fuzz_targets`.
 pub const TARGETS: &[(&str, Body)] = &[
     ("bencode", bencode),
+    ("dht", dht),
     ("ext_handshake", ext_handshake),
+    ("krpc", krpc),
     ("link", link),
+    ("lsd", lsd),
     ("lz4_frame", lz4_frame),
     ("manifest", manifest),
+    ("pex", pex),
     ("reconstruction", reconstruction),
+    ("tracker_http", tracker_http),
+    ("tracker_udp", tracker_udp),
     ("xet_message", xet_message),
     ("xorb_chunk", xorb_chunk),
     ("zest_message", zest_message),

@@ -1,7 +1,7 @@
 //! The link machine: however its input is cut, it does the same.
 
 use zest_core::link::{
-    Body, Dialect, Expect, Link, LinkAction, LinkConfig, LinkEvent, LinkTimer, Message, Outgoing,
+    Body, Claim, Dialect, Expect, Link, LinkAction, LinkConfig, LinkEvent, LinkTimer, Message, Outgoing,
     PayloadKind, PeerFault, Role,
 };
 use zest_core::wire::frame::Head;
@@ -218,8 +218,20 @@ fn say(kind: u8, detail: u8) -> Outgoing {
         8 => Outgoing::Interest { file: hash },
         9 => Outgoing::Uninterest { file: hash },
         10 => Outgoing::Have { file: hash, total: 600, runs: vec![(0, 1), (2, 1 + req)] },
-        11 => Outgoing::HaveMore { file: hash, runs: vec![(req, 1); detail.into()] },
-        _ => Outgoing::Slot { open: detail & 1 == 0, queue: detail.into() },
+        11 => {
+            let runs = (0..req).map(|n| (req + 2 * n * n, 1 + n)).collect();
+            Outgoing::HaveMore { file: hash, runs }
+        }
+        12 => {
+            let claim = |n: u32| Claim { first: 8 * n, score: u64::from(n) << 32, beat: detail.into() };
+            Outgoing::Claim { file: hash, claims: (0..2 * req).map(claim).collect() }
+        }
+        13 => {
+            let peer = |n: u8| ([198, 51, 100, n], 6881).into();
+            let added = (0..detail).map(|n| (peer(n), n)).collect();
+            Outgoing::Pex { added, dropped: vec![peer(detail)] }
+        }
+        _ => Outgoing::Slot { open: detail & 1 == 0, wait_ms: detail.into() },
     }
 }
 

@@ -1,6 +1,7 @@
 //! The inputs a fuzzing run starts from: real messages, real files and the vectors of the formats, made by our encoders.
 
 use crate::wire::rising_hash;
+use zest_core::dht::{Config, Dht, NodeId, krpc};
 use zest_core::wire::xet::{self, Dialect};
 use zest_core::wire::{ext_handshake, zest};
 use zest_xet::{
@@ -11,7 +12,7 @@ use zest_xet::{
 /// What zest 0.4, ccbt 0.1.0 and zest itself send as extension handshake, and what hostile ones might.
 const HANDSHAKES: [&[u8]; 8] = [
     b"d1:md6:ut_xeti1ee1:pi6881e1:v8:zest/0.3e",
-    b"d1:md6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v10:zest/0.5.0e",
+    b"d1:md6:ut_pexi4e6:ut_xeti1e3:xeti2e4:zesti3ee1:pi6881e4:reqqi512e1:v10:zest/0.5.0e",
     b"d1:md6:ut_xeti3ee1:pi0e1:v5:probee",
     b"d1:e8:disabled1:md11:ut_metadatai1eee",
     b"d1:e8:disabled1:md3:ssli1e11:ut_metadatai3e3:xeti2ee3:xetd14:hash_algorithm18:xet-hash:v1:blake322:\
@@ -30,11 +31,17 @@ const INTEROP_CHUNKS: [&[u8]; 3] =
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     vec![
         ("bencode", bencode()),
+        ("dht", dhts()),
         ("ext_handshake", ext_handshakes()),
+        ("krpc", krpcs()),
         ("link", links()),
+        ("lsd", searches()),
         ("lz4_frame", lz4_frames()),
         ("manifest", manifests()),
+        ("pex", exchanges()),
         ("reconstruction", reconstructions()),
+        ("tracker_http", tracker_bodies()),
+        ("tracker_udp", tracker_datagrams()),
         ("xet_message", xet_messages()),
         ("xorb_chunk", xorb_chunks()),
         ("zest_message", zest_messages()),
@@ -68,6 +75,84 @@ fn ext_handshakes() -> Vec<Vec<u8>> {
         .collect();
     all.push([&[1, 0, 0][..], &ext_handshake::ours(6881, 512)].concat());
     all
+}
+
+/// Replies of trackers over HTTP: compact, in dictionaries, with everything, refused, broken, a scrape.
+fn tracker_bodies() -> Vec<Vec<u8>> {
+    let list: Vec<u8> = (0..220u8).flat_map(|n| [192, 0, 2, n, 0x1a, n]).collect();
+    [
+        &b"d8:completei3e11:external ip4:\xc0\x00\x02\x0910:incompletei4e8:intervali1800e12:min intervali60e\
+5:peers12:\xc0\x00\x02\x01\x1a\xe1\xc0\x00\x02\x02\x00\x006:peers618:\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x01\xbb\
+10:tracker id3:abc15:warning message5:b\x1b[1me"[..],
+        b"d8:intervali900e5:peersld2:ip9:192.0.2.17:peer id20:aaaaaaaaaaaaaaaaaaaa4:porti6881eed2:ip11:2001:db8::14:porti443eee\
+ed2:ip9:localhost4:porti1eeee",
+        b"d14:failure reason12:unregistered8:retry ini5ee",
+        b"d14:failure reason4:gone8:retry in5:nevere",
+        b"d8:intervali-1e12:min intervali4294967296e5:peersi1e6:peers6le10:tracker idi1ee",
+        b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5e10:downloadedi50e10:incompletei10ee3:xyzdeee",
+        b"d8:intervali1800e5:peers0:e\r\n",
+        b"<html>503</html>",
+        b"le",
+        &[&b"d5:peers1320:"[..], &list, b"e"].concat(),
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
+}
+
+/// Replies of trackers over UDP, without their transaction.
+fn tracker_datagrams() -> Vec<Vec<u8>> {
+    let head = [0, 0, 0, 1, 0, 0, 7, 8, 0, 0, 0, 2, 0, 0, 0, 1];
+    [
+        &[0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8][..],
+        &head,
+        &[&head[..], &[192, 0, 2, 1, 0x1a, 0xe1, 127, 0, 0, 1, 0, 9]].concat(),
+        &[&head[..], &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 9]].concat(),
+        &[&[0, 0, 0, 2][..], &[1; 25]].concat(),
+        b"\0\0\0\x03connection id mismatch\n",
+        &[0, 0, 0, 4],
+        &[0, 0],
+        &[0, 0, 0, 1, 0, 0],
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
+}
+
+/// Messages of BEP 14: ours, other hands, broken ones.
+fn searches() -> Vec<Vec<u8>> {
+    use zest_core::InfoHash;
+    use zest_core::lsd::{Group, message};
+    let many: Vec<InfoHash> = (0x60..0x80).map(|n| InfoHash([n; 20])).collect();
+    let ours = "6161616161616161616161616161616161616161";
+    vec![
+        message::write(Group::V4, 6881, &many[1..2], "1a2b3c4d"),
+        message::write(Group::V6, 1, &many, "x"),
+        format!("BT-SEARCH * HTTP/1.1\nINFOHASH:{ours}\n\nX: y\n port : 80 \nInfohash: zz\ninfohash:{ours}")
+            .into_bytes(),
+        format!("BT-SEARCH * HTTP/1.1\r\nPort: 70000\r\nInfohash: {ours}\r\n\r\n\r\n").into_bytes(),
+        format!("BT-SEARCH * HTTP/1.1\r\nPort: 7\r\nInfohash: {}\r\n", "q".repeat(40)).into_bytes(),
+        b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n".to_vec(),
+    ]
+}
+
+/// Peer exchanges: ours, libtorrent's, broken ones.
+fn exchanges() -> Vec<Vec<u8>> {
+    use zest_core::wire::pex::{Pex, write};
+    let peer = |n: u8| ([198, 51, 100, n], 6881).into();
+    let near = ([10, 0, 0, 9], 6881).into();
+    let v6 = "[2001:db8::1]:443".parse().expect("an address");
+    let ours =
+        Pex { added: vec![(peer(1), 0x10), (peer(2), 2), (near, 0), (v6, 0)], dropped: vec![peer(3), v6] };
+    let many = Pex { added: (0..60).map(|n| (peer(n), n)).collect(), dropped: (60..120).map(peer).collect() };
+    let messages: [&[u8]; 7] = [
+        &write(&ours),
+        &write(&many),
+        b"d5:added6:\xc0\x00\x02\x01\x1a\xe17:added.f1:\x026:added60:8:added6.f0:7:dropped0:8:dropped60:e",
+        b"d5:added12:\xc0\x00\x02\x01\x1a\xe1\x7f\x00\x00\x01\x00\x09e",
+        b"d5:added5:12345e",
+        b"d7:added.flee",
+        b"de",
+    ];
+    messages.iter().enumerate().map(|(n, message)| [&[n as u8][..], message].concat()).collect()
 }
 
 fn hash_of(byte: u8) -> Hash {
@@ -111,8 +196,13 @@ fn xet_messages() -> Vec<Vec<u8>> {
     all
 }
 
+fn claim(first: u32, beat: u16) -> zest::Claim {
+    zest::Claim { first, score: 0x0123_4567_89ab_cdef, beat }
+}
+
 fn zest_messages() -> Vec<Vec<u8>> {
     let file = hash_of(9);
+    let claims = [claim(0, 1), claim(u32::MAX, zest::Claim::RELEASED)];
     let scattered: Vec<(u32, u32)> = (0..40).map(|n| (n * n * 3, 1 + n)).collect();
     let mut all: Vec<Vec<u8>> = [
         zest::manifest_request(3, 1, &file, 0, 14_336),
@@ -128,14 +218,88 @@ fn zest_messages() -> Vec<Vec<u8>> {
     ]
     .iter()
     .chain(&zest::have_more(3, &file, &scattered).collect::<Vec<_>>())
+    .chain(&zest::claim(3, &file, &claims).collect::<Vec<_>>())
     .map(|head| [&[0, 0][..], &head.as_bytes()[6..]].concat())
     .collect();
     // Runs that touch, are empty, exceed the file, or are not in the shortest form.
     for runs in [&[0, 2, 0, 1, 0, 1][..], &[0, 1, 0, 0], &[0, 1, 5, 5], &[0, 1, 0x80, 0, 1]] {
-        all.push([&[0, 0, 6][..], file.as_bytes(), &9u32.to_be_bytes(), runs].concat());
+        let count = 2u16.to_be_bytes();
+        all.push([&[0, 0, 6][..], file.as_bytes(), &9u32.to_be_bytes(), &count, runs].concat());
+        all.push([&[0, 0, 7][..], file.as_bytes(), &count, runs].concat());
+    }
+    // Runs up to the last number and past it.
+    for last in [0x0e, 0x0f, 0x1f] {
+        let runs = [0, 1, 0xff, 0xff, 0xff, 0xff, last, 1];
+        all.push([&[0, 0, 7][..], file.as_bytes(), &2u16.to_be_bytes(), &runs].concat());
     }
     let part = zest::manifest_part_head(3, 1, 1 << 40, 20_000, 14_336, 2);
     all.push([&72u16.to_be_bytes()[..], &part.as_bytes()[6..]].concat());
+    all
+}
+
+/// The examples of BEP 5, our own forms of them, forms that are wrong, and a saved table.
+fn krpcs() -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = [
+        &b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe"[..],
+        b"d1:ad2:id20:abcdefghij01234567896:target20:mnopqrstuvwxyz123456e1:q9:find_node1:t2:aa1:y1:qe",
+        b"d1:ad2:id20:abcdefghij01234567899:info_hash20:mnopqrstuvwxyz123456e1:q9:get_peers1:t2:aa1:y1:qe",
+        b"d1:ad2:id20:abcdefghij012345678912:implied_porti1e9:info_hash20:mnopqrstuvwxyz1234564:porti6881e\
+5:token8:aoeusnthe1:q13:announce_peer1:t2:aa1:y1:qe",
+        b"d1:rd2:id20:abcdefghij01234567895:token8:aoeusnth6:valuesl6:axje.u6:idhtnmee1:t2:aa1:y1:re",
+        b"d1:rd2:id20:0123456789abcdefghij5:nodes28:mnopqrstuvwxyz123456axje.uXXe1:t2:aa1:y1:re",
+        b"d1:eli201e23:A Generic Error Ocurrede1:t2:aa1:y1:ee",
+        b"d1:ad2:id3:abce1:q4:ping1:t2:aa1:y1:qe",
+        b"d1:ad2:id20:abcdefghij0123456789e1:q4:vote1:t2:aa1:y1:qe",
+        b"d1:y1:q1:t1:x3:zzzli1ei2ee1:q4:ping1:ad4:junkde2:id20:abcdefghij0123456789ee",
+    ]
+    .map(<[u8]>::to_vec)
+    .into();
+    let id = NodeId([7; 20]);
+    let v4 = [(id, "1.2.3.4:5".parse().expect("an address"))];
+    let v6 = [(id, "[2001:db8::1]:5".parse().expect("an address"))];
+    let values = [v4[0].1, v6[0].1];
+    let want = Some(krpc::Want { v4: true, v6: true });
+    all.push(krpc::query(b"abcd", &id, &krpc::Query::FindNode { target: id }, want, true));
+    let answer = krpc::Answer { nodes: Some(&v4), nodes6: Some(&v6), token: Some(b"token"), values: &values };
+    all.push(krpc::reply(b"abcd", &id, v6[0].1, &answer));
+    all.push(krpc::error(b"abcd", 203, "bad token"));
+    all.push(Dht::new(Config::new([1; 32])).saved().to_bytes());
+    all
+}
+
+/// Scripts of `dht`; see its documentation for the steps.
+fn dhts() -> Vec<Vec<u8>> {
+    let script = |flags: u8, steps: &[&[u8]]| [&[flags][..], &steps.concat()].concat();
+    let mut all = Vec::new();
+    for flags in [0, 1, 2, 4, 5] {
+        // Join, be answered, look a key up, announce it.
+        all.push(script(
+            flags,
+            &[
+                &[11, 2, 11, 3],
+                &[6, 3, 2, 0, 50, 12, 0],
+                &[2, 0, 51, 9, 0, 2, 0, 52, 9, 0, 2, 0, 53, 9, 0, 8, 5],
+                &[5, 9, 0, 5, 9, 1],
+                &[2, 0, 60, 8, 3, 2, 1, 61, 0, 4, 2, 0, 62, 8, 70, 2, 0, 63, 8, 130, 8, 20, 8, 20],
+                &[2, 0, 64, 8, 3, 4, 0, 2, 0, 65, 0, 0, 3, 0, 9, 8, 60, 8, 60, 9, 1, 0],
+            ],
+        ));
+        // Be asked, stored in, asked for it; errors.
+        let asks: Vec<[u8; 5]> = (0..40).map(|n| [1, n * 3, (n % 5) | (16 * (n % 7)), n, n % 4]).collect();
+        let asks: Vec<&[u8]> = asks.iter().map(|ask| &ask[..]).collect();
+        all.push([script(flags, &[&[11, 2, 11, 3]]), asks.concat(), asks.concat()].concat());
+        // Meet many, sleep, wake, be restored; clocks that leap.
+        let meets: Vec<[u8; 9]> = (0..20).map(|n| [7, n * 11, 2, 0, n * 13, 3, 64 * (n % 4), 8, 9]).collect();
+        let meets: Vec<&[u8]> = meets.iter().map(|meet| &meet[..]).collect();
+        let after: &[&[u8]] = &[
+            &[5, 1, 0, 9, 200, 0, 8, 10, 8, 10, 8, 10, 11, 0],
+            &[10, 200, 8, 255, 8, 255, 5, 2, 1, 9, 0, 1, 5, 3, 2, 5, 3, 5],
+        ];
+        all.push([script(flags, &meets), after.concat()].concat());
+    }
+    // Bytes as they come.
+    let ping = b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+    all.push([&[0, 0, 3, ping.len() as u8][..], ping, &[0, 3, 4], b"junk"].concat());
     all
 }
 
@@ -171,11 +335,23 @@ fn links() -> Vec<Vec<u8>> {
             zest::slot(3, false, 3),
             zest::cancel(3, 1),
         ];
+        let file = hash_of(9);
+        let more = zest::have_more(3, &file, &[(6, 2), (300, 1)]);
+        let claims = [claim(0, 1), claim(64, 2)];
+        let heads: Vec<_> = heads.into_iter().chain(more).chain(zest::claim(3, &file, &claims)).collect();
         let frames: Vec<Vec<u8>> =
             heads.iter().map(|head| step(1, head.as_bytes()[5], &head.as_bytes()[6..])).collect();
         let mut steps: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        let words: Vec<[u8; 3]> = (0..13).map(|kind| [6, kind, 5]).collect();
+        let words: Vec<[u8; 3]> = (0..14).map(|kind| [6, kind, 5]).collect();
         steps.extend(words.iter().map(|word| &word[..]));
+        all.push(script(remote, &steps));
+        // A remote that exchanges peers: with us, too much, and nonsense.
+        let exchange = exchanges();
+        let frames: Vec<Vec<u8>> =
+            exchange.iter().filter(|m| m.len() < 200).map(|m| step(1, 4, &m[1..])).collect();
+        let mut steps: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let offer = step(1, 0, b"d1:md6:ut_pexi7eee");
+        steps.splice(0..0, [&offer[..], &[6, 13, 60]]);
         all.push(script(remote, &steps));
         // Ordinary BitTorrent chatter, keep-alives, silence until a deadline.
         all.push(script(

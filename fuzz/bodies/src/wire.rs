@@ -2,8 +2,9 @@
 
 use zest_core::bencode::{self, Encoder, Value};
 use zest_core::wire::ext_handshake::{CLIENT_CHARS_MAX, ExtHandshake};
+use zest_core::wire::frame::Head;
 use zest_core::wire::xet::{self, Dialect, Incoming, Pending, PendingTable, Step};
-use zest_core::wire::zest::{self, AVAILABILITY_BYTES_MAX, ZestMessage};
+use zest_core::wire::zest::{self, ZestMessage};
 use zest_xet::Hash;
 
 use crate::cursor::Cursor;
@@ -234,21 +235,19 @@ pub fn zest_message(input: &[u8]) {
         ZestMessage::Uninterest { file } => zest::uninterest(3, &file),
         ZestMessage::Have { file, total, runs } => {
             check_runs(&runs, total);
-            let written = zest::have(3, &file, total, &runs);
-            if written.as_bytes().len() < 6 + message.len() {
-                let short_of = AVAILABILITY_BYTES_MAX - message.len();
-                return assert!(short_of < 10, "only the fullest message is cut by the writer");
-            }
-            written
+            zest::have(3, &file, total, &runs)
         }
         ZestMessage::HaveMore { file, runs } => {
-            assert!(runs.iter().all(|&(first, count)| count > 0 && first.checked_add(count).is_some()));
-            let mut all = zest::have_more(3, &file, &runs);
-            let Some(written) = all.next() else { return };
-            assert_eq!(all.count(), 0, "what came in one message fits one");
+            check_runs(&runs, u32::MAX);
+            let Some(written) = only(zest::have_more(3, &file, &runs)) else { return };
             written
         }
-        ZestMessage::Slot { open, queue } => zest::slot(3, open, queue),
+        ZestMessage::Claim { file, claims } => {
+            assert!(claims.len() <= zest::CLAIMS_MAX, "claims are bounded");
+            let Some(written) = only(zest::claim(3, &file, &claims)) else { return };
+            written
+        }
+        ZestMessage::Slot { open, wait_ms } => zest::slot(3, open, wait_ms),
         ZestMessage::Cancel { req } => zest::cancel(3, req),
         ZestMessage::Unknown => return,
     };
@@ -258,7 +257,14 @@ pub fn zest_message(input: &[u8]) {
     assert_eq!(written, &message[..written.len()], "a message is written as it was read");
 }
 
-/// Runs of `have` are in order, apart from one another, and within the total.
+/// The one message of a list that came in one; `None` for an empty list, which is never written.
+fn only(mut written: impl Iterator<Item = Head>) -> Option<Head> {
+    let first = written.next();
+    assert_eq!(written.count(), 0, "what came in one message fits one");
+    first
+}
+
+/// Runs are in order, apart from one another, and within the total.
 fn check_runs(runs: &[(u32, u32)], total: u32) {
     let mut end = None;
     for &(first, count) in runs {

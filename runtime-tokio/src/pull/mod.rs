@@ -8,9 +8,10 @@ mod xet;
 mod xorbs;
 
 use crate::PullError;
-use crate::context::{Context, JobState};
+use crate::context::Context;
 use crate::engine::Engine;
 use crate::fnmatch::Filter;
+use crate::jobs::JobState;
 use crate::progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
 use destination::Destination;
 use listing::Listing;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use zest_core::node::{Event, Found};
 use zest_hub::{Hub, HubConfig};
 use zest_store::{Env, Presence, RepoId, TreeEntry};
 
@@ -97,7 +99,7 @@ impl Tally {
         self.ended.borrow().iter().chain(self.running.borrow().iter()).map(|job| of(job)).sum()
     }
 
-    fn progress(&self, peers: u32) -> Progress {
+    fn progress(&self, peers: u32, given: u64) -> Progress {
         let from_peers = self.sum(|j| j.counts.peer_bytes.get());
         let from_cdn = self.sum(|j| j.counts.cdn_bytes.get()) + self.whole_hub.get();
         let from_disk = self.sum(|j| j.counts.disk_bytes.get()) + self.whole_disk.get();
@@ -120,6 +122,7 @@ impl Tally {
             from_peers,
             from_cdn,
             from_disk,
+            given,
             peers,
             current,
         }
@@ -150,6 +153,7 @@ async fn run(
     cancel: CancelToken,
 ) -> Result<PullReport, PullError> {
     let started = Instant::now();
+    let given_before = context.given_bytes();
     let bad_before = context.node_stats();
     let hub = match options.env.offline {
         true => None,
@@ -186,7 +190,7 @@ async fn run(
         async move {
             loop {
                 let peers = pull.context.node_stats().peers;
-                progress.send_replace(pull.tally.progress(peers));
+                progress.send_replace(pull.tally.progress(peers, pull.context.given_bytes() - given_before));
                 if progress.is_closed() {
                     std::future::pending::<()>().await;
                 }
@@ -195,7 +199,7 @@ async fn run(
         }
     });
     for addr in addrs {
-        pull.context.event(zest_core::node::Event::PeerFound { addr });
+        pull.context.event(Event::PeerFound { addr, how: Found::Named });
     }
     let end = tokio::select! {
         end = pull.clone().fetch_all(wanted) => end,
@@ -203,7 +207,8 @@ async fn run(
     };
     teller.abort();
     pull.leave_running().await;
-    progress.send_replace(pull.tally.progress(pull.context.node_stats().peers));
+    let given = pull.context.given_bytes() - given_before;
+    progress.send_replace(pull.tally.progress(pull.context.node_stats().peers, given));
     end?;
     if !pull.options.dry_run {
         pull.destination.write_ref(&pull.options, &pull.commit)?;
@@ -219,6 +224,7 @@ async fn run(
         from_peers: tally.sum(|j| j.counts.peer_bytes.get()),
         from_cdn: tally.sum(|j| j.counts.cdn_bytes.get()) + tally.whole_hub.get(),
         from_disk: tally.sum(|j| j.counts.disk_bytes.get()) + tally.whole_disk.get(),
+        given,
         cdn_wire_bytes: tally.sum(|j| j.counts.wire_bytes.get()) + tally.whole_hub.get(),
         chunks_from_peers: tally.sum(|j| j.counts.peer_chunks.get()),
         chunks_from_cdn: tally.sum(|j| j.counts.cdn_chunks.get()),

@@ -65,7 +65,12 @@ impl Pull {
                 names: entry.path.clone(),
             })?;
             let mut body = hub.small_file(repo, commit, &entry.path).await?.at_most(entry.content_size());
-            while let Some(bytes) = body.chunk().await? {
+            loop {
+                if let Some(throttle) = &self.context.throttle {
+                    throttle.turn().await;
+                }
+                let Some(bytes) = body.chunk().await? else { break };
+                self.context.took(bytes.len());
                 file.write_all(&bytes).map_err(io)?;
                 self.tally.whole_hub.set(self.tally.whole_hub.get() + bytes.len() as u64);
             }

@@ -2,8 +2,8 @@
 
 use super::Pull;
 use crate::PullError;
-use crate::context::JobState;
 use crate::engine::StoreHandles;
+use crate::jobs::{JobState, NewJob};
 use crate::origin::OriginJob;
 use crate::progress::How;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -11,7 +11,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
-use zest_core::node::JobSpec;
 use zest_store::{FileLock, Partial, PartialError, PartialSpec, Place, Presence, TreeEntry};
 use zest_xet::Hash;
 
@@ -22,8 +21,17 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 /// A lock held longer than this by a process that is not zest is passed over: names by content make that safe.
 const FOREIGN_LOCK: Duration = Duration::from_secs(600);
 
+/// The smaller the more urgent: 255 below 1 MiB, one less for each doubling from there.
+fn priority(size: u64) -> u8 {
+    u8::MAX - (size >> 20).checked_ilog2().map_or(0, |log| log as u8 + 1)
+}
+
 impl Pull {
     pub(super) async fn fetch_chunked(self: Rc<Pull>, entries: Vec<TreeEntry>) -> Result<(), PullError> {
+        let mut entries = entries;
+        // Small files first: they are there at once, and the program that wants the model can begin to look around. Every
+        // node of a swarm has the same order, so that they are at the same files.
+        entries.sort_by(|a, b| (a.content_size(), &a.path).cmp(&(b.content_size(), &b.path)));
         let mut waiting = entries.into_iter();
         let mut running = FuturesUnordered::new();
         loop {
@@ -46,22 +54,20 @@ impl Pull {
             return Ok(());
         }
         let Some((partial, _lock)) = self.open_partial(&entry, hash).await? else { return Ok(()) };
-        let spec = JobSpec {
-            file: hash,
-            size: entry.content_size(),
-            peers: self.options.p2p && self.shareable,
-            origin: self.hub.is_some(),
-        };
+        let size = entry.content_size();
+        let peers = self.options.p2p && self.shareable;
+        let new = NewJob { file: hash, size, peers, priority: priority(size) };
         let origin = self.hub.clone().map(|hub| OriginJob::new(hub, repo.clone(), commit.clone()));
-        let (id, job, ended) = self.context.add_job(entry.path.clone(), spec, partial, origin);
+        let (id, job, ended) = self.context.add_job(entry.path.clone(), new, partial, origin);
         self.tally.running.borrow_mut().push(job.clone());
         match ended.await {
             Ok(end) => end?,
             Err(_) => return Err(PullError::EngineGone),
         }
-        // Sealed: the node is done with it before its bytes get their name.
-        self.context.remove_job(id);
+        // It is served as a job until the catalog has it, so that peers find no gap in between.
         self.land(&entry, &job).await?;
+        self.context.note_landed(&job);
+        self.context.remove_job(id);
         self.tally.running.borrow_mut().retain(|other| other.file.id != id);
         self.tally.ended.borrow_mut().push(job);
         self.tally.file_done(&entry, How::Chunks);

@@ -256,6 +256,14 @@ impl Partial {
         self.lock().append(&Record::Entry(*entry))
     }
 
+    /// The same for several chunks, in one append.
+    ///
+    /// # Errors
+    /// The system's. The journal then stands as before.
+    pub fn record_all(&self, entries: &[Entry]) -> io::Result<()> {
+        self.lock().append_all(entries.iter().map(|entry| Record::Entry(*entry)))
+    }
+
     /// Takes back what was recorded for a chunk, before other bytes are written over it.
     ///
     /// # Errors
@@ -385,9 +393,15 @@ impl Journal {
     }
 
     fn append(&mut self, record: &Record) -> io::Result<()> {
-        let result = (&self.file).write_all(&journal::encode_record(record, &self.nonce));
+        self.append_all(std::iter::once(*record))
+    }
+
+    fn append_all(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(RECORD_BYTES * records.size_hint().0);
+        records.for_each(|record| bytes.extend_from_slice(&journal::encode_record(&record, &self.nonce)));
+        let result = (&self.file).write_all(&bytes);
         match result {
-            Ok(()) => self.records += 1,
+            Ok(()) => self.records += (bytes.len() / RECORD_BYTES) as u64,
             // Half a record (disk full) must not push the following ones out of line.
             Err(_) => self.file.set_len(HEADER_BYTES as u64 + self.records * RECORD_BYTES as u64)?,
         }

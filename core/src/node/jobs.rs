@@ -1,0 +1,410 @@
+//! Jobs from their beginning to their end: what the runtime tells of them, and what becomes of their chunks.
+
+use super::event::{Block, JobFailure, Source};
+use super::job::{Job, JobSpec, OriginState, permanent};
+use super::layout::Layout;
+use super::origin::BlockState;
+use super::supply::Supply;
+use super::timers::Timer;
+use super::{Action, BitSet, Node, Policy};
+use crate::link::Outgoing;
+use crate::{Instant, JobId, LinkId, Location};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use zest_xet::{ChunkRef, Manifest};
+
+impl Node {
+    pub(super) fn job_added(&mut self, now: Instant, id: JobId, spec: JobSpec) {
+        let in_sight = spec.peers && !self.nobody_in_sight();
+        let peers = spec.peers;
+        let mut job = Job::new(now, spec);
+        if self.config.policy == Policy::SpareOrigin && peers {
+            let grace = self.spare_grace();
+            job.grace_end = now + grace;
+            self.timers.set(Timer::OriginGrace(id), now + grace);
+        } else if in_sight {
+            job.grace_end = now + super::origin::GRACE_MAX;
+            self.timers.set(Timer::OriginGrace(id), now + self.config.origin_grace);
+        }
+        self.jobs.insert(id, job);
+        self.order_jobs();
+        self.introduce_all(now, id);
+        self.watch_sources(now, id);
+        self.timers.set_once(Timer::Measure, now + super::MEASURE);
+    }
+
+    pub(super) fn job_planned(
+        &mut self,
+        now: Instant,
+        id: JobId,
+        chunks: u32,
+        blocks: Vec<Block>,
+        held: &[u32],
+        local: Vec<(u32, Location)>,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.origin != OriginState::Waiting {
+            return;
+        }
+        job.progress_at = now;
+        if job.sized && job.len() != chunks {
+            let text = "the origin's layout has another number of chunks than the proven manifest";
+            self.origin_gone(now, id, permanent(text));
+            return;
+        }
+        let sized_now = !job.sized;
+        if sized_now {
+            job.set_len(chunks);
+        }
+        job.layout = Layout::new(&blocks);
+        job.blocks = blocks.into_iter().map(BlockState::new).collect();
+        job.origin = OriginState::Ready;
+        for &index in held.iter().filter(|index| **index < chunks) {
+            self.hold(id, index);
+        }
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.set_aside(local);
+        }
+        if sized_now {
+            self.recount(id);
+            self.ask_again(id);
+        }
+        self.seek_lists(now, id);
+        // A peer that gives whole blocks had nothing to be asked for before.
+        self.stirred = true;
+        self.check_complete(id);
+        self.refill(now);
+    }
+
+    pub(super) fn job_manifest(
+        &mut self,
+        now: Instant,
+        id: JobId,
+        manifest: Arc<Manifest>,
+        held: &BitSet,
+        local: Vec<(u32, Location)>,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        // A second proven list is the same list, and what it says of the partial file is older than what is known here.
+        if job.manifest.is_some() {
+            return;
+        }
+        job.progress_at = now;
+        if job.sized && job.len() != manifest.len() {
+            // The plan had another count; the manifest is proven. Begin again with its count, without the origin.
+            let text = "the proven manifest has another number of chunks than the origin's layout";
+            self.origin_distrusted(now, id, permanent(text));
+            let Some(job) = self.jobs.get_mut(&id) else { return };
+            self.copies_active -= job.copies.len() as u32;
+            job.copies.clear();
+            job.local.clear();
+            job.set_len(manifest.len());
+        }
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let sized_now = !job.sized;
+        if sized_now {
+            job.set_len(manifest.len());
+        }
+        for index in 0..manifest.len() {
+            if held.contains(index) {
+                job.hold(index);
+            } else if job.held.remove(index) {
+                job.shown.remove(index);
+                job.missing.insert(index);
+            }
+        }
+        job.manifest = Some(manifest);
+        job.set_aside(local);
+        job.open_all();
+        for index in 0..job.len() {
+            job.show(index);
+        }
+        job.claims.look_again();
+        self.drop_manifest_ask(id);
+        self.drop_list_asks(id);
+        self.prune_has(id);
+        self.introduce_all(now, id);
+        self.recount(id);
+        if sized_now {
+            self.ask_again(id);
+        }
+        self.tell_soon(now, id, true);
+        self.check_complete(id);
+        self.stirred = true;
+        self.refill(now);
+    }
+
+    /// A xorb's list is proven: the chunks of its block can be asked for, and those that are held can be served.
+    pub(super) fn block_listed(
+        &mut self,
+        now: Instant,
+        id: JobId,
+        block: u32,
+        list: Arc<[ChunkRef]>,
+        wrong: &[u32],
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(state) = job.blocks.get(block as usize) else { return };
+        let (count, runs) = (state.block.chunks.len() as u32, state.block.runs.clone());
+        if job.manifest.is_some() || !job.layout.set_list(block, count, list) {
+            return;
+        }
+        job.progress_at = now;
+        for &index in wrong {
+            let theirs = job.layout.block_of(index) == Some(block);
+            if theirs && job.held.remove(index) {
+                job.missing.insert(index);
+            }
+        }
+        for index in runs.iter().flat_map(|run| run.indices()) {
+            if job.missing.contains(index) {
+                job.open.insert(index);
+            }
+            job.show(index);
+        }
+        job.grown = job.grown.wrapping_add(1);
+        self.drop_list_ask(id, block);
+        self.tell_soon(now, id, true);
+        self.stirred = true;
+        self.refill(now);
+    }
+
+    /// A job rests or goes on. What is under way arrives; nothing new is asked for.
+    pub(super) fn job_paused(&mut self, now: Instant, id: JobId, paused: bool) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended) else { return };
+        if core::mem::replace(&mut job.paused, paused) == paused {
+            return;
+        }
+        job.progress_at = now;
+        if paused {
+            for (block, state) in job.blocks.iter_mut().enumerate() {
+                if state.active && !state.stopping {
+                    state.stopping = true;
+                    self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
+                }
+            }
+            self.release_claims(now, id);
+        }
+        self.stirred = true;
+        self.refill(now);
+    }
+
+    /// Jobs in the order in which they are filled: by priority, then by age.
+    pub(super) fn order_jobs(&mut self) {
+        let mut order: Vec<(core::cmp::Reverse<u8>, JobId)> =
+            self.jobs.iter().map(|(id, job)| (core::cmp::Reverse(job.spec.priority), *id)).collect();
+        order.sort_unstable();
+        self.job_order = order.into_iter().map(|(_, id)| id).collect();
+        self.stirred = true;
+    }
+
+    /// A chunk is in the partial file. A request for it that is still out does not count any more.
+    fn hold(&mut self, id: JobId, index: u32) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let asked = job.hold(index);
+        job.show(index);
+        if let Some((link, req)) = asked {
+            self.disown(link, req);
+        }
+    }
+
+    pub(super) fn chunk_done(&mut self, now: Instant, id: JobId, index: u32, source: Source) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if source == Source::Disk && job.copies.remove(&index) {
+            self.copies_active -= 1;
+        }
+        // A report from before the number of chunks changed, or of a layout that is not trusted any more.
+        let stray = source == Source::Origin && !job.covered.contains(index);
+        if index < job.len() && !job.held.contains(index) && !stray {
+            job.progress_at = now;
+            if source == Source::Origin {
+                job.origin_moved_at = now;
+            }
+            self.hold(id, index);
+            self.call_off_others(now, id, index);
+            self.block_advanced(id, index, source);
+            self.tell_soon(now, id, source == Source::Origin);
+            self.check_complete(id);
+        }
+        if source == Source::Disk {
+            self.fill_disk();
+        }
+    }
+
+    pub(super) fn chunk_bad(&mut self, now: Instant, id: JobId, index: u32, source: Source) {
+        self.stats.chunks_bad += 1;
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let back = match source {
+                Source::Disk => {
+                    self.copies_active -= u32::from(job.copies.remove(&index));
+                    job.copying.remove(index)
+                }
+                Source::Peer(_) => job.proving.remove(index),
+                // What the origin streams stays up for grabs all the time.
+                Source::Origin => false,
+            };
+            if back {
+                job.give_back(index);
+                self.stirred = true;
+            }
+        }
+        if let Source::Peer(link) = source {
+            self.ban(now, link, "it sent a chunk that failed its proof");
+        }
+        self.refill(now);
+    }
+
+    pub(super) fn job_reopened(&mut self, now: Instant, id: JobId, missing: &[u32]) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.ended = false;
+        job.joined = true;
+        job.progress_at = now;
+        for &index in missing {
+            if job.held.remove(index) {
+                job.shown.remove(index);
+                job.give_back(index);
+            }
+        }
+        self.stirred = true;
+        self.introduce_all(now, id);
+        self.watch_sources(now, id);
+        self.check_complete(id);
+        self.refill(now);
+    }
+
+    pub(super) fn job_removed(&mut self, now: Instant, id: JobId) {
+        self.end(id);
+        let Some(job) = self.jobs.remove(&id) else { return };
+        self.origin_active -= job.blocks_active();
+        self.copies_active -= job.copies.len() as u32;
+        for block in 0..job.blocks.len() {
+            self.timers.cancel(Timer::BlockRetry(id, block as u32));
+        }
+        self.timers.cancel(Timer::Claims(id));
+        self.order_jobs();
+        let file = job.spec.file;
+        let shared = self.jobs.values().any(|j| j.spec.file == file && j.spec.peers);
+        if job.spec.peers && !shared {
+            // Whoever follows the file learns what the catalog has of it now.
+            for (&link, peer) in self.peers.iter_mut().filter(|(_, peer)| !peer.closing) {
+                if let Some(told) = peer.interests.get_mut(&file) {
+                    *told = 0;
+                    let theirs = peer.jobs.get(&id).is_some_and(|with| with.has == super::peer::Has::All);
+                    if !theirs {
+                        self.actions.push_back(Action::LookupFile { link, file });
+                    }
+                }
+            }
+        }
+        for (&link, peer) in &mut self.peers {
+            if peer.jobs.remove(&id).is_some() && peer.zest && !peer.closing && !shared {
+                self.actions.push_back(Action::Send { link, message: Outgoing::Uninterest { file } });
+            }
+        }
+        self.refill(now);
+    }
+
+    /// Nothing more is asked for this job, and what is under way is called off.
+    fn end(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.ended = true;
+        job.ask = None;
+        self.release_claims(self.now, id);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        for (block, state) in job.blocks.iter_mut().enumerate() {
+            if state.active && !state.stopping {
+                state.stopping = true;
+                self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
+            }
+        }
+        self.timers.cancel(Timer::OriginGrace(id));
+        self.timers.cancel(Timer::Patience(id));
+        let links: Vec<LinkId> = self.peers.keys().copied().collect();
+        for link in links {
+            self.call_off(link, |what| what.job() == id);
+        }
+    }
+
+    fn check_complete(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if job.sized && !job.ended && job.held.count() == job.len() {
+            self.end(id);
+            self.actions.push_back(Action::Complete { job: id });
+        }
+    }
+
+    /// Counts anew what all linked peers have of a job.
+    pub(super) fn recount(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let len = job.len();
+        job.supply = Supply::new(len);
+        for peer in self.peers.values_mut() {
+            let counts = peer.counts();
+            let Some(with) = peer.jobs.get_mut(&id) else { continue };
+            with.counted = counts && job.sized && with.has.ranges_over(len);
+            if with.counted {
+                job.supply.add(&with.has);
+            }
+        }
+        job.claims.look_again();
+        self.stirred = true;
+    }
+
+    /// The same from nothing, to compare with.
+    pub(super) fn supply_of(&self, id: JobId) -> Supply {
+        let len = self.jobs.get(&id).map_or(0, Job::len);
+        let mut supply = Supply::new(len);
+        for peer in self.peers.values() {
+            if let Some(with) = peer.jobs.get(&id).filter(|with| with.counted) {
+                supply.add(&with.has);
+            }
+        }
+        supply
+    }
+
+    /// Starts or ends the countdown after which a job that only peers can help is given up. What peers say they have
+    /// does not hold it up, only what they give: see [`Node::patience_over`].
+    pub(super) fn watch_sources(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if matches!(job.origin, OriginState::Gone(_)) && !job.ended {
+            // A peer that works through the files before this one comes to it in time.
+            let in_line = self.peers.values().any(|peer| {
+                peer.counts()
+                    && peer.useful
+                    && peer.requests.values().any(|r| r.owned && r.what.job() != id)
+                    && peer.jobs.get(&id).is_some_and(|with| !with.has.is_none())
+            });
+            if in_line {
+                job.progress_at = now;
+            }
+            self.timers.set_once(Timer::Patience(id), now + self.config.patience);
+        } else {
+            self.timers.cancel(Timer::Patience(id));
+        }
+    }
+
+    pub(super) fn patience_over(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let OriginState::Gone(why) = &job.origin else { return };
+        if job.ended {
+            return;
+        }
+        if job.paused {
+            self.timers.set(Timer::Patience(id), now + self.config.patience);
+            return;
+        }
+        // Our own disk and the last fetches of the origin end by themselves, one way or the other.
+        let busy = job.blocks_active() > 0 || !job.copying.is_empty() || !job.proving.is_empty();
+        let due = if busy { now + self.config.patience } else { job.progress_at + self.config.patience };
+        if due > now {
+            self.timers.set(Timer::Patience(id), due);
+            return;
+        }
+        let origin = Some(why.clone());
+        let missing = job.len() - job.held.count();
+        self.end(id);
+        let why = Box::new(JobFailure::NoSource { missing, origin });
+        self.actions.push_back(Action::Failed { job: id, why });
+    }
+}

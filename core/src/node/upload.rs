@@ -1,0 +1,612 @@
+//! Answering peers: who is sent chunks now, in which order, and how much.
+//!
+//! A peer's requests wait in its own queue, and peers stand in line by when they were served last; newcomers stand in
+//! front. Only a few peers are being sent something at a time, so that what is asked for waits here, where it can be called
+//! off and overtaken, and not in sockets; a peer that reads slowly does not count among the few, and holds up nobody but
+//! itself. Of the peers that are about to be served, the one goes first that asks for what was given least often: so new
+//! chunks spread before old ones are repeated.
+//!
+//! Where a chunk lies is known here for files under way; finished files are looked up outside (the catalog is not core's),
+//! so such a request is an action and its outcome an event. Only what may be shared ever has a place.
+
+use super::event::ManifestPlace;
+use super::timers::Timer;
+use super::{Action, Node};
+use crate::link::{Body, Dialect, Message, Outgoing};
+use crate::wire::zest::MANIFEST_RECORD_BYTES;
+use crate::{Duration, Instant, LinkId, Location, ReqId};
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use zest_xet::{CHUNK_BYTES_MAX, Hash};
+
+/// Requests of one peer that wait at most: 512, what our `reqq` says. More are refused by name.
+pub(crate) const QUEUE_MAX: usize = crate::link::OUTSTANDING_MAX;
+/// Chunks of one peer that are being looked up or wait for its socket, at most: 16. Ours; a megabyte keeps a socket busy
+/// between two looks at it.
+const AHEAD_CHUNKS: u32 = 16;
+/// The same while as many peers as can be served at a time wait in line: 2.
+const AHEAD_CHUNKS_CROWDED: u32 = 2;
+/// The same for all peers together, in bytes: 64 MiB. Ours.
+const AHEAD_BYTES_MAX: u64 = 64 << 20;
+/// Peers that are served at a time, those left out whose sockets take nothing: 4. Ours; a few fill any line, and each more
+/// only makes all of them slower.
+const ACTIVE_MAX: usize = 4;
+/// A socket that took nothing for this long is slow: 50 ms. Ours.
+const SLOW: Duration = Duration::from_millis(50);
+/// Peers in line that are looked at for who asks for the rarest thing: 8. Ours.
+const LOOKED_AT: usize = 8;
+/// A peer that was passed over so often goes next: 8. Ours.
+const PASSED_MAX: u32 = 8;
+/// A peer whose requests wait at least this long is told so: 100 ms. Ours.
+const WAIT_TOLD: Duration = Duration::from_millis(100);
+/// But not more often than this: 1 s. Ours.
+const WAIT_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// The window over which the upload cap holds: 1 s, in this many steps.
+const STEPS: usize = 20;
+const STEP_US: u64 = 1_000_000 / STEPS as u64;
+/// Parts of chunk lists that may wait for the cap: 64. Ours; for more than those we have no list.
+const PARTS_MAX: usize = 64;
+/// Least records of a part, whatever the cap: 1,024, the least that a node takes for a part that is not the last.
+const PART_RECORDS_MIN: u32 = 1024;
+/// Our code in an error reply to a peer that asks for too much at once.
+const TOO_MANY: u32 = 1;
+/// Our code in an error reply once the upload budget is used up.
+const SPENT: u32 = 2;
+
+/// A request that waits.
+#[derive(Debug, Clone, Copy)]
+struct Ask {
+    req: u32,
+    hash: Hash,
+    dialect: Dialect,
+}
+
+/// A part of a chunk list that a peer asks for.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    link: LinkId,
+    req: ReqId,
+    file: Hash,
+    first: u32,
+    count: u32,
+}
+
+/// What one peer asks of us.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    queue: VecDeque<Ask>,
+    /// Chunks that are being looked up.
+    looking: u32,
+    /// Bytes that its link was given and its socket has not taken.
+    ahead: u64,
+    /// When its socket last took something, or got something to take.
+    moved_at: Instant,
+    /// Its place in line: the number of its last turn; 0 for a newcomer.
+    turn: u64,
+    /// Times it stood in front and another went first.
+    passed: u32,
+    /// When it was last told that its requests wait.
+    told_at: Option<Instant>,
+}
+
+impl Upload {
+    fn has_room(&self, chunks: u32) -> bool {
+        self.looking + (self.ahead / CHUNK_BYTES_MAX as u64) as u32 + u32::from(self.ahead > 0) <= chunks
+    }
+
+    fn is_busy(&self) -> bool {
+        self.looking > 0 || self.ahead > 0
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.queue.len() <= QUEUE_MAX, "requests that wait are bounded");
+        assert!(self.looking <= AHEAD_CHUNKS + 1, "chunks that are looked up are bounded");
+    }
+}
+
+/// All uploads together.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads {
+    /// Peers with requests that wait, in line.
+    line: BTreeSet<(u64, LinkId)>,
+    /// Peers whose sockets have something to take, or will.
+    busy: BTreeSet<LinkId>,
+    /// Turns so far.
+    turns: u64,
+    /// Requests that wait.
+    queued: u32,
+    /// Parts of chunk lists that the cap holds up.
+    parts: VecDeque<Part>,
+    /// Bytes of such parts that are being looked up, in order.
+    parts_out: VecDeque<u64>,
+    /// Time from one turn to the next while somebody waits, µs: the average, the last ones weigh most.
+    pace_us: u64,
+    /// When the last turn was.
+    turn_at: Instant,
+    /// Bytes that links were given and sockets have not taken.
+    ahead: u64,
+    /// Chunks that are being looked up.
+    looking: u32,
+    /// Bytes that left in each of the last steps, by number of the step.
+    steps: [(u64, u64); STEPS + 1],
+    /// Bytes that may still be given, if that is limited.
+    budget: Option<u64>,
+    /// Bytes given, ever.
+    pub(crate) bytes: u64,
+}
+
+/// We do not answer this, and say why.
+fn refusal(ask: Ask, code: u32, text: &str) -> Outgoing {
+    let (req, hash, dialect) = (ask.req, ask.hash, ask.dialect);
+    Outgoing::ErrorReply { req, hash, dialect, code, text: String::from(text) }
+}
+
+impl Uploads {
+    /// Whether one more chunk, of any length, might break the budget.
+    fn is_spent(&self) -> bool {
+        self.budget.is_some_and(|left| left < CHUNK_BYTES_MAX as u64 * u64::from(self.looking + 1))
+    }
+
+    /// When `len` bytes may go under a cap of `cap` bytes in any second; `now` if at once.
+    fn allowed_at(&self, now: Instant, len: u64, cap: u64) -> Instant {
+        // What sockets have not taken may leave at any moment.
+        let len = len + self.ahead + self.parts_out.iter().sum::<u64>();
+        let step = now.0 / STEP_US;
+        // A step that began more than a second ago lies outside every second that ends now. The one that is cut by the
+        // beginning of the second counts in full.
+        let mut within: Vec<(u64, u64)> = self
+            .steps
+            .iter()
+            .copied()
+            .filter(|(at, bytes)| *bytes > 0 && at + STEPS as u64 >= step)
+            .collect();
+        within.sort_unstable();
+        let mut sum: u64 = within.iter().map(|(_, bytes)| *bytes).sum();
+        if sum + len <= cap {
+            return now;
+        }
+        for (at, bytes) in within {
+            sum -= bytes;
+            if sum + len <= cap {
+                return Instant((at + STEPS as u64 + 1) * STEP_US).max(now);
+            }
+        }
+        // What is ahead fills the cap: once it has left there is room again.
+        now + Duration::from_micros(STEP_US)
+    }
+
+    fn left(&mut self, now: Instant, len: u64) {
+        let step = now.0 / STEP_US;
+        let place = &mut self.steps[(step % (STEPS as u64 + 1)) as usize];
+        if place.0 != step {
+            *place = (step, 0);
+        }
+        place.1 += len;
+    }
+
+    /// Takes bytes off the budget.
+    fn spend(&mut self, len: u64) {
+        self.bytes += len;
+        if let Some(left) = &mut self.budget {
+            *left = left.saturating_sub(len);
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn message(&mut self, now: Instant, link: LinkId, message: Message) {
+        // What a peer that we let go had still on the wire means nothing any more.
+        if self.peers.get(&link).is_none_or(|peer| peer.closing) {
+            return;
+        }
+        match message {
+            Message::ExtHandshake(remote) => self.introduced(now, link, &remote),
+            Message::ChunkRequest { req, hash, dialect } => {
+                self.asked_for(now, link, Ask { req, hash, dialect })
+            }
+            Message::XorbRequest { req, xorb, start, end } => {
+                self.actions.push_back(Action::LookupXorb { link, req: ReqId(req), xorb, start, end });
+            }
+            Message::ManifestRequest { req, file, first, count } => {
+                self.list_asked_for(now, Part { link, req: ReqId(req), file, first, count });
+            }
+            Message::Interest { file } => self.interested(now, link, file),
+            Message::Uninterest { file } => self.uninterested(link, &file),
+            Message::NotFound { req } => self.not_found(now, link, req),
+            Message::Error { req, .. } => self.not_found(now, link, req),
+            Message::ManifestNone { req } => self.manifest_none(now, link, req),
+            Message::Have { file, total, runs } => self.have(now, link, &file, Some(total), &runs),
+            Message::HaveMore { file, runs } => self.have(now, link, &file, None, &runs),
+            Message::Claim { file, claims } => self.claims_heard(now, link, &file, &claims),
+            Message::Slot { wait_ms, .. } => self.told_wait(now, link, wait_ms),
+            Message::Cancel { req } => self.called_off(now, link, req),
+            // Peers that peers tell of are the business of discovery.
+            Message::Pex { .. } | Message::Ignored => {}
+        }
+    }
+
+    /// The peer says how long requests wait there.
+    fn told_wait(&mut self, now: Instant, link: LinkId, wait_ms: u16) {
+        if let Some(peer) = self.peers.get_mut(&link) {
+            peer.told_wait = Some((now, u64::from(wait_ms) * 1000));
+        }
+        self.reorder(now, link);
+    }
+
+    fn asked_for(&mut self, now: Instant, link: LinkId, ask: Ask) {
+        if self.uploads.is_spent() {
+            self.send(link, refusal(ask, SPENT, "the upload budget is used up"));
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        if peer.upload.queue.len() >= QUEUE_MAX {
+            self.send(link, refusal(ask, TOO_MANY, "more than 512 requests wait for an answer"));
+            return;
+        }
+        if peer.upload.queue.is_empty() {
+            self.uploads.line.insert((peer.upload.turn, link));
+        }
+        peer.upload.queue.push_back(ask);
+        self.uploads.queued += 1;
+        self.pump(now);
+        self.tell_wait(now, link);
+    }
+
+    /// Parts of chunk lists go out at once, unless that would break the cap; then they are shorter, and wait.
+    fn list_asked_for(&mut self, now: Instant, part: Part) {
+        let Some(cap) = self.upload_cap() else { return self.look_up_part(part) };
+        let fits = u32::try_from(cap / 4 / u64::from(MANIFEST_RECORD_BYTES)).unwrap_or(u32::MAX);
+        let part = Part { count: part.count.min(fits.max(PART_RECORDS_MIN)), ..part };
+        if self.uploads.parts.len() >= PARTS_MAX {
+            self.send(part.link, Outgoing::ManifestNone { req: part.req.0 });
+            return;
+        }
+        self.uploads.parts.push_back(part);
+        self.pump(now);
+    }
+
+    fn look_up_part(&mut self, part: Part) {
+        let Part { link, req, file, first, count } = part;
+        self.actions.push_back(Action::LookupManifest { link, req, file, first, count });
+    }
+
+    fn upload_cap(&self) -> Option<u64> {
+        self.config.upload_bytes_s.map(|cap| cap.max(super::UPLOAD_BYTES_S_MIN))
+    }
+
+    /// Gives the parts that the cap allows; false if it holds one up.
+    fn pump_parts(&mut self, now: Instant) -> bool {
+        while let (Some(&part), Some(cap)) = (self.uploads.parts.front(), self.upload_cap()) {
+            let bytes = u64::from(part.count) * u64::from(MANIFEST_RECORD_BYTES);
+            let at = self.uploads.allowed_at(now, bytes, cap);
+            if at > now {
+                self.timers.set_no_later(Timer::Upload, at);
+                return false;
+            }
+            self.uploads.parts.pop_front();
+            self.uploads.parts_out.push_back(bytes);
+            self.look_up_part(part);
+        }
+        true
+    }
+
+    /// Tells a peer that its requests wait, and for how long a new one would.
+    fn tell_wait(&mut self, now: Instant, link: LinkId) {
+        let wait_us = u64::from(self.uploads.queued) * self.uploads.pace_us;
+        let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.zest && !peer.upload.queue.is_empty())
+        else {
+            return;
+        };
+        let told = peer.upload.told_at.is_some_and(|at| now.since(at) < WAIT_TOLD_EVERY);
+        if u128::from(wait_us) >= WAIT_TOLD.as_micros() && !told {
+            peer.upload.told_at = Some(now);
+            let wait_ms = u16::try_from(wait_us / 1000).unwrap_or(u16::MAX);
+            self.send(link, Outgoing::Slot { open: false, wait_ms });
+        }
+    }
+
+    fn called_off(&mut self, now: Instant, link: LinkId, req: u32) {
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        let before = peer.upload.queue.len();
+        peer.upload.queue.retain(|ask| ask.req != req);
+        self.uploads.queued -= (before - peer.upload.queue.len()) as u32;
+        if peer.upload.queue.is_empty() {
+            self.uploads.line.remove(&(peer.upload.turn, link));
+        }
+        self.pump(now);
+    }
+
+    /// The link's socket took bytes.
+    pub(super) fn sent(&mut self, now: Instant, link: LinkId, bytes: u64) {
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        let taken = bytes.min(peer.upload.ahead);
+        peer.upload.ahead -= taken;
+        peer.upload.moved_at = now;
+        self.uploads.ahead -= taken;
+        self.uploads.left(now, taken);
+        if !peer.upload.is_busy() {
+            self.uploads.busy.remove(&link);
+        }
+        self.pump(now);
+    }
+
+    pub(super) fn upload_budget(&mut self, now: Instant, bytes: Option<u64>) {
+        self.uploads.budget = bytes;
+        self.pump(now);
+    }
+
+    /// Gives chunks as long as sockets, cap and budget allow.
+    pub(super) fn pump(&mut self, now: Instant) {
+        if !self.pump_parts(now) {
+            return;
+        }
+        self.refuse_what_the_budget_lacks();
+        while !self.uploads.line.is_empty() && self.uploads.ahead < AHEAD_BYTES_MAX {
+            if self.uploads.is_spent() {
+                self.refuse_what_the_budget_lacks();
+                return;
+            }
+            if let Some(cap) = self.upload_cap() {
+                // Chunks that are being looked up go out a moment later, and may be of any length.
+                let more = CHUNK_BYTES_MAX as u64 * u64::from(self.uploads.looking + 1);
+                let at = self.uploads.allowed_at(now, more, cap);
+                if at > now {
+                    self.timers.set_no_later(Timer::Upload, at);
+                    return;
+                }
+            }
+            let Some(link) = self.next_in_line(now) else { return };
+            let Some(peer) = self.peers.get_mut(&link) else { return };
+            let upload = &mut peer.upload;
+            self.uploads.line.remove(&(upload.turn, link));
+            self.uploads.turns += 1;
+            upload.turn = self.uploads.turns;
+            upload.passed = 0;
+            let Some(ask) = upload.queue.pop_front() else { continue };
+            self.uploads.queued -= 1;
+            let mut serves_again = false;
+            if upload.queue.is_empty() {
+                serves_again = upload.told_at.take().is_some();
+            } else {
+                self.uploads.line.insert((upload.turn, link));
+            }
+            if !self.uploads.line.is_empty() {
+                let gap = now.since(self.uploads.turn_at).as_micros().min(1_000_000) as u64;
+                self.uploads.pace_us = (7 * self.uploads.pace_us + gap) / 8;
+            }
+            self.uploads.turn_at = now;
+            if !upload.is_busy() {
+                upload.moved_at = now;
+            }
+            self.uploads.busy.insert(link);
+            self.answer(link, ask);
+            if serves_again {
+                self.send(link, Outgoing::Slot { open: true, wait_ms: 0 });
+            }
+        }
+    }
+
+    /// With a budget that the next chunk might break, whoever waits is told to go elsewhere.
+    fn refuse_what_the_budget_lacks(&mut self) {
+        if !self.uploads.is_spent() {
+            return;
+        }
+        for (_, link) in core::mem::take(&mut self.uploads.line) {
+            let Some(peer) = self.peers.get_mut(&link) else { continue };
+            let asks = core::mem::take(&mut peer.upload.queue);
+            peer.upload.told_at = None;
+            self.uploads.queued -= asks.len() as u32;
+            for ask in asks {
+                self.send(link, refusal(ask, SPENT, "the upload budget is used up"));
+            }
+        }
+    }
+
+    /// The peer that is served now, if one can be.
+    fn next_in_line(&mut self, now: Instant) -> Option<LinkId> {
+        let busy = self.uploads.busy.iter().filter_map(|link| self.peers.get(link));
+        let mut active = 0;
+        let mut slow_at: Option<Instant> = None;
+        for peer in busy {
+            let at = peer.upload.moved_at + SLOW;
+            if at > now {
+                active += 1;
+                slow_at = Some(slow_at.map_or(at, |first| first.min(at)));
+            }
+        }
+        let more = active < ACTIVE_MAX && self.uploads.busy.len() < self.config.upload_slots.max(1);
+        let crowded = self.uploads.line.len() >= ACTIVE_MAX;
+        let ahead = if crowded { AHEAD_CHUNKS_CROWDED } else { AHEAD_CHUNKS };
+        let mut best: Option<(u32, LinkId)> = None;
+        let mut passed: Vec<LinkId> = Vec::new();
+        for &(_, link) in &self.uploads.line {
+            let Some(peer) = self.peers.get(&link) else { continue };
+            let upload = &peer.upload;
+            let can = if upload.is_busy() { upload.has_room(ahead) } else { more };
+            let Some(ask) = upload.queue.front().filter(|_| can) else { continue };
+            let given = match upload.passed >= PASSED_MAX {
+                true => 0,
+                false => self.given(&ask.hash),
+            };
+            if best.is_none_or(|(least, _)| given < least) {
+                passed.extend(best.map(|(_, link)| link));
+                best = Some((given, link));
+            } else {
+                // Behind the best in line: nobody was passed over.
+            }
+            if given == 0 || passed.len() >= LOOKED_AT {
+                break;
+            }
+        }
+        for link in passed {
+            if let Some(peer) = self.peers.get_mut(&link) {
+                peer.upload.passed += 1;
+            }
+        }
+        if best.is_none()
+            && let Some(at) = slow_at
+        {
+            self.timers.set_no_later(Timer::Upload, at);
+        }
+        best.map(|(_, link)| link)
+    }
+
+    /// How often this chunk of a file under way was given to peers; 0 for others.
+    fn given(&self, hash: &Hash) -> u32 {
+        self.jobs
+            .values()
+            .filter(|job| job.spec.peers)
+            .find_map(|job| job.shown.find(hash).map(|index| job.shown.given(index)))
+            .unwrap_or(0)
+    }
+
+    /// Answers from a job under way, or looks outside.
+    fn answer(&mut self, link: LinkId, ask: Ask) {
+        for job in self.jobs.values_mut().filter(|job| job.spec.peers) {
+            let Some(index) = job.shown.find(&ask.hash) else { continue };
+            let Some((chunk, offset)) = job.chunk(index).filter(|(chunk, _)| chunk.hash == ask.hash) else {
+                continue;
+            };
+            job.shown.gave(index);
+            let place = Location { file: job.spec.place, offset, len: chunk.len };
+            self.give(link, ask, place);
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&link) {
+            peer.upload.looking += 1;
+            self.uploads.looking += 1;
+            let (req, hash, dialect) = (ReqId(ask.req), ask.hash, ask.dialect);
+            self.actions.push_back(Action::LookupChunk { link, req, hash, dialect });
+        }
+    }
+
+    fn give(&mut self, link: LinkId, ask: Ask, place: Location) {
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        let len = u64::from(place.len);
+        peer.upload.ahead += len;
+        self.uploads.ahead += len;
+        self.uploads.spend(len);
+        self.stats.chunks_served += 1;
+        let (req, hash, dialect) = (ask.req, ask.hash, ask.dialect);
+        self.send(link, Outgoing::Chunk { req, dialect, hash, body: Body::File(place), len: place.len });
+    }
+
+    pub(super) fn chunk_located(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        req: ReqId,
+        hash: Hash,
+        dialect: Dialect,
+        place: Option<Location>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.upload.looking > 0) else { return };
+        peer.upload.looking -= 1;
+        self.uploads.looking -= 1;
+        match place {
+            Some(place) => self.give(link, Ask { req: req.0, hash, dialect }, place),
+            None => {
+                if !peer.upload.is_busy() {
+                    self.uploads.busy.remove(&link);
+                }
+                self.send(link, Outgoing::NotFound { req: req.0, hash, dialect });
+            }
+        }
+        self.pump(now);
+    }
+
+    /// The peer is gone: what it asked for, too.
+    pub(super) fn drop_uploads(&mut self, now: Instant, link: LinkId) {
+        if let Some(peer) = self.peers.get_mut(&link) {
+            self.uploads.ahead -= peer.upload.ahead;
+            self.uploads.looking -= peer.upload.looking;
+            self.uploads.line.remove(&(peer.upload.turn, link));
+            self.uploads.queued -= peer.upload.queue.len() as u32;
+            peer.upload = Upload::default();
+        }
+        self.uploads.busy.remove(&link);
+        self.uploads.parts.retain(|part| part.link != link);
+        self.pump(now);
+    }
+
+    pub(super) fn check_uploads(&self) {
+        let uploads = &self.uploads;
+        assert!(uploads.parts.len() <= PARTS_MAX, "parts that wait are bounded");
+        let ahead: u64 = self.peers.values().map(|peer| peer.upload.ahead).sum();
+        assert_eq!(ahead, uploads.ahead, "what sockets have not taken is the sum over peers");
+        let looking: u32 = self.peers.values().map(|peer| peer.upload.looking).sum();
+        assert_eq!(looking, uploads.looking, "what is looked up is the sum over peers");
+        let queued: usize = self.peers.values().map(|peer| peer.upload.queue.len()).sum();
+        assert_eq!(queued, uploads.queued as usize, "requests that wait are counted");
+        for (link, peer) in &self.peers {
+            let waits = uploads.line.contains(&(peer.upload.turn, *link));
+            assert_eq!(waits, !peer.upload.queue.is_empty(), "whoever waits is in line");
+            assert_eq!(
+                uploads.busy.contains(link),
+                peer.upload.is_busy(),
+                "whoever is being sent to holds a slot"
+            );
+        }
+        assert_eq!(uploads.line.len(), self.peers.values().filter(|p| !p.upload.queue.is_empty()).count());
+    }
+
+    pub(super) fn manifest_located(&mut self, link: LinkId, req: ReqId, place: Option<ManifestPlace>) {
+        let message = match place {
+            Some(place) => Outgoing::ManifestPart {
+                req: req.0,
+                file_size: place.file_size,
+                total: place.total,
+                first: place.first,
+                count: place.count,
+                body: place.records,
+            },
+            None => Outgoing::ManifestNone { req: req.0 },
+        };
+        self.uploads.parts_out.pop_front();
+        let spent = self.uploads.budget.is_some_and(|left| left < message.payload_bytes());
+        let message = if spent { Outgoing::ManifestNone { req: req.0 } } else { message };
+        self.send_counted(link, message);
+    }
+
+    pub(super) fn file_located(&mut self, link: LinkId, file: Hash, total: u32, runs: Vec<(u32, u32)>) {
+        self.send(link, Outgoing::Have { file, total, runs });
+    }
+
+    /// A serialised range for a zest 0.4 peer. It is one answer, however long: where it would break the cap it is refused.
+    pub(super) fn xorb_located(&mut self, now: Instant, link: LinkId, answer: Outgoing) {
+        let bytes = answer.payload_bytes();
+        let capped = self.config.upload_bytes_s.is_some_and(|cap| {
+            let cap = cap.max(super::UPLOAD_BYTES_S_MIN);
+            bytes > cap || self.uploads.allowed_at(now, bytes, cap) > now
+        });
+        let spent = self.uploads.budget.is_some_and(|left| left < bytes);
+        let refusal = match &answer {
+            Outgoing::XorbRange { req, xorb, .. } | Outgoing::XorbBytes { req, xorb, .. }
+                if capped || spent =>
+            {
+                Some(Outgoing::NotFound { req: *req, hash: *xorb, dialect: Dialect::Range })
+            }
+            _ => None,
+        };
+        self.send_counted(link, refusal.unwrap_or(answer));
+    }
+
+    /// Sends an answer whose bytes the socket has to take before the peer gets more chunks.
+    fn send_counted(&mut self, link: LinkId, message: Outgoing) {
+        let bytes = message.payload_bytes();
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&link).filter(|peer| !peer.closing) {
+            if bytes > 0 {
+                if !peer.upload.is_busy() {
+                    peer.upload.moved_at = now;
+                }
+                peer.upload.ahead += bytes;
+                self.uploads.ahead += bytes;
+                self.uploads.busy.insert(link);
+                self.uploads.spend(bytes);
+            }
+            self.send(link, message);
+        }
+    }
+}

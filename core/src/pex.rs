@@ -1,0 +1,298 @@
+//! Peer exchange (BEP 11): what linked peers learn of each other through us, and we through them.
+//!
+//! [`Pex`] owns the list of peers that may be told of, and per link what its remote was told. It sends to links whose
+//! remote offers `ut_pex` only ([`Event::LinkUp`] is for those), the difference since the last message, and never:
+//! - a peer the caller did not allow ([`Event::Peer`] with `allow` false: named by hand, from a private swarm);
+//! - the remote itself, one of our own addresses, loopback, or an address that lies closer than the remote does;
+//! - more than 50 peers at once, or a second message within [`PEX_EVERY`].
+//!
+//! What remotes say is bounded per link, and an address that lies closer to us than its teller is not believed
+//! ([`may_name`]). It serves all swarms at once, since a link does.
+//!
+//! ```
+//! use zest_core::pex::{Action, Event, Pex};
+//! use zest_core::{Instant, LinkId};
+//!
+//! let (near, far) = ("192.0.2.1:6881".parse().unwrap(), "198.51.100.1:6881".parse().unwrap());
+//! let mut pex = Pex::new([7; 32]);
+//! pex.handle(Instant::ZERO, Event::LinkUp { link: LinkId(1), remote: near });
+//! pex.handle(Instant::ZERO, Event::Peer { addr: far, flags: 0x10, allow: true });
+//! let (at, _) = pex.poll_timeout().unwrap();
+//! pex.handle(at, Event::Timer);
+//! let told = Action::Send { link: LinkId(1), added: vec![(far, 0x10)], dropped: vec![] };
+//! assert_eq!(pex.poll_action(), Some(told));
+//! ```
+
+use crate::bucket::jitter;
+use crate::endpoint::{Scope, canonical, is_dialable, may_name, scope};
+use crate::node::rng::Rng;
+use crate::wire::pex::PEX_PEERS_MAX;
+use crate::{Duration, Instant, LinkId};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// Shortest time between two messages on a link: 60 s (BEP 11: no more than one a minute).
+pub const PEX_EVERY: Duration = Duration::from_secs(60);
+/// The first message of a link goes out after 2 s to 4 s. Ours; by then a new node knows more than one peer.
+pub const PEX_FIRST: Duration = Duration::from_secs(2);
+/// Peers that may be told of: 512. Ours; twice the links a node has.
+pub const KNOWN_MAX: usize = 512;
+/// Links: 512. Ours; further ones neither tell nor are told.
+pub const LINKS_MAX: usize = 512;
+/// Our own addresses: 32. Ours.
+pub const OWN_MAX: usize = 32;
+/// A remote's messages are read this far apart, 45 s: BEP 11's minute with room for a jittery network. The first two
+/// are read at once, since some send one at the handshake and one soon after.
+pub const HEARD_EVERY: Duration = Duration::from_secs(45);
+/// Messages read at once on a new link: 2.
+pub const HEARD_FIRST: u32 = 2;
+
+/// Something happened.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A link is up whose remote offers `ut_pex`.
+    LinkUp {
+        /// Which.
+        link: LinkId,
+        /// Address of its other end: where it listens, if that is known.
+        remote: SocketAddr,
+    },
+    /// It is gone.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+    },
+    /// We are connected to a peer that listens there. `allow` says whether others may learn of it; without, it is forgotten.
+    Peer {
+        /// Where it listens.
+        addr: SocketAddr,
+        /// Flags of [`crate::wire::pex`].
+        flags: u8,
+        /// Whether others may learn of it.
+        allow: bool,
+    },
+    /// No longer.
+    PeerGone {
+        /// Where it listened.
+        addr: SocketAddr,
+    },
+    /// One of our own addresses.
+    Own {
+        /// Address and port we can be dialled at.
+        addr: SocketAddr,
+    },
+    /// A remote tells of peers.
+    Received {
+        /// On which link.
+        link: LinkId,
+        /// Peers it is connected to.
+        added: &'a [(SocketAddr, u8)],
+    },
+    /// The time that `poll_timeout` named has come.
+    Timer,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send a message on a link.
+    Send {
+        /// Which.
+        link: LinkId,
+        /// Peers and flags, at most 50.
+        added: Vec<(SocketAddr, u8)>,
+        /// Peers, at most 50.
+        dropped: Vec<SocketAddr>,
+    },
+    /// A remote told of this peer.
+    Found {
+        /// Where it listens.
+        addr: SocketAddr,
+        /// What the remote says of it.
+        flags: u8,
+        /// Who told.
+        link: LinkId,
+    },
+}
+
+/// Why the machine wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// A link may be told what is new.
+    Tell(LinkId),
+}
+
+#[derive(Debug)]
+struct Told {
+    remote: SocketAddr,
+    peers: BTreeSet<SocketAddr>,
+    /// Not told anything before.
+    not_before: Instant,
+    /// Messages that may be read now.
+    credit: u32,
+    /// When credit was given last.
+    heard: Instant,
+}
+
+/// Peer exchange of a process. See the [module](self) for its contract.
+#[derive(Debug)]
+pub struct Pex {
+    rng: Rng,
+    known: BTreeMap<SocketAddr, u8>,
+    links: BTreeMap<LinkId, Told>,
+    own: BTreeSet<SocketAddr>,
+    /// Links that may have something to be told, by when.
+    due: BTreeSet<(Instant, LinkId)>,
+    actions: VecDeque<Action>,
+}
+
+impl Pex {
+    /// A machine without links and peers.
+    #[must_use]
+    pub fn new(seed: [u8; 32]) -> Pex {
+        Pex {
+            rng: Rng::new(seed),
+            known: BTreeMap::new(),
+            links: BTreeMap::new(),
+            own: BTreeSet::new(),
+            due: BTreeSet::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes one event in. Infallible.
+    pub fn handle(&mut self, now: Instant, event: Event<'_>) {
+        match event {
+            Event::LinkUp { link, remote } => self.link_up(now, link, canonical(remote)),
+            Event::LinkDown { link } => {
+                if let Some(told) = self.links.remove(&link) {
+                    self.due.remove(&(told.not_before, link));
+                }
+            }
+            Event::Peer { addr, flags, allow } => self.peer(canonical(addr), flags, allow),
+            Event::PeerGone { addr } => self.gone(canonical(addr)),
+            Event::Own { addr } => {
+                let addr = canonical(addr);
+                if self.own.len() < OWN_MAX && self.own.insert(addr) {
+                    self.gone(addr);
+                }
+            }
+            Event::Received { link, added } => self.received(now, link, added),
+            Event::Timer => {
+                while let Some((_, link)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+                    self.tell(now, link);
+                }
+            }
+        }
+    }
+
+    /// The next thing to do, in order. Poll until `None` after every [`Pex::handle`].
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call `handle(now, Event::Timer)`, and why. Ask again after every [`Pex::handle`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        self.due.first().map(|(at, link)| (*at, Timer::Tell(*link)))
+    }
+
+    /// Panics if a promise of the machine to itself is broken. For tests, simulation and fuzzing, after every event.
+    pub fn check_invariants(&self) {
+        assert!(self.known.len() <= KNOWN_MAX, "peers stay within their limit");
+        assert!(self.links.len() <= LINKS_MAX, "links stay within their limit");
+        assert!(self.own.len() <= OWN_MAX, "own addresses stay within their limit");
+        assert!(self.known.keys().all(|addr| !self.own.contains(addr)), "we are no peer of ours");
+        for (link, told) in &self.links {
+            assert!(told.peers.len() <= 2 * KNOWN_MAX, "what a link was told is bounded");
+            let news = self.news(told).0.next().is_some() || self.news(told).1.next().is_some();
+            let due = self.due.contains(&(told.not_before, *link));
+            assert!(due || !news, "a link is due if there is something to tell");
+        }
+        assert!(self.due.iter().all(|(_, link)| self.links.contains_key(link)), "only links are due");
+    }
+
+    fn link_up(&mut self, now: Instant, link: LinkId, remote: SocketAddr) {
+        if self.links.len() >= LINKS_MAX || self.links.contains_key(&link) {
+            return;
+        }
+        let not_before = now + PEX_FIRST + jitter(&mut self.rng, PEX_FIRST);
+        let told = Told { remote, peers: BTreeSet::new(), not_before, credit: HEARD_FIRST, heard: now };
+        self.links.insert(link, told);
+        self.due.insert((not_before, link));
+    }
+
+    fn peer(&mut self, addr: SocketAddr, flags: u8, allow: bool) {
+        let tellable =
+            allow && is_dialable(addr) && scope(addr.ip()) > Scope::Loopback && !self.own.contains(&addr);
+        if !tellable {
+            return self.gone(addr);
+        }
+        let full = self.known.len() >= KNOWN_MAX;
+        if full && !self.known.contains_key(&addr) {
+            return;
+        }
+        self.known.insert(addr, flags);
+        self.look_again();
+    }
+
+    fn gone(&mut self, addr: SocketAddr) {
+        if self.known.remove(&addr).is_some() {
+            self.look_again();
+        }
+    }
+
+    /// Something changed: every link is looked at when its time comes.
+    fn look_again(&mut self) {
+        self.due.extend(self.links.iter().map(|(link, told)| (told.not_before, *link)));
+    }
+
+    /// What a link was not told yet: peers that came, peers that went.
+    fn news<'a>(
+        &'a self,
+        told: &'a Told,
+    ) -> (impl Iterator<Item = (SocketAddr, u8)> + 'a, impl Iterator<Item = SocketAddr> + 'a) {
+        let fit = |addr: &SocketAddr| *addr != told.remote && may_name(told.remote.ip(), *addr);
+        let added = self.known.iter().filter(move |(addr, _)| fit(addr) && !told.peers.contains(addr));
+        let dropped = told.peers.iter().filter(|addr| !self.known.contains_key(addr));
+        (added.map(|(addr, flags)| (*addr, *flags)), dropped.copied())
+    }
+
+    fn tell(&mut self, now: Instant, link: LinkId) {
+        let Some(told) = self.links.get(&link) else { return };
+        let (added, dropped) = self.news(told);
+        let added: Vec<_> = added.take(PEX_PEERS_MAX).collect();
+        let dropped: Vec<_> = dropped.take(PEX_PEERS_MAX).collect();
+        let spread = jitter(&mut self.rng, PEX_EVERY / 10);
+        let Some(told) = self.links.get_mut(&link) else { return };
+        self.due.remove(&(told.not_before, link));
+        if added.is_empty() && dropped.is_empty() {
+            return;
+        }
+        told.not_before = now + PEX_EVERY + spread;
+        told.peers.extend(added.iter().map(|(addr, _)| *addr));
+        told.peers.retain(|addr| !dropped.contains(addr));
+        // A long list goes out in parts.
+        self.due.insert((told.not_before, link));
+        self.actions.push_back(Action::Send { link, added, dropped });
+    }
+
+    fn received(&mut self, now: Instant, link: LinkId, added: &[(SocketAddr, u8)]) {
+        let Some(told) = self.links.get_mut(&link) else { return };
+        if now.since(told.heard) >= HEARD_EVERY {
+            told.heard = now;
+            told.credit = (told.credit + 1).min(HEARD_FIRST);
+        }
+        let Some(credit) = told.credit.checked_sub(1) else { return };
+        told.credit = credit;
+        let remote = told.remote;
+        for (addr, flags) in added.iter().take(PEX_PEERS_MAX) {
+            let addr = canonical(*addr);
+            let known = self.known.contains_key(&addr) || self.own.contains(&addr) || addr == remote;
+            if !known && may_name(remote.ip(), addr) {
+                self.actions.push_back(Action::Found { addr, flags: *flags, link });
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The talk with UDP trackers: name, connection, request, and which answers count.
+
+use super::answers::id_of;
+use super::event::Action;
+use super::machine::Trackers;
+use super::server::{Job, Sent, Server, Step};
+use super::{UDP_PACKETS, udp};
+use crate::Instant;
+use alloc::string::{String, ToString as _};
+use core::net::SocketAddr;
+
+impl Trackers {
+    /// Takes the next step towards sending what waits at a UDP tracker.
+    pub(super) fn pump_udp(&mut self, now: Instant, server: usize) {
+        while !self.servers[server].udp.waiting.is_empty() {
+            match self.servers[server].udp.step(now) {
+                Step::Wait => return,
+                Step::Resolve => {
+                    let at = &mut self.servers[server];
+                    at.udp.resolving = Some(now);
+                    let (host, port) = (at.url.host().to_string(), at.url.port());
+                    let tracker = id_of(server);
+                    return self.actions.push_back(Action::Resolve { tracker, host, port });
+                }
+                Step::Connect(to) => {
+                    let transaction = self.transaction();
+                    self.servers[server].udp.connecting = Some((transaction, to, now));
+                    self.bucket.correct(0, UDP_PACKETS);
+                    return self.actions.push_back(Action::SendTo { to, bytes: udp::connect(transaction) });
+                }
+                Step::Ready(to, connection) => {
+                    let transaction = self.transaction();
+                    let udp = &mut self.servers[server].udp;
+                    let Some(job) = udp.waiting.pop_front() else { return };
+                    if let Some(connection) = &mut udp.connection {
+                        connection.uses += 1;
+                    }
+                    let bytes = match &job {
+                        Job::Scrape { swarms } => udp::scrape(connection, transaction, swarms),
+                        job => {
+                            let url_data = self.servers[server].url.url_data();
+                            let announce = self.announce(server, job);
+                            udp::announce(connection, transaction, &announce, url_data.as_deref())
+                        }
+                    };
+                    self.actions.push_back(Action::SendTo { to, bytes });
+                    if !matches!(job, Job::Stop { .. }) {
+                        self.over_udp.insert(transaction, Sent { server, job, at: now, to: Some(to) });
+                    }
+                }
+            }
+        }
+    }
+
+    /// A number that no open request has, and nobody can guess.
+    pub(super) fn transaction(&mut self) -> u32 {
+        loop {
+            let number = self.rng.u32();
+            let connecting = |s: &Server| s.udp.connecting.is_some_and(|(open, _, _)| open == number);
+            if !self.over_udp.contains_key(&number) && !self.servers.iter().any(connecting) {
+                return number;
+            }
+        }
+    }
+
+    pub(super) fn resolved(&mut self, now: Instant, server: usize, addrs: &[SocketAddr]) {
+        let Some(at) = self.servers.get_mut(server) else { return };
+        let Some(since) = at.udp.resolving else { return };
+        at.udp.resolved(now, addrs);
+        if !at.udp.has_addrs() {
+            let why = alloc::format!("{} has no address", at.url.host());
+            self.give_up_waiting(now, server, since, why);
+        }
+    }
+
+    pub(super) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let Ok((transaction, reply)) = udp::reply(bytes, from.is_ipv6()) else { return };
+        let connecting =
+            |s: &Server| s.udp.connecting.is_some_and(|(open, to, _)| (open, to) == (transaction, from));
+        if let Some(server) = self.servers.iter().position(connecting) {
+            match reply {
+                udp::Reply::Connected { connection } => {
+                    self.servers[server].udp.connected(now, connection);
+                    self.pump_udp(now, server);
+                }
+                udp::Reply::Error { reason } => {
+                    let since = self.servers[server].udp.connecting.map_or(now, |(_, _, at)| at);
+                    self.give_up_waiting(now, server, since, reason);
+                }
+                // Not what was asked: as if nothing had come.
+                _ => {}
+            }
+            return;
+        }
+        let fits = |sent: &Sent| {
+            sent.to == Some(from)
+                && match (&reply, &sent.job) {
+                    (udp::Reply::Error { .. }, _) => true,
+                    (udp::Reply::Announced(_), job) => matches!(job, Job::Announce { .. }),
+                    (udp::Reply::Scraped(_), job) => matches!(job, Job::Scrape { .. }),
+                    (udp::Reply::Connected { .. }, _) => false,
+                }
+        };
+        if !self.over_udp.get(&transaction).is_some_and(fits) {
+            return;
+        }
+        let Some(sent) = self.over_udp.remove(&transaction) else { return };
+        match (reply, &sent.job) {
+            (udp::Reply::Announced(reply), _) => self.answered(now, sent, reply),
+            (udp::Reply::Scraped(counts), Job::Scrape { swarms }) => {
+                let swarms = swarms.iter().copied().zip(counts).collect();
+                self.scraped(sent.server, swarms);
+            }
+            (udp::Reply::Error { reason }, _) => self.udp_error(now, sent, reason),
+            _ => {}
+        }
+    }
+
+    pub(super) fn udp_error(&mut self, now: Instant, mut sent: Sent, reason: String) {
+        let udp = &mut self.servers[sent.server].udp;
+        let used = udp.connection.as_ref().is_some_and(|connection| connection.uses > 1);
+        if let Job::Announce { retried: retried @ false, .. } = &mut sent.job
+            && used
+        {
+            // Perhaps it has just forgotten the connection, which was good before.
+            *retried = true;
+            udp.connection = None;
+            udp.wait(sent.job);
+            return self.pump_udp(now, sent.server);
+        }
+        self.refused(now, sent, reason, None);
+    }
+
+    /// No connection, no address: what waited for it goes elsewhere.
+    pub(super) fn give_up_waiting(&mut self, now: Instant, server: usize, since: Instant, why: String) {
+        (self.servers[server].udp.connecting, self.servers[server].udp.resolving) = (None, None);
+        self.fails(now, server, since, why);
+        for job in core::mem::take(&mut self.servers[server].udp.waiting) {
+            if let Job::Announce { swarm, lane, .. } = job {
+                self.servers[server].open -= 1;
+                self.set_due(lane, swarm, now);
+            }
+        }
+    }
+}

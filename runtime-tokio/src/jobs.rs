@@ -1,0 +1,186 @@
+//! The jobs of an engine: what is known of each on the engine's thread, and the files that peers read while they run.
+
+use crate::context::Context;
+use crate::job::JobFile;
+use crate::origin::OriginJob;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::{Notify, oneshot};
+use zest_core::node::{Event, JobSpec};
+use zest_core::{BufId, FileId, JobId, LinkId};
+use zest_store::Partial;
+use zest_xet::{ChunkRef, Hash, Plan};
+
+/// Marks the numbers of partial files among those of the catalog: bit 30, which the catalog would need 2^29 files for.
+const PARTIAL: u32 = 1 << 30;
+/// The catalog's mark for files of the original's caches, whose numbers may have any other bit.
+const CATALOG_ORIGINAL: u32 = 1 << 31;
+
+/// What is known of a file that is to be fetched.
+pub(crate) struct NewJob {
+    pub(crate) file: Hash,
+    pub(crate) size: u64,
+    /// Peers may be asked, and may ask.
+    pub(crate) peers: bool,
+    /// See [`JobSpec::priority`].
+    pub(crate) priority: u8,
+}
+
+/// Who sent a xorb range that nothing proves yet, and what the file's chunks were in it.
+pub(crate) type Doubt = (LinkId, Vec<(u32, ChunkRef)>);
+
+/// How a job ended.
+pub(crate) type JobEnd = Result<(), crate::PullError>;
+
+/// A job as the engine's thread sees it.
+pub(crate) struct JobState {
+    pub(crate) file: Arc<JobFile>,
+    pub(crate) path: String,
+    pub(crate) plan: RefCell<Option<Rc<Plan>>>,
+    pub(crate) origin: Option<Rc<OriginJob>>,
+    /// Fetches under way, each with its stop flag.
+    pub(crate) fetches: RefCell<BTreeMap<u32, Rc<Notify>>>,
+    pub(crate) manifest_records: RefCell<Vec<u8>>,
+    pub(crate) counts: JobCounts,
+    pub(crate) rounds: Cell<u32>,
+    /// What came for chunks that nothing proves, with the times it came.
+    pub(crate) votes: RefCell<BTreeMap<u32, Vec<(ChunkRef, u32)>>>,
+    /// What peers sent in xorb ranges that nothing proves yet.
+    pub(crate) doubts: RefCell<Vec<Doubt>>,
+    pub(crate) synced_at: Cell<u64>,
+    /// Where chunks that are copied from other files go, when no manifest tells.
+    pub(crate) local_offsets: RefCell<BTreeMap<u32, u64>>,
+    /// Proven lists of the xorbs of blocks, whole.
+    pub(crate) listed: RefCell<BTreeMap<u32, Arc<[ChunkRef]>>>,
+    /// Whether others may be given what is proven of it.
+    pub(crate) shared: bool,
+    /// The partial file as peers read it: the same file still when it has its final name.
+    _partial: Option<Arc<File>>,
+    /// Chunk lists in wire form that were asked for, by the hash they belong to.
+    pub(crate) records: RefCell<BTreeMap<Hash, BufId>>,
+    end: RefCell<Option<oneshot::Sender<JobEnd>>>,
+}
+
+/// What a job's chunks came from, in bytes and chunks.
+#[derive(Debug, Default)]
+pub(crate) struct JobCounts {
+    pub(crate) peer_bytes: Cell<u64>,
+    pub(crate) cdn_bytes: Cell<u64>,
+    pub(crate) disk_bytes: Cell<u64>,
+    pub(crate) peer_chunks: Cell<u64>,
+    pub(crate) cdn_chunks: Cell<u64>,
+    pub(crate) disk_chunks: Cell<u64>,
+    pub(crate) wire_bytes: Cell<u64>,
+    pub(crate) bad_chunks: Cell<u64>,
+}
+
+pub(crate) fn add(cell: &Cell<u64>, n: u64) {
+    cell.set(cell.get() + n);
+}
+
+impl JobState {
+    pub(crate) fn done_bytes(&self) -> u64 {
+        self.counts.peer_bytes.get() + self.counts.cdn_bytes.get() + self.counts.disk_bytes.get()
+    }
+
+    pub(crate) fn finish(&self, end: JobEnd) {
+        if let Some(to) = self.end.borrow_mut().take() {
+            let _ = to.send(end);
+        }
+    }
+}
+
+impl Context {
+    pub(crate) fn job(&self, id: JobId) -> Option<Rc<JobState>> {
+        self.jobs.borrow().get(&id).cloned()
+    }
+
+    /// Begins a job; the receiver tells its end.
+    pub(crate) fn add_job(
+        self: &Rc<Context>,
+        path: String,
+        new: NewJob,
+        partial: Partial,
+        origin: Option<OriginJob>,
+    ) -> (JobId, Rc<JobState>, oneshot::Receiver<JobEnd>) {
+        let id = JobId(self.next_job.replace(self.next_job.get() + 1));
+        let place = FileId(PARTIAL | id.0);
+        let served = if new.peers { self.open_partial(place, &partial) } else { None };
+        let NewJob { file, size, peers, priority } = new;
+        let spec = JobSpec { file, size, peers, origin: origin.is_some(), place, priority };
+        let (end, ended) = oneshot::channel();
+        let state = Rc::new(JobState {
+            file: Arc::new(JobFile::new(id, spec.file, spec.size, partial)),
+            listed: RefCell::default(),
+            shared: peers,
+            _partial: served,
+            records: RefCell::default(),
+            path,
+            plan: RefCell::new(None),
+            origin: origin.map(Rc::new),
+            fetches: RefCell::default(),
+            manifest_records: RefCell::default(),
+            counts: JobCounts::default(),
+            rounds: Cell::new(0),
+            votes: RefCell::default(),
+            doubts: RefCell::default(),
+            synced_at: Cell::new(0),
+            local_offsets: RefCell::default(),
+            end: RefCell::new(Some(end)),
+        });
+        self.jobs.borrow_mut().insert(id, state.clone());
+        self.event(Event::JobAdded { job: id, spec });
+        tokio::task::spawn_local(crate::origin::plan(self.clone(), id));
+        (id, state, ended)
+    }
+
+    /// Ends a job for the node, whatever became of it.
+    pub(crate) fn remove_job(self: &Rc<Context>, id: JobId) {
+        self.event(Event::JobRemoved { job: id });
+        let Some(job) = self.jobs.borrow_mut().remove(&id) else { return };
+        let mut records = self.records.borrow_mut();
+        job.records.take().values().for_each(|buf| drop(records.remove(buf)));
+    }
+
+    /// Opens a partial file for what peers ask of it.
+    fn open_partial(&self, place: FileId, partial: &Partial) -> Option<Arc<File>> {
+        match File::open(partial.path()) {
+            Ok(file) => {
+                let file = Arc::new(file);
+                let mut partials = self.partials.borrow_mut();
+                partials.retain(|_, file| file.strong_count() > 0);
+                partials.insert(place, Arc::downgrade(&file));
+                Some(file)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what is fetched cannot be given to others before it is complete");
+                None
+            }
+        }
+    }
+
+    /// A file is complete and in the catalog.
+    pub(crate) fn note_landed(&self, job: &JobState) {
+        if job.shared {
+            self.landed.borrow_mut().insert(job.file.file);
+        }
+    }
+
+    /// Whether a linked peer is fetching a file that was landed here.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let landed = self.landed.borrow();
+        self.links.borrow().values().any(|io| io.wants_any(&landed))
+    }
+
+    /// An open file: of the catalog, if it still is what it was when it was proven, or a partial one that is wanted.
+    pub(crate) fn open(&self, id: FileId) -> Option<Arc<File>> {
+        if id.0 & (PARTIAL | CATALOG_ORIGINAL) == PARTIAL {
+            // Its proven chunks are never written again, so there is nothing to compare.
+            return self.partials.borrow().get(&id)?.upgrade();
+        }
+        self.store.catalog.open_file(zest_store::FileId(id.0))
+    }
+}

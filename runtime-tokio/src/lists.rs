@@ -1,0 +1,295 @@
+//! Chunk lists of single xorbs, proven by the xorb's hash: what makes the chunks of a file count, and be shared, before the
+//! file's own list is known.
+
+use crate::context::Context;
+use crate::jobs::JobState;
+use crate::workers::Work;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use zest_core::node::{Event, OriginFault};
+use zest_core::{JobId, LinkId};
+use zest_xet::{
+    CHUNK_BYTES_MAX, ChunkRef, Hash, MANIFEST_RECORD_BYTES, Plan, XORB_BYTES_MAX, XORB_CHUNKS_MAX, xorb_hash,
+};
+
+/// A xorb with this many bytes unpacked had no room for one more chunk: 64 MiB less the longest chunk.
+const FULL_BYTES: u64 = (XORB_BYTES_MAX - CHUNK_BYTES_MAX) as u64;
+
+/// Proven lists of a file's xorbs, by the chunks of the file.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    /// By index in the file of a run's first chunk.
+    runs: BTreeMap<u32, ListedRun>,
+}
+
+#[derive(Debug)]
+struct ListedRun {
+    count: u32,
+    list: Arc<[ChunkRef]>,
+    /// Place in `list` of the run's first chunk.
+    from: usize,
+}
+
+impl Lists {
+    /// What the chunk with this index in the file must be, if a list says.
+    pub(crate) fn get(&self, index: u32) -> Option<ChunkRef> {
+        let (first, run) = self.runs.range(..=index).next_back()?;
+        let at = index - first;
+        if at < run.count { run.list.get(run.from + at as usize).copied() } else { None }
+    }
+
+    /// Takes a run of the file in whose chunks are `list[from..]`.
+    pub(crate) fn add(&mut self, first: u32, count: u32, list: Arc<[ChunkRef]>, from: usize) {
+        self.runs.insert(first, ListedRun { count, list, from });
+    }
+}
+
+/// Whether a block very likely is a whole xorb. It follows from the reconstruction alone, so that all nodes of a swarm
+/// agree.
+///
+/// An uploader cuts a xorb off when the next chunk would not fit, and begins the next one at chunk 0: a block that
+/// begins at chunk 0 is whole if it is full, or if the file goes on at chunk 0 of another xorb. Where the file ends with
+/// the block nothing can tell: it is whole where each file has its own last xorb (our hub, single uploads), and not where
+/// the tails of several files share one. It is taken to be whole: if it is, everybody can share it at once; if not, its
+/// chunks are shared once somebody has the whole file, as they would be otherwise.
+pub(crate) fn is_whole(plan: &Plan, at: usize) -> bool {
+    let block = &plan.blocks[at];
+    if block.chunks.start != 0 {
+        return false;
+    }
+    // Every chunk must have a place in the file: what is not needed is not kept.
+    let (mut covered, mut bytes) = (0, 0);
+    for term in block.terms.iter().map(|&term| &plan.terms[term as usize]) {
+        if term.chunks.start > covered {
+            return false;
+        }
+        if term.chunks.start == covered {
+            bytes += term.len;
+        }
+        covered = covered.max(term.chunks.end);
+    }
+    if covered != block.chunks.end {
+        return false;
+    }
+    let chunks = (block.chunks.end - block.chunks.start) as usize;
+    if chunks >= XORB_CHUNKS_MAX || bytes.max(block.bytes.end - block.bytes.start) >= FULL_BYTES {
+        return true;
+    }
+    let last = block.terms.iter().max().copied().unwrap_or_default() as usize;
+    plan.terms.get(last + 1).is_none_or(|next| next.xorb != block.xorb && next.chunks.start == 0)
+}
+
+/// The list of a block as its chunks turned out to be, if it has been seen whole.
+fn seen_list(job: &JobState, plan: &Plan, block: u32) -> Option<Vec<ChunkRef>> {
+    let range = plan.blocks.get(block as usize)?;
+    if range.chunks.start != 0 {
+        return None;
+    }
+    let table = job.file.table.lock().expect("no holder panics");
+    let of = |chunk: u32| {
+        let (_, index) = plan.places(block, chunk).next()?;
+        table.get(index).map(|seen| seen.chunk)
+    };
+    range.chunks.clone().map(of).collect()
+}
+
+/// Looks whether what came for a block is a whole xorb, and tells the node if so.
+pub(crate) async fn prove_block(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, block: u32) {
+    if job.file.manifest.get().is_some() || job.listed.borrow().contains_key(&block) {
+        return;
+    }
+    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(list) = seen_list(job, &plan, block) else { return };
+    let xorb = plan.blocks[block as usize].xorb;
+    let (to, proven) = tokio::sync::oneshot::channel();
+    context.push(Work::Task(Box::new(move || {
+        let _ = to.send((xorb_hash(&list) == xorb).then_some(list));
+    })));
+    if let Ok(Some(list)) = proven.await {
+        adopt_list(context, id, job, &plan, block, list);
+    }
+}
+
+/// Proves the chunk list of a block's xorb that a peer sent.
+pub(crate) async fn prove_records(
+    context: Rc<Context>,
+    id: JobId,
+    block: u32,
+    link: LinkId,
+    records: crate::buffers::Buffer,
+) {
+    let Some(job) = context.job(id) else { return };
+    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(xorb) = plan.blocks.get(block as usize).map(|range| range.xorb) else { return };
+    let (to, proven) = tokio::sync::oneshot::channel();
+    context.push(Work::Task(Box::new(move || {
+        let _ = to.send(read_records(records.as_ref()).filter(|list| xorb_hash(list) == xorb));
+    })));
+    match proven.await {
+        Ok(Some(list)) => adopt_list(&context, id, &job, &plan, block, list),
+        Ok(None) => {
+            tracing::warn!(link = link.0, %xorb, "a peer's list of a xorb does not prove");
+            context.event(Event::BlockListBad { job: id, block, link });
+        }
+        Err(_) => {}
+    }
+}
+
+/// Records in wire form; `None` if they cannot be those of a xorb.
+fn read_records(records: &[u8]) -> Option<Vec<ChunkRef>> {
+    let (records, []) = records.as_chunks::<MANIFEST_RECORD_BYTES>() else { return None };
+    if records.is_empty() || records.len() > XORB_CHUNKS_MAX {
+        return None;
+    }
+    let read = |record: &[u8; MANIFEST_RECORD_BYTES]| {
+        let (hash, len) = record.split_first_chunk::<32>()?;
+        let len = u32::from_be_bytes(len.try_into().ok()?);
+        (1..=CHUNK_BYTES_MAX as u32).contains(&len).then_some(ChunkRef { hash: Hash::from_bytes(*hash), len })
+    };
+    records.iter().map(read).collect()
+}
+
+/// Makes a proven list the measure of a block, and tells the node.
+pub(crate) fn adopt_list(
+    context: &Rc<Context>,
+    id: JobId,
+    job: &Rc<JobState>,
+    plan: &Plan,
+    block: u32,
+    list: Vec<ChunkRef>,
+) {
+    let range = &plan.blocks[block as usize];
+    if job.file.manifest.get().is_some() || job.listed.borrow().contains_key(&block) {
+        return;
+    }
+    let list: Arc<[ChunkRef]> = list.into();
+    if !fits_plan(plan, block, &list) {
+        // The list is the xorb's: the layout cannot be true.
+        let text = format!("the CAS described xorb {} of {} wrongly", range.xorb, job.file.file);
+        context.event(Event::OriginGone {
+            job: id,
+            why: OriginFault { text, retry_after: None, permanent: true },
+        });
+        return;
+    }
+    let terms = || range.terms.iter().map(|&term| &plan.terms[term as usize]);
+    job.file.set_lists(|lists| {
+        for term in terms() {
+            let count = term.chunks.end - term.chunks.start;
+            lists.add(term.first_index, count, list.clone(), term.chunks.start as usize);
+        }
+    });
+    let wrong: Vec<u32> = terms()
+        .flat_map(|term| term.first_index..term.first_index + (term.chunks.end - term.chunks.start))
+        .filter(|&index| job.file.is_seen(index) && !job.file.fits(index))
+        .collect();
+    job.listed.borrow_mut().insert(block, list.clone());
+    let whole = range.chunks.start == 0 && range.chunks.end as usize == list.len();
+    let of_block =
+        if whole { list } else { list[range.chunks.start as usize..range.chunks.end as usize].into() };
+    context.event(Event::BlockListed { job: id, block, list: of_block, wrong });
+}
+
+/// Whether a xorb's list has the chunks of the block, and its terms the lengths the plan says.
+fn fits_plan(plan: &Plan, block: u32, list: &[ChunkRef]) -> bool {
+    let range = &plan.blocks[block as usize];
+    range.chunks.end as usize <= list.len()
+        && range.terms.iter().map(|&term| &plan.terms[term as usize]).all(|term| {
+            let chunks = &list[term.chunks.start as usize..term.chunks.end as usize];
+            chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>() == term.len
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zest_xet::{PlanBlock, PlanTerm};
+
+    fn xorb(n: u8) -> Hash {
+        Hash::from_bytes([n; 32])
+    }
+
+    /// A plan of these runs of xorb chunks, 1,000 bytes a chunk; the block of each is the run of its xorb that begins there.
+    fn plan(runs: &[(u8, std::ops::Range<u32>)], blocks: &[(u8, std::ops::Range<u32>)]) -> Plan {
+        let mut plan = Plan { size: 0, chunks: 0, terms: Vec::new(), blocks: Vec::new() };
+        for (name, chunks) in blocks {
+            let bytes = 0..u64::from(chunks.end - chunks.start) * 1_008;
+            let (xorb, chunks) = (xorb(*name), chunks.clone());
+            plan.blocks.push(PlanBlock { xorb, chunks, bytes, url: String::new(), terms: Vec::new() });
+        }
+        for (at, (name, chunks)) in (0u32..).zip(runs) {
+            let contains = |block: &PlanBlock| {
+                block.xorb == xorb(*name)
+                    && block.chunks.start <= chunks.start
+                    && chunks.end <= block.chunks.end
+            };
+            let block = plan.blocks.iter().position(contains).unwrap();
+            plan.blocks[block].terms.push(at);
+            let count = chunks.end - chunks.start;
+            let (first_index, offset, len) = (plan.chunks, plan.size, u64::from(count) * 1_000);
+            let (xorb, chunks, block) = (xorb(*name), chunks.clone(), block as u32);
+            plan.terms.push(PlanTerm { xorb, chunks, first_index, offset, len, block });
+            plan.chunks += count;
+            plan.size += len;
+        }
+        for block in &mut plan.blocks {
+            block.terms.sort_by_key(|&term| plan.terms[term as usize].chunks.start);
+        }
+        plan.check_invariants();
+        plan
+    }
+
+    #[test]
+    fn a_block_is_whole_where_the_file_goes_on_with_the_next_xorb() {
+        let runs = [(1, 5..9), (2, 0..50), (3, 0..7)];
+        let plan = plan(&runs, &runs);
+        assert!(!is_whole(&plan, 0), "it begins in the middle");
+        assert!(is_whole(&plan, 1), "the next one begins at its beginning");
+        assert!(is_whole(&plan, 2), "the last one");
+    }
+
+    #[test]
+    fn a_block_behind_which_something_else_comes_is_whole_only_if_it_is_full() {
+        let runs = [(1, 0..9), (2, 3..50), (3, 0..8192), (2, 60..70)];
+        let plan = plan(&runs, &runs);
+        assert!(!is_whole(&plan, 0));
+        assert!(!is_whole(&plan, 1));
+        assert!(is_whole(&plan, 2), "no xorb has more chunks");
+    }
+
+    #[test]
+    fn a_block_of_which_the_file_leaves_chunks_out_cannot_be_proven() {
+        let holes = plan(&[(1, 0..4), (1, 5..9)], &[(1, 0..9)]);
+        assert!(!is_whole(&holes, 0));
+        let repeated = plan(&[(1, 0..6), (1, 4..9), (1, 0..2)], &[(1, 0..9)]);
+        assert!(is_whole(&repeated, 0), "every chunk has a place, some have two");
+    }
+
+    #[test]
+    fn a_list_answers_for_every_run_that_repeats_it_and_for_nothing_else() {
+        let chunk = |n: u8| ChunkRef { hash: xorb(n), len: 10 };
+        let list: Arc<[ChunkRef]> = (0..9).map(chunk).collect();
+        let mut lists = Lists::default();
+        lists.add(3, 6, list.clone(), 0);
+        lists.add(20, 2, list, 7);
+        let found: Vec<Option<ChunkRef>> =
+            [2, 3, 8, 9, 19, 20, 21, 22].map(|index| lists.get(index)).to_vec();
+        let want = [None, Some(0), Some(5), None, None, Some(7), Some(8), None];
+        assert_eq!(found, want.map(|n| n.map(chunk)));
+    }
+
+    #[test]
+    fn records_that_cannot_be_a_xorbs_are_refused() {
+        let mut record = [7; MANIFEST_RECORD_BYTES];
+        record[32..].copy_from_slice(&100u32.to_be_bytes());
+        assert_eq!(read_records(&record), Some(vec![ChunkRef { hash: xorb(7), len: 100 }]));
+        assert_eq!(read_records(&[]), None);
+        assert_eq!(read_records(&record[1..]), None);
+        assert_eq!(read_records(&record.repeat(XORB_CHUNKS_MAX + 1)), None);
+        record[32..].copy_from_slice(&131_073u32.to_be_bytes());
+        assert_eq!(read_records(&record), None);
+        record[32..].copy_from_slice(&[0; 4]);
+        assert_eq!(read_records(&record), None);
+    }
+}

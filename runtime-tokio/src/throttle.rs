@@ -1,0 +1,107 @@
+//! A cap on what is received, from peers and from the origin together. Whoever wants to read waits for its turn; what
+//! is not read stays in the socket, so that the sender is slowed down by TCP itself.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// Least download cap: 256 KiB/s, two of the longest chunks a second. Ours; below that a chunk takes so long that a source
+/// looks dead.
+pub const DOWNLOAD_BYTES_S_MIN: u64 = 256 << 10;
+/// Time without reading that may be caught up: 50 ms. Ours; timers fire late, and the rate should be met all the same.
+const SLACK: Duration = Duration::from_millis(50);
+/// Turns per second: 64. Ours; with a low cap many take short turns, so that none of them looks dead.
+const TURNS_S: u64 = 64;
+/// Least bytes of a turn: 16 KiB, a socket's usual piece.
+const TURN_BYTES_MIN: u64 = 16 << 10;
+/// Most bytes of a turn: 512 KiB, as much as one read takes without a cap.
+const TURN_BYTES_MAX: u64 = 512 << 10;
+
+/// When what was received is paid for.
+#[derive(Debug, Clone, Copy)]
+struct Debt {
+    bytes_s: u64,
+    /// The time from which more may be received.
+    paid_at: Instant,
+}
+
+impl Debt {
+    fn add(&mut self, now: Instant, bytes: usize) {
+        let from = now.checked_sub(SLACK).map_or(now, |earliest| self.paid_at.max(earliest));
+        let cost_us = (bytes as u64).saturating_mul(1_000_000) / self.bytes_s;
+        self.paid_at = from + Duration::from_micros(cost_us);
+    }
+}
+
+/// The cap. Turns are given in the order in which they are asked for.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    turn_bytes: usize,
+    /// Whoever holds it is next.
+    turn: Mutex<()>,
+    debt: Cell<Debt>,
+}
+
+impl Throttle {
+    pub(crate) fn new(bytes_s: u64) -> Throttle {
+        let bytes_s = bytes_s.max(DOWNLOAD_BYTES_S_MIN);
+        let turn_bytes = (bytes_s / TURNS_S).clamp(TURN_BYTES_MIN, TURN_BYTES_MAX) as usize;
+        let debt = Debt { bytes_s, paid_at: Instant::now() };
+        Throttle { turn_bytes, turn: Mutex::new(()), debt: Cell::new(debt) }
+    }
+
+    /// Waits for a turn; gives how many bytes to read in it. [`Throttle::took`] has to follow without a pause where the
+    /// bytes are there already.
+    pub(crate) async fn turn(&self) -> usize {
+        let _turn = self.turn.lock().await;
+        let at = self.debt.get().paid_at;
+        if at > Instant::now() {
+            tokio::time::sleep_until(at.into()).await;
+        }
+        self.turn_bytes
+    }
+
+    /// Bytes have been read.
+    pub(crate) fn took(&self, bytes: usize) {
+        let mut debt = self.debt.get();
+        debt.add(Instant::now(), bytes);
+        self.debt.set(debt);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_received_in_the_long_run_is_the_cap() {
+        let start = Instant::now();
+        let mut debt = Debt { bytes_s: 1 << 20, paid_at: start };
+        let (mut now, mut bytes) = (start, 0);
+        while now < start + Duration::from_secs(10) {
+            // A timer that is always late by up to a third of a turn.
+            now = debt.paid_at.max(now) + Duration::from_millis(5);
+            debt.add(now, 16 << 10);
+            bytes += 16 << 10;
+        }
+        let ten_seconds = 10 << 20;
+        assert!(bytes <= ten_seconds + (1 << 20) / 20 + (16 << 10), "{bytes} bytes in 10 s");
+        assert!(bytes >= ten_seconds, "{bytes} bytes in 10 s");
+    }
+
+    #[test]
+    fn a_long_read_is_paid_for_and_a_rest_is_not_saved_up() {
+        let start = Instant::now();
+        let mut debt = Debt { bytes_s: 1 << 20, paid_at: start };
+        let now = start + Duration::from_secs(60);
+        debt.add(now, 3 << 20);
+        assert_eq!(debt.paid_at, now + Duration::from_secs(3) - SLACK);
+    }
+
+    #[test]
+    fn turns_are_short_under_a_low_cap() {
+        assert_eq!(Throttle::new(1).turn_bytes, TURN_BYTES_MIN as usize);
+        assert_eq!(Throttle::new(64 << 20).turn_bytes, 512 << 10);
+        assert_eq!(Throttle::new(u64::MAX).turn_bytes, TURN_BYTES_MAX as usize);
+    }
+}

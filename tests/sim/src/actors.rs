@@ -1,0 +1,251 @@
+//! Those who are no honest nodes: some play a script, some are a real node whose output is twisted.
+
+use crate::file::ChunkId;
+use crate::link::{Content, End, Item, What, other};
+use crate::scenario::{MS, SEC};
+use crate::world::{Happening, World};
+use zest_core::link::{Body, Claim, Dialect, Outgoing};
+use zest_core::{FileId, Location};
+
+/// Who plays at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Actor {
+    /// A real node that does as it is told.
+    Honest,
+    /// Says it has everything, and sends wrong bytes.
+    Liar,
+    /// Says it has everything, and never answers.
+    Mute,
+    /// Has everything, and an uplink of 4 KB/s.
+    Trickler,
+    /// Asks, shows interest and boasts without end.
+    Flooder,
+    /// Says it has everything, and answers NOT_FOUND.
+    HaveLiar,
+    /// Claims every part of the origin's work, again and again, and does none of it.
+    ClaimLiar,
+    /// A real node that gives nothing to anyone.
+    Leecher,
+    /// A real node that answers every other request with NOT_FOUND.
+    NotFoundLiar,
+    /// A real node that sends one chunk in eight with a wrong byte.
+    Twister,
+    /// An address where nobody answers.
+    Dead,
+}
+
+impl Actor {
+    /// Everyone but the honest.
+    pub const ALL: [Actor; 10] = [
+        Actor::Liar,
+        Actor::Mute,
+        Actor::Trickler,
+        Actor::Flooder,
+        Actor::HaveLiar,
+        Actor::ClaimLiar,
+        Actor::Leecher,
+        Actor::NotFoundLiar,
+        Actor::Twister,
+        Actor::Dead,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Actor::Honest => "honest",
+            Actor::Liar => "liars",
+            Actor::Mute => "mute",
+            Actor::Trickler => "tricklers",
+            Actor::Flooder => "flooders",
+            Actor::HaveLiar => "have-liars",
+            Actor::ClaimLiar => "claim-liars",
+            Actor::Leecher => "leechers",
+            Actor::NotFoundLiar => "not-found-liars",
+            Actor::Twister => "twisters",
+            Actor::Dead => "dead",
+        }
+    }
+
+    /// Whether it is a real node inside.
+    #[must_use]
+    pub fn has_node(self) -> bool {
+        matches!(self, Actor::Honest | Actor::Leecher | Actor::NotFoundLiar | Actor::Twister)
+    }
+
+    /// Whether wrong bytes may come from it.
+    #[must_use]
+    pub fn lies(self) -> bool {
+        matches!(self, Actor::Liar | Actor::Twister)
+    }
+}
+
+/// Between two bursts of a flooder or claim liar.
+const TICK: u64 = 200 * MS;
+/// Messages of a flooder's burst on each link.
+const BURST: u32 = 24;
+/// A flooder gets tired in the end, so that a world can come to rest.
+const FLOOD_UNTIL: u64 = 30 * SEC;
+
+impl World {
+    /// Changes what a twisted node says; `None` swallows it.
+    pub(crate) fn twist(
+        &mut self,
+        actor: Actor,
+        message: Outgoing,
+        content: &mut Content,
+    ) -> Option<Outgoing> {
+        Some(match (actor, message) {
+            (Actor::Leecher, Outgoing::Have { file, .. }) => Outgoing::Have { file, total: 0, runs: vec![] },
+            (Actor::Leecher, Outgoing::HaveMore { .. }) => return None,
+            (Actor::Leecher, Outgoing::Chunk { req, hash, dialect, .. }) => {
+                Outgoing::NotFound { req, hash, dialect }
+            }
+            (Actor::NotFoundLiar, Outgoing::Chunk { req, hash, dialect, .. })
+                if self.dice.actors.one_in(2) =>
+            {
+                Outgoing::NotFound { req, hash, dialect }
+            }
+            (Actor::Twister, message @ Outgoing::Chunk { .. }) => {
+                if let Content::Chunk { good, .. } = content
+                    && self.dice.actors.one_in(8)
+                {
+                    *good = false;
+                }
+                message
+            }
+            (_, message) => message,
+        })
+    }
+
+    /// A scripted actor's link is up: it greets, and boasts unasked.
+    pub(crate) fn scripted_up(&mut self, end: u32) {
+        let actor = self.hosts[self.ends[end as usize].host as usize].actor;
+        if matches!(actor, Actor::Flooder | Actor::ClaimLiar) {
+            let host = self.ends[end as usize].host;
+            if !std::mem::replace(&mut self.hosts[host as usize].ticking, true) {
+                self.later(TICK, Happening::Tick { host });
+            }
+        }
+    }
+
+    /// A scripted actor is told something.
+    pub(crate) fn scripted(&mut self, end: u32, item: Item) {
+        let What::Message(message) = item.what else { return };
+        let host = self.ends[end as usize].host;
+        let actor = self.hosts[host as usize].actor;
+        match message {
+            Outgoing::Interest { file } => {
+                let total = self.files.by_hash(&file).map_or(0, |at| self.files.all[at as usize].len());
+                self.say(end, Outgoing::Have { file, total, runs: vec![(0, total)] });
+                self.say(end, Outgoing::Slot { open: true, wait_ms: 0 });
+                if actor == Actor::ClaimLiar {
+                    self.claim_all(end);
+                }
+            }
+            Outgoing::ManifestRequest { req, file, first, count } => {
+                let list = self.list_of(&file);
+                match (actor, list) {
+                    (Actor::Mute, _) => {}
+                    (Actor::Trickler | Actor::Liar, Some(list)) if first < self.list_len(list) => {
+                        let count = count.min(self.list_len(list) - first);
+                        // Half the liars lie about chunk lists too.
+                        let good = actor == Actor::Trickler || host.is_multiple_of(2);
+                        let content = Content::Records { list, first, count, good };
+                        let message = self.part(req.0, list, first, count);
+                        self.say_with(end, message, content);
+                    }
+                    _ => self.say(end, Outgoing::ManifestNone { req: req.0 }),
+                }
+            }
+            Outgoing::ChunkRequest { req, hash, .. } => {
+                let id = self.files.by_chunk(&hash);
+                match (actor, id) {
+                    (Actor::Mute | Actor::ClaimLiar, _) => {}
+                    (Actor::Liar | Actor::Trickler, Some(id)) => {
+                        self.say_chunk(end, req.0, hash, id, actor == Actor::Trickler);
+                    }
+                    _ => {
+                        let dialect = Dialect::Chunk;
+                        self.say(end, Outgoing::NotFound { req: req.0, hash, dialect });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn say_chunk(&mut self, end: u32, req: u32, hash: zest_xet::Hash, id: ChunkId, good: bool) {
+        let len = self.files.chunk(id).len;
+        let body = Body::File(Location { file: FileId(u32::MAX), offset: 0, len });
+        let message = Outgoing::Chunk { req, dialect: Dialect::Chunk, hash, body, len };
+        self.say_with(end, message, Content::Chunk { id, good });
+    }
+
+    /// Every file's every block, by nobody's leave.
+    fn claim_all(&mut self, end: u32) {
+        for file in 0..self.files.all.len() {
+            let hash = self.files.all[file].hash;
+            let firsts: Vec<u32> = self.files.all[file].blocks.iter().map(|b| b.runs[0].first).collect();
+            for part in firsts.chunks(zest_core::wire::zest::CLAIMS_MAX) {
+                let beat = (self.now / TICK) as u16;
+                let claims = part.iter().map(|&first| Claim { first, score: u64::MAX - 1, beat }).collect();
+                self.say(end, Outgoing::Claim { file: hash, claims });
+            }
+        }
+    }
+
+    /// A flooder or claim liar has its turn.
+    pub(crate) fn tick(&mut self, host: u32) {
+        let up = |end: &End| end.host == host && end.up && end.known;
+        let ends: Vec<u32> =
+            self.hosts[host as usize].links.iter().copied().filter(|e| up(&self.ends[*e as usize])).collect();
+        for end in ends {
+            match self.hosts[host as usize].actor {
+                Actor::ClaimLiar => self.claim_all(end),
+                _ => self.flood(end),
+            }
+        }
+        if self.now < FLOOD_UNTIL {
+            self.later(TICK, Happening::Tick { host });
+        }
+    }
+
+    fn flood(&mut self, end: u32) {
+        for _ in 0..BURST {
+            let file = self.dice.actors.below(self.files.all.len() as u64) as u32;
+            let chunks = self.files.all[file as usize].len();
+            let hash = self.files.all[file as usize].hash;
+            let index = self.dice.actors.below(u64::from(chunks)) as u32;
+            let chunk = self.files.chunk(ChunkId::new(file, index));
+            let req = self.dice.actors.u64() as u32;
+            let message = match self.dice.actors.below(6) {
+                0 => Outgoing::Interest { file: hash },
+                1 => Outgoing::HaveMore { file: hash, runs: vec![(index, 1)] },
+                2 => Outgoing::Cancel { req: zest_core::ReqId(req) },
+                3 => Outgoing::ManifestRequest {
+                    req: zest_core::ReqId(req),
+                    file: hash,
+                    first: index,
+                    count: 9,
+                },
+                _ => Outgoing::ChunkRequest {
+                    req: zest_core::ReqId(req),
+                    hash: chunk.hash,
+                    len_max: chunk.len,
+                },
+            };
+            self.say(end, message);
+        }
+    }
+
+    fn say(&mut self, end: u32, message: Outgoing) {
+        self.say_with(end, message, Content::Junk);
+    }
+
+    /// Says something without asking the rules.
+    fn say_with(&mut self, end: u32, message: Outgoing, content: Content) {
+        debug_assert!(self.ends[other(end) as usize].host != self.ends[end as usize].host, "two machines");
+        self.put(end, message, content);
+    }
+}

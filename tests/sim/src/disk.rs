@@ -1,0 +1,306 @@
+//! Disks: proofs and writes one after another, copies from other files, and what is left after a crash.
+
+use crate::host::End;
+use crate::link::{Content, List};
+use crate::scenario::SEC;
+use crate::world::{Happening, World};
+use std::collections::VecDeque;
+use zest_core::node::{BitSet, Event, Source};
+use zest_core::{BufId, JobId, LinkId, Location};
+use zest_xet::ChunkRef;
+
+/// A machine's disk and the workers before it.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    /// Time for one chunk, proof included.
+    pub(crate) write_ns: u64,
+    free_at: u64,
+    work: VecDeque<Work>,
+    /// Nothing can be written between these times.
+    pub(crate) full_ns: Option<(u64, u64)>,
+    pub(crate) rotten: bool,
+    pub(crate) short: bool,
+}
+
+/// Something the workers are at.
+#[derive(Debug)]
+enum Work {
+    /// A chunk from a peer or another file.
+    Chunk { job: JobId, index: u32, content: Content, source: Source },
+    /// An event that follows from earlier work.
+    Tell(Event),
+}
+
+impl Disk {
+    pub(crate) fn clear(&mut self) {
+        self.work.clear();
+    }
+
+    fn is_full(&self, now: u64) -> Option<u64> {
+        self.full_ns.filter(|(from, until)| (*from..*until).contains(&now)).map(|(_, until)| until)
+    }
+}
+
+impl World {
+    fn work(&mut self, host: u32, work: Work) {
+        let (now, disk, epoch) = {
+            let machine = &mut self.hosts[host as usize];
+            (self.now, &mut machine.disk, machine.epoch)
+        };
+        disk.free_at = disk.free_at.max(now) + disk.write_ns;
+        disk.work.push_back(work);
+        let at = disk.free_at;
+        self.queue.push(at, Happening::Disk { host, epoch });
+    }
+
+    /// An event that the workers bring after some work.
+    pub(crate) fn tell_after_work(&mut self, host: u32, event: Event) {
+        self.work(host, Work::Tell(event));
+    }
+
+    /// A worker is done.
+    pub(crate) fn worked(&mut self, host: u32) {
+        match self.hosts[host as usize].disk.work.pop_front() {
+            Some(Work::Chunk { .. }) if self.canary.loses() => {}
+            Some(Work::Chunk { job, index, content, source }) => {
+                self.proven(host, job, index, content, source);
+            }
+            Some(Work::Tell(event)) => self.feed(host, event),
+            None => {}
+        }
+    }
+
+    pub(crate) fn prove(
+        &mut self,
+        host: u32,
+        (job, index): (JobId, u32),
+        chunk: ChunkRef,
+        offset: u64,
+        buf: BufId,
+        link: LinkId,
+    ) {
+        let Some(content) = self.buffers.take(buf) else {
+            return self.fail(format!("host {host} proves {buf:?}, which it does not have"));
+        };
+        let Some(at) = self.hosts[host as usize].task_of(job) else {
+            return self.fail(format!("host {host} proves a chunk of {job:?}, which is not its"));
+        };
+        let task = &self.hosts[host as usize].tasks[at];
+        let manifest = &self.files.all[task.file as usize].manifest;
+        if index >= manifest.len() || manifest.chunk(index) != chunk || manifest.offset(index) != offset {
+            return self.fail(format!("host {host}: chunk {index} of {job:?} is not {chunk:?} at {offset}"));
+        }
+        if task.held.contains(index) && task.proven.contains(index) {
+            self.totals.proved_twice += 1;
+        }
+        self.work(host, Work::Chunk { job, index, content, source: Source::Peer(link) });
+    }
+
+    pub(crate) fn copy_local(&mut self, host: u32, job: JobId, index: u32, from: Location) {
+        let Some(at) = self.hosts[host as usize].task_of(job) else {
+            return self.fail(format!("host {host} copies for {job:?}, which is not its"));
+        };
+        let task = &self.hosts[host as usize].tasks[at];
+        let Some(&good) = task.local.get(&index) else {
+            return self.fail(format!("host {host} copies chunk {index} from {from:?}, where nothing lies"));
+        };
+        let content = Content::Chunk { id: crate::file::ChunkId::new(task.file, index), good };
+        self.work(host, Work::Chunk { job, index, content, source: Source::Disk });
+    }
+
+    /// The outcome of a proof.
+    fn proven(&mut self, host: u32, job: JobId, index: u32, content: Content, source: Source) {
+        let now = self.now;
+        let machine = &mut self.hosts[host as usize];
+        let Some(at) = machine.task_of(job) else { return };
+        let full = machine.disk.is_full(now);
+        let task = &mut machine.tasks[at];
+        if !task.running {
+            return;
+        }
+        let id = crate::file::ChunkId::new(task.file, index);
+        let right = matches!(content, Content::Chunk { id: got, good: true } if got == id);
+        let bytes = u64::from(self.files.all[task.file as usize].chunk_bytes(index));
+        let passes = right || self.canary.lets_through();
+        if let (true, Some(until)) = (passes, full) {
+            return self.disk_full(host, at, until);
+        }
+        let task = &mut self.hosts[host as usize].tasks[at];
+        let is_new = passes && !task.held.contains(index);
+        if passes {
+            // In a file under way nothing right is ever overwritten by something wrong.
+            let known_list = true;
+            if is_new || !task.proven.contains(index) {
+                task.keep(index, right, known_list);
+            }
+        }
+        let traffic = &mut self.hosts[host as usize].traffic;
+        if matches!(source, Source::Peer(_)) {
+            if is_new {
+                traffic.peer_new += bytes;
+                self.totals.payload += bytes;
+            } else if passes {
+                traffic.peer_double += bytes;
+            } else {
+                traffic.peer_wrong += bytes;
+            }
+        }
+        if !passes {
+            self.totals.bad += 1;
+        }
+        self.feed(
+            host,
+            match passes {
+                true => Event::ChunkDone { job, index, source },
+                false => Event::ChunkBad { job, index, source },
+            },
+        );
+    }
+
+    /// Nothing can be written: the job ends, its partial file stays. It is tried again when there is room.
+    pub(crate) fn disk_full(&mut self, host: u32, at: usize, until: u64) {
+        self.stop_job(host, at, None);
+        let epoch = self.hosts[host as usize].epoch;
+        self.queue.push(until + SEC, Happening::Again { host, epoch, task: at as u32 });
+    }
+
+    /// Collects a chunk list that comes in parts.
+    pub(crate) fn keep_part(
+        &mut self,
+        host: u32,
+        job: JobId,
+        link: LinkId,
+        buf: BufId,
+        (first, last): (u32, bool),
+    ) {
+        let Some(content) = self.buffers.take(buf) else {
+            return self.fail(format!("host {host} keeps {buf:?}, which it does not have"));
+        };
+        let Some(at) = self.hosts[host as usize].task_of(job) else { return };
+        let task = &mut self.hosts[host as usize].tasks[at];
+        let (list, count, fits) = match content {
+            Content::Records { list, first: f, count, good } => (Some(list), count, good && f == first),
+            _ => (None, 0, false),
+        };
+        let is_ours = list == Some(List::File(task.file));
+        let (next, good) = match task.parts {
+            Some((from, next, good)) if first > 0 && from == link => (next, good && next == first),
+            _ => (0, first == 0),
+        };
+        let good = good && fits && is_ours;
+        let next = next + count;
+        task.parts = (!last).then_some((link, next, good));
+        if !last {
+            return;
+        }
+        let file = task.file;
+        if good && next == self.files.all[file as usize].len() {
+            self.hosts[host as usize].tasks[at].parts = None;
+            let epoch = self.hosts[host as usize].epoch;
+            self.later(self.scenario.disk.write_ns, Happening::Manifest { host, epoch, task: at as u32 });
+        } else {
+            self.totals.bad += 1;
+            self.tell_after_work(host, Event::ManifestBad { job, link });
+        }
+    }
+
+    /// The manifest of a task is proven: what is in the partial file is measured by it.
+    pub(crate) fn adopt_manifest(&mut self, host: u32, at: usize) {
+        let task = &mut self.hosts[host as usize].tasks[at];
+        if !task.running || task.manifest && task.end.is_some() {
+            return;
+        }
+        task.manifest = true;
+        let wrong: Vec<u32> = task.held.iter().filter(|i| !task.good.contains(*i)).collect();
+        wrong.into_iter().for_each(|index| task.lose(index));
+        task.proven = task.held.clone();
+        let held = task.held.clone();
+        let (job, file) = (task.job, task.file);
+        let local = self.local_places(host, at);
+        let manifest = self.files.all[file as usize].manifest.clone();
+        self.feed(host, Event::JobManifest { job, manifest, held, local });
+    }
+
+    /// A chunk list that a peer sent for a xorb is complete.
+    pub(crate) fn prove_list(&mut self, host: u32, job: JobId, block: u32, link: LinkId, buf: BufId) {
+        let Some(content) = self.buffers.take(buf) else {
+            return self.fail(format!("host {host} proves {buf:?}, which it does not have"));
+        };
+        let Some(at) = self.hosts[host as usize].task_of(job) else { return };
+        let file = self.hosts[host as usize].tasks[at].file;
+        let total = self.files.all[file as usize].lists[block as usize].len() as u32;
+        let list = List::Xorb(file, block);
+        if content == (Content::Records { list, first: 0, count: total, good: true }) {
+            let (epoch, task) = (self.hosts[host as usize].epoch, at as u32);
+            self.later(self.scenario.disk.write_ns, Happening::Listed { host, epoch, task, block });
+        } else {
+            self.totals.bad += 1;
+            self.tell_after_work(host, Event::BlockListBad { job, block, link });
+        }
+    }
+
+    /// A block's chunk list is proven.
+    pub(crate) fn adopt_list(&mut self, host: u32, at: usize, block: u32) {
+        let task = &mut self.hosts[host as usize].tasks[at];
+        if !task.running || !task.listed.insert(block) {
+            return;
+        }
+        let file = &self.files.all[task.file as usize];
+        let mut wrong = Vec::new();
+        for index in file.blocks[block as usize].runs.iter().flat_map(|run| run.indices()) {
+            if task.held.contains(index) {
+                if task.good.contains(index) {
+                    task.proven.insert(index);
+                } else {
+                    task.lose(index);
+                    wrong.push(index);
+                }
+            }
+        }
+        let list = file.lists[block as usize].clone();
+        let job = task.job;
+        self.feed(host, Event::BlockListed { job, block, list, wrong });
+    }
+
+    pub(crate) fn local_places(&self, host: u32, at: usize) -> Vec<(u32, Location)> {
+        let task = &self.hosts[host as usize].tasks[at];
+        let file = zest_core::FileId(crate::receive::LOCALS + task.file);
+        let place = |index: u32| {
+            let len = self.files.all[task.file as usize].chunk_bytes(index);
+            (index, Location { file, offset: u64::from(index) << 17, len })
+        };
+        task.local.keys().filter(|i| !task.held.contains(**i)).map(|i| place(*i)).collect()
+    }
+
+    /// Everything is in the partial file: it is proven as a whole and lands.
+    pub(crate) fn seal(&mut self, host: u32, at: usize, job: JobId) {
+        let now = self.now;
+        let task = &mut self.hosts[host as usize].tasks[at];
+        if !task.running || task.job != job {
+            return;
+        }
+        // A list that came in the meantime may have shown that chunks were wrong.
+        let missing: Vec<u32> = (0..task.held.len()).filter(|i| !task.held.contains(*i)).collect();
+        if !missing.is_empty() {
+            return self.feed(host, Event::JobReopened { job, missing });
+        }
+        let proven_wrong = task.proven.iter().find(|i| !task.good.contains(*i));
+        if let Some(index) = proven_wrong {
+            return self.fail(format!("host {host}: chunk {index} of {job:?} is wrong and counts as proven"));
+        }
+        if task.good.count() < task.held.len() {
+            // A stream of the origin was wrong, and no list was there to tell where.
+            let doubtful: Vec<u32> = task.held.iter().filter(|i| !task.proven.contains(*i)).collect();
+            doubtful.iter().for_each(|index| task.lose(*index));
+            return self.feed(host, Event::JobReopened { job, missing: doubtful });
+        }
+        task.end = Some(End::Complete);
+        task.over_at = now;
+        task.manifest = true;
+        task.running = false;
+        task.proven = BitSet::full(task.held.len());
+        task.listed = BitSet::full(task.listed.len());
+        self.job_over(host, at);
+        self.feed(host, Event::JobRemoved { job });
+    }
+}

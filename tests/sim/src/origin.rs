@@ -1,0 +1,362 @@
+//! The origin: one sender for all connections, in turn, a chunk at a time; limits per connection and per node; refusals,
+//! stalls, cuts. What the hub's driver below the node does (first byte, time-outs) is part of it.
+
+use crate::host::Life;
+use crate::net::time_of;
+use crate::scenario::SEC;
+use crate::world::{Happening, World};
+use std::collections::VecDeque;
+use zest_core::node::{Event, OriginFault, Source};
+use zest_core::{Duration, JobId};
+
+/// A transfer that stands still is given up after this, as the runtime does.
+const STALL: u64 = 10 * SEC;
+/// Bytes of a connection on their way to a node, at most: its receive window.
+const WINDOW: u64 = 256 << 10;
+/// Bytes of a chunk header in a xorb.
+const HEADER: u64 = 8;
+
+/// Why a connection ends otherwise than well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Well,
+    Stalls,
+    /// Cut after so many chunks.
+    Cut(u32),
+}
+
+/// One fetch of a block.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    host: u32,
+    epoch: u32,
+    task: u32,
+    block: u32,
+    /// Next chunk of the block to send, and the one to arrive.
+    at: u32,
+    arrived: u32,
+    count: u32,
+    fate: Fate,
+    open: bool,
+    in_flight: u64,
+    in_round: bool,
+    free_at: u64,
+    /// Whether each chunk on the wire is wrong.
+    wrong: VecDeque<bool>,
+    saw_wrong: bool,
+}
+
+/// The sending side of the origin.
+#[derive(Debug, Default)]
+pub(crate) struct Origin {
+    conns: Vec<Conn>,
+    round: VecDeque<u32>,
+    free_at: u64,
+    waking: bool,
+    /// Bytes it sent in all.
+    pub(crate) bytes: u64,
+    pub(crate) fetches: u64,
+}
+
+fn fault(text: &str, retry_after: Option<Duration>) -> OriginFault {
+    OriginFault { text: text.into(), retry_after, permanent: false }
+}
+
+impl World {
+    fn origin_gone(&self) -> bool {
+        self.scenario.origin.gone_ns.is_some_and(|(from, until)| (from..until).contains(&self.now))
+    }
+
+    /// The layout of a job is asked for.
+    pub(crate) fn planned(&mut self, host: u32, at: usize) {
+        let task = &self.hosts[host as usize].tasks[at];
+        if !task.running {
+            return;
+        }
+        let (job, number) = (task.job, task.file as usize);
+        if self.origin_gone() {
+            let why =
+                OriginFault { text: "the Hub cannot be reached".into(), retry_after: None, permanent: true };
+            return self.feed(host, Event::OriginGone { job, why });
+        }
+        let held: Vec<u32> = task.held.iter().collect();
+        let local = self.local_places(host, at);
+        let (chunks, blocks) = (self.files.all[number].len(), self.files.all[number].blocks.clone());
+        self.feed(host, Event::JobPlanned { job, chunks, blocks, held, local });
+    }
+
+    pub(crate) fn origin_fetch(&mut self, host: u32, job: JobId, block: u32) {
+        let Some(at) = self.hosts[host as usize].task_of(job) else {
+            return self.fail(format!("host {host} fetches for {job:?}, which is not its"));
+        };
+        let (epoch, task) = (self.hosts[host as usize].epoch, &self.hosts[host as usize].tasks[at]);
+        if task.fetches.contains_key(&block) {
+            return self.fail(format!("host {host} fetches block {block} of {job:?} twice at once"));
+        }
+        let file = &self.files.all[task.file as usize];
+        let count = file.blocks[block as usize].runs[0].count;
+        self.origin.fetches += 1;
+        self.hosts[host as usize].first_fetch_at.get_or_insert(self.now);
+        let options = self.scenario.origin.clone();
+        let pause = options.first_byte_ns;
+        let dice = &mut self.dice.origin;
+        // Thrown for every fetch, so that one kind of fault switched off leaves the others as they are.
+        let throws = [dice.below(1000), dice.below(1000), dice.below(1000), dice.below(1000)];
+        let below = |throw: u64, permille: u32| throw < u64::from(permille);
+        let cut = dice.below(u64::from(count)) as u32;
+        let faulty = self.now < options.faults_end_ns;
+        let refusal = if self.origin_gone() {
+            Some(fault("the CDN cannot be reached", None))
+        } else if faulty && below(throws[0], options.busy_permille) {
+            Some(fault("CDN answered 429", Some(Duration::from_secs(1 + throws[0] % 3))))
+        } else if faulty && below(throws[1], options.error_permille) {
+            Some(fault("CDN answered 503 five times", None))
+        } else if faulty && options.expires_ns.is_some_and(|at| self.now >= at) && throws[1].is_multiple_of(4)
+        {
+            Some(fault("signed address has expired", None))
+        } else {
+            None
+        };
+        let number = self.origin.conns.len() as u32;
+        self.hosts[host as usize].tasks[at].fetches.insert(block, number);
+        let fate = match refusal {
+            None if faulty && below(throws[2], options.stall_permille) => Fate::Stalls,
+            None if faulty && below(throws[3], options.cut_permille) => Fate::Cut(cut),
+            _ => Fate::Well,
+        };
+        self.origin.conns.push(Conn {
+            host,
+            epoch,
+            task: at as u32,
+            block,
+            at: 0,
+            arrived: 0,
+            count,
+            fate,
+            open: true,
+            in_flight: 0,
+            in_round: false,
+            free_at: 0,
+            wrong: VecDeque::new(),
+            saw_wrong: false,
+        });
+        match refusal {
+            Some(fault) => {
+                self.refusals.insert(number, fault);
+                self.later(pause, Happening::OriginEnds { conn: number });
+            }
+            None => self.later(pause, Happening::OriginBegins { conn: number }),
+        }
+    }
+
+    pub(crate) fn origin_stop(&mut self, host: u32, job: JobId, block: u32) {
+        let Some(at) = self.hosts[host as usize].task_of(job) else { return };
+        let task = &self.hosts[host as usize].tasks[at];
+        if !task.running {
+            // The world ended the job, and its fetches with it.
+            return;
+        }
+        let Some(&conn) = task.fetches.get(&block) else {
+            return self.fail(format!("host {host} stops block {block} of {job:?}, which nobody fetches"));
+        };
+        let state = &mut self.origin.conns[conn as usize];
+        if state.arrived == state.count {
+            // Its last chunk is here; what follows from the whole of it is on its way.
+            return;
+        }
+        state.open = false;
+        self.later(0, Happening::OriginEnds { conn });
+    }
+
+    /// All fetches of a task break off, and nobody is told.
+    pub(crate) fn origin_forget(&mut self, host: u32, at: usize) {
+        for (_, conn) in std::mem::take(&mut self.hosts[host as usize].tasks[at].fetches) {
+            self.origin.conns[conn as usize].open = false;
+        }
+    }
+
+    /// The first byte could be sent.
+    pub(crate) fn origin_begins(&mut self, conn: u32) {
+        match self.origin.conns[conn as usize].fate {
+            Fate::Stalls => self.later(STALL, Happening::OriginEnds { conn }),
+            Fate::Cut(0) => self.origin_ends(conn),
+            Fate::Cut(_) | Fate::Well => self.origin_enlist(conn),
+        }
+    }
+
+    fn origin_enlist(&mut self, conn: u32) {
+        let state = &mut self.origin.conns[conn as usize];
+        let end = if let Fate::Cut(after) = state.fate { after } else { state.count };
+        if !state.open || state.in_round || state.in_flight >= WINDOW || state.at >= end {
+            return;
+        }
+        state.in_round = true;
+        self.origin.round.push_back(conn);
+        self.origin_kick(self.now);
+    }
+
+    fn origin_kick(&mut self, not_before: u64) {
+        if !self.origin.waking && !self.origin.round.is_empty() {
+            self.origin.waking = true;
+            let at = self.origin.free_at.max(not_before);
+            self.queue.push(at, Happening::OriginNext);
+        }
+    }
+
+    /// The origin is free to send the next chunk.
+    pub(crate) fn origin_next(&mut self) {
+        self.origin.waking = false;
+        let (per_node, per_conn) = (self.scenario.origin.node_bytes_s, self.scenario.origin.conn_bytes_s);
+        let mut earliest = u64::MAX;
+        let mut looked = 0;
+        while looked < self.origin.round.len() && self.origin.free_at <= self.now {
+            let Some(number) = self.origin.round.pop_front() else { break };
+            let conn = &self.origin.conns[number as usize];
+            let host = conn.host;
+            let allowed = conn.free_at.max(self.hosts[host as usize].origin_free_at);
+            if !conn.open {
+                self.origin.conns[number as usize].in_round = false;
+                continue;
+            }
+            if allowed > self.now {
+                // Its share is used up for now; others may have theirs left.
+                earliest = earliest.min(allowed);
+                self.origin.round.push_back(number);
+                looked += 1;
+                continue;
+            }
+            looked = 0;
+            let file = self.hosts[host as usize].tasks[conn.task as usize].file as usize;
+            let first = self.files.all[file].blocks[conn.block as usize].runs[0].first;
+            let bytes = u64::from(self.files.all[file].chunk_bytes(first + conn.at)) + HEADER;
+            let share = |rate: Option<u64>| rate.map_or(0, |rate| time_of(bytes, rate));
+            let time = share(self.scenario.origin.total_bytes_s);
+            self.origin.free_at = self.origin.free_at.max(self.now) + time;
+            self.origin.bytes += bytes;
+            let node_free = &mut self.hosts[host as usize].origin_free_at;
+            *node_free = (*node_free).max(self.now) + share(per_node);
+            let wrong = self.now < self.scenario.origin.faults_end_ns
+                && self.dice.origin.permille(self.scenario.origin.wrong_permille);
+            let (now, latency) = (self.now, self.scenario.net.latency_ns);
+            let conn = &mut self.origin.conns[number as usize];
+            conn.free_at = conn.free_at.max(now) + share(per_conn);
+            conn.at += 1;
+            conn.in_flight += bytes;
+            conn.in_round = false;
+            conn.wrong.push_back(wrong);
+            let at = self.through_downlink(host, bytes, true, now + latency, now + time + latency);
+            self.queue.push(at, Happening::OriginChunk { conn: number });
+            self.origin_enlist(number);
+        }
+        self.origin_kick(if earliest == u64::MAX { self.now } else { earliest });
+    }
+
+    /// A chunk of the origin has arrived.
+    pub(crate) fn origin_chunk(&mut self, number: u32) {
+        let conn = &mut self.origin.conns[number as usize];
+        let (host, at, block) = (conn.host, conn.task as usize, conn.block);
+        let nth = conn.arrived;
+        conn.arrived += 1;
+        let wrong = conn.wrong.pop_front().unwrap_or(false);
+        conn.saw_wrong |= wrong;
+        let machine = &self.hosts[host as usize];
+        let lives = machine.life == Life::Up && machine.epoch == conn.epoch;
+        let file = machine.tasks[at].file;
+        let first = self.files.all[file as usize].blocks[block as usize].runs[0].first;
+        let index = first + nth;
+        let bytes = u64::from(self.files.all[file as usize].chunk_bytes(index));
+        conn.in_flight = conn.in_flight.saturating_sub(bytes + HEADER);
+        let open = conn.open && lives;
+        if !open {
+            self.hosts[host as usize].traffic.origin_waste += bytes;
+            return;
+        }
+        self.origin_gives(host, at, index, wrong);
+        let conn = &self.origin.conns[number as usize];
+        let cut = matches!(conn.fate, Fate::Cut(after) if conn.arrived >= after);
+        if conn.open && (conn.arrived == conn.count || cut) {
+            // The workers may still be at its chunks; the end is told after them.
+            self.later(self.scenario.disk.write_ns, Happening::OriginEnds { conn: number });
+        }
+        self.origin_enlist(number);
+    }
+
+    /// A chunk is decoded, checked as far as it can be, and written.
+    fn origin_gives(&mut self, host: u32, at: usize, index: u32, wrong: bool) {
+        let now = self.now;
+        let machine = &mut self.hosts[host as usize];
+        let task = &mut machine.tasks[at];
+        let bytes = u64::from(self.files.all[task.file as usize].chunk_bytes(index));
+        let (job, block) = (task.job, self.files.all[task.file as usize].block_of(index));
+        let known = task.manifest || task.listed.contains(block);
+        let needs = task.running
+            && machine.node.as_ref().is_some_and(|node| node.needs(job, index))
+            && !(task.held.contains(index) && task.proven.contains(index));
+        if !needs {
+            machine.traffic.origin_waste += bytes;
+            return;
+        }
+        if let Some((_, until)) = machine.disk.full_ns.filter(|(from, until)| (*from..*until).contains(&now))
+        {
+            machine.traffic.origin_waste += bytes;
+            return self.disk_full(host, at, until);
+        }
+        if wrong && known && !self.canary.lets_through() {
+            machine.traffic.origin_waste += bytes;
+            self.totals.bad += 1;
+            return self.feed(host, Event::ChunkBad { job, index, source: Source::Origin });
+        }
+        machine.traffic.origin_new += bytes;
+        task.keep(index, !wrong, known);
+        self.totals.payload += bytes;
+        self.feed(host, Event::ChunkDone { job, index, source: Source::Origin });
+    }
+
+    /// A fetch is over, one way or the other.
+    pub(crate) fn origin_ends(&mut self, number: u32) {
+        let refusal = self.refusals.remove(&number);
+        let conn = &mut self.origin.conns[number as usize];
+        let (host, at, block) = (conn.host, conn.task as usize, conn.block);
+        let machine = &mut self.hosts[host as usize];
+        if machine.life != Life::Up || machine.epoch != conn.epoch {
+            return;
+        }
+        let task = &mut machine.tasks[at];
+        if task.fetches.get(&block) != Some(&number) {
+            return;
+        }
+        task.fetches.remove(&block);
+        let stopped = !std::mem::replace(&mut conn.open, false);
+        let fault = refusal.or_else(|| match conn.fate {
+            _ if stopped => None,
+            Fate::Well => None,
+            Fate::Stalls => Some(fault("no byte for 10s", None)),
+            Fate::Cut(_) => Some(fault("the connection broke off", None)),
+        });
+        let whole = fault.is_none() && !stopped && conn.arrived == conn.count;
+        let job = task.job;
+        let saw_wrong = conn.saw_wrong;
+        let fault = if whole { self.whole_block(host, at, block, saw_wrong) } else { fault };
+        self.feed(host, Event::OriginEnded { job, block, fault });
+    }
+
+    /// A whole block has come: with all of its chunks hashed, the list proves itself against the xorb's hash.
+    fn whole_block(&mut self, host: u32, at: usize, block: u32, saw_wrong: bool) -> Option<OriginFault> {
+        let task = &self.hosts[host as usize].tasks[at];
+        if task.manifest || task.listed.contains(block) {
+            return None;
+        }
+        if saw_wrong {
+            return Some(fault("the xorb's hash is not that of its chunks", None));
+        }
+        self.adopt_list(host, at, block);
+        None
+    }
+
+    /// Panics if the books of the origin are wrong.
+    pub(crate) fn check_origin(&self) {
+        for (at, conn) in self.origin.conns.iter().enumerate() {
+            assert!(conn.arrived <= conn.at && conn.at <= conn.count, "connection {at} is in order");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Lying, silent and dead peers beside a healthy origin: right bytes, hardly later, and liars are shut out.
+
+use zest_core::node::Policy;
+use zest_sim::{Actor, Report, Scenario, run};
+
+fn alone_with(policy: Policy, others: Vec<(Actor, u32)>) -> Report {
+    let scenario = Scenario { policy, actors: others, ..Scenario::crowd(3, 1) };
+    run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why))
+}
+
+#[test]
+fn dead_mute_and_boasting_peers_hold_nobody_up() {
+    let origin_only = alone_with(Policy::Fastest, vec![]).finish_ns[0];
+    for actor in [Actor::Dead, Actor::Mute, Actor::HaveLiar] {
+        let report = alone_with(Policy::Fastest, vec![(actor, 8)]);
+        let times = report.finish_ns[0] as f64 / origin_only as f64;
+        assert!(times <= 1.05, "8 {}: {times:.3} times the origin alone", actor.name());
+    }
+}
+
+#[test]
+fn nineteen_liars_of_twenty_are_banned() {
+    let origin_only = alone_with(Policy::Fastest, vec![]).finish_ns[0];
+    for policy in [Policy::Fastest, Policy::SpareOrigin] {
+        let report = alone_with(policy, vec![(Actor::Liar, 19)]);
+        let times = report.finish_ns[0] as f64 / origin_only as f64;
+        assert!(times <= 1.1, "{policy:?}: {times:.3} times the origin alone");
+        assert_eq!(report.bans, 19, "{policy:?}");
+    }
+}
+
+#[test]
+fn one_liar_of_twenty_is_cut_off_within_two_chunks_per_victim() {
+    let scenario = Scenario { actors: vec![(Actor::Liar, 1)], ..Scenario::crowd(4, 19) };
+    let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
+    assert_eq!(report.finish_ns.len(), 19);
+    assert!(report.share(report.wrong_bytes) <= 0.02, "{report}");
+    // Half the liars lie about chunk lists as well, and are shut out before they give a chunk.
+    assert!(report.wrong_bytes <= 19 * 2 * (64 << 10), "{} wrong bytes", report.wrong_bytes);
+}

@@ -1,0 +1,30 @@
+//! Random small worlds, 8 to 24 peers, full of trouble: every node checks its own promises, the world its own, and in the end
+//! every job is complete or has failed for a reason. `SEEDS=n FROM=s cargo test -p zest-sim` plays others.
+
+use zest_sim::{Canary, Made, Scenario, explain, run_seeds};
+
+/// Worlds in message mode.
+const SEEDS: u64 = 2000;
+/// Worlds through real links.
+const BYTE_SEEDS: u64 = 100;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+fn play(count: u64, made: Made) {
+    let from = number("FROM").unwrap_or(0);
+    let make = |seed| match made {
+        Made::Seed => Scenario::from_seed(seed),
+        Made::ByteSeed => Scenario::bytes_from_seed(seed),
+    };
+    if let Some(failure) = run_seeds(from..from + count, Canary::None, make) {
+        panic!("{}", explain(&failure, made, Canary::None));
+    }
+}
+
+#[test]
+fn two_thousand_small_worlds_keep_every_promise() {
+    play(number("SEEDS").unwrap_or(SEEDS), Made::Seed);
+    play(number("SEEDS").unwrap_or(BYTE_SEEDS), Made::ByteSeed);
+}

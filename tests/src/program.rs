@@ -1,0 +1,137 @@
+//! The real `zest` program, run as separate processes on loopback addresses of their own.
+
+use serde_json::Value;
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::SystemTime;
+use tempfile::TempDir;
+
+/// The program. `cargo test --workspace` has made it beside these tests; where only this package is tested it is made
+/// here, if it is not there or older than its sources.
+///
+/// # Panics
+/// If it cannot be built.
+#[must_use]
+pub fn zest() -> &'static Path {
+    static ZEST: OnceLock<PathBuf> = OnceLock::new();
+    ZEST.get_or_init(|| {
+        // …/<profile>/deps/<this test> → …/<profile>/zest
+        let test = std::env::current_exe().expect("a test has a path");
+        let folder = test.parent().and_then(Path::parent).expect("a test lies in <profile>/deps");
+        let program = folder.join("zest");
+        if is_up_to_date(&program) {
+            return program;
+        }
+        let mut build = Command::new(env!("CARGO"));
+        // Together with this package, so that what both stand on is not made twice.
+        build.args(["build", "--quiet", "--package", "zest", "--package", "zest-tests"]);
+        build.arg("--target-dir").arg(folder.parent().expect("a profile lies in the target folder"));
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
+        assert!(built.success(), "zest is built");
+        program
+    })
+}
+
+/// Whether the program is there and no source of it is newer.
+fn is_up_to_date(program: &Path) -> bool {
+    let Ok(made) = std::fs::metadata(program).and_then(|meta| meta.modified()) else { return false };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    ["xet", "core", "store", "hub", "runtime-tokio", "cli"]
+        .iter()
+        .all(|room| !is_newer(&root.join(room).join("src"), made))
+}
+
+fn is_newer(folder: &Path, than: SystemTime) -> bool {
+    let entries = std::fs::read_dir(folder).expect("a folder of sources");
+    entries.flatten().any(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => is_newer(&entry.path(), than),
+        Ok(meta) => meta.modified().is_ok_and(|changed| changed > than),
+        Err(_) => false,
+    })
+}
+
+/// A machine that is switched off: an empty home and a loopback address of its own, as in a network.
+pub struct Host {
+    home: TempDir,
+    address: SocketAddr,
+}
+
+impl Default for Host {
+    fn default() -> Host {
+        static HOSTS: AtomicU8 = AtomicU8::new(0);
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        // 127.0.x.x is left to others; the hosts of one test process differ in the second number, test processes in the rest.
+        let second = 16 + HOSTS.fetch_add(1, Ordering::Relaxed);
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, second, high, low.max(1))), 6881);
+        Host { home: TempDir::new().expect("a temporary folder"), address }
+    }
+}
+
+impl Host {
+    /// Where it will listen.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its home.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// `zest` with these words, this home and nothing of the caller's environment.
+    #[must_use]
+    pub fn command(&self, endpoint: &str, words: &[String]) -> Command {
+        let mut command = Command::new(zest());
+        command.args(words).env_clear().env("HOME", self.home()).env("HF_ENDPOINT", endpoint);
+        if let Ok(log) = std::env::var("ZEST_TEST_LOG") {
+            command.env("ZEST_LOG", log).arg("-v");
+        } else {
+            command.arg("-q");
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+/// A pull under way. Killed when dropped.
+pub struct Pulling(Child);
+
+impl Pulling {
+    /// Starts it.
+    pub fn start(mut command: Command) -> Pulling {
+        Pulling(command.stdout(Stdio::piped()).spawn().expect("zest starts"))
+    }
+
+    /// Kills it without a warning.
+    pub fn kill(mut self) {
+        self.0.kill().expect("it lives");
+        self.0.wait().expect("it ends");
+    }
+
+    /// Waits for its end, which must be a good one, and gives its report.
+    #[must_use]
+    pub fn report(mut self) -> Value {
+        let mut text = String::new();
+        let mut out = self.0.stdout.take().expect("a pipe was asked for");
+        out.read_to_string(&mut text).expect("text");
+        let status = self.0.wait().expect("it ends");
+        assert!(status.success(), "zest ended with {status}: {text}");
+        serde_json::from_str(&text).expect("one JSON document")
+    }
+}
+
+impl Drop for Pulling {
+    fn drop(&mut self) {
+        let _already_gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}

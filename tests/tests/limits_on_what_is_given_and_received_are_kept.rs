@@ -1,0 +1,62 @@
+//! The caps of the command line, on real sockets.
+
+use std::time::Duration;
+use tempfile::TempDir;
+use zest_runtime_tokio::{EngineConfig, UploadBudget};
+use zest_tests::peer::in_time;
+use zest_tests::{Machine, Site, assert_same_files, noise};
+
+const MODEL: usize = 3_000_000;
+
+async fn site() -> Site {
+    let mut site = Site::new();
+    site.add("org/model", "model.safetensors", &noise(51, MODEL));
+    site.add("org/model", "config.json", b"{}");
+    site.open().await;
+    site
+}
+
+#[tokio::test]
+async fn a_download_cap_holds_for_peers_and_cdn_together_and_harms_no_peer() {
+    let site = site().await;
+    let warm = Machine::new(&site.endpoint()).await;
+    warm.pull_from("org/model", &[]).await.expect("the first pull");
+    let cap = 2 << 20;
+    let capped =
+        Machine::with(&site.endpoint(), |config: &mut EngineConfig| config.download_bytes_s = Some(cap))
+            .await;
+    let report = in_time(capped.pull_from("org/model", &[warm.address()])).await.expect("the pull");
+    assert_same_files(&report.path, &site.folder("org/model"));
+    assert_eq!((report.bad_chunks, report.peers_banned), (0, 0));
+    // However slow the machine: it cannot be faster than the cap. What may be caught up at the beginning is less than a
+    // tenth of a second.
+    let least = Duration::from_secs_f64(MODEL as f64 / cap as f64 - 0.1);
+    assert!(report.elapsed >= least, "{:?} for {MODEL} bytes", report.elapsed);
+}
+
+#[tokio::test]
+async fn a_budget_of_a_day_is_one_for_all_programs_and_then_nothing_is_given() {
+    let site = site().await;
+    let account = TempDir::new().expect("a temporary folder");
+    let budget = UploadBudget { bytes: 1 << 20, account: account.path().join("uploads.json") };
+    let mut given = 0;
+    for round in 0..2 {
+        let limited = |config: &mut EngineConfig| config.upload_budget = Some(budget.clone());
+        let giver = Machine::with(&site.endpoint(), limited).await;
+        giver.pull_from("org/model", &[]).await.expect("the hub gives it");
+        let taker = Machine::new(&site.endpoint()).await;
+        let report = in_time(taker.pull_from("org/model", &[giver.address()])).await.expect("the pull");
+        assert_same_files(&report.path, &site.folder("org/model"));
+        assert_eq!(report.peers_banned, 0, "who has nothing left to give did nothing wrong");
+        given += report.from_peers;
+        let in_all = giver.engine().stats().await.uploaded;
+        if round == 0 {
+            assert!(given > 0, "some of it");
+        } else {
+            assert!(report.from_peers <= zest_xet::CHUNK_BYTES_MAX as u64, "used up: {in_all} bytes");
+        }
+        drop(giver.restarted().await);
+    }
+    // The list of chunks counts too; the chunk that crosses the line is still given.
+    assert!(given <= budget.bytes + zest_xet::CHUNK_BYTES_MAX as u64, "{given} bytes");
+}
