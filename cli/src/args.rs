@@ -189,6 +189,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
+    /// Memory for chunks that are asked for again and again; taken as they come
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = amount::bytes)]
+    pub(crate) cache_mem: u64,
+
     #[command(flatten)]
     pub(crate) upload: UploadArgs,
 }

@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) max_download: Option<u64>,
     pub(crate) upload: UploadArgs,
+    /// It is there to give, with so much memory for what is asked for again and again.
+    pub(crate) give_from: Option<u64>,
 }
 
 impl From<OriginPolicy> for Policy {
@@ -95,7 +97,10 @@ impl Session {
             upload_bytes_s: settings.upload.max_upload,
             download_bytes_s: settings.max_download,
             upload_budget: settings.upload.upload_budget.map(|bytes| UploadBudget { bytes, account }),
-            ..EngineConfig::new(Arc::clone(&store))
+            ..match settings.give_from {
+                Some(cache_bytes) => EngineConfig::to_give(Arc::clone(&store), cache_bytes),
+                None => EngineConfig::new(Arc::clone(&store)),
+            }
         };
         let engine = Engine::start(config).await.map_err(|error| engine_failure(&error))?;
         Ok(Session { engine, store })

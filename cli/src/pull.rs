@@ -42,8 +42,12 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         p2p: !args.no_p2p,
         keep_xorbs: args.keep_xorbs,
     };
-    let settings =
-        Settings { policy: args.policy.into(), max_download: args.max_download, upload: args.upload };
+    let settings = Settings {
+        policy: args.policy.into(),
+        max_download: args.max_download,
+        upload: args.upload,
+        give_from: None,
+    };
     // Without peers nobody would know of the port: none is opened.
     let listens = !options.peers.is_empty() && !args.no_listen && !args.dry_run;
     let session = start(&env, args.listen, listens, &settings).await?;

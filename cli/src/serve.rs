@@ -30,7 +30,7 @@ pub(crate) async fn run(args: ServeArgs, ui: &Ui) -> Result<(), Failure> {
     if let Some(dir) = args.cache_dir {
         env.hub_cache = dir;
     }
-    let settings = Settings { upload: args.upload, ..Settings::default() };
+    let settings = Settings { upload: args.upload, give_from: Some(args.cache_mem), ..Settings::default() };
     let session = start(&env, &args.listen, args.listen_port, &settings).await?;
     let addrs: Vec<String> = session.local_addrs().iter().map(SocketAddr::to_string).collect();
     if ui.json() {

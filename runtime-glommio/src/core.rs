@@ -76,7 +76,6 @@ impl Core {
     pub(crate) fn new(config: CoreConfig, clerk: Clerk, inbox: Inbox, stats: Arc<CoreStats>) -> Rc<Core> {
         let mut node = Config::new(config.seed, config.peer_id);
         (node.peers_max, node.inbound_max) = (config.links_max, config.links_max);
-        node.upload_slots = config.links_max;
         node.upload_bytes_s = config.upload_bytes_s;
         Rc::new(Core {
             started: std::time::Instant::now(),

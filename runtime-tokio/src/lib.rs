@@ -17,6 +17,7 @@ mod context;
 mod engine;
 mod error;
 mod fnmatch;
+mod hot;
 mod index;
 mod job;
 mod jobs;
@@ -33,7 +34,7 @@ mod workers;
 mod writer;
 
 pub use budget::{UPLOAD_BUDGET_MIN, UploadBudget};
-pub use engine::{Engine, EngineConfig, EngineStats, StoreHandles};
+pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX, StoreHandles};
 pub use error::{EngineError, PullError, PullErrorKind};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
 pub use index::{IndexProgress, keep_index};

@@ -57,7 +57,7 @@ impl Running {
         let config = EngineConfig {
             listen: wanted.listen,
             upload_bytes_s: wanted.upload_bytes_s,
-            ..EngineConfig::new(wanted.store)
+            ..EngineConfig::to_give(wanted.store, wanted.cache_bytes)
         };
         Ok(Running::Tokio(Engine::start(config).await.map_err(|error| engine_failure(&error))?))
     }
@@ -81,19 +81,18 @@ impl Running {
 
     /// What it runs on, for people.
     pub(crate) fn describe(&self, cache_bytes: u64) -> String {
+        let cache = crate::ui::units::bytes(cache_bytes);
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
             Running::Glommio(seeder) => {
                 let cores = crate::ui::units::counted(seeder.cores() as u64, "core");
                 let registered = if seeder.is_registered() { "yes" } else { "no (raise LimitMEMLOCK)" };
-                let cache = crate::ui::units::bytes(cache_bytes);
                 format!(
                     "io_uring on {cores}, registered buffers: {registered}, {cache} for what is asked for often"
                 )
             }
             Running::Tokio(_) => {
-                let _ = cache_bytes;
-                "tokio runtime: one thread, what is asked for often stays in the page cache".to_owned()
+                format!("tokio runtime: one thread, {cache} for what is asked for often, and the page cache")
             }
         }
     }

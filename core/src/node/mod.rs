@@ -34,6 +34,7 @@
 mod answers;
 mod ban;
 mod bitset;
+mod cap;
 mod claims;
 mod event;
 mod have;
@@ -84,8 +85,9 @@ pub const CANDIDATES_MAX: usize = 1024;
 /// Links opened to addresses that nobody named: 12. Ours; with as many that come to us a swarm of thousands is a few hops
 /// wide, and what each has to be told stays small.
 pub const DIALS_TARGET: usize = 12;
-/// Peers that are sent chunks at once: 16. Ours.
-pub const UPLOAD_SLOTS: usize = 16;
+/// Peers that are served at a time, those left out whose sockets take nothing: 4. Ours; a few fill any line, and each more
+/// only makes all of them slower.
+pub const UPLOAD_SLOTS: usize = 4;
 /// Least upload cap: 256 KiB/s, two of the longest chunks a second. Ours; below that a chunk would not fit a second.
 pub const UPLOAD_BYTES_S_MIN: u64 = 256 << 10;
 /// Rates are measured and pipelines resized this often.
@@ -128,7 +130,8 @@ pub struct Config {
     pub inbound_max: usize,
     /// Links that are opened to addresses nobody named, at most.
     pub dials_max: usize,
-    /// Peers that are sent chunks at once.
+    /// Peers that are served at a time, those left out whose sockets take nothing. While more wait in line, each is given
+    /// little ahead.
     pub upload_slots: usize,
     /// Upload cap in bytes/s over any second; `None`: none. Not below [`UPLOAD_BYTES_S_MIN`].
     pub upload_bytes_s: Option<u64>,

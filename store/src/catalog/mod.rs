@@ -306,6 +306,14 @@ impl Catalog {
         self.original_chunk(hash, access)
     }
 
+    /// Whether what lies in this file may be given to whoever asks.
+    #[must_use]
+    pub fn is_shared(&self, file: FileId) -> bool {
+        let entry =
+            |number: u32| self.read().files.get(number as usize).is_some_and(|e| e.allows(Access::Share));
+        file.0 & FileId::ORIGINAL == 0 && entry(file.0 >> 1)
+    }
+
     /// A file's chunk list, whether or not the file itself is still there.
     #[must_use]
     pub fn manifest(&self, file: &Hash, access: Access) -> Option<ManifestOnDisk> {

@@ -167,6 +167,8 @@ fn one(args: &Args, data: &Data, connections: usize, server: &str) -> Result<Run
 
 fn command(args: &Args, data: &Data, server: &str) -> Result<Command, Error> {
     let here = std::env::current_exe()?;
+    // One segment per core is the least, and more than the file needs.
+    let cache = if args.cold { 0 } else { (args.size_mb + args.size_mb / 4 + 32) << 20 }.to_string();
     let mut command = match server {
         "sendfile" => {
             let mut command = Command::new(&here);
@@ -175,16 +177,24 @@ fn command(args: &Args, data: &Data, server: &str) -> Result<Command, Error> {
         }
         "zest-seed" => {
             let mut command = Command::new(here.with_file_name("zest-seed"));
-            // One segment per core is the least, and more than the file needs.
-            let cache = if args.cold { 0 } else { (args.size_mb + args.size_mb / 4 + 32) << 20 };
-            let (cache, core) = (cache.to_string(), SERVER_CORE.to_string());
+            let core = SERVER_CORE.to_string();
             command.args(["--listen", "127.0.0.1:0", "--json", "-q", "--runtime", "glommio"]);
             command.args(["--cores", &core, "--cache-mem", &cache]);
             command
         }
         "zest-serve" => {
             let mut command = Command::new(here.with_file_name("zest"));
-            command.args(["serve", "--listen", "127.0.0.1", "--listen-port", "0", "--json", "-q"]);
+            command.args([
+                "serve",
+                "--listen",
+                "127.0.0.1",
+                "--listen-port",
+                "0",
+                "--json",
+                "-q",
+                "--cache-mem",
+            ]);
+            command.arg(&cache);
             command
         }
         other => return Err(format!("{other} is none of sendfile, zest-seed, zest-serve").into()),
