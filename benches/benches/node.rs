@@ -1,152 +1,19 @@
-//! What deciding costs: events of a node among 256 peers, fetching and serving. A chunk is four events when it is fetched
-//! (news of it, its payload, its proof, and the request for it that a peer sends in turn), two more when that is answered.
+//! What deciding costs: events of a node among 256 peers, fetching and serving.
 #![allow(missing_docs, reason = "criterion's macros write functions without documentation")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use std::collections::VecDeque;
-use std::sync::Arc;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind};
-use zest_core::node::{Action, BitSet, Config, Direction, Event, JobSpec, Node, Source};
-use zest_core::{BufId, FileId, Instant, JobId, LinkId, PeerId, ReqId};
-use zest_xet::{ChunkRef, Hash, Manifest, file_hash};
+use zest_benches::crowd::{Crowd, manifest};
 
-/// Peers: as many as a node links.
-const PEERS: u64 = 256;
-/// Chunks of the file: 1 GiB at 64 KiB.
-const CHUNKS: u32 = 16_384;
-/// Bytes of a chunk.
-const CHUNK_BYTES: u32 = 64 << 10;
 /// Events that are measured at once.
 const EVENTS: u64 = 100_000;
 
-fn manifest() -> Arc<Manifest> {
-    let chunks: Vec<ChunkRef> = (0..CHUNKS)
-        .map(|number| {
-            let mut bytes = [0x5a; 32];
-            bytes[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
-            ChunkRef { hash: Hash::from_bytes(bytes), len: CHUNK_BYTES }
-        })
-        .collect();
-    let size = u64::from(CHUNKS) * u64::from(CHUNK_BYTES);
-    Arc::new(Manifest::prove(file_hash(&chunks), size, chunks).expect("a right list"))
-}
-
-/// A node and what has to happen to it next.
-struct World {
-    node: Node,
-    now: Instant,
-    todo: VecDeque<Event>,
-    asked: VecDeque<(LinkId, ReqId)>,
-    next: u64,
-    events: u64,
-    done: bool,
-}
-
-impl World {
-    fn new(manifest: &Arc<Manifest>) -> World {
-        let config = Config {
-            peers_max: PEERS as usize,
-            inbound_max: PEERS as usize,
-            ..Config::new([3; 32], PeerId([9; 20]))
-        };
-        let mut world = World {
-            node: Node::new(config),
-            now: Instant(1),
-            todo: VecDeque::new(),
-            asked: VecDeque::new(),
-            next: 0,
-            events: 0,
-            done: false,
-        };
-        for number in 0..PEERS {
-            let (link, mut id) = (LinkId(number), [1; 20]);
-            id[..8].copy_from_slice(&number.to_be_bytes());
-            let addr = ([10, 0, (number / 250) as u8, (number % 250) as u8], 6881).into();
-            world.event(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id: PeerId(id) });
-            let hello =
-                ExtHandshake { ut_xet: Some(1), zest: Some(3), ..ExtHandshake::empty(Dialect::Chunk) };
-            world.event(Event::Message { link, message: Message::ExtHandshake(hello) });
-        }
-        let (job, file) = (JobId(1), manifest.file());
-        let spec = JobSpec {
-            file,
-            size: manifest.size(),
-            peers: true,
-            origin: false,
-            place: FileId(1),
-            priority: 0,
-        };
-        world.event(Event::JobAdded { job, spec });
-        let (held, local) = (BitSet::empty(CHUNKS), vec![]);
-        world.event(Event::JobManifest { job, manifest: manifest.clone(), held, local });
-        for number in 0..PEERS {
-            let link = LinkId(number);
-            world.event(Event::Message { link, message: Message::Interest { file } });
-            // Every peer has another part of the file; the parts overlap by four.
-            let part = CHUNKS / PEERS as u32 * 4;
-            let first = (number as u32 * (CHUNKS / PEERS as u32)).min(CHUNKS - part);
-            let message = Message::Have { file, total: CHUNKS, runs: vec![(first, part)] };
-            world.event(Event::Message { link, message });
-        }
-        world.events = 0;
-        world
-    }
-
-    fn event(&mut self, event: Event) {
-        self.events += 1;
-        self.node.handle(self.now, event);
-        while let Some(action) = self.node.poll_action() {
-            match action {
-                Action::Send { link, message: Outgoing::ChunkRequest { req, .. } } => {
-                    self.asked.push_back((link, req))
-                }
-                Action::Send { link, message: Outgoing::Chunk { len, .. } } => {
-                    self.todo.push_back(Event::Sent { link, bytes: u64::from(len) });
-                }
-                Action::Prove { job, index, link, chunk, .. } => {
-                    self.todo.push_back(Event::ChunkDone { job, index, source: Source::Peer(link) });
-                    // What has just come is what another peer asks for next.
-                    let (link, req) = (LinkId((self.events * 7) % PEERS), self.events as u32);
-                    let message = Message::ChunkRequest { req, hash: chunk.hash, dialect: Dialect::Chunk };
-                    self.todo.push_back(Event::Message { link, message });
-                }
-                Action::LookupChunk { link, req, hash, dialect } => {
-                    self.todo.push_back(Event::ChunkLocated { link, req, hash, dialect, place: None });
-                }
-                Action::Complete { .. } => self.done = true,
-                _ => {}
-            }
-        }
-    }
-
-    /// Handles so many events; fewer when the file is complete.
-    fn run(&mut self, events: u64) {
-        while self.events < events && !self.done {
-            self.now.0 += 2;
-            if self.node.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
-                self.event(Event::Timer);
-            } else if let Some(event) = self.todo.pop_front() {
-                self.event(event);
-            } else if let Some((link, req)) = self.asked.pop_front() {
-                self.next += 1;
-                let (kind, buf) = (PayloadKind::Chunk, BufId(self.next));
-                self.event(Event::Payload { link, req, kind, buf, len: CHUNK_BYTES });
-            } else {
-                panic!("nothing is left to do after {} events", self.events);
-            }
-        }
-    }
-}
-
 fn events(c: &mut Criterion) {
     let manifest = manifest();
-    let mut probe = World::new(&manifest);
-    probe.run(EVENTS);
-    let handled = probe.events;
+    let handled = Crowd::new(&manifest).run(EVENTS);
     let mut group = c.benchmark_group("node");
     group.throughput(Throughput::Elements(handled)).sample_size(20);
     group.bench_function("events among 256 peers", |b| {
-        b.iter_batched_ref(|| World::new(&manifest), |world| world.run(EVENTS), BatchSize::PerIteration);
+        b.iter_batched_ref(|| Crowd::new(&manifest), |crowd| crowd.run(EVENTS), BatchSize::PerIteration);
     });
     group.finish();
 }

@@ -1,6 +1,8 @@
 //! Weights as trained networks have them: bfloat16, normally distributed around zero. Made quickly, and the same on
 //! every machine.
 
+use crate::split_mix;
+
 /// Standard deviation of the weights: 0.02, as transformers initialises them.
 const DEVIATION: f64 = 0.02;
 
@@ -53,15 +55,6 @@ impl Default for Weights {
     fn default() -> Weights {
         Weights::new()
     }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod amount;
 mod args;
+mod bench;
 mod demo;
 mod engine;
 mod failure;
@@ -64,6 +65,7 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
         Command::Verify(args) => verify::run(args, ui),
         Command::Demo(args) => demo::run(args, ui),
+        Command::Bench(args) => bench::run(&args, ui),
         Command::Version => ui.data(&format!("zest {}", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -12,6 +12,7 @@
 //! the first error. Writing ([`Encoder`]) is strict: unsorted keys are our bug and panic.
 
 use alloc::vec::Vec;
+use core::num::NonZeroUsize;
 use thiserror::Error;
 
 /// Deepest nesting that is read: 8 levels. Ours; no message we know has more than 4.
@@ -108,8 +109,8 @@ pub struct List<'a> {
 impl<'a> List<'a> {
     /// The values in order.
     pub fn iter(self) -> impl Iterator<Item = Value<'a>> {
-        let mut rest = self.body;
-        core::iter::from_fn(move || take_checked(&mut rest))
+        let mut scanner = Scanner::new(self.body);
+        core::iter::from_fn(move || scanner.value(DEPTH_MAX))
     }
 }
 
@@ -123,11 +124,8 @@ pub struct Dict<'a> {
 impl<'a> Dict<'a> {
     /// The entries in the order of the document.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> {
-        let mut rest = self.body;
-        core::iter::from_fn(move || {
-            let key = take_checked(&mut rest)?.bytes()?;
-            Some((key, take_checked(&mut rest)?))
-        })
+        let mut scanner = Scanner::new(self.body);
+        core::iter::from_fn(move || scanner.entry(DEPTH_MAX))
     }
 
     /// The value of the first entry with this key.
@@ -151,11 +149,11 @@ pub fn parse(input: &[u8]) -> Result<Value<'_>, BencodeError> {
 /// # Errors
 /// [`BencodeError`] with the first offending byte.
 pub fn parse_prefix(input: &[u8]) -> Result<(Value<'_>, usize), BencodeError> {
-    let mut scanner = Scanner { input, at: 0, tokens_left: TOKENS_MAX };
-    scanner.skip_value(DEPTH_MAX)?;
-    let end = scanner.at;
-    let value = take_checked(&mut &input[..end]).ok_or(BencodeError { at: 0, what: Wrong::Truncated })?;
-    Ok((value, end))
+    let mut scanner = Scanner::new(input);
+    match scanner.value(DEPTH_MAX) {
+        Some(value) => Ok((value, scanner.at)),
+        None => Err(scanner.error),
+    }
 }
 
 /// Reads a dictionary as far as it goes: the entries before the first error, which hides everything after it. Bytes
@@ -163,35 +161,26 @@ pub fn parse_prefix(input: &[u8]) -> Result<(Value<'_>, usize), BencodeError> {
 ///
 /// # Errors
 /// Only if `input` does not begin a dictionary.
-pub fn lenient_dict(input: &[u8]) -> Result<Dict<'_>, BencodeError> {
-    if input.first() != Some(&b'd') {
-        let what = if input.is_empty() { Wrong::Truncated } else { Wrong::Unexpected };
-        return Err(BencodeError { at: 0, what });
+pub fn lenient_dict(input: &[u8]) -> Result<LenientDict<'_>, BencodeError> {
+    match input.first() {
+        Some(b'd') => Ok(LenientDict { input }),
+        Some(_) => Err(BencodeError { at: 0, what: Wrong::Unexpected }),
+        None => Err(BencodeError { at: 0, what: Wrong::Truncated }),
     }
-    let mut scanner = Scanner { input, at: 1, tokens_left: TOKENS_MAX };
-    let mut good = 1;
-    while scanner.skip_string().is_ok() && scanner.skip_value(DEPTH_MAX - 1).is_ok() {
-        good = scanner.at;
-    }
-    Ok(Dict { body: &input[1..good] })
 }
 
-/// Takes the first value off a body that was checked before; `None` at its end.
-fn take_checked<'a>(rest: &mut &'a [u8]) -> Option<Value<'a>> {
-    let input = *rest;
-    let mut scanner = Scanner { input, at: 0, tokens_left: TOKENS_MAX };
-    let first = *input.first()?;
-    let value = match first {
-        b'i' => Value::Int(scanner.int().ok()?),
-        b'0'..=b'9' => Value::Bytes(scanner.string().ok()?),
-        _ => {
-            scanner.skip_value(DEPTH_MAX).ok()?;
-            let body = &input[1..scanner.at - 1];
-            if first == b'l' { Value::List(List { body }) } else { Value::Dict(Dict { body }) }
-        }
-    };
-    *rest = &input[scanner.at..];
-    Some(value)
+/// A dictionary that may be broken somewhere; see [`lenient_dict`].
+#[derive(Debug, Clone, Copy)]
+pub struct LenientDict<'a> {
+    input: &'a [u8],
+}
+
+impl<'a> LenientDict<'a> {
+    /// Keys and values in the order they stand in, each checked when its turn comes.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> {
+        let mut scanner = Scanner::new(&self.input[1..]);
+        core::iter::from_fn(move || scanner.entry(DEPTH_MAX - 1)).fuse()
+    }
 }
 
 /// What an open container waits for.
@@ -204,31 +193,79 @@ enum Open {
     DictValue,
 }
 
+/// Its functions give `None` at the first error, and `error` says which: an answer that fits two registers is half the time.
 struct Scanner<'a> {
     input: &'a [u8],
     at: usize,
     tokens_left: usize,
+    error: BencodeError,
 }
 
 impl<'a> Scanner<'a> {
-    fn err<T>(&self, at: usize, what: Wrong) -> Result<T, BencodeError> {
-        Err(BencodeError { at, what })
+    #[inline]
+    fn new(input: &'a [u8]) -> Scanner<'a> {
+        Scanner {
+            input,
+            at: 0,
+            tokens_left: TOKENS_MAX,
+            error: BencodeError { at: 0, what: Wrong::Truncated },
+        }
     }
 
-    fn peek(&self) -> Result<u8, BencodeError> {
-        self.input.get(self.at).copied().ok_or(BencodeError { at: self.at, what: Wrong::Truncated })
+    /// Reads one entry of a dictionary; `None` at its end and at the first error.
+    #[inline(always)]
+    fn entry(&mut self, depth_max: usize) -> Option<(&'a [u8], Value<'a>)> {
+        self.count()?;
+        let key = self.string()?;
+        Some((key, self.value(depth_max)?))
     }
 
-    fn count(&mut self) -> Result<(), BencodeError> {
+    #[cold]
+    fn err<T>(&mut self, at: usize, what: Wrong) -> Option<T> {
+        self.error = BencodeError { at, what };
+        None
+    }
+
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        match self.input.get(self.at) {
+            Some(&byte) => Some(byte),
+            None => self.err(self.at, Wrong::Truncated),
+        }
+    }
+
+    #[inline]
+    fn count(&mut self) -> Option<()> {
         match self.tokens_left.checked_sub(1) {
             Some(left) => self.tokens_left = left,
             None => return self.err(self.at, Wrong::Tokens),
         }
-        Ok(())
+        Some(())
+    }
+
+    /// Reads one value, checked throughout, at most `depth_max` levels deep.
+    #[inline(always)]
+    fn value(&mut self, depth_max: usize) -> Option<Value<'a>> {
+        let start = self.at;
+        Some(match self.peek()? {
+            b'i' => {
+                self.count()?;
+                Value::Int(self.int()?)
+            }
+            b'0'..=b'9' => {
+                self.count()?;
+                Value::Bytes(self.string()?)
+            }
+            first => {
+                self.skip_value(depth_max)?;
+                let body = &self.input[start + 1..self.at - 1];
+                if first == b'l' { Value::List(List { body }) } else { Value::Dict(Dict { body }) }
+            }
+        })
     }
 
     /// Moves past one value of any kind, at most `depth_max` levels deep.
-    fn skip_value(&mut self, depth_max: usize) -> Result<(), BencodeError> {
+    fn skip_value(&mut self, depth_max: usize) -> Option<()> {
         let mut open = [Open::List; DEPTH_MAX];
         let mut depth = 0usize;
         loop {
@@ -270,7 +307,7 @@ impl<'a> Scanner<'a> {
             }
             // A value is complete.
             match depth.checked_sub(1) {
-                None => return Ok(()),
+                None => return Some(()),
                 Some(top) => {
                     if let Open::DictValue = open[top] {
                         open[top] = Open::DictKey;
@@ -280,51 +317,74 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn skip_string(&mut self) -> Result<(), BencodeError> {
+    #[inline]
+    fn skip_string(&mut self) -> Option<()> {
         self.count()?;
         if !self.peek()?.is_ascii_digit() {
             return self.err(self.at, Wrong::Key);
         }
-        self.string().map(|_| ())
+        self.string().map(drop)
     }
 
     /// Digits up to `stop` as a number that fits 64 bits; stands behind `stop` after.
-    fn digits(&mut self, stop: u8, wrong: Wrong) -> Result<u64, BencodeError> {
+    fn digits(&mut self, stop: u8, wrong: Wrong) -> Option<u64> {
         let start = self.at;
         let mut value = 0u64;
-        loop {
-            let byte = self.peek()?;
-            if byte == stop && self.at > start {
+        for (index, &byte) in self.input[start..].iter().enumerate() {
+            let digit = byte.wrapping_sub(b'0');
+            self.at = start + index;
+            if digit > 9 {
+                if byte != stop || index == 0 {
+                    return self.err(self.at, wrong);
+                }
                 self.at += 1;
-                return Ok(value);
+                return Some(value);
             }
-            let leading_zero = self.at == start + 1 && value == 0;
-            if !byte.is_ascii_digit() || leading_zero {
+            if index == 1 && value == 0 {
                 return self.err(self.at, wrong);
             }
-            value = value
-                .checked_mul(10)
-                .and_then(|v| v.checked_add(u64::from(byte - b'0')))
-                .ok_or(BencodeError { at: self.at, what: wrong })?;
-            self.at += 1;
+            // Nineteen digits always fit.
+            value = if index < 19 {
+                value * 10 + u64::from(digit)
+            } else {
+                let more = value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit)));
+                match more {
+                    Some(value) => value,
+                    None => return self.err(self.at, wrong),
+                }
+            };
         }
+        self.at = self.input.len();
+        self.err(self.at, Wrong::Truncated)
     }
 
-    fn string(&mut self) -> Result<&'a [u8], BencodeError> {
+    #[inline(always)]
+    fn string(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
-        let len = self.digits(b':', Wrong::Length)?;
+        let len = match self.input[start..] {
+            // Nearly every string is this short.
+            [digit @ b'0'..=b'9', b':', ..] => {
+                self.at += 2;
+                u64::from(digit - b'0')
+            }
+            _ => self.digits(b':', Wrong::Length)?,
+        };
         let rest = &self.input[self.at..];
         match usize::try_from(len).ok().and_then(|len| rest.get(..len)) {
             Some(bytes) => {
                 self.at += bytes.len();
-                Ok(bytes)
+                Some(bytes)
             }
             None => self.err(start, Wrong::Length),
         }
     }
 
-    fn int(&mut self) -> Result<i64, BencodeError> {
+    fn int(&mut self) -> Option<i64> {
         let start = self.at;
+        if let [_, digit @ b'0'..=b'9', b'e', ..] = self.input[start..] {
+            self.at += 3;
+            return Some(i64::from(digit - b'0'));
+        }
         self.at += 1;
         let negative = self.peek()? == b'-';
         if negative {
@@ -334,13 +394,14 @@ impl<'a> Scanner<'a> {
         let int =
             if negative && value != 0 { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() };
         match int {
-            Some(int) if !(negative && value == 0) => Ok(int),
+            Some(int) if !(negative && value == 0) => Some(int),
             _ => self.err(start, Wrong::Integer),
         }
     }
 }
 
-/// Writes one document. Order, nesting and sorted keys are the caller's duty and are asserted.
+/// Writes one document. Order, nesting and sorted keys are the caller's duty and are asserted. Allocates nothing but what
+/// `out` needs.
 ///
 /// ```
 /// let mut out = Vec::new();
@@ -351,22 +412,31 @@ impl<'a> Scanner<'a> {
 /// ```
 pub struct Encoder<'a> {
     out: &'a mut Vec<u8>,
-    open: Vec<Level>,
+    /// The first `depth` are open.
+    open: [Level; DEPTH_MAX],
+    depth: usize,
 }
 
+#[derive(Clone, Copy)]
 enum Level {
     List,
-    Dict { last_key: Option<Vec<u8>>, value_due: bool },
+    Dict {
+        /// Where in the output the last key stands: where it begins, and bytes.
+        last_key: Option<(NonZeroUsize, usize)>,
+        value_due: bool,
+    },
 }
 
 impl<'a> Encoder<'a> {
     /// Appends to `out`.
     #[must_use]
+    #[inline]
     pub fn new(out: &'a mut Vec<u8>) -> Encoder<'a> {
-        Encoder { out, open: Vec::new() }
+        Encoder { out, open: [Level::List; DEPTH_MAX], depth: 0 }
     }
 
     /// An integer.
+    #[inline]
     pub fn int(&mut self, int: i64) -> &mut Self {
         self.value();
         self.out.push(b'i');
@@ -376,6 +446,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// A byte string.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.value();
         self.string(bytes);
@@ -383,57 +454,86 @@ impl<'a> Encoder<'a> {
     }
 
     /// Opens a list.
+    #[inline]
     pub fn list(&mut self) -> &mut Self {
         self.value();
         self.out.push(b'l');
-        self.open.push(Level::List);
-        self
+        self.open(Level::List)
     }
 
     /// Opens a dictionary.
+    #[inline]
     pub fn dict(&mut self) -> &mut Self {
         self.value();
         self.out.push(b'd');
-        self.open.push(Level::Dict { last_key: None, value_due: false });
-        self
+        self.open(Level::Dict { last_key: None, value_due: false })
     }
 
     /// A key; greater than the one before it.
+    #[inline]
     pub fn key(&mut self, key: &[u8]) -> &mut Self {
-        let Some(Level::Dict { last_key, value_due: value_due @ false }) = self.open.last_mut() else {
+        let Some(&mut Level::Dict { last_key, value_due: false }) = self.innermost() else {
             panic!("bencode: a key stands only in a dictionary, after a value");
         };
-        assert!(last_key.as_deref().is_none_or(|last| last < key), "bencode: keys must ascend");
-        *last_key = Some(key.to_vec());
-        *value_due = true;
+        if let Some((at, len)) = last_key {
+            assert!(self.out[at.get()..][..len] < *key, "bencode: keys must ascend");
+        }
         self.string(key);
+        // Its dictionary begins before it.
+        let last_key = NonZeroUsize::new(self.out.len() - key.len()).map(|at| (at, key.len()));
+        self.open[self.depth - 1] = Level::Dict { last_key, value_due: true };
         self
     }
 
     /// Closes the innermost list or dictionary.
+    #[inline]
     pub fn end(&mut self) -> &mut Self {
-        match self.open.pop() {
+        match self.innermost() {
             Some(Level::List | Level::Dict { value_due: false, .. }) => self.out.push(b'e'),
             _ => panic!("bencode: nothing to close, or a key without its value"),
         }
+        self.depth -= 1;
         self
     }
 
     /// Checks that everything was closed.
+    #[inline]
     pub fn finish(self) {
-        assert!(self.open.is_empty(), "bencode: a list or dictionary was left open");
+        assert_eq!(self.depth, 0, "bencode: a list or dictionary was left open");
     }
 
+    #[inline]
+    fn open(&mut self, level: Level) -> &mut Self {
+        assert!(
+            self.depth < DEPTH_MAX,
+            "bencode: no deeper than {DEPTH_MAX}, which is all that readers take"
+        );
+        self.open[self.depth] = level;
+        self.depth += 1;
+        self
+    }
+
+    #[inline]
+    fn innermost(&mut self) -> Option<&mut Level> {
+        self.open[..self.depth].last_mut()
+    }
+
+    #[inline]
     fn value(&mut self) {
-        if let Some(Level::Dict { value_due, .. }) = self.open.last_mut() {
+        if let Some(Level::Dict { value_due, .. }) = self.innermost() {
             assert!(*value_due, "bencode: a value in a dictionary needs its key first");
             *value_due = false;
         }
     }
 
+    #[inline]
     fn string(&mut self, bytes: &[u8]) {
-        self.decimal(false, bytes.len() as u64);
-        self.out.push(b':');
+        if let Ok(len @ 0..=9) = u8::try_from(bytes.len()) {
+            self.out.extend_from_slice(&[b'0' + len, b':']);
+        } else {
+            self.decimal(false, bytes.len() as u64);
+            self.out.push(b':');
+        }
         self.out.extend_from_slice(bytes);
     }
 
@@ -521,8 +621,9 @@ mod tests {
     #[test]
     fn a_lenient_dictionary_keeps_what_stands_before_the_first_error() {
         let dict = lenient_dict(b"d1:md3:xeti2ee3:xetd5:bloomiTrueee1:v1:xe").unwrap();
-        assert_eq!(dict.get(b"m").unwrap().dict().unwrap().get(b"xet"), Some(Value::Int(2)));
-        assert_eq!(dict.iter().count(), 1);
+        let entries: Vec<_> = dict.iter().collect();
+        assert_eq!((entries.len(), entries[0].0), (1, &b"m"[..]));
+        assert_eq!(entries[0].1.dict().unwrap().get(b"xet"), Some(Value::Int(2)));
         assert_eq!(lenient_dict(b"d1:ai1e").unwrap().iter().count(), 1);
         assert_eq!(lenient_dict(b"d1:ai1eegarbage").unwrap().iter().count(), 1);
         assert!(lenient_dict(b"").is_err());
@@ -535,6 +636,22 @@ mod tests {
     #[should_panic(expected = "keys must ascend")]
     fn writing_unsorted_keys_is_our_bug() {
         Encoder::new(&mut Vec::new()).dict().key(b"b").int(1).key(b"a");
+    }
+
+    #[test]
+    #[should_panic(expected = "keys must ascend")]
+    fn keys_are_compared_within_their_own_dictionary() {
+        Encoder::new(&mut Vec::new()).dict().key(b"b").dict().key(b"c").int(1).end().key(b"b");
+    }
+
+    #[test]
+    #[should_panic(expected = "no deeper than 8")]
+    fn writing_what_no_reader_takes_is_our_bug() {
+        let mut out = Vec::new();
+        let mut enc = Encoder::new(&mut out);
+        for _ in 0..=DEPTH_MAX {
+            enc.list();
+        }
     }
 
     proptest! {

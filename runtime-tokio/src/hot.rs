@@ -14,8 +14,8 @@ use zest_core::Location;
 use zest_store::BlockCache;
 use zest_xet::{CHUNK_BYTES_TARGET, ChunkRef, Hash, Proven, verify};
 
-/// Chunks being read to be kept, at most: 32, that is 4 MiB. Ours; what comes beyond that is asked for again.
-const READING_MAX: usize = 32;
+/// Chunks being read to be kept, at most: 64, that is 8 MiB at most. Ours; what comes beyond that is asked for again.
+const READING_MAX: usize = 64;
 
 /// The chunks in memory, and where they lie on disk.
 pub(crate) struct Hot {
@@ -71,7 +71,7 @@ impl Context {
     /// A chunk is being sent from its file. If that happens often it is read, to be kept.
     pub(crate) fn missed(&self, hash: Hash, place: Location, file: &Arc<File>) {
         let hot = &self.hot;
-        if hot.reading.get() >= READING_MAX || !hot.cache.borrow_mut().missed(&hash) {
+        if !hot.cache.borrow_mut().missed(&hash) || hot.reading.get() >= READING_MAX {
             return;
         }
         hot.reading.set(hot.reading.get() + 1);

@@ -88,7 +88,7 @@ pub use message::{Message, Outgoing};
 use crate::ids::ReqId;
 use crate::time::Instant;
 use crate::wire::ext_handshake::{self, EXT_HANDSHAKE_BYTES_MAX};
-use crate::wire::frame::{EXTENDED, EXTENDED_HEAD_BYTES, INTERESTED, KEEP_ALIVE, LENGTH_BYTES, UNCHOKE};
+use crate::wire::frame::{self, EXTENDED_HEAD_BYTES, INTERESTED, KEEP_ALIVE, LENGTH_BYTES, UNCHOKE};
 use crate::wire::handshake::{HANDSHAKE_BYTES, Handshake, NotAHandshake};
 use crate::wire::xet::answer_head_bytes;
 use crate::wire::zest::MANIFEST_PART_HEAD_BYTES;
@@ -414,9 +414,7 @@ impl Link {
         if theirs.bep10() && !to_self {
             // zest 0.4 gives up on a peer whose first message is not the extension handshake.
             let ours = ext_handshake::ours(self.config.listen_port, OUTSTANDING_MAX as u32);
-            out.extend_from_slice(&(ours.len() as u32 + 2).to_be_bytes());
-            out.extend_from_slice(&[EXTENDED, 0]);
-            out.extend_from_slice(&ours);
+            frame::extended(&mut out, 0, &ours);
             out.extend_from_slice(&[0, 0, 0, 1, UNCHOKE, 0, 0, 0, 1, INTERESTED]);
         }
         if !out.is_empty() {

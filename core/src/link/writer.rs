@@ -5,7 +5,7 @@ use super::{Body, ERROR_TEXT_CHARS_MAX, Head, Link, LinkAction, Message, Outgoin
 use crate::ids::ReqId;
 use crate::time::Instant;
 use crate::wire::ext_handshake::UT_XET_ID;
-use crate::wire::frame::{EXTENDED, EXTENDED_HEAD_BYTES, KEEP_ALIVE};
+use crate::wire::frame::{self, EXTENDED_HEAD_BYTES, KEEP_ALIVE};
 use crate::wire::pex::{self, Pex};
 use crate::wire::xet::{self, Dialect, RANGE_DATA_BYTES_MAX};
 use crate::wire::zest::{self, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
@@ -64,9 +64,7 @@ impl Link {
                 if let Some(id) = self.remote.ut_pex {
                     let message = pex::write(&Pex { added, dropped });
                     let mut out = Vec::with_capacity(EXTENDED_HEAD_BYTES + message.len());
-                    out.extend_from_slice(&(message.len() as u32 + 2).to_be_bytes());
-                    out.extend_from_slice(&[EXTENDED, id]);
-                    out.extend_from_slice(&message);
+                    frame::extended(&mut out, id, &message);
                     self.transmit(now, Head::new(&out), None);
                 }
             }

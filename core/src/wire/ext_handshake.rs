@@ -127,10 +127,8 @@ impl ExtHandshake {
 
 /// Whether `v` is the original's: `zest/0.` and a minor version below 5.
 fn is_original(client: &str) -> bool {
-    client.strip_prefix("zest/0.").is_some_and(|rest| {
-        let minor = rest.split('.').next().unwrap_or_default();
-        minor.parse::<u32>().is_ok_and(|minor| minor < 5)
-    })
+    let minor = client.strip_prefix("zest/0.").unwrap_or_default().as_bytes();
+    matches!(minor, [b'0'..=b'4'] | [b'0'..=b'4', b'.', ..])
 }
 
 /// Our handshake: the bencoded dictionary.

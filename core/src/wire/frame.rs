@@ -8,6 +8,7 @@
 //! | 6 | n | message |
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// Bytes of the length prefix: 4 (BEP 3).
@@ -82,6 +83,18 @@ impl fmt::Debug for Head {
     }
 }
 
+/// Appends an extended frame with this whole message to `out`.
+///
+/// # Panics
+/// If the frame would be longer than 4 GiB.
+#[inline]
+pub fn extended(out: &mut Vec<u8>, ext_id: u8, message: &[u8]) {
+    let len = u32::try_from(message.len() + 2).expect("a frame is shorter than 4 GiB");
+    let [a, b, c, d] = len.to_be_bytes();
+    out.extend_from_slice(&[a, b, c, d, EXTENDED, ext_id]);
+    out.extend_from_slice(message);
+}
+
 /// Builds a head of at most [`HEAD_INLINE_BYTES`] in place.
 pub(crate) struct Writer {
     len: usize,
@@ -143,6 +156,9 @@ mod tests {
 
     #[test]
     fn an_extended_frame_counts_its_two_id_bytes() {
-        assert_eq!(Writer::extended(3, 5).bytes(b"hello").done().as_bytes(), b"\0\0\0\x07\x14\x03hello");
+        let mut framed = Vec::new();
+        extended(&mut framed, 3, b"hello");
+        assert_eq!(framed, b"\0\0\0\x07\x14\x03hello");
+        assert_eq!(Writer::extended(3, 5).bytes(b"hello").done().as_bytes(), framed);
     }
 }

@@ -32,9 +32,16 @@ pub(crate) fn hash_at(bytes: &[u8], at: usize) -> Option<zest_xet::Hash> {
 
 /// A remote's text for people: at most `chars_max` characters, control characters and broken UTF-8 replaced.
 pub(crate) fn text(bytes: &[u8], chars_max: usize) -> alloc::string::String {
-    alloc::string::String::from_utf8_lossy(bytes)
-        .chars()
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .take(chars_max)
-        .collect()
+    let plain = bytes.len() <= chars_max && bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
+    if plain && let Ok(text) = core::str::from_utf8(bytes) {
+        // Nearly every text: nothing to cut or to replace.
+        return text.into();
+    }
+    let all = alloc::string::String::from_utf8_lossy(bytes);
+    // A character has at most four bytes.
+    let mut text = alloc::string::String::with_capacity(all.len().min(4 * chars_max));
+    text.extend(
+        all.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).take(chars_max),
+    );
+    text
 }

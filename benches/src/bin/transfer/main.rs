@@ -9,9 +9,6 @@
 
 mod args;
 mod inside;
-mod model;
-mod process;
-mod quiet_hub;
 mod report;
 mod rounds;
 mod workplace;
@@ -19,9 +16,7 @@ mod workplace;
 use args::Args;
 use report::Report;
 use workplace::Workplace;
-
-/// Why a run ended early, in words.
-type Error = Box<dyn std::error::Error + Send + Sync>;
+use zest_benches::transfer::Error;
 
 fn main() -> std::process::ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::args::Args;
-use crate::process::{self, Cost, Service};
-use crate::quiet_hub::QuietHub;
 use crate::report::{Bar, Report};
 use crate::workplace::Workplace;
+use zest_benches::transfer::process::{self, Cost, Service};
+use zest_benches::transfer::quiet_hub::QuietHub;
 
 /// Time a seeder rests before its memory is read: 1 s, so that what it freed has gone back.
 const REST: Duration = Duration::from_secs(1);

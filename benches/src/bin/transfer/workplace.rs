@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::args::Args;
-use crate::model;
-use crate::process::Service;
+use zest_benches::transfer::model;
+use zest_benches::transfer::process::Service;
 
 /// Repository of the sample.
 const REPO: &str = "bench/sample";

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::Weights;
 use serde_json::json;
-use zest_benches::Weights;
 
 /// Shards of the sample: as many as the models of this size have.
 const SHARDS: u64 = 3;
@@ -17,7 +17,10 @@ const STEP_BYTES: u64 = 8 << 20;
 const ROW_BYTES: u64 = 2048;
 
 /// Writes a model of about `bytes` bytes into `dir`, which is made.
-pub(crate) fn write(dir: &Path, bytes: u64) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the disk.
+pub fn write(dir: &Path, bytes: u64) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let weights = Weights::new();
     for shard in 0..SHARDS {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
-use crate::Error;
+use super::Error;
 
 /// Time between two looks at a process's memory: 5 ms. The kernel keeps the peak, so only growth within the last 5 ms of
 /// a process can be missed.
@@ -26,19 +26,25 @@ const END_WAIT: Duration = Duration::from_secs(10);
 
 /// What one run cost.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Cost {
+pub struct Cost {
     /// Start to exit, in seconds.
-    pub(crate) wall_s: f64,
+    pub wall_s: f64,
     /// User and system time of the process and its children, in seconds (resolution 10 ms).
-    pub(crate) cpu_s: f64,
+    pub cpu_s: f64,
     /// Peak resident memory in bytes.
-    pub(crate) rss_bytes: u64,
+    pub rss_bytes: u64,
     /// CPU time of the whole machine meanwhile, in seconds. What is far above the processes measured was somebody else.
-    pub(crate) machine_cpu_s: f64,
+    pub machine_cpu_s: f64,
 }
 
 /// Runs `command` to its end and gives its standard output. Files for its output are made in `scratch`.
-pub(crate) fn measure(command: &mut Command, scratch: &Path) -> Result<(Cost, String), Error> {
+///
+/// # Errors
+/// When it cannot be started, or fails; with the last it said.
+///
+/// # Panics
+/// Never: the thread that looks at it does not.
+pub fn measure(command: &mut Command, scratch: &Path) -> Result<(Cost, String), Error> {
     let (out, err) = (scratch.join("stdout"), scratch.join("stderr"));
     command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?);
     let machine = machine_cpu_s()?;
@@ -75,13 +81,21 @@ pub(crate) fn measure(command: &mut Command, scratch: &Path) -> Result<(Cost, St
 }
 
 /// A process in the background that tells what happens as JSON lines on its standard output. Ended when dropped.
-pub(crate) struct Service {
+#[derive(Debug)]
+pub struct Service {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Service {
-    pub(crate) fn start(command: &mut Command) -> Result<Service, Error> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    ///
+    /// # Panics
+    /// Never: a pipe was asked for.
+    pub fn start(command: &mut Command) -> Result<Service, Error> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
         let stdout = child.stdout.take().expect("its standard output is a pipe");
@@ -97,7 +111,10 @@ impl Service {
     }
 
     /// Waits for the event of this name and gives its object.
-    pub(crate) fn event(&self, name: &str) -> Result<Value, Error> {
+    ///
+    /// # Errors
+    /// When the process ends or says nothing for five minutes.
+    pub fn event(&self, name: &str) -> Result<Value, Error> {
         let deadline = Instant::now() + EVENT_WAIT;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -117,13 +134,43 @@ impl Service {
         }
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time so far, in seconds.
-    pub(crate) fn cpu_s(&self) -> Result<f64, Error> {
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn cpu_s(&self) -> Result<f64, Error> {
         cpu_s(self.child.id())
     }
 
+    /// Most memory that was resident so far, in bytes.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn peak_rss_bytes(&self) -> Result<u64, Error> {
+        memory_bytes(self.child.id(), "VmHWM").ok_or_else(|| "the process is gone".into())
+    }
+
+    /// Bytes that it had the disk read so far.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn disk_bytes(&self) -> Result<u64, Error> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id()))?;
+        let field = io.lines().find_map(|line| line.strip_prefix("read_bytes: ")?.parse().ok());
+        field.ok_or_else(|| "/proc/PID/io is not understood".into())
+    }
+
     /// Resident memory now, in bytes.
-    pub(crate) fn rss_bytes(&self) -> Result<u64, Error> {
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn rss_bytes(&self) -> Result<u64, Error> {
         memory_bytes(self.child.id(), "VmRSS").ok_or_else(|| "the process is gone".into())
     }
 }
@@ -163,7 +210,10 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 }
 
 /// CPU time of the whole machine: what the first line of `/proc/stat` counts as neither idle nor waiting nor stolen.
-fn machine_cpu_s() -> Result<f64, Error> {
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn machine_cpu_s() -> Result<f64, Error> {
     let stat = fs::read_to_string("/proc/stat")?;
     let fields: Vec<u64> = stat
         .lines()

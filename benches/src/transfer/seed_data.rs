@@ -1,6 +1,7 @@
 //! A file that every server of the benchmark gives: in a catalog, and as a plain list for the yardstick.
 
-use crate::Error;
+use super::Error;
+use crate::split_mix;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,17 +12,25 @@ use zest_xet::{ChunkRef, Chunker, Manifest, Rule, file_hash};
 /// Bytes made at once.
 const PIECE: usize = 8 << 20;
 
-pub(crate) struct Data {
+/// The file and what is known about it.
+#[derive(Debug)]
+pub struct Data {
     /// Home of the servers: their catalog is below.
-    pub(crate) home: PathBuf,
-    pub(crate) file: PathBuf,
+    pub home: PathBuf,
+    /// The file.
+    pub file: PathBuf,
     /// Hash, offset and length of each chunk: 44 bytes.
-    pub(crate) list: PathBuf,
-    pub(crate) chunks: Vec<ChunkRef>,
+    pub list: PathBuf,
+    /// Its chunks in order.
+    pub chunks: Vec<ChunkRef>,
 }
 
 impl Data {
-    pub(crate) fn make(dir: &Path, bytes: u64) -> Result<Data, Error> {
+    /// Makes a file of about this size in `dir`, from noise, and a catalog that shares it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn make(dir: &Path, bytes: u64) -> Result<Data, Error> {
         let (home, file, list) = (dir.to_path_buf(), dir.join("data.bin"), dir.join("list"));
         let mut out = File::create(&file)?;
         let mut chunker = Chunker::new(Rule::Current);
@@ -29,7 +38,7 @@ impl Data {
         let mut state = 1_u64;
         let mut left = bytes as usize;
         while left > 0 {
-            let piece: Vec<u8> = std::iter::repeat_with(|| noise(&mut state).to_le_bytes())
+            let piece: Vec<u8> = std::iter::repeat_with(|| split_mix(&mut state).to_le_bytes())
                 .take(left.min(PIECE) / 8)
                 .flatten()
                 .collect();
@@ -58,20 +67,39 @@ impl Data {
         fs::write(&list, plain)?;
         Ok(Data { home, file, list, chunks: manifest.chunks().to_vec() })
     }
-
-    /// Has the system forget the file's pages.
-    pub(crate) fn drop_from_page_cache(&self) -> Result<(), Error> {
-        let file = File::open(&self.file)?;
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
-        Ok(())
-    }
 }
 
-/// SplitMix64.
-pub(crate) fn noise(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+/// What a list says: hash, offset and length of each chunk.
+///
+/// # Errors
+/// When the list cannot be read.
+pub fn read_list(path: &Path) -> Result<Vec<([u8; 32], u64, u32)>, Error> {
+    let bytes = fs::read(path)?;
+    let record = |record: &[u8; 44]| {
+        let (hash, rest) = record.split_first_chunk::<32>().expect("44 bytes");
+        let (offset, len) = rest.split_first_chunk::<8>().expect("12 bytes");
+        (*hash, u64::from_le_bytes(*offset), u32::from_le_bytes(len.try_into().expect("4 bytes")))
+    };
+    Ok(bytes.as_chunks::<44>().0.iter().map(record).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_covers_the_file_and_the_catalog_shares_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = Data::make(dir.path(), 1 << 20).expect("made");
+        let list = read_list(&data.list).expect("read");
+        assert_eq!(list.len(), data.chunks.len());
+        let mut end = 0;
+        for ((hash, offset, len), chunk) in list.iter().zip(&data.chunks) {
+            assert_eq!((hash, *offset, *len), (chunk.hash.as_bytes(), end, chunk.len));
+            end += u64::from(*len);
+        }
+        assert_eq!(end, 1 << 20);
+        let catalog = Catalog::open(&dir.path().join(".cache/zest")).expect("a catalog");
+        assert!(catalog.files()[0].public_until.is_some(), "strangers may have it");
+    }
 }

@@ -3,29 +3,18 @@
 //! ```text
 //! cargo build --release && cargo run --release -p zest-benches --bin seed -- --rounds 5
 //! ```
-//! Each server runs on processor 0, the client that drains it on processor 1. In a round every server is measured once,
+//! Each server runs on one processor, the client that drains it on another. In a round every server is measured once,
 //! in an order that turns from round to round; a ratio is of two neighbours in one round, and the median over the rounds
 //! is printed. The client discards what comes without copying it, but proves every 32nd chunk: speed without truth does
 //! not pass. `--cold` drops the file from the page cache before each run and gives zest-seed no cache.
 
-mod data;
-mod drain;
-#[path = "../transfer/process.rs"]
-#[expect(dead_code, reason = "shared with the other benchmark, which uses all of it")]
-mod process;
-mod sendfile;
-
-use data::Data;
-use process::Service;
-use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-type Error = Box<dyn StdError + Send + Sync>;
-
-/// Processor of the servers, and of the client.
-const SERVER_CORE: usize = 0;
-const CLIENT_CORE: usize = 1;
+use zest_benches::transfer::cores::{Cores, on_core};
+use zest_benches::transfer::direct::process_cpu_s;
+use zest_benches::transfer::process::Service;
+use zest_benches::transfer::seed_data::Data;
+use zest_benches::transfer::{Error, drain, page_cache, sendfile};
 
 struct Args {
     dir: PathBuf,
@@ -95,6 +84,8 @@ fn parse() -> Result<Args, Error> {
 struct Run {
     gb_s: f64,
     gb_cpu_s: f64,
+    /// The client's CPU time counted, too: the kernel does work of the one on the other's account.
+    gb_both_s: f64,
     rss_mb: f64,
 }
 
@@ -109,14 +100,18 @@ fn measure(args: &Args, data: &Data, connections: usize) -> Result<(), Error> {
         }
     }
     println!("\n{connections} connections, n = {}", args.rounds);
-    println!("{:<12}{:>24}{:>26}{:>10}{:>26}", "", "GB/s", "GB per CPU-s", "RSS MB", "ratio to the first");
+    println!(
+        "{:<12}{:>17}{:>17}{:>24}{:>9}{:>20}",
+        "", "GB/s", "GB per CPU-s", "... with the client's", "RSS MB", "ratio to the first"
+    );
     for (name, of) in args.servers.iter().zip(&runs) {
         let column = |value: fn(&Run) -> f64| spread(of.iter().map(value).collect());
         let ratios = of.iter().zip(&runs[0]).map(|(run, first)| run.gb_cpu_s / first.gb_cpu_s);
         println!(
-            "{name:<12}{:>24}{:>26}{:>10.0}{:>26}",
+            "{name:<12}{:>17}{:>17}{:>24}{:>9.0}{:>20}",
             column(|run| run.gb_s),
             column(|run| run.gb_cpu_s),
+            column(|run| run.gb_both_s),
             of.iter().map(|run| run.rss_mb).fold(0.0, f64::max),
             spread(ratios.collect()),
         );
@@ -133,39 +128,41 @@ fn spread(mut values: Vec<f64>) -> String {
 
 fn one(args: &Args, data: &Data, connections: usize, server: &str) -> Result<Run, Error> {
     if args.cold {
-        data.drop_from_page_cache()?;
+        page_cache::evict(&data.file)?;
     }
-    let mut command = command(args, data, server)?;
-    let service = on_core(SERVER_CORE, || Service::start(&mut command))?;
+    let cores = Cores::choose()?;
+    let mut command = command(args, data, server, cores.server)?;
+    let service = on_core(cores.server, || Service::start(&mut command))?;
     let listening = service.event("listening")?;
     let addr = listening["addrs"][0].as_str().ok_or("no address")?.parse()?;
     if server != "sendfile" {
         service.event("indexed")?;
     }
-    let (mut bytes, mut wall) = (0, 0.0);
-    on_core(CLIENT_CORE, || {
+    let (mut bytes, mut wall, mut both) = (0, 0.0, 0.0);
+    on_core(cores.client, || {
         if !args.cold {
             // Until everything is in memory: a chunk is kept when it is asked for the second time.
-            for _ in 0..3 {
-                drain::all(addr, data, connections.min(8))?;
+            for _ in 0..6 {
+                drain::all(addr, &data.chunks, connections.min(8))?;
             }
         }
         Ok(())
     })?;
     let cpu = service.cpu_s()?;
-    on_core(CLIENT_CORE, || {
-        let start = std::time::Instant::now();
-        bytes = drain::random(addr, data, connections, args.run_mb * 1_000_000)?;
-        wall = start.elapsed().as_secs_f64();
+    on_core(cores.client, || {
+        let (start, client) = (std::time::Instant::now(), process_cpu_s());
+        bytes = drain::random(addr, &data.chunks, connections, args.run_mb * 1_000_000)?.bytes;
+        (wall, both) = (start.elapsed().as_secs_f64(), process_cpu_s() - client);
         Ok(())
     })?;
     let cpu = service.cpu_s()? - cpu;
+    both += cpu;
     let gb = bytes as f64 / 1e9;
     let rss_mb = service.rss_bytes()? as f64 / 1e6;
-    Ok(Run { gb_s: gb / wall, gb_cpu_s: gb / cpu, rss_mb })
+    Ok(Run { gb_s: gb / wall, gb_cpu_s: gb / cpu, gb_both_s: gb / both, rss_mb })
 }
 
-fn command(args: &Args, data: &Data, server: &str) -> Result<Command, Error> {
+fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Command, Error> {
     let here = std::env::current_exe()?;
     // One segment per core is the least, and more than the file needs.
     let cache = if args.cold { 0 } else { (args.size_mb + args.size_mb / 4 + 32) << 20 }.to_string();
@@ -177,24 +174,16 @@ fn command(args: &Args, data: &Data, server: &str) -> Result<Command, Error> {
         }
         "zest-seed" => {
             let mut command = Command::new(here.with_file_name("zest-seed"));
-            let core = SERVER_CORE.to_string();
+            // One segment per core is the least, and more than the file needs.
+            let core = core.to_string();
             command.args(["--listen", "127.0.0.1:0", "--json", "-q", "--runtime", "glommio"]);
             command.args(["--cores", &core, "--cache-mem", &cache]);
             command
         }
         "zest-serve" => {
             let mut command = Command::new(here.with_file_name("zest"));
-            command.args([
-                "serve",
-                "--listen",
-                "127.0.0.1",
-                "--listen-port",
-                "0",
-                "--json",
-                "-q",
-                "--cache-mem",
-            ]);
-            command.arg(&cache);
+            command.args(["serve", "--listen", "127.0.0.1", "--listen-port", "0", "--json", "-q"]);
+            command.args(["--cache-mem", &cache]);
             command
         }
         other => return Err(format!("{other} is none of sendfile, zest-seed, zest-serve").into()),
@@ -204,17 +193,4 @@ fn command(args: &Args, data: &Data, server: &str) -> Result<Command, Error> {
         command.env("GLIBC_TUNABLES", tunables);
     }
     Ok(command)
-}
-
-/// Does something on a thread that is bound to one processor; what it starts is bound too.
-fn on_core<T: Send>(core: usize, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let mut set = rustix::thread::CpuSet::new();
-            set.set(core);
-            rustix::thread::sched_setaffinity(None, &set)?;
-            work()
-        });
-        thread.join().map_err(|_| "a thread panicked")?
-    })
 }

@@ -1,7 +1,8 @@
 //! The yardstick: the least that gives chunks by hash. One thread, a table in memory, each answer a head with `MSG_MORE`
 //! and a `sendfile`. It speaks just enough of the protocol for the drain client and checks nothing.
 
-use crate::Error;
+use super::Error;
+use super::seed_data;
 use rustix::net::SendFlags;
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,14 +20,13 @@ struct Shelf {
     places: HashMap<[u8; 32], (u64, u32)>,
 }
 
-pub(crate) fn run(file: &Path, list: &Path) -> Result<(), Error> {
-    let list = std::fs::read(list)?;
-    let place = |record: &[u8; 44]| {
-        let (hash, rest) = record.split_first_chunk::<32>().expect("44 bytes");
-        let (offset, len) = rest.split_first_chunk::<8>().expect("12 bytes");
-        (*hash, (u64::from_le_bytes(*offset), u32::from_le_bytes(len.try_into().expect("4 bytes"))))
-    };
-    let places = list.as_chunks::<44>().0.iter().map(place).collect();
+/// Serves `file`, whose chunks are in `list`, on a port of loopback that it prints; until it is killed.
+///
+/// # Errors
+/// When the files cannot be read or no port is free.
+pub fn run(file: &Path, list: &Path) -> Result<(), Error> {
+    let list = seed_data::read_list(list)?;
+    let places = list.into_iter().map(|(hash, offset, len)| (hash, (offset, len))).collect();
     let shelf = Rc::new(Shelf { file: File::open(file)?, places });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let local = tokio::task::LocalSet::new();

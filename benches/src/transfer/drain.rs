@@ -1,19 +1,23 @@
 //! The client: keeps requests in flight on every connection and discards the answers without copying them, but for a
 //! sample that it proves.
 
-use crate::Error;
-use crate::data::{Data, noise};
+use super::Error;
+use crate::split_mix;
 use rustix::net::RecvFlags;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
-use zest_xet::verify;
+use zest_xet::{ChunkRef, verify};
 
 /// Peers that this process has been.
 static PEERS: AtomicU32 = AtomicU32::new(0);
+
+/// Time a whole run may take: 2 min. Who has not given everything by then has stalled.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Requests in flight on one connection.
 const IN_FLIGHT: usize = 32;
@@ -26,46 +30,73 @@ const DISCARD: usize = 1 << 20;
 /// Frame length, message id, extension id, type, request id, chunk length.
 const HEAD: usize = 15;
 
-/// Asks for every chunk once, over these many connections. Returns the bytes of chunks.
-pub(crate) fn all(addr: SocketAddr, data: &Data, connections: usize) -> Result<u64, Error> {
-    let chunks = data.chunks.len();
-    run(addr, data, connections, move |number| {
-        let mut next = number;
-        move || {
-            let index = next;
-            next += connections;
-            (index < chunks).then_some(index)
-        }
-    })
+/// What came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Bytes of chunks.
+    pub bytes: u64,
+    /// Chunks that were read and proven.
+    pub proven: u64,
 }
 
-/// Asks for random chunks until about this many bytes came.
-pub(crate) fn random(addr: SocketAddr, data: &Data, connections: usize, bytes: u64) -> Result<u64, Error> {
-    let total: u64 = data.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
-    let count = bytes * data.chunks.len() as u64 / total / connections as u64;
-    run(addr, data, connections, |number| {
-        let (mut state, mut left) = (number as u64 + 1, count.max(1));
-        move || {
-            left = left.checked_sub(1)?;
-            Some((noise(&mut state) % data.chunks.len() as u64) as usize)
-        }
-    })
+/// Asks for every chunk once, in order, over these many connections.
+///
+/// # Errors
+/// When the server goes, stalls or gives something else.
+pub fn all(addr: SocketAddr, chunks: &[ChunkRef], connections: usize) -> Result<Drained, Error> {
+    run(addr, chunks, connections, |number| (number..chunks.len()).step_by(connections))
 }
 
-fn run<N: FnMut() -> Option<usize>>(
+/// Asks for random chunks, again and again the same, until about this many bytes came.
+///
+/// # Errors
+/// As [`all`].
+pub fn random(
     addr: SocketAddr,
-    data: &Data,
+    chunks: &[ChunkRef],
     connections: usize,
-    next: impl Fn(usize) -> N,
-) -> Result<u64, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    bytes: u64,
+) -> Result<Drained, Error> {
+    let total: u64 = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+    let count = (bytes * chunks.len() as u64 / total / connections as u64).max(1);
+    run(addr, chunks, connections, |number| {
+        let mut state = number as u64 + 1;
+        (0..count).map(move |_| (split_mix(&mut state) % chunks.len() as u64) as usize)
+    })
+}
+
+/// Asks for these chunks, each once, over these many connections.
+///
+/// # Errors
+/// As [`all`].
+pub fn these(
+    addr: SocketAddr,
+    chunks: &[ChunkRef],
+    connections: usize,
+    which: &[usize],
+) -> Result<Drained, Error> {
+    run(addr, chunks, connections, |number| which.iter().copied().skip(number).step_by(connections))
+}
+
+fn run<I: Iterator<Item = usize>>(
+    addr: SocketAddr,
+    chunks: &[ChunkRef],
+    connections: usize,
+    next: impl Fn(usize) -> I,
+) -> Result<Drained, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut bytes = 0;
-        let work = (0..connections).map(|number| converse(addr, data, next(number)));
-        for outcome in futures_join(work.collect()).await {
-            bytes += outcome?;
+        let work = (0..connections).map(|number| converse(addr, chunks, next(number)));
+        let all = futures_join(work.collect());
+        let outcomes =
+            tokio::time::timeout(PATIENCE, all).await.map_err(|_| format!("no end after {PATIENCE:?}"))?;
+        let mut sum = Drained::default();
+        for outcome in outcomes {
+            let one = outcome?;
+            sum.bytes += one.bytes;
+            sum.proven += one.proven;
         }
-        Ok(bytes)
+        Ok(sum)
     })
 }
 
@@ -81,14 +112,14 @@ async fn futures_join<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
 
 async fn converse(
     addr: SocketAddr,
-    data: &Data,
-    mut next: impl FnMut() -> Option<usize>,
-) -> Result<u64, Error> {
+    chunks: &[ChunkRef],
+    mut next: impl Iterator<Item = usize>,
+) -> Result<Drained, Error> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     hello(&mut stream).await?;
     let mut asked: VecDeque<usize> = VecDeque::new();
-    let (mut req, mut answered, mut bytes, mut over) = (0_u32, 0_u64, 0, false);
+    let (mut req, mut answered, mut drained, mut over) = (0_u32, 0_u64, Drained::default(), false);
     let mut scratch = vec![0; DISCARD];
     // Bytes of the front answer that were discarded.
     let mut into = 0;
@@ -96,23 +127,23 @@ async fn converse(
         if !over && asked.len() + BATCH <= IN_FLIGHT {
             let mut batch = Vec::new();
             while asked.len() < IN_FLIGHT {
-                let Some(index) = next() else {
+                let Some(index) = next.next() else {
                     over = true;
                     break;
                 };
                 batch.extend_from_slice(&[0, 0, 0, 39, 20, 1, 1]);
                 batch.extend_from_slice(&req.to_be_bytes());
-                batch.extend_from_slice(data.chunks[index].hash.as_bytes());
+                batch.extend_from_slice(chunks[index].hash.as_bytes());
                 req += 1;
                 asked.push_back(index);
             }
             stream.write_all(&batch).await?;
         }
         if asked.is_empty() {
-            return Ok(bytes);
+            return Ok(drained);
         }
         if answered % SAMPLE == 0 && into == 0 {
-            let chunk = data.chunks[asked[0]];
+            let chunk = chunks[asked[0]];
             let mut head = [0; HEAD];
             stream.read_exact(&mut head).await?;
             let want = [
@@ -128,14 +159,15 @@ async fn converse(
             let payload = &mut scratch[..chunk.len as usize];
             stream.read_exact(payload).await?;
             verify(&*payload, chunk).map_err(|error| format!("answer {answered}: {error}"))?;
-            bytes += u64::from(chunk.len);
+            drained.bytes += u64::from(chunk.len);
+            drained.proven += 1;
             asked.pop_front();
             answered += 1;
             continue;
         }
         // All up to the next one to be proven.
         let until = (SAMPLE - answered % SAMPLE) as usize;
-        let whole: usize = asked.iter().take(until).map(|&i| HEAD + data.chunks[i].len as usize).sum();
+        let whole: usize = asked.iter().take(until).map(|&i| HEAD + chunks[i].len as usize).sum();
         let room = (whole - into).min(DISCARD);
         stream.readable().await?;
         let outcome = stream.try_io(Interest::READABLE, || {
@@ -148,12 +180,12 @@ async fn converse(
             Err(error) => return Err(error.into()),
         }
         while let Some(&front) = asked.front() {
-            let len = data.chunks[front].len as usize;
+            let len = chunks[front].len as usize;
             if into < HEAD + len || answered % SAMPLE == 0 && into == 0 {
                 break;
             }
             into -= HEAD + len;
-            bytes += len as u64;
+            drained.bytes += len as u64;
             answered += 1;
             asked.pop_front();
         }

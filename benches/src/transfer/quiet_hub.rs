@@ -8,17 +8,23 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 use zest_hub::server::{ServeConfig, serve};
 
-use crate::Error;
+use super::Error;
 
 /// Runs on a thread of this process, for no flag of `zest hub` can break it. Ends when dropped.
-pub(crate) struct QuietHub {
-    pub(crate) endpoint: String,
+#[derive(Debug)]
+pub struct QuietHub {
+    /// Where it listens, as an URL.
+    pub endpoint: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl QuietHub {
-    pub(crate) fn start(root: &Path) -> Result<QuietHub, Error> {
+    /// Serves `root`.
+    ///
+    /// # Errors
+    /// When it cannot listen or read.
+    pub fn start(root: &Path) -> Result<QuietHub, Error> {
         let config = ServeConfig::new(root, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ready, started) = mpsc::channel();
