@@ -117,7 +117,9 @@ async fn converse(
 ) -> Result<Drained, Error> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
-    hello(&mut stream).await?;
+    hello(&mut stream).await.map_err(|error| {
+        format!("the server takes no such number of connections, or does not greet: {error}")
+    })?;
     let mut asked: VecDeque<usize> = VecDeque::new();
     let (mut req, mut answered, mut drained, mut over) = (0_u32, 0_u64, Drained::default(), false);
     let mut scratch = vec![0; DISCARD];

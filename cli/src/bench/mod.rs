@@ -12,7 +12,7 @@ use crate::ui::Ui;
 pub(crate) fn run(args: &BenchArgs, ui: &Ui) -> Result<(), Failure> {
     if args.synthetic {
         let report = synthetic::run();
-        return if ui.json() { ui.data(&report.json().to_string()) } else { ui.data(&report.table()) };
+        return if ui.json() { ui.data(&report.json()) } else { ui.data(&report.table()) };
     }
     processes(args, ui)
 }

@@ -291,17 +291,17 @@ fn manifest_check() -> Row {
 }
 
 impl Report {
-    /// `results` is the original's document; what it does not have stands beside it.
-    pub(super) fn json(&self) -> Value {
-        let whole = |ns: f64| ns.round() as u64;
+    /// `results` is the original's document, byte for byte but for the figures; what it does not have stands beside it.
+    pub(super) fn json(&self) -> String {
         let original = |row: &Row| {
-            json!({
-                "name": row.name,
-                "runs": row.timing.runs,
-                "median_ns": whole(row.timing.median_ns),
-                "throughput_mbps": (row.mib_s() * 10.0).round() / 10.0,
-                "bytes_processed": u64::from(row.timing.runs) * row.bytes,
-            })
+            format!(
+                r#"{{"name":"{}","runs":{},"median_ns":{},"throughput_mbps":{:.1},"bytes_processed":{}}}"#,
+                row.name,
+                row.timing.runs,
+                row.timing.median_ns.round(),
+                row.mib_s(),
+                u64::from(row.timing.runs) * row.bytes,
+            )
         };
         let details = |row: &Row| {
             let mut value = json!({
@@ -320,9 +320,9 @@ impl Report {
             }
             value
         };
-        let results: Vec<Value> = self.original.iter().map(original).collect();
+        let results: Vec<String> = self.original.iter().map(original).collect();
         let all: Vec<Value> = self.original.iter().chain(&self.more).map(details).collect();
-        json!({"results": results, "details": all})
+        format!(r#"{{"results":[{}],"details":{}}}"#, results.join(","), Value::Array(all))
     }
 
     /// The original's table, then ours.
@@ -373,13 +373,15 @@ mod tests {
     #[test]
     fn results_have_exactly_the_keys_of_the_original() {
         let json = report().json();
-        let results = json["results"].as_array().expect("a list");
-        assert_eq!(
-            results[0],
-            json!({"name": "bencode_encode", "runs": 10_000, "median_ns": 250, "throughput_mbps": 152.3,
-                   "bytes_processed": 400_000})
+        assert!(
+            json.starts_with(
+                r#"{"results":[{"name":"bencode_encode","runs":10000,"median_ns":250,"throughput_mbps":152.3,"bytes_processed":400000}],"#
+            ),
+            "{json}"
         );
-        assert_eq!((results.len(), json["details"].as_array().expect("a list").len()), (1, 2));
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(json["results"].as_array().map(Vec::len), Some(1));
+        assert_eq!(json["details"].as_array().map(Vec::len), Some(2));
         assert_eq!(json["details"][1]["items"]["what"], "events");
         assert!(json["details"][1]["mib_per_s"].is_null());
     }

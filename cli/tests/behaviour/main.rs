@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod bench_believes_no_seeder_that_gives_wrong_bytes;
 mod command_line_keeps_its_promises;
 mod common;
 mod ctrl_c_ends_a_pull_cleanly;

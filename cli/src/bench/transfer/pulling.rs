@@ -45,7 +45,7 @@ pub(super) fn run(
     let quiet = QuietHub::start(&root)?;
 
     let seeder_home = place.folder("seeder")?;
-    pull(place, programs, &seeder_home, &endpoint, &["--no-p2p"])?;
+    pull(place, programs, &seeder_home, &endpoint, &["--no-p2p".to_owned()])?;
     let mut command = place.command(&programs.zest, &seeder_home);
     command.env("HF_ENDPOINT", &endpoint);
     let seeder = Service::start(command.args(["serve", "--json", "-q", "--listen", "127.0.0.1:0"]))?;
@@ -54,53 +54,69 @@ pub(super) fn run(
     if seeder.event("indexed")?["files_shared"].as_u64() == Some(0) {
         return Err("the seeder shares nothing".into());
     }
+    let no_p2p = ["--no-p2p".to_owned()];
+    let from_peer = ["--peer".to_owned(), addr];
+    let mut ways = [
+        Way {
+            names: [FROM_HUB, HUB],
+            yardsticks: [&[], &[]],
+            giver: &hub,
+            endpoint: &endpoint,
+            flags: &no_p2p,
+        },
+        Way {
+            names: [FROM_NODE, SEEDER],
+            yardsticks: [NODE_YARDSTICKS, SEEDER_YARDSTICKS],
+            giver: &seeder,
+            endpoint: &quiet.endpoint,
+            flags: &from_peer,
+        },
+    ];
     for round in 0..=rounds {
         tell(&format!("pulls, round {round} of {rounds}"));
-        let mut one =
-            |from: &str, giver: &Service, endpoint: &str, flags: &[&str], yardsticks, giver_yardsticks| {
-                let home = place.folder("leecher")?;
-                let before = giver.cpu_s()?;
-                let (cost, document) = pull(place, programs, &home, endpoint, flags)?;
-                let given = Cost {
-                    cpu_s: giver.cpu_s()? - before,
-                    rss_bytes: giver.peak_rss_bytes()?,
-                    ..cost.clone()
-                };
-                check(&sample, &document)?;
-                if from == FROM_NODE && document["p2p_ratio"].as_f64().is_none_or(|share| share < 1.0) {
-                    return Err(format!("not everything came from the peer: {document}").into());
-                }
-                place.clear(&home)?;
-                if round > 0 {
-                    let bytes =
-                        document["bytes"]["total"].as_u64().ok_or("the pull does not say how much it was")?;
-                    let giver = if from == FROM_HUB { HUB } else { SEEDER };
-                    report.add(CASE, 0, from, yardsticks, round, run_of(bytes, &cost, &given));
-                    report.add(CASE, 0, giver, giver_yardsticks, round, run_of(bytes, &given, &cost));
-                }
-                Ok::<_, Error>(())
-            };
-        let from_hub =
-            |one: &mut dyn FnMut(
-                &str,
-                &Service,
-                &str,
-                &[&str],
-                Yardsticks,
-                Yardsticks,
-            ) -> Result<(), Error>| { one(FROM_HUB, &hub, &endpoint, &["--no-p2p"], &[], &[]) };
+        for way in &ways {
+            let (bytes, pulled, given) = way.go(place, programs, &sample)?;
+            if round > 0 {
+                let [puller, giver] = way.names;
+                let [yardsticks, giver_yardsticks] = way.yardsticks;
+                report.add(CASE, 0, puller, yardsticks, round, run_of(bytes, &pulled, &given));
+                report.add(CASE, 0, giver, giver_yardsticks, round, run_of(bytes, &given, &pulled));
+            }
+        }
         // Who is first changes from round to round.
-        if round % 2 == 0 {
-            from_hub(&mut one)?;
-        }
-        one(FROM_NODE, &seeder, &quiet.endpoint, &["--peer", &addr], NODE_YARDSTICKS, SEEDER_YARDSTICKS)?;
-        if round % 2 == 1 {
-            from_hub(&mut one)?;
-        }
+        ways.reverse();
     }
     drop((seeder, hub, quiet));
     place.clear(&seeder_home)?;
     place.clear(&root)
+}
+
+/// One way a model can come.
+struct Way<'a> {
+    /// Of who pulls and of who gives.
+    names: [&'static str; 2],
+    yardsticks: [Yardsticks; 2],
+    giver: &'a Service,
+    endpoint: &'a str,
+    flags: &'a [String],
+}
+
+impl Way<'_> {
+    /// Pulls into an empty cache. Returns the bytes of the files, and what it cost who pulled and who gave.
+    fn go(&self, place: &Place, programs: &Programs, sample: &Path) -> Result<(u64, Cost, Cost), Error> {
+        let home = place.folder("leecher")?;
+        let before = self.giver.cpu_s()?;
+        let (cost, document) = pull(place, programs, &home, self.endpoint, self.flags)?;
+        let cpu_s = self.giver.cpu_s()? - before;
+        let given = Cost { cpu_s, rss_bytes: self.giver.peak_rss_bytes()?, ..cost.clone() };
+        check(sample, &document)?;
+        if self.names[0] == FROM_NODE && document["p2p_ratio"].as_f64().is_none_or(|share| share < 1.0) {
+            return Err(format!("not everything came from the peer: {document}").into());
+        }
+        place.clear(&home)?;
+        let bytes = document["bytes"]["total"].as_u64().ok_or("the pull does not say how much it was")?;
+        Ok((bytes, cost, given))
+    }
 }
 
 /// `other` is the other end of the same transfer: its CPU time is not foreign.
@@ -121,7 +137,7 @@ fn pull(
     programs: &Programs,
     home: &Path,
     endpoint: &str,
-    flags: &[&str],
+    flags: &[String],
 ) -> Result<(Cost, Value), Error> {
     let mut command = place.command(&programs.zest, home);
     command.env("HF_ENDPOINT", endpoint);

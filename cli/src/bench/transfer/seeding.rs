@@ -46,6 +46,7 @@ const RANDOM: &str = "O_DIRECT random";
 const SEQUENTIAL: &str = "O_DIRECT sequential";
 
 const HOT_YARDSTICKS: Yardsticks = &[(SENDFILE, Figure::PerCpu)];
+const SENDFILE_YARDSTICKS: Yardsticks = &[(RANDOM, Figure::Rate)];
 const COLD_YARDSTICKS: Yardsticks = &[(RANDOM, Figure::Rate), (SENDFILE, Figure::PerCpu)];
 
 /// What the seeders of one run have to do with.
@@ -153,7 +154,11 @@ impl Bench<'_> {
                             self.measure(seeder, CACHE_COLD_BYTES, |_| Ok(()), work)
                         }
                     };
-                    let yardsticks = if seeders.contains(&program) { COLD_YARDSTICKS } else { &[] };
+                    let yardsticks = match program {
+                        RANDOM | SEQUENTIAL => &[],
+                        SENDFILE => SENDFILE_YARDSTICKS,
+                        _ => COLD_YARDSTICKS,
+                    };
                     match outcome {
                         Ok(run) => report.add(CASE, connections, program, yardsticks, round, run),
                         Err(error) => report.not_measured(CASE, program, error),
