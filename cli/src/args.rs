@@ -206,6 +206,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
+    /// Memory for chunks that are asked for again and again; taken as they come
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = amount::bytes)]
+    pub(crate) cache_mem: u64,
+
     #[command(flatten)]
     pub(crate) upload: UploadArgs,
 
@@ -423,7 +427,7 @@ fn parse_peer(text: &str) -> Result<String, String> {
     Ok(format!("{host}:{port}"))
 }
 
-fn parse_listen_host(text: &str) -> Result<ListenHost, String> {
+pub(crate) fn parse_listen_host(text: &str) -> Result<ListenHost, String> {
     let (host, port) = split_port(text)?;
     let ip = host.parse().map_err(|_| format!("{host:?} is not an IP address"))?;
     Ok(ListenHost { ip, port })

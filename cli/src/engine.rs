@@ -61,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) discovery: Option<DiscoveryConfig>,
     /// Where a port was not asked for: another one, if it is taken.
     pub(crate) next_port: bool,
+    /// It is there to give, with so much memory for what is asked for again and again.
+    pub(crate) give_from: Option<u64>,
 }
 
 impl From<OriginPolicy> for Policy {
@@ -90,7 +92,7 @@ impl Session {
     ) -> Result<Session, Failure> {
         let failed = |error: StoreError| store_failure(&error);
         let store = Arc::new(StoreHandles {
-            catalog: Catalog::open(&env.zest_cache).map_err(failed)?,
+            catalog: Arc::new(Catalog::open(&env.zest_cache).map_err(failed)?),
             cache: HfCache::open(&env.hub_cache, env.cache_options()).map_err(failed)?,
         });
         let account = env.zest_cache.join(UPLOADS);
@@ -102,7 +104,10 @@ impl Session {
             upload_bytes_s: settings.upload.max_upload,
             download_bytes_s: settings.max_download,
             upload_budget: settings.upload.upload_budget.map(|bytes| UploadBudget { bytes, account }),
-            ..EngineConfig::new(Arc::clone(&store))
+            ..match settings.give_from {
+                Some(cache_bytes) => EngineConfig::to_give(Arc::clone(&store), cache_bytes),
+                None => EngineConfig::new(Arc::clone(&store)),
+            }
         };
         let engine = Engine::start(config).await.map_err(|error| engine_failure(&error))?;
         Ok(Session { engine, store })
@@ -180,7 +185,7 @@ pub(crate) fn store_failure(error: &StoreError) -> Failure {
     }
 }
 
-fn engine_failure(error: &EngineError) -> Failure {
+pub(crate) fn engine_failure(error: &EngineError) -> Failure {
     match error {
         EngineError::Listen { .. } => {
             Failure::new(Kind::Network, error).hint("choose another port; 0 takes any free one")

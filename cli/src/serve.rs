@@ -17,17 +17,17 @@ use zest_hub::{Hub, HubConfig};
 use zest_store::{Catalog, Env};
 
 /// Time between two looks at the counters for the status line: 1 s.
-const STATUS_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// Off a terminal, least time between two status lines: 30 s.
-const LINE_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// Least time between two status events for programs: 5 s.
 const EVENT_EVERY: Duration = Duration::from_secs(5);
 
 /// Time between two looks at the cache for files that other programs have put there: 2 min. A look costs a walk
 /// over its folders, no file is read twice.
-const INDEX_EVERY: Duration = Duration::from_secs(120);
+pub(crate) const INDEX_EVERY: Duration = Duration::from_secs(120);
 
 pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
@@ -37,6 +37,7 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
     }
     let settings = Settings {
         upload: args.upload,
+        give_from: Some(args.cache_mem),
         discovery: Some(args.discovery.config(purpose, &env)),
         next_port: args.listen_port.is_none(),
         ..Settings::default()
@@ -142,13 +143,13 @@ async fn index(session: &Session, env: &Env, board: &Board, ui: &Ui) -> Result<(
 
 /// What was said already: a file that stays wrong is named once.
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     mismatches: BTreeSet<PathBuf>,
     hub_error: Option<String>,
 }
 
 impl Told {
-    fn news(&mut self, progress: &IndexProgress) -> Vec<String> {
+    pub(crate) fn news(&mut self, progress: &IndexProgress) -> Vec<String> {
         let mut lines = Vec::new();
         for path in &progress.mismatches {
             if self.mismatches.insert(path.clone()) {
@@ -169,7 +170,7 @@ impl Told {
 }
 
 /// Files and bytes with an unexpired public proof.
-fn shared(catalog: &Catalog) -> (u64, u64) {
+pub(crate) fn shared(catalog: &Catalog) -> (u64, u64) {
     let now = SystemTime::now();
     let files = catalog.files();
     let public = files.iter().filter(|file| file.public_until.is_some_and(|until| until > now));

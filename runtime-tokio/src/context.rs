@@ -4,6 +4,7 @@ use crate::buffers::{BUFFER_BYTES, Buffer, Pool};
 use crate::clock::Clock;
 use crate::discovery::Finder;
 use crate::engine::StoreHandles;
+use crate::hot::Hot;
 use crate::jobs::{JobState, add};
 use crate::linkio::{self, LinkIo};
 use crate::peer_range::PeerRange;
@@ -34,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
     pub(crate) store: Arc<StoreHandles>,
+    /// Chunks in memory.
+    pub(crate) hot: Hot,
     pub(crate) decodes: Arc<Semaphore>,
     pub(crate) workers: RefCell<Workers>,
     pub(crate) mailbox: Mailbox,
@@ -77,11 +80,13 @@ impl Context {
         mailbox: Mailbox,
         peer_id: PeerId,
         throttle: Option<Throttle>,
+        hot: Hot,
     ) -> Rc<Context> {
         Rc::new(Context {
             clock: Clock::start(),
             pool: Pool::default(),
             store,
+            hot,
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
             workers: RefCell::new(workers),
             mailbox,
@@ -214,7 +219,7 @@ impl Context {
                 }
             }
             Action::LookupChunk { link, req, hash, dialect } => {
-                let place = self.locate_chunk(&hash);
+                let place = self.locate_hot(&hash).or_else(|| self.locate_chunk(&hash));
                 self.event(Event::ChunkLocated { link, req, hash, dialect, place });
             }
             Action::LookupXorb { link, req, xorb, start, end } => {
@@ -285,6 +290,7 @@ impl Context {
                 self.event(Event::ChunkBad { job: id, index, source });
             }
             Done::FetchEnded { job, block, fault } => self.event(Event::OriginEnded { job, block, fault }),
+            Done::Read { place, chunk } => self.was_read(place, chunk.as_ref()),
             Done::Disk { job: id, error } => {
                 if let Some(job) = self.job(id) {
                     let path = job.path.clone();

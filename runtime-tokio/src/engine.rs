@@ -4,6 +4,7 @@ use crate::budget::{Budget, UPLOAD_BUDGET_MIN, UploadBudget};
 use crate::context::{Context, INBOUND_MAX};
 use crate::discovery::{DiscoveryConfig, DiscoveryStatus, Finder};
 use crate::error::EngineError;
+use crate::hot::Hot;
 use crate::throttle::{DOWNLOAD_BYTES_S_MIN, Throttle};
 use crate::workers::{Mailbox, Workers};
 use std::future::Future;
@@ -17,10 +18,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use zest_core::PeerId;
 use zest_core::link::Role;
-use zest_core::node::{Config, Direction, Event, Node, Policy, UPLOAD_BYTES_S_MIN};
+use zest_core::node::{
+    Config, Direction, Event, INBOUND_MAX as PEERS_INBOUND_MAX, Node, PEERS_MAX, Policy, UPLOAD_BYTES_S_MIN,
+};
 use zest_core::wire::handshake::PEER_ID_PREFIX;
 use zest_store::{Catalog, HfCache};
 
+/// Peers linked at once, at most, whatever an engine is told: 512, as many connections as it accepts.
+pub const LINKS_MAX: usize = INBOUND_MAX;
 /// How often it is looked whether somebody still fetches what was landed: 50 ms.
 const GIVE_ON_TICK: Duration = Duration::from_millis(50);
 /// Connections waiting to be accepted, at most.
@@ -33,8 +38,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The disk as the engine uses it.
 #[derive(Debug)]
 pub struct StoreHandles {
-    /// Chunk → place.
-    pub catalog: Catalog,
+    /// Chunk → place. Shared with whatever else serves from it.
+    pub catalog: Arc<Catalog>,
     /// The HF cache.
     pub cache: HfCache,
 }
@@ -61,6 +66,10 @@ pub struct EngineConfig {
     pub upload_budget: Option<UploadBudget>,
     /// How peers are found; `None`: in no way but by their names.
     pub discovery: Option<DiscoveryConfig>,
+    /// Bytes of memory for chunks that peers ask for again and again. It is taken as they come.
+    pub cache_bytes: u64,
+    /// Peers linked at once, at most [`LINKS_MAX`].
+    pub links_max: usize,
 }
 
 impl EngineConfig {
@@ -77,7 +86,15 @@ impl EngineConfig {
             download_bytes_s: None,
             upload_budget: None,
             discovery: None,
+            cache_bytes: 0,
+            links_max: PEERS_MAX,
         }
+    }
+
+    /// One that is there to give, and lets nobody take the places of peers that it would dial: as many may come as can be.
+    #[must_use]
+    pub fn to_give(store: Arc<StoreHandles>, cache_bytes: u64) -> EngineConfig {
+        EngineConfig { cache_bytes, links_max: LINKS_MAX, ..EngineConfig::new(store) }
     }
 
     /// # Errors
@@ -320,13 +337,17 @@ async fn run(
     id[..8].copy_from_slice(&PEER_ID_PREFIX);
     id[8..].copy_from_slice(tail);
     let seed = seed.try_into().expect("32 bytes were split off");
+    let links_max = config.links_max.min(LINKS_MAX);
     let node = Node::new(Config {
         policy: config.policy,
         upload_bytes_s: config.upload_bytes_s,
+        peers_max: links_max,
+        inbound_max: if links_max > PEERS_MAX { links_max } else { links_max.min(PEERS_INBOUND_MAX) },
         ..Config::new(seed, PeerId(id))
     });
     let throttle = config.download_bytes_s.map(Throttle::new);
-    let context = Context::new(node, config.store, workers, mailbox.clone(), PeerId(id), throttle);
+    let hot = Hot::new(config.cache_bytes);
+    let context = Context::new(node, config.store, workers, mailbox.clone(), PeerId(id), throttle, hot);
     context.listen_port.set(listen.first().map_or(0, SocketAddr::port));
     if let Some(settings) = config.discovery.filter(DiscoveryConfig::finds_any) {
         let seed = finder_seed.try_into().expect("32 bytes were split off");

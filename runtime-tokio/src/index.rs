@@ -5,6 +5,7 @@ use crate::StoreHandles;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::task::JoinSet;
 use zest_hub::Hub;
 use zest_store::{Indexed, RepoId};
 
@@ -53,20 +54,26 @@ pub async fn keep_index(
     };
     progress.files_total = tasks.len();
     report(&progress);
-    for task in tasks {
-        let path = task.path.clone();
-        let outcome = {
+    // Cutting and hashing is one processor's work for one file, so as many files at once as there are processors.
+    let width = std::thread::available_parallelism().map_or(2, usize::from);
+    let mut tasks = tasks.into_iter();
+    let mut running = JoinSet::new();
+    loop {
+        while running.len() < width
+            && let Some(task) = tasks.next()
+        {
             let store = store.clone();
-            tokio::task::spawn_blocking(move || store.catalog.index(&task)).await
-        };
+            running.spawn_blocking(move || (store.catalog.index(&task), task.path));
+        }
+        let Some(outcome) = running.join_next().await else { break };
         progress.files_done += 1;
         match outcome {
-            Ok(Ok(Indexed::Mismatch { .. })) => {
+            Ok((Ok(Indexed::Mismatch { .. }), path)) => {
                 tracing::warn!(path = %path.display(), "not what its name says; it will not be shared (see `zest verify`)");
                 progress.mismatches.push(path);
             }
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, path = %path.display(), "cannot index"),
+            Ok((Ok(_), _)) => {}
+            Ok((Err(error), path)) => tracing::warn!(%error, path = %path.display(), "cannot index"),
             Err(error) => tracing::warn!(%error, "indexing ended early"),
         }
         report(&progress);

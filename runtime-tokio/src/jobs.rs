@@ -20,6 +20,11 @@ const PARTIAL: u32 = 1 << 30;
 /// The catalog's mark for files of the original's caches, whose numbers may have any other bit.
 const CATALOG_ORIGINAL: u32 = 1 << 31;
 
+/// Whether this is the number of a partial file.
+pub(crate) fn is_partial(id: FileId) -> bool {
+    id.0 & (PARTIAL | CATALOG_ORIGINAL) == PARTIAL
+}
+
 /// What is known of a file that is to be fetched.
 pub(crate) struct NewJob {
     pub(crate) file: Hash,
@@ -185,7 +190,7 @@ impl Context {
 
     /// An open file: of the catalog, if it still is what it was when it was proven, or a partial one that is wanted.
     pub(crate) fn open(&self, id: FileId) -> Option<Arc<File>> {
-        if id.0 & (PARTIAL | CATALOG_ORIGINAL) == PARTIAL {
+        if is_partial(id) {
             // Its proven chunks are never written again, so there is nothing to compare.
             return self.partials.borrow().get(&id)?.upgrade();
         }

@@ -18,6 +18,7 @@ mod discovery;
 mod engine;
 mod error;
 mod fnmatch;
+mod hot;
 mod index;
 mod job;
 mod jobs;
@@ -38,7 +39,7 @@ pub use discovery::{
     DhtConfig, DiscoveryConfig, DiscoveryStatus, ROUTERS, Reachability, Survey, SurveyFile, SurveyPeer,
     TrackerStatus, survey,
 };
-pub use engine::{Engine, EngineConfig, EngineStats, StoreHandles};
+pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX, StoreHandles};
 pub use error::{EngineError, PullError, PullErrorKind};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
 pub use index::{IndexProgress, keep_index};

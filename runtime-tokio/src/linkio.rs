@@ -41,6 +41,12 @@ pub(crate) enum Item {
     /// What is left of a head.
     Rest(Bytes),
     File(Location, Arc<File>),
+    /// A chunk that is in memory, and how much of it was sent.
+    Hot {
+        hash: Hash,
+        place: Location,
+        sent: u32,
+    },
     /// A body.
     Bytes(Bytes),
 }
@@ -54,6 +60,8 @@ pub(crate) struct LinkIo {
     pub(crate) queue: RefCell<VecDeque<Item>>,
     /// Parts of answers that the link machine has been given and the queue has not seen yet.
     inside: Cell<usize>,
+    /// Which chunks lie at places that the link machine has been given and the queue has not seen yet.
+    named: RefCell<VecDeque<(Location, Hash)>>,
     /// Lengths of the chunks asked for, oldest first: what the reader foresees.
     foreseen: RefCell<VecDeque<(ReqId, u32)>>,
     pub(crate) work: Notify,
@@ -88,6 +96,7 @@ impl LinkIo {
             link: RefCell::new(link),
             queue: RefCell::default(),
             inside: Cell::new(0),
+            named: RefCell::default(),
             foreseen: RefCell::default(),
             work: Notify::new(),
             drained: Notify::new(),
@@ -109,6 +118,9 @@ impl LinkIo {
             }
             Outgoing::Cancel { req } | Outgoing::Forget { req } => {
                 self.foreseen.borrow_mut().retain(|(r, _)| r != req);
+            }
+            Outgoing::Chunk { hash, body: Body::File(place), .. } => {
+                self.named.borrow_mut().push_back((*place, *hash));
             }
             Outgoing::XorbRange { parts, .. } => self.inside.set(self.inside.get() + 2 * parts.len()),
             _ => {}
@@ -256,11 +268,27 @@ impl LinkIo {
         }
     }
 
+    /// A range of a file as it is best sent; `None` if the file is not what it was.
+    fn range(&self, context: &Rc<Context>, place: Location) -> Option<Item> {
+        let hash = {
+            let mut named = self.named.borrow_mut();
+            let at = named.iter().position(|(other, _)| *other == place);
+            at.and_then(|at| named.drain(..=at).next_back()).map(|(_, hash)| hash)
+        };
+        let Some(hash) = hash else { return Some(Item::File(place, context.open(place.file)?)) };
+        if context.hot.cache().contains(&hash) {
+            return Some(Item::Hot { hash, place, sent: 0 });
+        }
+        let file = context.open(place.file)?;
+        context.missed(hash, place, &file);
+        Some(Item::File(place, file))
+    }
+
     fn enqueue(&self, context: &Rc<Context>, head: Head, body: Option<Body>) {
         let body = match body {
             None => None,
-            Some(Body::File(place)) => match context.open(place.file) {
-                Some(file) => Some(Item::File(place, file)),
+            Some(Body::File(place)) => match self.range(context, place) {
+                Some(item) => Some(item),
                 None => {
                     // The file changed between look-up and now: the frame cannot be honoured, so the link ends.
                     self.close();

@@ -9,8 +9,8 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use zest_core::JobId;
 use zest_core::node::{OriginFault, Source};
+use zest_core::{JobId, Location};
 use zest_xet::{
     CHUNK_BYTES_MAX, ChunkHeader, ChunkRef, Decoder, Mismatch, MismatchReason, Proven, chunk_hash, verify,
 };
@@ -98,6 +98,8 @@ pub(crate) enum Done {
     FetchEnded { job: JobId, block: u32, fault: Option<OriginFault> },
     /// The disk refused it.
     Disk { job: JobId, error: std::io::Error },
+    /// A chunk that is often asked for was read, if it is what it should be.
+    Read { place: Location, chunk: Option<Proven<Vec<u8>>> },
 }
 
 /// Where workers leave what they have done. Filled by the batch, so that the engine is woken once for several chunks.

@@ -1,5 +1,5 @@
-//! The writing half of a connection: heads are gathered into one call, a chunk is its head with MSG_MORE and `sendfile` of
-//! its range.
+//! The writing half of a connection: heads and chunks in memory are gathered into one call; a chunk on disk is its head with
+//! MSG_MORE and `sendfile` of its range.
 
 use crate::context::Context;
 use crate::linkio::{Item, LinkIo, QUEUE_MAX};
@@ -103,12 +103,32 @@ async fn closed(io: &LinkIo) {
 /// One system call's worth from the front of the queue.
 fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<Sent> {
     let mut queue = io.queue.borrow_mut();
+    if let Some(Item::Hot { hash, place, sent }) = queue.front()
+        && context.hot.cache().get(hash).is_none_or(|bytes| bytes.len() != place.len as usize)
+    {
+        // It went from memory while it waited.
+        let (offset, len) = (place.offset + u64::from(*sent), place.len - sent);
+        let Some(file) = context.open(place.file) else {
+            return Err(io::Error::other("the file changed while it waited to be sent"));
+        };
+        let rest = Item::File(Location { offset, len, ..*place }, file);
+        queue[0] = rest;
+    }
+    let cache = context.hot.cache();
     let mut parts: Vec<IoSlice<'_>> = Vec::new();
+    let mut chunks = 0;
     for item in queue.iter().take(GATHER_MAX) {
         match item {
             Item::Head(head) => parts.push(IoSlice::new(head.as_bytes())),
             Item::Rest(bytes) | Item::Bytes(bytes) => parts.push(IoSlice::new(bytes)),
-            Item::File(..) => break,
+            Item::Hot { hash, place, sent } if chunks < zest_store::GATHER_MAX => match cache.get(hash) {
+                Some(bytes) if bytes.len() == place.len as usize => {
+                    chunks += 1;
+                    parts.push(IoSlice::new(&bytes[*sent as usize..]));
+                }
+                _ => break,
+            },
+            Item::Hot { .. } | Item::File(..) => break,
         }
     }
     if parts.is_empty() {
@@ -146,9 +166,10 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         let len = match item {
             Item::Head(head) => head.as_bytes().len(),
             Item::Rest(bytes) | Item::Bytes(bytes) => bytes.len(),
+            Item::Hot { place, sent, .. } => (place.len - *sent) as usize,
             Item::File(..) => break,
         };
-        if let Item::Bytes(_) = item {
+        if let Item::Bytes(_) | Item::Hot { .. } = item {
             payload += left.min(len);
         }
         if left >= len {
@@ -156,6 +177,10 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
             queue.pop_front();
         } else {
             let rest = match item {
+                Item::Hot { sent, .. } => {
+                    *sent += left as u32;
+                    break;
+                }
                 Item::Head(head) => Item::Rest(Bytes::copy_from_slice(&head.as_bytes()[left..])),
                 Item::Rest(bytes) => Item::Rest(bytes.slice(left..)),
                 Item::Bytes(bytes) => Item::Bytes(bytes.slice(left..)),

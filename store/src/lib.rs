@@ -10,6 +10,8 @@
 //! | [`HfCache`], [`LocalDir`] | where finished files go, and what is there already |
 //! | [`Partial`] | the bytes and the journal of an interrupted pull |
 //! | [`Catalog`] | chunk → place on disk; what may be shared with strangers |
+//! | [`Shelf`] | the catalog as a seeder's cores read it |
+//! | [`BlockCache`], [`SendQueue`] | chunks in memory, and what a connection has to send |
 //! | [`verify_cache`] | re-hashing what is in the cache |
 //!
 //! Trust: a name from the Hub becomes a path only after [`check_name`]; content is taken for what it says
@@ -39,6 +41,7 @@
 //! # }
 //! ```
 
+mod block_cache;
 mod cache;
 mod catalog;
 mod digest;
@@ -49,12 +52,15 @@ mod lock;
 mod names;
 mod os;
 mod partial;
+mod send_queue;
 mod tree;
 mod verify;
 
+pub use block_cache::{BlockCache, SEGMENT_BYTES};
 pub use cache::{CacheOptions, HfCache, PartialFile, Presence, SnapshotFile, StoredBlob};
 pub use catalog::{
     Access, Catalog, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb, Place,
+    Shelf,
 };
 pub use env::{ENDPOINT_DEFAULT, Env, Token};
 pub use error::StoreError;
@@ -63,5 +69,6 @@ pub use lock::FileLock;
 pub use names::{NameError, RepoId, RepoType, check_name, check_revision, is_commit};
 pub use os::{Identity, free_space, write_atomically};
 pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
+pub use send_queue::{AHEAD_MAX, GATHER_MAX, Part, READ_BYTES_MAX, Read, SendQueue, Span};
 pub use tree::{TreeEntry, format_tree, parse_tree};
 pub use verify::{VerifyEvent, VerifyOutcome, VerifySummary, verify_cache};

@@ -37,6 +37,16 @@ impl Caller {
         caller
     }
 
+    /// Takes over a connection on which everything of ours was said; reads the handshake.
+    pub async fn over(stream: TcpStream) -> Caller {
+        let mut caller = Caller { stream, input: Vec::new(), handshake: Vec::new() };
+        while caller.input.len() < 68 {
+            assert!(caller.more().await, "the machine ended the link in the handshake");
+        }
+        caller.handshake = caller.input.drain(..68).collect();
+        caller
+    }
+
     /// Sends bytes as they are.
     pub async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("the link is open");

@@ -8,8 +8,10 @@ pub mod known;
 pub mod netns;
 pub mod peer;
 pub mod program;
+mod runtimes;
 pub mod speak;
 
+pub use runtimes::{Kind, Seedbox};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -139,6 +141,8 @@ pub struct Machine {
     pub env: Env,
     engine: Option<Engine>,
     store: Arc<StoreHandles>,
+    seedbox: Option<Seedbox>,
+    kind: Kind,
 }
 
 impl Machine {
@@ -168,24 +172,48 @@ impl Machine {
         .collect();
         let env = Env::from_map(&vars);
         let store = Arc::new(StoreHandles {
-            catalog: Catalog::open(&env.zest_cache).expect("the catalog opens"),
+            catalog: Arc::new(Catalog::open(&env.zest_cache).expect("the catalog opens")),
             cache: HfCache::open(&env.hub_cache, env.cache_options()).expect("the cache opens"),
         });
         let mut config = EngineConfig::new(store.clone());
         config.listen = vec![loopback()];
         change(&mut config);
         let engine = Engine::start(config).await.expect("the engine starts");
-        Machine { dir, env, engine: Some(engine), store }
+        Machine { dir, env, engine: Some(engine), store, seedbox: None, kind: Kind::Tokio }
     }
 
     /// The same disk, a new process.
     pub async fn restarted(mut self) -> Machine {
         let endpoint = self.env.endpoint.clone();
-        let dir = self.dir.clone();
+        let (dir, kind) = (self.dir.clone(), self.kind);
+        self.seedbox = None;
         if let Some(engine) = self.engine.take() {
             engine.shutdown().await;
         }
-        Machine::on(dir, &endpoint, |_| {}).await
+        Machine::on(dir, &endpoint, |_| {}).await.seed_on(kind).await
+    }
+
+    /// From now on it gives what it has through this runtime.
+    pub async fn seed_on(mut self, kind: Kind) -> Machine {
+        self.kind = kind;
+        self.seedbox = Seedbox::start(kind, &self.store.catalog, 0).await;
+        self
+    }
+
+    /// Bytes it has given, with heads.
+    pub async fn uploaded(&self) -> u64 {
+        match &self.seedbox {
+            Some(seedbox) => seedbox.uploaded(),
+            None => self.engine().stats().await.uploaded,
+        }
+    }
+
+    /// Switches it off.
+    pub async fn shut_down(mut self) {
+        self.seedbox = None;
+        if let Some(engine) = self.engine.take() {
+            engine.shutdown().await;
+        }
     }
 
     /// Its engine.
@@ -203,7 +231,10 @@ impl Machine {
     /// Where peers reach it.
     #[must_use]
     pub fn address(&self) -> String {
-        self.engine().local_addrs()[0].to_string()
+        match &self.seedbox {
+            Some(seedbox) => seedbox.address(),
+            None => self.engine().local_addrs()[0].to_string(),
+        }
     }
 
     /// A model pull with everything at its default.
@@ -245,7 +276,16 @@ impl Machine {
     /// Indexes what the cache holds and asks the Hub what is public, as `zest serve` does.
     pub async fn index(&self) -> IndexProgress {
         let hub = Hub::new(HubConfig::from_env(&self.env)).expect("a good endpoint");
-        keep_index(self.store.clone(), Some(hub), |_| {}).await
+        let progress = keep_index(self.store.clone(), Some(hub), |_| {}).await;
+        self.refresh();
+        progress
+    }
+
+    /// Has its runtime look at the catalog again.
+    pub fn refresh(&self) {
+        if let Some(seedbox) = &self.seedbox {
+            seedbox.refresh();
+        }
     }
 
     /// Its folder.

@@ -8,7 +8,7 @@ use zest_tests::caller::Caller;
 use zest_tests::known::Known;
 use zest_tests::peer::in_time;
 use zest_tests::speak::{self, DICT_ZEST, UT_XET};
-use zest_tests::{Machine, Site, assert_same_files, noise};
+use zest_tests::{Kind, Machine, Site, assert_same_files, noise};
 
 struct World {
     site: Site,
@@ -20,7 +20,7 @@ struct World {
 }
 
 /// A machine that has the file, and a peer that just got a chunk of it.
-async fn world() -> World {
+async fn world(kind: Kind) -> World {
     let mut site = Site::new();
     let known = Arc::new(Known::new(noise(77, 1_000_000)));
     site.add("org/model", "model.safetensors", &known.bytes);
@@ -29,7 +29,7 @@ async fn world() -> World {
     let path = std::fs::canonicalize(report.path.join("model.safetensors")).expect("it landed");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("our own file");
     // The change of mode shows in the file's times too; that is a new state, proven anew.
-    let machine = machine.restarted().await;
+    let machine = machine.seed_on(kind).await.restarted().await;
     machine.index().await;
     let caller = Caller::dial(&machine.address(), b"-SC0100-leech0000000", DICT_ZEST).await;
     let mut world = World { site, known, machine, caller, path };
@@ -63,7 +63,7 @@ impl World {
         let (mut sent, mut same) = (0, 0);
         while same < 5 {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            let now = self.machine.engine().stats().await.uploaded;
+            let now = self.machine.uploaded().await;
             same = if now == sent { same + 1 } else { 0 };
             sent = now;
         }
@@ -83,49 +83,43 @@ impl World {
     }
 }
 
-#[tokio::test]
-async fn a_truncated_file() {
-    let world = world().await;
+async fn a_truncated_file(kind: Kind) {
+    let world = world(kind).await;
     let file = OpenOptions::new().write(true).open(&world.path).expect("our own file");
     file.set_len(999_999).expect("it can be cut");
     world.assert_not_served().await;
 }
 
-#[tokio::test]
-async fn a_file_that_grew() {
-    let world = world().await;
+async fn a_file_that_grew(kind: Kind) {
+    let world = world(kind).await;
     let file = OpenOptions::new().write(true).open(&world.path).expect("our own file");
     file.set_len(1_000_001).expect("it can grow");
     world.assert_not_served().await;
 }
 
-#[tokio::test]
-async fn a_replaced_file() {
-    let world = world().await;
+async fn a_replaced_file(kind: Kind) {
+    let world = world(kind).await;
     let other = world.path.with_extension("other");
     std::fs::write(&other, noise(78, 1_000_000)).expect("write");
     std::fs::rename(&other, &world.path).expect("rename");
     world.assert_not_served().await;
 }
 
-#[tokio::test]
-async fn a_removed_file() {
-    let world = world().await;
+async fn a_removed_file(kind: Kind) {
+    let world = world(kind).await;
     std::fs::remove_file(&world.path).expect("our own file");
     world.assert_not_served().await;
 }
 
-#[tokio::test]
-async fn one_overwritten_byte() {
-    let world = world().await;
+async fn one_overwritten_byte(kind: Kind) {
+    let world = world(kind).await;
     let file = OpenOptions::new().write(true).open(&world.path).expect("our own file");
     file.write_all_at(&[world.known.bytes[500] ^ 1], 500).expect("write");
     world.assert_not_served().await;
 }
 
-#[tokio::test]
-async fn one_overwritten_byte_with_the_old_time_put_back() {
-    let world = world().await;
+async fn one_overwritten_byte_with_the_old_time_put_back(kind: Kind) {
+    let world = world(kind).await;
     let before = std::fs::metadata(&world.path).expect("its times").modified().expect("a time");
     let file = OpenOptions::new().write(true).open(&world.path).expect("our own file");
     file.write_all_at(&[world.known.bytes[500] ^ 1], 500).expect("write");
@@ -133,9 +127,8 @@ async fn one_overwritten_byte_with_the_old_time_put_back() {
     world.assert_not_served().await;
 }
 
-#[tokio::test]
-async fn a_change_while_answers_wait_for_a_slow_reader() {
-    let mut world = world().await;
+async fn a_change_while_answers_wait_for_a_slow_reader(kind: Kind) {
+    let mut world = world(kind).await;
     let index = 3;
     let hash = world.known.manifest.chunk(index).hash;
     let offset = world.known.manifest.offset(index);
@@ -157,9 +150,8 @@ async fn a_change_while_answers_wait_for_a_slow_reader() {
     assert!(came < asked, "the link ends instead");
 }
 
-#[tokio::test]
-async fn a_damaged_chunk_list_is_not_served_for_a_good_one() {
-    let world = world().await;
+async fn a_damaged_chunk_list_is_not_served_for_a_good_one(kind: Kind) {
+    let world = world(kind).await;
     let name = world.known.file().to_string();
     let list = world.machine.env.zest_cache.join("files").join(&name[..2]).join(&name);
     let mut bytes = std::fs::read(&list).expect("the catalog's list");
@@ -173,3 +165,14 @@ async fn a_damaged_chunk_list_is_not_served_for_a_good_one() {
     assert_same_files(&report.path, &world.site.folder("org/model"));
     assert_eq!(report.peers_banned, 0, "rot on a disk must not look like a lie");
 }
+
+zest_tests::on_every_runtime!(
+    a_truncated_file,
+    a_file_that_grew,
+    a_replaced_file,
+    a_removed_file,
+    one_overwritten_byte,
+    one_overwritten_byte_with_the_old_time_put_back,
+    a_change_while_answers_wait_for_a_slow_reader,
+    a_damaged_chunk_list_is_not_served_for_a_good_one,
+);

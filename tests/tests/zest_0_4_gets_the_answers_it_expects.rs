@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use zest_store::{Place, RepoId, RepoType};
 use zest_tests::caller::Caller;
 use zest_tests::known::{Known, xorbs_of};
-use zest_tests::{Machine, Site, noise, speak};
+use zest_tests::{Kind, Machine, Site, noise, speak};
 use zest_xet::{ChunkRef, Decoder, Manifest, XorbChunks, chunk_hash, file_hash};
 
 const FULL: &str = "6371ce0a80f064c8f53404ba89a446f3a289d0cabad0a897e9137fe7b6b68479";
@@ -40,7 +40,7 @@ fn write(path: &Path, bytes: &[u8]) {
 }
 
 /// A machine with the original's caches, and a file in its catalog that has all their chunks.
-async fn machine(endpoint: &str, public: bool) -> Machine {
+async fn machine(kind: Kind, endpoint: &str, public: bool) -> Machine {
     let machine = Machine::new(endpoint).await;
     let cache = machine.env.zest_cache.clone();
     write(&cache.join(FULL_PATH), &hex(FULL_FILE));
@@ -69,7 +69,7 @@ async fn machine(endpoint: &str, public: bool) -> Machine {
         let until = SystemTime::now() + Duration::from_secs(3600);
         catalog.prove_public(&repo, commit, until).expect("the catalog takes it");
     }
-    machine
+    machine.seed_on(kind).await
 }
 
 async fn answer(caller: &mut Caller) -> Vec<u8> {
@@ -88,10 +88,9 @@ async fn opened(machine: &Machine) -> Caller {
     caller
 }
 
-#[tokio::test]
-async fn its_recorded_conversation_goes_the_same_way() {
+async fn its_recorded_conversation_goes_the_same_way(kind: Kind) {
     let mut site = Site::new();
-    let machine = machine(&site.open().await, true).await;
+    let machine = machine(kind, &site.open().await, true).await;
     let mut caller = opened(&machine).await;
     // We answer on the id that was negotiated (3), where the original says 1.
     let exchanges = [
@@ -147,10 +146,9 @@ async fn its_recorded_conversation_goes_the_same_way() {
     }
 }
 
-#[tokio::test]
-async fn its_chunk_cache_is_served_if_the_name_is_the_chunks_hash() {
+async fn its_chunk_cache_is_served_if_the_name_is_the_chunks_hash(kind: Kind) {
     let mut site = Site::new();
-    let machine = machine(&site.open().await, true).await;
+    let machine = machine(kind, &site.open().await, true).await;
     let mut caller = opened(&machine).await;
     caller.send(&hex(&format!("0000002f 14 01 01 00000007 {CHUNK} 00000000 00000001"))).await;
     let got = answer(&mut caller).await;
@@ -180,10 +178,9 @@ async fn its_chunk_cache_is_served_if_the_name_is_the_chunks_hash() {
     );
 }
 
-#[tokio::test]
-async fn its_caches_are_not_served_while_nothing_shows_that_they_are_public() {
+async fn its_caches_are_not_served_while_nothing_shows_that_they_are_public(kind: Kind) {
     let mut site = Site::new();
-    let machine = machine(&site.open().await, false).await;
+    let machine = machine(kind, &site.open().await, false).await;
     let mut caller = opened(&machine).await;
     for hash in [FULL, PARTIAL, CHUNK] {
         caller.send(&hex(&format!("0000002f 14 01 01 00000001 {hash} 00000003 00000006"))).await;
@@ -191,10 +188,9 @@ async fn its_caches_are_not_served_while_nothing_shows_that_they_are_public() {
     }
 }
 
-#[tokio::test]
-async fn a_poisoned_xorb_of_its_cache_is_not_served() {
+async fn a_poisoned_xorb_of_its_cache_is_not_served(kind: Kind) {
     let mut site = Site::new();
-    let machine = machine(&site.open().await, true).await;
+    let machine = machine(kind, &site.open().await, true).await;
     let path = machine.env.zest_cache.join(FULL_PATH);
     let mut bytes = hex(FULL_FILE);
     bytes[20] ^= 1;
@@ -213,8 +209,7 @@ async fn a_poisoned_xorb_of_its_cache_is_not_served() {
     assert_eq!(answer(&mut caller).await, hex(&format!("00000027 14 03 03 00000001 {FULL}")));
 }
 
-#[tokio::test]
-async fn xorb_ranges_are_made_of_files_in_the_hf_cache() {
+async fn xorb_ranges_are_made_of_files_in_the_hf_cache(kind: Kind) {
     let mut site = Site::new();
     let known = Known::new(noise(57, 1_200_000));
     site.add("org/model", "model.safetensors", &known.bytes);
@@ -222,6 +217,7 @@ async fn xorb_ranges_are_made_of_files_in_the_hf_cache() {
     let (xorbs, _) = xorbs_of(&site, "org/model", &known).await;
     let machine = Machine::new(&endpoint).await;
     machine.pull_from("org/model", &[]).await.expect("the pull");
+    let machine = machine.seed_on(kind).await;
 
     let mut caller = opened(&machine).await;
     let xorb = &xorbs[0];
@@ -254,3 +250,11 @@ async fn xorb_ranges_are_made_of_files_in_the_hf_cache() {
         assert_eq!(answer(&mut caller).await, hex(&format!("00000027 14 03 03 00000009 {name}")));
     }
 }
+
+zest_tests::on_every_runtime!(
+    its_recorded_conversation_goes_the_same_way,
+    its_chunk_cache_is_served_if_the_name_is_the_chunks_hash,
+    its_caches_are_not_served_while_nothing_shows_that_they_are_public,
+    a_poisoned_xorb_of_its_cache_is_not_served,
+    xorb_ranges_are_made_of_files_in_the_hf_cache,
+);

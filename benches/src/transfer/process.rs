@@ -134,6 +134,12 @@ impl Service {
         }
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time so far, in seconds.
     ///
     /// # Errors

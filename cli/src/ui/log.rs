@@ -13,16 +13,22 @@ pub(super) fn install(ui: &Ui, verbose: u8) {
     let wanted = std::env::var(FILTER_VARIABLE).unwrap_or_default();
     let filter = match (wanted.as_str(), verbose) {
         ("", 0) => return,
-        ("", 1) => "warn,zest=info,zest_core=info,zest_hub=info,zest_store=info,zest_runtime_tokio=info",
-        ("", 2) => "info,zest=debug,zest_core=debug,zest_hub=debug,zest_store=debug,zest_runtime_tokio=debug",
-        ("", _) => "trace",
-        (given, _) => given,
+        ("", 1) => of_ours("warn", "info"),
+        ("", 2) => of_ours("info", "debug"),
+        ("", _) => "trace".to_owned(),
+        (given, _) => given.to_owned(),
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_ansi(ui.colour)
         .with_writer(Lines(ui.clone()))
         .init();
+}
+
+/// A filter with one level for everything, and one for what is zest's own.
+fn of_ours(all: &str, ours: &str) -> String {
+    let crates = ["cli", "core", "hub", "store", "runtime_tokio", "runtime_glommio"];
+    crates.iter().fold(all.to_owned(), |filter, name| format!("{filter},zest_{name}={ours}"))
 }
 
 struct Lines(Ui);

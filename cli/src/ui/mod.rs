@@ -11,7 +11,6 @@ pub(crate) mod units;
 
 pub(crate) use summary::{closing_statistics, p2p_ratio};
 
-use crate::args::Cli;
 use crate::engine::Progress;
 use crate::failure::{Failure, Kind};
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -88,18 +87,18 @@ pub(crate) struct Ui {
 
 impl Ui {
     /// Looks at terminal and environment, and sets up the log that `-v` shows.
-    pub(crate) fn new(cli: &Cli) -> Ui {
+    pub(crate) fn new(quiet: bool, verbose: u8, json: bool) -> Ui {
         let around = Surroundings::of_process();
-        let mode = around.mode(cli.quiet);
+        let mode = around.mode(quiet);
         let target = if mode == Mode::Bars { bars::target() } else { ProgressDrawTarget::hidden() };
         let ui = Ui {
             mode,
-            json: cli.json,
+            json,
             colour: around.colour(),
             multi: MultiProgress::with_draw_target(target),
             secrets: Secrets::default(),
         };
-        log::install(&ui, cli.verbose);
+        log::install(&ui, verbose);
         ui
     }
 

@@ -17,6 +17,13 @@ pub(crate) fn command(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// The same for zest-seed.
+pub(crate) fn seed_command(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zest-seed"));
+    command.args(arguments).env_clear().env("HOME", home).env("HF_ENDPOINT", NOBODY).stdin(Stdio::null());
+    command
+}
+
 /// A new empty folder that goes at the end of the test.
 pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
@@ -55,10 +62,30 @@ impl Server {
         }
     }
 
+    /// Waits for the next event of this name, passing over others.
+    pub(crate) fn event_among(&mut self, name: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            self.events.read_line(&mut line).expect("a line");
+            assert!(!line.is_empty(), "it ended before {name}");
+            let value: Value =
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+            if value["event"] == name {
+                return value;
+            }
+        }
+    }
+
+    /// Its process id.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM and waits. Returns the exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
         signal(&self.child, rustix::process::Signal::TERM);
-        self.event("stopped");
+        self.event_among("stopped");
         self.child.wait().expect("it ends").code()
     }
 }

@@ -8,4 +8,9 @@ mod common;
 mod ctrl_c_ends_a_pull_cleanly;
 mod demo_leaves_nothing_behind;
 mod ports_are_shared_sensibly;
+mod seed_box_gives_many_neighbours_what_hub_gave_us;
+#[cfg(target_os = "linux")]
+mod seed_box_stays_small_under_pressure;
+#[cfg(target_os = "linux")]
+mod seed_box_takes_another_runtime_where_io_uring_is_refused;
 mod serve_gives_a_neighbour_what_hub_gave_us;

@@ -6,9 +6,9 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Size of the model file: enough for several chunks of at most 128 KiB.
-const MODEL_BYTES: usize = 3_000_000;
+pub(crate) const MODEL_BYTES: usize = 3_000_000;
 
-fn make_repository(root: &Path) {
+pub(crate) fn make_repository(root: &Path) {
     let revision = root.join("models/org/name/main");
     std::fs::create_dir_all(revision.join("sub dir")).expect("made");
     // Numbers of a linear congruential generator: chunk boundaries need content that does not repeat.
@@ -24,7 +24,7 @@ fn make_repository(root: &Path) {
     std::fs::write(revision.join("sub dir/a#b.txt"), "").expect("written");
 }
 
-fn pull(home: &Path, endpoint: &str, arguments: &[&str]) -> Value {
+pub(crate) fn pull(home: &Path, endpoint: &str, arguments: &[&str]) -> Value {
     let output =
         run(command(home, &["pull", "org/name", "--json"]).args(arguments).env("HF_ENDPOINT", endpoint));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

@@ -94,7 +94,7 @@ impl Node {
         let at_once =
             (units / 8).clamp(UNITS_AT_ONCE_MIN, self.config.origin_fetches_max.max(UNITS_AT_ONCE_MIN));
         let in_view = at_once * 2;
-        let lagging = self.uploads.is_lagging();
+        let lagging = self.uploads.lag.is_lagging();
         let mut given_up: Vec<u32> = Vec::new();
         let mut nowhere = 0;
         let mut ours = job.claims.mine().count() as u32;
@@ -154,7 +154,7 @@ impl Node {
                 Some(wanted) => (wanted, standing.turn),
                 None => {
                     let mut place = self.place_in_line(id, &xorb);
-                    if self.uploads.is_lagging() {
+                    if self.uploads.lag.is_lagging() {
                         place = place.max(LAGGING_STEPS);
                     }
                     let jitter = match place {

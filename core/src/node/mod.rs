@@ -34,12 +34,14 @@
 mod answers;
 mod ban;
 mod bitset;
+mod cap;
 mod claims;
 mod event;
 mod gossip;
 mod have;
 mod job;
 mod jobs;
+mod lag;
 mod layout;
 mod links;
 mod lists;
@@ -75,17 +77,19 @@ use rng::Rng;
 use timers::Timers;
 use upload::Uploads;
 
-/// Peers linked at once, at most.
+/// Peers linked at once, at most, unless [`Config`] says otherwise.
 pub const PEERS_MAX: usize = 256;
-/// Those of them that came to us, at most: strangers cannot take the places of the peers we dial.
+/// Those of them that came to us, at most: strangers cannot take the places of the peers we dial. [`Config`]
+/// may say otherwise.
 pub const INBOUND_MAX: usize = 192;
 /// Addresses remembered for dialling, at most.
 pub const CANDIDATES_MAX: usize = 1024;
 /// Links opened to addresses that nobody named: 12. Ours; with as many that come to us a swarm of thousands is a few hops
 /// wide, and what each has to be told stays small.
 pub const DIALS_TARGET: usize = 12;
-/// Peers that are sent chunks at once: 16. Ours.
-pub const UPLOAD_SLOTS: usize = 16;
+/// Peers that are served at a time, those left out whose sockets take nothing: 4. Ours; a few fill any line, and each more
+/// only makes all of them slower.
+pub const UPLOAD_SLOTS: usize = 4;
 /// Least upload cap: 256 KiB/s, two of the longest chunks a second. Ours; below that a chunk would not fit a second.
 pub const UPLOAD_BYTES_S_MIN: u64 = 256 << 10;
 /// Rates are measured and pipelines resized this often.
@@ -122,13 +126,14 @@ pub struct Config {
     pub origin_joins_below_bytes_s: u64,
     /// A job without a usable source fails after this long.
     pub patience: Duration,
-    /// Peers linked at once, at most [`PEERS_MAX`].
+    /// Peers linked at once, at most.
     pub peers_max: usize,
-    /// Those of them that came to us, at most [`INBOUND_MAX`].
+    /// Those of them that came to us, at most.
     pub inbound_max: usize,
     /// Links that are opened to addresses nobody named, at most.
     pub dials_max: usize,
-    /// Peers that are sent chunks at once.
+    /// Peers that are served at a time, those left out whose sockets take nothing. While more wait in line, each is given
+    /// little ahead.
     pub upload_slots: usize,
     /// Upload cap in bytes/s over any second; `None`: none. Not below [`UPLOAD_BYTES_S_MIN`].
     pub upload_bytes_s: Option<u64>,

@@ -330,7 +330,8 @@ impl Node {
         self.shared.measure(shares, crowded);
         let (bytes, since) = core::mem::replace(&mut self.income, (0, now));
         self.income_bytes_s = bytes * 1_000_000 / (now.since(since).as_micros() as u64).max(1);
-        self.uploads.measure(bytes);
+        let waited_for = self.uploads.is_waited_for();
+        self.uploads.lag.measure(waited_for, bytes);
         self.pace_tells(self.income_bytes_s);
         for (link, req) in excess {
             self.count_off(link, req);

@@ -9,7 +9,9 @@
 //! Where a chunk lies is known here for files under way; finished files are looked up outside (the catalog is not core's),
 //! so such a request is an action and its outcome an event. Only what may be shared ever has a place.
 
+use super::cap::Cap;
 use super::event::ManifestPlace;
+use super::lag::Lag;
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::link::{Body, Dialect, Message, Outgoing};
@@ -27,11 +29,11 @@ pub(crate) const QUEUE_MAX: usize = crate::link::OUTSTANDING_MAX;
 const AHEAD_CHUNKS: u32 = 16;
 /// The same while as many peers as can be served at a time wait in line: 2.
 const AHEAD_CHUNKS_CROWDED: u32 = 2;
-/// The same for all peers together, in bytes: 64 MiB. Ours.
-const AHEAD_BYTES_MAX: u64 = 64 << 20;
-/// Peers that are served at a time, those left out whose sockets take nothing: 4. Ours; a few fill any line, and each more
-/// only makes all of them slower.
-const ACTIVE_MAX: usize = 4;
+/// With turns closer together than this, a line that waits is no reason to give less ahead: 250 µs, about 250 MB/s. Ours;
+/// what the few are given is gone before anybody could overtake it, and many chunks at a time cost less.
+const PACE_FAST_US: u64 = 250;
+/// Turns before the pace is known: 64.
+const PACE_TURNS: u64 = 64;
 /// A socket that took nothing for this long is slow: 50 ms. Ours.
 const SLOW: Duration = Duration::from_millis(50);
 /// Peers in line that are looked at for who asks for the rarest thing: 8. Ours.
@@ -42,17 +44,10 @@ const PASSED_MAX: u32 = 8;
 const WAIT_TOLD: Duration = Duration::from_millis(100);
 /// But not more often than this: 1 s. Ours.
 const WAIT_TOLD_EVERY: Duration = Duration::from_secs(1);
-/// The window over which the upload cap holds: 1 s, in this many steps.
-const STEPS: usize = 20;
-const STEP_US: u64 = 1_000_000 / STEPS as u64;
 /// Parts of chunk lists that may wait for the cap: 64. Ours; for more than those we have no list.
 const PARTS_MAX: usize = 64;
 /// Least records of a part, whatever the cap: 1,024, the least that a node takes for a part that is not the last.
 const PART_RECORDS_MIN: u32 = 1024;
-/// Who gives less than a quarter of what it gets, while others wait for it, lags. Ours; on average a swarm gives as fast as it gets.
-const LAGGING: u64 = 4;
-/// Measurements in a row that must say so: 3, three quarters of a second. Ours.
-const LAGS_MIN: u32 = 3;
 /// Our code in an error reply to a peer that asks for too much at once.
 const TOO_MANY: u32 = 1;
 /// Our code in an error reply once the upload budget is used up.
@@ -92,6 +87,20 @@ pub(crate) struct Upload {
     passed: u32,
     /// When it was last told that its requests wait.
     told_at: Option<Instant>,
+    /// Where it stands in [`Uploads`]: its lane with its turn, and when its socket moved if it is busy.
+    lane: Option<(Lane, u64)>,
+    busy_at: Option<Instant>,
+}
+
+/// Where a peer stands whose requests wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// Nothing is under way to it: it needs one of the few places.
+    Fresh,
+    /// It is being sent to and may be given more.
+    Going,
+    /// It is being sent to, and that is enough for now.
+    Full,
 }
 
 impl Upload {
@@ -103,6 +112,15 @@ impl Upload {
         self.looking > 0 || self.ahead > 0
     }
 
+    fn should_stand(&self) -> Option<(Lane, u64)> {
+        let lane = match self.is_busy() {
+            false => Lane::Fresh,
+            true if self.has_room(AHEAD_CHUNKS) => Lane::Going,
+            true => Lane::Full,
+        };
+        (!self.queue.is_empty()).then_some((lane, self.turn))
+    }
+
     pub(crate) fn check_invariants(&self) {
         assert!(self.queue.len() <= QUEUE_MAX, "requests that wait are bounded");
         assert!(self.looking <= AHEAD_CHUNKS + 1, "chunks that are looked up are bounded");
@@ -112,10 +130,15 @@ impl Upload {
 /// All uploads together.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    /// Peers with requests that wait, in line.
-    line: BTreeSet<(u64, LinkId)>,
-    /// Peers whose sockets have something to take, or will.
-    busy: BTreeSet<LinkId>,
+    /// Peers with requests that wait and nothing under way, in line.
+    fresh: BTreeSet<(u64, LinkId)>,
+    /// The same of those that are being sent to and may be given more. Those that may not stand nowhere: so whoever is
+    /// next is found without looking at them.
+    going: BTreeSet<(u64, LinkId)>,
+    /// Peers with requests that wait, wherever they stand.
+    waiting: usize,
+    /// Peers whose sockets have something to take, or will, by when they last moved.
+    busy: BTreeSet<(Instant, LinkId)>,
     /// Turns so far.
     turns: u64,
     /// Requests that wait.
@@ -132,16 +155,14 @@ pub(crate) struct Uploads {
     ahead: u64,
     /// Chunks that are being looked up.
     looking: u32,
-    /// Bytes that left in each of the last steps, by number of the step.
-    steps: [(u64, u64); STEPS + 1],
+    /// What left within the last second.
+    cap: Cap,
     /// Bytes that may still be given, if that is limited.
     budget: Option<u64>,
     /// Bytes given, ever.
     pub(crate) bytes: u64,
-    /// Bytes that left since the last measurement.
-    out: u64,
-    /// Measurements in a row that found us giving little while others waited.
-    lags: u32,
+    /// Whether we give much less than we get.
+    pub(crate) lag: Lag,
 }
 
 /// We do not answer this, and say why.
@@ -159,52 +180,61 @@ impl Uploads {
     /// When `len` bytes may go under a cap of `cap` bytes in any second; `now` if at once.
     fn allowed_at(&self, now: Instant, len: u64, cap: u64) -> Instant {
         // What sockets have not taken may leave at any moment.
-        let len = len + self.ahead + self.parts_out.iter().sum::<u64>();
-        let step = now.0 / STEP_US;
-        // A step that began more than a second ago lies outside every second that ends now. The one that is cut by the
-        // beginning of the second counts in full.
-        let mut within: Vec<(u64, u64)> = self
-            .steps
-            .iter()
-            .copied()
-            .filter(|(at, bytes)| *bytes > 0 && at + STEPS as u64 >= step)
-            .collect();
-        within.sort_unstable();
-        let mut sum: u64 = within.iter().map(|(_, bytes)| *bytes).sum();
-        if sum + len <= cap {
-            return now;
-        }
-        for (at, bytes) in within {
-            sum -= bytes;
-            if sum + len <= cap {
-                return Instant((at + STEPS as u64 + 1) * STEP_US).max(now);
+        self.cap.allowed_at(now, len + self.ahead + self.parts_out.iter().sum::<u64>(), cap)
+    }
+
+    /// Puts a peer where it belongs after its state changed.
+    fn refile(&mut self, link: LinkId, upload: &mut Upload) {
+        let lane = upload.should_stand();
+        if lane != upload.lane {
+            if let Some((lane, turn)) = upload.lane {
+                self.waiting -= 1;
+                let stood = self.lane(lane).is_none_or(|lane| lane.remove(&(turn, link)));
+                assert!(stood, "a peer stands where it was put");
             }
+            if let Some((lane, turn)) = lane {
+                self.waiting += 1;
+                self.lane(lane).map(|lane| lane.insert((turn, link)));
+            }
+            upload.lane = lane;
         }
-        // What is ahead fills the cap: once it has left there is room again.
-        now + Duration::from_micros(STEP_US)
-    }
-
-    fn left(&mut self, now: Instant, len: u64) {
-        let step = now.0 / STEP_US;
-        let place = &mut self.steps[(step % (STEPS as u64 + 1)) as usize];
-        if place.0 != step {
-            *place = (step, 0);
-        }
-        place.1 += len;
-        self.out += len;
-    }
-
-    /// Every [`super::MEASURE`]: whether others give us much more than we give while they wait for us.
-    pub(crate) fn measure(&mut self, income: u64) {
-        let out = core::mem::take(&mut self.out);
-        if self.queued > 0 {
-            self.lags = if out.saturating_mul(LAGGING) < income { self.lags + 1 } else { 0 };
+        let busy_at = upload.is_busy().then_some(upload.moved_at);
+        if busy_at != upload.busy_at {
+            if let Some(at) = upload.busy_at {
+                self.busy.remove(&(at, link));
+            }
+            if let Some(at) = busy_at {
+                self.busy.insert((at, link));
+            }
+            upload.busy_at = busy_at;
         }
     }
 
-    /// Whether what only we have would take its time to reach others.
-    pub(crate) fn is_lagging(&self) -> bool {
-        self.lags >= LAGS_MIN
+    fn lane(&mut self, lane: Lane) -> Option<&mut BTreeSet<(u64, LinkId)>> {
+        match lane {
+            Lane::Fresh => Some(&mut self.fresh),
+            Lane::Going => Some(&mut self.going),
+            Lane::Full => None,
+        }
+    }
+
+    /// Peers that can be served, in line; those that need a place only if there is one.
+    fn in_line(&self, places: bool) -> impl Iterator<Item = LinkId> {
+        let mut going = self.going.iter().peekable();
+        let mut fresh = self.fresh.iter().take(if places { usize::MAX } else { 0 }).peekable();
+        core::iter::from_fn(move || {
+            let next = match (going.peek(), fresh.peek()) {
+                (Some(one), Some(other)) if one > other => fresh.next(),
+                (None, _) => fresh.next(),
+                _ => going.next(),
+            };
+            next.map(|(_, link)| *link)
+        })
+    }
+
+    /// Whether requests wait.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.queued > 0
     }
 
     /// Takes bytes off the budget.
@@ -270,12 +300,13 @@ impl Node {
             self.send(link, refusal(ask, TOO_MANY, "more than 512 requests wait for an answer"));
             return;
         }
-        if peer.upload.queue.is_empty() {
-            self.uploads.line.insert((peer.upload.turn, link));
-        }
         peer.upload.queue.push_back(ask);
         self.uploads.queued += 1;
-        self.pump(now);
+        self.uploads.refile(link, &mut peer.upload);
+        // Behind others nothing new can be given.
+        if peer.upload.queue.len() == 1 {
+            self.pump(now);
+        }
         self.tell_wait(now, link);
     }
 
@@ -337,9 +368,7 @@ impl Node {
         let before = peer.upload.queue.len();
         peer.upload.queue.retain(|ask| ask.req != req);
         self.uploads.queued -= (before - peer.upload.queue.len()) as u32;
-        if peer.upload.queue.is_empty() {
-            self.uploads.line.remove(&(peer.upload.turn, link));
-        }
+        self.uploads.refile(link, &mut peer.upload);
         self.pump(now);
     }
 
@@ -350,10 +379,9 @@ impl Node {
         peer.upload.ahead -= taken;
         peer.upload.moved_at = now;
         self.uploads.ahead -= taken;
-        self.uploads.left(now, taken);
-        if !peer.upload.is_busy() {
-            self.uploads.busy.remove(&link);
-        }
+        self.uploads.cap.left(now, taken);
+        self.uploads.lag.left(taken);
+        self.uploads.refile(link, &mut peer.upload);
         self.pump(now);
     }
 
@@ -368,7 +396,7 @@ impl Node {
             return;
         }
         self.refuse_what_the_budget_lacks();
-        while !self.uploads.line.is_empty() && self.uploads.ahead < AHEAD_BYTES_MAX {
+        while self.uploads.waiting > 0 {
             if self.uploads.is_spent() {
                 self.refuse_what_the_budget_lacks();
                 return;
@@ -385,7 +413,6 @@ impl Node {
             let Some(link) = self.next_in_line(now) else { return };
             let Some(peer) = self.peers.get_mut(&link) else { return };
             let upload = &mut peer.upload;
-            self.uploads.line.remove(&(upload.turn, link));
             self.uploads.turns += 1;
             upload.turn = self.uploads.turns;
             upload.passed = 0;
@@ -394,10 +421,9 @@ impl Node {
             let mut serves_again = false;
             if upload.queue.is_empty() {
                 serves_again = upload.told_at.take().is_some();
-            } else {
-                self.uploads.line.insert((upload.turn, link));
             }
-            if !self.uploads.line.is_empty() {
+            self.uploads.refile(link, upload);
+            if self.uploads.waiting > 0 {
                 let gap = now.since(self.uploads.turn_at).as_micros().min(1_000_000) as u64;
                 self.uploads.pace_us = (7 * self.uploads.pace_us + gap) / 8;
             }
@@ -405,7 +431,6 @@ impl Node {
             if !upload.is_busy() {
                 upload.moved_at = now;
             }
-            self.uploads.busy.insert(link);
             self.answer(link, ask);
             if serves_again {
                 self.send(link, Outgoing::Slot { open: true, wait_ms: 0 });
@@ -418,11 +443,17 @@ impl Node {
         if !self.uploads.is_spent() {
             return;
         }
-        for (_, link) in core::mem::take(&mut self.uploads.line) {
+        let mut line: Vec<(u64, LinkId)> = Vec::new();
+        if self.uploads.waiting > 0 {
+            line.extend(self.peers.iter().filter_map(|(l, p)| p.upload.lane.map(|(_, turn)| (turn, *l))));
+            line.sort_unstable();
+        }
+        for (_, link) in line {
             let Some(peer) = self.peers.get_mut(&link) else { continue };
             let asks = core::mem::take(&mut peer.upload.queue);
             peer.upload.told_at = None;
             self.uploads.queued -= asks.len() as u32;
+            self.uploads.refile(link, &mut peer.upload);
             for ask in asks {
                 self.send(link, refusal(ask, SPENT, "the upload budget is used up"));
             }
@@ -431,25 +462,20 @@ impl Node {
 
     /// The peer that is served now, if one can be.
     fn next_in_line(&mut self, now: Instant) -> Option<LinkId> {
-        let busy = self.uploads.busy.iter().filter_map(|link| self.peers.get(link));
-        let mut active = 0;
-        let mut slow_at: Option<Instant> = None;
-        for peer in busy {
-            let at = peer.upload.moved_at + SLOW;
-            if at > now {
-                active += 1;
-                slow_at = Some(slow_at.map_or(at, |first| first.min(at)));
-            }
-        }
-        let more = active < ACTIVE_MAX && self.uploads.busy.len() < self.config.upload_slots.max(1);
-        let crowded = self.uploads.line.len() >= ACTIVE_MAX;
+        let slots = self.config.upload_slots.max(1);
+        // Sockets that took something within the last moment.
+        let slow = Instant(now.0.saturating_sub(SLOW.as_micros() as u64));
+        let moving = || self.uploads.busy.range((slow, LinkId(0))..).filter(|(at, _)| *at + SLOW > now);
+        let more = self.uploads.busy.len() < slots || moving().take(slots).count() < slots;
+        let fast = self.uploads.turns >= PACE_TURNS && self.uploads.pace_us < PACE_FAST_US;
+        let crowded = self.uploads.waiting >= slots && !fast;
         let ahead = if crowded { AHEAD_CHUNKS_CROWDED } else { AHEAD_CHUNKS };
         let mut best: Option<(u32, LinkId)> = None;
         let mut passed: Vec<LinkId> = Vec::new();
-        for &(_, link) in &self.uploads.line {
+        for link in self.uploads.in_line(more) {
             let Some(peer) = self.peers.get(&link) else { continue };
             let upload = &peer.upload;
-            let can = if upload.is_busy() { upload.has_room(ahead) } else { more };
+            let can = !upload.is_busy() || upload.has_room(ahead);
             let Some(ask) = upload.queue.front().filter(|_| can) else { continue };
             let given = match upload.passed >= PASSED_MAX {
                 true => 0,
@@ -465,6 +491,7 @@ impl Node {
                 break;
             }
         }
+        let slow_at = moving().next().map(|(at, _)| *at + SLOW);
         for link in passed {
             if let Some(peer) = self.peers.get_mut(&link) {
                 peer.upload.passed += 1;
@@ -502,6 +529,7 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&link) {
             peer.upload.looking += 1;
             self.uploads.looking += 1;
+            self.uploads.refile(link, &mut peer.upload);
             let (req, hash, dialect) = (ReqId(ask.req), ask.hash, ask.dialect);
             self.actions.push_back(Action::LookupChunk { link, req, hash, dialect });
         }
@@ -513,6 +541,7 @@ impl Node {
         peer.upload.ahead += len;
         self.uploads.ahead += len;
         self.uploads.spend(len);
+        self.uploads.refile(link, &mut peer.upload);
         self.stats.chunks_served += 1;
         let (req, hash, dialect) = (ask.req, ask.hash, ask.dialect);
         self.send(link, Outgoing::Chunk { req, dialect, hash, body: Body::File(place), len: place.len });
@@ -533,9 +562,7 @@ impl Node {
         match place {
             Some(place) => self.give(link, Ask { req: req.0, hash, dialect }, place),
             None => {
-                if !peer.upload.is_busy() {
-                    self.uploads.busy.remove(&link);
-                }
+                self.uploads.refile(link, &mut peer.upload);
                 self.send(link, Outgoing::NotFound { req: req.0, hash, dialect });
             }
         }
@@ -547,11 +574,11 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&link) {
             self.uploads.ahead -= peer.upload.ahead;
             self.uploads.looking -= peer.upload.looking;
-            self.uploads.line.remove(&(peer.upload.turn, link));
             self.uploads.queued -= peer.upload.queue.len() as u32;
-            peer.upload = Upload::default();
+            let Upload { lane, busy_at, .. } = peer.upload;
+            peer.upload = Upload { lane, busy_at, ..Upload::default() };
+            self.uploads.refile(link, &mut peer.upload);
         }
-        self.uploads.busy.remove(&link);
         self.uploads.parts.retain(|part| part.link != link);
         self.pump(now);
     }
@@ -565,16 +592,23 @@ impl Node {
         assert_eq!(looking, uploads.looking, "what is looked up is the sum over peers");
         let queued: usize = self.peers.values().map(|peer| peer.upload.queue.len()).sum();
         assert_eq!(queued, uploads.queued as usize, "requests that wait are counted");
+        let mut stand = [0; 3];
         for (link, peer) in &self.peers {
-            let waits = uploads.line.contains(&(peer.upload.turn, *link));
-            assert_eq!(waits, !peer.upload.queue.is_empty(), "whoever waits is in line");
-            assert_eq!(
-                uploads.busy.contains(link),
-                peer.upload.is_busy(),
-                "whoever is being sent to holds a slot"
-            );
+            let upload = &peer.upload;
+            assert_eq!(upload.lane, upload.should_stand(), "whoever waits stands where it belongs");
+            assert_eq!(upload.busy_at, upload.is_busy().then_some(upload.moved_at), "when its socket moved");
+            let listed = upload.lane.is_none_or(|(lane, turn)| match lane {
+                Lane::Fresh => uploads.fresh.contains(&(turn, *link)),
+                Lane::Going => uploads.going.contains(&(turn, *link)),
+                Lane::Full => true,
+            });
+            let busy = upload.busy_at.is_none_or(|at| uploads.busy.contains(&(at, *link)));
+            assert!(listed && busy, "a peer's place is where it says");
+            stand[2] += usize::from(upload.busy_at.is_some());
+            stand[0] += usize::from(upload.lane.is_some_and(|(lane, _)| lane != Lane::Full));
+            stand[1] += usize::from(upload.lane.is_some());
         }
-        assert_eq!(uploads.line.len(), self.peers.values().filter(|p| !p.upload.queue.is_empty()).count());
+        assert_eq!(stand, [uploads.fresh.len() + uploads.going.len(), uploads.waiting, uploads.busy.len()]);
     }
 
     pub(super) fn manifest_located(&mut self, link: LinkId, req: ReqId, place: Option<ManifestPlace>) {
@@ -629,8 +663,8 @@ impl Node {
                 }
                 peer.upload.ahead += bytes;
                 self.uploads.ahead += bytes;
-                self.uploads.busy.insert(link);
                 self.uploads.spend(bytes);
+                self.uploads.refile(link, &mut peer.upload);
             }
             self.send(link, message);
         }

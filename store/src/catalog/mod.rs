@@ -21,6 +21,7 @@ mod open;
 mod open_files;
 mod originals;
 mod places;
+mod shelf;
 mod slots;
 mod tables;
 
@@ -39,7 +40,7 @@ use self::originals::Originals;
 use self::places::{Copy, Member, Places, from_seconds, now_seconds, to_seconds};
 use self::slots::Slot;
 use self::tables::{FileEntry, Inner, LoadedFile};
-pub use self::{indexer::IndexTask, indexer::Indexed, originals::OriginalXorb};
+pub use self::{indexer::IndexTask, indexer::Indexed, originals::OriginalXorb, shelf::Shelf};
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
 use crate::names::{RepoId, is_hex};
@@ -305,6 +306,14 @@ impl Catalog {
         self.original_chunk(hash, access)
     }
 
+    /// Whether what lies in this file may be given to whoever asks.
+    #[must_use]
+    pub fn is_shared(&self, file: FileId) -> bool {
+        let entry =
+            |number: u32| self.read().files.get(number as usize).is_some_and(|e| e.allows(Access::Share));
+        file.0 & FileId::ORIGINAL == 0 && entry(file.0 >> 1)
+    }
+
     /// A file's chunk list, whether or not the file itself is still there.
     #[must_use]
     pub fn manifest(&self, file: &Hash, access: Access) -> Option<ManifestOnDisk> {
@@ -433,6 +442,10 @@ impl Catalog {
     #[must_use]
     pub fn chunks(&self) -> usize {
         self.read().slots.len()
+    }
+
+    fn has_originals(&self) -> bool {
+        self.originals.lock().unwrap_or_else(PoisonError::into_inner).is_there()
     }
 
     /// Whether a file of a commit that anybody may read has this chunk; whether it is on disk does not matter.

@@ -77,6 +77,11 @@ impl Originals {
         }
     }
 
+    /// Whether there is any of the original's folders.
+    pub(super) fn is_there(&self) -> bool {
+        self.has_xorbs || self.has_chunks
+    }
+
     /// The id of a file in this state.
     fn id(&mut self, path: &Path, identity: Identity) -> FileId {
         let number = self.files.iter().position(|(known, was)| known == path && *was == identity);

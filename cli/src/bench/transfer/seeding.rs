@@ -19,13 +19,13 @@ const CONNECTIONS: [usize; 3] = [1, 8, 256];
 /// Bytes of the file: 1 GiB, four times what a seeder may cache when it is measured cold.
 const FILE_BYTES: u64 = 1 << 30;
 
-/// Cache of zest-seed when it is measured cold.
+/// Cache of our seeders when they are measured cold.
 const CACHE_COLD_BYTES: u64 = FILE_BYTES / 4;
 
 /// Bytes at the front of the file that are asked for when it is hot: 128 MiB, many times the processor's caches.
 const HOT_BYTES: u64 = 128 << 20;
 
-/// Cache of zest-seed when it is measured hot: room for what is asked for and some more.
+/// Cache of our seeders when they are measured hot: room for what is asked for and some more.
 const CACHE_HOT_BYTES: u64 = HOT_BYTES + HOT_BYTES / 2;
 
 /// Bytes drained in a hot run: 1.5 GB, about half a second of CPU time, so that its steps of 10 ms do not matter.
@@ -102,7 +102,7 @@ impl Bench<'_> {
                 for &seeder in &turned(seeders, round) {
                     let warm = |addr| {
                         // Until everything is in memory: a cache may keep a chunk when it is asked for the second time.
-                        (0..3).try_for_each(|_| drain::all(addr, chunks, connections.min(8)).map(drop))
+                        (0..6).try_for_each(|_| drain::all(addr, chunks, connections.min(8)).map(drop))
                     };
                     let work = |addr| drain::random(addr, chunks, connections, HOT_RUN_BYTES);
                     match self.measure(seeder, CACHE_HOT_BYTES, warm, work) {
@@ -272,6 +272,7 @@ impl Bench<'_> {
             }
             _ => {
                 command.args(["serve", "--listen", "127.0.0.1:0", "--json", "-q"]);
+                command.args(["--cache-mem", &cache_bytes.to_string()]);
             }
         }
         Ok(command)

@@ -1,6 +1,6 @@
-//! The zest command.
+//! The zest commands: [`zest`] and [`zest_seed`], each behind a binary of a few lines.
 //!
-//! `main` reads the command line, hands over to the command's module and turns its outcome into an exit code.
+//! Each reads its command line, hands over to the command's module and turns its outcome into an exit code.
 //! What is data goes to standard output, everything said to people goes to standard error (see [`ui`]).
 
 mod amount;
@@ -14,6 +14,7 @@ mod hidden_token;
 mod hub;
 mod peers;
 mod pull;
+mod seed;
 mod serve;
 mod signals;
 mod ui;
@@ -24,7 +25,9 @@ use clap::Parser;
 use failure::{Failure, Kind};
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
+/// The `zest` binary.
+#[must_use]
+pub fn zest() -> ExitCode {
     // Before anything else: a token among the arguments can be read by every user of this machine.
     hidden_token::move_to_environment();
 
@@ -32,8 +35,23 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let ui = ui::Ui::new(&cli);
-    match run(cli, &ui) {
+    let ui = ui::Ui::new(cli.quiet, cli.verbose, cli.json);
+    end(run(cli, &ui), &ui)
+}
+
+/// The `zest-seed` binary.
+#[must_use]
+pub fn zest_seed() -> ExitCode {
+    let args = match seed::SeedArgs::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    let ui = ui::Ui::new(args.quiet, args.verbose, args.json);
+    end(engine::block_on(seed::run(args, &ui)), &ui)
+}
+
+fn end(outcome: Result<(), Failure>, ui: &ui::Ui) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             ui.failure(&failure);

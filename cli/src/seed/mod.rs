@@ -1,0 +1,336 @@
+//! `zest-seed`: a seed box. Indexes caches, then gives what they hold until it is told to stop.
+
+mod args;
+mod memory;
+mod running;
+
+pub(crate) use args::SeedArgs;
+
+use crate::engine::{self, IndexProgress};
+use crate::failure::{Failure, Kind};
+use crate::serve::{INDEX_EVERY, LINE_EVERY, STATUS_EVERY, Told, shared};
+use crate::signals::Signals;
+use crate::ui::{Ui, units};
+use running::{Numbers, Running, Wanted};
+use serde_json::json;
+use std::cell::{Cell, RefCell};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use zest_hub::{Hub, HubConfig};
+use zest_runtime_tokio::StoreHandles;
+use zest_store::{Catalog, Env, HfCache};
+
+/// Time between two `status` events on standard output: 5 s.
+const JSON_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    let env = engine::environment(ui);
+    let stores = open(&env, &args.root)?;
+    let hub = anonymous_hub(&env, ui);
+    let board = Board::default();
+    if args.index_only {
+        let indexed = tokio::select! {
+            () = signals.first() => {
+                Err(Failure::new(Kind::Interrupted, "stopped; the same command goes on where it was"))
+            }
+            progress = index(&stores, hub.as_ref(), &board) => Ok(progress),
+            never = show_index(&board, ui) => match never {},
+        };
+        return tell_indexed(&indexed?, &shared(&stores[0].catalog), ui);
+    }
+    let cache_bytes = args.cache_mem.unwrap_or_else(memory::cache_default);
+    let wanted = Wanted {
+        runtime: args.runtime,
+        listen: args
+            .listen
+            .iter()
+            .map(|host| SocketAddr::new(host.ip, host.port.unwrap_or(args::PORT)))
+            .collect(),
+        cores: args.cores.map(|list| list.0).unwrap_or_default(),
+        cache_bytes,
+        upload_bytes_s: args.max_upload,
+        store: stores[0].clone(),
+    };
+    let running = start(wanted, ui).await?;
+    let addrs: Vec<String> = running.local_addrs().iter().map(SocketAddr::to_string).collect();
+    if ui.json() {
+        let event = json!({
+            "event": "listening",
+            "addrs": addrs,
+            "runtime": running.name(),
+            "cache_bytes": cache_bytes,
+        });
+        ui.data(&event.to_string())?;
+    }
+    ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
+    ui.say(running.describe(cache_bytes));
+
+    let outcome = tokio::select! {
+        () = signals.first() => Ok(()),
+        outcome = keep(&running, &stores, hub.as_ref(), &board, ui) => outcome,
+        outcome = show(&running, &board, ui) => outcome,
+    };
+    let numbers = running.numbers().await.unwrap_or_default();
+    if outcome.is_ok() {
+        ui.say("stopping: those being answered get their answers");
+    }
+    running.shutdown().await;
+    outcome?;
+    if ui.json() {
+        let event =
+            json!({"event": "stopped", "bytes_given": numbers.uploaded, "chunks_given": numbers.chunks});
+        ui.data(&event.to_string())?;
+    }
+    ui.say(format!("stopped: {} given", given(&numbers)));
+    Ok(())
+}
+
+/// One store per cache, all with one catalog.
+fn open(env: &Env, roots: &[PathBuf]) -> Result<Vec<Arc<StoreHandles>>, Failure> {
+    let failed = |error| engine::store_failure(&error);
+    let catalog = Arc::new(Catalog::open(&env.zest_cache).map_err(failed)?);
+    let roots = match roots {
+        [] => std::slice::from_ref(&env.hub_cache),
+        given => given,
+    };
+    let mut stores = Vec::new();
+    for root in roots {
+        if !root.is_dir() {
+            return Err(Failure::new(Kind::Disk, format_args!("{} is not a folder", root.display()))
+                .hint("name a Hugging Face cache with --root; it holds folders like models--ORG--NAME"));
+        }
+        let cache = HfCache::open(root, env.cache_options()).map_err(failed)?;
+        stores.push(Arc::new(StoreHandles { catalog: catalog.clone(), cache }));
+    }
+    Ok(stores)
+}
+
+/// Without a token: the question is what anybody may read.
+fn anonymous_hub(env: &Env, ui: &Ui) -> Option<Hub> {
+    if env.offline {
+        return None;
+    }
+    Hub::new(HubConfig::new(env.endpoint.as_str(), None))
+        .inspect_err(|error| ui.say(format!("cannot ask the Hub what is public: {error}")))
+        .ok()
+}
+
+/// Listens where it is told; without a word on all addresses of this machine, IPv6 and IPv4 if it has both.
+async fn start(wanted: Wanted, ui: &Ui) -> Result<Running, Failure> {
+    let say = |text: String| ui.say(text);
+    if !wanted.listen.is_empty() {
+        return Running::start(wanted, say).await;
+    }
+    let on =
+        |ip: std::net::IpAddr| Wanted { listen: vec![SocketAddr::new(ip, args::PORT)], ..wanted.clone() };
+    match Running::start(on(Ipv6Addr::UNSPECIFIED.into()), say).await {
+        Err(failure) if failure.kind == Kind::Network => {
+            Running::start(on(Ipv4Addr::UNSPECIFIED.into()), |_| {}).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// What the indexer tells the status line.
+#[derive(Default)]
+struct Board {
+    progress: RefCell<IndexProgress>,
+    /// Files and bytes that are given to whoever asks.
+    shared: Cell<(u64, u64)>,
+    /// Whether the first look at the caches is over.
+    indexed: Cell<bool>,
+}
+
+/// Indexes every cache once.
+async fn index(stores: &[Arc<StoreHandles>], hub: Option<&Hub>, board: &Board) -> IndexProgress {
+    let mut sum = IndexProgress::default();
+    for store in stores {
+        let before = sum.clone();
+        let report = |progress: &IndexProgress| {
+            board.progress.replace(added(&before, progress));
+        };
+        let progress = engine::keep_index(store.clone(), hub.cloned(), report).await;
+        sum = added(&before, &progress);
+    }
+    sum
+}
+
+/// Progress in one cache on top of that in others. What is public is counted over the whole catalog each time.
+fn added(before: &IndexProgress, now: &IndexProgress) -> IndexProgress {
+    IndexProgress {
+        files_done: before.files_done + now.files_done,
+        files_total: before.files_total + now.files_total,
+        mismatches: before.mismatches.iter().chain(&now.mismatches).cloned().collect(),
+        public: now.public,
+        not_public: now.not_public,
+        hub_error: now.hub_error.clone(),
+    }
+}
+
+/// Indexes the caches now and then, and has the runtime look again. Ends only if standard output is gone.
+async fn keep(
+    running: &Running,
+    stores: &[Arc<StoreHandles>],
+    hub: Option<&Hub>,
+    board: &Board,
+    ui: &Ui,
+) -> Result<(), Failure> {
+    let mut told = Told::default();
+    loop {
+        let progress = index(stores, hub, board).await;
+        running.refresh().await;
+        board.shared.set(shared(&stores[0].catalog));
+        for line in told.news(&progress) {
+            ui.say(line);
+        }
+        board.progress.replace(progress);
+        if !board.indexed.replace(true) && ui.json() {
+            let (files, bytes) = board.shared.get();
+            ui.data(&json!({"event": "indexed", "files_shared": files, "bytes_shared": bytes}).to_string())?;
+        }
+        tokio::time::sleep(INDEX_EVERY).await;
+    }
+}
+
+/// Shows how far `--index-only` is. Never ends.
+async fn show_index(board: &Board, ui: &Ui) -> std::convert::Infallible {
+    let mut status = ui.status();
+    loop {
+        tokio::time::sleep(STATUS_EVERY).await;
+        let line = {
+            let progress = board.progress.borrow();
+            format!(
+                "indexed {} of {}",
+                progress.files_done,
+                units::counted(progress.files_total as u64, "file")
+            )
+        };
+        status.show(&line, false);
+    }
+}
+
+fn tell_indexed(progress: &IndexProgress, (files, bytes): &(u64, u64), ui: &Ui) -> Result<(), Failure> {
+    for line in Told::default().news(progress) {
+        ui.say(line);
+    }
+    if ui.json() {
+        let event = json!({
+            "event": "indexed",
+            "files_indexed": progress.files_done,
+            "files_shared": files,
+            "bytes_shared": bytes,
+        });
+        ui.data(&event.to_string())?;
+    }
+    let count = units::counted(*files, "file");
+    ui.say(format!("{} indexed; {count} ({}) can be given", progress.files_done, units::bytes(*bytes)));
+    Ok(())
+}
+
+/// Keeps the status line, and the `status` events. Ends only if an executor has, or standard output.
+async fn show(running: &Running, board: &Board, ui: &Ui) -> Result<(), Failure> {
+    let mut status = ui.status();
+    let mut tick = tokio::time::interval(STATUS_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let (mut printed, mut told, mut indexed) = (None::<Instant>, None::<Instant>, false);
+    let (mut before, mut at, mut last) = (Numbers::default(), Instant::now(), String::new());
+    loop {
+        tick.tick().await;
+        let numbers = running.numbers().await?;
+        let seconds = at.elapsed().as_secs_f64().max(1e-3);
+        let rate = (numbers.uploaded - before.uploaded) as f64 / seconds;
+        let disk_rate = (numbers.disk_bytes - before.disk_bytes) as f64 / seconds;
+        (before, at) = (numbers, Instant::now());
+        if ui.json() && told.is_none_or(|at| at.elapsed() >= JSON_EVERY) {
+            told = Some(Instant::now());
+            ui.data(&event(&numbers, board, rate, disk_rate).to_string())?;
+        }
+        let line = line(&numbers, board, rate, disk_rate);
+        if line == last {
+            continue;
+        }
+        let due = printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) || board.indexed.get() != indexed;
+        status.show(&line, due);
+        if due {
+            printed = Some(Instant::now());
+            indexed = board.indexed.get();
+        }
+        last = line;
+    }
+}
+
+fn event(numbers: &Numbers, board: &Board, rate: f64, disk_rate: f64) -> serde_json::Value {
+    let progress = board.progress.borrow();
+    let (files, bytes) = board.shared.get();
+    json!({
+        "event": "status",
+        "peers": numbers.peers,
+        "bytes_given": numbers.uploaded,
+        "chunks_given": numbers.chunks,
+        "bytes_s": rate as u64,
+        "disk_bytes_s": disk_rate as u64,
+        "files_shared": files,
+        "bytes_shared": bytes,
+        "files_indexed": progress.files_done,
+        "files_to_index": progress.files_total,
+    })
+}
+
+fn line(numbers: &Numbers, board: &Board, rate: f64, disk_rate: f64) -> String {
+    let progress = board.progress.borrow();
+    let (files, bytes) = board.shared.get();
+    let mut parts = vec![
+        format!("sharing {} ({})", units::counted(files, "file"), units::bytes(bytes)),
+        units::counted(numbers.peers, "peer"),
+        format!("{} given", given(numbers)),
+    ];
+    if rate > 0.0 {
+        parts.push(units::rate(rate));
+    }
+    if disk_rate > 0.0 {
+        parts.push(format!("{} from disk", units::rate(disk_rate)));
+    }
+    if progress.files_done < progress.files_total {
+        parts.push(format!("indexing {} of {}", progress.files_done + 1, progress.files_total));
+    }
+    if progress.not_public > 0 {
+        parts.push(format!("{} not public", units::counted(progress.not_public as u64, "revision")));
+    }
+    parts.join(" · ")
+}
+
+fn given(numbers: &Numbers) -> String {
+    format!("{} in {}", units::bytes(numbers.uploaded), units::counted(numbers.chunks, "chunk"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_line_tells_rates_only_while_something_moves() {
+        let board = Board::default();
+        board.shared.set((3, 5_000_000_000));
+        let numbers = Numbers { peers: 1, uploaded: 2_000_000, chunks: 31, disk_bytes: 1_000_000 };
+        assert_eq!(
+            line(&numbers, &board, 0.0, 0.0),
+            "sharing 3 files (5.00 GB) · 1 peer · 2.0 MB in 31 chunks given"
+        );
+        board.progress.borrow_mut().files_total = 2;
+        assert_eq!(
+            line(&numbers, &board, 2e9, 5e8),
+            "sharing 3 files (5.00 GB) · 1 peer · 2.0 MB in 31 chunks given · 2.00 GB/s · 500 MB/s from disk · indexing 1 of 2"
+        );
+    }
+
+    #[test]
+    fn progress_of_several_caches_adds_up() {
+        let one = IndexProgress { files_done: 2, files_total: 2, public: 1, ..IndexProgress::default() };
+        let two = IndexProgress { files_done: 1, files_total: 5, public: 3, ..IndexProgress::default() };
+        let sum = added(&one, &two);
+        assert_eq!((sum.files_done, sum.files_total, sum.public), (3, 7, 3));
+    }
+}

@@ -1,0 +1,194 @@
+//! What gives: executors on io_uring, or the tokio engine where that cannot be.
+
+use super::args::RuntimeChoice;
+use crate::engine::engine_failure;
+use crate::failure::{Failure, Kind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use zest_runtime_tokio::{Engine, EngineConfig, StoreHandles};
+
+#[cfg(all(target_os = "linux", feature = "glommio"))]
+use zest_runtime_glommio::{Seeder, SeederConfig, SeederError, probe};
+
+/// What it is to be like.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) runtime: RuntimeChoice,
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) cores: Vec<usize>,
+    pub(crate) cache_bytes: u64,
+    pub(crate) upload_bytes_s: Option<u64>,
+    pub(crate) store: Arc<StoreHandles>,
+}
+
+/// Numbers for a status line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) peers: u64,
+    pub(crate) uploaded: u64,
+    pub(crate) chunks: u64,
+    pub(crate) disk_bytes: u64,
+}
+
+/// It runs.
+pub(crate) enum Running {
+    #[cfg(all(target_os = "linux", feature = "glommio"))]
+    Glommio(Arc<Seeder>),
+    Tokio(Engine),
+}
+
+impl Running {
+    /// Starts the runtime that was asked for. With `auto`, a refusal of io_uring is told to `say` and tokio takes its place.
+    pub(crate) async fn start(wanted: Wanted, say: impl Fn(String)) -> Result<Running, Failure> {
+        #[cfg(all(target_os = "linux", feature = "glommio"))]
+        if wanted.runtime != RuntimeChoice::Tokio {
+            match probe() {
+                Ok(_) => return on_uring(&wanted).await,
+                Err(refusal) if wanted.runtime == RuntimeChoice::Glommio => return Err(refused(&refusal)),
+                Err(refusal) => say(format!("{refusal}; using the tokio runtime")),
+            }
+        }
+        #[cfg(not(all(target_os = "linux", feature = "glommio")))]
+        if wanted.runtime == RuntimeChoice::Glommio {
+            return Err(Failure::new(Kind::Usage, "this zest-seed was built without io_uring")
+                .hint("use --runtime tokio, or build on Linux with the feature glommio"));
+        }
+        let _ = &say;
+        let config = EngineConfig {
+            listen: wanted.listen,
+            upload_bytes_s: wanted.upload_bytes_s,
+            ..EngineConfig::to_give(wanted.store, wanted.cache_bytes)
+        };
+        Ok(Running::Tokio(Engine::start(config).await.map_err(|error| engine_failure(&error))?))
+    }
+
+    pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
+        match self {
+            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            Running::Glommio(seeder) => seeder.local_addrs(),
+            Running::Tokio(engine) => engine.local_addrs(),
+        }
+    }
+
+    /// The name of the runtime, as `--runtime` takes it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            Running::Glommio(_) => "glommio",
+            Running::Tokio(_) => "tokio",
+        }
+    }
+
+    /// What it runs on, for people.
+    pub(crate) fn describe(&self, cache_bytes: u64) -> String {
+        let cache = crate::ui::units::bytes(cache_bytes);
+        match self {
+            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            Running::Glommio(seeder) => {
+                let cores = crate::ui::units::counted(seeder.cores() as u64, "core");
+                let registered = if seeder.is_registered() { "yes" } else { "no (raise LimitMEMLOCK)" };
+                format!(
+                    "io_uring on {cores}, registered buffers: {registered}, {cache} for what is asked for often"
+                )
+            }
+            Running::Tokio(_) => {
+                format!("tokio runtime: one thread, {cache} for what is asked for often, and the page cache")
+            }
+        }
+    }
+
+    /// Numbers of now; an error if an executor has died.
+    pub(crate) async fn numbers(&self) -> Result<Numbers, Failure> {
+        match self {
+            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            Running::Glommio(seeder) => {
+                let stats = seeder.stats();
+                if stats.cores < seeder.cores() as u64 {
+                    return Err(Failure::new(Kind::Other, "an executor ended unexpectedly").hint(
+                        "start it again with -v and report what it says; --runtime tokio works meanwhile",
+                    ));
+                }
+                Ok(Numbers {
+                    peers: stats.peers,
+                    uploaded: stats.uploaded,
+                    chunks: stats.chunks_served,
+                    disk_bytes: stats.disk_bytes,
+                })
+            }
+            Running::Tokio(engine) => {
+                let stats = engine.stats().await;
+                Ok(Numbers {
+                    peers: stats.peers.into(),
+                    uploaded: stats.uploaded,
+                    chunks: stats.chunks_served,
+                    disk_bytes: 0,
+                })
+            }
+        }
+    }
+
+    /// Takes in what changed in the catalog.
+    pub(crate) async fn refresh(&self) {
+        #[cfg(all(target_os = "linux", feature = "glommio"))]
+        if let Running::Glommio(seeder) = self {
+            let seeder = seeder.clone();
+            // Reads every chunk list that is new.
+            let _ended = tokio::task::spawn_blocking(move || seeder.refresh()).await;
+        }
+    }
+
+    /// Answers those who are being answered, then ends.
+    pub(crate) async fn shutdown(self) {
+        match self {
+            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            Running::Glommio(mut seeder) => {
+                let _ended = tokio::task::spawn_blocking(move || {
+                    // A refresh may be on its way still.
+                    loop {
+                        match Arc::try_unwrap(seeder) {
+                            Ok(seeder) => return seeder.shutdown(),
+                            Err(shared) => seeder = shared,
+                        }
+                        std::thread::yield_now();
+                    }
+                })
+                .await;
+            }
+            Running::Tokio(engine) => engine.shutdown().await,
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "glommio"))]
+async fn on_uring(wanted: &Wanted) -> Result<Running, Failure> {
+    let config = SeederConfig {
+        listen: wanted.listen.clone(),
+        cores: wanted.cores.clone(),
+        cache_bytes: wanted.cache_bytes,
+        upload_bytes_s: wanted.upload_bytes_s,
+        ..SeederConfig::new(wanted.store.catalog.clone())
+    };
+    let started = tokio::task::spawn_blocking(move || Seeder::start(config)).await;
+    let seeder = started.map_err(|error| Failure::new(Kind::Other, error))?;
+    Ok(Running::Glommio(Arc::new(seeder.map_err(|error| seeder_failure(&error))?)))
+}
+
+#[cfg(all(target_os = "linux", feature = "glommio"))]
+fn refused(refusal: &zest_runtime_glommio::Refusal) -> Failure {
+    Failure::new(Kind::Other, refusal).hint("or run it with --runtime tokio")
+}
+
+#[cfg(all(target_os = "linux", feature = "glommio"))]
+fn seeder_failure(error: &SeederError) -> Failure {
+    match error {
+        SeederError::Refused(refusal) => refused(refusal),
+        SeederError::Listen { .. } => {
+            Failure::new(Kind::Network, error).hint("choose another port with --listen; 0 takes any free one")
+        }
+        SeederError::Core { .. } => {
+            Failure::new(Kind::Usage, error).hint("leave --cores out to use what there is")
+        }
+        SeederError::Executor { .. } => Failure::new(Kind::Other, error).hint("run it with --runtime tokio"),
+        _ => Failure::new(Kind::Other, error),
+    }
+}

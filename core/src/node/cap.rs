@@ -1,0 +1,52 @@
+//! What left within the last second, so that a cap holds over any second and not only on average.
+
+use crate::{Duration, Instant};
+use alloc::vec::Vec;
+
+/// The window over which the upload cap holds: 1 s, in this many steps.
+const STEPS: usize = 20;
+const STEP_US: u64 = 1_000_000 / STEPS as u64;
+
+/// Bytes that left in each of the last steps, by number of the step.
+#[derive(Debug, Default)]
+pub(crate) struct Cap {
+    steps: [(u64, u64); STEPS + 1],
+}
+
+impl Cap {
+    /// When `len` bytes may go so that no second sees more than `bytes_s`; `now` if at once.
+    pub(crate) fn allowed_at(&self, now: Instant, len: u64, bytes_s: u64) -> Instant {
+        let step = now.0 / STEP_US;
+        // A step that began more than a second ago lies outside every second that ends now. The one that is cut by the
+        // beginning of the second counts in full.
+        let mut within: Vec<(u64, u64)> = self
+            .steps
+            .iter()
+            .copied()
+            .filter(|(at, bytes)| *bytes > 0 && at + STEPS as u64 >= step)
+            .collect();
+        within.sort_unstable();
+        let mut sum: u64 = within.iter().map(|(_, bytes)| *bytes).sum();
+        if sum + len <= bytes_s {
+            return now;
+        }
+        for (at, bytes) in within {
+            sum -= bytes;
+            if sum + len <= bytes_s {
+                return Instant((at + STEPS as u64 + 1) * STEP_US).max(now);
+            }
+        }
+        // What has not left yet fills the cap: once it has left there is room again.
+        now + Duration::from_micros(STEP_US)
+    }
+
+    /// These left now.
+    pub(crate) fn left(&mut self, now: Instant, len: u64) {
+        let step = now.0 / STEP_US;
+        let place = &mut self.steps[(step % (STEPS as u64 + 1)) as usize];
+        if place.0 != step {
+            *place = (step, 0);
+        }
+        place.1 += len;
+    }
+}

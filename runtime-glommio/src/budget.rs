@@ -1,0 +1,86 @@
+//! How much of what was read may lie in memory unsent, over all connections of a core.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Waker;
+
+/// Bytes read ahead or under way on one core, at most: 4 MiB (and one read that begins while there is room). At 128 KiB
+/// for a chunk with its edges that is 32 reads at once, where a disk is at its best; more of them only took memory.
+pub(crate) const STAGED_BYTES_MAX: usize = 4 << 20;
+
+/// The budget of one core.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: usize,
+    used: Cell<usize>,
+    waiters: RefCell<VecDeque<Waker>>,
+}
+
+/// A part of it; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    budget: Rc<Budget>,
+    bytes: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Rc<Budget> {
+        Rc::new(Budget { limit, used: Cell::new(0), waiters: RefCell::default() })
+    }
+
+    /// Whether a read may begin.
+    pub(crate) fn has_room(&self) -> bool {
+        self.used.get() < self.limit
+    }
+
+    /// Takes what a read of `bytes` occupies: glommio's memory is dealt out in powers of two.
+    pub(crate) fn take(self: &Rc<Budget>, bytes: usize) -> Permit {
+        let bytes = bytes.next_power_of_two();
+        self.used.set(self.used.get() + bytes);
+        Permit { budget: self.clone(), bytes }
+    }
+
+    /// Is woken when there is room, first come, first served.
+    pub(crate) fn wait(&self, waker: &Waker) {
+        self.waiters.borrow_mut().push_back(waker.clone());
+    }
+
+    /// Wakes the next one who waits, if there is room. Called now and then, because one that was woken may have ended
+    /// without taking or giving back anything.
+    pub(crate) fn wake_next(&self) {
+        if self.has_room() {
+            let next = self.waiters.borrow_mut().pop_front();
+            if let Some(waker) = next {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Whether anybody waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.waiters.borrow().is_empty()
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let budget = &self.budget;
+        budget.used.set(budget.used.get() - self.bytes);
+        budget.wake_next();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_makes_room() {
+        let budget = Budget::new(1 << 20);
+        let permits: Vec<Permit> = (0..8).map(|_| budget.take(70_000)).collect();
+        assert!(!budget.has_room() && budget.used.get() == 1 << 20);
+        drop(permits);
+        assert!(budget.has_room() && budget.used.get() == 0);
+    }
+}

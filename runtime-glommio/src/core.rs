@@ -1,0 +1,279 @@
+//! Everything one executor owns, and its three tasks beside the connections: clock, mail, and the way to an end.
+
+use crate::budget::{Budget, STAGED_BYTES_MAX};
+use crate::clerk::{Ask, Clerk};
+use crate::files::{Files, Found, OpenFile};
+use crate::inbox::{Inbox, Mail};
+use crate::link::LinkIo;
+use crate::stats::CoreStats;
+use glommio::timer::Timer;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use zest_core::link::{Link, LinkConfig, Role};
+use zest_core::node::{Config, Event, Node};
+use zest_core::{Duration, Instant, LinkId, PeerId};
+use zest_store::{BlockCache, FileId, Shelf};
+
+/// Bytes read from a socket at once: 16 KiB, some 300 requests. One buffer serves all connections of a core.
+const INPUT_BYTES: usize = 16 << 10;
+/// Time between two looks at every connection's deadlines: 250 ms.
+const TICK: Duration = Duration::from_millis(250);
+/// The same while somebody waits for room to read into: 20 ms.
+const TICK_SHORT: Duration = Duration::from_millis(20);
+/// How long a full socket may keep what was read for it while others wait for room: 100 ms.
+const HOARD: Duration = Duration::from_millis(100);
+/// How long connections may go on being answered once the end was asked for: 5 s.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a core is given when it starts.
+#[derive(Debug, Clone)]
+pub(crate) struct CoreConfig {
+    pub(crate) seed: [u8; 32],
+    pub(crate) peer_id: PeerId,
+    pub(crate) listen_port: u16,
+    pub(crate) cache_bytes: usize,
+    pub(crate) upload_bytes_s: Option<u64>,
+    pub(crate) links_max: usize,
+    pub(crate) shelf: Arc<Shelf>,
+}
+
+pub(crate) struct Core {
+    started: std::time::Instant,
+    peer_id: PeerId,
+    listen_port: u16,
+    pub(crate) links_max: usize,
+    pub(crate) node: RefCell<Node>,
+    pub(crate) events: RefCell<VecDeque<Event>>,
+    pub(crate) busy: Cell<bool>,
+    pub(crate) links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
+    pub(crate) shelf: RefCell<Arc<Shelf>>,
+    pub(crate) cache: RefCell<BlockCache>,
+    pub(crate) files: RefCell<Files>,
+    pub(crate) budget: Rc<Budget>,
+    pub(crate) input: RefCell<Vec<u8>>,
+    pub(crate) clerk: Clerk,
+    pub(crate) inbox: Inbox,
+    pub(crate) stats: Arc<CoreStats>,
+    /// Reads under way.
+    pub(crate) reads: Cell<usize>,
+    /// No new connections and requests; what was asked is answered.
+    pub(crate) stopping: Cell<bool>,
+    /// Listeners that are open.
+    pub(crate) listeners: Cell<usize>,
+    pub(crate) acceptors: RefCell<Vec<Waker>>,
+    next_link: Cell<u64>,
+    /// When the clock looks again, and how to make it look sooner.
+    alarm: Cell<Instant>,
+    clock: RefCell<Option<Waker>>,
+}
+
+impl Core {
+    pub(crate) fn new(config: CoreConfig, clerk: Clerk, inbox: Inbox, stats: Arc<CoreStats>) -> Rc<Core> {
+        let mut node = Config::new(config.seed, config.peer_id);
+        (node.peers_max, node.inbound_max) = (config.links_max, config.links_max);
+        node.upload_bytes_s = config.upload_bytes_s;
+        Rc::new(Core {
+            started: std::time::Instant::now(),
+            peer_id: config.peer_id,
+            listen_port: config.listen_port,
+            links_max: config.links_max,
+            node: RefCell::new(Node::new(node)),
+            events: RefCell::default(),
+            busy: Cell::new(false),
+            links: RefCell::default(),
+            shelf: RefCell::new(config.shelf),
+            cache: RefCell::new(BlockCache::new(config.cache_bytes)),
+            files: RefCell::default(),
+            budget: Budget::new(STAGED_BYTES_MAX),
+            input: RefCell::new(vec![0; INPUT_BYTES]),
+            clerk,
+            inbox,
+            stats,
+            reads: Cell::new(0),
+            stopping: Cell::new(false),
+            listeners: Cell::new(0),
+            acceptors: RefCell::default(),
+            next_link: Cell::new(1),
+            alarm: Cell::new(Instant(u64::MAX)),
+            clock: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        Instant(self.started.elapsed().as_micros() as u64)
+    }
+
+    /// Registers a connection that came.
+    pub(crate) fn add_link(&self, addr: std::net::SocketAddr) -> Rc<LinkIo> {
+        let id = LinkId(self.next_link.replace(self.next_link.get() + 1));
+        let config = LinkConfig { role: Role::Accept, our_id: self.peer_id, listen_port: self.listen_port };
+        let io = LinkIo::new(id, addr, Link::new(self.now(), config));
+        let mut links = self.links.borrow_mut();
+        links.insert(id, io.clone());
+        self.stats.links.store(links.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        io
+    }
+
+    /// Makes room for one more connection by closing the oldest that has not even shaken hands; false if there is none.
+    pub(crate) fn evict_a_stranger(&self) -> bool {
+        let links = self.links.borrow();
+        let stranger = links.values().find(|io| io.is_stranger());
+        stranger.inspect(|io| io.close()).is_some()
+    }
+
+    /// Has a file opened, unless that is under way.
+    pub(crate) fn open(&self, file: FileId) {
+        let mut files = self.files.borrow_mut();
+        if files.waiting(file).is_none() {
+            files.opening(file);
+            self.clerk.ask(&self.inbox, Ask::Open(file));
+        }
+    }
+
+    /// A file is not what was proven: no core gives anything of it from now on, and the catalog looks at it again when it
+    /// is asked for the next shelf.
+    pub(crate) fn forget(&self, file: FileId) {
+        tracing::warn!(file = file.0, "a file changed since it was proven: no longer served");
+        self.shelf.borrow().forget(file);
+        self.files.borrow_mut().fail(file, self.now());
+    }
+
+    async fn opened(self: Rc<Core>, id: FileId, found: Option<Found>) {
+        let file = match found {
+            Some(found) => OpenFile::open(found).await.map(Rc::new).inspect_err(|error| {
+                tracing::warn!(%error, file = id.0, "cannot open a file for reading");
+            }),
+            None => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        if let Ok(file) = &file {
+            tracing::debug!(file = id.0, direct = file.is_direct(), "opened");
+        }
+        let waiting = self.files.borrow_mut().opened(id, file.ok(), self.now());
+        self.resume(waiting.lookups);
+        for link in waiting.links {
+            if let Some(io) = self.links.borrow().get(&link) {
+                io.wake();
+            }
+        }
+    }
+
+    /// Makes the clock look again if the node's next deadline is nearer than it knows.
+    pub(crate) fn node_timer_moved(&self) {
+        let sooner = self.node.borrow().poll_timeout().is_some_and(|(at, _)| at < self.alarm.get());
+        if sooner {
+            self.wake_clock();
+        }
+    }
+
+    fn wake_clock(&self) {
+        let waker = self.clock.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Waits for the next deadline or for a nearer one to be set.
+    async fn pause(&self) {
+        let tick = self.now() + if self.budget.is_waited_for() { TICK_SHORT } else { TICK };
+        let node = self.node.borrow().poll_timeout().map(|(at, _)| at);
+        let at = node.map_or(tick, |node| node.min(tick));
+        self.alarm.set(at);
+        let mut timer = pin!(Timer::new(at - self.now()));
+        let mut first = true;
+        poll_fn(|cx| {
+            if std::mem::take(&mut first) {
+                self.clock.replace(Some(cx.waker().clone()));
+            } else if self.clock.borrow().is_none() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().poll(cx).map(|_| ())
+        })
+        .await;
+        self.clock.replace(None);
+    }
+
+    /// The clock of a core: the node's timer, every connection's deadlines, those who wait for room.
+    pub(crate) async fn tick(self: Rc<Core>) {
+        let mut looked = Instant::ZERO;
+        loop {
+            self.pause().await;
+            let now = self.now();
+            let due = self.node.borrow().poll_timeout().is_some_and(|(at, _)| at <= now);
+            if due {
+                self.event(Event::Timer);
+            }
+            if self.budget.is_waited_for() {
+                self.take_from_hoarders(now);
+                self.budget.wake_next();
+            }
+            if now.since(looked) >= TICK {
+                looked = now;
+                let links: Vec<Rc<LinkIo>> = self.links.borrow().values().cloned().collect();
+                links.iter().for_each(|io| io.tick(&self, now));
+                self.note_stats();
+            }
+            if self.stopping.get() && self.links.borrow().is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Frees what was read for those who cannot send it now, until there is room again.
+    fn take_from_hoarders(&self, now: Instant) {
+        for io in self.links.borrow().values() {
+            if self.budget.has_room() {
+                return;
+            }
+            io.unstage(now, HOARD);
+        }
+    }
+
+    /// Reads the mail until it says stop; then answers what was asked, and closes.
+    pub(crate) async fn run(self: Rc<Core>) {
+        while !self.stopping.get() {
+            let mail = self.inbox.collect().await;
+            self.read(mail);
+        }
+        self.acceptors.take().into_iter().for_each(Waker::wake);
+        self.each_link(LinkIo::wake);
+        let end = self.now() + DRAIN;
+        let mut closed = false;
+        while !self.links.borrow().is_empty() || self.listeners.get() > 0 || self.reads.get() > 0 {
+            // Those who are being answered may still wait for the clerk.
+            let nothing = async {
+                Timer::new(TICK_SHORT).await;
+                VecDeque::new()
+            };
+            let mail = futures_lite::future::or(self.inbox.collect(), nothing).await;
+            self.read(mail);
+            if self.now() >= end && !std::mem::replace(&mut closed, true) {
+                self.each_link(LinkIo::close);
+            }
+        }
+        self.wake_clock();
+    }
+
+    fn read(self: &Rc<Core>, letters: VecDeque<Mail>) {
+        for mail in letters {
+            match mail {
+                Mail::Opened { file, found } => {
+                    glommio::spawn_local(self.clone().opened(file, found)).detach();
+                }
+                Mail::Event(event) => self.answered(event),
+                Mail::Shelf(shelf) => {
+                    self.shelf.replace(shelf);
+                }
+                Mail::Stop => self.stopping.set(true),
+            }
+        }
+    }
+
+    fn each_link(&self, what: impl Fn(&LinkIo)) {
+        self.links.borrow().values().for_each(|io| what(io));
+    }
+}

@@ -1,0 +1,288 @@
+//! Between the node and its links: the only file that knows the node's words. Events go in, actions are performed.
+
+use crate::clerk::{Ask, location};
+use crate::core::Core;
+use crate::files::State;
+use crate::link::{LinkIo, XorbAsk};
+use crate::stats::add;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
+use zest_core::link::{Body, Head, LinkAction, LinkEvent, Outgoing, Severity};
+use zest_core::node::{Action, Direction, Event, ManifestPlace};
+use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
+use zest_core::{LinkId, Location};
+use zest_store::{FileId, Span};
+use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
+
+impl Core {
+    /// Takes an event in and performs what follows, in order. Performing may raise further events; they queue up.
+    pub(crate) fn event(self: &Rc<Core>, event: Event) {
+        self.events.borrow_mut().push_back(event);
+        if !self.busy.replace(true) {
+            self.work_off();
+        }
+    }
+
+    fn work_off(self: &Rc<Core>) {
+        loop {
+            let Some(event) = self.events.borrow_mut().pop_front() else { break };
+            self.node.borrow_mut().handle(self.now(), event);
+            loop {
+                let Some(action) = self.node.borrow_mut().poll_action() else { break };
+                self.perform(action);
+            }
+            #[cfg(debug_assertions)]
+            self.node.borrow().check_invariants();
+        }
+        self.busy.set(false);
+        self.node_timer_moved();
+    }
+
+    /// Payload bytes of a link were taken by its socket: the node may have more for it, or for others.
+    pub(crate) fn sent(self: &Rc<Core>, link: LinkId, bytes: u64) {
+        if bytes > 0 {
+            self.event(Event::Sent { link, bytes });
+        }
+    }
+
+    fn perform(self: &Rc<Core>, action: Action) {
+        match action {
+            Action::Send { link, message } => {
+                let io = self.links.borrow().get(&link).cloned();
+                if let Some(io) = io {
+                    self.send(&io, message);
+                }
+            }
+            Action::Close { link, why } => {
+                tracing::debug!(link = link.0, why, "closing a link");
+                if let Some(io) = self.links.borrow().get(&link) {
+                    io.close();
+                }
+            }
+            Action::LookupChunk { .. } | Action::LookupManifest { .. } => self.look_up(action),
+            Action::LookupFile { link, file } => {
+                let found = self.shelf.borrow().manifest(&file, now_s());
+                let (total, runs) = match found {
+                    // Its chunk list may outlive a file: then it is known, but nothing of it is here.
+                    Some((list, true)) if list.count > 0 => (list.count, vec![(0, list.count)]),
+                    Some((list, _)) => (list.count, Vec::new()),
+                    None => (0, Vec::new()),
+                };
+                self.event(Event::FileLocated { link, file, total, runs });
+            }
+            Action::LookupXorb { link, req, xorb, start, end } => {
+                let io = self.links.borrow().get(&link).cloned();
+                if let Some(io) = io {
+                    io.xorbs.borrow_mut().push_back((req, xorb, start, end));
+                    io.next_xorb(self);
+                }
+            }
+            Action::Banned { addr, peer_id, until } => {
+                let secs = (until - self.now()).as_secs();
+                tracing::warn!(%addr, ?peer_id, secs, "peer shut out: it broke the protocol");
+            }
+            // This runtime only gives: it has no jobs, so nothing is dialled, fetched, proven or copied.
+            Action::Dial { addr, .. } => self.event(Event::DialFailed { addr }),
+            Action::Prove { .. }
+            | Action::Free { .. }
+            | Action::KeepManifestPart { .. }
+            | Action::ProveBlockList { .. }
+            | Action::CopyLocal { .. }
+            | Action::OriginFetch { .. }
+            | Action::OriginStop { .. }
+            | Action::Complete { .. }
+            | Action::Failed { .. } => debug_assert!(false, "a node without jobs asks for none of these"),
+        }
+    }
+
+    /// Performs again what waited for a file to be opened. All of it before the node hears of any: what it then asks for
+    /// comes behind.
+    pub(crate) fn resume(self: &Rc<Core>, actions: Vec<Action>) {
+        let outer = self.busy.replace(true);
+        for action in actions {
+            let (Action::LookupChunk { link, .. } | Action::LookupManifest { link, .. }) = &action else {
+                continue;
+            };
+            if let Some(io) = self.links.borrow().get(link) {
+                io.lookups.set(io.lookups.get() - 1);
+            }
+            self.look_up(action);
+        }
+        if !outer {
+            self.work_off();
+        }
+    }
+
+    /// Finds a chunk or a part of a chunk list; if its file is not open yet, when it is.
+    fn look_up(self: &Rc<Core>, action: Action) {
+        match action {
+            Action::LookupChunk { link, req, hash, dialect } => {
+                let shelf = self.shelf.borrow().clone();
+                let mut listed = false;
+                for found in shelf.places(&hash, now_s()) {
+                    listed = true;
+                    let place = Some(location(&found));
+                    if self.cache.borrow().contains(&hash) || self.is_good(found.file) {
+                        return self.event(Event::ChunkLocated { link, req, hash, dialect, place });
+                    }
+                    if self.wait_for(link, found.file, || Action::LookupChunk { link, req, hash, dialect }) {
+                        return;
+                    }
+                }
+                if !listed && shelf.has_originals() {
+                    return self.clerk.ask(&self.inbox, Ask::Chunk { link, req, hash, dialect });
+                }
+                self.event(Event::ChunkLocated { link, req, hash, dialect, place: None });
+            }
+            Action::LookupManifest { link, req, file, first, count } => {
+                let found = self.shelf.borrow().manifest(&file, now_s());
+                let Some((list, _)) = found else {
+                    return self.event(Event::ManifestLocated { link, req, place: None });
+                };
+                let again = || Action::LookupManifest { link, req, file, first, count };
+                if !self.is_good(list.records) && self.wait_for(link, list.records, again) {
+                    return;
+                }
+                let count = count.min(MANIFEST_PART_RECORDS_MAX).min(list.count.saturating_sub(first));
+                let good = count > 0 && self.is_good(list.records);
+                let place = good.then(|| ManifestPlace {
+                    file_size: list.size,
+                    total: list.count,
+                    first,
+                    count,
+                    records: Body::File(Location {
+                        file: zest_core::FileId(list.records.0),
+                        offset: list.records_offset + u64::from(first) * MANIFEST_RECORD_BYTES as u64,
+                        len: count * MANIFEST_RECORD_BYTES as u32,
+                    }),
+                });
+                self.event(Event::ManifestLocated { link, req, place });
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a file is open and unchanged. One that changed is given up.
+    fn is_good(&self, file: FileId) -> bool {
+        let State::Open(open) = self.files.borrow_mut().state(file, self.now()) else { return false };
+        let good = open.is_unchanged();
+        if !good {
+            self.forget(file);
+        }
+        good
+    }
+
+    /// Has a look-up wait for a file that is not open yet. False if there is nothing to wait for.
+    fn wait_for(self: &Rc<Core>, link: LinkId, file: FileId, action: impl FnOnce() -> Action) -> bool {
+        let state = self.files.borrow_mut().state(file, self.now());
+        if !matches!(state, State::Unknown | State::Opening) {
+            return false;
+        }
+        self.open(file);
+        if let Some(io) = self.links.borrow().get(&link) {
+            io.lookups.set(io.lookups.get() + 1);
+        }
+        let mut files = self.files.borrow_mut();
+        let waiting = files.waiting(file).expect("it is being opened");
+        waiting.lookups.push(action());
+        true
+    }
+
+    pub(crate) fn ask_xorb(&self, link: LinkId, (req, xorb, start, end): XorbAsk) {
+        self.clerk.ask(&self.inbox, Ask::Xorb { link, req, xorb, start, end });
+    }
+
+    /// What the clerk found.
+    pub(crate) fn answered(self: &Rc<Core>, event: Event) {
+        let io = match &event {
+            Event::XorbLocated { link, .. } => self.links.borrow().get(link).cloned(),
+            _ => None,
+        };
+        if let Some(io) = &io {
+            io.xorb_asked.set(false);
+        }
+        self.event(event);
+        if let Some(io) = io {
+            io.next_xorb(self);
+        }
+    }
+
+    /// The node's word to a link.
+    fn send(self: &Rc<Core>, io: &Rc<LinkIo>, message: Outgoing) {
+        if let Outgoing::Chunk { hash, .. } = &message {
+            io.answering.set(Some(*hash));
+            add(&self.stats.chunks_served, 1);
+        }
+        io.link.borrow_mut().handle(self.now(), LinkEvent::Send(message));
+        self.drain(io);
+        io.answering.set(None);
+        io.wake();
+    }
+
+    /// Takes a link's actions.
+    pub(crate) fn drain(self: &Rc<Core>, io: &Rc<LinkIo>) {
+        loop {
+            let Some(action) = io.link.borrow_mut().poll_action() else { break };
+            match action {
+                LinkAction::Transmit { head, body } => enqueue(io, head, body),
+                LinkAction::Established { peer_id, .. } => {
+                    io.established.set(true);
+                    let (link, addr) = (io.id, io.addr);
+                    self.event(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id });
+                }
+                LinkAction::Message(message) => self.event(Event::Message { link: io.id, message }),
+                LinkAction::Close { why } => {
+                    io.fault.set(Some(why));
+                    io.close();
+                }
+                // Nothing is asked for here, so the link lets no payload begin.
+                LinkAction::PayloadStart { .. }
+                | LinkAction::PayloadBytes { .. }
+                | LinkAction::PayloadEnd { .. } => debug_assert!(false, "a payload that nobody asked for"),
+            }
+        }
+    }
+
+    /// A connection is over.
+    pub(crate) fn link_ended(self: &Rc<Core>, io: &LinkIo) {
+        let fault = io.fault.take();
+        if let Some(fault) = &fault {
+            if fault.severity() == Severity::Fatal {
+                tracing::warn!(%fault, link = io.id.0, "peer broke the protocol");
+            } else {
+                tracing::debug!(%fault, link = io.id.0, "link closed");
+            }
+        }
+        self.links.borrow_mut().remove(&io.id);
+        self.stats.links.store(self.links.borrow().len() as u64, Relaxed);
+        if io.established.get() {
+            self.event(Event::LinkDown { link: io.id, fault });
+        }
+    }
+
+    pub(crate) fn note_stats(&self) {
+        let node = self.node.borrow().stats();
+        self.stats.peers.store(u64::from(node.peers), Relaxed);
+        self.stats.banned.store(u64::from(node.banned), Relaxed);
+        self.stats.cache_bytes.store(self.cache.borrow().memory_bytes() as u64, Relaxed);
+    }
+}
+
+fn enqueue(io: &LinkIo, head: Head, body: Option<Body>) {
+    match body {
+        None => io.push(head, None),
+        Some(Body::File(place)) if place.len > 0 => {
+            let hash: Option<Hash> = io.answering.take();
+            let file = FileId(place.file.0);
+            io.push(head, Some(Span { file, offset: place.offset, len: place.len, hash }));
+        }
+        // Nothing is ever received into a buffer here, and nothing empty is located.
+        Some(_) => io.close(),
+    }
+}
+
+/// Seconds since 1970, by which public proofs run out.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

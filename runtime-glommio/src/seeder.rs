@@ -1,0 +1,321 @@
+//! The executors: started one per core, trusted when each has reported up, ended together.
+
+use crate::accept;
+use crate::clerk::Clerk;
+use crate::core::{Core, CoreConfig};
+use crate::error::SeederError;
+use crate::inbox::{Inbox, Mail};
+use crate::probe::{Ring, probe};
+use crate::stats::{CoreStats, SeederStats};
+use glommio::net::TcpListener;
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use zest_core::PeerId;
+use zest_store::{Catalog, Shelf};
+
+/// Azureus-style client prefix of our peer ids: ZT, version 0.5.0.
+const PEER_ID_PREFIX: &[u8; 8] = b"-ZT0500-";
+/// With a cap on what is sent, one core for this much of it: 1 GB/s, about a third of what a core can send. A cap is split
+/// evenly, connections are not: the fewer cores share it, the nearer to it they come.
+const CAPPED_BYTES_S: u64 = 1_000_000_000;
+/// Connections of one core unless told otherwise: 4,096.
+const LINKS_MAX: usize = 4096;
+
+/// How a seeder is to run.
+#[derive(Debug, Clone)]
+pub struct SeederConfig {
+    /// Addresses to accept peers on.
+    pub listen: Vec<SocketAddr>,
+    /// Processors to run on, by number; empty: one of each physical core this process may use.
+    pub cores: Vec<usize>,
+    /// Bytes of all block caches together.
+    pub cache_bytes: u64,
+    /// Payload bytes sent in any second, over all cores, at least [`zest_core::node::UPLOAD_BYTES_S_MIN`].
+    pub upload_bytes_s: Option<u64>,
+    /// Connections of one core, at most.
+    pub links_max: usize,
+    /// What may be given.
+    pub catalog: Arc<Catalog>,
+}
+
+impl SeederConfig {
+    /// A seeder that listens nowhere and caches nothing.
+    #[must_use]
+    pub fn new(catalog: Arc<Catalog>) -> SeederConfig {
+        SeederConfig {
+            listen: Vec::new(),
+            cores: Vec::new(),
+            cache_bytes: 0,
+            upload_bytes_s: None,
+            links_max: LINKS_MAX,
+            catalog,
+        }
+    }
+}
+
+/// Running executors. [`Seeder::shutdown`] ends them; when a seeder is dropped they end by themselves.
+#[derive(Debug)]
+pub struct Seeder {
+    addrs: Vec<SocketAddr>,
+    cores: Vec<Running>,
+    catalog: Arc<Catalog>,
+    shelf: Mutex<Arc<Shelf>>,
+    registered: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    inbox: Inbox,
+    stats: Arc<CoreStats>,
+    thread: Option<ExecutorJoinHandle<()>>,
+}
+
+impl Seeder {
+    /// Probes, reserves the ports, starts an executor per core and waits until each has opened its listeners.
+    ///
+    /// # Errors
+    /// [`SeederError::Refused`] where io_uring cannot be used; a port that is taken; a core that is not there.
+    pub fn start(config: SeederConfig) -> Result<Seeder, SeederError> {
+        let ring = probe()?;
+        let mut cores = choose(&config.cores)?;
+        if let Some(cap) = config.upload_bytes_s {
+            cores.truncate(usize::try_from(cap.div_ceil(CAPPED_BYTES_S)).unwrap_or(usize::MAX).max(1));
+        }
+        let reserved = config
+            .listen
+            .iter()
+            .map(|&addr| reserve(addr).map_err(|source| SeederError::Listen { addr, source }));
+        let reserved: Vec<(socket2::Socket, SocketAddr)> = reserved.collect::<Result<_, _>>()?;
+        let addrs: Vec<SocketAddr> = reserved.iter().map(|(_, addr)| *addr).collect();
+        let shelf = Arc::new(config.catalog.shelf(None).unwrap_or_default());
+        let clerk = Clerk::start(config.catalog.clone()).map_err(SeederError::Thread)?;
+        let mut seeder = Seeder {
+            addrs,
+            cores: Vec::new(),
+            catalog: config.catalog.clone(),
+            shelf: Mutex::new(shelf.clone()),
+            registered: false,
+        };
+        let (report, reports) = mpsc::channel();
+        let share = cores.len();
+        for &core in &cores {
+            let mut random = [0; 44];
+            getrandom::fill(&mut random).map_err(|error| SeederError::Random(error.to_string()))?;
+            let (seed, tail) = random.split_at(32);
+            let mut id = [0; 20];
+            id[..8].copy_from_slice(PEER_ID_PREFIX);
+            id[8..].copy_from_slice(tail);
+            let core_config = CoreConfig {
+                seed: seed.try_into().expect("32 bytes were split off"),
+                peer_id: PeerId(id),
+                listen_port: seeder.addrs.first().map_or(0, SocketAddr::port),
+                cache_bytes: (config.cache_bytes / share as u64) as usize,
+                upload_bytes_s: config.upload_bytes_s.map(|cap| cap / share as u64),
+                links_max: config.links_max,
+                shelf: shelf.clone(),
+            };
+            seeder.spawn(core, core_config, ring, share, clerk.clone(), report.clone())?;
+        }
+        drop(report);
+        // An executor that fails says so only when it is joined: nothing is believed until all have reported.
+        for _ in &cores {
+            match reports.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(seeder.why_dead(&cores)),
+            }
+        }
+        drop(reserved);
+        Ok(seeder)
+    }
+
+    fn spawn(
+        &mut self,
+        core: usize,
+        config: CoreConfig,
+        ring: Ring,
+        executors: usize,
+        clerk: Clerk,
+        report: mpsc::Sender<Result<(), SeederError>>,
+    ) -> Result<(), SeederError> {
+        let (io_memory, registered) = ring.io_memory(executors);
+        self.registered = registered;
+        let (inbox, stats) = (Inbox::default(), Arc::new(CoreStats::default()));
+        let (letters, numbers, addrs) = (inbox.clone(), stats.clone(), self.addrs.clone());
+        let thread = LocalExecutorBuilder::new(Placement::Fixed(core))
+            .name("zest-seed")
+            .io_memory(io_memory)
+            .spawn(move || async move {
+                let _alive = Alive::new(numbers.clone());
+                let core = Core::new(config, clerk, letters, numbers);
+                for addr in addrs {
+                    match TcpListener::bind(addr) {
+                        Ok(listener) => {
+                            glommio::spawn_local(accept::run(core.clone(), listener)).detach();
+                        }
+                        Err(error) => {
+                            let source = error.into();
+                            let _nobody_waits = report.send(Err(SeederError::Listen { addr, source }));
+                            return;
+                        }
+                    }
+                }
+                let clock = glommio::spawn_local(core.clone().tick()).detach();
+                let _nobody_waits = report.send(Ok(()));
+                drop(report);
+                core.run().await;
+                clock.await;
+            })
+            .map_err(|error| SeederError::Executor { core, why: error.to_string() })?;
+        self.cores.push(Running { inbox, stats, thread: Some(thread) });
+        Ok(())
+    }
+
+    /// Why an executor ended without a word.
+    fn why_dead(&mut self, numbers: &[usize]) -> SeederError {
+        for running in &self.cores {
+            running.inbox.post(Mail::Stop);
+        }
+        let mut found = None;
+        for (running, &core) in self.cores.iter_mut().zip(numbers) {
+            if let Some(Err(error)) = running.thread.take().map(ExecutorJoinHandle::join) {
+                found = Some(SeederError::Executor { core, why: error.to_string() });
+            }
+        }
+        found.unwrap_or(SeederError::Executor { core: 0, why: "it ended at once".to_owned() })
+    }
+
+    /// Where peers can connect to, as bound.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Executors.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// Whether the memory that is read into is registered with the kernel, which saves a fifth of the work per read.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.registered
+    }
+
+    /// Numbers of now, at most a quarter of a second old.
+    #[must_use]
+    pub fn stats(&self) -> SeederStats {
+        let mut sum = SeederStats::default();
+        self.cores.iter().for_each(|core| core.stats.add_to(&mut sum));
+        sum
+    }
+
+    /// Files that are given, and their bytes.
+    #[must_use]
+    pub fn shared(&self) -> (u64, u64) {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).totals()
+    }
+
+    /// Takes in what changed in the catalog: all cores get a new shelf, if there is anything new. Blocks while it is made.
+    pub fn refresh(&self) {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(new) = self.catalog.shelf(Some(&shelf)) else { return };
+        *shelf = Arc::new(new);
+        for core in &self.cores {
+            core.inbox.post(Mail::Shelf(shelf.clone()));
+        }
+    }
+
+    /// Answers what was asked, for five seconds at most, closes every link and waits for the executors.
+    pub fn shutdown(mut self) {
+        self.stop();
+        for core in &mut self.cores {
+            if let Some(Err(error)) = core.thread.take().map(ExecutorJoinHandle::join) {
+                tracing::warn!(%error, "an executor ended badly");
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.cores.iter().for_each(|core| core.inbox.post(Mail::Stop));
+    }
+}
+
+impl Drop for Seeder {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Says that its executor runs, and that it does not when it unwinds.
+struct Alive(Arc<CoreStats>);
+
+impl Alive {
+    fn new(stats: Arc<CoreStats>) -> Alive {
+        stats.alive.store(true, Relaxed);
+        Alive(stats)
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.alive.store(false, Relaxed);
+    }
+}
+
+/// Makes sure that nobody else listens on an address, and keeps its port until the executors have opened theirs. They
+/// share it (`SO_REUSEPORT`), which alone would also let a second seeder in.
+fn reserve(addr: SocketAddr) -> std::io::Result<(socket2::Socket, SocketAddr)> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = || {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        Ok::<_, std::io::Error>(socket)
+    };
+    if addr.port() != 0 {
+        let alone = socket()?;
+        alone.set_reuse_address(true)?;
+        alone.bind(&addr.into())?;
+        alone.listen(1)?;
+    }
+    let shared = socket()?;
+    shared.set_reuse_port(true)?;
+    shared.bind(&addr.into())?;
+    let bound = shared.local_addr()?.as_socket().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+    Ok((shared, bound))
+}
+
+/// The processors to run on: those asked for, or the first of each physical core that this process may use.
+fn choose(asked: &[usize]) -> Result<Vec<usize>, SeederError> {
+    let usable = rustix::thread::sched_getaffinity(None);
+    let usable: Vec<usize> = match usable {
+        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect(),
+        Err(_) => (0..std::thread::available_parallelism().map_or(1, usize::from)).collect(),
+    };
+    if let Some(&core) = asked.iter().find(|core| !usable.contains(core)) {
+        let usable = usable.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        return Err(SeederError::Core { core, usable });
+    }
+    let mut cores = match asked.is_empty() {
+        false => asked.to_vec(),
+        true => usable.iter().copied().filter(|&cpu| is_first_thread(cpu, &usable)).collect(),
+    };
+    cores.sort_unstable();
+    cores.dedup();
+    Ok(cores)
+}
+
+/// Whether a processor is the first usable one of its physical core.
+fn is_first_thread(cpu: usize, usable: &[usize]) -> bool {
+    let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+    let siblings = std::fs::read_to_string(path).unwrap_or_default();
+    // "0,64" or "0-1".
+    let first =
+        siblings.trim().split(['-', ',']).find_map(|cpu| cpu.parse().ok().filter(|cpu| usable.contains(cpu)));
+    first.is_none_or(|first: usize| first >= cpu)
+}

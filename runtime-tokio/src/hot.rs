@@ -1,0 +1,101 @@
+//! Chunks that are asked for again and again, in memory: many of them go out in one call, and a request for one needs no
+//! look at the disk. What is asked for the second time is read by a worker, proven and kept; until then its range is sent
+//! from the file.
+
+use crate::context::Context;
+use crate::jobs::is_partial;
+use crate::workers::{Done, Work};
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use zest_core::Location;
+use zest_store::BlockCache;
+use zest_xet::{CHUNK_BYTES_TARGET, ChunkRef, Hash, Proven, verify};
+
+/// Chunks being read to be kept, at most: 64, that is 8 MiB at most. Ours; what comes beyond that is asked for again.
+const READING_MAX: usize = 64;
+
+/// The chunks in memory, and where they lie on disk.
+pub(crate) struct Hot {
+    cache: RefCell<BlockCache>,
+    /// Places of chunks that were kept; those that went from memory since are struck off now and then.
+    places: RefCell<HashMap<Hash, Location>>,
+    places_max: usize,
+    reading: Cell<usize>,
+}
+
+impl Hot {
+    /// At most this many bytes of chunks.
+    pub(crate) fn new(bytes_max: u64) -> Hot {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        Hot {
+            cache: RefCell::new(BlockCache::new(bytes_max)),
+            places: RefCell::default(),
+            places_max: 4 * (bytes_max / CHUNK_BYTES_TARGET) + 1024,
+            reading: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn cache(&self) -> Ref<'_, BlockCache> {
+        self.cache.borrow()
+    }
+
+    /// Where a chunk lies that is in memory.
+    fn place(&self, hash: &Hash) -> Option<Location> {
+        self.cache.borrow().contains(hash).then(|| self.places.borrow().get(hash).copied())?
+    }
+
+    fn keep(&self, place: Location, chunk: &Proven<Vec<u8>>) {
+        let mut cache = self.cache.borrow_mut();
+        cache.admit(chunk);
+        if is_partial(place.file) {
+            return;
+        }
+        let mut places = self.places.borrow_mut();
+        places.insert(chunk.chunk().hash, place);
+        if places.len() > self.places_max {
+            places.retain(|hash, _| cache.contains(hash));
+        }
+    }
+}
+
+impl Context {
+    /// Where a chunk in memory lies, if it still may be shared.
+    pub(crate) fn locate_hot(&self, hash: &Hash) -> Option<Location> {
+        let place = self.hot.place(hash)?;
+        self.store.catalog.is_shared(zest_store::FileId(place.file.0)).then_some(place)
+    }
+
+    /// A chunk is being sent from its file. If that happens often it is read, to be kept.
+    pub(crate) fn missed(&self, hash: Hash, place: Location, file: &Arc<File>) {
+        let hot = &self.hot;
+        if !hot.cache.borrow_mut().missed(&hash) || hot.reading.get() >= READING_MAX {
+            return;
+        }
+        hot.reading.set(hot.reading.get() + 1);
+        let (file, mailbox) = (file.clone(), self.mailbox.clone());
+        self.push(Work::Task(Box::new(move || {
+            let mut bytes = vec![0; place.len as usize];
+            let read = file.read_exact_at(&mut bytes, place.offset);
+            let chunk = ChunkRef { hash, len: place.len };
+            let chunk = read.ok().and_then(|()| match verify(bytes, chunk) {
+                Ok(proven) => Some(proven),
+                Err(_) => {
+                    tracing::warn!(%hash, offset = place.offset, "a chunk on the disk is not what was proven");
+                    None
+                }
+            });
+            mailbox.send(Done::Read { place, chunk });
+        })));
+    }
+
+    /// A worker has read a chunk.
+    pub(crate) fn was_read(&self, place: Location, chunk: Option<&Proven<Vec<u8>>>) {
+        self.hot.reading.set(self.hot.reading.get() - 1);
+        if let Some(chunk) = chunk {
+            self.hot.keep(place, chunk);
+        }
+    }
+}
