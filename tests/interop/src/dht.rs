@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const NODES: usize = 6;
 /// Nodes of the host where one implementation is alone among nodes of another.
 pub(crate) const HOSTS: usize = 10;
-/// How long a finder looks again: 20 s. libtorrent announces in the background and tells nobody when it is done.
-const LOOK: Duration = Duration::from_secs(20);
+/// How long a finder looks again: 40 s. libtorrent announces in the background, up to twenty seconds after it was told to.
+const LOOK: Duration = Duration::from_secs(40);
 
 /// An implementation, and how its nodes are started: so many, and a node of the network to join.
 pub(crate) struct Kind {
