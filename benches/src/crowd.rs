@@ -10,24 +10,24 @@ use zest_xet::{ChunkRef, Hash, Manifest, file_hash};
 
 /// Peers: as many as a node links.
 pub const PEERS: u64 = 256;
-/// Chunks of the file: 1 GiB at 64 KiB.
-const CHUNKS: u32 = 16_384;
+/// Chunks of a file of 1 GiB.
+pub const CHUNKS: u32 = 16_384;
 /// Bytes of a chunk.
 const CHUNK_BYTES: u32 = 64 << 10;
-/// The file that is fetched: its list is right, its chunks exist nowhere.
+/// A file of so many chunks to be fetched: its list is right, its chunks exist nowhere.
 ///
 /// # Panics
 /// Never: the list is our own.
 #[must_use]
-pub fn manifest() -> Arc<Manifest> {
-    let chunks: Vec<ChunkRef> = (0..CHUNKS)
+pub fn manifest(chunks: u32) -> Arc<Manifest> {
+    let chunks: Vec<ChunkRef> = (0..chunks)
         .map(|number| {
             let mut bytes = [0x5a; 32];
             bytes[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
             ChunkRef { hash: Hash::from_bytes(bytes), len: CHUNK_BYTES }
         })
         .collect();
-    let size = u64::from(CHUNKS) * u64::from(CHUNK_BYTES);
+    let size = chunks.len() as u64 * u64::from(CHUNK_BYTES);
     Arc::new(Manifest::prove(file_hash(&chunks), size, chunks).expect("a right list"))
 }
 
@@ -81,14 +81,15 @@ impl Crowd {
             priority: 0,
         };
         world.event(Event::JobAdded { job, spec });
-        let (held, local) = (BitSet::empty(CHUNKS), vec![]);
+        let chunks = manifest.len();
+        let (held, local) = (BitSet::empty(chunks), vec![]);
         world.event(Event::JobManifest { job, manifest: manifest.clone(), held, local });
         for number in 0..PEERS {
             let link = LinkId(number);
             world.event(Event::Message { link, message: Message::Interest { file } });
-            let part = CHUNKS / PEERS as u32 * 4;
-            let first = (number as u32 * (CHUNKS / PEERS as u32)).min(CHUNKS - part);
-            let message = Message::Have { file, total: CHUNKS, runs: vec![(first, part)] };
+            let part = chunks / PEERS as u32 * 4;
+            let first = (number as u32 * (chunks / PEERS as u32)).min(chunks - part);
+            let message = Message::Have { file, total: chunks, runs: vec![(first, part)] };
             world.event(Event::Message { link, message });
         }
         world.events = 0;

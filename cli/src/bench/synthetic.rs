@@ -247,7 +247,7 @@ fn link_requests() -> Row {
 }
 
 fn node_events() -> Row {
-    let manifest = crowd::manifest();
+    let manifest = crowd::manifest(crowd::CHUNKS);
     let timing = sampler::sample_on(
         50,
         || Crowd::new(&manifest),

@@ -8,15 +8,14 @@
 //!
 //! All together the swarm asks the origin for no more units at once than one node alone would: a unit is begun when few
 //! enough units before it are still nowhere. A claim lives as long as its owner keeps saying so, which it does only while
-//! its fetch moves; then the next one takes over. Nobody waits for a node that is gone, and nobody runs to the origin
+//! its fetch moves, and as long as something of the unit turns up nearby (`standing.rs`); then the next one takes over. Nobody waits for a node that is gone, and nobody runs to the origin
 //! because others do.
 
 use super::job::OriginState;
-use super::standing::{BEAT, DEAD, DONE, Standing};
+use super::standing::{BEAT, DONE, Standing};
 use super::timers::Timer;
 use super::units::score;
 use super::{Action, Node};
-use crate::link::Claim;
 use crate::{Duration, Instant, JobId};
 use alloc::vec::Vec;
 use zest_xet::Hash;
@@ -33,8 +32,6 @@ const STEP: Duration = Duration::from_millis(150);
 const STEPS_MAX: u32 = 8;
 /// The place in line of a node whose uplink is much slower than others'. Ours; what it alone has, others have to wait for.
 const LAGGING_STEPS: u32 = 16;
-/// The beat of a claim that is not believed any more, whatever is still said of it.
-const DISBELIEVED: u16 = Claim::RELEASED - 1;
 /// A job under this policy that got nothing for this long asks the origin like any other: 60 s, and up to as much again,
 /// drawn at random. Ours; a last resort.
 const STARVED: Duration = Duration::from_secs(60);
@@ -132,17 +129,12 @@ impl Node {
                 }
                 continue;
             }
-            if let Some((score, beat)) = standing.claim {
+            if standing.claim.is_some() {
                 if now < until {
                     self.timers.set_no_later(Timer::Claims(id), until);
                     continue;
                 }
-                let quiet = !standing.is_done() && now.since(standing.heard) >= DEAD;
-                let standing = job.claims.units.entry(unit).or_default();
-                standing.dead = Some((score, if quiet { beat } else { DISBELIEVED }));
-                standing.claim = None;
-                standing.wanted = None;
-                standing.moved = None;
+                job.claims.disbelieve(now, unit);
             }
             // Nobody sees to it.
             if ours >= self.config.origin_fetches_max {

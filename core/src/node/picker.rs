@@ -245,6 +245,7 @@ impl Node {
         for &(link, req) in late {
             self.take_request(link, req);
             self.send(link, Outgoing::Cancel { req });
+            self.watch_peer(now, link);
             self.reorder(now, link);
         }
     }

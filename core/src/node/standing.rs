@@ -3,6 +3,7 @@
 //! A claim ends when nothing is heard of it any more, or when nothing is seen of it: an owner whose unit does not turn up
 //! anywhere near, however loudly it claims to be at it, has to make room for the next one.
 
+use crate::link::Claim;
 use crate::{Duration, Instant, LinkId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -21,6 +22,8 @@ const IDLE_USUAL: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Chunks in whose time at least one must turn up: 32. Ours.
 const PACES: u32 = 32;
+/// The beat of a claim that is not believed any more, whatever is still said of it.
+const DISBELIEVED: u16 = Claim::RELEASED - 1;
 /// Beats from here on belong to units that are complete.
 pub(super) const DONE: u16 = 0x8000;
 /// No claim lives longer than this without the unit turning up: 10 min. Ours.
@@ -113,6 +116,18 @@ impl Claims {
         standing.near = near;
     }
 
+    /// A claim has outlived itself. Of an owner that fell silent it is heard again when it comes back; one that did not do
+    /// what it said is not listened to any more.
+    pub(super) fn disbelieve(&mut self, now: Instant, unit: u32) {
+        let quiet = |standing: &Standing| !standing.is_done() && now.since(standing.heard) >= DEAD;
+        let quiet = self.units.get(&unit).is_some_and(quiet);
+        if let Some((score, beat)) = self.forget(unit)
+            && let Some(standing) = self.units.get_mut(&unit)
+        {
+            standing.dead = Some((score, if quiet { beat } else { DISBELIEVED }));
+        }
+    }
+
     /// A claim does not stand any more, and peers are to hear of it.
     pub(super) fn release(&mut self, unit: u32) {
         if let Some((score, _)) = self.forget(unit) {
@@ -131,5 +146,55 @@ impl Claims {
 
     pub(super) fn mine(&self) -> impl Iterator<Item = u32> + '_ {
         self.units.iter().filter(|(_, standing)| standing.mine).map(|(unit, _)| *unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant(1_000_000 + ms * 1000)
+    }
+
+    fn claimed(beat: u16) -> Claims {
+        let mut claims = Claims::default();
+        let standing = Standing { claim: Some((7, beat)), since: at(0), heard: at(0), ..Standing::default() };
+        claims.units.insert(3, standing);
+        claims
+    }
+
+    #[test]
+    fn a_claim_of_which_nothing_is_seen_ends_once_its_time_has_come() {
+        let mut claims = claimed(0);
+        assert_eq!(
+            claims.units[&3].until(claims.idle(false)),
+            at(0) + DEAD,
+            "its time has not come: beats count"
+        );
+        claims.saw(at(100), 3, 0, true);
+        assert_eq!(claims.units[&3].until(claims.idle(false)), at(100) + IDLE_USUAL);
+        claims.disbelieve(at(5100), 3);
+        assert_eq!(claims.units[&3].dead, Some((7, DISBELIEVED)), "no beat brings it back");
+    }
+
+    #[test]
+    fn chunks_that_turn_up_keep_a_claim_alive_without_beats() {
+        let mut claims = claimed(0);
+        for chunk in 1..=100 {
+            claims.saw(at(chunk * 200), 3, chunk as u32, true);
+        }
+        assert_eq!(claims.pace_us, 200_000);
+        let idle = claims.idle(false);
+        assert_eq!(idle, Duration::from_millis(200) * PACES);
+        assert_eq!(claims.units[&3].until(idle), at(20_000) + idle);
+    }
+
+    #[test]
+    fn an_owner_that_fell_silent_is_heard_again_when_it_comes_back() {
+        let mut claims = claimed(4);
+        claims.disbelieve(at(0) + DEAD, 3);
+        assert_eq!(claims.units[&3].dead, Some((7, 4)), "a later beat counts");
+        assert!(claims.units[&3].claim.is_none());
     }
 }

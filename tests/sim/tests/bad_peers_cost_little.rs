@@ -38,3 +38,17 @@ fn one_liar_of_twenty_is_cut_off_within_two_chunks_per_victim() {
     // Half the liars lie about chunk lists as well, and are shut out before they give a chunk.
     assert!(report.wrong_bytes <= 19 * 2 * (64 << 10), "{} wrong bytes", report.wrong_bytes);
 }
+
+/// Some claim all of the origin's work and do none of it; some do it and keep what they got. A claim is believed as long as
+/// something of it turns up, so neither holds a swarm up for long.
+#[test]
+fn claims_without_deeds_are_not_believed_for_long() {
+    for (actor, times_max, copies_max) in [(Actor::ClaimLiar, 3.2, 1.3), (Actor::Leecher, 2.0, 1.3)] {
+        let crowd = Scenario::crowd(5, 40);
+        let scenario = Scenario { policy: Policy::SpareOrigin, actors: vec![(actor, 4)], ..crowd };
+        let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
+        let [_, _, last] = report.finish();
+        assert!(last <= times_max, "{}: {last:.2} times the bound", actor.name());
+        assert!(report.origin_copies() <= copies_max, "{}: {:.2} copies", actor.name(), report.origin_copies());
+    }
+}
