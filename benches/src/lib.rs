@@ -4,6 +4,7 @@
 //! - `cargo bench -p zest-benches`: the hot pure functions, with criterion.
 //! - `cargo run --release -p zest-benches --bin transfer`: pulls, beside the official client.
 //! - `cargo run --release -p zest-benches --bin seed`: seeders only, with more knobs than `zest bench` has.
+//! - `cargo run --release -p zest-benches --bin dht`: the DHT and what announcing costs.
 //! - `.ci/instructions`: instructions of hot functions, against numbers in the repository.
 
 pub mod crowd;

@@ -93,3 +93,24 @@ fn a_cancelled_wish_is_silent_and_hints_lead_into_a_network() {
     net.run(Duration::from_secs(60));
     assert!(net.hosts[stranger].dht.nodes(Family::V4).count() >= 8);
 }
+
+#[test]
+fn what_a_wish_cost_is_told_whether_it_was_heard_or_not() {
+    let mut net = Net::loopback(4, 30);
+    net.run(Duration::from_secs(60));
+    // Announcements get lost; what was sent was sent.
+    net.loss_of_1000 = 200;
+    let (mut announces, mut taken) = (0, 0);
+    for n in 0..20 {
+        let host = n as usize;
+        let before = net.hosts[host].sent_for_keys;
+        let announced = net.announce(host, key(n), 7000);
+        let (_, done) = net.wait(host, announced).done.expect("it ends");
+        assert_eq!(u64::from(done.asked + done.announces), net.hosts[host].sent_for_keys - before, "key {n}");
+        announces += done.announces;
+        taken += done.announced_to;
+    }
+    assert!(taken < announces, "{taken} of {announces} announcements were taken: some were lost");
+    let found = net.get(29, key(0));
+    assert_eq!(net.wait(29, found).done.expect("it ends").1.announces, 0, "who only looks announces nothing");
+}

@@ -40,7 +40,8 @@ impl Dht {
         if self.jobs.contains_key(&id) {
             return;
         }
-        let outcome = Outcome { asked: 0, answered: 0, peers: 0, announced_to: 0, end: End::Refused };
+        let (asked, answered, announces) = (0, 0, 0);
+        let outcome = Outcome { asked, answered, peers: 0, announces, announced_to: 0, end: End::Refused };
         if self.waiting.len() >= self.limits.lookups_waiting as usize {
             self.actions.push_back(Action::Done { id, outcome });
             return;
@@ -266,6 +267,9 @@ impl Dht {
         for (node, addr, token) in lookup.winners() {
             let query = Query::AnnouncePeer { info_hash, port: port.get(), implied_port, token: &token };
             open += u32::from(self.ask(addr, Some(node), &query, Why::Announce(key)));
+        }
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.outcome.announces += open;
         }
         if open == 0 {
             self.lookup_over(id);

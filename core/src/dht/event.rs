@@ -116,7 +116,9 @@ pub struct Outcome {
     pub answered: u32,
     /// Peers found.
     pub peers: u32,
-    /// Nodes that took our announcement.
+    /// Nodes that our announcement was sent to: with `asked`, what the wish cost in packets.
+    pub announces: u32,
+    /// Nodes that took it.
     pub announced_to: u32,
     /// Why it ended; the better of both families.
     pub end: End,

@@ -65,6 +65,8 @@ pub(crate) struct Host {
     place: (u32, u32),
     wake: Option<Instant>,
     pub(crate) sent: u64,
+    /// Of these, the questions for peers of a key and the announcements of one.
+    pub(crate) sent_for_keys: u64,
     pub(crate) received: u64,
     pub(crate) born: Instant,
 }
@@ -195,6 +197,7 @@ impl Net {
             place,
             wake: None,
             sent: 0,
+            sent_for_keys: 0,
             received: 0,
             born: self.now,
         };
@@ -368,6 +371,7 @@ impl Net {
         self.bytes += bytes.len() as u64;
         let sender = &mut self.hosts[host];
         sender.sent += 1;
+        sender.sent_for_keys += u64::from(is_about_a_key(&bytes));
         if let Some(nat) = &mut sender.nat {
             nat.insert(to.ip(), now);
             if nat.len() > 512 {
@@ -418,6 +422,12 @@ pub(crate) fn quantile<T: Copy + Ord>(values: &[T], of_1000: usize) -> Option<T>
 
 pub(crate) fn key(n: u64) -> InfoHash {
     InfoHash(Dice::new(n ^ 0x6b65_7973).bytes())
+}
+
+/// Whether a datagram asks for the peers of a key, or announces one.
+pub(crate) fn is_about_a_key(datagram: &[u8]) -> bool {
+    let names: [&[u8]; 2] = [b"1:q9:get_peers", b"1:q13:announce_peer"];
+    names.iter().any(|name| datagram.windows(name.len()).any(|part| part == *name))
 }
 
 /// Hands one event to a machine that stands alone, and takes what it sends.

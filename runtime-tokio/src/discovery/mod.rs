@@ -354,7 +354,7 @@ impl Finder {
             dht::Action::Peers { id, peers } => self.tell(Event::DhtPeers { op: OpId(id.0), peers: &peers }),
             dht::Action::Done { id, outcome } => {
                 tracing::debug!(?outcome, "a look into the DHT has ended");
-                let packets = outcome.asked + outcome.announced_to;
+                let packets = outcome.asked + outcome.announces;
                 self.tell(Event::DhtDone { op: OpId(id.0), packets });
             }
             dht::Action::ExternalAddr { ip, port } => self.seen_at(ip, port.unwrap_or(self.reach.port)),

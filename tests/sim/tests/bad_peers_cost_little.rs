@@ -49,6 +49,11 @@ fn claims_without_deeds_are_not_believed_for_long() {
         let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
         let [_, _, last] = report.finish();
         assert!(last <= times_max, "{}: {last:.2} times the bound", actor.name());
-        assert!(report.origin_copies() <= copies_max, "{}: {:.2} copies", actor.name(), report.origin_copies());
+        assert!(
+            report.origin_copies() <= copies_max,
+            "{}: {:.2} copies",
+            actor.name(),
+            report.origin_copies()
+        );
     }
 }
