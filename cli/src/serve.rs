@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 use zest_hub::{Hub, HubConfig};
+use zest_runtime_tokio::DiscoveryConfig;
 use zest_store::{Catalog, Env};
 
 /// Time between two looks at the counters for the status line: 1 s.
@@ -50,7 +51,7 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
     }
     ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
     ui.say("others can fetch the public models in this cache; private and gated ones stay here");
-    ui.say(who_hears(&settings));
+    ui.say(who_hears(settings.discovery.as_ref()));
 
     let board = Board::default();
     tokio::select! {
@@ -83,8 +84,8 @@ async fn start(env: &Env, hosts: &[ListenHost], port: u16, settings: &Settings) 
 }
 
 /// Who learns of it, in one sentence.
-fn who_hears(settings: &Settings) -> String {
-    let Some(discovery) = &settings.discovery else { return "announced nowhere".to_owned() };
+pub(crate) fn who_hears(discovery: Option<&DiscoveryConfig>) -> String {
+    let Some(discovery) = discovery else { return "announced nowhere".to_owned() };
     let mut ways = Vec::new();
     if discovery.lan {
         ways.push("on this network".to_owned());

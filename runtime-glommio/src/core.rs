@@ -14,6 +14,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{Link, LinkConfig, Role};
 use zest_core::node::{Config, Event, Node};
 use zest_core::{Duration, Instant, LinkId, PeerId};
@@ -39,6 +40,7 @@ pub(crate) struct CoreConfig {
     pub(crate) cache_bytes: usize,
     pub(crate) upload_bytes_s: Option<u64>,
     pub(crate) links_max: usize,
+    pub(crate) local_only: bool,
     pub(crate) shelf: Arc<Shelf>,
 }
 
@@ -47,6 +49,7 @@ pub(crate) struct Core {
     peer_id: PeerId,
     listen_port: u16,
     pub(crate) links_max: usize,
+    local_only: bool,
     pub(crate) node: RefCell<Node>,
     pub(crate) events: RefCell<VecDeque<Event>>,
     pub(crate) busy: Cell<bool>,
@@ -82,6 +85,7 @@ impl Core {
             peer_id: config.peer_id,
             listen_port: config.listen_port,
             links_max: config.links_max,
+            local_only: config.local_only,
             node: RefCell::new(Node::new(node)),
             events: RefCell::default(),
             busy: Cell::new(false),
@@ -106,6 +110,11 @@ impl Core {
 
     pub(crate) fn now(&self) -> Instant {
         Instant(self.started.elapsed().as_micros() as u64)
+    }
+
+    /// Whether a connection from there is let in.
+    pub(crate) fn lets_in(&self, addr: std::net::SocketAddr) -> bool {
+        !self.local_only || scope(addr.ip()) != Scope::Global
     }
 
     /// Registers a connection that came.

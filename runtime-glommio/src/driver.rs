@@ -8,6 +8,7 @@ use crate::stats::add;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
+use zest_core::endpoint::scope;
 use zest_core::link::{Body, Head, LinkAction, LinkEvent, Outgoing, Severity};
 use zest_core::node::{Action, Direction, Event, ManifestPlace};
 use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
@@ -229,6 +230,7 @@ impl Core {
                 LinkAction::Established { peer_id, .. } => {
                     io.established.set(true);
                     let (link, addr) = (io.id, io.addr);
+                    self.stats.came_in(scope(addr.ip()));
                     self.event(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id });
                 }
                 LinkAction::Message(message) => self.event(Event::Message { link: io.id, message }),

@@ -36,6 +36,8 @@ pub struct SeederConfig {
     pub upload_bytes_s: Option<u64>,
     /// Connections of one core, at most.
     pub links_max: usize,
+    /// Nobody from outside this site is let in.
+    pub local_only: bool,
     /// What may be given.
     pub catalog: Arc<Catalog>,
 }
@@ -50,6 +52,7 @@ impl SeederConfig {
             cache_bytes: 0,
             upload_bytes_s: None,
             links_max: LINKS_MAX,
+            local_only: false,
             catalog,
         }
     }
@@ -114,6 +117,7 @@ impl Seeder {
                 cache_bytes: (config.cache_bytes / share as u64) as usize,
                 upload_bytes_s: config.upload_bytes_s.map(|cap| cap / share as u64),
                 links_max: config.links_max,
+                local_only: config.local_only,
                 shelf: shelf.clone(),
             };
             seeder.spawn(core, core_config, ring, share, clerk.clone(), report.clone())?;

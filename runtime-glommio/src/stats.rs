@@ -1,6 +1,10 @@
 //! Numbers of a running seeder. Each core counts for itself; whoever asks adds up.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use zest_core::endpoint::Scope;
+
+/// As far as somebody can come from, in the order of what is counted for it.
+const SCOPES: [Scope; 3] = [Scope::Loopback, Scope::Local, Scope::Global];
 
 /// Numbers of all cores together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct SeederStats {
     pub banned: u64,
     /// Executors that run.
     pub cores: u64,
+    /// As far as somebody has come from, if anybody has.
+    pub came_from: Option<Scope>,
 }
 
 /// What one core counts.
@@ -37,6 +43,8 @@ pub(crate) struct CoreStats {
     pub(crate) cache_bytes: AtomicU64,
     pub(crate) banned: AtomicU64,
     pub(crate) alive: AtomicBool,
+    /// How many of [`SCOPES`] it takes to have the farthest from which somebody came.
+    came_from: AtomicU8,
 }
 
 /// Adds to a number that only this thread writes.
@@ -45,6 +53,12 @@ pub(crate) fn add(number: &AtomicU64, more: u64) {
 }
 
 impl CoreStats {
+    /// Somebody from as far as this has shaken hands.
+    pub(crate) fn came_in(&self, from: Scope) {
+        let rank = SCOPES.iter().position(|scope| *scope == from).map_or(0, |at| at as u8 + 1);
+        self.came_from.fetch_max(rank, Relaxed);
+    }
+
     pub(crate) fn add_to(&self, sum: &mut SeederStats) {
         sum.links += self.links.load(Relaxed);
         sum.peers += self.peers.load(Relaxed);
@@ -55,5 +69,28 @@ impl CoreStats {
         sum.cache_bytes += self.cache_bytes.load(Relaxed);
         sum.banned += self.banned.load(Relaxed);
         sum.cores += u64::from(self.alive.load(Relaxed));
+        let rank = usize::from(self.came_from.load(Relaxed));
+        sum.came_from = sum.came_from.max(rank.checked_sub(1).and_then(|at| SCOPES.get(at).copied()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_farthest_visitor_of_any_core_counts() {
+        let cores = [CoreStats::default(), CoreStats::default()];
+        let farthest = || {
+            let mut sum = SeederStats::default();
+            cores.iter().for_each(|core| core.add_to(&mut sum));
+            sum.came_from
+        };
+        assert_eq!(farthest(), None);
+        cores[0].came_in(Scope::Loopback);
+        assert_eq!(farthest(), Some(Scope::Loopback));
+        cores[1].came_in(Scope::Global);
+        cores[1].came_in(Scope::Local);
+        assert_eq!(farthest(), Some(Scope::Global));
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
     pub(crate) peer_id: PeerId,
     pub(crate) listen_port: Cell<u16>,
+    /// Whether peers that are found are dialled.
+    pub(crate) dials: Cell<bool>,
     pub(crate) inbound: Cell<usize>,
     /// Finds peers, if that is asked for.
     pub(crate) finder: OnceCell<Rc<Finder>>,
@@ -94,6 +96,7 @@ impl Context {
             links: RefCell::default(),
             peer_id,
             listen_port: Cell::new(0),
+            dials: Cell::new(true),
             inbound: Cell::new(0),
             finder: OnceCell::new(),
             node: RefCell::new(node),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use zest_core::PeerId;
+use zest_core::endpoint::Scope;
 use zest_core::link::Role;
 use zest_core::node::{
     Config, Direction, Event, INBOUND_MAX as PEERS_INBOUND_MAX, Node, PEERS_MAX, Policy, UPLOAD_BYTES_S_MIN,
@@ -49,6 +50,9 @@ pub struct StoreHandles {
 pub struct EngineConfig {
     /// Addresses to accept peers on; none means none can come.
     pub listen: Vec<SocketAddr>,
+    /// Addresses on which something else of this process accepts peers and gives them what `store` has. An engine with some
+    /// has to have no `listen`: it announces these addresses, accepts nobody and dials nobody.
+    pub announced: Vec<SocketAddr>,
     /// If a port in `listen` is taken, the next ones are tried, and then any.
     pub next_port: bool,
     /// The disk.
@@ -78,6 +82,7 @@ impl EngineConfig {
     pub fn new(store: Arc<StoreHandles>) -> EngineConfig {
         EngineConfig {
             listen: Vec::new(),
+            announced: Vec::new(),
             next_port: false,
             store,
             workers: 0,
@@ -95,6 +100,17 @@ impl EngineConfig {
     #[must_use]
     pub fn to_give(store: Arc<StoreHandles>, cache_bytes: u64) -> EngineConfig {
         EngineConfig { cache_bytes, links_max: LINKS_MAX, ..EngineConfig::new(store) }
+    }
+
+    /// One that only tells others of peers that are accepted elsewhere: see [`EngineConfig::announced`].
+    #[must_use]
+    pub fn to_announce(
+        store: Arc<StoreHandles>,
+        announced: Vec<SocketAddr>,
+        discovery: DiscoveryConfig,
+    ) -> EngineConfig {
+        // Nothing is proven or written there.
+        EngineConfig { announced, workers: 1, discovery: Some(discovery), ..EngineConfig::new(store) }
     }
 
     /// # Errors
@@ -148,7 +164,11 @@ impl Engine {
     /// # Errors
     /// A limit that is too low, a listener that cannot be opened, an account of the upload budget that cannot be kept, or a
     /// thread that cannot be started.
+    ///
+    /// # Panics
+    /// If both `listen` and `announced` have addresses.
     pub async fn start(config: EngineConfig) -> Result<Engine, EngineError> {
+        assert!(config.listen.is_empty() || config.announced.is_empty(), "one of them accepts, not both");
         config.check()?;
         let mut listeners = Vec::new();
         let mut addrs = Vec::new();
@@ -230,6 +250,18 @@ impl Engine {
         self.run(|context| Box::pin(async move { context.finder.get().map(|finder| finder.status()) }))
             .await
             .flatten()
+    }
+
+    /// Somebody from as far as this has connected to one of the addresses in [`EngineConfig::announced`].
+    pub async fn came_in(&self, from: Scope) {
+        self.run(move |context| {
+            Box::pin(async move {
+                if let Some(finder) = context.finder.get() {
+                    finder.came_in(from);
+                }
+            })
+        })
+        .await;
     }
 
     /// What the catalog holds has changed: what is announced follows at once.
@@ -348,10 +380,12 @@ async fn run(
     let throttle = config.download_bytes_s.map(Throttle::new);
     let hot = Hot::new(config.cache_bytes);
     let context = Context::new(node, config.store, workers, mailbox.clone(), PeerId(id), throttle, hot);
-    context.listen_port.set(listen.first().map_or(0, SocketAddr::port));
+    context.dials.set(config.announced.is_empty());
+    let reached_at = if config.announced.is_empty() { listen } else { config.announced };
+    context.listen_port.set(reached_at.first().map_or(0, SocketAddr::port));
     if let Some(settings) = config.discovery.filter(DiscoveryConfig::finds_any) {
         let seed = finder_seed.try_into().expect("32 bytes were split off");
-        match Finder::start(&context, settings, &listen, PeerId(id), seed).await {
+        match Finder::start(&context, settings, &reached_at, PeerId(id), seed).await {
             Ok(finder) => drop(context.finder.set(finder)),
             Err(error) => {
                 let _ = started.send(Err(error));

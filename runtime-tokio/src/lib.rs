@@ -46,6 +46,6 @@ pub use index::{IndexProgress, keep_index};
 pub use progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
 pub use pull::{PullOptions, pull};
 pub use throttle::DOWNLOAD_BYTES_S_MIN;
-pub use zest_core::endpoint::Found;
+pub use zest_core::endpoint::{Found, Scope};
 pub use zest_core::node::{Policy, UPLOAD_BYTES_S_MIN};
 pub use zest_core::tracker::{TrackerUrl, UrlError};

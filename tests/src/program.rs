@@ -17,15 +17,28 @@ use tempfile::TempDir;
 /// If it cannot be built.
 #[must_use]
 pub fn zest() -> &'static Path {
-    static ZEST: OnceLock<PathBuf> = OnceLock::new();
-    ZEST.get_or_init(|| {
+    &programs()[0]
+}
+
+/// `zest-seed`, made together with it.
+///
+/// # Panics
+/// If it cannot be built.
+#[must_use]
+pub fn zest_seed() -> &'static Path {
+    &programs()[1]
+}
+
+fn programs() -> &'static [PathBuf; 2] {
+    static PROGRAMS: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
         // …/<profile>/deps/<this test> or …/<profile>/<this program> → …/<profile>/zest
         let test = std::env::current_exe().expect("a test has a path");
         let folder = test.parent().expect("a program lies in a folder");
         let folder = if folder.ends_with("deps") { folder.parent().expect("<profile>") } else { folder };
-        let program = folder.join("zest");
-        if is_up_to_date(&program) {
-            return program;
+        let programs = ["zest", "zest-seed"].map(|name| folder.join(name));
+        if programs.iter().all(|program| is_up_to_date(program)) {
+            return programs;
         }
         let mut build = Command::new(env!("CARGO"));
         // Together with this package, so that what both stand on is not made twice.
@@ -36,7 +49,7 @@ pub fn zest() -> &'static Path {
         }
         let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
         assert!(built.success(), "zest is built");
-        program
+        programs
     })
 }
 
@@ -44,7 +57,7 @@ pub fn zest() -> &'static Path {
 fn is_up_to_date(program: &Path) -> bool {
     let Ok(made) = std::fs::metadata(program).and_then(|meta| meta.modified()) else { return false };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
-    ["xet", "core", "store", "hub", "runtime-tokio", "cli"]
+    ["xet", "core", "store", "hub", "runtime-tokio", "runtime-glommio", "cli"]
         .iter()
         .all(|room| !is_newer(&root.join(room).join("src"), made))
 }
@@ -92,9 +105,19 @@ impl Host {
     /// so nothing leaves this machine.
     #[must_use]
     pub fn finder(&self, endpoint: &str, words: &[&str], lan: bool) -> Command {
+        self.looking(zest(), endpoint, words, lan)
+    }
+
+    /// `zest-seed` in the same way.
+    #[must_use]
+    pub fn seed_box(&self, endpoint: &str, words: &[&str], lan: bool) -> Command {
+        self.looking(zest_seed(), endpoint, words, lan)
+    }
+
+    fn looking(&self, program: &Path, endpoint: &str, words: &[&str], lan: bool) -> Command {
         let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         words.extend(["--json".to_owned(), "--listen".to_owned(), self.address.to_string()]);
-        let mut command = self.command(endpoint, &words);
+        let mut command = self.clean(program, endpoint, &words);
         command.env_remove("ZEST_NO_DHT");
         if lan {
             command.env_remove("ZEST_NO_LAN");
@@ -105,7 +128,11 @@ impl Host {
     /// `zest` with these words, this home and nothing of the caller's environment.
     #[must_use]
     pub fn command(&self, endpoint: &str, words: &[String]) -> Command {
-        let mut command = Command::new(zest());
+        self.clean(zest(), endpoint, words)
+    }
+
+    fn clean(&self, program: &Path, endpoint: &str, words: &[String]) -> Command {
+        let mut command = Command::new(program);
         command.args(words).env_clear().env("HOME", self.home()).env("HF_ENDPOINT", endpoint);
         // A test that looks for peers takes these away again; listening on loopback, it stays on this machine all the same.
         command.envs([("ZEST_NO_DHT", "1"), ("ZEST_NO_LAN", "1"), ("ZEST_NO_PORT_MAPPING", "1")]);

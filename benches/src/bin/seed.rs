@@ -14,7 +14,7 @@ use zest_benches::transfer::cores::{Cores, on_core};
 use zest_benches::transfer::direct::process_cpu_s;
 use zest_benches::transfer::process::Service;
 use zest_benches::transfer::seed_data::Data;
-use zest_benches::transfer::{Error, drain, page_cache, sendfile};
+use zest_benches::transfer::{DISCOVERY_OFF, Error, drain, page_cache, sendfile};
 
 struct Args {
     dir: PathBuf,
@@ -189,6 +189,7 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
         other => return Err(format!("{other} is none of sendfile, zest-seed, zest-serve").into()),
     };
     command.env_clear().env("HOME", &data.home).env("HF_HUB_OFFLINE", "1");
+    command.envs(DISCOVERY_OFF);
     if let Some(tunables) = std::env::var_os("GLIBC_TUNABLES") {
         command.env("GLIBC_TUNABLES", tunables);
     }

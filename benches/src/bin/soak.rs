@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use zest_benches::split_mix;
 use zest_benches::transfer::process::Service;
 use zest_benches::transfer::seed_data::Data;
-use zest_benches::transfer::{Error, drain};
+use zest_benches::transfer::{DISCOVERY_OFF, Error, drain};
 
 /// Bytes of the file, and of the cache: a quarter of it, so that disk and cache both work.
 const FILE_BYTES: u64 = 256 << 20;
@@ -74,6 +74,7 @@ fn main() -> Result<ExitCode, Error> {
     command.args(["--listen", "127.0.0.1:0", "--json", "-q", "--cores", "0", "--runtime", &runtime]);
     command.args(["--cache-mem", &CACHE_BYTES.to_string()]);
     command.env_clear().env("HOME", &data.home).env("HF_HUB_OFFLINE", "1");
+    command.envs(DISCOVERY_OFF);
     let seeder = Service::start(&mut command)?;
     let addr = seeder.event("listening")?["addrs"][0].as_str().ok_or("no address")?.parse()?;
     seeder.event("indexed")?;

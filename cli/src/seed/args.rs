@@ -2,6 +2,7 @@
 
 use crate::amount;
 use crate::args::{ListenHost, PORT_DEFAULT, parse_listen_host};
+use crate::discovery::DiscoveryArgs;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -10,10 +11,14 @@ Examples:
   zest-seed                                      give what HF_HUB_CACHE holds, on every core
   zest-seed --root /data/a --root /data/b        two caches
   zest-seed --cores 0-3 --cache-mem 16G          four cores, 16 GB of memory for what is asked for often
+  zest-seed --tracker udp://tracker.example:6969 announce it there, too
+  zest-seed --lan-only                           for this network only
   zest-seed --index-only                         get ready now, give later
 
 Gives only files of repositories that anybody may read: the Hub is asked without a token. Private and gated \
-repositories stay here. Ctrl-C or SIGTERM ends it with exit code 0, once those being answered have their answers.
+repositories stay here, and no packet names them. The others are announced in the DHT, on this network and at the \
+trackers named, and the router is asked to let peers in; listening on loopback addresses alone, it speaks to this \
+machine alone. Ctrl-C or SIGTERM ends it with exit code 0, once those being answered have their answers.
 
 Which runtime: io_uring reads past the page cache and is the better choice when more is asked for than fits in memory, \
 or by hundreds of peers at once. With few peers, or data that fits in memory, --runtime tokio needs less of the \
@@ -65,6 +70,9 @@ pub(crate) struct SeedArgs {
     /// Show what happens inside (-vv: more)
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+
+    #[command(flatten)]
+    pub(crate) discovery: DiscoveryArgs,
 }
 
 /// `--runtime`.

@@ -6,9 +6,10 @@ mod running;
 
 pub(crate) use args::SeedArgs;
 
-use crate::engine::{self, IndexProgress};
+use crate::discovery::{self, Purpose};
+use crate::engine::{self, DiscoveryStatus, IndexProgress};
 use crate::failure::{Failure, Kind};
-use crate::serve::{INDEX_EVERY, LINE_EVERY, STATUS_EVERY, Told, shared};
+use crate::serve::{INDEX_EVERY, LINE_EVERY, STATUS_EVERY, Told, shared, who_hears};
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use running::{Numbers, Running, Wanted};
@@ -52,8 +53,10 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
         cores: args.cores.map(|list| list.0).unwrap_or_default(),
         cache_bytes,
         upload_bytes_s: args.max_upload,
+        discovery: args.discovery.config(Purpose::Seed, &env),
         store: stores[0].clone(),
     };
+    let heard = who_hears(Some(&wanted.discovery));
     let running = start(wanted, ui).await?;
     let addrs: Vec<String> = running.local_addrs().iter().map(SocketAddr::to_string).collect();
     if ui.json() {
@@ -67,6 +70,7 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
     }
     ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
     ui.say(running.describe(cache_bytes));
+    ui.say(heard);
 
     let outcome = tokio::select! {
         () = signals.first() => Ok(()),
@@ -240,15 +244,16 @@ async fn show(running: &Running, board: &Board, ui: &Ui) -> Result<(), Failure> 
     loop {
         tick.tick().await;
         let numbers = running.numbers().await?;
+        let found = running.discovery().await;
         let seconds = at.elapsed().as_secs_f64().max(1e-3);
         let rate = (numbers.uploaded - before.uploaded) as f64 / seconds;
         let disk_rate = (numbers.disk_bytes - before.disk_bytes) as f64 / seconds;
         (before, at) = (numbers, Instant::now());
         if ui.json() && told.is_none_or(|at| at.elapsed() >= JSON_EVERY) {
             told = Some(Instant::now());
-            ui.data(&event(&numbers, board, rate, disk_rate).to_string())?;
+            ui.data(&event(&numbers, &found, board, rate, disk_rate).to_string())?;
         }
-        let line = line(&numbers, board, rate, disk_rate);
+        let line = line(&numbers, &found, board, rate, disk_rate);
         if line == last {
             continue;
         }
@@ -262,7 +267,13 @@ async fn show(running: &Running, board: &Board, ui: &Ui) -> Result<(), Failure> 
     }
 }
 
-fn event(numbers: &Numbers, board: &Board, rate: f64, disk_rate: f64) -> serde_json::Value {
+fn event(
+    numbers: &Numbers,
+    found: &DiscoveryStatus,
+    board: &Board,
+    rate: f64,
+    disk_rate: f64,
+) -> serde_json::Value {
     let progress = board.progress.borrow();
     let (files, bytes) = board.shared.get();
     json!({
@@ -276,10 +287,11 @@ fn event(numbers: &Numbers, board: &Board, rate: f64, disk_rate: f64) -> serde_j
         "bytes_shared": bytes,
         "files_indexed": progress.files_done,
         "files_to_index": progress.files_total,
+        "discovery": discovery::document(found),
     })
 }
 
-fn line(numbers: &Numbers, board: &Board, rate: f64, disk_rate: f64) -> String {
+fn line(numbers: &Numbers, found: &DiscoveryStatus, board: &Board, rate: f64, disk_rate: f64) -> String {
     let progress = board.progress.borrow();
     let (files, bytes) = board.shared.get();
     let mut parts = vec![
@@ -293,6 +305,7 @@ fn line(numbers: &Numbers, board: &Board, rate: f64, disk_rate: f64) -> String {
     if disk_rate > 0.0 {
         parts.push(format!("{} from disk", units::rate(disk_rate)));
     }
+    parts.extend(discovery::words(found));
     if progress.files_done < progress.files_total {
         parts.push(format!("indexing {} of {}", progress.files_done + 1, progress.files_total));
     }
@@ -315,14 +328,15 @@ mod tests {
         let board = Board::default();
         board.shared.set((3, 5_000_000_000));
         let numbers = Numbers { peers: 1, uploaded: 2_000_000, chunks: 31, disk_bytes: 1_000_000 };
+        let nobody = DiscoveryStatus::default();
         assert_eq!(
-            line(&numbers, &board, 0.0, 0.0),
+            line(&numbers, &nobody, &board, 0.0, 0.0),
             "sharing 3 files (5.00 GB) · 1 peer · 2.0 MB in 31 chunks given"
         );
         board.progress.borrow_mut().files_total = 2;
         assert_eq!(
-            line(&numbers, &board, 2e9, 5e8),
-            "sharing 3 files (5.00 GB) · 1 peer · 2.0 MB in 31 chunks given · 2.00 GB/s · 500 MB/s from disk · indexing 1 of 2"
+            line(&numbers, &DiscoveryStatus { dht_nodes: Some([9, 0]), ..nobody }, &board, 2e9, 5e8),
+            "sharing 3 files (5.00 GB) · 1 peer · 2.0 MB in 31 chunks given · 2.00 GB/s · 500 MB/s from disk · 9 DHT nodes · indexing 1 of 2"
         );
     }
 

@@ -1,11 +1,12 @@
-//! What gives: executors on io_uring, or the tokio engine where that cannot be.
+//! What gives: executors on io_uring, or the tokio engine where that cannot be. Beside the executors an engine that neither
+//! accepts nor dials announces what they give, on a thread of its own: nothing of it can hold a core up.
 
 use super::args::RuntimeChoice;
 use crate::engine::engine_failure;
 use crate::failure::{Failure, Kind};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use zest_runtime_tokio::{Engine, EngineConfig, StoreHandles};
+use zest_runtime_tokio::{DiscoveryConfig, DiscoveryStatus, Engine, EngineConfig, StoreHandles};
 
 #[cfg(all(target_os = "linux", feature = "glommio"))]
 use zest_runtime_glommio::{Seeder, SeederConfig, SeederError, probe};
@@ -18,6 +19,7 @@ pub(crate) struct Wanted {
     pub(crate) cores: Vec<usize>,
     pub(crate) cache_bytes: u64,
     pub(crate) upload_bytes_s: Option<u64>,
+    pub(crate) discovery: DiscoveryConfig,
     pub(crate) store: Arc<StoreHandles>,
 }
 
@@ -33,7 +35,11 @@ pub(crate) struct Numbers {
 /// It runs.
 pub(crate) enum Running {
     #[cfg(all(target_os = "linux", feature = "glommio"))]
-    Glommio(Arc<Seeder>),
+    Glommio {
+        seeder: Arc<Seeder>,
+        /// Announces, if there is any way to.
+        announcer: Option<Engine>,
+    },
     Tokio(Engine),
 }
 
@@ -57,6 +63,7 @@ impl Running {
         let config = EngineConfig {
             listen: wanted.listen,
             upload_bytes_s: wanted.upload_bytes_s,
+            discovery: Some(wanted.discovery),
             ..EngineConfig::to_give(wanted.store, wanted.cache_bytes)
         };
         Ok(Running::Tokio(Engine::start(config).await.map_err(|error| engine_failure(&error))?))
@@ -65,7 +72,7 @@ impl Running {
     pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio(seeder) => seeder.local_addrs(),
+            Running::Glommio { seeder, .. } => seeder.local_addrs(),
             Running::Tokio(engine) => engine.local_addrs(),
         }
     }
@@ -74,7 +81,7 @@ impl Running {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio(_) => "glommio",
+            Running::Glommio { .. } => "glommio",
             Running::Tokio(_) => "tokio",
         }
     }
@@ -84,7 +91,7 @@ impl Running {
         let cache = crate::ui::units::bytes(cache_bytes);
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio(seeder) => {
+            Running::Glommio { seeder, .. } => {
                 let cores = crate::ui::units::counted(seeder.cores() as u64, "core");
                 let registered = if seeder.is_registered() { "yes" } else { "no (raise LimitMEMLOCK)" };
                 format!(
@@ -101,7 +108,7 @@ impl Running {
     pub(crate) async fn numbers(&self) -> Result<Numbers, Failure> {
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio(seeder) => {
+            Running::Glommio { seeder, .. } => {
                 let stats = seeder.stats();
                 if stats.cores < seeder.cores() as u64 {
                     return Err(Failure::new(Kind::Other, "an executor ended unexpectedly").hint(
@@ -127,22 +134,45 @@ impl Running {
         }
     }
 
-    /// Takes in what changed in the catalog.
+    /// How peers find it.
+    pub(crate) async fn discovery(&self) -> DiscoveryStatus {
+        let status = match self {
+            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            Running::Glommio { announcer: None, .. } => None,
+            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            Running::Glommio { seeder, announcer: Some(engine) } => {
+                if let Some(from) = seeder.stats().came_from {
+                    engine.came_in(from).await;
+                }
+                engine.discovery().await
+            }
+            Running::Tokio(engine) => engine.discovery().await,
+        };
+        status.unwrap_or_default()
+    }
+
+    /// Takes in what changed in the catalog. It can be had before others are told of it.
     pub(crate) async fn refresh(&self) {
-        #[cfg(all(target_os = "linux", feature = "glommio"))]
-        if let Running::Glommio(seeder) = self {
-            let seeder = seeder.clone();
-            // Reads every chunk list that is new.
-            let _ended = tokio::task::spawn_blocking(move || seeder.refresh()).await;
+        match self {
+            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            Running::Glommio { seeder, announcer } => {
+                let seeder = seeder.clone();
+                // Reads every chunk list that is new.
+                let _ended = tokio::task::spawn_blocking(move || seeder.refresh()).await;
+                if let Some(engine) = announcer {
+                    engine.catalog_changed().await;
+                }
+            }
+            Running::Tokio(engine) => engine.catalog_changed().await,
         }
     }
 
-    /// Answers those who are being answered, then ends.
+    /// Takes back what was announced, answers those who are being answered, then ends.
     pub(crate) async fn shutdown(self) {
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio(mut seeder) => {
-                let _ended = tokio::task::spawn_blocking(move || {
+            Running::Glommio { mut seeder, announcer } => {
+                let drained = tokio::task::spawn_blocking(move || {
                     // A refresh may be on its way still.
                     loop {
                         match Arc::try_unwrap(seeder) {
@@ -151,8 +181,11 @@ impl Running {
                         }
                         std::thread::yield_now();
                     }
-                })
-                .await;
+                });
+                if let Some(engine) = announcer {
+                    engine.shutdown().await;
+                }
+                let _ended = drained.await;
             }
             Running::Tokio(engine) => engine.shutdown().await,
         }
@@ -166,11 +199,30 @@ async fn on_uring(wanted: &Wanted) -> Result<Running, Failure> {
         cores: wanted.cores.clone(),
         cache_bytes: wanted.cache_bytes,
         upload_bytes_s: wanted.upload_bytes_s,
+        local_only: wanted.discovery.local_only,
         ..SeederConfig::new(wanted.store.catalog.clone())
     };
     let started = tokio::task::spawn_blocking(move || Seeder::start(config)).await;
     let seeder = started.map_err(|error| Failure::new(Kind::Other, error))?;
-    Ok(Running::Glommio(Arc::new(seeder.map_err(|error| seeder_failure(&error))?)))
+    let seeder = seeder.map_err(|error| seeder_failure(&error))?;
+    let mut running = Running::Glommio { seeder: Arc::new(seeder), announcer: None };
+    if wanted.discovery.finds_any() {
+        let addrs = running.local_addrs().to_vec();
+        let config = EngineConfig::to_announce(wanted.store.clone(), addrs, wanted.discovery.clone());
+        match Engine::start(config).await {
+            Ok(engine) => {
+                if let Running::Glommio { announcer, .. } = &mut running {
+                    *announcer = Some(engine);
+                }
+            }
+            Err(error) => {
+                // Its port is free again before anybody tries once more.
+                running.shutdown().await;
+                return Err(engine_failure(&error));
+            }
+        }
+    }
+    Ok(running)
 }
 
 #[cfg(all(target_os = "linux", feature = "glommio"))]

@@ -11,17 +11,21 @@ pub(crate) const NOBODY: &str = "http://127.0.0.1:9";
 /// A command with an empty home and nothing of the caller's environment.
 pub(crate) fn command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zest"));
-    command.args(arguments).env_clear().env("HOME", home).env("HF_ENDPOINT", NOBODY).stdin(Stdio::null());
-    // Nothing may leave this machine; what is found in which way is tested elsewhere, on loopback.
-    command.envs([("ZEST_NO_DHT", "1"), ("ZEST_NO_LAN", "1"), ("ZEST_NO_PORT_MAPPING", "1")]);
+    clean(&mut command, home, arguments);
     command
 }
 
 /// The same for zest-seed.
 pub(crate) fn seed_command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zest-seed"));
-    command.args(arguments).env_clear().env("HOME", home).env("HF_ENDPOINT", NOBODY).stdin(Stdio::null());
+    clean(&mut command, home, arguments);
     command
+}
+
+fn clean(command: &mut Command, home: &Path, arguments: &[&str]) {
+    command.args(arguments).env_clear().env("HOME", home).env("HF_ENDPOINT", NOBODY).stdin(Stdio::null());
+    // Nothing may leave this machine; what is found in which way is tested elsewhere, on loopback.
+    command.envs([("ZEST_NO_DHT", "1"), ("ZEST_NO_LAN", "1"), ("ZEST_NO_PORT_MAPPING", "1")]);
 }
 
 /// A new empty folder that goes at the end of the test.

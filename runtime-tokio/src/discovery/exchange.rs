@@ -4,7 +4,7 @@ use super::Finder;
 use super::survey::Heard;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use zest_core::endpoint::canonical;
+use zest_core::endpoint::{canonical, scope};
 use zest_core::link::{ExtHandshake, Outgoing};
 use zest_core::node::Direction;
 use zest_core::wire::pex::FLAG_REACHABLE;
@@ -28,7 +28,7 @@ impl Finder {
             return;
         }
         if direction == Direction::Inbound {
-            self.board.came_in(addr);
+            self.came_in(scope(addr.ip()));
         }
         let known = listens.unwrap_or(addr);
         self.tell_listener(|| {

@@ -40,7 +40,7 @@ use tokio::sync::{Notify, mpsc};
 use udp::Udp;
 use zest_core::dht::{Dht, LookupId};
 use zest_core::discovery::{Action, Discovery, Event, OpId};
-use zest_core::endpoint::{Found, canonical};
+use zest_core::endpoint::{Found, Scope, canonical};
 use zest_core::lsd::Group;
 use zest_core::pex::Pex;
 use zest_core::tracker::{self, Standing};
@@ -198,6 +198,11 @@ impl Finder {
         !self.config.local_only || Reach::covers(self.reach, canonical(addr), true)
     }
 
+    /// Somebody from as far as this has connected.
+    pub(crate) fn came_in(&self, from: Scope) {
+        self.board.came_in(from);
+    }
+
     /// One of our own addresses: it is no peer.
     pub(crate) fn own(self: &Rc<Finder>, addr: SocketAddr) {
         self.tell(Event::Own { addr });
@@ -320,7 +325,7 @@ impl Finder {
             self.tell_dht(dht::Event::NodeHint { addr });
         }
         self.tell_listener(|| Heard::Peer(addr, how));
-        if let Some(context) = self.context.upgrade() {
+        if let Some(context) = self.context.upgrade().filter(|context| context.dials.get()) {
             context.event(zest_core::node::Event::PeerFound { addr, how });
             self.met_somebody();
         }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use zest_core::endpoint::{Found, Scope, scope};
+use zest_core::endpoint::{Found, Scope};
 
 /// Addresses that are remembered for counting: 4,096. Ours.
 const ADDRS_MAX: usize = 4096;
@@ -103,8 +103,8 @@ impl Board {
         self.found.borrow().get(addr).copied()
     }
 
-    pub(super) fn came_in(&self, addr: SocketAddr) {
-        self.came_from.set(self.came_from.get().max(Some(scope(addr.ip()))));
+    pub(super) fn came_in(&self, from: Scope) {
+        self.came_from.set(self.came_from.get().max(Some(from)));
     }
 
     pub(super) fn tracker(&self, id: u16, status: TrackerStatus) {
@@ -159,12 +159,12 @@ mod tests {
         assert_eq!(told(false, false), Reachability::Closed);
         assert_eq!(told(true, false), Reachability::Unknown);
         assert_eq!(told(true, true), Reachability::Open);
-        board.came_in("192.168.1.2:5".parse().unwrap());
+        board.came_in(Scope::Local);
         assert_eq!(told(true, false), Reachability::Local);
         board.set_mapped(true);
         assert_eq!(told(true, false), Reachability::Mapped);
-        board.came_in("192.0.2.1:5".parse().unwrap());
-        board.came_in("127.0.0.1:5".parse().unwrap());
+        board.came_in(Scope::Global);
+        board.came_in(Scope::Loopback);
         assert_eq!(told(true, false), Reachability::Open);
     }
 

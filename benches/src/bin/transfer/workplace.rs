@@ -96,7 +96,7 @@ impl Workplace {
             .env("HF_HUB_CACHE", home.join("hf/hub"))
             .env("ZEST_CACHE_DIR", home.join("zest"))
             // What is measured is the transfer, and nothing leaves this machine.
-            .envs([("ZEST_NO_DHT", "1"), ("ZEST_NO_LAN", "1"), ("ZEST_NO_PORT_MAPPING", "1")])
+            .envs(zest_benches::transfer::DISCOVERY_OFF)
             .env("HF_ENDPOINT", &self.endpoint)
             .env("HF_HUB_DISABLE_PROGRESS_BARS", "1")
             .env("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use zest_benches::transfer::{Error, direct, sendfile};
+use zest_benches::transfer::{DISCOVERY_OFF, Error, direct, sendfile};
 
 /// Runs everything; three to five minutes.
 pub(super) fn run(args: &BenchArgs, ui: &Ui) -> Result<(), Failure> {
@@ -125,6 +125,7 @@ impl Place {
             .env_clear()
             .env("HOME", home)
             .env("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+            .envs(DISCOVERY_OFF)
             .current_dir(self.dir.path());
         // How memory is asked for belongs to a seeder's configuration.
         if let Some(tunables) = std::env::var_os("GLIBC_TUNABLES") {
