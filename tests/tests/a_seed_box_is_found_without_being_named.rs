@@ -12,7 +12,11 @@ use zest_tests::known::Known;
 use zest_tests::program::{Host, Pulling, Running};
 use zest_tests::{Kind, Site, assert_same_files, noise, on_every_runtime};
 
-on_every_runtime!(through_a_tracker, neighbours_it_hears_of_are_dialled_by_tokio_only);
+on_every_runtime!(
+    through_a_tracker,
+    a_mute_tracker_does_not_keep_it_from_ending,
+    neighbours_it_hears_of_are_dialled_by_tokio_only,
+);
 
 /// The model's large file, which stands for all of it.
 fn shard() -> Vec<u8> {
@@ -98,6 +102,20 @@ async fn through_a_tracker(kind: Kind) {
     };
     assert!(tracker.udp_log.all().iter().any(by_udp), "good-bye over UDP");
     assert!(tracker.http_log.all().iter().any(by_http), "good-bye over HTTP");
+}
+
+async fn a_mute_tracker_does_not_keep_it_from_ending(kind: Kind) {
+    let tracker = Tracker::start(Manner::Mute);
+    let a = Host::default();
+    let (_site, swarm, seeding) = seed_box(kind, &a, &["-t", &tracker.http, "-t", &tracker.udp], false).await;
+    let (http, udp) = (tracker.http_log.clone(), tracker.udp_log.clone());
+    blocking(move || {
+        http.wait("an announcement over HTTP", |log| log.iter().any(|bytes| names(bytes, &swarm)));
+        udp.wait("a greeting over UDP", |log| !log.is_empty());
+    })
+    .await;
+    // It would wait for as long as the tracker lives, which is until after this.
+    blocking(|| seeding.stop()).await;
 }
 
 async fn neighbours_it_hears_of_are_dialled_by_tokio_only(kind: Kind) {

@@ -106,6 +106,23 @@ fn mistakes_name_the_next_step() {
         let output = run(&mut seed_command(here.path(), &["--runtime", runtime, "--listen", &addr]));
         assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
         assert!(text(&output.stderr).contains("another port"), "{}", text(&output.stderr));
+
+        // A port of its own for the DHT is used or refused, and what was started before it ends.
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let port = taken.local_addr().expect("bound").port().to_string();
+        let flags = [
+            "--runtime",
+            runtime,
+            "--listen",
+            "127.0.0.1:0",
+            "--bootstrap",
+            "127.0.0.1:9",
+            "--dht-port",
+            &port,
+        ];
+        let output = run(seed_command(here.path(), &flags).env_remove("ZEST_NO_DHT"));
+        assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("--dht-port"), "{}", text(&output.stderr));
     }
     let help = run(&mut seed_command(here.path(), &["--help"]));
     assert!(help.status.success() && text(&help.stdout).contains("--runtime tokio needs less"));
