@@ -383,7 +383,7 @@ async fn run(
     context.dials.set(config.announced.is_empty());
     let reached_at = if config.announced.is_empty() { listen } else { config.announced };
     context.listen_port.set(reached_at.first().map_or(0, SocketAddr::port));
-    if let Some(settings) = config.discovery.filter(DiscoveryConfig::finds_any) {
+    if let Some(settings) = config.discovery.filter(DiscoveryConfig::is_needed) {
         let seed = finder_seed.try_into().expect("32 bytes were split off");
         match Finder::start(&context, settings, &reached_at, PeerId(id), seed).await {
             Ok(finder) => drop(context.finder.set(finder)),

@@ -49,6 +49,11 @@ impl DiscoveryConfig {
         self.lan || self.dht.is_some() || !self.trackers.is_empty()
     }
 
+    /// Whether there is anything to do: somebody to find, or outsiders to keep out.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.finds_any() || self.local_only
+    }
+
     pub(super) fn has_udp_tracker(&self) -> bool {
         self.trackers.iter().any(|url| url.transport() == Transport::Udp)
     }
@@ -142,5 +147,12 @@ mod tests {
             assert!(!any.covers("192.0.2.1:1".parse().unwrap(), true));
             assert!(any.covers("192.168.1.1:1".parse().unwrap(), true));
         }
+    }
+
+    #[test]
+    fn outsiders_are_kept_out_also_where_nobody_is_looked_for() {
+        let near = DiscoveryConfig { local_only: true, ..DiscoveryConfig::default() };
+        assert!(!near.finds_any() && near.is_needed());
+        assert!(!DiscoveryConfig::default().is_needed());
     }
 }
