@@ -63,6 +63,8 @@ pub(crate) struct Finder {
     lan: Vec<Rc<lan::LanSocket>>,
     http: http::Requests,
     table: Rc<Table>,
+    /// Where the DHT starts from, until it is needed for the first time.
+    asleep: RefCell<Option<Vec<String>>>,
     /// What the router agreed to.
     mapping: RefCell<Option<mapping::Mapping>>,
     board: Board,
@@ -135,6 +137,7 @@ impl Finder {
             udp,
             lan,
             table: Rc::new(table),
+            asleep: RefCell::default(),
             mapping: RefCell::default(),
             board: Board::default(),
             groups: RefCell::default(),
@@ -152,17 +155,27 @@ impl Finder {
         Ok(finder)
     }
 
+    /// The DHT comes to know the nodes of the last run, and those to start from.
+    fn wake_dht(self: &Rc<Finder>) {
+        let Some(bootstrap) = self.asleep.take() else { return };
+        if let Some(saved) = &self.table.saved {
+            if self.table.is_ours() {
+                self.tell_dht(dht::Event::Restore(Box::new(saved.clone())));
+            } else {
+                saved.addrs().for_each(|addr| self.tell_dht(dht::Event::NodeHint { addr }));
+            }
+        }
+        tokio::task::spawn_local(names::bootstrap(self.clone(), bootstrap));
+    }
+
     fn begin(self: &Rc<Finder>, context: &Rc<Context>, bootstrap: Vec<String>) {
         use tokio::task::spawn_local;
         if self.dht.is_some() {
-            if let Some(saved) = &self.table.saved {
-                if self.table.is_ours() {
-                    self.tell_dht(dht::Event::Restore(Box::new(saved.clone())));
-                } else {
-                    saved.addrs().for_each(|addr| self.tell_dht(dht::Event::NodeHint { addr }));
-                }
+            self.asleep.replace(Some(bootstrap));
+            // Who only fetches says nothing to anybody until there is something that may be asked for.
+            if self.config.announce_all {
+                self.wake_dht();
             }
-            spawn_local(names::bootstrap(self.clone(), bootstrap));
             self.tell(Event::Dht { up: true });
         }
         for socket in self.udp.sockets() {
@@ -249,6 +262,9 @@ impl Finder {
     /// Takes an event of discovery in and performs what follows.
     fn tell(self: &Rc<Finder>, event: Event<'_>) {
         tracing::trace!(?event, "discovery");
+        if matches!(event, Event::Want { .. } | Event::Seed { .. }) {
+            self.wake_dht();
+        }
         let actions: Vec<Action> = {
             let mut discovery = self.discovery.borrow_mut();
             discovery.handle(self.now(), event);
