@@ -1,13 +1,11 @@
 //! The command line: one definition per command and flag, from which parsing, `--help` and errors come.
 
+use crate::address::{ListenHost, parse_listen, parse_listen_host, parse_peer};
 use crate::amount;
 use crate::discovery::DiscoveryArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-
-/// TCP port BitTorrent clients and zest seeders listen on unless told otherwise.
-pub(crate) const PORT_DEFAULT: u16 = 6881;
 
 /// Smallest and largest sample model of the demo in MB: below, the model has no room for one layer; above, the
 /// three copies it makes fill disks for no new insight.
@@ -84,6 +82,26 @@ pub(crate) enum Command {
     Version,
 }
 
+/// What of which repository.
+#[derive(Debug, Args)]
+pub(crate) struct RepoArgs {
+    /// Repository, as ORG/NAME (or datasets/ORG/NAME, spaces/ORG/NAME)
+    #[arg(value_name = "ORG/NAME")]
+    pub(crate) repo: String,
+
+    /// Only these files of it
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+
+    /// Branch, tag, refs/pr/N or commit
+    #[arg(short, long, value_name = "REV", default_value = "main")]
+    pub(crate) revision: String,
+
+    /// What kind of repository it is [default: model]
+    #[arg(long = "type", visible_alias = "repo-type", value_name = "TYPE")]
+    pub(crate) kind: Option<RepoKind>,
+}
+
 const PULL_HELP: &str = "\
 Examples:
   zest pull Qwen/Qwen3-0.6B
@@ -104,21 +122,8 @@ Exit codes and environment: see `zest --help`.";
 #[derive(Debug, Args)]
 #[command(after_help = PULL_HELP)]
 pub(crate) struct PullArgs {
-    /// Repository, as ORG/NAME (or datasets/ORG/NAME, spaces/ORG/NAME)
-    #[arg(value_name = "ORG/NAME")]
-    pub(crate) repo: String,
-
-    /// Only these files of it
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<String>,
-
-    /// Branch, tag, refs/pr/N or commit
-    #[arg(short, long, value_name = "REV", default_value = "main")]
-    pub(crate) revision: String,
-
-    /// What kind of repository it is [default: model]
-    #[arg(long = "type", visible_alias = "repo-type", value_name = "TYPE")]
-    pub(crate) kind: Option<RepoKind>,
+    #[command(flatten)]
+    pub(crate) of: RepoArgs,
 
     /// Only files that match (repeatable)
     #[arg(long, value_name = "PATTERN")]
@@ -225,21 +230,8 @@ Exit codes and environment: see `zest --help`.";
 #[derive(Debug, Args)]
 #[command(after_help = PEERS_HELP)]
 pub(crate) struct PeersArgs {
-    /// Repository, as ORG/NAME (or datasets/ORG/NAME, spaces/ORG/NAME)
-    #[arg(value_name = "ORG/NAME")]
-    pub(crate) repo: String,
-
-    /// Only these files of it
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<String>,
-
-    /// Branch, tag, refs/pr/N or commit
-    #[arg(short, long, value_name = "REV", default_value = "main")]
-    pub(crate) revision: String,
-
-    /// What kind of repository it is [default: model]
-    #[arg(long = "type", visible_alias = "repo-type", value_name = "TYPE")]
-    pub(crate) kind: Option<RepoKind>,
+    #[command(flatten)]
+    pub(crate) of: RepoArgs,
 
     /// Also ask this peer (repeatable)
     #[arg(short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
@@ -381,13 +373,6 @@ pub(crate) enum RepoKind {
     Space,
 }
 
-/// An address to listen on whose port may be left to `--listen-port`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ListenHost {
-    pub(crate) ip: IpAddr,
-    pub(crate) port: Option<u16>,
-}
-
 /// Splits `datasets/ORG/NAME` into kind and name. `--type` wins over nothing, and must agree with a prefix.
 pub(crate) fn split_repo(text: &str, kind: Option<RepoKind>) -> Result<(RepoKind, &str), String> {
     let (prefix, name) = match text.split_once('/') {
@@ -401,72 +386,6 @@ pub(crate) fn split_repo(text: &str, kind: Option<RepoKind>) -> Result<(RepoKind
             Err(format!("{text:?} and --type name two different kinds of repository"))
         }
         (prefix, kind) => Ok((prefix.or(kind).unwrap_or(RepoKind::Model), name)),
-    }
-}
-
-/// `HOST`, `HOST:PORT`, `[IPv6]`, `[IPv6]:PORT` or a bare IPv6 address, returned as `host:port` with an IPv6
-/// host in brackets.
-fn parse_peer(text: &str) -> Result<String, String> {
-    let (host, port) = split_port(text)?;
-    let port = port.unwrap_or(PORT_DEFAULT);
-    if port == 0 {
-        return Err("port 0 cannot be connected to".to_owned());
-    }
-    if host.contains(':') {
-        return Ok(format!("[{host}]:{port}"));
-    }
-    // A name that cannot be one is better told now than by the resolver after the file list was fetched.
-    let sound = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
-    };
-    if !host.strip_suffix('.').unwrap_or(host).split('.').all(sound) {
-        return Err(format!("{host:?} is neither a host name nor an IP address"));
-    }
-    Ok(format!("{host}:{port}"))
-}
-
-pub(crate) fn parse_listen_host(text: &str) -> Result<ListenHost, String> {
-    let (host, port) = split_port(text)?;
-    let ip = host.parse().map_err(|_| format!("{host:?} is not an IP address"))?;
-    Ok(ListenHost { ip, port })
-}
-
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let ListenHost { ip, port } = parse_listen_host(text)?;
-    Ok(SocketAddr::new(ip, port.unwrap_or(PORT_DEFAULT)))
-}
-
-/// Splits an optional port off a host. Brackets of an IPv6 address are taken away.
-fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
-    let port = |digits: &str| {
-        // `u16::from_str` accepts a sign.
-        let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
-        number.ok_or_else(|| format!("{digits:?} is not a port (0 to 65535)"))
-    };
-    if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or("'[' without ']'")?;
-        // A scope (`fe80::1%eth0`) is the resolver's business.
-        let address = host.split('%').next().unwrap_or(host);
-        if address.parse::<Ipv6Addr>().is_err() {
-            return Err(format!("{host:?} is not an IPv6 address"));
-        }
-        return match rest.strip_prefix(':') {
-            Some(digits) => Ok((host, Some(port(digits)?))),
-            None if rest.is_empty() => Ok((host, None)),
-            None => Err(format!("{rest:?} after ']'")),
-        };
-    }
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Ok((text, None));
-    }
-    match text.split_once(':') {
-        Some((_, rest)) if rest.contains(':') => {
-            Err("too many ':' (an IPv6 address with a port needs brackets: [::1]:6881)".to_owned())
-        }
-        Some((host, digits)) => Ok((host, Some(port(digits)?))),
-        None => Ok((text, None)),
     }
 }
 
@@ -502,17 +421,17 @@ mod tests {
     #[test]
     fn pull_takes_repository_and_files() {
         let args = pull("a/b config.json model.bin -r v1 --type dataset");
-        assert_eq!(args.repo, "a/b");
-        assert_eq!(args.files, ["config.json", "model.bin"]);
-        assert_eq!((args.revision.as_str(), args.kind), ("v1", Some(RepoKind::Dataset)));
-        assert_eq!(pull("gpt2").revision, "main");
+        assert_eq!(args.of.repo, "a/b");
+        assert_eq!(args.of.files, ["config.json", "model.bin"]);
+        assert_eq!((args.of.revision.as_str(), args.of.kind), ("v1", Some(RepoKind::Dataset)));
+        assert_eq!(pull("gpt2").of.revision, "main");
     }
 
     #[test]
     fn each_pattern_has_its_own_flag_as_in_hf() {
         let args = pull("--include *.json --include *.txt a/b --exclude x/");
         assert_eq!((args.include, args.exclude), (vec!["*.json".into(), "*.txt".into()], vec!["x/".into()]));
-        assert_eq!(args.repo, "a/b");
+        assert_eq!(args.of.repo, "a/b");
     }
 
     #[test]

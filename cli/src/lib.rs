@@ -3,6 +3,7 @@
 //! Each reads its command line, hands over to the command's module and turns its outcome into an exit code.
 //! What is data goes to standard output, everything said to people goes to standard error (see [`ui`]).
 
+mod address;
 mod amount;
 mod args;
 mod bench;

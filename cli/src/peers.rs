@@ -13,14 +13,14 @@ use zest_runtime_tokio::SurveyPeer;
 
 pub(crate) async fn run(args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    let repo = engine::repo_id(&args.repo, args.kind)?;
+    let repo = engine::repo_id(&args.of.repo, args.of.kind)?;
     let env = engine::environment(ui);
     let label = repo.to_string();
     let discovery = args.discovery.config(Purpose::Pull, &env);
     let options = PullOptions {
         repo,
-        revision: args.revision,
-        files: args.files,
+        revision: args.of.revision,
+        files: args.of.files,
         include: Vec::new(),
         exclude: Vec::new(),
         local_dir: None,

@@ -1,6 +1,7 @@
 //! `zest pull`: one repository into the cache, with progress, statistics and the folder's path.
 
-use crate::args::{OriginPolicy, PORT_DEFAULT, PullArgs};
+use crate::address::PORT_DEFAULT;
+use crate::args::{OriginPolicy, PullArgs};
 use crate::discovery::Purpose;
 use crate::engine::{self, Progress, PullOptions, PullReport, Session, Settings};
 use crate::failure::{Failure, Kind};
@@ -19,7 +20,7 @@ const GIVE_ON_IDLE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    let repo = engine::repo_id(&args.repo, args.kind)?;
+    let repo = engine::repo_id(&args.of.repo, args.of.kind)?;
     let mut env = engine::environment(ui);
     if let Some(dir) = args.cache_dir {
         env.hub_cache = dir;
@@ -31,8 +32,8 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     let label = repo.to_string();
     let options = PullOptions {
         repo,
-        revision: args.revision.clone(),
-        files: args.files,
+        revision: args.of.revision.clone(),
+        files: args.of.files,
         include: args.include,
         exclude: args.exclude,
         local_dir: args.local_dir,
@@ -70,7 +71,7 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     let pulled = outcome?;
 
     if ui.json() {
-        return ui.data(&document(&label, &args.revision, args.dry_run, &pulled).to_string());
+        return ui.data(&document(&label, &args.of.revision, args.dry_run, &pulled).to_string());
     }
     let report = pulled.report;
     if args.dry_run {

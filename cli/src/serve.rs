@@ -1,7 +1,8 @@
 //! `zest serve` and `zest seed`: give what the caches hold to peers until they are told to stop. They differ in who hears
 //! of it ([`Purpose`]).
 
-use crate::args::{ListenHost, PORT_DEFAULT, ServeArgs};
+use crate::address::{ListenHost, PORT_DEFAULT};
+use crate::args::ServeArgs;
 use crate::discovery::{self, Purpose};
 use crate::engine::{self, DiscoveryStatus, EngineStats, IndexProgress, Session, Settings};
 use crate::failure::Failure;

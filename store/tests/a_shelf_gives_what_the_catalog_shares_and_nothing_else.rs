@@ -5,8 +5,8 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use common::{COMMIT, SHARED, land, manifest, noise, repo};
-use zest_store::{Access, Catalog, HfCache, Located, Place, RepoId, RepoType};
+use common::{COMMIT, World, land, manifest, noise, repo};
+use zest_store::{Access, Located, Place, RepoId, RepoType};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -14,20 +14,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
-struct World {
-    _dir: tempfile::TempDir,
-    catalog: Catalog,
-    cache: HfCache,
-}
-
 impl World {
-    fn new() -> World {
-        let dir = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&dir.path().join("zest")).unwrap();
-        let cache = HfCache::open(&dir.path().join("hub"), SHARED).unwrap();
-        World { _dir: dir, catalog, cache }
-    }
-
     fn publish(&self, repo: &RepoId, data: &[u8]) {
         let path = land(&self.cache, repo, COMMIT, &common::large("model.bin", data), data);
         let place = Place { path, repo: repo.clone(), commit: COMMIT.to_owned() };

@@ -8,24 +8,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use common::{COMMIT, COMMIT_2, LOCAL, SHARED, land, large, large_by, manifest, noise, repo};
+use common::{COMMIT, COMMIT_2, LOCAL, World, land, large, large_by, manifest, noise, repo};
 use zest_store::{Access, Catalog, FileId, HfCache, Indexed, Located, Place, RepoId, RepoType, StoreError};
 use zest_xet::{Encoder, Hash, MANIFEST_RECORD_BYTES, Rule, SchemeChoice, chunk_hash, xorb_hash};
 
-struct World {
-    dir: tempfile::TempDir,
-    catalog: Catalog,
-    cache: HfCache,
-}
-
 impl World {
-    fn new() -> World {
-        let dir = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&dir.path().join("zest")).unwrap();
-        let cache = HfCache::open(&dir.path().join("hub"), SHARED).unwrap();
-        World { dir, catalog, cache }
-    }
-
     fn publish(&self, name: &str, data: &[u8], terms: Option<&[(Hash, std::ops::Range<u32>)]>) -> PathBuf {
         let path = land(&self.cache, &repo(), COMMIT, &large(name, data), data);
         let place = Place { path: path.clone(), repo: repo(), commit: COMMIT.to_owned() };

@@ -4,26 +4,13 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use common::{COMMIT, COMMIT_2, SHARED, land, manifest, noise, repo};
-use zest_store::{Access, Catalog, HfCache, Place, RepoId, RepoType};
+use common::{COMMIT, COMMIT_2, World, land, manifest, noise, repo};
+use zest_store::{Access, Catalog, Place, RepoId, RepoType};
 use zest_xet::Hash;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-struct World {
-    dir: tempfile::TempDir,
-    catalog: Catalog,
-    cache: HfCache,
-}
-
 impl World {
-    fn new() -> World {
-        let dir = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&dir.path().join("zest")).unwrap();
-        let cache = HfCache::open(&dir.path().join("hub"), SHARED).unwrap();
-        World { dir, catalog, cache }
-    }
-
     fn publish(&self, repo: &RepoId, commit: &str, data: &[u8]) {
         let path = land(&self.cache, repo, commit, &common::large("model.bin", data), data);
         let place = Place { path, repo: repo.clone(), commit: commit.to_owned() };

@@ -133,10 +133,9 @@ fn one(args: &Args, data: &Data, connections: usize, server: &str) -> Result<Run
     let cores = Cores::choose()?;
     let mut command = command(args, data, server, cores.server)?;
     let service = on_core(cores.server, || Service::start(&mut command))?;
-    let listening = service.event("listening")?;
-    let addr = listening["addrs"][0].as_str().ok_or("no address")?.parse()?;
+    let addr = service.listens()?;
     if server != "sendfile" {
-        service.event("indexed")?;
+        service.shares()?;
     }
     let (mut bytes, mut wall, mut both) = (0, 0.0, 0.0);
     on_core(cores.client, || {

@@ -76,8 +76,8 @@ fn main() -> Result<ExitCode, Error> {
     command.env_clear().env("HOME", &data.home).env("HF_HUB_OFFLINE", "1");
     command.envs(DISCOVERY_OFF);
     let seeder = Service::start(&mut command)?;
-    let addr = seeder.event("listening")?["addrs"][0].as_str().ok_or("no address")?.parse()?;
-    seeder.event("indexed")?;
+    let addr = seeder.listens()?;
+    seeder.shares()?;
     let world = Arc::new(World {
         addr,
         hashes: data.chunks.iter().map(|chunk| *chunk.hash.as_bytes()).collect(),

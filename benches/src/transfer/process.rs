@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,6 +132,26 @@ impl Service {
                     return Err(format!("not {name} after {EVENT_WAIT:?}").into());
                 }
             }
+        }
+    }
+
+    /// Waits until it listens for peers; where.
+    ///
+    /// # Errors
+    /// When it ends before, or does not say where.
+    pub fn listens(&self) -> Result<SocketAddr, Error> {
+        let listening = self.event("listening")?;
+        Ok(listening["addrs"][0].as_str().ok_or("it does not say where it listens")?.parse()?)
+    }
+
+    /// Waits until it knows what it has.
+    ///
+    /// # Errors
+    /// When it ends before, or has nothing to give.
+    pub fn shares(&self) -> Result<(), Error> {
+        match self.event("indexed")?["files_shared"].as_u64().unwrap_or(0) {
+            0 => Err("it shares nothing: is the repository public?".into()),
+            _ => Ok(()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The command line of `zest-seed`.
 
+use crate::address::{ListenHost, PORT_DEFAULT, parse_listen_host};
 use crate::amount;
-use crate::args::{ListenHost, PORT_DEFAULT, parse_listen_host};
 use crate::discovery::DiscoveryArgs;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;

@@ -120,7 +120,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv6Addr;
+    use core::net::Ipv6Addr;
 
     #[test]
     fn the_checksum_is_the_castagnoli_one() {

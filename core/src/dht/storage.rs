@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn host(n: u32) -> SocketAddr {
-        SocketAddr::new(std::net::Ipv4Addr::from_bits(0x1400_0001 + (n << 8)).into(), 6881)
+        SocketAddr::new(core::net::Ipv4Addr::from_bits(0x1400_0001 + (n << 8)).into(), 6881)
     }
 
     const OWN: NodeId = NodeId([0; 20]);

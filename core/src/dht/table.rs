@@ -422,7 +422,7 @@ mod tests {
     use crate::node::rng::Rng;
 
     fn host(n: u32) -> SocketAddr {
-        SocketAddr::new(std::net::Ipv4Addr::from_bits(0x1400_0001 + (n << 8)).into(), 6881)
+        SocketAddr::new(core::net::Ipv4Addr::from_bits(0x1400_0001 + (n << 8)).into(), 6881)
     }
 
     fn filled(count: u32) -> (Table, Vec<(NodeId, SocketAddr)>) {

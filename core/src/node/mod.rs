@@ -43,6 +43,7 @@ mod job;
 mod jobs;
 mod lag;
 mod layout;
+mod line;
 mod links;
 mod lists;
 mod manifest;
@@ -70,12 +71,12 @@ use alloc::vec::Vec;
 use ban::Bans;
 use core::net::SocketAddr;
 use job::Job;
+use line::Uploads;
 use links::{Candidate, DEPARTED_MAX};
 use peer::Peer;
 use picker::Shared;
 use rng::Rng;
 use timers::Timers;
-use upload::Uploads;
 
 /// Peers linked at once, at most, unless [`Config`] says otherwise.
 pub const PEERS_MAX: usize = 256;

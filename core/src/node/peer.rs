@@ -2,9 +2,9 @@
 
 use super::BitSet;
 use super::event::Direction;
+use super::line::Upload;
 use super::manifest::Willing;
 use super::rng::Rng;
-use super::upload::Upload;
 use crate::link::ExtHandshake;
 use crate::wire::xet::Dialect;
 use crate::{Duration, Instant, JobId, PeerId, ReqId};
@@ -452,6 +452,16 @@ impl Peer {
     /// What its answers usually take.
     pub(crate) fn usual_answer(&self) -> Duration {
         Duration::from_micros(self.answer_us)
+    }
+
+    /// Whether its word counts and its answers usually take less than this.
+    pub(crate) fn is_quicker(&self, than: Duration) -> bool {
+        self.counts() && !self.doubted && self.usual_answer() < than
+    }
+
+    /// Whether it was asked this at least so long ago, and still is.
+    pub(crate) fn asked_before(&self, req: ReqId, now: Instant, ago: Duration) -> bool {
+        self.requests.get(&req).is_some_and(|request| now.since(request.at) >= ago)
     }
 
     /// What it adds to the pipelines of all peers together, in 1/256 chunks.

@@ -6,7 +6,7 @@
 //! tells of something new, so an event costs a few steps in ordered sets, whatever the number of peers and chunks.
 
 use super::job::{Job, OriginState};
-use super::peer::{Has, Peer, Pending};
+use super::peer::{Has, Pending};
 use super::rng::Rng;
 use super::timers::Timer;
 use super::{Action, MEASURE, Node, Policy};
@@ -221,24 +221,48 @@ impl Node {
     /// A peer has more chunks than before. Those that wait at a slow peer are asked for anew: what one slow peer was
     /// first to have must not be sent by it to everybody.
     pub(super) fn switch(&mut self, now: Instant, link: LinkId, id: JobId, gained: &[u32]) {
-        let slow = slow_from(Duration::from_micros(self.answer_us)) * WAITS;
-        let helps = |p: &Peer| p.counts() && !p.doubted && p.usual_answer() < slow;
-        if !self.peers.get(&link).is_some_and(helps) {
+        let slow = self.waits_from();
+        if !self.peers.get(&link).is_some_and(|peer| peer.is_quicker(slow)) {
             return;
         }
         let Some(job) = self.jobs.get(&id) else { return };
         let asked = gained.iter().filter_map(|index| job.asked.get(index));
-        let late = |(other, req): &&(LinkId, ReqId)| *other != link && self.waits(now, *other, *req, slow);
+        let late = |(other, req): &&(LinkId, ReqId)| {
+            let peer = self.peers.get(other).filter(|peer| peer.crowded && *other != link);
+            peer.is_some_and(|p| p.usual_answer() >= slow || p.asked_before(*req, now, slow))
+        };
         let late: Vec<(LinkId, ReqId)> = asked.filter(late).copied().collect();
         self.take_back(now, &late);
     }
 
-    /// Whether a request waits at a slow peer.
-    fn waits(&self, now: Instant, link: LinkId, req: ReqId, slow: Duration) -> bool {
-        let peer = self.peers.get(&link).filter(|peer| peer.crowded);
-        peer.is_some_and(|p| {
-            p.requests.get(&req).is_some_and(|r| now.since(r.at) >= slow || p.usual_answer() >= slow)
-        })
+    /// The same for what has become slow since: every [`MEASURE`].
+    fn switch_all(&mut self, now: Instant) {
+        let slow = self.waits_from();
+        let quick = self.peers.iter().filter(|(_, peer)| peer.is_quicker(slow) && peer.wants_more());
+        let quick: Vec<LinkId> = quick.map(|(link, _)| *link).collect();
+        let mut late: Vec<(LinkId, ReqId)> = Vec::new();
+        for (&id, job) in self.jobs.iter().filter(|(_, job)| job.supply.has_parts() && !quick.is_empty()) {
+            for (&index, &(link, req)) in &job.asked {
+                let peer = self.peers.get(&link).filter(|peer| peer.crowded);
+                if peer.is_some_and(|peer| peer.asked_before(req, now, slow))
+                    && quick.iter().any(|other| *other != link && self.may_give(*other, id, index))
+                {
+                    late.push((link, req));
+                }
+            }
+        }
+        self.take_back(now, &late);
+    }
+
+    /// How long a request has to wait before it is taken back.
+    fn waits_from(&self) -> Duration {
+        slow_from(Duration::from_micros(self.answer_us)) * WAITS
+    }
+
+    /// Whether a peer may have this chunk.
+    fn may_give(&self, link: LinkId, id: JobId, index: u32) -> bool {
+        let with = self.peers.get(&link).and_then(|peer| peer.jobs.get(&id));
+        with.is_some_and(|with| with.has.may_have(index))
     }
 
     fn take_back(&mut self, now: Instant, late: &[(LinkId, ReqId)]) {
@@ -248,32 +272,6 @@ impl Node {
             self.watch_peer(now, link);
             self.reorder(now, link);
         }
-    }
-
-    /// The same for what has become slow since: every [`MEASURE`].
-    fn switch_all(&mut self, now: Instant) {
-        let slow = slow_from(Duration::from_micros(self.answer_us)) * WAITS;
-        let quick = |(link, p): (&LinkId, &Peer)| {
-            (p.counts() && !p.doubted && p.usual_answer() < slow && p.wants_more()).then_some(*link)
-        };
-        let quick: Vec<LinkId> = self.peers.iter().filter_map(quick).collect();
-        let mut late: Vec<(LinkId, ReqId)> = Vec::new();
-        for (id, job) in self.jobs.iter().filter(|(_, job)| job.supply.has_parts() && !quick.is_empty()) {
-            for (&index, &(link, req)) in &job.asked {
-                let has = |other: &LinkId| {
-                    let with = self.peers.get(other).and_then(|p| p.jobs.get(id));
-                    *other != link && with.is_some_and(|with| with.has.may_have(index))
-                };
-                let old = self.peers.get(&link).and_then(|p| p.requests.get(&req));
-                if old.is_some_and(|r| now.since(r.at) >= slow)
-                    && self.waits(now, link, req, slow)
-                    && quick.iter().any(has)
-                {
-                    late.push((link, req));
-                }
-            }
-        }
-        self.take_back(now, &late);
     }
 
     /// A zest 0.4 peer knows only xorb ranges: it gets a whole block at a time.
@@ -389,10 +387,7 @@ impl Node {
                 }
                 let Some(peer) = self.peers.get(&link) else { continue };
                 let Some(request) = peer.requests.get(&req) else { continue };
-                let helps = |other: &LinkId| {
-                    let with = self.peers.get(other).and_then(|p| p.jobs.get(&id));
-                    *other != link && with.is_some_and(|with| with.has.may_have(index))
-                };
+                let helps = |other: &LinkId| *other != link && self.may_give(*other, id, index);
                 let old = now.since(request.at) >= peer.usual_answer().max(TAKE_OVER_AFTER / 2) * 2;
                 if old && (origin || idle.iter().any(helps)) {
                     late.push((link, req));

@@ -9,24 +9,17 @@
 //! Where a chunk lies is known here for files under way; finished files are looked up outside (the catalog is not core's),
 //! so such a request is an action and its outcome an event. Only what may be shared ever has a place.
 
-use super::cap::Cap;
 use super::event::ManifestPlace;
-use super::lag::Lag;
+use super::line::{AHEAD_CHUNKS, Ask, Lane, Part, QUEUE_MAX, Upload};
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::link::{Body, Dialect, Message, Outgoing};
 use crate::wire::zest::MANIFEST_RECORD_BYTES;
 use crate::{Duration, FileKey, Instant, LinkId, Location, ReqId};
-use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use zest_xet::{CHUNK_BYTES_MAX, Hash};
 
-/// Requests of one peer that wait at most: 512, what our `reqq` says. More are refused by name.
-pub(crate) const QUEUE_MAX: usize = crate::link::OUTSTANDING_MAX;
-/// Chunks of one peer that are being looked up or wait for its socket, at most: 16. Ours; a megabyte keeps a socket busy
-/// between two looks at it.
-const AHEAD_CHUNKS: u32 = 16;
 /// The same while as many peers as can be served at a time wait in line: 2.
 const AHEAD_CHUNKS_CROWDED: u32 = 2;
 /// With turns closer together than this, a line that waits is no reason to give less ahead: 250 µs, about 250 MB/s. Ours;
@@ -53,197 +46,10 @@ const TOO_MANY: u32 = 1;
 /// Our code in an error reply once the upload budget is used up.
 const SPENT: u32 = 2;
 
-/// A request that waits.
-#[derive(Debug, Clone, Copy)]
-struct Ask {
-    req: u32,
-    hash: Hash,
-    dialect: Dialect,
-}
-
-/// A part of a chunk list that a peer asks for.
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    link: LinkId,
-    req: ReqId,
-    file: Hash,
-    first: u32,
-    count: u32,
-}
-
-/// What one peer asks of us.
-#[derive(Debug, Default)]
-pub(crate) struct Upload {
-    queue: VecDeque<Ask>,
-    /// Chunks that are being looked up.
-    looking: u32,
-    /// Bytes that its link was given and its socket has not taken.
-    ahead: u64,
-    /// When its socket last took something, or got something to take.
-    moved_at: Instant,
-    /// Its place in line: the number of its last turn; 0 for a newcomer.
-    turn: u64,
-    /// Times it stood in front and another went first.
-    passed: u32,
-    /// When it was last told that its requests wait.
-    told_at: Option<Instant>,
-    /// Where it stands in [`Uploads`]: its lane with its turn, and when its socket moved if it is busy.
-    lane: Option<(Lane, u64)>,
-    busy_at: Option<Instant>,
-}
-
-/// Where a peer stands whose requests wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lane {
-    /// Nothing is under way to it: it needs one of the few places.
-    Fresh,
-    /// It is being sent to and may be given more.
-    Going,
-    /// It is being sent to, and that is enough for now.
-    Full,
-}
-
-impl Upload {
-    fn has_room(&self, chunks: u32) -> bool {
-        self.looking + (self.ahead / CHUNK_BYTES_MAX as u64) as u32 + u32::from(self.ahead > 0) <= chunks
-    }
-
-    fn is_busy(&self) -> bool {
-        self.looking > 0 || self.ahead > 0
-    }
-
-    fn should_stand(&self) -> Option<(Lane, u64)> {
-        let lane = match self.is_busy() {
-            false => Lane::Fresh,
-            true if self.has_room(AHEAD_CHUNKS) => Lane::Going,
-            true => Lane::Full,
-        };
-        (!self.queue.is_empty()).then_some((lane, self.turn))
-    }
-
-    pub(crate) fn check_invariants(&self) {
-        assert!(self.queue.len() <= QUEUE_MAX, "requests that wait are bounded");
-        assert!(self.looking <= AHEAD_CHUNKS + 1, "chunks that are looked up are bounded");
-    }
-}
-
-/// All uploads together.
-#[derive(Debug, Default)]
-pub(crate) struct Uploads {
-    /// Peers with requests that wait and nothing under way, in line.
-    fresh: BTreeSet<(u64, LinkId)>,
-    /// The same of those that are being sent to and may be given more. Those that may not stand nowhere: so whoever is
-    /// next is found without looking at them.
-    going: BTreeSet<(u64, LinkId)>,
-    /// Peers with requests that wait, wherever they stand.
-    waiting: usize,
-    /// Peers whose sockets have something to take, or will, by when they last moved.
-    busy: BTreeSet<(Instant, LinkId)>,
-    /// Turns so far.
-    turns: u64,
-    /// Requests that wait.
-    queued: u32,
-    /// Parts of chunk lists that the cap holds up.
-    parts: VecDeque<Part>,
-    /// Bytes of such parts that are being looked up, in order.
-    parts_out: VecDeque<u64>,
-    /// Time from one turn to the next while somebody waits, µs: the average, the last ones weigh most.
-    pace_us: u64,
-    /// When the last turn was.
-    turn_at: Instant,
-    /// Bytes that links were given and sockets have not taken.
-    ahead: u64,
-    /// Chunks that are being looked up.
-    looking: u32,
-    /// What left within the last second.
-    cap: Cap,
-    /// Bytes that may still be given, if that is limited.
-    budget: Option<u64>,
-    /// Bytes given, ever.
-    pub(crate) bytes: u64,
-    /// Whether we give much less than we get.
-    pub(crate) lag: Lag,
-}
-
 /// We do not answer this, and say why.
 fn refusal(ask: Ask, code: u32, text: &str) -> Outgoing {
     let (req, hash, dialect) = (ask.req, ask.hash, ask.dialect);
     Outgoing::ErrorReply { req, hash, dialect, code, text: String::from(text) }
-}
-
-impl Uploads {
-    /// Whether one more chunk, of any length, might break the budget.
-    fn is_spent(&self) -> bool {
-        self.budget.is_some_and(|left| left < CHUNK_BYTES_MAX as u64 * u64::from(self.looking + 1))
-    }
-
-    /// When `len` bytes may go under a cap of `cap` bytes in any second; `now` if at once.
-    fn allowed_at(&self, now: Instant, len: u64, cap: u64) -> Instant {
-        // What sockets have not taken may leave at any moment.
-        self.cap.allowed_at(now, len + self.ahead + self.parts_out.iter().sum::<u64>(), cap)
-    }
-
-    /// Puts a peer where it belongs after its state changed.
-    fn refile(&mut self, link: LinkId, upload: &mut Upload) {
-        let lane = upload.should_stand();
-        if lane != upload.lane {
-            if let Some((lane, turn)) = upload.lane {
-                self.waiting -= 1;
-                let stood = self.lane(lane).is_none_or(|lane| lane.remove(&(turn, link)));
-                assert!(stood, "a peer stands where it was put");
-            }
-            if let Some((lane, turn)) = lane {
-                self.waiting += 1;
-                self.lane(lane).map(|lane| lane.insert((turn, link)));
-            }
-            upload.lane = lane;
-        }
-        let busy_at = upload.is_busy().then_some(upload.moved_at);
-        if busy_at != upload.busy_at {
-            if let Some(at) = upload.busy_at {
-                self.busy.remove(&(at, link));
-            }
-            if let Some(at) = busy_at {
-                self.busy.insert((at, link));
-            }
-            upload.busy_at = busy_at;
-        }
-    }
-
-    fn lane(&mut self, lane: Lane) -> Option<&mut BTreeSet<(u64, LinkId)>> {
-        match lane {
-            Lane::Fresh => Some(&mut self.fresh),
-            Lane::Going => Some(&mut self.going),
-            Lane::Full => None,
-        }
-    }
-
-    /// Peers that can be served, in line; those that need a place only if there is one.
-    fn in_line(&self, places: bool) -> impl Iterator<Item = LinkId> {
-        let mut going = self.going.iter().peekable();
-        let mut fresh = self.fresh.iter().take(if places { usize::MAX } else { 0 }).peekable();
-        core::iter::from_fn(move || {
-            let next = match (going.peek(), fresh.peek()) {
-                (Some(one), Some(other)) if one > other => fresh.next(),
-                (None, _) => fresh.next(),
-                _ => going.next(),
-            };
-            next.map(|(_, link)| *link)
-        })
-    }
-
-    /// Whether requests wait.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        self.queued > 0
-    }
-
-    /// Takes bytes off the budget.
-    fn spend(&mut self, len: u64) {
-        self.bytes += len;
-        if let Some(left) = &mut self.budget {
-            *left = left.saturating_sub(len);
-        }
-    }
 }
 
 impl Node {
@@ -484,8 +290,6 @@ impl Node {
             if best.is_none_or(|(least, _)| given < least) {
                 passed.extend(best.map(|(_, link)| link));
                 best = Some((given, link));
-            } else {
-                // Behind the best in line: nobody was passed over.
             }
             if given == 0 || passed.len() >= LOOKED_AT {
                 break;
@@ -636,10 +440,9 @@ impl Node {
     /// A serialised range for a zest 0.4 peer. It is one answer, however long: where it would break the cap it is refused.
     pub(super) fn xorb_located(&mut self, now: Instant, link: LinkId, answer: Outgoing) {
         let bytes = answer.payload_bytes();
-        let capped = self.config.upload_bytes_s.is_some_and(|cap| {
-            let cap = cap.max(super::UPLOAD_BYTES_S_MIN);
-            bytes > cap || self.uploads.allowed_at(now, bytes, cap) > now
-        });
+        let capped = self
+            .upload_cap()
+            .is_some_and(|cap| bytes > cap || self.uploads.allowed_at(now, bytes, cap) > now);
         let spent = self.uploads.budget.is_some_and(|left| left < bytes);
         let refusal = match &answer {
             Outgoing::XorbRange { req, xorb, .. } | Outgoing::XorbBytes { req, xorb, .. }

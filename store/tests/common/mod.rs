@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha1::Digest as _;
 use zest_store::{
-    CacheOptions, Entry, FinishedFile, HfCache, Partial, PartialSpec, RepoId, RepoType, TreeEntry,
+    CacheOptions, Catalog, Entry, FinishedFile, HfCache, Partial, PartialSpec, RepoId, RepoType, TreeEntry,
 };
 use zest_xet::{ChunkRef, Chunker, Manifest, Rule, file_hash};
 
@@ -163,4 +163,20 @@ pub fn fingerprint(root: &Path) -> BTreeMap<String, (u64, i64, i64)> {
         (name.clone(), (meta.ino(), meta.mtime_nsec(), meta.ctime_nsec()))
     };
     listing(root).keys().map(stat).collect()
+}
+
+/// A catalog and a cache of huggingface_hub, both new, in a folder that goes with them.
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub catalog: Catalog,
+    pub cache: HfCache,
+}
+
+impl World {
+    pub fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&dir.path().join("zest")).unwrap();
+        let cache = HfCache::open(&dir.path().join("hub"), SHARED).unwrap();
+        World { dir, catalog, cache }
+    }
 }

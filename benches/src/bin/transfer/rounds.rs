@@ -73,11 +73,8 @@ pub(crate) fn peer(place: &Workplace, args: &Args, report: &mut Report) -> Resul
     pull(place, &seeder_home, &place.endpoint, &["--no-p2p"])?;
     let mut command = place.command(&place.zest, &seeder_home);
     let seeder = Service::start(command.args(["serve", "--json", "--listen", "127.0.0.1:0"]))?;
-    let addr = seeder.event("listening")?["addrs"][0].as_str().ok_or("the seeder has no address")?.to_owned();
-    let shared = seeder.event("indexed")?["files_shared"].as_u64().unwrap_or(0);
-    if shared == 0 {
-        return Err("the seeder shares nothing: is the repository public?".into());
-    }
+    let addr = seeder.listens()?.to_string();
+    seeder.shares()?;
     thread::sleep(REST);
     report.row(
         "serve, idle, before the first peer: RSS, MB",

@@ -49,11 +49,8 @@ pub(super) fn run(
     let mut command = place.command(&programs.zest, &seeder_home);
     command.env("HF_ENDPOINT", &endpoint);
     let seeder = Service::start(command.args(["serve", "--json", "-q", "--listen", "127.0.0.1:0"]))?;
-    let addr =
-        seeder.event("listening")?["addrs"][0].as_str().ok_or("it does not say where it listens")?.to_owned();
-    if seeder.event("indexed")?["files_shared"].as_u64() == Some(0) {
-        return Err("the seeder shares nothing".into());
-    }
+    let addr = seeder.listens()?.to_string();
+    seeder.shares()?;
     let no_p2p = ["--no-p2p".to_owned()];
     let from_peer = ["--peer".to_owned(), addr];
     let mut ways = [

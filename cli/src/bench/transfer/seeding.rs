@@ -191,15 +191,9 @@ impl Bench<'_> {
     ) -> Result<Run, Error> {
         let mut command = self.command(seeder, cache_bytes)?;
         let service = on_core(self.cores.server, || Service::start(&mut command))?;
-        let addr = service.event("listening")?["addrs"][0]
-            .as_str()
-            .ok_or("it does not say where it listens")?
-            .parse()?;
+        let addr = service.listens()?;
         if seeder != SENDFILE {
-            let shared = service.event("indexed")?["files_shared"].as_u64();
-            if shared == Some(0) {
-                return Err("it shares nothing".into());
-            }
+            service.shares()?;
         }
         on_core(self.cores.client, move || {
             warm(addr)?;
