@@ -42,14 +42,18 @@ impl Node {
             return;
         }
         let new = !peer.jobs.contains_key(&id);
-        let with = peer.jobs.entry(id).or_insert(With {
-            has: if peer.zest { Has::None } else { Has::Maybe },
-            manifest: if peer.zest { Willing::Untried } else { Willing::No },
-            cursor: None,
-            refused_row: 0,
-            unbelieved: false,
-            counted: false,
-        });
+        if new {
+            let with = With {
+                has: if peer.zest { Has::None } else { Has::Maybe },
+                manifest: if peer.zest { Willing::Untried } else { Willing::No },
+                cursor: None,
+                refused_row: 0,
+                unbelieved: false,
+                counted: false,
+            };
+            peer.jobs.insert(id, with);
+        }
+        let Some(with) = peer.jobs.get_mut(&id) else { return };
         peer.dry = false;
         if peer.zest && (new || with.has == Has::Maybe) {
             debug_assert!(!with.counted || with.has == Has::Maybe, "nothing is known of a new peer");
@@ -192,7 +196,7 @@ impl Node {
     pub(super) fn sync_counted(&mut self, link: LinkId) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let counts = peer.counts();
-        for (id, with) in &mut peer.jobs {
+        for (id, with) in peer.jobs.iter_mut() {
             let Some(job) = self.jobs.get_mut(id) else { continue };
             let should = counts && job.sized && with.has.ranges_over(job.len());
             match (with.counted, should) {

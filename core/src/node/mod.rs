@@ -37,6 +37,7 @@ mod bitset;
 mod cap;
 mod claims;
 mod event;
+mod few;
 mod gossip;
 mod have;
 mod job;
@@ -235,7 +236,7 @@ impl Node {
             answer_us: 0,
             tell_wait: Duration::from_millis(50),
             bans: Bans::default(),
-            timers: Timers::default(),
+            timers: Timers::new(),
             actions: VecDeque::new(),
             departed: VecDeque::new(),
             now: Instant::ZERO,
@@ -293,7 +294,12 @@ impl Node {
 
     /// The next thing to do, in order. Poll until `None` after every [`Node::handle`].
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // The next ones go where these were, in memory that is at hand, and not round the whole ring.
+            self.actions.clear();
+        }
+        action
     }
 
     /// When to call `handle(now, Event::Timer)`, and why. Ask again after every [`Node::handle`].
@@ -357,7 +363,7 @@ impl Node {
         for (link, peer) in &self.peers {
             peer.check_invariants();
             assert!(peer.jobs.keys().all(|id| self.jobs.contains_key(id)), "peers know living jobs only");
-            for (req, request) in &peer.requests {
+            for (req, request) in peer.requests.iter() {
                 let Some(job) = self.jobs.get(&request.what.job()) else {
                     panic!("{link:?} is asked for a job that is gone")
                 };
@@ -399,7 +405,7 @@ impl Node {
         for (link, peer) in &self.peers {
             let listed = peer.load.is_some_and(|load| self.order.contains(&(load, *link)));
             assert_eq!(listed, peer.load.is_some(), "a peer's place in the order is where it says");
-            for (id, with) in &peer.jobs {
+            for (id, with) in peer.jobs.iter() {
                 let should =
                     peer.counts() && self.jobs[id].sized && with.has.ranges_over(self.jobs[id].len());
                 assert_eq!(with.counted, should, "whose word counts is counted");

@@ -2,13 +2,14 @@
 
 use super::BitSet;
 use super::event::Direction;
+use super::few::Few;
 use super::line::Upload;
 use super::manifest::Willing;
 use super::rng::Rng;
 use crate::link::ExtHandshake;
 use crate::wire::xet::Dialect;
 use crate::{Duration, Instant, JobId, PeerId, ReqId};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use zest_xet::Hash;
@@ -165,8 +166,8 @@ pub(crate) struct Peer {
     pub(crate) xorb_ranges_only: bool,
     /// We have closed the link: nothing it still says counts.
     pub(crate) closing: bool,
-    pub(crate) requests: BTreeMap<ReqId, Request>,
-    pub(crate) jobs: BTreeMap<JobId, With>,
+    pub(crate) requests: Few<ReqId, Request>,
+    pub(crate) jobs: Few<JobId, With>,
     pub(crate) blocks_refused: BTreeSet<(JobId, u32)>,
     /// Availability messages since the last measurement.
     pub(crate) haves: u32,
@@ -197,7 +198,7 @@ pub(crate) struct Peer {
     /// Serialised bytes of the block it was asked for.
     pub(crate) block_bytes: u64,
     /// Files it is interested in, and how far into the log of their job it was told.
-    pub(crate) interests: BTreeMap<Hash, usize>,
+    pub(crate) interests: Few<Hash, usize>,
     /// There was nothing to ask it for when it was last looked at, and nothing has come since.
     pub(crate) dry: bool,
     /// Its place in the order in which peers are asked.
@@ -221,8 +222,8 @@ impl Peer {
             zest: false,
             xorb_ranges_only: false,
             closing: false,
-            requests: BTreeMap::new(),
-            jobs: BTreeMap::new(),
+            requests: Few::new(),
+            jobs: Few::new(),
             blocks_refused: BTreeSet::new(),
             haves: 0,
             useful: false,
@@ -243,7 +244,7 @@ impl Peer {
             doubted: false,
             stalls: 0,
             block_bytes: 0,
-            interests: BTreeMap::new(),
+            interests: Few::new(),
             dry: false,
             load: None,
             unowned: 0,

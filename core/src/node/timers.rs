@@ -27,49 +27,124 @@ pub enum Timer {
     Claims(JobId),
 }
 
-#[derive(Debug, Default)]
+/// Timers by key and by time.
+#[derive(Debug)]
+struct Table<K> {
+    at: BTreeMap<K, Instant>,
+    order: BTreeSet<(Instant, K)>,
+    /// The first in that order.
+    first: Option<(Instant, K)>,
+}
+
+impl<K: Ord + Copy> Table<K> {
+    const fn new() -> Table<K> {
+        Table { at: BTreeMap::new(), order: BTreeSet::new(), first: None }
+    }
+
+    fn set(&mut self, key: K, at: Instant) {
+        if let Some(before) = self.at.insert(key, at) {
+            self.leave(key, before);
+        }
+        self.order.insert((at, key));
+        if self.first.is_none_or(|first| (at, key) < first) {
+            self.first = Some((at, key));
+        }
+    }
+
+    fn cancel(&mut self, key: K) {
+        if let Some(at) = self.at.remove(&key) {
+            self.leave(key, at);
+        }
+    }
+
+    fn leave(&mut self, key: K, at: Instant) {
+        self.order.remove(&(at, key));
+        if self.first == Some((at, key)) {
+            self.first = self.order.first().copied();
+        }
+    }
+
+    fn check_invariants(&self) {
+        assert_eq!(self.at.len(), self.order.len(), "every timer is in both tables once");
+        assert!(self.first == self.order.first().copied(), "the first timer is known");
+    }
+}
+
+/// All timers of a node. Those of which there are many have tables of their own: their keys are smaller, and the others,
+/// which move more often, stay few.
+#[derive(Debug)]
 pub(crate) struct Timers {
-    at: BTreeMap<Timer, Instant>,
-    order: BTreeSet<(Instant, Timer)>,
+    stalls: Table<LinkId>,
+    redials: Table<SocketAddr>,
+    others: Table<Timer>,
+    /// The first of all: it is asked for after every event.
+    next: Option<(Instant, Timer)>,
 }
 
 impl Timers {
+    pub(crate) const fn new() -> Timers {
+        Timers { stalls: Table::new(), redials: Table::new(), others: Table::new(), next: None }
+    }
+
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
-        self.cancel(timer);
-        self.at.insert(timer, at);
-        self.order.insert((at, timer));
+        match timer {
+            Timer::Stall(link) => self.stalls.set(link, at),
+            Timer::Redial(addr) => self.redials.set(addr, at),
+            _ => self.others.set(timer, at),
+        }
+        match self.next {
+            Some((_, next)) if next == timer => self.next = self.first(),
+            Some(next) if next < (at, timer) => {}
+            _ => self.next = Some((at, timer)),
+        }
     }
 
     /// Sets the timer unless it is already running.
     pub(crate) fn set_once(&mut self, timer: Timer, at: Instant) {
-        if !self.at.contains_key(&timer) {
+        if !self.is_set(timer) {
             self.set(timer, at);
         }
     }
 
     /// Makes sure the timer runs out at `at` or earlier. Whoever is woken early looks again and sets it anew.
     pub(crate) fn set_no_later(&mut self, timer: Timer, at: Instant) {
-        if self.at.get(&timer).is_none_or(|set| *set > at) {
+        if self.get(timer).is_none_or(|set| set > at) {
             self.set(timer, at);
         }
     }
 
     pub(crate) fn cancel(&mut self, timer: Timer) {
-        if let Some(at) = self.at.remove(&timer) {
-            self.order.remove(&(at, timer));
+        match timer {
+            Timer::Stall(link) => self.stalls.cancel(link),
+            Timer::Redial(addr) => self.redials.cancel(addr),
+            _ => self.others.cancel(timer),
+        }
+        if self.next.is_some_and(|(_, next)| next == timer) {
+            self.next = self.first();
         }
     }
 
     pub(crate) fn get(&self, timer: Timer) -> Option<Instant> {
-        self.at.get(&timer).copied()
+        match timer {
+            Timer::Stall(link) => self.stalls.at.get(&link),
+            Timer::Redial(addr) => self.redials.at.get(&addr),
+            _ => self.others.at.get(&timer),
+        }
+        .copied()
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.at.contains_key(&timer)
+        self.get(timer).is_some()
     }
 
     pub(crate) fn next(&self) -> Option<(Instant, Timer)> {
-        self.order.first().copied()
+        self.next
+    }
+
+    fn first(&self) -> Option<(Instant, Timer)> {
+        let stall = self.stalls.first.map(|(at, link)| (at, Timer::Stall(link)));
+        let redial = self.redials.first.map(|(at, addr)| (at, Timer::Redial(addr)));
+        [stall, redial, self.others.first].into_iter().flatten().min()
     }
 
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
@@ -83,10 +158,15 @@ impl Timers {
 
     /// Every timer that runs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Timer> + '_ {
-        self.at.keys().copied()
+        let stalls = self.stalls.at.keys().map(|link| Timer::Stall(*link));
+        let redials = self.redials.at.keys().map(|addr| Timer::Redial(*addr));
+        stalls.chain(redials).chain(self.others.at.keys().copied())
     }
 
     pub(crate) fn check_invariants(&self) {
-        assert_eq!(self.at.len(), self.order.len(), "every timer is in both tables once");
+        self.stalls.check_invariants();
+        self.redials.check_invariants();
+        self.others.check_invariants();
+        assert_eq!(self.next, self.first(), "the next timer is the first of all");
     }
 }
