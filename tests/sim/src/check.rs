@@ -203,7 +203,7 @@ impl World {
             }
         }
         for end in self.ends.iter().filter(|end| !end.over) {
-            end.out.check_invariants();
+            end.out.check_invariants(&self.items);
         }
         self.check_origin();
     }

@@ -25,6 +25,7 @@ mod link;
 mod machine;
 mod net;
 mod origin;
+mod pool;
 pub mod quality;
 mod queue;
 mod receive;

@@ -2,6 +2,7 @@
 
 use crate::bytes::ByteEnd;
 use crate::file::ChunkId;
+use crate::pool::{Line, Pool};
 use std::collections::VecDeque;
 use zest_core::ReqId;
 use zest_core::link::{FORGOTTEN_MAX, OUTSTANDING_MAX, Outgoing};
@@ -153,15 +154,16 @@ pub(crate) enum What {
 /// One direction of a connection: a queue of the node, a socket, the wire.
 #[derive(Debug, Default)]
 pub(crate) struct Pipe {
-    /// What has not been transmitted; the first `in_socket` of them are the socket's.
-    pub(crate) queue: VecDeque<Item>,
-    pub(crate) in_socket: usize,
+    /// What the socket has not taken.
+    pub(crate) queue: Line,
+    /// What it has taken and not transmitted.
+    pub(crate) socket: Line,
     /// Bytes in the socket, transmitted but unacknowledged ones included.
     pub(crate) socket_bytes: u64,
     /// When transmitted bytes are acknowledged.
     pub(crate) acks: VecDeque<(u64, u64)>,
     /// Transmitted, not yet delivered.
-    pub(crate) wire: VecDeque<Item>,
+    pub(crate) wire: Line,
     /// When the last of them is delivered: order is kept.
     pub(crate) last_at: u64,
     /// Whether the uplink has it in its round.
@@ -207,12 +209,12 @@ impl End {
     }
 
     /// Nothing goes out of here any more, nothing comes in.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, items: &mut Pool<Item>) {
         self.up = false;
         self.over = true;
         self.asked = Requests::default();
-        self.out.queue = VecDeque::new();
-        self.out.in_socket = 0;
+        items.clear(&mut self.out.queue);
+        items.clear(&mut self.out.socket);
     }
 }
 

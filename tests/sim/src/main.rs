@@ -288,7 +288,10 @@ fn crowd(words: &[&str]) -> Result<bool, String> {
                 if tells_kinds {
                     kinds_of(&report);
                 }
-                println!("{report}  events {} ({rate:.2} M/s)  cpu {used:.2} s", report.events);
+                println!(
+                    "{report}  events {} ({rate:.2} M/s)  cpu {used:.2} s  trace {:016x}",
+                    report.events, report.trace_hash
+                );
             }
             Err(failure) => {
                 println!(

@@ -6,6 +6,7 @@
 
 use crate::host::Life;
 use crate::link::{Content, End, Item, Pipe, What, other};
+use crate::pool::Pool;
 use crate::scenario::{MS, SEC, US};
 use crate::wire::{EXT_HANDSHAKE, HANDSHAKE, kind, weight};
 use crate::world::{Happening, World};
@@ -131,7 +132,7 @@ impl World {
         let host = self.ends[end as usize].host;
         let machine = &mut self.hosts[host as usize];
         if machine.life != Life::Up || machine.epoch != self.ends[end as usize].epoch {
-            self.ends[end as usize].end();
+            self.ends[end as usize].end(&mut self.items);
             return self.hang_up(other(end));
         }
         machine.links.push(end);
@@ -212,7 +213,7 @@ impl World {
             return;
         }
         let (host, was_up, dialled) = (local.host, local.up, local.dialled);
-        local.end();
+        local.end(&mut self.items);
         local.bytes = None;
         let machine = &mut self.hosts[host as usize];
         if let Some(at) = machine.links.iter().position(|e| *e == end) {
@@ -228,18 +229,18 @@ impl World {
 
     /// The remote is gone.
     pub(crate) fn down(&mut self, end: u32) {
-        self.ends[end as usize].out.wire = VecDeque::new();
+        self.items.clear(&mut self.ends[end as usize].out.wire);
         self.end_here(end, None);
         // What was on its way to the other side is lost with it, unless that side is still to read it.
         if self.ends[other(end) as usize].over {
-            self.ends[other(end) as usize].out.wire = VecDeque::new();
+            self.items.clear(&mut self.ends[other(end) as usize].out.wire);
         }
     }
 
     /// Both ends break at once.
     pub(crate) fn reset(&mut self, end: u32) {
         for end in [end, other(end)] {
-            self.ends[end as usize].out.wire = VecDeque::new();
+            self.items.clear(&mut self.ends[end as usize].out.wire);
         }
         self.end_here(end, None);
         self.end_here(other(end), None);
@@ -249,7 +250,7 @@ impl World {
     pub(crate) fn cut_off(&mut self, host: u32, silently: bool) {
         let after = if silently { IDLE } else { self.scenario.net.latency_ns };
         for end in std::mem::take(&mut self.hosts[host as usize].links) {
-            self.ends[end as usize].end();
+            self.ends[end as usize].end(&mut self.items);
             self.ends[end as usize].bytes = None;
             self.later(after, Happening::Down { end: other(end) });
         }
@@ -328,10 +329,10 @@ impl World {
 
     pub(crate) fn enqueue(&mut self, end: u32, item: Item) {
         let pipe = &mut self.ends[end as usize].out;
-        if item.payload == 0 && pipe.queue.is_empty() {
+        if item.payload == 0 && pipe.queue.is_empty() && pipe.socket.is_empty() {
             return self.transmit(end, item, self.now);
         }
-        pipe.queue.push_back(item);
+        self.items.push(&mut pipe.queue, item);
         self.admit(end);
     }
 
@@ -348,14 +349,15 @@ impl World {
             pipe.acks.pop_front();
         }
         let mut taken = Taken::default();
-        while pipe.in_socket < pipe.queue.len() && pipe.socket_bytes < room {
-            let item = &pipe.queue[pipe.in_socket];
-            pipe.in_socket += 1;
+        while pipe.socket_bytes < room
+            && let Some(item) = self.items.pop(&mut pipe.queue)
+        {
             pipe.socket_bytes += item.bytes();
-            taken.count(item);
+            taken.count(&item);
+            self.items.push(&mut pipe.socket, item);
         }
-        let enlist = pipe.in_socket > 0 && !std::mem::replace(&mut pipe.in_round, true);
-        let blocked = pipe.in_socket < pipe.queue.len() && !pipe.waking;
+        let enlist = !pipe.socket.is_empty() && !std::mem::replace(&mut pipe.in_round, true);
+        let blocked = !pipe.queue.is_empty() && !pipe.waking;
         if blocked && let Some(&(at, _)) = pipe.acks.front() {
             pipe.waking = true;
             self.queue.push(at, Happening::Socket { end });
@@ -408,12 +410,8 @@ impl World {
             let Some(end) = up.round.pop_front() else { break };
             let pipe = &mut self.ends[end as usize].out;
             pipe.in_round = false;
-            if pipe.in_socket == 0 {
-                continue;
-            }
-            pipe.in_socket -= 1;
-            let Some(item) = pipe.queue.pop_front() else { continue };
-            if pipe.in_socket > 0 {
+            let Some(item) = self.items.pop(&mut pipe.socket) else { continue };
+            if !pipe.socket.is_empty() {
                 pipe.in_round = true;
                 self.hosts[host as usize].up.round.push_back(end);
             }
@@ -427,7 +425,7 @@ impl World {
             let local = &mut self.ends[end as usize];
             let ack = local.out.last_at + self.scenario.net.latency_ns;
             local.out.acks.push_back((ack, bytes));
-            let blocked = local.out.in_socket < local.out.queue.len() && !local.out.waking;
+            let blocked = !local.out.queue.is_empty() && !local.out.waking;
             if blocked && let Some(&(at, _)) = local.out.acks.front() {
                 local.out.waking = true;
                 self.queue.push(at, Happening::Socket { end });
@@ -459,7 +457,7 @@ impl World {
         if is_over {
             return;
         }
-        pipe.wire.push_back(item);
+        self.items.push(&mut pipe.wire, item);
         self.queue.push(at, Happening::Deliver { end: to });
     }
 
@@ -504,7 +502,7 @@ impl World {
 
     /// The front of a wire has arrived.
     pub(crate) fn deliver(&mut self, end: u32) {
-        let Some(item) = self.ends[other(end) as usize].out.wire.pop_front() else { return };
+        let Some(item) = self.items.pop(&mut self.ends[other(end) as usize].out.wire) else { return };
         let local = &self.ends[end as usize];
         if local.over {
             self.count_waste(end, item.payload);
@@ -556,10 +554,10 @@ impl World {
 
 impl Pipe {
     /// Panics if its counts are wrong.
-    pub(crate) fn check_invariants(&self) {
-        assert!(self.in_socket <= self.queue.len(), "the socket holds part of the queue");
-        let unsent: u64 = self.queue.iter().take(self.in_socket).map(Item::bytes).sum();
+    pub(crate) fn check_invariants(&self, items: &Pool<Item>) {
+        let unsent: u64 = items.iter(self.socket).map(Item::bytes).sum();
         let unacked: u64 = self.acks.iter().map(|(_, bytes)| bytes).sum();
-        assert!(self.queue.is_empty() || unsent + unacked == self.socket_bytes, "the socket's bytes add up");
+        let idle = self.queue.is_empty() && self.socket.is_empty();
+        assert!(idle || unsent + unacked == self.socket_bytes, "the socket's bytes add up");
     }
 }

@@ -5,8 +5,9 @@ use crate::actors::Actor;
 use crate::check::Canary;
 use crate::file::{File, Files};
 use crate::host::{Buffers, End as JobEnd, Host, Life};
-use crate::link::End;
+use crate::link::{End, Item};
 use crate::origin::Origin;
+use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::report::Second;
 use crate::rng::Rng;
@@ -99,6 +100,8 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     /// Connection c has the ends 2c and 2c + 1; [`LinkId`]s are numbers of ends.
     pub(crate) ends: Vec<End>,
+    /// What is under way between them.
+    pub(crate) items: Pool<Item>,
     pub(crate) buffers: Buffers,
     pub(crate) origin: Origin,
     pub(crate) refusals: BTreeMap<u32, OriginFault>,
@@ -156,6 +159,7 @@ impl World {
             queue: Queue::new(),
             hosts: Vec::new(),
             ends: Vec::new(),
+            items: Pool::new(),
             buffers: Buffers::default(),
             origin: Origin::default(),
             refusals: BTreeMap::new(),
