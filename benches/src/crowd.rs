@@ -79,6 +79,7 @@ impl Crowd {
             origin: false,
             place: FileId(1),
             priority: 0,
+            front: 0,
         };
         world.event(Event::JobAdded { job, spec });
         let chunks = manifest.len();

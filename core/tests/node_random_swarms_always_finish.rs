@@ -153,6 +153,7 @@ impl Case {
         // A peer has nothing to tell of an empty file.
         let chunks = self.dice.pick(&[u32::from(!self.by_origin), 1, 5, 64, 65, 200, 300]);
         let file = File::new(self.jobs.len() as u8 + 1, chunks);
+        self.world.front = self.front();
         let origin = origin(&mut self.dice, self.by_origin);
         let job = self.world.job(&file, origin);
         let task = self.world.tasks.get_mut(&job).unwrap();
@@ -167,6 +168,11 @@ impl Case {
         self.jobs.push((job, file));
     }
 
+    /// Bytes that are wanted first: often none, seldom too many.
+    fn front(&mut self) -> u64 {
+        self.dice.pick(&[0, 0, 8, 1 << 20, 6 << 20, u64::MAX])
+    }
+
     /// Something that nobody asked for.
     fn disturb(&mut self) {
         let (job, file) = self.dice.pick(&self.jobs);
@@ -174,7 +180,7 @@ impl Case {
             self.world.remotes.iter().filter(|(_, r)| r.open).map(|(link, _)| *link).collect();
         let link = (!links.is_empty()).then(|| self.dice.pick(&links));
         let of_honest = |link| !self.by_origin && self.world.remotes[&link].addr == addr(1);
-        match (self.dice.below(9), link) {
+        match (self.dice.below(10), link) {
             (0 | 1, Some(link)) if !of_honest(link) || self.cuts < 3 => {
                 self.cuts += u32::from(of_honest(link));
                 let strike = Some(PeerFault::EmptyAnswer { req: ReqId(1) });
@@ -217,6 +223,10 @@ impl Case {
             (7, _) if self.jobs.len() < 6 && self.dice.one_in(3) => self.add_job(),
             (8, _) if self.jobs.len() > 1 && self.dice.one_in(4) && !self.world.task(job).removed => {
                 self.world.remove(job);
+            }
+            (9, _) if !self.world.task(job).removed => {
+                let bytes = self.front();
+                self.world.handle(Event::JobFront { job, bytes });
             }
             _ => {}
         }

@@ -291,6 +291,15 @@ pub enum Event {
         /// When the wait ends.
         until: Instant,
     },
+    /// More is known of what a job wants first, such as how long the file's header is: see [`JobSpec::front`]. Told before
+    /// the [`Event::ChunkDone`] of the chunk that says so, for the front is then not taken to be complete in between. Whatever
+    /// it says does no harm: it is an order of fetching.
+    JobFront {
+        /// Which job.
+        job: JobId,
+        /// Bytes at the beginning of the file.
+        bytes: u64,
+    },
     /// A job is to rest, or to go on: nothing new is asked for while it rests.
     JobPaused {
         /// Which job.

@@ -2,6 +2,7 @@
 
 use super::BitSet;
 use super::event::OriginFault;
+use super::front::Front;
 use super::layout::Layout;
 use super::manifest::ManifestAsk;
 use super::origin::BlockState;
@@ -28,8 +29,11 @@ pub struct JobSpec {
     pub origin: bool,
     /// What [`Location::file`] says of the partial file, so that proven chunks are served while others are still missing.
     pub place: FileId,
-    /// Jobs of higher priority are filled first: small files, safetensors headers.
+    /// Jobs of higher priority are filled first: small files.
     pub priority: u8,
+    /// So many bytes at the beginning of the file come first, before anything else of any job: safetensors headers. 0 if it
+    /// is all one. [`super::Event::JobFront`] changes it.
+    pub front: u64,
 }
 
 /// What the origin can do for a job.
@@ -72,6 +76,8 @@ pub(crate) struct Job {
     pub(crate) supply: Supply,
     /// What is held and proven, and whom that was told.
     pub(crate) shown: Shown,
+    /// What is wanted before the rest.
+    pub(crate) front: Front,
     /// Which block gives which chunk, and the lists of blocks that are proven.
     pub(crate) layout: Layout,
     /// Who of the swarm fetches what (policy `spare-origin`).
@@ -126,6 +132,7 @@ impl Job {
             covered: BitSet::empty(0),
             supply: Supply::new(0),
             shown: Shown::new(0),
+            front: Front::default(),
             layout: Layout::default(),
             claims: Claims::default(),
             list_asks: BTreeMap::new(),
@@ -226,6 +233,7 @@ impl Job {
         self.copying.remove(index);
         self.twice.remove(&index);
         self.held.insert(index);
+        self.front.advance(index, &self.held);
         self.asked.remove(&index)
     }
 
@@ -265,6 +273,7 @@ impl Job {
         );
         let open = self.missing.iter().filter(|index| self.is_listed(*index)).count();
         assert_eq!(open, self.open.count() as usize, "what is missing and listed can be asked for");
+        self.check_front();
         self.shown.check_invariants(&self.held);
         assert!(self.shown.iter().all(|index| self.is_listed(index)), "only proven chunks are shown");
         let waits = |i: u32| self.copies.contains(&i) || self.local.iter().any(|(local, _)| *local == i);

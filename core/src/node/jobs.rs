@@ -66,6 +66,7 @@ impl Node {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.set_aside(local);
         }
+        self.look_at_front(id);
         if sized_now {
             self.recount(id);
             self.ask_again(id);
@@ -121,6 +122,7 @@ impl Node {
             job.show(index);
         }
         job.claims.look_again();
+        self.look_at_front(id);
         self.drop_manifest_ask(id);
         self.drop_list_asks(id);
         self.prune_has(id);
@@ -164,6 +166,7 @@ impl Node {
             job.show(index);
         }
         job.grown = job.grown.wrapping_add(1);
+        self.look_at_front(id);
         self.drop_list_ask(id, block);
         self.tell_soon(now, id, true);
         self.stirred = true;
@@ -196,6 +199,7 @@ impl Node {
             self.jobs.iter().map(|(id, job)| (core::cmp::Reverse(job.spec.priority), *id)).collect();
         order.sort_unstable();
         self.job_order = order.into_iter().map(|(_, id)| id).collect();
+        self.order_turns();
         self.stirred = true;
     }
 
@@ -225,6 +229,7 @@ impl Node {
             self.call_off_others(now, id, index);
             self.block_advanced(id, index, source);
             self.tell_soon(now, id, source == Source::Origin);
+            self.front_advanced(now, id, index);
             self.check_complete(id);
         }
         if source == Source::Disk {
@@ -266,6 +271,7 @@ impl Node {
                 job.give_back(index);
             }
         }
+        self.look_at_front(id);
         self.stirred = true;
         self.introduce_all(now, id);
         self.watch_sources(now, id);

@@ -1,9 +1,12 @@
 //! Which block of the origin gives which chunk, and what is known of the chunks before the file's manifest is.
 
+use super::BitSet;
 use super::event::{Block, Run};
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use zest_xet::ChunkRef;
+use core::ops::Range;
+use zest_xet::{CHUNK_BYTES_MIN, ChunkRef};
 
 /// The chunk list of a block, proven by its xorb's hash.
 #[derive(Debug)]
@@ -43,6 +46,43 @@ impl Layout {
     /// The block that gives this chunk.
     pub(crate) fn block_of(&self, index: u32) -> Option<u32> {
         self.run_of(index).map(|(_, block)| block)
+    }
+
+    /// How many chunks begin before this byte of the file. Where no list tells, as many as can be: only the last chunk of a
+    /// file is shorter than [`CHUNK_BYTES_MIN`].
+    pub(crate) fn chunks_before(&self, byte: u64) -> u32 {
+        let begun = self.runs.partition_point(|(run, _)| run.offset < byte);
+        let Some(&(run, block)) = begun.checked_sub(1).and_then(|at| self.runs.get(at)) else { return 0 };
+        let within = byte - run.offset;
+        let count = self.starts_of(&run, block).map_or_else(
+            || u32::try_from(within.div_ceil(CHUNK_BYTES_MIN as u64)).unwrap_or(u32::MAX),
+            |starts| starts.partition_point(|start| u64::from(start - starts[0]) < within) as u32,
+        );
+        run.first + count.min(run.count)
+    }
+
+    /// Where the chunks of a run begin in their block, if its list is proven.
+    fn starts_of(&self, run: &Run, block: u32) -> Option<&[u32]> {
+        let list = self.lists.get(block as usize)?.as_ref()?;
+        let first = run.xorb_chunk.checked_sub(*self.begins.get(block as usize)?)? as usize;
+        list.starts.get(first..first + run.count as usize)
+    }
+
+    /// The blocks that give the chunks of `range` that are in `missing` and not in `but_not` (if given).
+    pub(crate) fn missing_in(
+        &self,
+        range: Range<u32>,
+        missing: &BitSet,
+        but_not: Option<&BitSet>,
+    ) -> BTreeSet<u32> {
+        let mut blocks = BTreeSet::new();
+        let mut at = range.start;
+        while let Some(index) = missing.next_in(at, range.end, None, but_not) {
+            let Some((run, block)) = self.run_of(index) else { break };
+            blocks.insert(block);
+            at = run.indices().end;
+        }
+        blocks
     }
 
     /// Whether the block's list is proven.
@@ -125,5 +165,37 @@ mod tests {
         assert_eq!(layout.chunk(5), Some((chunk(3), 500)));
         assert_eq!(layout.chunk(6), Some((chunk(4), 530)));
         assert_eq!(layout.chunk(3), None);
+    }
+
+    #[test]
+    fn chunks_before_a_byte_are_exact_where_a_list_tells_and_not_too_few_elsewhere() {
+        let block = |n, first, offset| Block {
+            xorb: Hash::from_bytes([n; 32]),
+            chunks: 0..100,
+            runs: vec![Run { first, count: 100, xorb_chunk: 0, offset }],
+            wire_bytes: 1,
+            whole: true,
+        };
+        let min = CHUNK_BYTES_MIN as u64;
+        let mut layout = Layout::new(&[block(1, 0, 0), block(2, 100, 100 * 3 * min)]);
+        let before = |layout: &Layout, of: [u64; 8]| of.map(|byte| layout.chunks_before(byte));
+        let bytes = [
+            0,
+            1,
+            min,
+            min + 1,
+            3 * min + 1,
+            100 * 3 * min,
+            100 * 3 * min + 2 * min,
+            100 * 3 * min + min * 200,
+        ];
+        assert_eq!(before(&layout, bytes), [0, 1, 1, 2, 4, 100, 102, 200]);
+        let three = ChunkRef { hash: Hash::from_bytes([7; 32]), len: 3 * CHUNK_BYTES_MIN as u32 };
+        for block in 0..2 {
+            assert!(layout.set_list(block, 100, vec![three; 100].into()));
+        }
+        assert_eq!(before(&layout, bytes), [0, 1, 1, 1, 2, 100, 101, 167]);
+        assert_eq!(layout.chunks_before(u64::MAX), 200);
+        assert_eq!(Layout::default().chunks_before(u64::MAX), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! The message plane: one [`Node`] decides what this process asks of whom, and answers its peers.
 //!
-//! Where to look: `picker.rs` chooses peers and chunks, `origin.rs` and `claims.rs` (policy `spare-origin`) say when the
+//! Where to look: `picker.rs` chooses peers and chunks, `front.rs` knows what comes first, `origin.rs` and `claims.rs` (policy `spare-origin`) say when the
 //! origin is asked, `upload.rs` answers peers, `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and
 //! `lists.rs` get chunk lists from peers, `ban.rs` shuts out.
 //!
@@ -38,6 +38,7 @@ mod cap;
 mod claims;
 mod event;
 mod few;
+mod front;
 mod gossip;
 mod have;
 mod job;
@@ -190,6 +191,8 @@ pub struct Node {
     jobs: BTreeMap<JobId, Job>,
     /// The jobs in the order in which they are filled.
     job_order: Vec<JobId>,
+    /// Whose turn it is, for the front of its file or for all of it.
+    turns: Vec<(JobId, bool)>,
     /// Peers that may be asked for something, by the time one more request would wait there.
     order: BTreeSet<(u64, LinkId)>,
     /// Something came up that peers out of that order may give: they are looked at again.
@@ -227,6 +230,7 @@ impl Node {
             candidates: BTreeMap::new(),
             jobs: BTreeMap::new(),
             job_order: Vec::new(),
+            turns: Vec::new(),
             order: BTreeSet::new(),
             stirred: false,
             shared: Shared::default(),
@@ -270,6 +274,7 @@ impl Node {
             }
             Event::BlockListBad { job, block, link } => self.block_list_bad(now, job, block, link),
             Event::JobLooking { job, until } => self.job_looking(job, until),
+            Event::JobFront { job, bytes } => self.job_front(now, job, bytes),
             Event::JobPaused { job, paused } => self.job_paused(now, job, paused),
             Event::ManifestLocated { link, req, place } => self.manifest_located(link, req, place),
             Event::FileLocated { link, file, total, runs } => self.file_located(link, file, total, runs),
@@ -354,6 +359,7 @@ impl Node {
         }
         self.check_uploads();
         self.check_order();
+        self.check_turns();
         self.check_timers();
     }
 

@@ -36,13 +36,29 @@ pub(crate) struct BlockState {
     pub(crate) peer: Option<(LinkId, Instant)>,
     faults: u32,
     pub(crate) resting: bool,
+    /// It was begun for the front of the file.
+    pub(crate) for_front: bool,
     /// Last chunk that came, to look only behind it.
     at: u32,
 }
 
 impl BlockState {
     pub(crate) fn new(block: Block) -> BlockState {
-        BlockState { block, active: false, stopping: false, peer: None, faults: 0, resting: false, at: 0 }
+        BlockState {
+            block,
+            active: false,
+            stopping: false,
+            peer: None,
+            faults: 0,
+            resting: false,
+            for_front: false,
+            at: 0,
+        }
+    }
+
+    /// Whether nobody is at it, and the origin may be asked for it.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.active && !self.resting && self.peer.is_none()
     }
 
     /// Whether a chunk of it is in `set` and not in `but_not`.
@@ -109,8 +125,7 @@ impl Node {
         }
         let mut too_slow: Vec<LinkId> = Vec::new();
         let mut shared: Vec<JobId> = Vec::new();
-        for id in &self.job_order {
-            let id = *id;
+        for &(id, front) in &self.turns {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             if self.origin_active >= self.config.origin_fetches_max {
                 break;
@@ -120,7 +135,10 @@ impl Node {
                 continue;
             }
             if self.config.policy == Policy::SpareOrigin && job.spec.peers && !job.joined {
-                shared.push(id);
+                // The swarm's units have one order, and it begins with the first: nobody changes it alone.
+                if !front {
+                    shared.push(id);
+                }
                 continue;
             }
             let all = job.joined || job.manifest.is_none();
@@ -128,6 +146,18 @@ impl Node {
             let crowd =
                 self.peers.values().filter(|p| p.crowded && p.counts() && p.jobs.contains_key(&id)).count();
             let most = if crowd >= CROWD { STREAMS_CROWDED } else { self.config.origin_fetches_max };
+            if front {
+                for at in job.front_blocks(all) {
+                    if self.origin_active >= most.min(self.config.origin_fetches_max) {
+                        break;
+                    }
+                    job.begin_fetch(at);
+                    job.blocks[at].for_front = true;
+                    self.origin_active += 1;
+                    self.actions.push_back(Action::OriginFetch { job: id, block: at as u32 });
+                }
+                continue;
+            }
             let mut began = false;
             let mut with_peer = None;
             // Nodes that begin together begin at several places, so that they have something to give each other.
@@ -287,6 +317,7 @@ impl Job {
         let state = &mut self.blocks[at];
         state.active = true;
         state.stopping = false;
+        state.for_front = false;
         state.at = state.block.runs.first().map_or(0, |run| run.first);
         self.cover(at);
     }

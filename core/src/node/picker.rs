@@ -2,18 +2,19 @@
 //!
 //! Peers are kept in the order of how long one more request would wait there. The first is asked for the rarest chunk it
 //! has (of a handful looked at from a random place on), takes its new place in the order, and so on until all pipelines
-//! together hold what arrives in a round trip and a little more. A peer that has nothing we lack leaves the order until it
+//! together hold what arrives in a round trip and a little more. Where a job has a front, the rarest chunk of that comes first. A peer that has nothing we lack leaves the order until it
 //! tells of something new, so an event costs a few steps in ordered sets, whatever the number of peers and chunks.
 
 use super::job::{Job, OriginState};
 use super::peer::{Has, Pending};
 use super::rng::Rng;
 use super::timers::Timer;
-use super::{Action, MEASURE, Node, Policy};
+use super::{Action, BitSet, MEASURE, Node, Policy};
 use crate::link::{FRAME_BYTES_MAX, Outgoing};
 use crate::{Duration, Instant, JobId, LinkId, ReqId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Measurements in a row that find chunks waiting behind full pipelines of slow peers before the origin joins: 2, so it
 /// joins about half a second after the peers began. Ours.
@@ -183,7 +184,7 @@ impl Node {
         };
         // A slow peer is asked only for what nobody else has.
         let slow = peer.crowded && peer.usual_answer() >= slow_from(usual);
-        for &id in &self.job_order {
+        for &(id, front) in &self.turns {
             let (Some(job), Some(with)) = (self.jobs.get_mut(&id), peer.jobs.get_mut(&id)) else { continue };
             if !job.wants() || job.open.is_empty() {
                 continue;
@@ -198,7 +199,11 @@ impl Node {
             if with.cursor.is_none() {
                 with.cursor = Some(if several { self.rng.below(job.len()) } else { 0 });
             }
-            let Some(index) = pick(job, &with.has, &mut with.cursor, &mut self.rng, skip) else { continue };
+            let found = match front {
+                true => pick_of_front(job, &with.has, &mut self.rng, skip),
+                false => pick(job, &with.has, &mut with.cursor, &mut self.rng, skip),
+            };
+            let Some(index) = found else { continue };
             let Some((chunk, _)) = job.chunk(index) else { continue };
             // A peer on probation is asked for something that others may give meanwhile.
             let owned = !peer.probation();
@@ -419,51 +424,12 @@ fn pick(
     rng: &mut Rng,
     skip: impl Fn(u32) -> bool,
 ) -> Option<u32> {
-    let set = match has {
-        Has::None => return None,
-        Has::Maybe | Has::All => None,
-        Has::Guess(set) | Has::Some(set) => Some(set),
-    };
-    let free = |mut at: u32| {
-        loop {
-            let index = job.open.next(at, set, Some(&job.covered))?;
-            if !skip(index) {
-                return Some(index);
-            }
-            at = index + 1;
-        }
-    };
+    let set = may_have(has)?;
+    let all = 0..job.open.len();
     let start = cursor.unwrap_or(0);
-    let found = if job.supply.has_parts() {
-        // From a random place between the first and the last that could be had, and of equals any: neighbours who hear of
-        // the same news must not all ask for the same chunk.
-        let (first, last) = (free(0).unwrap_or(0), job.open.prev(job.open.len(), set).unwrap_or(0));
-        let start = first + rng.below(last.saturating_sub(first) + 1);
-        let mut best: Option<(u16, u32)> = None;
-        let mut equals = 0;
-        let (mut at, mut wrapped) = (start, false);
-        for _ in 0..LOOKED_AT {
-            let next = match free(at) {
-                Some(index) => Some(index),
-                None if !wrapped => {
-                    wrapped = true;
-                    free(first)
-                }
-                None => None,
-            };
-            let Some(index) = next.filter(|index| !wrapped || *index < start) else { break };
-            let count = job.supply.count(index);
-            let rarer = best.is_none_or(|(least, _)| count < least);
-            equals =
-                if rarer { 1 } else { equals + u32::from(best.is_some_and(|(least, _)| count == least)) };
-            if rarer || (best.is_some_and(|(least, _)| count == least) && rng.below(equals) == 0) {
-                best = Some((count, index));
-            }
-            at = index + 1;
-        }
-        best.map(|(_, index)| index)
-    } else {
-        free(start).or_else(|| free(0))
+    let found = match job.supply.has_parts() {
+        true => rarest(job, set, all, rng, &skip),
+        false => free(job, set, start..all.end, &skip).or_else(|| free(job, set, all, &skip)),
     };
     if let Some(index) = found {
         *cursor = Some(index + 1);
@@ -477,4 +443,71 @@ fn pick(
         }
         before = index;
     }
+}
+
+/// The same of the job's front alone, and only what nobody is at: blocks under way begin with it.
+fn pick_of_front(job: &Job, has: &Has, rng: &mut Rng, skip: impl Fn(u32) -> bool) -> Option<u32> {
+    let set = may_have(has)?;
+    let first = free(job, set, job.front.range(), &skip)?;
+    match job.supply.has_parts() {
+        true => rarest(job, set, first..job.front.range().end, rng, &skip),
+        false => Some(first),
+    }
+}
+
+/// What a peer may have; `None` within if that is all, and without if it is nothing.
+fn may_have(has: &Has) -> Option<Option<&BitSet>> {
+    match has {
+        Has::None => None,
+        Has::Maybe | Has::All => Some(None),
+        Has::Guess(set) | Has::Some(set) => Some(Some(set)),
+    }
+}
+
+/// The first chunk of a range that may be asked for and nobody is at.
+fn free(job: &Job, set: Option<&BitSet>, within: Range<u32>, skip: &impl Fn(u32) -> bool) -> Option<u32> {
+    let mut at = within.start;
+    loop {
+        let index = job.open.next_in(at, within.end, set, Some(&job.covered))?;
+        if !skip(index) {
+            return Some(index);
+        }
+        at = index + 1;
+    }
+}
+
+/// The rarest of a few of them, looked at from a random place between the first and the last that could be had, and of
+/// equals any: neighbours who hear of the same news must not all ask for the same chunk.
+fn rarest(
+    job: &Job,
+    set: Option<&BitSet>,
+    within: Range<u32>,
+    rng: &mut Rng,
+    skip: &impl Fn(u32) -> bool,
+) -> Option<u32> {
+    let free = |at| free(job, set, at..within.end, skip);
+    let (first, last) = (free(within.start).unwrap_or(0), job.open.prev(within.end, set).unwrap_or(0));
+    let start = first + rng.below(last.saturating_sub(first) + 1);
+    let mut best: Option<(u16, u32)> = None;
+    let mut equals = 0;
+    let (mut at, mut wrapped) = (start, false);
+    for _ in 0..LOOKED_AT {
+        let next = match free(at) {
+            Some(index) => Some(index),
+            None if !wrapped => {
+                wrapped = true;
+                free(first)
+            }
+            None => None,
+        };
+        let Some(index) = next.filter(|index| !wrapped || *index < start) else { break };
+        let count = job.supply.count(index);
+        let rarer = best.is_none_or(|(least, _)| count < least);
+        equals = if rarer { 1 } else { equals + u32::from(best.is_some_and(|(least, _)| count == least)) };
+        if rarer || (best.is_some_and(|(least, _)| count == least) && rng.below(equals) == 0) {
+            best = Some((count, index));
+        }
+        at = index + 1;
+    }
+    best.map(|(_, index)| index)
 }

@@ -86,6 +86,10 @@ pub struct World {
     pub disk_time: Duration,
     /// Whether origins give anything at all.
     pub streams: bool,
+    /// Bytes that jobs to come want first.
+    pub front: u64,
+    /// Blocks that the origin was asked for, in order.
+    pub fetched: Vec<(JobId, u32)>,
     scripts: BTreeMap<SocketAddr, Script>,
     bufs: BTreeMap<BufId, Buf>,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -115,6 +119,8 @@ impl World {
             timers: 0,
             disk_time: WORK,
             streams: true,
+            front: 0,
+            fetched: vec![],
             scripts: BTreeMap::new(),
             bufs: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -171,6 +177,7 @@ impl World {
             origin: origin.is_some(),
             place: FileId(7),
             priority: 0,
+            front: self.front,
         };
         let plan = origin.as_ref().and_then(|o| o.plan);
         self.tasks.insert(
@@ -444,6 +451,7 @@ impl World {
             }
             Action::OriginFetch { job, block } => {
                 let task = self.tasks.get_mut(&job).unwrap();
+                self.fetched.push((job, block));
                 let number = task.fetches_begun;
                 task.fetches_begun += 1;
                 let before = task.fetches.insert(block, number);

@@ -221,6 +221,7 @@ impl World {
             origin: true,
             place: FileId(file),
             priority: u8::from(of.len() < 4),
+            front: 0,
         };
         let (epoch, task, manifest) = (machine.epoch, at as u32, task.manifest);
         self.feed(host, Event::JobAdded { job, spec });

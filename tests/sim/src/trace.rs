@@ -139,5 +139,6 @@ fn code(event: &Event) -> u64 {
         Event::Timer => 27 << 40,
         Event::OwnAddress { addr } => 28 << 40 | u64::from(addr.port()),
         Event::JobLooking { job, .. } => 29 << 40 | u64::from(job.0),
+        Event::JobFront { job, .. } => 30 << 40 | u64::from(job.0),
     }
 }

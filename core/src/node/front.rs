@@ -1,0 +1,136 @@
+//! The front of a job: the beginning of its file, which is wanted before the rest. The first bytes of a file often say what
+//! is in the rest of it, and whoever reads a file while it comes can begin with them.
+//!
+//! A front is an order of fetching and nothing else. Which source may be asked for what, and how often, stays as it is.
+
+use super::Node;
+use super::job::Job;
+use super::{Action, BitSet};
+use crate::{Instant, JobId};
+use alloc::vec::Vec;
+
+/// Where the front of a job begins and ends, in chunks.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Front {
+    /// All chunks before this one are held.
+    from: u32,
+    /// The first chunk behind the front.
+    end: u32,
+}
+
+impl Front {
+    /// Chunks of which some are still to come; nothing before them is.
+    pub(crate) fn range(&self) -> core::ops::Range<u32> {
+        self.from..self.end
+    }
+
+    /// Whether a chunk of it is still to come.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.from < self.end
+    }
+
+    /// A chunk is held.
+    pub(crate) fn advance(&mut self, index: u32, held: &BitSet) {
+        if index == self.from {
+            while self.from < self.end && held.contains(self.from) {
+                self.from += 1;
+            }
+        }
+    }
+}
+
+impl Job {
+    /// Finds out anew which chunks are the front, and which of them are held.
+    pub(crate) fn measure_front(&mut self) {
+        let bytes = self.spec.front;
+        let end = match &self.manifest {
+            _ if bytes == 0 => 0,
+            Some(manifest) => manifest.chunk_at(bytes - 1).map_or(manifest.len(), |last| last + 1),
+            None => self.layout.chunks_before(bytes).min(self.len()),
+        };
+        self.front = Front { from: 0, end };
+        self.front.advance(0, &self.held);
+    }
+
+    /// Blocks the origin may begin for the front: nobody is at them, and a chunk of the front is missing that no peer has,
+    /// or, if `all` are wanted, any.
+    pub(crate) fn front_blocks(&self, all: bool) -> Vec<usize> {
+        if !all && self.supply.has_seeds() {
+            return Vec::new();
+        }
+        let but_not = (!all).then(|| self.supply.parts());
+        let blocks = self.layout.missing_in(self.front.range(), &self.missing, but_not);
+        let idle = |at: &usize| self.blocks.get(*at).is_some_and(|state| state.is_idle());
+        blocks.into_iter().map(|at| at as usize).filter(idle).collect()
+    }
+
+    /// Whether the origin has something to do besides the blocks it is at.
+    fn has_idle_block(&self) -> bool {
+        self.blocks.iter().any(|state| state.is_idle() && state.any_in(&self.missing, None))
+    }
+
+    pub(crate) fn check_front(&self) {
+        let Front { from, end } = self.front;
+        assert!(from <= end && end <= self.len(), "the front is a part of the file");
+        assert!((0..from).all(|index| self.held.contains(index)), "what is before the front's rest is held");
+        assert!(from == end || !self.held.contains(from), "the front's rest begins with a chunk to come");
+    }
+}
+
+impl Node {
+    /// The front of a job has another length.
+    pub(super) fn job_front(&mut self, now: Instant, id: JobId, bytes: u64) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if core::mem::replace(&mut job.spec.front, bytes) == bytes {
+            return;
+        }
+        self.look_at_front(id);
+        self.stirred = true;
+        self.refill(now);
+    }
+
+    /// More, or something else, is known of a job's chunks.
+    pub(super) fn look_at_front(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.measure_front();
+        }
+        self.order_turns();
+    }
+
+    /// Finds out anew whose turn it is: first those jobs with a front to come, for that alone, then each for all of it.
+    pub(super) fn order_turns(&mut self) {
+        self.turns = self.turns_now().collect();
+    }
+
+    fn turns_now(&self) -> impl Iterator<Item = (JobId, bool)> {
+        let wanted = |id: &&JobId| self.jobs.get(id).is_some_and(|job| job.front.is_wanted());
+        let fronts = self.job_order.iter().filter(wanted).map(|id| (*id, true));
+        fronts.chain(self.job_order.iter().map(|id| (*id, false)))
+    }
+
+    /// A chunk of a job was held: if that was the last one of its front, others get their turn.
+    pub(super) fn front_advanced(&mut self, now: Instant, id: JobId, index: u32) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if index >= job.front.end || job.front.is_wanted() {
+            return;
+        }
+        // Everybody who fetches the file begins with the front. What follows it each one fetches from a place of its own, so
+        // that they have something to give each other.
+        let others = self.peers.values().any(|peer| peer.zest && peer.jobs.contains_key(&id));
+        if others && job.has_idle_block() {
+            for (block, state) in job.blocks.iter_mut().enumerate() {
+                if state.for_front && state.active && !state.stopping && job.origin_first != Some(block) {
+                    state.stopping = true;
+                    self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
+                }
+            }
+        }
+        self.order_turns();
+        self.stirred = true;
+        self.refill(now);
+    }
+
+    pub(super) fn check_turns(&self) {
+        assert!(self.turns.iter().copied().eq(self.turns_now()), "every front and every job has its turn");
+    }
+}
