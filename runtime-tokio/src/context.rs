@@ -282,6 +282,9 @@ impl Context {
                     add(bytes, u64::from(len));
                     add(chunks, 1);
                     crate::origin::sync_now_and_then(self, &job);
+                    if index == 0 {
+                        crate::header::first_chunk_came(self, id, &job, len);
+                    }
                 }
                 self.event(Event::ChunkDone { job: id, index, source });
             }

@@ -229,6 +229,12 @@ impl JobFile {
         Ok(())
     }
 
+    /// Reads bytes of the partial file; false if that cannot be done, or it is sealed.
+    pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        let partial = self.partial.read().expect("no holder panics");
+        partial.as_ref().is_some_and(|partial| partial.read_at(offset, bytes).is_ok())
+    }
+
     /// Makes what is written so far survive a power cut.
     pub(crate) fn sync(&self) -> std::io::Result<()> {
         match &*self.partial.read().expect("no holder panics") {

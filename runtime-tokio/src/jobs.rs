@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::discovery::Public;
+use crate::header;
 use crate::job::JobFile;
 use crate::origin::OriginJob;
 use std::cell::{Cell, RefCell};
@@ -33,6 +34,8 @@ pub(crate) struct NewJob {
     pub(crate) public: Option<Public>,
     /// See [`JobSpec::priority`].
     pub(crate) priority: u8,
+    /// It begins with a header, which comes first: see [`crate::header`].
+    pub(crate) has_header: bool,
 }
 
 /// Who sent a xorb range that nothing proves yet, and what the file's chunks were in it.
@@ -61,6 +64,8 @@ pub(crate) struct JobState {
     pub(crate) local_offsets: RefCell<BTreeMap<u32, u64>>,
     /// Proven lists of the xorbs of blocks, whole.
     pub(crate) listed: RefCell<BTreeMap<u32, Arc<[ChunkRef]>>>,
+    /// Whether it begins with a header.
+    pub(crate) has_header: bool,
     /// Whether others may be given what is proven of it.
     pub(crate) shared: bool,
     /// The partial file as peers read it: the same file still when it has its final name.
@@ -115,13 +120,16 @@ impl Context {
         let id = JobId(self.next_job.replace(self.next_job.get() + 1));
         let place = FileId(PARTIAL | id.0);
         let served = if new.public.is_some() { self.open_partial(place, &partial) } else { None };
-        let NewJob { file, size, public, priority } = new;
+        let NewJob { file, size, public, priority, has_header } = new;
         let peers = public.is_some();
-        let spec = JobSpec { file, size, peers, origin: origin.is_some(), place, priority };
+        let job_file = JobFile::new(id, file, size, partial);
+        let front = if has_header { header::front_at_start(&job_file) } else { 0 };
+        let spec = JobSpec { file, size, peers, origin: origin.is_some(), place, priority, front };
         let (end, ended) = oneshot::channel();
         let state = Rc::new(JobState {
-            file: Arc::new(JobFile::new(id, spec.file, spec.size, partial)),
+            file: Arc::new(job_file),
             listed: RefCell::default(),
+            has_header,
             shared: peers,
             _partial: served,
             records: RefCell::default(),

@@ -18,6 +18,7 @@ mod discovery;
 mod engine;
 mod error;
 mod fnmatch;
+mod header;
 mod hot;
 mod index;
 mod job;

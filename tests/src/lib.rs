@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::sync::watch;
-use zest_hub::server::{Faults, ServeConfig, Served, Stats, serve};
+use zest_hub::server::{Faults, LoggedRequest, ServeConfig, Served, Stats, serve};
 use zest_hub::{Hub, HubConfig};
 use zest_runtime_tokio::{
     CancelToken, Engine, EngineConfig, IndexProgress, Progress, PullError, PullOptions, PullReport,
@@ -111,6 +111,17 @@ impl Site {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.served().stats()
+    }
+
+    /// From now on the hub keeps the last so many requests.
+    pub fn log_requests(&self, capacity: usize) {
+        self.served().log_requests(capacity);
+    }
+
+    /// The requests it kept, oldest first; they are forgotten.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<LoggedRequest> {
+        self.served().take_requests()
     }
 
     /// Stops the hub.

@@ -4,6 +4,7 @@ use super::Pull;
 use crate::PullError;
 use crate::discovery::Public;
 use crate::engine::StoreHandles;
+use crate::header;
 use crate::jobs::{JobState, NewJob};
 use crate::origin::OriginJob;
 use crate::progress::How;
@@ -56,7 +57,8 @@ impl Pull {
         }
         let Some((partial, _lock)) = self.open_partial(&entry, hash).await? else { return Ok(()) };
         let size = entry.content_size();
-        let new = NewJob { file: hash, size, public: self.public(), priority: priority(size) };
+        let has_header = header::is_expected(&entry.path);
+        let new = NewJob { file: hash, size, public: self.public(), priority: priority(size), has_header };
         let origin = self.hub.clone().map(|hub| OriginJob::new(hub, repo.clone(), commit.clone()));
         let (id, job, ended) = self.context.add_job(entry.path.clone(), new, partial, origin);
         self.tally.running.borrow_mut().push(job.clone());
