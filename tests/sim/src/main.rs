@@ -21,7 +21,7 @@ zest-sim run [OPTIONS]                         play one flash crowd and print it
   --deep-sockets (nodes hear of bytes when a socket takes them, not when they are sent)
   --check (all promises after every event)  --trace (print every event and action)
   --seconds (what each second brought)  --kinds (messages by kind)
-zest-sim quality [--max-nodes N] [--check]     write or compare tests/snapshots/quality.txt";
+zest-sim quality [--min-nodes N] [--max-nodes N] [--check]     write or compare tests/snapshots/quality.txt";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -161,10 +161,12 @@ fn seeds(words: &[&str]) -> Result<bool, String> {
 /// Writes or compares the table of quality.
 fn table(words: &[&str]) -> Result<bool, String> {
     let mut options = Options { rest: words.to_vec() };
+    let min = options.number("--min-nodes")?.unwrap_or(1) as u32;
     let max = options.number("--max-nodes")?.unwrap_or(4096) as u32;
     let compares = options.flag("--check");
     options.done()?;
-    let (all, played) = (quality::rows(u32::MAX), quality::rows(max));
+    let (all, mut played) = (quality::rows(u32::MAX), quality::rows(max));
+    played.retain(|row| row.nodes >= min);
     let lines = quality::play_rows(&played, &|line| println!("{line}"));
     let old = std::fs::read_to_string(quality::PATH).unwrap_or_default();
     let diff = quality::diff(&old, &played, &lines);
