@@ -18,7 +18,7 @@ use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{Link, LinkConfig, Role};
 use zest_core::node::{Config, Event, Node};
 use zest_core::{Duration, Instant, LinkId, PeerId};
-use zest_store::{BlockCache, FileId, Shelf};
+use zest_store::{BlockCache, FileId, Lender, Shelf};
 
 /// Bytes read from a socket at once: 16 KiB, some 300 requests. One buffer serves all connections of a core.
 const INPUT_BYTES: usize = 16 << 10;
@@ -56,6 +56,7 @@ pub(crate) struct Core {
     pub(crate) links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
     pub(crate) shelf: RefCell<Arc<Shelf>>,
     pub(crate) cache: RefCell<BlockCache>,
+    pub(crate) lender: RefCell<Lender>,
     pub(crate) files: RefCell<Files>,
     pub(crate) budget: Rc<Budget>,
     pub(crate) input: RefCell<Vec<u8>>,
@@ -92,6 +93,7 @@ impl Core {
             links: RefCell::default(),
             shelf: RefCell::new(config.shelf),
             cache: RefCell::new(BlockCache::new(config.cache_bytes)),
+            lender: RefCell::default(),
             files: RefCell::default(),
             budget: Budget::new(STAGED_BYTES_MAX),
             input: RefCell::new(vec![0; INPUT_BYTES]),

@@ -5,6 +5,7 @@ use crate::disk::{self, Staged};
 use crate::stats::add;
 use futures_lite::io::{AsyncRead as _, AsyncWrite as _};
 use glommio::net::TcpStream;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{MsgFlags, sendmsg};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use zest_core::link::{Head, Link, LinkEvent, PeerFault};
 use zest_core::{Duration, Instant, LinkId};
-use zest_store::{GATHER_MAX, Part, Read, SendQueue};
+use zest_store::{GATHER_MAX, Part, Piece, Read, SendQueue};
 use zest_xet::Hash;
 
 /// Answers queued or being looked up past which a link takes in no more requests: 128. What a peer asks beyond that
@@ -230,10 +231,10 @@ impl LinkIo {
         let sent = {
             let queue = self.queue.borrow();
             let cache = core.cache.borrow();
-            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(2 * GATHER_MAX);
-            queue.gather(&cache, usize::MAX, &mut slices);
-            let Some(first) = slices.first() else {
-                drop(slices);
+            let mut pieces: Vec<Piece<'_>> = Vec::with_capacity(2 * GATHER_MAX);
+            queue.gather(&cache, &mut pieces);
+            let Some(first) = pieces.first() else {
+                drop(pieces);
                 drop((queue, cache));
                 // The cache may have let go of what was counted on.
                 self.queue.borrow_mut().look_again();
@@ -241,19 +242,16 @@ impl LinkIo {
                 return Ok(0);
             };
             let outcome = match self.blocked.get() {
-                None => {
-                    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-                    sendmsg::<()>(stream.as_raw_fd(), &slices, &[], flags, None)
-                }
-                Some(_) => Err(nix::Error::EAGAIN),
+                None => send(core, stream, &pieces),
+                Some(_) => Err(io::ErrorKind::WouldBlock.into()),
             };
             match outcome {
                 Ok(sent) => sent,
-                Err(nix::Error::EINTR) => return Ok(0),
-                Err(nix::Error::EAGAIN) => {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // glommio has no wait for room; a write of it waits, and then sends.
-                    let slice = &first[..first.len().min(PARK_BYTES)];
-                    match Pin::new(stream).poll_write(cx, slice) {
+                    let slice = first.as_slice();
+                    match Pin::new(stream).poll_write(cx, &slice[..slice.len().min(PARK_BYTES)]) {
                         Poll::Ready(sent) => sent?,
                         Poll::Pending => {
                             if self.blocked.get().is_none() {
@@ -263,7 +261,7 @@ impl LinkIo {
                         }
                     }
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         };
         self.blocked.set(None);
@@ -286,9 +284,26 @@ impl LinkIo {
     }
 }
 
+/// Sends what the socket takes in one go: chunks in memory are lent to it, everything else is copied.
+fn send(core: &Core, stream: &TcpStream, pieces: &[Piece<'_>]) -> io::Result<usize> {
+    let socket = stream.as_raw_fd();
+    if let Some(outcome) = core.lender.borrow_mut().send(socket, pieces) {
+        return outcome;
+    }
+    let slices: Vec<IoSlice<'_>> = pieces.iter().map(Piece::as_slice).collect();
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    Ok(sendmsg::<()>(socket, &slices, &[], flags, None)?)
+}
+
 /// Runs a connection to its end.
 pub(crate) async fn run(core: Rc<Core>, mut stream: TcpStream, io: Rc<LinkIo>) {
     let _ = stream.set_nodelay(true);
+    // glommio waits for readiness before each call, so for it nothing changes; lending would wait without.
+    let nonblocking = fcntl(stream.as_raw_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+    if let Err(error) = nonblocking {
+        tracing::debug!(link = io.id.0, %error, "a socket that waits cannot be served");
+        io.close();
+    }
     core.drain(&io);
     let end = poll_fn(|cx| {
         io.turning.set(true);

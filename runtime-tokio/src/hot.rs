@@ -5,13 +5,13 @@
 use crate::context::Context;
 use crate::jobs::is_partial;
 use crate::workers::{Done, Work};
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use zest_core::Location;
-use zest_store::BlockCache;
+use zest_store::{BlockCache, Lender};
 use zest_xet::{CHUNK_BYTES_TARGET, ChunkRef, Hash, Proven, verify};
 
 /// Chunks being read to be kept, at most: 64, that is 8 MiB at most. Ours; what comes beyond that is asked for again.
@@ -20,6 +20,7 @@ const READING_MAX: usize = 64;
 /// The chunks in memory, and where they lie on disk.
 pub(crate) struct Hot {
     cache: RefCell<BlockCache>,
+    lender: RefCell<Lender>,
     /// Places of chunks that were kept; those that went from memory since are struck off now and then.
     places: RefCell<HashMap<Hash, Location>>,
     places_max: usize,
@@ -32,6 +33,7 @@ impl Hot {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         Hot {
             cache: RefCell::new(BlockCache::new(bytes_max)),
+            lender: RefCell::default(),
             places: RefCell::default(),
             places_max: 4 * (bytes_max / CHUNK_BYTES_TARGET) + 1024,
             reading: Cell::new(0),
@@ -40,6 +42,10 @@ impl Hot {
 
     pub(crate) fn cache(&self) -> Ref<'_, BlockCache> {
         self.cache.borrow()
+    }
+
+    pub(crate) fn lender(&self) -> RefMut<'_, Lender> {
+        self.lender.borrow_mut()
     }
 
     /// Where a chunk lies that is in memory.

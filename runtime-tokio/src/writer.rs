@@ -1,5 +1,5 @@
-//! The writing half of a connection: heads and chunks in memory are gathered into one call; a chunk on disk is its head with
-//! MSG_MORE and `sendfile` of its range.
+//! The writing half of a connection: heads and chunks in memory are gathered into one go, the chunks lent to the socket and not
+//! copied; a chunk on disk is its head with MSG_MORE and `sendfile` of its range.
 
 use crate::context::Context;
 use crate::linkio::{Item, LinkIo, QUEUE_MAX};
@@ -7,12 +7,14 @@ use bytes::Bytes;
 use rustix::net::SendFlags;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use zest_core::Location;
 use zest_core::node::Event;
+use zest_store::Piece;
 
 /// Heads without a body gathered into one write.
 const GATHER_MAX: usize = 64;
@@ -115,16 +117,16 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         queue[0] = rest;
     }
     let cache = context.hot.cache();
-    let mut parts: Vec<IoSlice<'_>> = Vec::new();
+    let mut parts: Vec<Piece<'_>> = Vec::new();
     let mut chunks = 0;
     for item in queue.iter().take(GATHER_MAX) {
         match item {
-            Item::Head(head) => parts.push(IoSlice::new(head.as_bytes())),
-            Item::Rest(bytes) | Item::Bytes(bytes) => parts.push(IoSlice::new(bytes)),
+            Item::Head(head) => parts.push(Piece::Copied(head.as_bytes())),
+            Item::Rest(bytes) | Item::Bytes(bytes) => parts.push(Piece::Copied(bytes)),
             Item::Hot { hash, place, sent } if chunks < zest_store::GATHER_MAX => match cache.get(hash) {
                 Some(bytes) if bytes.len() == place.len as usize => {
                     chunks += 1;
-                    parts.push(IoSlice::new(&bytes[*sent as usize..]));
+                    parts.push(Piece::Lent(bytes.from(*sent as usize)));
                 }
                 _ => break,
             },
@@ -152,13 +154,10 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         return Ok(Sent { all: sent, payload: sent });
     }
     let more = queue.len() > parts.len();
-    let mut flags = SendFlags::NOSIGNAL;
-    #[cfg(target_os = "linux")]
-    if more {
-        flags |= SendFlags::MORE;
-    }
-    let _ = more;
-    let sent = rustix::net::sendmsg(stream, &parts, &mut rustix::net::SendAncillaryBuffer::default(), flags)?;
+    let sent = match context.hot.lender().send(stream.as_raw_fd(), &parts) {
+        Some(sent) => sent?,
+        None => send(stream, &parts, more)?,
+    };
     drop(parts);
     let (mut left, mut payload) = (sent, 0);
     while left > 0 {
@@ -191,6 +190,18 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         }
     }
     Ok(Sent { all: sent, payload })
+}
+
+/// Sends copies, as much as the socket takes; `more` follows at once.
+fn send(stream: &TcpStream, parts: &[Piece<'_>], more: bool) -> io::Result<usize> {
+    let mut flags = SendFlags::NOSIGNAL;
+    #[cfg(target_os = "linux")]
+    if more {
+        flags |= SendFlags::MORE;
+    }
+    let _ = more;
+    let slices: Vec<IoSlice<'_>> = parts.iter().map(Piece::as_slice).collect();
+    Ok(rustix::net::sendmsg(stream, &slices, &mut rustix::net::SendAncillaryBuffer::default(), flags)?)
 }
 
 #[cfg(target_os = "linux")]

@@ -1,8 +1,9 @@
 //! Chunks in memory: what was asked for twice is kept, so that it is sent from here and not from the disk.
 //!
-//! The cache owns its memory in segments, each filled from front to back. When there is no room, the oldest segment is
-//! made new: chunks that were sent since they came in move to its front, the rest goes. So nothing is ever fragmented,
-//! and memory stays at what was configured.
+//! The cache owns its memory in segments, each filled from front to back. When there is no room, the oldest segment goes
+//! back to the system and a new one takes its place, to whose front the chunks move that were sent since they came in. So
+//! nothing is ever fragmented, memory stays at what was configured (and half a segment more for that moment), and nothing
+//! is ever written where a chunk was: it may be [lent](crate::Lender) to a socket and still be on its way.
 //!
 //! Only a [`Proven`] chunk gets in, and its hash is its key: a file that changes later cannot make a wrong answer of it.
 //! No clock, no file, no thread; a runtime keeps one cache per core.
@@ -10,13 +11,15 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
 
+use memmap2::MmapMut;
 use zest_xet::{CHUNK_BYTES_MAX, CHUNK_BYTES_TARGET, Hash, Proven};
 
-/// Bytes of a segment: 8 MiB. Ours: four huge pages, and small against any cache worth having.
+use crate::lend::Lent;
+
+/// Bytes of a segment: 8 MiB. Ours: small against any cache worth having.
 pub const SEGMENT_BYTES: usize = 8 << 20;
-/// Alignment of a segment: 2 MiB, a huge page of x86-64 and of most arm64 systems.
-const SEGMENT_ALIGN: usize = 2 << 20;
 /// Alignment of a chunk: 4 KiB, a page. The kernel copies from there at full width.
 const CHUNK_ALIGN: usize = 4096;
 
@@ -51,8 +54,7 @@ impl Hasher for OwnHash {
 }
 
 struct Segment {
-    memory: Vec<u8>,
-    start: usize,
+    memory: MmapMut,
     filled: usize,
     chunks: Vec<Hash>,
 }
@@ -81,12 +83,12 @@ impl BlockCache {
 
     /// A chunk's bytes, if they are here.
     #[must_use]
-    pub fn get(&self, hash: &Hash) -> Option<&[u8]> {
+    pub fn get(&self, hash: &Hash) -> Option<Lent<'_>> {
         let place = self.places.get(hash)?;
         place.sent.set(true);
-        let segment = &self.segments[place.segment as usize];
-        let start = segment.start + place.start as usize;
-        Some(&segment.memory[start..start + place.len as usize])
+        let memory = &self.segments[place.segment as usize].memory;
+        let start = place.start as usize;
+        Some(Lent::new(&memory[start..start + place.len as usize]))
     }
 
     /// Whether a chunk is here. Does not count as a use.
@@ -115,19 +117,15 @@ impl BlockCache {
         if self.segments_max == 0 || self.contains(&hash) {
             return;
         }
-        if self.segments.get(self.current).is_none_or(|segment| segment.room() < bytes.len()) {
-            self.advance();
+        let full = self.segments.get(self.current).is_none_or(|segment| segment.room() < bytes.len());
+        if full && let Err(error) = self.advance() {
+            tracing::debug!(%error, "no memory for another segment: the cache stays as it is");
+            return;
         }
-        let number = self.current as u32;
-        let segment = &mut self.segments[self.current];
-        let start = segment.filled;
-        let at = segment.start + start;
-        segment.memory[at..at + bytes.len()].copy_from_slice(bytes);
-        segment.filled = (start + bytes.len()).next_multiple_of(CHUNK_ALIGN);
-        segment.chunks.push(hash);
+        let start = self.segments[self.current].put(hash, bytes);
         self.used_bytes += bytes.len();
-        let place =
-            Place { segment: number, start: start as u32, len: bytes.len() as u32, sent: Cell::new(false) };
+        let segment = self.current as u32;
+        let place = Place { segment, start, len: bytes.len() as u32, sent: Cell::new(false) };
         self.places.insert(hash, place);
     }
 
@@ -164,36 +162,34 @@ impl BlockCache {
     }
 
     /// Makes a segment with room the current one.
-    fn advance(&mut self) {
+    fn advance(&mut self) -> io::Result<()> {
+        let fresh = Segment::new()?;
         if self.segments.len() < self.segments_max {
-            self.segments.push(Segment::new());
+            self.segments.push(fresh);
             self.current = self.segments.len() - 1;
-            return;
+        } else {
+            self.current = (self.current + 1) % self.segments_max;
+            self.replace(fresh);
         }
-        self.current = (self.current + 1) % self.segments_max;
-        self.renew();
+        Ok(())
     }
 
-    /// Empties the current segment but for chunks that were sent, as far as they fill no more than half of it.
-    fn renew(&mut self) {
-        let segment = &mut self.segments[self.current];
-        segment.filled = 0;
-        let mut kept = Vec::new();
-        for hash in std::mem::take(&mut segment.chunks) {
+    /// Puts a new segment in the place of the current one. Chunks that were sent move there, as far as they fill no more
+    /// than half of it; the others go with the old one.
+    fn replace(&mut self, mut fresh: Segment) {
+        let old = &mut self.segments[self.current];
+        for hash in std::mem::take(&mut old.chunks) {
             let place = self.places.get_mut(&hash).expect("a listed chunk has a place");
             let len = place.len as usize;
-            if place.sent.replace(false) && segment.filled + len <= SEGMENT_BYTES / 2 {
-                let from = segment.start + place.start as usize;
-                segment.memory.copy_within(from..from + len, segment.start + segment.filled);
-                place.start = segment.filled as u32;
-                segment.filled = (segment.filled + len).next_multiple_of(CHUNK_ALIGN);
-                kept.push(hash);
+            if place.sent.replace(false) && fresh.filled + len <= SEGMENT_BYTES / 2 {
+                let from = place.start as usize;
+                place.start = fresh.put(hash, &old.memory[from..from + len]);
             } else {
                 self.places.remove(&hash);
                 self.used_bytes -= len;
             }
         }
-        segment.chunks = kept;
+        *old = fresh;
     }
 }
 
@@ -209,11 +205,26 @@ impl std::fmt::Debug for BlockCache {
 }
 
 impl Segment {
-    /// Zeroed memory that the system hands out when it is first written to.
-    fn new() -> Segment {
-        let memory = vec![0; SEGMENT_BYTES + SEGMENT_ALIGN];
-        let start = memory.as_ptr().align_offset(SEGMENT_ALIGN).min(SEGMENT_ALIGN);
-        Segment { memory, start, filled: 0, chunks: Vec::new() }
+    /// Zeroed memory that the system hands out when it is first written to, and gets back when this is dropped.
+    ///
+    /// In small pages: what is lent keeps its whole page from being freed, so with huge ones a peer that asks and does not
+    /// read could hold 2 MiB with every chunk. Lending from huge pages costs a fifth less.
+    fn new() -> io::Result<Segment> {
+        let memory = MmapMut::map_anon(SEGMENT_BYTES)?;
+        #[cfg(target_os = "linux")]
+        if let Err(error) = memory.advise(memmap2::Advice::NoHugePage) {
+            tracing::debug!(%error, "the cache may get huge pages");
+        }
+        Ok(Segment { memory, filled: 0, chunks: Vec::new() })
+    }
+
+    /// Writes a chunk behind the others; there is room. Returns where it begins.
+    fn put(&mut self, hash: Hash, bytes: &[u8]) -> u32 {
+        let start = self.filled;
+        self.memory[start..start + bytes.len()].copy_from_slice(bytes);
+        self.filled = (start + bytes.len()).next_multiple_of(CHUNK_ALIGN);
+        self.chunks.push(hash);
+        start as u32
     }
 
     fn room(&self) -> usize {
@@ -262,7 +273,7 @@ mod tests {
         let one = chunk(1, 50_000);
         assert!(!cache.missed(&one.chunk().hash) && cache.missed(&one.chunk().hash));
         cache.admit(&one);
-        assert_eq!(cache.get(&one.chunk().hash), Some(one.bytes()));
+        assert_eq!(cache.get(&one.chunk().hash).as_deref(), Some(one.bytes()));
         cache.check_invariants();
     }
 
@@ -274,7 +285,11 @@ mod tests {
         for number in 1..1_000 {
             let len = 8_192 + (number as usize * 7_919) % 122_880;
             cache.admit(&chunk(number, len));
-            assert_eq!(cache.get(&favourite.chunk().hash), Some(favourite.bytes()), "after {number}");
+            assert_eq!(
+                cache.get(&favourite.chunk().hash).as_deref(),
+                Some(favourite.bytes()),
+                "after {number}"
+            );
             if number % 50 == 0 {
                 cache.check_invariants();
             }
@@ -294,7 +309,7 @@ mod tests {
             (0..=number).for_each(|n| {
                 let _used = cache.get(&self::chunk(n, 131_072).chunk().hash);
             });
-            assert_eq!(cache.get(&chunk.chunk().hash), Some(chunk.bytes()));
+            assert_eq!(cache.get(&chunk.chunk().hash).as_deref(), Some(chunk.bytes()));
             if number > 100 {
                 break;
             }

@@ -47,6 +47,7 @@ mod catalog;
 mod digest;
 mod env;
 mod error;
+mod lend;
 mod local_dir;
 mod lock;
 mod names;
@@ -64,6 +65,7 @@ pub use catalog::{
 };
 pub use env::{ENDPOINT_DEFAULT, Env, Token};
 pub use error::StoreError;
+pub use lend::{Lender, Lent, Piece};
 pub use local_dir::LocalDir;
 pub use lock::FileLock;
 pub use names::{NameError, RepoId, RepoType, check_name, check_revision, is_commit};

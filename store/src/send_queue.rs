@@ -6,12 +6,12 @@
 //! pins nothing; what was read for it can be [dropped](SendQueue::unstage) and read again.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 
 use zest_xet::Hash;
 
 use crate::block_cache::BlockCache;
 use crate::catalog::FileId;
+use crate::lend::Piece;
 
 /// Ranges gathered into one send, at most: 16, 1 MiB at 64 KiB each. More gained nothing when it was measured.
 pub const GATHER_MAX: usize = 16;
@@ -192,41 +192,34 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
         any
     }
 
-    /// Lays out what can be sent now, in order, as at most `2 × GATHER_MAX` slices with at most `bytes_max` bytes. Nothing,
-    /// if the front is not there yet.
-    pub fn gather<'a>(&'a self, cache: &'a BlockCache, bytes_max: usize, slices: &mut Vec<IoSlice<'a>>) {
-        let mut skip = self.sent;
-        let mut room = bytes_max;
-        let mut put = |bytes: &'a [u8]| {
-            let bytes = &bytes[..bytes.len().min(room)];
-            room -= bytes.len();
-            if !bytes.is_empty() {
-                slices.push(IoSlice::new(bytes));
-            }
-            room > 0
-        };
+    /// Lays out what can be sent now, in order, as at most `2 × GATHER_MAX` pieces; chunks of the cache may be lent.
+    /// Nothing, if the front is not there yet.
+    pub fn gather<'a>(&'a self, cache: &'a BlockCache, pieces: &mut Vec<Piece<'a>>) {
         if !self.lead.is_empty() {
-            put(&self.lead);
+            pieces.push(Piece::Copied(&self.lead));
             return;
         }
+        let mut skip = self.sent;
         for item in self.items.iter().take(GATHER_MAX) {
             let head = item.head.as_ref();
-            if skip < head.len() && !put(&head[skip..]) {
-                return;
+            if skip < head.len() {
+                pieces.push(Piece::Copied(&head[skip..]));
             }
             skip = skip.saturating_sub(head.len());
             let Some((span, stage)) = &item.body else { continue };
-            let bytes = match stage {
-                Stage::Ready { bytes, start } => bytes.as_ref().get(*start..*start + span.len as usize),
+            let len = span.len as usize;
+            let body = match stage {
+                Stage::Ready { bytes, start } => {
+                    let bytes = bytes.as_ref().get(*start..*start + len);
+                    bytes.map(|bytes| Piece::Copied(&bytes[skip..]))
+                }
                 Stage::Waiting | Stage::Reading => {
                     let found = span.hash.as_ref().and_then(|hash| cache.get(hash));
-                    found.filter(|bytes| bytes.len() == span.len as usize)
+                    found.filter(|bytes| bytes.len() == len).map(|bytes| Piece::Lent(bytes.from(skip)))
                 }
             };
-            let Some(bytes) = bytes else { return };
-            if !put(&bytes[skip..]) {
-                return;
-            }
+            let Some(body) = body else { return };
+            pieces.push(body);
             skip = 0;
         }
     }
@@ -311,19 +304,23 @@ mod tests {
         }
     }
 
+    fn bytes_of(pieces: &[Piece<'_>]) -> Vec<u8> {
+        pieces.iter().flat_map(|piece| piece.as_slice().to_vec()).collect()
+    }
+
     /// Sends all that can be sent, `step` bytes at a time; returns the bytes and how many of them were of ranges.
     fn send(queue: &mut Queue, cache: &BlockCache, step: usize) -> (Vec<u8>, u64) {
         let (mut out, mut bodies) = (Vec::new(), 0);
         loop {
-            let mut slices = Vec::new();
-            queue.gather(cache, step, &mut slices);
-            assert!(slices.len() <= 2 * GATHER_MAX);
-            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-            drop(slices);
+            let mut pieces = Vec::new();
+            queue.gather(cache, &mut pieces);
+            assert!(pieces.len() <= 2 * GATHER_MAX);
+            let mut all = bytes_of(&pieces);
+            all.truncate(step);
+            drop(pieces);
             if all.is_empty() {
                 return (out, bodies);
             }
-            assert!(all.len() <= step);
             out.extend_from_slice(&all);
             bodies += queue.sent(all.len());
         }
@@ -373,11 +370,10 @@ mod tests {
         assert_eq!(queue.sent(31), 30);
         assert!(queue.unstage() && !queue.unstage());
         // What comes next is still there, as little as it is here.
-        let mut slices = Vec::new();
-        queue.gather(&cache, usize::MAX, &mut slices);
-        let lead: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-        assert_eq!(lead, (40..110).map(byte).collect::<Vec<u8>>());
-        drop(slices);
+        let mut pieces = Vec::new();
+        queue.gather(&cache, &mut pieces);
+        assert_eq!(bytes_of(&pieces), (40..110).map(byte).collect::<Vec<u8>>());
+        drop(pieces);
         assert_eq!(queue.sent(7), 7);
         let again = queue.next_read(&cache).expect("it is needed again");
         assert_eq!(again, read);
@@ -387,9 +383,9 @@ mod tests {
         // What comes for an item that went is not taken for another.
         queue.push(b"h".to_vec(), Some(span(0, 5)));
         done(&mut queue, &read);
-        let mut slices = Vec::new();
-        queue.gather(&cache, usize::MAX, &mut slices);
-        assert_eq!(slices.len(), 1, "its head alone");
+        let mut pieces = Vec::new();
+        queue.gather(&cache, &mut pieces);
+        assert_eq!(pieces.len(), 1, "its head alone");
     }
 
     #[test]

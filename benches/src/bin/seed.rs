@@ -6,12 +6,14 @@
 //! Each server runs on one processor, the client that drains it on another. In a round every server is measured once,
 //! in an order that turns from round to round; a ratio is of two neighbours in one round, and the median over the rounds
 //! is printed. The client discards what comes without copying it, but proves every 32nd chunk: speed without truth does
-//! not pass. `--cold` drops the file from the page cache before each run and gives zest-seed no cache.
+//! not pass. `--cold` drops the file from the page cache before each run and gives zest-seed no cache. `--servers` picks
+//! from sendfile, zest-seed, zest-serve, disk (what the disk gives a program that only reads) and paths of other builds of
+//! zest-seed; the first of them is what ratios are to.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use zest_benches::transfer::cores::{Cores, on_core};
-use zest_benches::transfer::direct::process_cpu_s;
+use zest_benches::transfer::direct::{self, process_cpu_s};
 use zest_benches::transfer::process::Service;
 use zest_benches::transfer::seed_data::Data;
 use zest_benches::transfer::{DISCOVERY_OFF, Error, drain, page_cache, sendfile};
@@ -32,6 +34,13 @@ fn main() -> Result<(), Error> {
         let file = words.next().ok_or("serve-with-sendfile FILE LIST")?;
         let list = words.next().ok_or("serve-with-sendfile FILE LIST")?;
         return sendfile::run(Path::new(&file), Path::new(&list));
+    }
+    if std::env::args().nth(1).as_deref() == Some("read-the-disk") {
+        let (file, list, bytes) = (words.next(), words.next(), words.next());
+        let (Some(file), Some(list), Some(bytes)) = (file, list, bytes) else {
+            return Err("read-the-disk FILE LIST BYTES".into());
+        };
+        return direct::run(Path::new(&file), Path::new(&list), "random", 32, bytes.parse()?);
     }
     let args = parse()?;
     let dir = tempfile::Builder::new().prefix("zest-seed-bench-").tempdir_in(&args.dir)?;
@@ -130,6 +139,9 @@ fn one(args: &Args, data: &Data, connections: usize, server: &str) -> Result<Run
     if args.cold {
         page_cache::evict(&data.file)?;
     }
+    if server == "disk" {
+        return disk(args, data);
+    }
     let cores = Cores::choose()?;
     let mut command = command(args, data, server, cores.server)?;
     let service = on_core(cores.server, || Service::start(&mut command))?;
@@ -161,6 +173,16 @@ fn one(args: &Args, data: &Data, connections: usize, server: &str) -> Result<Run
     Ok(Run { gb_s: gb / wall, gb_cpu_s: gb / cpu, gb_both_s: gb / both, rss_mb })
 }
 
+/// What the disk gives a program that does nothing else: 32 chunks at a time, in random order, past the page cache.
+fn disk(args: &Args, data: &Data) -> Result<Run, Error> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("read-the-disk").arg(&data.file).arg(&data.list).arg((args.run_mb * 1_000_000).to_string());
+    let read = Service::start(&mut command)?.event("read")?;
+    let field = |name: &str| read[name].as_f64().ok_or("the reader does not say what it read");
+    let (gb, wall, cpu) = (field("bytes")? / 1e9, field("wall_s")?, field("cpu_s")?);
+    Ok(Run { gb_s: gb / wall, gb_cpu_s: gb / cpu, gb_both_s: gb / cpu, rss_mb: 0.0 })
+}
+
 fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Command, Error> {
     let here = std::env::current_exe()?;
     // One segment per core is the least, and more than the file needs.
@@ -171,9 +193,9 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
             command.arg("serve-with-sendfile").arg(&data.file).arg(&data.list);
             command
         }
-        "zest-seed" => {
-            let mut command = Command::new(here.with_file_name("zest-seed"));
-            // One segment per core is the least, and more than the file needs.
+        // A path is another build of zest-seed: before and after, pair by pair.
+        seed if seed == "zest-seed" || seed.starts_with('/') => {
+            let mut command = Command::new(here.with_file_name(seed));
             let core = core.to_string();
             command.args(["--listen", "127.0.0.1:0", "--json", "-q", "--runtime", "glommio"]);
             command.args(["--cores", &core, "--cache-mem", &cache]);
@@ -185,12 +207,14 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
             command.args(["--cache-mem", &cache]);
             command
         }
-        other => return Err(format!("{other} is none of sendfile, zest-seed, zest-serve").into()),
+        other => {
+            return Err(format!(
+                "{other} is none of disk, sendfile, zest-seed, zest-serve, /path/to/zest-seed"
+            )
+            .into());
+        }
     };
     command.env_clear().env("HOME", &data.home).env("HF_HUB_OFFLINE", "1");
     command.envs(DISCOVERY_OFF);
-    if let Some(tunables) = std::env::var_os("GLIBC_TUNABLES") {
-        command.env("GLIBC_TUNABLES", tunables);
-    }
     Ok(command)
 }
