@@ -295,6 +295,7 @@ impl Context {
                 }
                 self.event(Event::ChunkBad { job: id, index, source });
             }
+            Done::BlockProven { job, block, list } => crate::lists::block_proven(self, job, block, list),
             Done::FetchEnded { job, block, fault } => self.event(Event::OriginEnded { job, block, fault }),
             Done::Read { place, chunk } => self.was_read(place, chunk.as_ref()),
             Done::Disk { job: id, error } => {

@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::jobs::JobState;
-use crate::workers::Work;
+use crate::workers::{Done, Work};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -94,7 +94,8 @@ fn seen_list(job: &JobState, plan: &Plan, block: u32) -> Option<Vec<ChunkRef>> {
     range.chunks.clone().map(of).collect()
 }
 
-/// Looks whether what came for a block is a whole xorb, and tells the node if so.
+/// Looks whether what came for a block is a whole xorb, and leaves its list in the mailbox if so: behind its chunks, which
+/// the node would ask others for if it knew the list first.
 pub(crate) async fn prove_block(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, block: u32) {
     if job.file.manifest.get().is_some() || job.listed.borrow().contains_key(&block) {
         return;
@@ -107,8 +108,15 @@ pub(crate) async fn prove_block(context: &Rc<Context>, id: JobId, job: &Rc<JobSt
         let _ = to.send((xorb_hash(&list) == xorb).then_some(list));
     })));
     if let Ok(Some(list)) = proven.await {
-        adopt_list(context, id, job, &plan, block, list);
+        context.mailbox.send(Done::BlockProven { job: id, block, list });
     }
+}
+
+/// A block turned out to be a whole xorb with this list.
+pub(crate) fn block_proven(context: &Rc<Context>, id: JobId, block: u32, list: Vec<ChunkRef>) {
+    let Some(job) = context.job(id) else { return };
+    let Some(plan) = job.plan.borrow().clone() else { return };
+    adopt_list(context, id, &job, &plan, block, list);
 }
 
 /// Proves the chunk list of a block's xorb that a peer sent.

@@ -94,6 +94,8 @@ pub(crate) enum Done {
     Chunk { job: JobId, index: u32, len: u32, source: Source },
     /// It failed its proof or did not decode.
     Bad { job: JobId, index: u32, source: Source, why: String },
+    /// All chunks of a block have been seen, and this list of them is that of its xorb.
+    BlockProven { job: JobId, block: u32, list: Vec<ChunkRef> },
     /// The stream of a block has ended, and so has the work on its chunks.
     FetchEnded { job: JobId, block: u32, fault: Option<OriginFault> },
     /// The disk refused it.
