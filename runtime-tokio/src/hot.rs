@@ -5,10 +5,12 @@
 use crate::context::Context;
 use crate::jobs::is_partial;
 use crate::workers::{Done, Work};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::io;
 use std::sync::Arc;
 use zest_core::Location;
 use zest_store::{BlockCache, Lender};
@@ -67,6 +69,22 @@ impl Hot {
     }
 }
 
+/// The bytes of a place, read into memory that was not touched before.
+fn read(file: &File, place: Location) -> io::Result<Vec<u8>> {
+    let len = place.len as usize;
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let offset = place.offset + bytes.len() as u64;
+        match pread(file, spare_capacity(&mut bytes), offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
 impl Context {
     /// Where a chunk in memory lies, if it still may be shared.
     pub(crate) fn locate_hot(&self, hash: &Hash) -> Option<Location> {
@@ -77,16 +95,14 @@ impl Context {
     /// A chunk is being sent from its file. If that happens often it is read, to be kept.
     pub(crate) fn missed(&self, hash: Hash, place: Location, file: &Arc<File>) {
         let hot = &self.hot;
-        if !hot.cache.borrow_mut().missed(&hash) || hot.reading.get() >= READING_MAX {
+        if hot.reading.get() >= READING_MAX || !hot.cache.borrow_mut().missed(&hash) {
             return;
         }
         hot.reading.set(hot.reading.get() + 1);
         let (file, mailbox) = (file.clone(), self.mailbox.clone());
         self.push(Work::Task(Box::new(move || {
-            let mut bytes = vec![0; place.len as usize];
-            let read = file.read_exact_at(&mut bytes, place.offset);
             let chunk = ChunkRef { hash, len: place.len };
-            let chunk = read.ok().and_then(|()| match verify(bytes, chunk) {
+            let chunk = read(&file, place).ok().and_then(|bytes| match verify(bytes, chunk) {
                 Ok(proven) => Some(proven),
                 Err(_) => {
                     tracing::warn!(%hash, offset = place.offset, "a chunk on the disk is not what was proven");

@@ -23,6 +23,11 @@ pub const SEGMENT_BYTES: usize = 8 << 20;
 /// Alignment of a chunk: 4 KiB, a page. The kernel copies from there at full width.
 const CHUNK_ALIGN: usize = 4096;
 
+/// Memory taken from the system at once: 512 KiB. Ours: some 50 µs.
+const TAKE_BYTES: usize = 512 << 10;
+/// Questions remembered as long as there is room: 65,536, the names of 4 GiB, or of twice what there is room for. Ours.
+const NAMES_MIN: usize = 1 << 16;
+
 const _: () = assert!(SEGMENT_BYTES >= 4 * CHUNK_BYTES_MAX, "a segment has room for survivors and newcomers");
 
 /// Chunks in memory, by hash. What they are kept for and for how long stands at the top of this file.
@@ -55,6 +60,8 @@ impl Hasher for OwnHash {
 
 struct Segment {
     memory: MmapMut,
+    /// Bytes that the system has handed out already.
+    taken: usize,
     filled: usize,
     chunks: Vec<Hash>,
 }
@@ -107,7 +114,8 @@ impl BlockCache {
         // While there is room, anything that comes back is welcome. When there is none, only what comes back soon: a
         // data set far larger than the cache must not wear it out.
         let full = self.segments.len() == self.segments_max;
-        self.ghosts.again(hash, if full { chunks / 2 } else { 2 * chunks })
+        let memory = if full { chunks / 2 } else { (2 * chunks).max(NAMES_MIN) };
+        self.ghosts.again(hash, memory)
     }
 
     /// Takes a chunk in. What is here already stays as it is.
@@ -215,16 +223,32 @@ impl Segment {
         if let Err(error) = memory.advise(memmap2::Advice::NoHugePage) {
             tracing::debug!(%error, "the cache may get huge pages");
         }
-        Ok(Segment { memory, filled: 0, chunks: Vec::new() })
+        Ok(Segment { memory, taken: 0, filled: 0, chunks: Vec::new() })
     }
 
     /// Writes a chunk behind the others; there is room. Returns where it begins.
     fn put(&mut self, hash: Hash, bytes: &[u8]) -> u32 {
         let start = self.filled;
+        self.take(start + bytes.len());
         self.memory[start..start + bytes.len()].copy_from_slice(bytes);
         self.filled = (start + bytes.len()).next_multiple_of(CHUNK_ALIGN);
         self.chunks.push(hash);
         start as u32
+    }
+
+    /// Has the system hand out memory up to `end` and some more at once: a fault for every page costs three times as much.
+    fn take(&mut self, end: usize) {
+        if end <= self.taken {
+            return;
+        }
+        let to = end.next_multiple_of(TAKE_BYTES).min(SEGMENT_BYTES);
+        #[cfg(target_os = "linux")]
+        if let Err(error) =
+            self.memory.advise_range(memmap2::Advice::PopulateWrite, self.taken, to - self.taken)
+        {
+            tracing::trace!(%error, "memory comes page by page");
+        }
+        self.taken = to;
     }
 
     fn room(&self) -> usize {
@@ -237,21 +261,26 @@ impl Segment {
 struct Ghosts {
     young: HashSet<u64>,
     old: HashSet<u64>,
+    /// Questions since the young ones began.
+    asked: usize,
 }
 
 impl Ghosts {
-    /// Notes a name; true if it was noted before. About the last `memory` to twice `memory` names are remembered.
+    /// Notes a name; true, and forgotten, if it was noted before. Names of the last `memory` to twice `memory` questions are
+    /// remembered, whatever the answers were: what comes back later than that would not have stayed in the cache either.
     fn again(&mut self, hash: &Hash, memory: usize) -> bool {
         let (name, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
         let name = u64::from_ne_bytes(*name);
-        if self.young.contains(&name) || self.old.contains(&name) {
-            return true;
-        }
-        if self.young.len() >= memory.max(1) {
+        if self.asked >= memory.max(1) {
             self.old = std::mem::take(&mut self.young);
+            self.asked = 0;
         }
-        self.young.insert(name);
-        false
+        self.asked += 1;
+        let known = self.young.remove(&name) || self.old.remove(&name);
+        if !known {
+            self.young.insert(name);
+        }
+        known
     }
 }
 
@@ -274,6 +303,51 @@ mod tests {
         assert!(!cache.missed(&one.chunk().hash) && cache.missed(&one.chunk().hash));
         cache.admit(&one);
         assert_eq!(cache.get(&one.chunk().hash).as_deref(), Some(one.bytes()));
+        cache.check_invariants();
+    }
+
+    /// Asks for each of `numbers` once; returns how many were here and how many were admitted.
+    fn ask_for(cache: &mut BlockCache, numbers: impl Iterator<Item = u32>) -> (u32, u32) {
+        let (mut here, mut admitted) = (0, 0);
+        for number in numbers {
+            let chunk = chunk(number, 65_000);
+            if cache.get(&chunk.chunk().hash).is_some() {
+                here += 1;
+            } else if cache.missed(&chunk.chunk().hash) {
+                cache.admit(&chunk);
+                admitted += 1;
+            }
+        }
+        (here, admitted)
+    }
+
+    #[test]
+    fn a_data_set_far_larger_than_the_cache_does_not_wear_it_out() {
+        let mut cache = BlockCache::new(2 * SEGMENT_BYTES);
+        let room = 2 * SEGMENT_BYTES as u32 / 65_536;
+        for _ in 0..3 {
+            ask_for(&mut cache, 0..4 * room);
+        }
+        for _ in 0..3 {
+            let (here, admitted) = ask_for(&mut cache, 0..4 * room);
+            assert!(here > room / 2 && admitted < room / 8, "{here} here, {admitted} admitted");
+        }
+        cache.check_invariants();
+    }
+
+    #[test]
+    fn what_becomes_hot_takes_the_place_of_what_was() {
+        let mut cache = BlockCache::new(2 * SEGMENT_BYTES);
+        let room = 2 * SEGMENT_BYTES as u32 / 65_536;
+        for _ in 0..4 {
+            ask_for(&mut cache, 0..room);
+        }
+        let hot = 1_000_000..1_000_000 + room / 2;
+        for _ in 0..6 {
+            ask_for(&mut cache, hot.clone());
+        }
+        let (here, _) = ask_for(&mut cache, hot);
+        assert!(here >= room * 2 / 5, "{here} of {} are here", room / 2);
         cache.check_invariants();
     }
 
@@ -336,5 +410,6 @@ mod tests {
         }
         assert!(ghosts.young.len() + ghosts.old.len() <= 200);
         assert!(!ghosts.again(&name(0), 100) && ghosts.again(&name(999), 100));
+        assert!(!ghosts.again(&name(999), 100), "it is not needed any more");
     }
 }
