@@ -7,8 +7,8 @@
 //! in an order that turns from round to round; a ratio is of two neighbours in one round, and the median over the rounds
 //! is printed. The client discards what comes without copying it, but proves every 32nd chunk: speed without truth does
 //! not pass. `--cold` drops the file from the page cache before each run and gives zest-seed no cache. `--servers` picks
-//! from sendfile, zest-seed, zest-serve, disk (what the disk gives a program that only reads) and paths of other builds of
-//! zest-seed; the first of them is what ratios are to.
+//! from sendfile, pool (direct reads by tokio's threads), zest-seed, zest-serve, disk (what the disk gives a program that
+//! only reads) and paths of other builds of zest-seed; the first of them is what ratios are to.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +16,7 @@ use zest_benches::transfer::cores::{Cores, on_core};
 use zest_benches::transfer::direct::{self, process_cpu_s};
 use zest_benches::transfer::process::Service;
 use zest_benches::transfer::seed_data::Data;
-use zest_benches::transfer::{DISCOVERY_OFF, Error, drain, page_cache, sendfile};
+use zest_benches::transfer::{DISCOVERY_OFF, Error, drain, page_cache, pool, sendfile};
 
 struct Args {
     dir: PathBuf,
@@ -30,12 +30,15 @@ struct Args {
 
 fn main() -> Result<(), Error> {
     let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some("serve-with-sendfile") {
-        let file = words.next().ok_or("serve-with-sendfile FILE LIST")?;
-        let list = words.next().ok_or("serve-with-sendfile FILE LIST")?;
-        return sendfile::run(Path::new(&file), Path::new(&list));
+    let first = words.next();
+    if let Some(how @ ("serve-with-sendfile" | "serve-with-pool")) = first.as_deref() {
+        let (Some(file), Some(list)) = (words.next(), words.next()) else {
+            return Err(format!("{how} FILE LIST").into());
+        };
+        let run = if how == "serve-with-pool" { pool::run } else { sendfile::run };
+        return run(Path::new(&file), Path::new(&list));
     }
-    if std::env::args().nth(1).as_deref() == Some("read-the-disk") {
+    if first.as_deref() == Some("read-the-disk") {
         let (file, list, bytes) = (words.next(), words.next(), words.next());
         let (Some(file), Some(list), Some(bytes)) = (file, list, bytes) else {
             return Err("read-the-disk FILE LIST BYTES".into());
@@ -146,7 +149,7 @@ fn one(args: &Args, data: &Data, connections: usize, server: &str) -> Result<Run
     let mut command = command(args, data, server, cores.server)?;
     let service = on_core(cores.server, || Service::start(&mut command))?;
     let addr = service.listens()?;
-    if server != "sendfile" {
+    if !is_yardstick(server) {
         service.shares()?;
     }
     let (mut bytes, mut wall, mut both) = (0, 0.0, 0.0);
@@ -183,14 +186,18 @@ fn disk(args: &Args, data: &Data) -> Result<Run, Error> {
     Ok(Run { gb_s: gb / wall, gb_cpu_s: gb / cpu, gb_both_s: gb / cpu, rss_mb: 0.0 })
 }
 
+fn is_yardstick(server: &str) -> bool {
+    matches!(server, "sendfile" | "pool")
+}
+
 fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Command, Error> {
     let here = std::env::current_exe()?;
     // One segment per core is the least, and more than the file needs.
     let cache = if args.cold { 0 } else { (args.size_mb + args.size_mb / 4 + 32) << 20 }.to_string();
     let mut command = match server {
-        "sendfile" => {
+        yardstick if is_yardstick(yardstick) => {
             let mut command = Command::new(&here);
-            command.arg("serve-with-sendfile").arg(&data.file).arg(&data.list);
+            command.arg(format!("serve-with-{yardstick}")).arg(&data.file).arg(&data.list);
             command
         }
         // A path is another build of zest-seed: before and after, pair by pair.
@@ -209,7 +216,7 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
         }
         other => {
             return Err(format!(
-                "{other} is none of disk, sendfile, zest-seed, zest-serve, /path/to/zest-seed"
+                "{other} is none of disk, sendfile, pool, zest-seed, zest-serve, /path/to/zest-seed"
             )
             .into());
         }

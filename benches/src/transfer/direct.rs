@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Instant;
 
 /// What offsets, lengths and addresses of direct reads are multiples of: 4 KiB, enough for every disk in use.
-const ALIGN: usize = 4 << 10;
+pub(super) const ALIGN: usize = 4 << 10;
 
 /// Bytes of a read in order: 1 MiB.
 const SEQUENTIAL_BYTES: u64 = 1 << 20;
@@ -57,8 +57,7 @@ pub fn run(file: &Path, list: &Path, order: &str, depth: usize, bytes: u64) -> R
         let skip = memory.as_ptr().align_offset(ALIGN);
         let (buffer, mut read) = (&mut memory[skip..][..BUFFER_BYTES], 0);
         while let Some(&(offset, len)) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let from = offset / ALIGN as u64 * ALIGN as u64;
-            let to = (offset + len).next_multiple_of(ALIGN as u64);
+            let (from, to) = enclosing(offset, len);
             let got = pread(&fd, &mut buffer[..(to - from) as usize], from)?;
             if (got as u64) < offset + len - from {
                 return Err(format!("{got} bytes at {from}, not {}", to - from).into());
@@ -77,6 +76,11 @@ pub fn run(file: &Path, list: &Path, order: &str, depth: usize, bytes: u64) -> R
     let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), process_cpu_s() - cpu);
     println!("{}", serde_json::json!({"event": "read", "bytes": read, "wall_s": wall_s, "cpu_s": cpu_s}));
     Ok(())
+}
+
+/// What a direct read makes of a range: from where to where it reads.
+pub(super) fn enclosing(offset: u64, len: u64) -> (u64, u64) {
+    (offset / ALIGN as u64 * ALIGN as u64, (offset + len).next_multiple_of(ALIGN as u64))
 }
 
 /// CPU time of this process so far, in seconds.

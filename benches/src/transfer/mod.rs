@@ -6,6 +6,8 @@ pub mod direct;
 pub mod drain;
 pub mod model;
 pub mod page_cache;
+mod plain;
+pub mod pool;
 pub mod process;
 pub mod quiet_hub;
 pub mod seed_data;

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use zest_benches::transfer::{DISCOVERY_OFF, Error, direct, sendfile};
+use zest_benches::transfer::{DISCOVERY_OFF, Error, direct, pool, sendfile};
 
 /// Runs everything; three to five minutes.
 pub(super) fn run(args: &BenchArgs, ui: &Ui) -> Result<(), Failure> {
@@ -50,6 +50,7 @@ pub(super) fn yardstick(words: &[String]) -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["sendfile", file, list] => sendfile::run(Path::new(file), Path::new(list)),
+        ["pool", file, list] => pool::run(Path::new(file), Path::new(list)),
         ["direct", file, list, order, depth, bytes] => match (depth.parse(), bytes.parse()) {
             (Ok(depth), Ok(bytes)) => direct::run(Path::new(file), Path::new(list), order, depth, bytes),
             _ => Err("depth and bytes are numbers".into()),
@@ -57,7 +58,7 @@ pub(super) fn yardstick(words: &[String]) -> Result<(), Failure> {
         _ => {
             return Err(Failure::new(
                 Kind::Usage,
-                "yardsticks: sendfile FILE LIST, direct FILE LIST ORDER DEPTH BYTES",
+                "yardsticks: sendfile FILE LIST, pool FILE LIST, direct FILE LIST ORDER DEPTH BYTES",
             ));
         }
     };
@@ -127,10 +128,6 @@ impl Place {
             .env("HF_HUB_DISABLE_PROGRESS_BARS", "1")
             .envs(DISCOVERY_OFF)
             .current_dir(self.dir.path());
-        // How memory is asked for belongs to a seeder's configuration.
-        if let Some(tunables) = std::env::var_os("GLIBC_TUNABLES") {
-            command.env("GLIBC_TUNABLES", tunables);
-        }
         command
     }
 }

@@ -40,6 +40,7 @@ const DEPTH: &str = "32";
 
 /// Names of the programs in the report.
 const SENDFILE: &str = "sendfile";
+const POOL: &str = "pool";
 const SERVE: &str = "zest serve";
 const SEED: &str = "zest-seed";
 const RANDOM: &str = "O_DIRECT random";
@@ -47,7 +48,9 @@ const SEQUENTIAL: &str = "O_DIRECT sequential";
 
 const HOT_YARDSTICKS: Yardsticks = &[(SENDFILE, Figure::PerCpu)];
 const SENDFILE_YARDSTICKS: Yardsticks = &[(RANDOM, Figure::Rate)];
-const COLD_YARDSTICKS: Yardsticks = &[(RANDOM, Figure::Rate), (SENDFILE, Figure::PerCpu)];
+const POOL_YARDSTICKS: Yardsticks = &[(RANDOM, Figure::Rate), (SENDFILE, Figure::PerCpu)];
+const COLD_YARDSTICKS: Yardsticks =
+    &[(RANDOM, Figure::Rate), (POOL, Figure::Rate), (POOL, Figure::PerCpu), (SENDFILE, Figure::PerCpu)];
 
 /// What the seeders of one run have to do with.
 struct Bench<'a> {
@@ -142,7 +145,7 @@ impl Bench<'_> {
             for round in 0..rounds {
                 tell(&format!("cold, {connections} connections, round {} of {rounds}", round + 1));
                 let which = self.some_chunks(bytes, round);
-                let mut programs = vec![RANDOM, SEQUENTIAL];
+                let mut programs = vec![RANDOM, SEQUENTIAL, POOL];
                 programs.extend(seeders);
                 for &program in &turned(&programs, round) {
                     page_cache::evict(&self.data.file)?;
@@ -157,6 +160,7 @@ impl Bench<'_> {
                     let yardsticks = match program {
                         RANDOM | SEQUENTIAL => &[],
                         SENDFILE => SENDFILE_YARDSTICKS,
+                        POOL => POOL_YARDSTICKS,
                         _ => COLD_YARDSTICKS,
                     };
                     match outcome {
@@ -192,7 +196,7 @@ impl Bench<'_> {
         let mut command = self.command(seeder, cache_bytes)?;
         let service = on_core(self.cores.server, || Service::start(&mut command))?;
         let addr = service.listens()?;
-        if seeder != SENDFILE {
+        if !matches!(seeder, SENDFILE | POOL) {
             service.shares()?;
         }
         on_core(self.cores.client, move || {
@@ -247,8 +251,8 @@ impl Bench<'_> {
         // What is public is in the catalog already: no Hub is asked.
         command.env("HF_HUB_OFFLINE", "1");
         match seeder {
-            SENDFILE => {
-                command.args(["bench", "--yardstick", SENDFILE]).arg(&self.data.file).arg(&self.data.list);
+            SENDFILE | POOL => {
+                command.args(["bench", "--yardstick", seeder]).arg(&self.data.file).arg(&self.data.list);
             }
             SEED => {
                 let core = self.cores.server.to_string();
