@@ -5,7 +5,8 @@ mod common;
 use common::*;
 use zest_core::link::*;
 use zest_core::tracker::{Announce, AnnounceEvent, TrackerUrl, udp};
-use zest_core::wire::ext_handshake::{self, CLIENT, CLIENT_CHARS_MAX, EXT_HANDSHAKE_BYTES_MAX};
+use zest_core::wire::client_name::CLIENT_BYTES_MAX;
+use zest_core::wire::ext_handshake::{self, CLIENT, EXT_HANDSHAKE_BYTES_MAX};
 use zest_core::wire::handshake::{HANDSHAKE_BYTES, Handshake};
 use zest_core::wire::pex::{FLAG_REACHABLE, PEX_BYTES_MAX, PEX_PEERS_MAX, PEX_READ_MAX};
 use zest_core::wire::xet::{self, ERROR_TEXT_BYTES_MAX, RANGE_DATA_BYTES_MAX};
@@ -478,7 +479,7 @@ fn grouped(number: u64) -> String {
 fn public_limits_are_those_of_the_table() {
     let limits: [(&str, u64); 25] = [
         ("EXT_HANDSHAKE_BYTES_MAX", EXT_HANDSHAKE_BYTES_MAX.into()),
-        ("CLIENT_CHARS_MAX", CLIENT_CHARS_MAX as u64),
+        ("CLIENT_BYTES_MAX", CLIENT_BYTES_MAX as u64),
         ("DEPTH_MAX", bencode::DEPTH_MAX as u64),
         ("TOKENS_MAX", bencode::TOKENS_MAX as u64),
         ("RANGE_DATA_BYTES_MAX", RANGE_DATA_BYTES_MAX),

@@ -264,7 +264,6 @@ impl Link {
             + self.head.capacity()
             + self.actions.capacity() * size_of::<LinkAction>()
             + self.requests.capacity_bytes()
-            + self.remote.client.capacity()
     }
 
     /// Panics if the machine is in a state it must never be in. For tests, simulation and fuzzing, after every event.

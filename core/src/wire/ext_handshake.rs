@@ -11,10 +11,9 @@
 //! and `xet` name one extension: zest 0.4 answers on id 1 whatever was negotiated, ccbt 0.1.0 calls it `xet` and resolves an incoming id
 //! in its own numbering, where it is 2. With these two numbers both are right.
 
-use super::text;
+use super::client_name::ClientName;
 use super::xet::Dialect;
 use crate::bencode::{Encoder, Value, lenient_dict};
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Our extension id for `ut_xet`.
@@ -32,9 +31,6 @@ pub const PEX_ID: u8 = 4;
 /// Longest extension handshake that is read: 16 KiB. Ours; real ones have some hundred bytes.
 pub const EXT_HANDSHAKE_BYTES_MAX: u32 = 16 << 10;
 
-/// Characters of a remote's `v` that are kept: 64. Ours.
-pub const CLIENT_CHARS_MAX: usize = 64;
-
 /// Our name and version, sent as `v`. Anything from 0.5 on is told from the original, whose `v` is `zest/0.3`.
 pub const CLIENT: &str = concat!("zest/", env!("CARGO_PKG_VERSION"));
 
@@ -49,8 +45,8 @@ pub struct ExtHandshake {
     pub zest: Option<u8>,
     /// Its id for `ut_pex`.
     pub ut_pex: Option<u8>,
-    /// Its name and version, at most [`CLIENT_CHARS_MAX`] characters, control characters replaced.
-    pub client: String,
+    /// Its name and version.
+    pub client: ClientName,
     /// TCP port it accepts links on; none if it says 0 or nothing.
     pub listen_port: Option<u16>,
     /// Requests it queues.
@@ -68,7 +64,7 @@ impl ExtHandshake {
             xet: None,
             zest: None,
             ut_pex: None,
-            client: String::new(),
+            client: ClientName::NONE,
             listen_port: None,
             reqq: None,
             dialect_guess,
@@ -95,11 +91,7 @@ impl ExtHandshake {
                     self.listen_port = u16::try_from(port).ok().filter(|&port| port != 0);
                 }
                 (b"reqq", Value::Int(count)) => self.reqq = u32::try_from(count).ok(),
-                (b"v", Value::Bytes(name)) => {
-                    // A character has at most four bytes.
-                    let name = &name[..name.len().min(4 * CLIENT_CHARS_MAX)];
-                    self.client = text(name, CLIENT_CHARS_MAX);
-                }
+                (b"v", Value::Bytes(name)) => self.client = ClientName::new(name),
                 _ => {}
             }
         }
@@ -170,7 +162,7 @@ mod tests {
         assert_eq!(bytes, expected.as_bytes());
         let seen = read(&bytes);
         assert_eq!((seen.ut_xet, seen.xet, seen.zest, seen.ut_pex), (Some(1), Some(2), Some(3), Some(4)));
-        assert_eq!((seen.listen_port, seen.reqq, seen.client.as_str()), (Some(6881), Some(512), CLIENT));
+        assert_eq!((seen.listen_port, seen.reqq, &*seen.client), (Some(6881), Some(512), CLIENT));
         assert_eq!(seen.dialect_guess, Dialect::Chunk);
     }
 
@@ -197,14 +189,14 @@ mod tests {
 supports_bloom_filtersiTrueee1:v4:loste",
         );
         assert_eq!((seen.ut_xet, seen.xet, seen.xet_id()), (None, Some(2), Some(2)));
-        assert_eq!(seen.client, "");
+        assert_eq!(&*seen.client, "");
     }
 
     #[test]
     fn a_repeated_handshake_adds_and_withdraws() {
         let mut seen = read(b"d1:md6:ut_xeti4e4:zesti9ee1:v1:xe");
         assert!(seen.update(b"d1:md4:zesti0eee"));
-        assert_eq!((seen.ut_xet, seen.zest, seen.client.as_str()), (Some(4), None, "x"));
+        assert_eq!((seen.ut_xet, seen.zest, &*seen.client), (Some(4), None, "x"));
     }
 
     #[test]
@@ -212,13 +204,6 @@ supports_bloom_filtersiTrueee1:v4:loste",
         let seen = read(b"d1:md6:ut_xeti256e3:xeti-1e4:zest1:xe1:pi65536e4:reqqi-1e1:vi1ee");
         assert_eq!(seen, ExtHandshake::empty(Dialect::Chunk));
         assert!(!ExtHandshake::empty(Dialect::Chunk).update(b"le"));
-    }
-
-    #[test]
-    fn a_long_or_dirty_name_is_cut_and_cleaned() {
-        let name = "é\n".repeat(100);
-        let seen = read(alloc::format!("d1:v{}:{name}e", name.len()).as_bytes());
-        assert_eq!(seen.client, "é\u{fffd}".repeat(32));
     }
 
     proptest! {

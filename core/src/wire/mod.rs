@@ -2,6 +2,7 @@
 //!
 //! All integers are big-endian. "n" in a byte table is what is left of the message.
 
+pub mod client_name;
 pub mod ext_handshake;
 pub mod frame;
 pub mod handshake;

@@ -1,7 +1,8 @@
 //! Message formats of the wire: bencode, the extension handshake, `ut_xet` in every layout, our own extension.
 
 use zest_core::bencode::{self, Encoder, Value};
-use zest_core::wire::ext_handshake::{CLIENT_CHARS_MAX, ExtHandshake};
+use zest_core::wire::client_name::CLIENT_BYTES_MAX;
+use zest_core::wire::ext_handshake::ExtHandshake;
 use zest_core::wire::frame::Head;
 use zest_core::wire::xet::{self, Dialect, Incoming, Pending, PendingTable, Step};
 use zest_core::wire::zest::{self, ZestMessage};
@@ -78,7 +79,7 @@ pub fn ext_handshake(input: &[u8]) {
             assert_eq!(heard, before, "a refused handshake changes nothing");
             continue;
         }
-        assert!(heard.client.chars().count() <= CLIENT_CHARS_MAX, "a name is bounded");
+        assert!(heard.client.len() <= CLIENT_BYTES_MAX, "a name is bounded");
         assert!(!heard.client.chars().any(char::is_control), "a name can be shown on a terminal");
         assert_ne!(heard.listen_port, Some(0), "port 0 is no port");
         for id in [heard.ut_xet, heard.xet, heard.zest, heard.xet_id()] {

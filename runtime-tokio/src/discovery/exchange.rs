@@ -32,7 +32,7 @@ impl Finder {
         }
         let known = listens.unwrap_or(addr);
         self.tell_listener(|| {
-            let client = hello.client.clone();
+            let client = hello.client.to_string();
             Heard::Hello { link, addr: known, direction, client }
         });
         if hello.ut_pex.is_some() {
