@@ -176,7 +176,7 @@ impl Node {
         self.pass_on_soon(now, id);
     }
 
-    fn claim(&mut self, now: Instant, id: JobId, unit: u32, score: u64) {
+    pub(super) fn claim(&mut self, now: Instant, id: JobId, unit: u32, score: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let standing = job.claims.units.entry(unit).or_default();
         let beat = match standing.dead {

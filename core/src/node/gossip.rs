@@ -54,7 +54,7 @@ impl Node {
 
     /// Peers told something that may change who has to ask the origin.
     pub(super) fn look_soon(&mut self, now: Instant, id: JobId) {
-        if self.config.policy == super::Policy::SpareOrigin && self.jobs.get(&id).is_some_and(Job::wants) {
+        if self.shares_origin(id) && self.jobs.get(&id).is_some_and(Job::wants) {
             self.timers.set_no_later(Timer::Claims(id), now + LOOK);
         }
     }
@@ -136,7 +136,7 @@ impl Node {
     }
 
     /// Somebody with a higher score has a unit that we had begun: what is not nearly done is left to them.
-    fn yield_unit(&mut self, id: JobId, unit: u32) {
+    pub(super) fn yield_unit(&mut self, id: JobId, unit: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         for block in job.blocks_of(unit).collect::<Vec<u32>>() {
             let state = &mut job.blocks[block as usize];
@@ -154,14 +154,12 @@ impl Node {
 
     /// A peer is gone. What it had claimed and nobody near has is up for the next in line, here and everywhere.
     pub(super) fn owner_gone(&mut self, now: Instant, peer_id: &PeerId) {
-        if self.config.policy != super::Policy::SpareOrigin {
-            return;
-        }
         let ids = self.job_order.clone();
         for id in ids {
-            let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended && job.spec.peers) else {
+            if !self.shares_origin(id) {
                 continue;
-            };
+            }
+            let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended) else { continue };
             let theirs = |job: &Job, unit: u32, standing: &Standing| {
                 let xorb = &job.blocks[unit as usize].block.xorb;
                 standing.claim.is_some_and(|(claimed, _)| claimed == score(xorb, peer_id))

@@ -97,6 +97,8 @@ pub(crate) struct Job {
     pub(crate) origin_first: Option<usize>,
     /// Peers alone are too slow: the origin gives whatever is missing, not only what no peer has.
     pub(crate) joined: bool,
+    /// Many peers fetch it, too.
+    pub(crate) many: bool,
     /// Measurements in a row that found chunks waiting behind full pipelines.
     pub(crate) waiting: u32,
     /// When something useful last happened.
@@ -144,6 +146,7 @@ impl Job {
             origin,
             origin_first: None,
             joined: false,
+            many: false,
             waiting: 0,
             progress_at: now,
             origin_moved_at: now,

@@ -29,6 +29,7 @@ impl Node {
         }
         self.jobs.insert(id, job);
         self.order_jobs();
+        self.count_fetchers(id);
         self.introduce_all(now, id);
         self.watch_sources(now, id);
         self.timers.set_once(Timer::Measure, now + super::MEASURE);
@@ -215,6 +216,9 @@ impl Node {
 
     pub(super) fn chunk_done(&mut self, now: Instant, id: JobId, index: u32, source: Source) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        if source == Source::Origin {
+            self.sparing.came(job.usual_len());
+        }
         if source == Source::Disk && job.copies.remove(&index) {
             self.copies_active -= 1;
         }

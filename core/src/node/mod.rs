@@ -53,6 +53,7 @@ mod origin;
 mod peer;
 mod picker;
 pub(crate) mod rng;
+mod sparing;
 mod standing;
 mod supply;
 mod tell;
@@ -78,6 +79,7 @@ use links::{Candidate, DEPARTED_MAX};
 use peer::Peer;
 use picker::Shared;
 use rng::Rng;
+use sparing::Sparing;
 use timers::Timers;
 
 /// Peers linked at once, at most, unless [`Config`] says otherwise.
@@ -203,6 +205,7 @@ pub struct Node {
     income: (u64, Instant),
     /// What that came to, in bytes/s.
     income_bytes_s: u64,
+    sparing: Sparing,
     /// What answers of peers usually take, µs.
     answer_us: u64,
     /// News of what is proven wait this long for more.
@@ -237,6 +240,7 @@ impl Node {
             uploads: Uploads::default(),
             income: (0, Instant::ZERO),
             income_bytes_s: 0,
+            sparing: Sparing::default(),
             answer_us: 0,
             tell_wait: Duration::from_millis(50),
             bans: Bans::default(),

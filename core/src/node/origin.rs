@@ -4,7 +4,7 @@ use super::event::{Block, OriginFault, Source};
 use super::job::{Job, OriginState};
 use super::peer::Pending;
 use super::timers::Timer;
-use super::{Action, BitSet, Node, Policy};
+use super::{Action, BitSet, Node};
 use crate::{Duration, Instant, JobId, LinkId};
 use alloc::vec::Vec;
 
@@ -21,6 +21,9 @@ pub(crate) const GRACE_MAX: Duration = Duration::from_secs(2);
 const CROWD: usize = 3;
 /// Blocks fetched at once in a crowd: 2. Ours.
 const STREAMS_CROWDED: u32 = 2;
+/// And as long as nobody can give anything because the file's chunks are known to nobody: 1, so that something is soon
+/// whole. Ours.
+const STREAMS_UNLISTED: u32 = 1;
 /// Age from which a zest 0.4 peer's block is taken over by an origin that has nothing else to do: 1 s. Ours.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(1);
 
@@ -126,6 +129,7 @@ impl Node {
         let mut too_slow: Vec<LinkId> = Vec::new();
         let mut shared: Vec<JobId> = Vec::new();
         for &(id, front) in &self.turns {
+            let shares = self.shares_origin(id);
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             if self.origin_active >= self.config.origin_fetches_max {
                 break;
@@ -134,7 +138,7 @@ impl Node {
             if !ready || self.timers.is_set(Timer::OriginGrace(id)) {
                 continue;
             }
-            if self.config.policy == Policy::SpareOrigin && job.spec.peers && !job.joined {
+            if shares {
                 // The swarm's units have one order, and it begins with the first: nobody changes it alone.
                 if !front {
                     shared.push(id);
@@ -145,7 +149,13 @@ impl Node {
             // Where many fetch the same, a few streams each bring in more that is new to all of them.
             let crowd =
                 self.peers.values().filter(|p| p.crowded && p.counts() && p.jobs.contains_key(&id)).count();
-            let most = if crowd >= CROWD { STREAMS_CROWDED } else { self.config.origin_fetches_max };
+            let most = if crowd >= CROWD {
+                STREAMS_CROWDED
+            } else if job.many && job.manifest.is_none() {
+                STREAMS_UNLISTED
+            } else {
+                self.config.origin_fetches_max
+            };
             if front {
                 for at in job.front_blocks(all) {
                     if self.origin_active >= most.min(self.config.origin_fetches_max) {

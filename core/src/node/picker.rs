@@ -340,6 +340,7 @@ impl Node {
         for (link, req) in excess {
             self.count_off(link, req);
         }
+        self.measure_origin(now, now.since(since).as_micros() as u64, self.income_bytes_s);
         let slow = together < self.config.origin_joins_below_bytes_s;
         let ids = self.job_order.clone();
         for id in ids {
@@ -382,7 +383,7 @@ impl Node {
         let slots = self.origin_active < self.config.origin_fetches_max;
         let mut late: Vec<(LinkId, ReqId)> = Vec::new();
         for (&id, job) in self.jobs.iter().filter(|(_, job)| !job.paused) {
-            let origin = job.origin == OriginState::Ready && job.joined && slots;
+            let origin = job.origin == OriginState::Ready && self.origin_joins(id) && slots;
             if !origin && idle.is_empty() {
                 continue;
             }

@@ -132,6 +132,7 @@ impl Node {
                 let runs: Vec<(u32, u32)> = shown.runs().collect();
                 let total = if runs.is_empty() { 0 } else { total };
                 self.send(link, Outgoing::Have { file, total, runs });
+                self.count_fetchers(id);
                 self.greet_with_claims(now, link, id);
             }
             None => self.actions.push_back(Action::LookupFile { link, file }),
