@@ -8,7 +8,7 @@ use super::job::Job;
 use super::peer::Peer;
 use super::units::score;
 use super::{Node, Policy};
-use crate::{Instant, JobId};
+use crate::{Duration, Instant, JobId};
 use alloc::vec::Vec;
 
 /// Peers that fetch the same file, from which on its origin may be shared: 3. Ours.
@@ -17,6 +17,12 @@ const MANY: usize = 3;
 const MEASURED_MIN: u32 = 4;
 /// The origin is shared once the peers give so many times as much as it does: 2. Ours.
 const WORTH: u64 = 2;
+
+/// Where nobody can give anything yet, sharing is tried for a part of the time that the rest of the origin would take alone:
+/// a twentieth. Ours; whoever tried in vain has lost no more than that.
+const TRIAL_PART: u64 = 20;
+/// And at the longest: 2 min. Ours.
+const TRIAL_MAX: Duration = Duration::from_secs(120);
 
 /// What the origin gives, against what the peers give.
 #[derive(Debug, Default)]
@@ -28,6 +34,22 @@ pub(crate) struct Sparing {
     measured: u32,
     /// Its work is shared.
     on: bool,
+    /// Until when it is shared though nobody gives anything yet, once that was tried.
+    trial: Option<Instant>,
+}
+
+/// What a node has to do with the origin, for the moment of a measurement.
+#[derive(Debug, Clone, Copy, Default)]
+struct Measured {
+    elapsed_us: u64,
+    /// It is at work.
+    active: bool,
+    /// Bytes/s of the peers.
+    peers: u64,
+    /// Many fetch the same.
+    many: bool,
+    /// Bytes missing of files that many fetch and nobody knows the chunks of.
+    unlisted: u64,
 }
 
 impl Sparing {
@@ -35,16 +57,21 @@ impl Sparing {
         self.bytes += u64::from(len);
     }
 
-    /// Takes in what came for `elapsed_us`, beside `peers` bytes/s. Says whether sharing begins or ends.
-    fn measure(&mut self, elapsed_us: u64, active: bool, many: bool, peers: u64) -> Option<bool> {
-        let rate = core::mem::take(&mut self.bytes) * 1_000_000 / elapsed_us.max(1);
-        if active || rate > 0 {
+    /// Takes in a measurement. Says whether sharing begins or ends.
+    fn measure(&mut self, now: Instant, seen: Measured) -> Option<bool> {
+        let rate = core::mem::take(&mut self.bytes) * 1_000_000 / seen.elapsed_us.max(1);
+        if seen.active || rate > 0 {
             self.rate = if self.measured == 0 { rate } else { (3 * self.rate + rate) / 4 };
             self.measured += 1;
         }
         let was = self.on;
-        let enough = peers > self.rate * if was { 1 } else { WORTH };
-        self.on = many && self.measured >= MEASURED_MIN && enough;
+        let known = seen.many && self.measured >= MEASURED_MIN;
+        let enough = seen.peers > self.rate * if was { 1 } else { WORTH };
+        if known && !enough && seen.unlisted > 0 && self.trial.is_none() {
+            let alone_us = seen.unlisted.saturating_mul(1_000_000) / self.rate.max(1);
+            self.trial = Some(now + Duration::from_micros(alone_us / TRIAL_PART).min(TRIAL_MAX));
+        }
+        self.on = known && (enough || self.trial.is_some_and(|until| now < until));
         (self.on != was).then_some(self.on)
     }
 }
@@ -89,10 +116,17 @@ impl Node {
         for id in self.job_order.clone() {
             self.count_fetchers(id);
         }
-        let many = self.jobs.values().any(|job| job.wants() && job.many);
-        let Some(begins) = self.sparing.measure(elapsed_us, self.origin_active > 0, many, peers) else {
-            return;
+        let crowded = || self.jobs.values().filter(|job| job.wants() && job.many);
+        let unlisted = crowded().filter(|job| job.manifest.is_none());
+        let missing = |job: &Job| u64::from(job.missing.count()) * u64::from(job.usual_len());
+        let seen = Measured {
+            elapsed_us,
+            active: self.origin_active > 0,
+            peers,
+            many: crowded().next().is_some(),
+            unlisted: unlisted.map(missing).sum(),
         };
+        let Some(begins) = self.sparing.measure(now, seen) else { return };
         for id in self.job_order.clone() {
             if !begins {
                 self.release_claims(now, id);
@@ -127,10 +161,18 @@ mod tests {
 
     const SECOND: u64 = 1_000_000;
 
-    /// One measurement: MB of the origin and MB/s of the peers.
+    /// One measurement after a second: MB of the origin and MB/s of the peers.
     fn measure(sparing: &mut Sparing, origin: u32, peers: u64) -> Option<bool> {
+        at(sparing, 0, Measured { active: origin > 0, peers: peers * 1_000_000, ..many() }, origin)
+    }
+
+    fn many() -> Measured {
+        Measured { elapsed_us: SECOND, many: true, ..Measured::default() }
+    }
+
+    fn at(sparing: &mut Sparing, second: u64, seen: Measured, origin: u32) -> Option<bool> {
         sparing.came(origin * 1_000_000);
-        sparing.measure(SECOND, origin > 0, true, peers * 1_000_000)
+        sparing.measure(Instant(second * SECOND), seen)
     }
 
     #[test]
@@ -155,11 +197,27 @@ mod tests {
     #[test]
     fn few_share_nothing() {
         let mut sparing = Sparing::default();
+        let few = Measured { active: true, peers: 10_000_000, many: false, ..many() };
         for _ in 0..20 {
-            sparing.came(1);
-            assert_eq!(sparing.measure(SECOND, true, false, 10_000_000), None);
+            assert_eq!(at(&mut sparing, 0, few, 1), None);
         }
         assert_eq!(measure(&mut sparing, 1, 10), Some(true));
-        assert_eq!(sparing.measure(SECOND, false, false, 10_000_000), Some(false), "the others have gone");
+        assert_eq!(at(&mut sparing, 0, few, 0), Some(false), "the others have gone");
+    }
+
+    #[test]
+    fn where_nobody_can_give_anything_yet_sharing_is_tried_once_for_a_twentieth_of_the_time() {
+        let mut sparing = Sparing::default();
+        let cold = Measured { active: true, unlisted: 400_000_000, ..many() };
+        for second in 0..3 {
+            assert_eq!(at(&mut sparing, second, cold, 1), None);
+        }
+        assert_eq!(at(&mut sparing, 3, cold, 1), Some(true), "400 s alone");
+        let waits = Measured { active: false, ..cold };
+        assert_eq!(at(&mut sparing, 22, waits, 0), None);
+        assert_eq!(at(&mut sparing, 23, waits, 0), Some(false));
+        for second in 24..100 {
+            assert_eq!(at(&mut sparing, second, cold, 1), None, "it was tried");
+        }
     }
 }
