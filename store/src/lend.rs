@@ -84,6 +84,16 @@ enum Way {
     Closed,
 }
 
+/// What became of a try to lend.
+enum Outcome {
+    /// What the socket said.
+    Sent(io::Result<usize>),
+    /// The same, but the pipe is of no use any more.
+    Clogged(io::Result<usize>),
+    /// The system does not lend; nothing was sent.
+    Refused(io::Error),
+}
+
 impl Lender {
     /// Sends the front of `pieces` to a non-blocking socket, as much as it takes. Returns the bytes taken, or `None` if
     /// nothing could be lent: what is in front has to be copied, or the system cannot do it. Then nothing was sent.
@@ -109,14 +119,14 @@ impl Lender {
         let Way::Open(pipe) = &self.way else { return None };
         let slices = self.heads.beside(front)?;
         match pipe.send(socket, &slices) {
-            linux::Outcome::Sent(outcome) => Some(outcome),
-            linux::Outcome::Refused(error) => {
+            Outcome::Sent(outcome) => Some(outcome),
+            Outcome::Refused(error) => {
                 tracing::debug!(%error, "memory cannot be lent to sockets: it is copied");
                 self.way = Way::Closed;
                 None
             }
             // Something may still lie in it: the next one begins with another.
-            linux::Outcome::Clogged(outcome) => {
+            Outcome::Clogged(outcome) => {
                 self.way = Way::Unknown;
                 Some(outcome)
             }
@@ -169,7 +179,7 @@ impl Heads {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{File, IoSlice, RawFd, io};
+    use super::{File, IoSlice, Outcome, RawFd, io};
     use nix::errno::Errno;
     use nix::fcntl::{SpliceFFlags, splice, vmsplice};
     use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
@@ -184,15 +194,6 @@ mod linux {
         read: OwnedFd,
         write: OwnedFd,
         null: File,
-    }
-
-    pub(super) enum Outcome {
-        /// What the socket said.
-        Sent(io::Result<usize>),
-        /// The same, but the pipe is of no use any more.
-        Clogged(io::Result<usize>),
-        /// The system does not lend; nothing was sent.
-        Refused(io::Error),
     }
 
     impl Pipe {
@@ -241,17 +242,11 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 mod linux {
-    use super::{IoSlice, RawFd, io};
+    use super::{IoSlice, Outcome, RawFd, io};
 
     /// Only Linux has a way to lend memory.
     #[derive(Debug)]
     pub(super) enum Pipe {}
-
-    pub(super) enum Outcome {
-        Sent(io::Result<usize>),
-        Clogged(io::Result<usize>),
-        Refused(io::Error),
-    }
 
     impl Pipe {
         pub(super) fn open() -> io::Result<Pipe> {

@@ -1,13 +1,15 @@
 //! The yardstick of cold seeding: what the disk itself gives. Reads past the page cache (`O_DIRECT`) with some threads, each of
 //! which waits for one read at a time, so that as many are in flight.
 
-use super::Error;
-use super::seed_data;
+use super::process::Service;
+use super::{Error, seed_data};
 use crate::split_mix;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::pread;
 use rustix::time::{ClockId, clock_gettime};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -27,8 +29,7 @@ const BUFFER_BYTES: usize = (1 << 20) + 2 * ALIGN;
 /// # Errors
 /// When the file system refuses direct reads, or the disk fails.
 pub fn run(file: &Path, list: &Path, order: &str, depth: usize, bytes: u64) -> Result<(), Error> {
-    let fd = open(file, OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| format!("direct reads of {}: {error}", file.display()))?;
+    let fd = open(file)?;
     let size = std::fs::metadata(file)?.len();
     let mut places: Vec<(u64, u64)> = match order {
         "sequential" => {
@@ -76,6 +77,34 @@ pub fn run(file: &Path, list: &Path, order: &str, depth: usize, bytes: u64) -> R
     let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), process_cpu_s() - cpu);
     println!("{}", serde_json::json!({"event": "read", "bytes": read, "wall_s": wall_s, "cpu_s": cpu_s}));
     Ok(())
+}
+
+/// What such a reader did.
+#[derive(Debug, Clone, Copy)]
+pub struct Done {
+    /// Bytes it read.
+    pub bytes: u64,
+    /// Seconds it took.
+    pub wall_s: f64,
+    /// CPU time of its process, in seconds.
+    pub cpu_s: f64,
+}
+
+/// Runs `command`, which calls [`run`], to its end.
+///
+/// # Errors
+/// When it does not say what it read: the file system may refuse direct reads.
+pub fn watch(command: &mut Command) -> Result<Done, Error> {
+    let read = Service::start(command)?.event("read").map_err(|_| "direct reads are refused here")?;
+    let field = |name: &str| read[name].as_f64().ok_or("the reader does not say what it read");
+    Ok(Done { bytes: field("bytes")? as u64, wall_s: field("wall_s")?, cpu_s: field("cpu_s")? })
+}
+
+/// Opens a file for direct reads.
+pub(super) fn open(file: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(file, flags, Mode::empty());
+    Ok(fd.map_err(|error| format!("direct reads of {}: {error}", file.display()))?)
 }
 
 /// What a direct read makes of a range: from where to where it reads.

@@ -2,9 +2,8 @@
 //! connection at once, which go out in one gathered write. What one would write with tokio and tune; nothing is checked.
 
 use super::Error;
-use super::direct::{ALIGN, enclosing};
+use super::direct::{self, ALIGN, enclosing};
 use super::plain::{self, Ask, Shelf};
-use rustix::fs::{Mode, OFlags, open};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -27,9 +26,7 @@ const BUFFER_BYTES: usize = (128 << 10) + 3 * ALIGN;
 /// # Errors
 /// When the files cannot be read, the file system refuses direct reads, or no port is free.
 pub fn run(file: &Path, list: &Path) -> Result<(), Error> {
-    let fd = open(file, OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| format!("direct reads of {}: {error}", file.display()))?;
-    let shelf = Rc::new(Shelf::open(fd.into(), list)?);
+    let shelf = Rc::new(Shelf::open(direct::open(file)?.into(), list)?);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().max_blocking_threads(THREADS).build()?;
     plain::listen(&runtime, shelf, serve)

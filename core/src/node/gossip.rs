@@ -54,7 +54,7 @@ impl Node {
 
     /// Peers told something that may change who has to ask the origin.
     pub(super) fn look_soon(&mut self, now: Instant, id: JobId) {
-        if self.shares_origin(id) && self.jobs.get(&id).is_some_and(Job::wants) {
+        if self.jobs.get(&id).is_some_and(|job| self.shares_origin(job) && job.wants()) {
             self.timers.set_no_later(Timer::Claims(id), now + LOOK);
         }
     }
@@ -156,10 +156,9 @@ impl Node {
     pub(super) fn owner_gone(&mut self, now: Instant, peer_id: &PeerId) {
         let ids = self.job_order.clone();
         for id in ids {
-            if !self.shares_origin(id) {
-                continue;
-            }
-            let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended) else { continue };
+            let (policy, sharing) = (self.config.policy, self.sparing.on);
+            let concerns = |job: &&mut Job| !job.ended && job.shares_origin(policy, sharing);
+            let Some(job) = self.jobs.get_mut(&id).filter(concerns) else { continue };
             let theirs = |job: &Job, unit: u32, standing: &Standing| {
                 let xorb = &job.blocks[unit as usize].block.xorb;
                 standing.claim.is_some_and(|(claimed, _)| claimed == score(xorb, peer_id))

@@ -129,7 +129,6 @@ impl Node {
         let mut too_slow: Vec<LinkId> = Vec::new();
         let mut shared: Vec<JobId> = Vec::new();
         for &(id, front) in &self.turns {
-            let shares = self.shares_origin(id);
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             if self.origin_active >= self.config.origin_fetches_max {
                 break;
@@ -138,7 +137,7 @@ impl Node {
             if !ready || self.timers.is_set(Timer::OriginGrace(id)) {
                 continue;
             }
-            if shares {
+            if job.shares_origin(self.config.policy, self.sparing.on) {
                 // The swarm's units have one order, and it begins with the first: nobody changes it alone.
                 if !front {
                     shared.push(id);

@@ -383,7 +383,7 @@ impl Node {
         let slots = self.origin_active < self.config.origin_fetches_max;
         let mut late: Vec<(LinkId, ReqId)> = Vec::new();
         for (&id, job) in self.jobs.iter().filter(|(_, job)| !job.paused) {
-            let origin = job.origin == OriginState::Ready && self.origin_joins(id) && slots;
+            let origin = job.origin == OriginState::Ready && job.joined && !self.shares_origin(job) && slots;
             if !origin && idle.is_empty() {
                 continue;
             }

@@ -33,7 +33,7 @@ pub(crate) struct Sparing {
     rate: u64,
     measured: u32,
     /// Its work is shared.
-    on: bool,
+    pub(super) on: bool,
     /// Until when it is shared though nobody gives anything yet, once that was tried.
     trial: Option<Instant>,
 }
@@ -77,6 +77,15 @@ impl Sparing {
 }
 
 impl Job {
+    /// Whether the origin's work on it is shared among those that fetch it; `sharing` where that is worth it.
+    pub(super) fn shares_origin(&self, policy: Policy, sharing: bool) -> bool {
+        self.spec.peers
+            && match policy {
+                Policy::SpareOrigin => !self.joined,
+                Policy::Fastest => sharing && self.many,
+            }
+    }
+
     /// Bytes of a chunk, on average.
     pub(super) fn usual_len(&self) -> u32 {
         u32::try_from(self.spec.size / u64::from(self.len().max(1))).unwrap_or(u32::MAX)
@@ -84,17 +93,9 @@ impl Job {
 }
 
 impl Node {
-    /// Whether the origin's work on this job is shared among those that fetch it.
-    pub(super) fn shares_origin(&self, id: JobId) -> bool {
-        self.jobs.get(&id).filter(|job| job.spec.peers).is_some_and(|job| match self.config.policy {
-            Policy::SpareOrigin => !job.joined,
-            Policy::Fastest => self.sparing.on && job.many,
-        })
-    }
-
-    /// Whether the origin helps with what peers have, too.
-    pub(super) fn origin_joins(&self, id: JobId) -> bool {
-        self.jobs.get(&id).is_some_and(|job| job.joined) && !self.shares_origin(id)
+    /// Whether the origin's work on a job is shared among those that fetch it.
+    pub(super) fn shares_origin(&self, job: &Job) -> bool {
+        job.shares_origin(self.config.policy, self.sparing.on)
     }
 
     /// Counts who else fetches a job's file, where that matters.
@@ -132,11 +133,8 @@ impl Node {
                 self.release_claims(now, id);
                 continue;
             }
-            if !self.shares_origin(id) {
-                continue;
-            }
             // What is under way already is ours, unless somebody said before that it is theirs.
-            let Some(job) = self.jobs.get(&id) else { continue };
+            let Some(job) = self.jobs.get(&id).filter(|job| self.shares_origin(job)) else { continue };
             let active = |at: &usize| job.blocks[*at].active && !job.blocks[*at].stopping;
             for at in (0..job.blocks.len()).filter(active).collect::<Vec<_>>() {
                 let Some(job) = self.jobs.get(&id) else { continue };

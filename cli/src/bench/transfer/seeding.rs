@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 use zest_benches::transfer::Error;
 use zest_benches::transfer::cores::{Cores, on_core};
-use zest_benches::transfer::direct::{process_cpu_s, shuffle};
+use zest_benches::transfer::direct::{self, process_cpu_s, shuffle};
 use zest_benches::transfer::drain::{self, Drained};
 use zest_benches::transfer::page_cache;
 use zest_benches::transfer::process::{Service, machine_cpu_s};
@@ -228,10 +228,7 @@ impl Bench<'_> {
         command.args(["bench", "--yardstick", "direct"]).arg(&self.data.file).arg(&self.data.list);
         command.args([order, DEPTH, &bytes.to_string()]);
         let machine = machine_cpu_s()?;
-        let reader = Service::start(&mut command)?;
-        let read = reader.event("read").map_err(|_| "direct reads are refused here")?;
-        let field = |name: &str| read[name].as_f64().ok_or("the reader does not say what it read");
-        let (bytes, wall_s, cpu_s) = (field("bytes")? as u64, field("wall_s")?, field("cpu_s")?);
+        let direct::Done { bytes, wall_s, cpu_s } = direct::watch(&mut command)?;
         Ok(Run {
             bytes,
             wall_s,
