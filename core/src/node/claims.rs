@@ -11,11 +11,11 @@
 //! its fetch moves, and as long as something of the unit turns up nearby (`standing.rs`); then the next one takes over. Nobody waits for a node that is gone, and nobody runs to the origin
 //! because others do.
 
+use super::Node;
 use super::job::OriginState;
 use super::standing::{BEAT, DONE, Standing};
 use super::timers::Timer;
 use super::units::score;
-use super::{Action, Node};
 use crate::{Duration, Instant, JobId};
 use alloc::vec::Vec;
 use zest_xet::Hash;
@@ -213,9 +213,7 @@ impl Node {
                 if job.blocks_active() == 0 {
                     job.origin_moved_at = now;
                 }
-                job.begin_fetch(block as usize);
-                self.origin_active += 1;
-                self.actions.push_back(Action::OriginFetch { job: id, block });
+                self.actions.push_back(job.begin_fetch(id, block as usize, &mut self.origin_active));
                 if !job.stands_alone(unit) {
                     // One after another: nothing is gained by having half of each.
                     return;

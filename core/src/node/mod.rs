@@ -1,8 +1,9 @@
 //! The message plane: one [`Node`] decides what this process asks of whom, and answers its peers.
 //!
-//! Where to look: `picker.rs` chooses peers and chunks, `front.rs` knows what comes first, `origin.rs` and `claims.rs` (policy `spare-origin`) say when the
-//! origin is asked, `upload.rs` answers peers, `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and
-//! `lists.rs` get chunk lists from peers, `ban.rs` shuts out.
+//! Where to look: `picker.rs` chooses peers and chunks, `front.rs` knows what comes first, `upload.rs` answers peers,
+//! `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and `lists.rs` get chunk lists from peers, `ban.rs`
+//! shuts out. `origin.rs` says when the origin is asked; `claims.rs` shares it among peers (policy `spare-origin`), and
+//! `sparing.rs` does so under `fastest` where it is the bottleneck.
 //!
 //! The node sees typed events and gives typed actions; bulk data is named by [`BufId`](crate::BufId) (in memory) or
 //! [`Location`](crate::Location) (on disk), never held. Three kinds of [`Source`] can give a chunk: a peer, the

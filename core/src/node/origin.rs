@@ -160,10 +160,8 @@ impl Node {
                     if self.origin_active >= most.min(self.config.origin_fetches_max) {
                         break;
                     }
-                    job.begin_fetch(at);
+                    self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
                     job.blocks[at].for_front = true;
-                    self.origin_active += 1;
-                    self.actions.push_back(Action::OriginFetch { job: id, block: at as u32 });
                 }
                 continue;
             }
@@ -191,17 +189,13 @@ impl Node {
                     }
                     continue;
                 }
-                job.begin_fetch(at);
+                self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
                 began = true;
-                self.origin_active += 1;
-                self.actions.push_back(Action::OriginFetch { job: id, block: at as u32 });
             }
             let Some((at, link)) = with_peer.filter(|_| !began && job.blocks_active() == 0) else { continue };
             if job.manifest.is_some() {
                 // Every chunk is proven by itself: whoever is first has it.
-                job.begin_fetch(at);
-                self.origin_active += 1;
-                self.actions.push_back(Action::OriginFetch { job: id, block: at as u32 });
+                self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
             } else {
                 // What the peer sends is proven as a whole only, so two must not be at it: the peer has to go.
                 too_slow.push(link);
@@ -322,12 +316,16 @@ impl Node {
 }
 
 impl Job {
-    pub(crate) fn begin_fetch(&mut self, at: usize) {
+    /// The action that asks the origin for a block, which is counted in `active` from now on.
+    #[must_use]
+    pub(crate) fn begin_fetch(&mut self, id: JobId, at: usize, active: &mut u32) -> Action {
         let state = &mut self.blocks[at];
         state.active = true;
         state.stopping = false;
         state.for_front = false;
         state.at = state.block.runs.first().map_or(0, |run| run.first);
         self.cover(at);
+        *active += 1;
+        Action::OriginFetch { job: id, block: at as u32 }
     }
 }

@@ -18,7 +18,7 @@ const LARGE: u32 = 4;
 const SIZES: [u32; 6] = [1, 8, 64, 256, 1024, 4096];
 /// Largest swarm that is played with `fastest`: 1,024. Begun cold, larger ones take many times the bound, and half an hour to play.
 const FASTEST_MAX: u32 = 1024;
-/// A row that takes longer than this has failed: 1 h, what a thousand nodes at one slow origin need and more.
+/// A row that takes longer than this has failed: 1 h, several times the longest.
 const LIMIT_NS: u64 = 3600 * SEC;
 
 const HEAD: &str = "\
