@@ -153,7 +153,7 @@ pub fn parse(input: &[u8]) -> Result<Value<'_>, BencodeError> {
 pub fn parse_prefix(input: &[u8]) -> Result<(Value<'_>, usize), BencodeError> {
     let mut scanner = Scanner::new(input);
     match scanner.value(DEPTH_MAX) {
-        Some(value) => Ok((value, scanner.at)),
+        Some(value) => Ok((value, scanner.at())),
         None => Err(scanner.error),
     }
 }
@@ -185,20 +185,12 @@ impl<'a> LenientDict<'a> {
     }
 }
 
-/// What an open container waits for.
-#[derive(Clone, Copy)]
-enum Open {
-    List,
-    /// A key or the end.
-    DictKey,
-    /// The value of the key that was read.
-    DictValue,
-}
-
 /// Its functions give `None` at the first error, and `error` says which: an answer that fits two registers is half the time.
 struct Scanner<'a> {
-    input: &'a [u8],
-    at: usize,
+    /// What is still to be read.
+    rest: &'a [u8],
+    /// Bytes there were in the beginning.
+    len: usize,
     tokens_left: usize,
     error: BencodeError,
 }
@@ -207,8 +199,8 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn new(input: &'a [u8]) -> Scanner<'a> {
         Scanner {
-            input,
-            at: 0,
+            rest: input,
+            len: input.len(),
             tokens_left: TOKENS_MAX,
             error: BencodeError { at: 0, what: Wrong::Truncated },
         }
@@ -222,25 +214,29 @@ impl<'a> Scanner<'a> {
         Some((key, self.value(depth_max)?))
     }
 
+    /// Offset of the next byte.
+    fn at(&self) -> usize {
+        self.len - self.rest.len()
+    }
+
     #[cold]
-    fn err<T>(&mut self, at: usize, what: Wrong) -> Option<T> {
+    fn err_at<T>(&mut self, at: usize, what: Wrong) -> Option<T> {
         self.error = BencodeError { at, what };
         None
     }
 
-    #[inline]
-    fn peek(&mut self) -> Option<u8> {
-        match self.input.get(self.at) {
-            Some(&byte) => Some(byte),
-            None => self.err(self.at, Wrong::Truncated),
-        }
+    /// The next byte is wrong, or there is none.
+    #[cold]
+    fn err<T>(&mut self, what: Wrong) -> Option<T> {
+        let what = if self.rest.is_empty() { Wrong::Truncated } else { what };
+        self.err_at(self.at(), what)
     }
 
     #[inline]
     fn count(&mut self) -> Option<()> {
         match self.tokens_left.checked_sub(1) {
             Some(left) => self.tokens_left = left,
-            None => return self.err(self.at, Wrong::Tokens),
+            None => return self.err_at(self.at(), Wrong::Tokens),
         }
         Some(())
     }
@@ -248,156 +244,144 @@ impl<'a> Scanner<'a> {
     /// Reads one value, checked throughout, at most `depth_max` levels deep.
     #[inline(always)]
     fn value(&mut self, depth_max: usize) -> Option<Value<'a>> {
-        let start = self.at;
-        Some(match self.peek()? {
-            b'i' => {
-                self.count()?;
-                Value::Int(self.int()?)
-            }
-            b'0'..=b'9' => {
+        Some(match *self.rest {
+            [b'i', ..] => Value::Int(self.int()?),
+            [b'0'..=b'9', ..] => {
                 self.count()?;
                 Value::Bytes(self.string()?)
             }
-            first => {
+            [first, ref body @ ..] => {
                 self.skip_value(depth_max)?;
-                let body = &self.input[start + 1..self.at - 1];
+                let body = &body[..body.len() - self.rest.len() - 1];
                 if first == b'l' { Value::List(List { body }) } else { Value::Dict(Dict { body }) }
             }
+            [] => return self.err(Wrong::Truncated),
         })
     }
 
     /// Moves past one value of any kind, at most `depth_max` levels deep.
     fn skip_value(&mut self, depth_max: usize) -> Option<()> {
-        let mut open = [Open::List; DEPTH_MAX];
         let mut depth = 0usize;
+        // What is open, a bit each, the innermost lowest: 1 for a dictionary.
+        let mut dicts = 0u32;
         loop {
-            let byte = self.peek()?;
-            let container = depth.checked_sub(1).map(|top| open[top]);
-            if byte == b'e' {
-                match container {
-                    Some(Open::List | Open::DictKey) => {
-                        self.count()?;
-                        self.at += 1;
-                        depth -= 1;
-                    }
-                    Some(Open::DictValue) => return self.err(self.at, Wrong::Key),
-                    None => return self.err(self.at, Wrong::Unexpected),
+            if dicts & 1 == 1 && !matches!(self.rest, [b'e', ..]) {
+                self.count()?;
+                if !matches!(self.rest, [b'0'..=b'9', ..]) {
+                    return self.err(Wrong::Key);
                 }
-            } else if let Some(Open::DictKey) = container {
-                self.skip_string()?;
-                open[depth - 1] = Open::DictValue;
-                continue;
-            } else {
-                match byte {
-                    b'i' => {
-                        self.count()?;
-                        self.int()?;
-                    }
-                    b'0'..=b'9' => self.skip_string()?,
-                    b'l' | b'd' => {
-                        self.count()?;
-                        if depth == depth_max {
-                            return self.err(self.at, Wrong::Depth);
-                        }
-                        open[depth] = if byte == b'l' { Open::List } else { Open::DictKey };
-                        depth += 1;
-                        self.at += 1;
-                        continue;
-                    }
-                    _ => return self.err(self.at, Wrong::Unexpected),
+                self.string()?;
+                if let [b'e', ..] = self.rest {
+                    return self.err(Wrong::Key);
                 }
             }
-            // A value is complete.
-            match depth.checked_sub(1) {
-                None => return Some(()),
-                Some(top) => {
-                    if let Open::DictValue = open[top] {
-                        open[top] = Open::DictKey;
-                    }
+            match *self.rest {
+                [b'0'..=b'9', ..] => {
+                    self.count()?;
+                    self.string()?;
                 }
+                [b'i', ..] => drop(self.int()?),
+                [kind @ (b'l' | b'd'), ref rest @ ..] => {
+                    self.count()?;
+                    if depth == depth_max {
+                        return self.err(Wrong::Depth);
+                    }
+                    depth += 1;
+                    dicts = dicts << 1 | u32::from(kind == b'd');
+                    self.rest = rest;
+                    continue;
+                }
+                [b'e', ref rest @ ..] if depth > 0 => {
+                    self.count()?;
+                    self.rest = rest;
+                    depth -= 1;
+                    dicts >>= 1;
+                }
+                _ => return self.err(Wrong::Unexpected),
+            }
+            if depth == 0 {
+                return Some(());
             }
         }
-    }
-
-    #[inline]
-    fn skip_string(&mut self) -> Option<()> {
-        self.count()?;
-        if !self.peek()?.is_ascii_digit() {
-            return self.err(self.at, Wrong::Key);
-        }
-        self.string().map(drop)
     }
 
     /// Digits up to `stop` as a number that fits 64 bits; stands behind `stop` after.
     fn digits(&mut self, stop: u8, wrong: Wrong) -> Option<u64> {
-        let start = self.at;
+        let mut rest = self.rest;
         let mut value = 0u64;
-        for (index, &byte) in self.input[start..].iter().enumerate() {
+        let mut count = 0;
+        while let [byte, ref tail @ ..] = *rest {
             let digit = byte.wrapping_sub(b'0');
-            self.at = start + index;
             if digit > 9 {
-                if byte != stop || index == 0 {
-                    return self.err(self.at, wrong);
+                if byte != stop || count == 0 {
+                    break;
                 }
-                self.at += 1;
+                self.rest = tail;
                 return Some(value);
             }
-            if index == 1 && value == 0 {
-                return self.err(self.at, wrong);
-            }
+            let leading_zero = count == 1 && value == 0;
             // Nineteen digits always fit.
-            value = if index < 19 {
-                value * 10 + u64::from(digit)
-            } else {
-                let more = value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit)));
-                match more {
-                    Some(value) => value,
-                    None => return self.err(self.at, wrong),
-                }
+            let more = match count {
+                0..19 => Some(value * 10 + u64::from(digit)),
+                _ => value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit))),
             };
+            let Some(more) = more.filter(|_| !leading_zero) else { break };
+            (value, rest, count) = (more, tail, count + 1);
         }
-        self.at = self.input.len();
-        self.err(self.at, Wrong::Truncated)
+        self.rest = rest;
+        self.err(wrong)
     }
 
+    /// A byte string.
     #[inline(always)]
     fn string(&mut self) -> Option<&'a [u8]> {
-        let start = self.at;
-        let len = match self.input[start..] {
+        let start = self.at();
+        let len = match *self.rest {
             // Nearly every string is this short.
-            [digit @ b'0'..=b'9', b':', ..] => {
-                self.at += 2;
+            [digit @ b'0'..=b'9', b':', ref rest @ ..] => {
+                self.rest = rest;
                 u64::from(digit - b'0')
             }
             _ => self.digits(b':', Wrong::Length)?,
         };
-        let rest = &self.input[self.at..];
-        match usize::try_from(len).ok().and_then(|len| rest.get(..len)) {
-            Some(bytes) => {
-                self.at += bytes.len();
+        match usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len)) {
+            Some((bytes, rest)) => {
+                self.rest = rest;
                 Some(bytes)
             }
-            None => self.err(start, Wrong::Length),
+            None => self.err_at(start, Wrong::Length),
         }
     }
 
+    /// An integer, which the next byte says it is.
+    #[inline(always)]
     fn int(&mut self) -> Option<i64> {
-        let start = self.at;
-        if let [_, digit @ b'0'..=b'9', b'e', ..] = self.input[start..] {
-            self.at += 3;
+        self.count()?;
+        if let [_, digit @ b'0'..=b'9', b'e', ref rest @ ..] = *self.rest {
+            self.rest = rest;
             return Some(i64::from(digit - b'0'));
         }
-        self.at += 1;
-        let negative = self.peek()? == b'-';
-        if negative {
-            self.at += 1;
-        }
+        self.long_int()
+    }
+
+    fn long_int(&mut self) -> Option<i64> {
+        let start = self.at();
+        let negative = match *self.rest {
+            [_, b'-', ref rest @ ..] => {
+                self.rest = rest;
+                true
+            }
+            _ => {
+                self.rest = &self.rest[1..];
+                false
+            }
+        };
         let value = self.digits(b'e', Wrong::Integer)?;
         let int =
             if negative && value != 0 { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() };
         match int {
             Some(int) if !(negative && value == 0) => Some(int),
-            _ => self.err(start, Wrong::Integer),
+            _ => self.err_at(start, Wrong::Integer),
         }
     }
 }

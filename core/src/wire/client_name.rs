@@ -32,6 +32,13 @@ impl ClientName {
         ClientName::copy(&clean.as_bytes()[..end.unwrap_or(0)])
     }
 
+    /// Its bytes; they are UTF-8.
+    #[must_use]
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len.into()]
+    }
+
     fn copy(name: &[u8]) -> ClientName {
         let mut bytes = [0; CLIENT_BYTES_MAX];
         bytes[..name.len()].copy_from_slice(name);
@@ -49,7 +56,7 @@ impl Deref for ClientName {
     type Target = str;
 
     fn deref(&self) -> &str {
-        str::from_utf8(&self.bytes[..self.len.into()]).unwrap_or_default()
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -118,8 +118,8 @@ impl ExtHandshake {
 }
 
 /// Whether `v` is the original's: `zest/0.` and a minor version below 5.
-fn is_original(client: &str) -> bool {
-    let minor = client.strip_prefix("zest/0.").unwrap_or_default().as_bytes();
+fn is_original(client: &ClientName) -> bool {
+    let minor = client.as_bytes().strip_prefix(b"zest/0.").unwrap_or_default();
     matches!(minor, [b'0'..=b'4'] | [b'0'..=b'4', b'.', ..])
 }
 
@@ -178,7 +178,7 @@ mod tests {
             ("zest/1.3", false),
             ("zest/", false),
         ] {
-            assert_eq!(is_original(client), original, "{client}");
+            assert_eq!(is_original(&client.into()), original, "{client}");
         }
     }
 
