@@ -1,36 +1,44 @@
 //! Peer exchange (BEP 11): what linked peers learn of each other through us, and we through them.
 //!
 //! [`Pex`] owns the list of peers that may be told of, and per link what its remote was told. It sends to links whose
-//! remote offers `ut_pex` only ([`Event::LinkUp`] is for those), the difference since the last message, and never:
-//! - a peer the caller did not allow ([`Event::Peer`] with `allow` false: named by hand, from a private swarm);
-//! - the remote itself, one of our own addresses, loopback, or an address that lies closer than the remote does;
+//! remote offers `ut_pex` only, the difference since the last message, and never:
+//! - a peer the caller did not allow ([`Event::Introduced`] with `allow` false: named by hand, from a private swarm);
+//! - the remote itself, one of our own addresses, loopback, link-local, or an address that lies closer than the remote does;
 //! - more than 50 peers at once, or a second message within [`PEX_EVERY`].
 //!
 //! What remotes say is bounded per link, and an address that lies closer to us than its teller is not believed
 //! ([`may_name`]). It serves all swarms at once, since a link does.
 //!
 //! ```
+//! use zest_core::link::ExtHandshake;
+//! use zest_core::node::Direction;
 //! use zest_core::pex::{Action, Event, Pex};
+//! use zest_core::wire::xet::Dialect;
 //! use zest_core::{Instant, LinkId};
 //!
 //! let (near, far) = ("192.0.2.1:6881".parse().unwrap(), "198.51.100.1:6881".parse().unwrap());
+//! let mut hello = ExtHandshake::empty(Dialect::Chunk);
+//! hello.ut_pex = Some(4);
 //! let mut pex = Pex::new([7; 32]);
-//! pex.handle(Instant::ZERO, Event::LinkUp { link: LinkId(1), remote: near });
-//! pex.handle(Instant::ZERO, Event::Peer { addr: far, flags: 0x10, allow: true });
+//! for (link, addr) in [(LinkId(1), near), (LinkId(2), far)] {
+//!     let direction = Direction::Outbound;
+//!     pex.handle(Instant::ZERO, Event::Introduced { link, addr, direction, hello: &hello, allow: true });
+//! }
 //! let (at, _) = pex.poll_timeout().unwrap();
 //! pex.handle(at, Event::Timer);
-//! let told = Action::Send { link: LinkId(1), added: vec![(far, 0x10)], dropped: vec![] };
-//! assert_eq!(pex.poll_action(), Some(told));
+//! assert!(matches!(pex.poll_action(), Some(Action::Send { added, .. }) if added.len() == 1));
 //! ```
 
 use crate::bucket::jitter;
 use crate::endpoint::{Scope, canonical, is_dialable, may_name, scope};
+use crate::node::Direction;
 use crate::node::rng::Rng;
-use crate::wire::pex::PEX_PEERS_MAX;
+use crate::wire::ext_handshake::ExtHandshake;
+use crate::wire::pex::{FLAG_REACHABLE, PEX_PEERS_MAX};
 use crate::{Duration, Instant, LinkId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// Shortest time between two messages on a link: 60 s (BEP 11: no more than one a minute).
 pub const PEX_EVERY: Duration = Duration::from_secs(60);
@@ -51,31 +59,23 @@ pub const HEARD_FIRST: u32 = 2;
 /// Something happened.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// A link is up whose remote offers `ut_pex`.
-    LinkUp {
+    /// A remote said what it speaks. Once that was `ut_pex`, or where it listens, nothing it says later changes that.
+    Introduced {
         /// Which.
         link: LinkId,
-        /// Address of its other end: where it listens, if that is known.
-        remote: SocketAddr,
+        /// Address of its end of the connection.
+        addr: SocketAddr,
+        /// Who connected to whom.
+        direction: Direction,
+        /// What it said.
+        hello: &'a ExtHandshake,
+        /// Whether others may learn of it; without, it is forgotten.
+        allow: bool,
     },
-    /// It is gone.
+    /// A link is gone.
     LinkDown {
         /// Which.
         link: LinkId,
-    },
-    /// We are connected to a peer that listens there. `allow` says whether others may learn of it; without, it is forgotten.
-    Peer {
-        /// Where it listens.
-        addr: SocketAddr,
-        /// Flags of [`crate::wire::pex`].
-        flags: u8,
-        /// Whether others may learn of it.
-        allow: bool,
-    },
-    /// No longer.
-    PeerGone {
-        /// Where it listened.
-        addr: SocketAddr,
     },
     /// One of our own addresses.
     Own {
@@ -135,12 +135,26 @@ struct Told {
     heard: Instant,
 }
 
+/// Where the remote of a link accepts connections, if it does.
+#[must_use]
+pub fn listens_at(addr: SocketAddr, direction: Direction, hello: &ExtHandshake) -> Option<SocketAddr> {
+    let listens = match direction {
+        Direction::Outbound => Some(addr),
+        Direction::Inbound => hello.listen_port.map(|port| SocketAddr::new(addr.ip(), port)),
+    };
+    listens.map(canonical)
+}
+
 /// Peer exchange of a process. See the [module](self) for its contract.
 #[derive(Debug)]
 pub struct Pex {
     rng: Rng,
+    /// Who may be told of, and flags of [`crate::wire::pex`].
     known: BTreeMap<SocketAddr, u8>,
+    /// Links whose remote offers `ut_pex`.
     links: BTreeMap<LinkId, Told>,
+    /// Links whose remote accepts connections, and where.
+    listeners: BTreeMap<LinkId, SocketAddr>,
     own: BTreeSet<SocketAddr>,
     /// Links that may have something to be told, by when.
     due: BTreeSet<(Instant, LinkId)>,
@@ -155,6 +169,7 @@ impl Pex {
             rng: Rng::new(seed),
             known: BTreeMap::new(),
             links: BTreeMap::new(),
+            listeners: BTreeMap::new(),
             own: BTreeSet::new(),
             due: BTreeSet::new(),
             actions: VecDeque::new(),
@@ -164,14 +179,10 @@ impl Pex {
     /// Takes one event in. Infallible.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) {
         match event {
-            Event::LinkUp { link, remote } => self.link_up(now, link, canonical(remote)),
-            Event::LinkDown { link } => {
-                if let Some(told) = self.links.remove(&link) {
-                    self.due.remove(&(told.not_before, link));
-                }
+            Event::Introduced { link, addr, direction, hello, allow } => {
+                self.introduced(now, link, addr, direction, hello, allow);
             }
-            Event::Peer { addr, flags, allow } => self.peer(canonical(addr), flags, allow),
-            Event::PeerGone { addr } => self.gone(canonical(addr)),
+            Event::LinkDown { link } => self.link_down(link),
             Event::Own { addr } => {
                 let addr = canonical(addr);
                 if self.own.len() < OWN_MAX && self.own.insert(addr) {
@@ -201,7 +212,8 @@ impl Pex {
     /// Panics if a promise of the machine to itself is broken. For tests, simulation and fuzzing, after every event.
     pub fn check_invariants(&self) {
         assert!(self.known.len() <= KNOWN_MAX, "peers stay within their limit");
-        assert!(self.links.len() <= LINKS_MAX, "links stay within their limit");
+        let linked = self.links.len().max(self.listeners.len());
+        assert!(linked <= LINKS_MAX, "links stay within their limit");
         assert!(self.own.len() <= OWN_MAX, "own addresses stay within their limit");
         assert!(self.known.keys().all(|addr| !self.own.contains(addr)), "we are no peer of ours");
         for (link, told) in &self.links {
@@ -213,19 +225,48 @@ impl Pex {
         assert!(self.due.iter().all(|(_, link)| self.links.contains_key(link)), "only links are due");
     }
 
-    fn link_up(&mut self, now: Instant, link: LinkId, remote: SocketAddr) {
-        if self.links.len() >= LINKS_MAX || self.links.contains_key(&link) {
+    fn introduced(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        addr: SocketAddr,
+        direction: Direction,
+        hello: &ExtHandshake,
+        allow: bool,
+    ) {
+        if self.links.contains_key(&link) || self.listeners.contains_key(&link) {
             return;
         }
-        let not_before = now + PEX_FIRST + jitter(&mut self.rng, PEX_FIRST);
-        let told = Told { remote, peers: BTreeSet::new(), not_before, credit: HEARD_FIRST, heard: now };
-        self.links.insert(link, told);
-        self.due.insert((not_before, link));
+        let listens = listens_at(addr, direction, hello);
+        if hello.ut_pex.is_some() && self.links.len() < LINKS_MAX {
+            let not_before = now + PEX_FIRST + jitter(&mut self.rng, PEX_FIRST);
+            let remote = listens.unwrap_or(canonical(addr));
+            let told = Told { remote, peers: BTreeSet::new(), not_before, credit: HEARD_FIRST, heard: now };
+            self.links.insert(link, told);
+            self.due.insert((not_before, link));
+        }
+        if let Some(addr) = listens.filter(|_| self.listeners.len() < LINKS_MAX) {
+            self.listeners.insert(link, addr);
+            self.peer(addr, if direction == Direction::Outbound { FLAG_REACHABLE } else { 0 }, allow);
+        }
+    }
+
+    fn link_down(&mut self, link: LinkId) {
+        if let Some(told) = self.links.remove(&link) {
+            self.due.remove(&(told.not_before, link));
+        }
+        if let Some(addr) = self.listeners.remove(&link)
+            && !self.listeners.values().any(|other| *other == addr)
+        {
+            self.gone(addr);
+        }
     }
 
     fn peer(&mut self, addr: SocketAddr, flags: u8, allow: bool) {
-        let tellable =
-            allow && is_dialable(addr) && scope(addr.ip()) > Scope::Loopback && !self.own.contains(&addr);
+        // A link-local address means nothing on another link.
+        let link_local = matches!(addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let far = is_dialable(addr) && scope(addr.ip()) > Scope::Loopback && !link_local;
+        let tellable = allow && far && !self.own.contains(&addr);
         if !tellable {
             return self.gone(addr);
         }
@@ -245,6 +286,9 @@ impl Pex {
 
     /// Something changed: every link is looked at when its time comes.
     fn look_again(&mut self) {
+        if self.due.len() == self.links.len() {
+            return;
+        }
         self.due.extend(self.links.iter().map(|(link, told)| (told.not_before, *link)));
     }
 

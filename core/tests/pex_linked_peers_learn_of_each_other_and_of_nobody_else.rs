@@ -1,8 +1,12 @@
 //! BEP 11: the difference since the last message, a minute apart, fifty at once, and only of peers that others may learn.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use zest_core::link::ExtHandshake;
+use zest_core::node::Direction;
 use zest_core::pex::*;
-use zest_core::wire::pex::{FLAG_REACHABLE, PEX_PEERS_MAX};
+use zest_core::wire::pex::PEX_PEERS_MAX;
+use zest_core::wire::xet::Dialect;
 use zest_core::{Duration, Instant, LinkId};
 
 fn addr(text: &str) -> SocketAddr {
@@ -14,16 +18,25 @@ fn peer(n: u16) -> SocketAddr {
     SocketAddr::from(([198, 51, a, b], 6881))
 }
 
+/// What a remote says that speaks this extension or not, and listens there or nowhere.
+fn hello(ut_pex: Option<u8>, listen_port: Option<u16>) -> ExtHandshake {
+    ExtHandshake { ut_pex, listen_port, ..ExtHandshake::empty(Dialect::Chunk) }
+}
+
 struct World {
     pex: Pex,
     now: Instant,
+    /// Links to those who only listen.
+    listeners: BTreeMap<SocketAddr, LinkId>,
+    next: u64,
     told: Vec<(Instant, LinkId, Vec<SocketAddr>, Vec<SocketAddr>)>,
     found: Vec<(LinkId, SocketAddr)>,
 }
 
 impl World {
     fn new() -> World {
-        World { pex: Pex::new([7; 32]), now: Instant(1_000_000), told: vec![], found: vec![] }
+        let (listeners, told, found) = (BTreeMap::new(), vec![], vec![]);
+        World { pex: Pex::new([7; 32]), now: Instant(1_000_000), listeners, next: 0, told, found }
     }
 
     fn handle(&mut self, event: Event<'_>) {
@@ -42,12 +55,29 @@ impl World {
         }
     }
 
-    fn link(&mut self, n: u64, remote: SocketAddr) {
-        self.handle(Event::LinkUp { link: LinkId(n), remote });
+    /// A link to somebody who speaks the extension and does not listen.
+    fn link(&mut self, n: u64, addr: SocketAddr) {
+        let (link, direction) = (LinkId(n), Direction::Inbound);
+        let hello = hello(Some(4), None);
+        self.handle(Event::Introduced { link, addr, direction, hello: &hello, allow: true });
+    }
+
+    /// A link to somebody who listens and does not speak the extension.
+    fn listener(&mut self, addr: SocketAddr, allow: bool) {
+        let link = LinkId(1_000_000 + self.next);
+        self.next += 1;
+        self.listeners.insert(addr, link);
+        let hello = hello(None, None);
+        self.handle(Event::Introduced { link, addr, direction: Direction::Outbound, hello: &hello, allow });
     }
 
     fn peer(&mut self, addr: SocketAddr) {
-        self.handle(Event::Peer { addr, flags: FLAG_REACHABLE, allow: true });
+        self.listener(addr, true);
+    }
+
+    fn gone(&mut self, addr: SocketAddr) {
+        let link = self.listeners.remove(&addr).unwrap();
+        self.handle(Event::LinkDown { link });
     }
 
     fn pass(&mut self, s: u64) {
@@ -75,7 +105,7 @@ fn each_link_is_told_what_is_new_and_what_is_gone() {
     world.pass(5);
     assert_eq!(world.all_told(1), [peer(2), peer(3)], "soon, and not of itself");
     assert_eq!(world.told.len(), 3);
-    world.handle(Event::PeerGone { addr: peer(3) });
+    world.gone(peer(3));
     world.handle(Event::LinkDown { link: LinkId(3) });
     world.peer(peer(4));
     world.pass(50);
@@ -89,11 +119,32 @@ fn each_link_is_told_what_is_new_and_what_is_gone() {
 }
 
 #[test]
+fn a_peer_is_where_it_says_it_listens_and_stays_while_one_link_to_it_does() {
+    let mut world = World::new();
+    world.link(1, peer(1));
+    let at = |port| SocketAddr::new(peer(2).ip(), port);
+    for (link, port) in [(2, 50_001), (3, 50_002)] {
+        let (link, direction, hello) = (LinkId(link), Direction::Inbound, hello(None, Some(6881)));
+        world.handle(Event::Introduced { link, addr: at(port), direction, hello: &hello, allow: true });
+        let again = ExtHandshake { listen_port: Some(7777), ..hello };
+        world.handle(Event::Introduced { link, addr: at(port), direction, hello: &again, allow: true });
+    }
+    world.pass(5);
+    assert_eq!(world.all_told(1), [at(6881)], "what it says first counts, and one address is one peer");
+    world.handle(Event::LinkDown { link: LinkId(2) });
+    world.pass(600);
+    assert_eq!(world.told.len(), 1, "there is another link to it");
+    world.handle(Event::LinkDown { link: LinkId(3) });
+    world.pass(600);
+    assert_eq!(world.told[1].3, [at(6881)]);
+}
+
+#[test]
 fn who_came_and_went_within_a_minute_is_not_told_of() {
     let mut world = World::new();
     world.link(1, peer(1));
     world.peer(peer(2));
-    world.handle(Event::PeerGone { addr: peer(2) });
+    world.gone(peer(2));
     world.pass(600);
     assert!(world.told.is_empty());
     world.peer(peer(2));
@@ -115,7 +166,7 @@ fn a_long_list_goes_out_fifty_a_minute() {
         assert!(pair[1].0.since(pair[0].0) >= PEX_EVERY);
     }
     for n in 0..120 {
-        world.handle(Event::PeerGone { addr: peer(n) });
+        world.gone(peer(n));
     }
     world.pass(200);
     let gone: Vec<usize> = world.told[3..].iter().map(|(_, _, _, gone)| gone.len()).collect();
@@ -131,10 +182,11 @@ fn peers_that_others_may_not_learn_of_stay_with_us() {
     for text in ["127.0.0.1:5", "[::1]:5", "0.0.0.0:5", "203.0.113.5:6881", "203.0.113.9:0", "224.0.0.1:5"] {
         world.peer(addr(text));
     }
-    world.handle(Event::Peer { addr: peer(1), flags: 0, allow: false });
+    world.listener(peer(1), false);
     world.peer(peer(2));
-    world.handle(Event::Peer { addr: peer(2), flags: 0, allow: false });
+    world.listener(peer(2), false);
     world.peer(addr("192.168.1.9:6881"));
+    world.peer(addr("[fe80::9]:6881"));
     world.pass(600);
     assert_eq!(world.all_told(1), [], "the far one learns nothing of our site");
     assert_eq!(world.all_told(2), [addr("192.168.1.9:6881")], "the near one does");
@@ -182,15 +234,15 @@ fn what_a_remote_tells_is_believed_within_bounds() {
 fn tables_are_bounded_and_a_churning_swarm_does_not_grow_them() {
     let mut world = World::new();
     for n in 0..2 * LINKS_MAX as u64 {
-        world.pex.handle(world.now, Event::LinkUp { link: LinkId(n), remote: peer(n as u16) });
+        world.link(n, peer(n as u16));
     }
     for n in 0..100 {
         world.handle(Event::Own { addr: peer(n) });
     }
-    for n in 0..3000 {
-        world.pex.handle(world.now, Event::Peer { addr: peer(n), flags: 0, allow: true });
+    for n in 0..1000 {
+        world.peer(peer(n));
         if n >= 200 {
-            world.pex.handle(world.now, Event::PeerGone { addr: peer(n - 200) });
+            world.gone(peer(n - 200));
         }
         if n % 100 == 0 {
             world.now = world.now + Duration::from_secs(61);

@@ -17,6 +17,7 @@ use std::task::{Poll, Waker};
 use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{Link, LinkConfig, Role};
 use zest_core::node::{Config, Event, Node};
+use zest_core::pex::{self, Pex};
 use zest_core::{Duration, Instant, LinkId, PeerId};
 use zest_store::{BlockCache, FileId, Lender, Shelf};
 
@@ -31,6 +32,9 @@ const HOARD: Duration = Duration::from_millis(100);
 /// How long connections may go on being answered once the end was asked for: 5 s.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// The upper bits of a link's number are its core's: no two links of a seeder have the same.
+const CORE_SHIFT: u32 = 48;
+
 /// What a core is given when it starts.
 #[derive(Debug, Clone)]
 pub(crate) struct CoreConfig {
@@ -42,6 +46,9 @@ pub(crate) struct CoreConfig {
     pub(crate) links_max: usize,
     pub(crate) local_only: bool,
     pub(crate) shelf: Arc<Shelf>,
+    /// Which of the cores it is, and the letter boxes of all.
+    pub(crate) index: usize,
+    pub(crate) inboxes: Vec<Inbox>,
 }
 
 pub(crate) struct Core {
@@ -51,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) links_max: usize,
     local_only: bool,
     pub(crate) node: RefCell<Node>,
+    pub(crate) pex: RefCell<Pex>,
     pub(crate) events: RefCell<VecDeque<Event>>,
     pub(crate) busy: Cell<bool>,
     pub(crate) links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
@@ -62,6 +70,8 @@ pub(crate) struct Core {
     pub(crate) input: RefCell<Vec<u8>>,
     pub(crate) clerk: Clerk,
     pub(crate) inbox: Inbox,
+    /// Those of the other cores.
+    pub(crate) others: Vec<Inbox>,
     pub(crate) stats: Arc<CoreStats>,
     /// Reads under way.
     pub(crate) reads: Cell<usize>,
@@ -77,7 +87,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: CoreConfig, clerk: Clerk, inbox: Inbox, stats: Arc<CoreStats>) -> Rc<Core> {
+    pub(crate) fn new(config: CoreConfig, clerk: Clerk, stats: Arc<CoreStats>) -> Rc<Core> {
+        let mut others = config.inboxes;
+        let inbox = others.swap_remove(config.index);
+        let mut pex_seed = config.seed;
+        // Another stream of chance than the node's.
+        pex_seed[0] ^= 1;
         let mut node = Config::new(config.seed, config.peer_id);
         (node.peers_max, node.inbound_max) = (config.links_max, config.links_max);
         node.upload_bytes_s = config.upload_bytes_s;
@@ -88,6 +103,7 @@ impl Core {
             links_max: config.links_max,
             local_only: config.local_only,
             node: RefCell::new(Node::new(node)),
+            pex: RefCell::new(Pex::new(pex_seed)),
             events: RefCell::default(),
             busy: Cell::new(false),
             links: RefCell::default(),
@@ -99,12 +115,13 @@ impl Core {
             input: RefCell::new(vec![0; INPUT_BYTES]),
             clerk,
             inbox,
+            others,
             stats,
             reads: Cell::new(0),
             stopping: Cell::new(false),
             listeners: Cell::new(0),
             acceptors: RefCell::default(),
-            next_link: Cell::new(1),
+            next_link: Cell::new((config.index as u64) << CORE_SHIFT | 1),
             alarm: Cell::new(Instant(u64::MAX)),
             clock: RefCell::default(),
         })
@@ -208,7 +225,7 @@ impl Core {
         self.clock.replace(None);
     }
 
-    /// The clock of a core: the node's timer, every connection's deadlines, those who wait for room.
+    /// The clock of a core: the node's timer, every connection's deadlines, what peers are told of each other, those who wait for room.
     pub(crate) async fn tick(self: Rc<Core>) {
         let mut looked = Instant::ZERO;
         loop {
@@ -226,6 +243,7 @@ impl Core {
                 looked = now;
                 let links: Vec<Rc<LinkIo>> = self.links.borrow().values().cloned().collect();
                 links.iter().for_each(|io| io.tick(&self, now));
+                self.tell_pex(pex::Event::Timer);
                 self.note_stats();
             }
             if self.stopping.get() && self.links.borrow().is_empty() {
@@ -279,6 +297,8 @@ impl Core {
                 Mail::Shelf(shelf) => {
                     self.shelf.replace(shelf);
                 }
+                Mail::PeerUp { link, listens } => self.introduced_elsewhere(link, listens),
+                Mail::PeerDown { link } => self.tell_pex(pex::Event::LinkDown { link }),
                 Mail::Stop => self.stopping.set(true),
             }
         }

@@ -3,14 +3,19 @@
 use crate::clerk::{Ask, location};
 use crate::core::Core;
 use crate::files::State;
+use crate::inbox::Mail;
 use crate::link::{LinkIo, XorbAsk};
 use crate::stats::add;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
-use zest_core::endpoint::scope;
-use zest_core::link::{Body, Head, LinkAction, LinkEvent, Outgoing, Severity};
+use zest_core::endpoint::{Scope, scope};
+use zest_core::link::{
+    Body, Dialect, ExtHandshake, Head, LinkAction, LinkEvent, Message, Outgoing, Severity,
+};
 use zest_core::node::{Action, Direction, Event, ManifestPlace};
+use zest_core::pex;
 use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
 use zest_core::{LinkId, Location};
 use zest_store::{FileId, Span};
@@ -233,7 +238,12 @@ impl Core {
                     self.stats.came_in(scope(addr.ip()));
                     self.event(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id });
                 }
-                LinkAction::Message(message) => self.event(Event::Message { link: io.id, message }),
+                LinkAction::Message(message) => {
+                    if let Message::ExtHandshake(hello) = &message {
+                        self.introduced(io, hello);
+                    }
+                    self.event(Event::Message { link: io.id, message });
+                }
                 LinkAction::Close { why } => {
                     io.fault.set(Some(why));
                     io.close();
@@ -242,6 +252,39 @@ impl Core {
                 LinkAction::PayloadStart { .. }
                 | LinkAction::PayloadBytes { .. }
                 | LinkAction::PayloadEnd { .. } => debug_assert!(false, "a payload that nobody asked for"),
+            }
+        }
+    }
+
+    /// A peer said what it speaks: those who take exchanges are told of it, on all cores.
+    fn introduced(self: &Rc<Core>, io: &LinkIo, hello: &ExtHandshake) {
+        let (link, addr, direction) = (io.id, io.addr, Direction::Inbound);
+        self.tell_pex(pex::Event::Introduced { link, addr, direction, hello, allow: true });
+        let listens = pex::listens_at(addr, direction, hello);
+        let listens =
+            listens.filter(|at| scope(at.ip()) > Scope::Loopback && !io.known_elsewhere.replace(true));
+        if let Some(listens) = listens {
+            self.others.iter().for_each(|core| core.post(Mail::PeerUp { link, listens }));
+        }
+    }
+
+    /// Another core has a link to a peer that listens there. On which link it is told of others is that core's business.
+    pub(crate) fn introduced_elsewhere(self: &Rc<Core>, link: LinkId, listens: SocketAddr) {
+        let mut hello = ExtHandshake::empty(Dialect::Chunk);
+        hello.listen_port = Some(listens.port());
+        let (direction, allow) = (Direction::Inbound, true);
+        self.tell_pex(pex::Event::Introduced { link, addr: listens, direction, hello: &hello, allow });
+    }
+
+    /// Takes in who is linked, and has those who take exchanges told. What they tell is not listened to: nobody is dialled from here.
+    pub(crate) fn tell_pex(self: &Rc<Core>, event: pex::Event<'_>) {
+        self.pex.borrow_mut().handle(self.now(), event);
+        loop {
+            let Some(action) = self.pex.borrow_mut().poll_action() else { break };
+            let pex::Action::Send { link, added, dropped } = action else { continue };
+            let io = self.links.borrow().get(&link).cloned();
+            if let Some(io) = io {
+                self.send(&io, Outgoing::Pex { added, dropped });
             }
         }
     }
@@ -259,6 +302,10 @@ impl Core {
         self.links.borrow_mut().remove(&io.id);
         self.stats.links.store(self.links.borrow().len() as u64, Relaxed);
         if io.established.get() {
+            self.tell_pex(pex::Event::LinkDown { link: io.id });
+            if io.known_elsewhere.get() {
+                self.others.iter().for_each(|core| core.post(Mail::PeerDown { link: io.id }));
+            }
             self.event(Event::LinkDown { link: io.id, fault });
         }
     }

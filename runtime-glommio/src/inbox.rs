@@ -1,10 +1,12 @@
-//! What other threads tell a core: answers of the clerk, a new shelf, the end.
+//! What other threads tell a core: answers of the clerk, a new shelf, peers of other cores, the end.
 
 use crate::files::Found;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use zest_core::LinkId;
 use zest_core::node::Event;
 use zest_store::{FileId, Shelf};
 
@@ -17,6 +19,10 @@ pub(crate) enum Mail {
     Event(Event),
     /// The catalog changed.
     Shelf(Arc<Shelf>),
+    /// Another core has a link to a peer that listens there.
+    PeerUp { link: LinkId, listens: SocketAddr },
+    /// No longer.
+    PeerDown { link: LinkId },
     /// Answer what was asked, then end.
     Stop,
 }

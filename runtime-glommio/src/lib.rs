@@ -4,7 +4,8 @@
 //! - [`Seeder`]: the executors. [`Seeder::start`] returns once every one of them has reported up.
 //!
 //! Each core has a listener of its own (`SO_REUSEPORT`), a node, a block cache and its open files; nothing crosses cores
-//! for a request. All cores read one [`zest_store::Shelf`], which is swapped whole when the catalog changes.
+//! for a request. All cores read one [`zest_store::Shelf`], which is swapped whole when the catalog changes, and tell each
+//! other which peers came, so that each can tell its own of all (BEP 11).
 //!
 //! The way of a chunk out: requests are parsed in batches (`link`), the node answers with places (`driver`), what lies in
 //! the block cache or was read with O_DIRECT (`disk`) goes out with up to 16 heads in one `sendmsg`. The page cache is

@@ -48,6 +48,8 @@ pub(crate) struct LinkIo {
     pub(crate) closing: Cell<bool>,
     pub(crate) established: Cell<bool>,
     pub(crate) fault: Cell<Option<PeerFault>>,
+    /// The other cores were told where its peer listens.
+    pub(crate) known_elsewhere: Cell<bool>,
     /// The chunk whose answer the link machine is being given.
     pub(crate) answering: Cell<Option<Hash>>,
     /// Look-ups that wait for a file to be opened.
@@ -74,6 +76,7 @@ impl LinkIo {
             closing: Cell::new(false),
             established: Cell::new(false),
             fault: Cell::new(None),
+            known_elsewhere: Cell::new(false),
             answering: Cell::new(None),
             lookups: Cell::new(0),
             xorbs: RefCell::default(),

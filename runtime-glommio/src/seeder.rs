@@ -103,7 +103,8 @@ impl Seeder {
         };
         let (report, reports) = mpsc::channel();
         let share = cores.len();
-        for &core in &cores {
+        let inboxes: Vec<Inbox> = cores.iter().map(|_| Inbox::default()).collect();
+        for (index, &core) in cores.iter().enumerate() {
             let mut random = [0; 44];
             getrandom::fill(&mut random).map_err(|error| SeederError::Random(error.to_string()))?;
             let (seed, tail) = random.split_at(32);
@@ -119,6 +120,8 @@ impl Seeder {
                 links_max: config.links_max,
                 local_only: config.local_only,
                 shelf: shelf.clone(),
+                index,
+                inboxes: inboxes.clone(),
             };
             seeder.spawn(core, core_config, ring, share, clerk.clone(), report.clone())?;
         }
@@ -146,14 +149,14 @@ impl Seeder {
     ) -> Result<(), SeederError> {
         let (io_memory, registered) = ring.io_memory(executors);
         self.registered = registered;
-        let (inbox, stats) = (Inbox::default(), Arc::new(CoreStats::default()));
-        let (letters, numbers, addrs) = (inbox.clone(), stats.clone(), self.addrs.clone());
+        let (inbox, stats) = (config.inboxes[config.index].clone(), Arc::new(CoreStats::default()));
+        let (numbers, addrs) = (stats.clone(), self.addrs.clone());
         let thread = LocalExecutorBuilder::new(Placement::Fixed(core))
             .name("zest-seed")
             .io_memory(io_memory)
             .spawn(move || async move {
                 let _alive = Alive::new(numbers.clone());
-                let core = Core::new(config, clerk, letters, numbers);
+                let core = Core::new(config, clerk, numbers);
                 for addr in addrs {
                     match TcpListener::bind(addr) {
                         Ok(listener) => {

@@ -252,7 +252,17 @@ impl Machine {
     /// `zest` on this machine, with this home and nothing of the caller's environment.
     #[must_use]
     pub fn zest(&self, endpoint: &str, words: &str) -> Command {
-        let mut command = self.command(program::zest());
+        self.clean(program::zest(), endpoint, words)
+    }
+
+    /// `zest-seed` in the same way.
+    #[must_use]
+    pub fn seed_box(&self, endpoint: &str, words: &str) -> Command {
+        self.clean(program::zest_seed(), endpoint, words)
+    }
+
+    fn clean(&self, program: &Path, endpoint: &str, words: &str) -> Command {
+        let mut command = self.command(program);
         command.args(words.split(' ')).env_clear().env("HOME", self.home()).env("HF_ENDPOINT", endpoint);
         let path: PathBuf = std::env::var_os("PATH").map(PathBuf::from).unwrap_or_default();
         command.env("PATH", path);

@@ -1,10 +1,13 @@
 //! How peers are found: trackers over HTTP and UDP, the message of the local network, peer exchange.
 
 use zest_core::endpoint::is_dialable;
+use zest_core::link::ExtHandshake;
 use zest_core::lsd::{self, Group, Lsd, message};
+use zest_core::node::Direction;
 use zest_core::pex::{self, Pex};
 use zest_core::tracker::announce::{REASON_CHARS_MAX, REPLY_PEERS_MAX, TRACKER_ID_BYTES_MAX};
 use zest_core::tracker::{self, AnnounceReply, Rank, RequestId, Standing, Trackers, http, udp};
+use zest_core::wire::xet::Dialect;
 use zest_core::{InfoHash, Instant, LinkId, PeerId, wire};
 
 use crate::cursor::Cursor;
@@ -152,7 +155,10 @@ pub fn pex(input: &[u8]) {
 
     let remote = remote.parse().expect("an address");
     let mut pex = Pex::new([7; 32]);
-    pex.handle(NOW, pex::Event::LinkUp { link: LinkId(1), remote });
+    let mut hello = ExtHandshake::empty(Dialect::Chunk);
+    hello.ut_pex = Some(4);
+    let (link, direction) = (LinkId(1), Direction::Outbound);
+    pex.handle(NOW, pex::Event::Introduced { link, addr: remote, direction, hello: &hello, allow: true });
     pex.handle(NOW, pex::Event::Received { link: LinkId(1), added: &read.added });
     pex.check_invariants();
     let mut found = 0;

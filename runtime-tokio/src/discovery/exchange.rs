@@ -2,12 +2,11 @@
 
 use super::Finder;
 use super::survey::Heard;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use zest_core::endpoint::{canonical, scope};
+use zest_core::endpoint::scope;
 use zest_core::link::{ExtHandshake, Outgoing};
 use zest_core::node::Direction;
-use zest_core::wire::pex::FLAG_REACHABLE;
 use zest_core::{LinkId, discovery, pex};
 
 impl Finder {
@@ -19,41 +18,26 @@ impl Finder {
         direction: Direction,
         hello: &ExtHandshake,
     ) {
-        let listens = match direction {
-            Direction::Outbound => Some(addr),
-            Direction::Inbound => hello.listen_port.map(|port| SocketAddr::new(addr.ip(), port)),
-        };
-        let listens = listens.map(canonical);
-        if self.linked.borrow_mut().insert(link, listens).is_some() {
+        if !self.linked.borrow_mut().insert(link) {
             return;
         }
         if direction == Direction::Inbound {
             self.came_in(scope(addr.ip()));
         }
-        let known = listens.unwrap_or(addr);
+        let known = pex::listens_at(addr, direction, hello).unwrap_or(addr);
         self.tell_listener(|| {
             let client = hello.client.to_string();
             Heard::Hello { link, addr: known, direction, client }
         });
-        if hello.ut_pex.is_some() {
-            self.tell_pex(pex::Event::LinkUp { link, remote: known });
-        }
-        if let Some(addr) = listens {
-            // Whom the user named is the user's business, and a link-local address means nothing on another link.
-            let link_local = matches!(addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
-            let allow = !link_local && !self.named.borrow().contains(&addr);
-            let flags = if direction == Direction::Outbound { FLAG_REACHABLE } else { 0 };
-            self.tell_pex(pex::Event::Peer { addr, flags, allow });
-        }
+        // Whom the user named is the user's business.
+        let allow = !self.named.borrow().contains(&known);
+        self.tell_pex(pex::Event::Introduced { link, addr, direction, hello, allow });
     }
 
     /// A link is gone.
     pub(crate) fn parted(self: &Rc<Finder>, link: LinkId) {
-        let Some(listens) = self.linked.borrow_mut().remove(&link) else { return };
-        self.tell_pex(pex::Event::LinkDown { link });
-        let other = self.linked.borrow().values().any(|addr| *addr == listens);
-        if let Some(addr) = listens.filter(|_| !other) {
-            self.tell_pex(pex::Event::PeerGone { addr });
+        if self.linked.borrow_mut().remove(&link) {
+            self.tell_pex(pex::Event::LinkDown { link });
         }
     }
 

@@ -72,8 +72,8 @@ pub(crate) struct Finder {
     jobs: RefCell<BTreeMap<JobId, Seeking>>,
     /// What is announced of the catalog, and until when it may be.
     shelf: RefCell<BTreeMap<Hash, SystemTime>>,
-    /// Links and where their remotes listen.
-    linked: RefCell<BTreeMap<LinkId, Option<SocketAddr>>>,
+    /// Links whose remotes said what they speak.
+    linked: RefCell<BTreeSet<LinkId>>,
     /// Peers the user named.
     named: RefCell<BTreeSet<SocketAddr>>,
     /// Who wants to hear of peers too.
