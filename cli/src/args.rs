@@ -218,6 +218,10 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) upload: UploadArgs,
 
+    /// TCP congestion control of connections that come in, as cubic or bbr [default: the system's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) congestion_control: Option<String>,
+
     #[command(flatten)]
     pub(crate) discovery: DiscoveryArgs,
 }
@@ -332,8 +336,8 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) transfer: bool,
 
-    /// Rounds of --transfer: every program is measured once in each [default: 3]
-    #[arg(long, value_name = "N", default_value_t = 3, hide_default_value = true, requires = "transfer",
+    /// Rounds of --transfer: every program is measured once in each [default: 5]
+    #[arg(long, value_name = "N", default_value_t = 5, hide_default_value = true, requires = "transfer",
           value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 

@@ -61,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) discovery: Option<DiscoveryConfig>,
     /// Where a port was not asked for: another one, if it is taken.
     pub(crate) next_port: bool,
+    /// TCP congestion control of connections that come in.
+    pub(crate) congestion_control: Option<String>,
     /// It is there to give, with so much memory for what is asked for again and again.
     pub(crate) give_from: Option<u64>,
 }
@@ -103,6 +105,7 @@ impl Session {
             policy: settings.policy,
             upload_bytes_s: settings.upload.max_upload,
             download_bytes_s: settings.max_download,
+            congestion_control: settings.congestion_control.clone(),
             upload_budget: settings.upload.upload_budget.map(|bytes| UploadBudget { bytes, account }),
             ..match settings.give_from {
                 Some(cache_bytes) => EngineConfig::to_give(Arc::clone(&store), cache_bytes),
@@ -185,6 +188,16 @@ pub(crate) fn store_failure(error: &StoreError) -> Failure {
     }
 }
 
+/// A name that this system does not take.
+pub(crate) fn no_congestion_control(error: impl std::fmt::Display) -> Failure {
+    let allowed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_allowed_congestion_control");
+    let hint = match allowed {
+        Ok(names) => format!("this system allows: {}", names.trim()),
+        Err(_) => "leave --congestion-control out: it is for Linux".to_owned(),
+    };
+    Failure::new(Kind::Usage, error).hint(hint)
+}
+
 pub(crate) fn engine_failure(error: &EngineError) -> Failure {
     match error {
         EngineError::Listen { .. } => {
@@ -193,6 +206,7 @@ pub(crate) fn engine_failure(error: &EngineError) -> Failure {
         EngineError::DhtPort { .. } => {
             Failure::new(Kind::Network, error).hint("choose another one with --dht-port, or leave it out")
         }
+        EngineError::CongestionControl { .. } => no_congestion_control(error),
         EngineError::Limit { .. } => Failure::new(Kind::Usage, error),
         EngineError::Budget { .. } => {
             Failure::new(Kind::Disk, error).hint("make the file writable, or leave --upload-budget out")

@@ -54,7 +54,7 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         upload: args.upload,
         discovery: Some(discovery).filter(|_| p2p),
         next_port: args.listen.is_none(),
-        give_from: None,
+        ..Settings::default()
     };
     let session = start(&env, args.listen, listens, &settings).await?;
     if let Some(addr) = session.local_addrs().first() {

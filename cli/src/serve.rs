@@ -42,6 +42,7 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
         give_from: Some(args.cache_mem),
         discovery: Some(args.discovery.config(purpose, &env)),
         next_port: args.listen_port.is_none(),
+        congestion_control: args.congestion_control,
         ..Settings::default()
     };
     let port = args.listen_port.unwrap_or(PORT_DEFAULT);

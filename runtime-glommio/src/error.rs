@@ -17,6 +17,14 @@ pub enum SeederError {
         /// Why.
         source: std::io::Error,
     },
+    /// The system does not have that TCP congestion control, or not for everybody.
+    #[error("TCP congestion control {name} cannot be used: {source}")]
+    CongestionControl {
+        /// As asked.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A core that does not exist or that this process may not use.
     #[error("core {core} is not among the ones this process may use ({usable})")]
     Core {

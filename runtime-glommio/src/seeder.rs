@@ -9,7 +9,11 @@ use crate::probe::{Ring, probe};
 use crate::stats::{CoreStats, SeederStats};
 use glommio::net::TcpListener;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use rustix::net::sockopt::set_tcp_congestion;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{FromRawFd as _, IntoRawFd as _};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use zest_core::PeerId;
@@ -20,6 +24,8 @@ const PEER_ID_PREFIX: &[u8; 8] = b"-ZT0500-";
 /// With a cap on what is sent, one core for this much of it: 1 GB/s, about a third of what a core can send. A cap is split
 /// evenly, connections are not: the fewer cores share it, the nearer to it they come.
 const CAPPED_BYTES_S: u64 = 1_000_000_000;
+/// Connections that wait for a core to accept them: 1,024, as many as glommio's own listeners hold.
+const BACKLOG: i32 = 1024;
 /// Connections of one core unless told otherwise: 4,096.
 const LINKS_MAX: usize = 4096;
 
@@ -38,6 +44,8 @@ pub struct SeederConfig {
     pub links_max: usize,
     /// Nobody from outside this site is let in.
     pub local_only: bool,
+    /// TCP congestion control of the connections; `None`: the system's.
+    pub congestion_control: Option<String>,
     /// What may be given.
     pub catalog: Arc<Catalog>,
 }
@@ -53,6 +61,7 @@ impl SeederConfig {
             upload_bytes_s: None,
             links_max: LINKS_MAX,
             local_only: false,
+            congestion_control: None,
             catalog,
         }
     }
@@ -76,10 +85,11 @@ struct Running {
 }
 
 impl Seeder {
-    /// Probes, reserves the ports, starts an executor per core and waits until each has opened its listeners.
+    /// Probes, reserves the ports, opens listeners and starts an executor for each core, and waits until all are up.
     ///
     /// # Errors
-    /// [`SeederError::Refused`] where io_uring cannot be used; a port that is taken; a core that is not there.
+    /// [`SeederError::Refused`] where io_uring cannot be used; a port that is taken; a core or a congestion control that is
+    /// not there.
     pub fn start(config: SeederConfig) -> Result<Seeder, SeederError> {
         let ring = probe()?;
         let mut cores = choose(&config.cores)?;
@@ -90,7 +100,7 @@ impl Seeder {
             .listen
             .iter()
             .map(|&addr| reserve(addr).map_err(|source| SeederError::Listen { addr, source }));
-        let reserved: Vec<(socket2::Socket, SocketAddr)> = reserved.collect::<Result<_, _>>()?;
+        let reserved: Vec<(Socket, SocketAddr)> = reserved.collect::<Result<_, _>>()?;
         let addrs: Vec<SocketAddr> = reserved.iter().map(|(_, addr)| *addr).collect();
         let shelf = Arc::new(config.catalog.shelf(None).unwrap_or_default());
         let clerk = Clerk::start(config.catalog.clone()).map_err(SeederError::Thread)?;
@@ -123,15 +133,16 @@ impl Seeder {
                 index,
                 inboxes: inboxes.clone(),
             };
-            seeder.spawn(core, core_config, ring, share, clerk.clone(), report.clone())?;
+            let listeners =
+                seeder.addrs.iter().map(|&addr| listen(addr, config.congestion_control.as_deref()));
+            let listeners = listeners.collect::<Result<_, _>>()?;
+            seeder.spawn(core, core_config, listeners, ring, clerk.clone(), report.clone())?;
         }
         drop(report);
         // An executor that fails says so only when it is joined: nothing is believed until all have reported.
         for _ in &cores {
-            match reports.recv() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(seeder.why_dead(&cores)),
+            if reports.recv().is_err() {
+                return Err(seeder.why_dead(&cores));
             }
         }
         drop(reserved);
@@ -142,35 +153,26 @@ impl Seeder {
         &mut self,
         core: usize,
         config: CoreConfig,
+        listeners: Vec<Socket>,
         ring: Ring,
-        executors: usize,
         clerk: Clerk,
-        report: mpsc::Sender<Result<(), SeederError>>,
+        report: mpsc::Sender<()>,
     ) -> Result<(), SeederError> {
-        let (io_memory, registered) = ring.io_memory(executors);
+        let (io_memory, registered) = ring.io_memory(config.inboxes.len());
         self.registered = registered;
         let (inbox, stats) = (config.inboxes[config.index].clone(), Arc::new(CoreStats::default()));
-        let (numbers, addrs) = (stats.clone(), self.addrs.clone());
+        let numbers = stats.clone();
         let thread = LocalExecutorBuilder::new(Placement::Fixed(core))
             .name("zest-seed")
             .io_memory(io_memory)
             .spawn(move || async move {
                 let _alive = Alive::new(numbers.clone());
                 let core = Core::new(config, clerk, numbers);
-                for addr in addrs {
-                    match TcpListener::bind(addr) {
-                        Ok(listener) => {
-                            glommio::spawn_local(accept::run(core.clone(), listener)).detach();
-                        }
-                        Err(error) => {
-                            let source = error.into();
-                            let _nobody_waits = report.send(Err(SeederError::Listen { addr, source }));
-                            return;
-                        }
-                    }
+                for listener in listeners {
+                    glommio::spawn_local(accept::run(core.clone(), give_to_glommio(listener))).detach();
                 }
                 let clock = glommio::spawn_local(core.clone().tick()).detach();
-                let _nobody_waits = report.send(Ok(()));
+                let _nobody_waits = report.send(());
                 drop(report);
                 core.run().await;
                 clock.await;
@@ -275,26 +277,52 @@ impl Drop for Alive {
 
 /// Makes sure that nobody else listens on an address, and keeps its port until the executors have opened theirs. They
 /// share it (`SO_REUSEPORT`), which alone would also let a second seeder in.
-fn reserve(addr: SocketAddr) -> std::io::Result<(socket2::Socket, SocketAddr)> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = || {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        if addr.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        Ok::<_, std::io::Error>(socket)
-    };
+fn reserve(addr: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
     if addr.port() != 0 {
-        let alone = socket()?;
+        let alone = socket(addr)?;
         alone.set_reuse_address(true)?;
         alone.bind(&addr.into())?;
         alone.listen(1)?;
     }
-    let shared = socket()?;
+    let shared = socket(addr)?;
     shared.set_reuse_port(true)?;
     shared.bind(&addr.into())?;
-    let bound = shared.local_addr()?.as_socket().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+    let bound = shared.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok((shared, bound))
+}
+
+/// One core's share of the connections that come to an address. Its congestion control is theirs: chosen only when one is
+/// there it would come too late, since what bbr has begun to pace stays paced.
+fn listen(addr: SocketAddr, congestion_control: Option<&str>) -> Result<Socket, SeederError> {
+    let failed = |source| SeederError::Listen { addr, source };
+    let socket = socket(addr).map_err(failed)?;
+    if let Some(name) = congestion_control {
+        set_tcp_congestion(&socket, name).map_err(|error| SeederError::CongestionControl {
+            name: name.to_owned(),
+            source: error.into(),
+        })?;
+    }
+    let opened = socket
+        .set_reuse_port(true)
+        .and_then(|()| socket.bind(&addr.into()))
+        .and_then(|()| socket.listen(BACKLOG));
+    opened.map_err(failed)?;
+    Ok(socket)
+}
+
+fn socket(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+/// On an executor. glommio makes its own listeners without asking for anything else, and takes others by their number.
+#[allow(unsafe_code)]
+fn give_to_glommio(listener: Socket) -> TcpListener {
+    // SAFETY: the number is that of an open listener, and nobody else has it from here on.
+    unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) }
 }
 
 /// The processors to run on: those asked for, or the first of each physical core that this process may use.

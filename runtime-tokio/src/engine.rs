@@ -74,6 +74,8 @@ pub struct EngineConfig {
     pub cache_bytes: u64,
     /// Peers linked at once, at most [`LINKS_MAX`].
     pub links_max: usize,
+    /// TCP congestion control of connections that come in; `None`: the system's. Linux only.
+    pub congestion_control: Option<String>,
 }
 
 impl EngineConfig {
@@ -93,6 +95,7 @@ impl EngineConfig {
             discovery: None,
             cache_bytes: 0,
             links_max: PEERS_MAX,
+            congestion_control: None,
         }
     }
 
@@ -178,6 +181,10 @@ impl Engine {
                 bound => bound,
             };
             let listener = listener.map_err(|source| EngineError::Listen { addr, source })?;
+            if let Some(name) = &config.congestion_control {
+                set_congestion_control(&listener, name)
+                    .map_err(|source| EngineError::CongestionControl { name: name.clone(), source })?;
+            }
             addrs.push(listener.local_addr().map_err(|source| EngineError::Listen { addr, source })?);
             listeners.push(listener);
         }
@@ -320,6 +327,17 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.tasks = None;
     }
+}
+
+/// For a listener and all that it accepts.
+#[cfg(target_os = "linux")]
+fn set_congestion_control(listener: &std::net::TcpListener, name: &str) -> std::io::Result<()> {
+    Ok(rustix::net::sockopt::set_tcp_congestion(listener, name)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_congestion_control(_: &std::net::TcpListener, _: &str) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 fn bind(addr: SocketAddr) -> std::io::Result<std::net::TcpListener> {

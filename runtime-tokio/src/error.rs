@@ -16,6 +16,14 @@ pub enum EngineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The system does not have that TCP congestion control, or not for everybody.
+    #[error("TCP congestion control {name} cannot be used: {source}")]
+    CongestionControl {
+        /// As asked.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The UDP port that was asked for cannot be had.
     #[error("cannot use UDP port {port} for the DHT: {source}")]
     DhtPort {

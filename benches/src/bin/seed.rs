@@ -8,7 +8,8 @@
 //! is printed. The client discards what comes without copying it, but proves every 32nd chunk: speed without truth does
 //! not pass. `--cold` drops the file from the page cache before each run and gives zest-seed no cache. `--servers` picks
 //! from sendfile, pool (direct reads by tokio's threads), zest-seed, zest-serve, disk (what the disk gives a program that
-//! only reads) and paths of other builds of zest-seed; the first of them is what ratios are to.
+//! only reads) and paths of other builds of zest-seed; the first of them is what ratios are to. All have the congestion
+//! control named with `--congestion-control`: cubic unless told otherwise, where this process may choose.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +17,7 @@ use zest_benches::transfer::cores::{Cores, on_core};
 use zest_benches::transfer::direct::{self, process_cpu_s};
 use zest_benches::transfer::process::Service;
 use zest_benches::transfer::seed_data::Data;
-use zest_benches::transfer::{DISCOVERY_OFF, Error, drain, page_cache, pool, sendfile};
+use zest_benches::transfer::{DISCOVERY_OFF, Error, congestion, drain, page_cache, pool, sendfile};
 
 struct Args {
     dir: PathBuf,
@@ -25,6 +26,8 @@ struct Args {
     rounds: usize,
     connections: Vec<usize>,
     cold: bool,
+    /// The system's if none is named.
+    congestion_control: Option<String>,
     servers: Vec<String>,
 }
 
@@ -33,10 +36,10 @@ fn main() -> Result<(), Error> {
     let first = words.next();
     if let Some(how @ ("serve-with-sendfile" | "serve-with-pool")) = first.as_deref() {
         let (Some(file), Some(list)) = (words.next(), words.next()) else {
-            return Err(format!("{how} FILE LIST").into());
+            return Err(format!("{how} FILE LIST [CONGESTION_CONTROL]").into());
         };
         let run = if how == "serve-with-pool" { pool::run } else { sendfile::run };
-        return run(Path::new(&file), Path::new(&list));
+        return run(Path::new(&file), Path::new(&list), words.next().as_deref());
     }
     if first.as_deref() == Some("read-the-disk") {
         let (file, list, bytes) = (words.next(), words.next(), words.next());
@@ -53,7 +56,7 @@ fn main() -> Result<(), Error> {
         args.size_mb,
         data.chunks.len(),
         args.run_mb,
-        std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default().trim(),
+        args.congestion_control.clone().unwrap_or_else(congestion::of_the_system),
         if args.cold { "cold" } else { "hot" },
     );
     for &connections in &args.connections {
@@ -70,6 +73,7 @@ fn parse() -> Result<Args, Error> {
         rounds: 5,
         connections: vec![1, 8, 256],
         cold: false,
+        congestion_control: congestion::without_pacing().map(str::to_owned),
         servers: ["sendfile", "zest-seed", "zest-serve"].map(str::to_owned).to_vec(),
     };
     let mut words = std::env::args().skip(1);
@@ -77,6 +81,7 @@ fn parse() -> Result<Args, Error> {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         match word.as_str() {
             "--dir" => args.dir = value()?.into(),
+            "--congestion-control" => args.congestion_control = Some(value()?),
             "--size-mb" => args.size_mb = value()?.parse()?,
             "--run-mb" => args.run_mb = value()?.parse()?,
             "--rounds" => args.rounds = value()?.parse()?,
@@ -194,10 +199,13 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
     let here = std::env::current_exe()?;
     // One segment per core is the least, and more than the file needs.
     let cache = if args.cold { 0 } else { (args.size_mb + args.size_mb / 4 + 32) << 20 }.to_string();
+    let flag: Vec<&str> =
+        args.congestion_control.iter().flat_map(|name| ["--congestion-control", name]).collect();
     let mut command = match server {
         yardstick if is_yardstick(yardstick) => {
             let mut command = Command::new(&here);
             command.arg(format!("serve-with-{yardstick}")).arg(&data.file).arg(&data.list);
+            command.args(&args.congestion_control);
             command
         }
         // A path is another build of zest-seed: before and after, pair by pair.
@@ -206,12 +214,13 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
             let core = core.to_string();
             command.args(["--listen", "127.0.0.1:0", "--json", "-q", "--runtime", "glommio"]);
             command.args(["--cores", &core, "--cache-mem", &cache]);
+            command.args(&flag);
             command
         }
         "zest-serve" => {
             let mut command = Command::new(here.with_file_name("zest"));
             command.args(["serve", "--listen", "127.0.0.1", "--listen-port", "0", "--json", "-q"]);
-            command.args(["--cache-mem", &cache]);
+            command.args(["--cache-mem", &cache]).args(&flag);
             command
         }
         other => {

@@ -1,6 +1,7 @@
 //! Real processes on this machine, what they cost, and the yardsticks beside them. Linux only: the figures come from
 //! `/proc`, and the yardsticks use what only Linux has.
 
+pub mod congestion;
 pub mod cores;
 pub mod direct;
 pub mod drain;

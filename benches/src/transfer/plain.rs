@@ -1,6 +1,6 @@
 //! What the yardsticks that seed have in common: a table in memory and just enough of the protocol for the drain client.
 
-use super::{Error, seed_data};
+use super::{Error, congestion, seed_data};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -59,15 +59,18 @@ impl Shelf {
     }
 }
 
-/// Accepts on a port of loopback, which is printed, and gives each client to `serve`; for ever.
+/// Accepts on a port of loopback, which is printed, and gives each client to `serve`; for ever. The congestion control is
+/// the system's unless one is named.
 pub(super) fn listen<F: Future<Output = io::Result<()>> + 'static>(
     runtime: &tokio::runtime::Runtime,
     shelf: Rc<Shelf>,
+    congestion_control: Option<&str>,
     serve: fn(TcpStream, Rc<Shelf>) -> F,
 ) -> Result<(), Error> {
     let local = tokio::task::LocalSet::new();
     local.block_on(runtime, async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
+        congestion::set(&listener, congestion_control)?;
         println!(
             "{}",
             serde_json::json!({"event": "listening", "addrs": [listener.local_addr()?.to_string()]})

@@ -25,11 +25,11 @@ const BUFFER_BYTES: usize = (128 << 10) + 3 * ALIGN;
 ///
 /// # Errors
 /// When the files cannot be read, the file system refuses direct reads, or no port is free.
-pub fn run(file: &Path, list: &Path) -> Result<(), Error> {
+pub fn run(file: &Path, list: &Path, congestion_control: Option<&str>) -> Result<(), Error> {
     let shelf = Rc::new(Shelf::open(direct::open(file)?.into(), list)?);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().max_blocking_threads(THREADS).build()?;
-    plain::listen(&runtime, shelf, serve)
+    plain::listen(&runtime, shelf, congestion_control, serve)
 }
 
 async fn serve(mut stream: TcpStream, shelf: Rc<Shelf>) -> io::Result<()> {

@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 ///
 /// # Errors
 /// When the files cannot be read or no port is free.
-pub fn run(file: &Path, list: &Path) -> Result<(), Error> {
+pub fn run(file: &Path, list: &Path, congestion_control: Option<&str>) -> Result<(), Error> {
     let shelf = Rc::new(Shelf::open(File::open(file)?, list)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    plain::listen(&runtime, shelf, serve)
+    plain::listen(&runtime, shelf, congestion_control, serve)
 }
 
 async fn serve(mut stream: TcpStream, shelf: Rc<Shelf>) -> io::Result<()> {

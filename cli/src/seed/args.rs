@@ -55,6 +55,10 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "RATE", value_parser = amount::upload_rate)]
     pub(crate) max_upload: Option<u64>,
 
+    /// TCP congestion control of connections that come in, as cubic or bbr [default: the system's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) congestion_control: Option<String>,
+
     /// Index the caches, ask the Hub what is public, and stop
     #[arg(long)]
     pub(crate) index_only: bool,

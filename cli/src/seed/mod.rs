@@ -53,6 +53,7 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
         cores: args.cores.map(|list| list.0).unwrap_or_default(),
         cache_bytes,
         upload_bytes_s: args.max_upload,
+        congestion_control: args.congestion_control,
         discovery: args.discovery.config(Purpose::Seed, &env),
         store: stores[0].clone(),
     };

@@ -2,7 +2,7 @@
 //! accepts nor dials announces what they give, on a thread of its own: nothing of it can hold a core up.
 
 use super::args::RuntimeChoice;
-use crate::engine::engine_failure;
+use crate::engine::{engine_failure, no_congestion_control};
 use crate::failure::{Failure, Kind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ pub(crate) struct Wanted {
     pub(crate) cores: Vec<usize>,
     pub(crate) cache_bytes: u64,
     pub(crate) upload_bytes_s: Option<u64>,
+    pub(crate) congestion_control: Option<String>,
     pub(crate) discovery: DiscoveryConfig,
     pub(crate) store: Arc<StoreHandles>,
 }
@@ -63,6 +64,7 @@ impl Running {
         let config = EngineConfig {
             listen: wanted.listen,
             upload_bytes_s: wanted.upload_bytes_s,
+            congestion_control: wanted.congestion_control,
             discovery: Some(wanted.discovery),
             ..EngineConfig::to_give(wanted.store, wanted.cache_bytes)
         };
@@ -199,6 +201,7 @@ async fn on_uring(wanted: &Wanted) -> Result<Running, Failure> {
         cores: wanted.cores.clone(),
         cache_bytes: wanted.cache_bytes,
         upload_bytes_s: wanted.upload_bytes_s,
+        congestion_control: wanted.congestion_control.clone(),
         local_only: wanted.discovery.local_only,
         ..SeederConfig::new(wanted.store.catalog.clone())
     };
@@ -237,6 +240,7 @@ fn seeder_failure(error: &SeederError) -> Failure {
         SeederError::Listen { .. } => {
             Failure::new(Kind::Network, error).hint("choose another port with --listen; 0 takes any free one")
         }
+        SeederError::CongestionControl { .. } => no_congestion_control(error),
         SeederError::Core { .. } => {
             Failure::new(Kind::Usage, error).hint("leave --cores out to use what there is")
         }

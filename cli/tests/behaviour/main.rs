@@ -5,6 +5,8 @@
 mod bench_believes_no_seeder_that_gives_wrong_bytes;
 mod command_line_keeps_its_promises;
 mod common;
+#[cfg(target_os = "linux")]
+mod congestion_control_is_what_was_asked_for;
 mod ctrl_c_ends_a_pull_cleanly;
 mod demo_leaves_nothing_behind;
 mod ports_are_shared_sensibly;

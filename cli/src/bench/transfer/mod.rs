@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use zest_benches::transfer::{DISCOVERY_OFF, Error, direct, pool, sendfile};
+use zest_benches::transfer::{DISCOVERY_OFF, Error, congestion, direct, pool, sendfile};
 
 /// Runs everything; three to five minutes.
 pub(super) fn run(args: &BenchArgs, ui: &Ui) -> Result<(), Failure> {
@@ -32,7 +32,9 @@ fn measure(rounds: u32, place: &Place, ui: &Ui) -> Result<Report, Error> {
     report.fact("cores", std::thread::available_parallelism().map_or(0, usize::from));
     report.fact("memory_gib", memory_gib());
     report.fact("kernel", read("/proc/sys/kernel/osrelease"));
-    report.fact("congestion_control", read("/proc/sys/net/ipv4/tcp_congestion_control"));
+    let of_the_system = congestion::of_the_system();
+    report.fact("congestion_control", congestion::without_pacing().unwrap_or(&of_the_system));
+    report.fact("congestion_control_of_pulls", of_the_system);
     report.fact("rounds", rounds);
     if cfg!(debug_assertions) {
         ui.say("this is a debug build: its figures say nothing about a release build");
@@ -49,8 +51,12 @@ fn measure(rounds: u32, place: &Place, ui: &Ui) -> Result<Report, Error> {
 pub(super) fn yardstick(words: &[String]) -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words[..] {
-        ["sendfile", file, list] => sendfile::run(Path::new(file), Path::new(list)),
-        ["pool", file, list] => pool::run(Path::new(file), Path::new(list)),
+        ["sendfile", file, list, ref congestion @ ..] => {
+            sendfile::run(Path::new(file), Path::new(list), congestion.first().copied())
+        }
+        ["pool", file, list, ref congestion @ ..] => {
+            pool::run(Path::new(file), Path::new(list), congestion.first().copied())
+        }
         ["direct", file, list, order, depth, bytes] => match (depth.parse(), bytes.parse()) {
             (Ok(depth), Ok(bytes)) => direct::run(Path::new(file), Path::new(list), order, depth, bytes),
             _ => Err("depth and bytes are numbers".into()),
@@ -58,7 +64,8 @@ pub(super) fn yardstick(words: &[String]) -> Result<(), Failure> {
         _ => {
             return Err(Failure::new(
                 Kind::Usage,
-                "yardsticks: sendfile FILE LIST, pool FILE LIST, direct FILE LIST ORDER DEPTH BYTES",
+                "yardsticks: sendfile FILE LIST [CONGESTION_CONTROL], pool FILE LIST [CONGESTION_CONTROL], \
+                 direct FILE LIST ORDER DEPTH BYTES",
             ));
         }
     };

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Instant;
 use zest_benches::transfer::Error;
+use zest_benches::transfer::congestion;
 use zest_benches::transfer::cores::{Cores, on_core};
 use zest_benches::transfer::direct::{self, process_cpu_s, shuffle};
 use zest_benches::transfer::drain::{self, Drained};
@@ -28,8 +29,8 @@ const HOT_BYTES: u64 = 128 << 20;
 /// Cache of our seeders when they are measured hot: room for what is asked for and some more.
 const CACHE_HOT_BYTES: u64 = HOT_BYTES + HOT_BYTES / 2;
 
-/// Bytes drained in a hot run: 1.5 GB, about half a second of CPU time, so that its steps of 10 ms do not matter.
-const HOT_RUN_BYTES: u64 = 1_500_000_000;
+/// Bytes drained in a hot run: 3 GB, about half a second of CPU time, so that its steps of 10 ms do not matter.
+const HOT_RUN_BYTES: u64 = 3_000_000_000;
 
 /// Bytes drained in a cold run: what the disk gives in about this many seconds, but not less than 64 MB.
 const COLD_RUN_S: f64 = 1.0;
@@ -60,6 +61,8 @@ struct Bench<'a> {
     cores: Cores,
     /// Chunks at the front of the file that make [`HOT_BYTES`].
     hot: usize,
+    /// The same for all seeders; the system's if none.
+    congestion_control: Option<&'static str>,
 }
 
 /// Measures every seeder there is.
@@ -79,7 +82,8 @@ pub(super) fn run(
         sum <= HOT_BYTES
     });
     let hot = hot.count();
-    let bench = Bench { place, programs, data, cores: Cores::choose()?, hot };
+    let (cores, congestion_control) = (Cores::choose()?, congestion::without_pacing());
+    let bench = Bench { place, programs, data, cores, hot, congestion_control };
 
     let mut seeders = vec![SENDFILE, SERVE];
     match &programs.zest_seed {
@@ -250,6 +254,8 @@ impl Bench<'_> {
         match seeder {
             SENDFILE | POOL => {
                 command.args(["bench", "--yardstick", seeder]).arg(&self.data.file).arg(&self.data.list);
+                command.args(self.congestion_control);
+                return Ok(command);
             }
             SEED => {
                 let core = self.cores.server.to_string();
@@ -270,6 +276,7 @@ impl Bench<'_> {
                 command.args(["--cache-mem", &cache_bytes.to_string()]);
             }
         }
+        command.args(self.congestion_control.iter().flat_map(|name| ["--congestion-control", name]));
         Ok(command)
     }
 }
