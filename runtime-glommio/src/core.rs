@@ -39,6 +39,7 @@ const CORE_SHIFT: u32 = 48;
 #[derive(Debug, Clone)]
 pub(crate) struct CoreConfig {
     pub(crate) seed: [u8; 32],
+    pub(crate) pex_seed: [u8; 32],
     pub(crate) peer_id: PeerId,
     pub(crate) listen_port: u16,
     pub(crate) cache_bytes: usize,
@@ -90,9 +91,6 @@ impl Core {
     pub(crate) fn new(config: CoreConfig, clerk: Clerk, stats: Arc<CoreStats>) -> Rc<Core> {
         let mut others = config.inboxes;
         let inbox = others.swap_remove(config.index);
-        let mut pex_seed = config.seed;
-        // Another stream of chance than the node's.
-        pex_seed[0] ^= 1;
         let mut node = Config::new(config.seed, config.peer_id);
         (node.peers_max, node.inbound_max) = (config.links_max, config.links_max);
         node.upload_bytes_s = config.upload_bytes_s;
@@ -103,7 +101,7 @@ impl Core {
             links_max: config.links_max,
             local_only: config.local_only,
             node: RefCell::new(Node::new(node)),
-            pex: RefCell::new(Pex::new(pex_seed)),
+            pex: RefCell::new(Pex::new(config.pex_seed)),
             events: RefCell::default(),
             busy: Cell::new(false),
             links: RefCell::default(),

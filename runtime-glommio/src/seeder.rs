@@ -85,7 +85,7 @@ struct Running {
 }
 
 impl Seeder {
-    /// Probes, reserves the ports, opens listeners and starts an executor for each core, and waits until all are up.
+    /// Probes, opens listeners and starts an executor for each core, and waits until all are up.
     ///
     /// # Errors
     /// [`SeederError::Refused`] where io_uring cannot be used; a port that is taken; a core or a congestion control that is
@@ -96,12 +96,21 @@ impl Seeder {
         if let Some(cap) = config.upload_bytes_s {
             cores.truncate(usize::try_from(cap.div_ceil(CAPPED_BYTES_S)).unwrap_or(usize::MAX).max(1));
         }
-        let reserved = config
-            .listen
-            .iter()
-            .map(|&addr| reserve(addr).map_err(|source| SeederError::Listen { addr, source }));
-        let reserved: Vec<(Socket, SocketAddr)> = reserved.collect::<Result<_, _>>()?;
-        let addrs: Vec<SocketAddr> = reserved.iter().map(|(_, addr)| *addr).collect();
+        let mut addrs = Vec::new();
+        let mut listeners: Vec<Vec<Socket>> = cores.iter().map(|_| Vec::new()).collect();
+        for &asked in &config.listen {
+            let failed = |source| SeederError::Listen { addr: asked, source };
+            check_free(asked).map_err(failed)?;
+            // Any port: the one that the first core got.
+            let mut addr = asked;
+            for listeners in &mut listeners {
+                let listener = listen(addr, config.congestion_control.as_deref())?;
+                let bound = listener.local_addr().map_err(failed)?.as_socket();
+                addr = bound.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
+                listeners.push(listener);
+            }
+            addrs.push(addr);
+        }
         let shelf = Arc::new(config.catalog.shelf(None).unwrap_or_default());
         let clerk = Clerk::start(config.catalog.clone()).map_err(SeederError::Thread)?;
         let mut seeder = Seeder {
@@ -114,15 +123,17 @@ impl Seeder {
         let (report, reports) = mpsc::channel();
         let share = cores.len();
         let inboxes: Vec<Inbox> = cores.iter().map(|_| Inbox::default()).collect();
-        for (index, &core) in cores.iter().enumerate() {
-            let mut random = [0; 44];
+        for (index, (&core, listeners)) in cores.iter().zip(listeners).enumerate() {
+            let mut random = [0; 76];
             getrandom::fill(&mut random).map_err(|error| SeederError::Random(error.to_string()))?;
             let (seed, tail) = random.split_at(32);
+            let (pex_seed, tail) = tail.split_at(32);
             let mut id = [0; 20];
             id[..8].copy_from_slice(PEER_ID_PREFIX);
             id[8..].copy_from_slice(tail);
             let core_config = CoreConfig {
                 seed: seed.try_into().expect("32 bytes were split off"),
+                pex_seed: pex_seed.try_into().expect("32 bytes were split off"),
                 peer_id: PeerId(id),
                 listen_port: seeder.addrs.first().map_or(0, SocketAddr::port),
                 cache_bytes: (config.cache_bytes / share as u64) as usize,
@@ -133,9 +144,6 @@ impl Seeder {
                 index,
                 inboxes: inboxes.clone(),
             };
-            let listeners =
-                seeder.addrs.iter().map(|&addr| listen(addr, config.congestion_control.as_deref()));
-            let listeners = listeners.collect::<Result<_, _>>()?;
             seeder.spawn(core, core_config, listeners, ring, clerk.clone(), report.clone())?;
         }
         drop(report);
@@ -145,7 +153,6 @@ impl Seeder {
                 return Err(seeder.why_dead(&cores));
             }
         }
-        drop(reserved);
         Ok(seeder)
     }
 
@@ -275,20 +282,16 @@ impl Drop for Alive {
     }
 }
 
-/// Makes sure that nobody else listens on an address, and keeps its port until the executors have opened theirs. They
-/// share it (`SO_REUSEPORT`), which alone would also let a second seeder in.
-fn reserve(addr: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+/// Makes sure that nobody else listens on an address. The cores share it (`SO_REUSEPORT`), which alone would also let a
+/// second seeder in.
+fn check_free(addr: SocketAddr) -> io::Result<()> {
     if addr.port() != 0 {
         let alone = socket(addr)?;
         alone.set_reuse_address(true)?;
         alone.bind(&addr.into())?;
         alone.listen(1)?;
     }
-    let shared = socket(addr)?;
-    shared.set_reuse_port(true)?;
-    shared.bind(&addr.into())?;
-    let bound = shared.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Ok((shared, bound))
+    Ok(())
 }
 
 /// One core's share of the connections that come to an address. Its congestion control is theirs: chosen only when one is

@@ -199,13 +199,10 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
     let here = std::env::current_exe()?;
     // One segment per core is the least, and more than the file needs.
     let cache = if args.cold { 0 } else { (args.size_mb + args.size_mb / 4 + 32) << 20 }.to_string();
-    let flag: Vec<&str> =
-        args.congestion_control.iter().flat_map(|name| ["--congestion-control", name]).collect();
     let mut command = match server {
         yardstick if is_yardstick(yardstick) => {
             let mut command = Command::new(&here);
             command.arg(format!("serve-with-{yardstick}")).arg(&data.file).arg(&data.list);
-            command.args(&args.congestion_control);
             command
         }
         // A path is another build of zest-seed: before and after, pair by pair.
@@ -214,13 +211,12 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
             let core = core.to_string();
             command.args(["--listen", "127.0.0.1:0", "--json", "-q", "--runtime", "glommio"]);
             command.args(["--cores", &core, "--cache-mem", &cache]);
-            command.args(&flag);
             command
         }
         "zest-serve" => {
             let mut command = Command::new(here.with_file_name("zest"));
             command.args(["serve", "--listen", "127.0.0.1", "--listen-port", "0", "--json", "-q"]);
-            command.args(["--cache-mem", &cache]).args(&flag);
+            command.args(["--cache-mem", &cache]);
             command
         }
         other => {
@@ -230,6 +226,12 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
             .into());
         }
     };
+    if let Some(name) = &args.congestion_control {
+        if !is_yardstick(server) {
+            command.arg("--congestion-control");
+        }
+        command.arg(name);
+    }
     command.env_clear().env("HOME", &data.home).env("HF_HUB_OFFLINE", "1");
     command.envs(DISCOVERY_OFF);
     Ok(command)

@@ -52,7 +52,10 @@ fn zest_serve_gives_the_same_chunks() {
 #[test]
 fn bench_wants_to_know_what_to_measure() {
     let home = folder();
-    for arguments in [&["bench"][..], &["bench", "--synthetic", "--transfer"], &["bench", "--rounds", "2"]] {
+    let too_many = &["bench", "--yardstick", "sendfile", "file", "list", "reno", "more"];
+    for arguments in
+        [&["bench"][..], &["bench", "--synthetic", "--transfer"], &["bench", "--rounds", "2"], too_many]
+    {
         let output = run(&mut command(home.path(), arguments));
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
     }

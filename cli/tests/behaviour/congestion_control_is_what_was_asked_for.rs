@@ -1,14 +1,10 @@
 //! `--congestion-control` holds for connections that come in, whichever program and runtime takes them; a name that the system
 //! does not have is refused with those that it has.
 
-use crate::common::{Server, command, folder, run, seed_command, text};
+use crate::common::{Server, command, folder, run, seed_command, shake_hands, text};
 use crate::seed_box_takes_another_runtime_where_io_uring_is_refused::uring_is_here;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::time::Duration;
-
-/// Looks at a connection before it counts as wrong.
-const LOOKS: u32 = 1000;
 
 /// The programs, by the words that start them.
 fn programs() -> Vec<Vec<&'static str>> {
@@ -35,23 +31,14 @@ fn of_every_connection_that_comes_in() {
         let mut server = Server::start(&mut started(home.path(), &words, "reno"));
         let addrs = server.event_among("listening");
         let addr: SocketAddr = addrs["addrs"][0].as_str().expect("an address").parse().expect("a good one");
-        let _peer = TcpStream::connect(addr).expect("it listens");
+        let _peer = shake_hands(addr, 1);
         let port = addr.port().to_string();
-        let mut ends = String::new();
-        // The kernel has the connection before the program does.
-        for _ in 0..LOOKS {
-            let ss =
-                Command::new("ss").args(["-tinOH", "state", "established", "sport", "=", &port]).output();
-            let Ok(ss) = ss else {
-                println!("skipped: there is no ss (iproute2) to ask");
-                return;
-            };
-            ends = text(&ss.stdout).to_owned();
-            if ends.contains(" reno ") {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let ss = Command::new("ss").args(["-tinOH", "state", "established", "sport", "=", &port]).output();
+        let Ok(ss) = ss else {
+            println!("skipped: there is no ss (iproute2) to ask");
+            return;
+        };
+        let ends = text(&ss.stdout);
         assert!(ends.contains(" reno "), "{words:?}: {ends}");
         assert_eq!(ends.lines().count(), 1, "{words:?}: {ends}");
         assert_eq!(server.stop(), Some(0));

@@ -1,17 +1,14 @@
 //! Peers that ask and do not read, connections that do nothing, descriptors that run out: `zest-seed` stays small and
 //! goes on serving others.
 
-use crate::common::{Server, command, folder, seed_command};
+use crate::common::{Server, command, folder, seed_command, shake_hands};
 use crate::seed_box_takes_another_runtime_where_io_uring_is_refused::uring_is_here;
 use crate::serve_gives_a_neighbour_what_hub_gave_us::{make_repository, pull};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 use zest_store::{Access, Catalog};
 
-/// Longest wait for an answer; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// What a core may take beside its cache and its connections: 16 MB.
 const CORE_BYTES: u64 = 16_000_000;
 /// What a connection that is being answered may take: 64 KiB.
@@ -77,18 +74,7 @@ impl World {
 
     /// A peer that has shaken hands.
     fn peer(&self, number: usize) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.peer).expect("it accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a TCP option");
-        let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
-        hello.extend_from_slice(&[7; 20]);
-        hello.extend_from_slice(format!("-SC0100-{number:012}").as_bytes());
-        let dict = b"d1:md6:ut_xeti7ee1:pi0e1:v4:teste";
-        hello.extend_from_slice(&(dict.len() as u32 + 2).to_be_bytes());
-        hello.extend_from_slice(&[20, 0]);
-        hello.extend_from_slice(dict);
-        stream.write_all(&hello).expect("open");
-        let mut theirs = [0; 68];
-        stream.read_exact(&mut theirs).expect("a handshake");
+        let mut stream = shake_hands(&self.peer, number);
         for _ in 0..3 {
             frame(&mut stream);
         }

@@ -32,9 +32,7 @@ fn measure(rounds: u32, place: &Place, ui: &Ui) -> Result<Report, Error> {
     report.fact("cores", std::thread::available_parallelism().map_or(0, usize::from));
     report.fact("memory_gib", memory_gib());
     report.fact("kernel", read("/proc/sys/kernel/osrelease"));
-    let of_the_system = congestion::of_the_system();
-    report.fact("congestion_control", congestion::without_pacing().unwrap_or(&of_the_system));
-    report.fact("congestion_control_of_pulls", of_the_system);
+    report.fact("congestion_control_of_pulls", congestion::of_the_system());
     report.fact("rounds", rounds);
     if cfg!(debug_assertions) {
         ui.say("this is a debug build: its figures say nothing about a release build");
@@ -51,11 +49,9 @@ fn measure(rounds: u32, place: &Place, ui: &Ui) -> Result<Report, Error> {
 pub(super) fn yardstick(words: &[String]) -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words[..] {
-        ["sendfile", file, list, ref congestion @ ..] => {
-            sendfile::run(Path::new(file), Path::new(list), congestion.first().copied())
-        }
-        ["pool", file, list, ref congestion @ ..] => {
-            pool::run(Path::new(file), Path::new(list), congestion.first().copied())
+        [how @ ("sendfile" | "pool"), file, list, ref named @ ..] if named.len() <= 1 => {
+            let run = if how == "pool" { pool::run } else { sendfile::run };
+            run(Path::new(file), Path::new(list), named.first().copied())
         }
         ["direct", file, list, order, depth, bytes] => match (depth.parse(), bytes.parse()) {
             (Ok(depth), Ok(bytes)) => direct::run(Path::new(file), Path::new(list), order, depth, bytes),

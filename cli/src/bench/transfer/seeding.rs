@@ -83,6 +83,8 @@ pub(super) fn run(
     });
     let hot = hot.count();
     let (cores, congestion_control) = (Cores::choose()?, congestion::without_pacing());
+    report
+        .fact("congestion_control", congestion_control.map_or_else(congestion::of_the_system, str::to_owned));
     let bench = Bench { place, programs, data, cores, hot, congestion_control };
 
     let mut seeders = vec![SENDFILE, SERVE];
@@ -200,7 +202,7 @@ impl Bench<'_> {
         let mut command = self.command(seeder, cache_bytes)?;
         let service = on_core(self.cores.server, || Service::start(&mut command))?;
         let addr = service.listens()?;
-        if !matches!(seeder, SENDFILE | POOL) {
+        if !is_yardstick(seeder) {
             service.shares()?;
         }
         on_core(self.cores.client, move || {
@@ -252,10 +254,8 @@ impl Bench<'_> {
         // What is public is in the catalog already: no Hub is asked.
         command.env("HF_HUB_OFFLINE", "1");
         match seeder {
-            SENDFILE | POOL => {
+            yardstick if is_yardstick(yardstick) => {
                 command.args(["bench", "--yardstick", seeder]).arg(&self.data.file).arg(&self.data.list);
-                command.args(self.congestion_control);
-                return Ok(command);
             }
             SEED => {
                 let core = self.cores.server.to_string();
@@ -276,9 +276,18 @@ impl Bench<'_> {
                 command.args(["--cache-mem", &cache_bytes.to_string()]);
             }
         }
-        command.args(self.congestion_control.iter().flat_map(|name| ["--congestion-control", name]));
+        if let Some(name) = self.congestion_control {
+            if !is_yardstick(seeder) {
+                command.arg("--congestion-control");
+            }
+            command.arg(name);
+        }
         Ok(command)
     }
+}
+
+fn is_yardstick(seeder: &str) -> bool {
+    matches!(seeder, SENDFILE | POOL)
 }
 
 /// The same in an order that begins with another one each round.
