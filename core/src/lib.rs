@@ -14,6 +14,8 @@
 //! Every machine has the same verbs: `handle(now, event)`, `poll_action()` until it gives `None`, then
 //! `poll_timeout()`. Same seed and same events → the same actions, byte for byte.
 //!
+//! [`outage`] says when what failed is asked again, and for how long; machines and runtimes share it.
+//!
 //! [`bencode`] and [`wire`] hold the formats; each file shows its byte table.
 
 extern crate alloc;
@@ -29,6 +31,7 @@ pub mod ids;
 pub mod link;
 pub mod lsd;
 pub mod node;
+pub mod outage;
 pub mod pex;
 pub mod time;
 pub mod tracker;
