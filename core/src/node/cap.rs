@@ -11,11 +11,21 @@ const STEP_US: u64 = 1_000_000 / STEPS as u64;
 #[derive(Debug, Default)]
 pub(crate) struct Cap {
     steps: [(u64, u64); STEPS + 1],
+    /// What left within the second before this is not known.
+    since: Instant,
 }
 
 impl Cap {
+    pub(crate) fn since(since: Instant) -> Cap {
+        Cap { since, ..Cap::default() }
+    }
+
     /// When `len` bytes may go so that no second sees more than `bytes_s`; `now` if at once.
     pub(crate) fn allowed_at(&self, now: Instant, len: u64, bytes_s: u64) -> Instant {
+        let known_at = self.since + Duration::from_secs(1);
+        if now < known_at {
+            return known_at;
+        }
         let step = now.0 / STEP_US;
         // A step that began more than a second ago lies outside every second that ends now. The one that is cut by the
         // beginning of the second counts in full.

@@ -131,10 +131,13 @@ impl Uploads {
         self.budget.is_some_and(|left| left < CHUNK_BYTES_MAX as u64 * u64::from(self.looking + 1))
     }
 
-    /// When `len` bytes may go under a cap of `cap` bytes in any second; `now` if at once.
+    /// When `len` bytes more may go under a cap of `cap` bytes in any second; `now` if at once.
     pub(super) fn allowed_at(&self, now: Instant, len: u64, cap: u64) -> Instant {
-        // What sockets have not taken may leave at any moment.
-        self.cap.allowed_at(now, len + self.ahead + self.parts_out.iter().sum::<u64>(), cap)
+        // What sockets have not taken may leave at any moment; what is being looked up goes out a moment later, whatever is
+        // asked for meanwhile, and chunks may be of any length.
+        let chunks = CHUNK_BYTES_MAX as u64 * u64::from(self.looking);
+        let parts = self.parts_out.iter().sum::<u64>();
+        self.cap.allowed_at(now, len + self.ahead + chunks + parts, cap)
     }
 
     /// Puts a peer where it belongs after its state changed.

@@ -73,6 +73,7 @@ use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use ban::Bans;
+use cap::Cap;
 use core::net::SocketAddr;
 use job::Job;
 use line::Uploads;
@@ -143,6 +144,9 @@ pub struct Config {
     pub upload_slots: usize,
     /// Upload cap in bytes/s over any second; `None`: none. Not below [`UPLOAD_BYTES_S_MIN`].
     pub upload_bytes_s: Option<u64>,
+    /// When this process began, by the clock of its events. Another one may have used the cap up a moment before (a restart):
+    /// within a second from then nothing goes out that counts.
+    pub began: Instant,
 }
 
 impl Config {
@@ -163,6 +167,7 @@ impl Config {
             dials_max: DIALS_TARGET,
             upload_slots: UPLOAD_SLOTS,
             upload_bytes_s: None,
+            began: Instant::ZERO,
         }
     }
 }
@@ -229,7 +234,6 @@ impl Node {
     pub fn new(config: Config) -> Node {
         Node {
             rng: Rng::new(config.seed),
-            config,
             peers: BTreeMap::new(),
             candidates: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -238,7 +242,7 @@ impl Node {
             order: BTreeSet::new(),
             stirred: false,
             shared: Shared::default(),
-            uploads: Uploads::default(),
+            uploads: Uploads { cap: Cap::since(config.began), ..Uploads::default() },
             income: (0, Instant::ZERO),
             income_bytes_s: 0,
             sparing: Sparing::default(),
@@ -252,6 +256,7 @@ impl Node {
             origin_active: 0,
             copies_active: 0,
             stats: Stats::default(),
+            config,
         }
     }
 

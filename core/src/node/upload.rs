@@ -208,9 +208,7 @@ impl Node {
                 return;
             }
             if let Some(cap) = self.upload_cap() {
-                // Chunks that are being looked up go out a moment later, and may be of any length.
-                let more = CHUNK_BYTES_MAX as u64 * u64::from(self.uploads.looking + 1);
-                let at = self.uploads.allowed_at(now, more, cap);
+                let at = self.uploads.allowed_at(now, CHUNK_BYTES_MAX as u64, cap);
                 if at > now {
                     self.timers.set_no_later(Timer::Upload, at);
                     return;

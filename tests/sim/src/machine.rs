@@ -5,11 +5,11 @@ use crate::disk::Disk;
 use crate::host::{End as JobEnd, Host, Life, Task, Traffic};
 use crate::net::Uplink;
 use crate::rng::Rng;
-use crate::scenario::{MS, SEC, Start};
+use crate::scenario::{MS, SEC, Start, US};
 use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use zest_core::node::{BitSet, Config, Event, Found, JobSpec, Node, UPLOAD_BYTES_S_MIN};
-use zest_core::{FileId, InfoHash, JobId, PeerId};
+use zest_core::{FileId, InfoHash, Instant, JobId, PeerId};
 
 impl World {
     pub(crate) fn populate(&mut self) {
@@ -175,7 +175,8 @@ impl World {
             machine.started_at = self.now;
         }
         if machine.actor.has_node() {
-            machine.node = Some(Box::new(Node::new(machine.config.clone())));
+            let began = Instant(self.now / US + machine.ahead_us);
+            machine.node = Some(Box::new(Node::new(Config { began, ..machine.config.clone() })));
             if let Some(bytes) = machine.budget {
                 self.feed(host, Event::UploadBudget { bytes: Some(bytes) });
             }
