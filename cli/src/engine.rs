@@ -12,7 +12,7 @@ use zest_runtime_tokio::{
     DiscoveryConfig, Engine, EngineConfig, EngineError, Policy, PullError, PullErrorKind, StoreHandles,
     UploadBudget,
 };
-use zest_store::{Catalog, Env, HfCache, RepoId, RepoType, StoreError};
+use zest_store::{Catalog, Env, HfCache, RepoId, RepoType, StoreError, StoreErrorKind};
 
 pub(crate) use zest_runtime_tokio::{
     CancelToken, DiscoveryStatus, EngineStats, FileProgress, How, IndexProgress, Phase, Progress,
@@ -178,13 +178,18 @@ impl Session {
     }
 }
 
-/// A failure of the disk.
+/// A failure of the store, by what it was.
 pub(crate) fn store_failure(error: &StoreError) -> Failure {
-    let failure = Failure::new(Kind::Disk, error);
-    if error.is_disk_full() {
-        failure.hint("make room, or choose another place with --cache-dir")
-    } else {
-        failure
+    let kind = match error.kind() {
+        StoreErrorKind::Full | StoreErrorKind::ReadOnly | StoreErrorKind::Failing => Kind::Disk,
+        StoreErrorKind::InTheWay | StoreErrorKind::Name => Kind::Place,
+        StoreErrorKind::WrongBytes => Kind::Verify,
+        StoreErrorKind::Changed | StoreErrorKind::Damaged => Kind::Other,
+    };
+    let failure = Failure::new(kind, error);
+    match zest_runtime_tokio::store_hint(error.kind()) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 
@@ -216,15 +221,21 @@ pub(crate) fn engine_failure(error: &EngineError) -> Failure {
 }
 
 fn pull_failure(error: &PullError) -> Failure {
+    let mut retry_after = None;
     let kind = match error.kind() {
         PullErrorKind::Usage => Kind::Usage,
         PullErrorKind::Auth | PullErrorKind::Gated => Kind::Auth,
         PullErrorKind::NotFound => Kind::NotFound,
         PullErrorKind::Offline | PullErrorKind::Network => Kind::Network,
+        PullErrorKind::RateLimited { retry_after: asked } => {
+            retry_after = asked;
+            Kind::Network
+        }
         PullErrorKind::Verify => Kind::Verify,
         PullErrorKind::Disk => Kind::Disk,
+        PullErrorKind::Place => Kind::Place,
         PullErrorKind::Interrupted => Kind::Interrupted,
-        PullErrorKind::Other => Kind::Other,
+        PullErrorKind::Protocol | PullErrorKind::Other => Kind::Other,
     };
-    Failure { kind, message: error.to_string(), hint: error.hint() }
+    Failure { kind, message: error.to_string(), hint: error.hint(), retry_after }
 }

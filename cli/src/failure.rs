@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use std::fmt;
+use std::time::Duration;
 
 /// Kinds of failure, each with its own exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Kind {
     Verify,
     /// No room, no permission, or an I/O error.
     Disk,
+    /// A file cannot be stored under its name, or something else stands in its place.
+    Place,
     /// Stopped by the user.
     Interrupted,
 }
@@ -27,7 +30,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, in the order of the exit codes.
     #[cfg(test)]
-    const ALL: [Kind; 8] = [
+    const ALL: [Kind; 9] = [
         Kind::Other,
         Kind::Usage,
         Kind::Auth,
@@ -35,6 +38,7 @@ impl Kind {
         Kind::Network,
         Kind::Verify,
         Kind::Disk,
+        Kind::Place,
         Kind::Interrupted,
     ];
 
@@ -48,6 +52,7 @@ impl Kind {
             Kind::Network => 5,
             Kind::Verify => 6,
             Kind::Disk => 7,
+            Kind::Place => 8,
             Kind::Interrupted => 130,
         }
     }
@@ -62,6 +67,7 @@ impl Kind {
             Kind::Network => "network",
             Kind::Verify => "verify",
             Kind::Disk => "disk",
+            Kind::Place => "place",
             Kind::Interrupted => "interrupted",
         }
     }
@@ -75,11 +81,13 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What the user can do next.
     pub(crate) hint: Option<String>,
+    /// How long a server asks us to stay away, if that is what went wrong and it said so.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl fmt::Display) -> Failure {
-        Failure { kind, message: message.to_string(), hint: None }
+        Failure { kind, message: message.to_string(), hint: None, retry_after: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Failure {
@@ -87,15 +95,19 @@ impl Failure {
         self
     }
 
-    /// One JSON object on one line: `{"error":{"kind","message","hint","exit_code"}}`.
+    /// One JSON object on one line: `{"error":{"kind","message","hint","exit_code"}}`, and `retry_after_s` where a server
+    /// asked for a pause.
     pub(crate) fn to_json(&self) -> String {
-        json!({"error": {
+        let mut error = json!({
             "kind": self.kind.word(),
             "message": self.message,
             "hint": self.hint,
             "exit_code": self.kind.exit_code(),
-        }})
-        .to_string()
+        });
+        if let Some(wait) = self.retry_after {
+            error["retry_after_s"] = json!(wait.as_secs_f64());
+        }
+        json!({ "error": error }).to_string()
     }
 }
 
@@ -119,11 +131,11 @@ mod tests {
     fn every_kind_has_its_own_exit_code_and_word() {
         let mut codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
         let mut words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
-        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 130]);
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 130]);
         codes.dedup();
         words.sort_unstable();
         words.dedup();
-        assert_eq!((codes.len(), words.len()), (8, 8));
+        assert_eq!((codes.len(), words.len()), (9, 9));
     }
 
     #[test]
@@ -134,5 +146,14 @@ mod tests {
         assert_eq!(value["error"]["message"], "no file \"x\"");
         assert_eq!(value["error"]["hint"], "look again");
         assert_eq!(value["error"]["exit_code"], 4);
+        assert_eq!(value["error"].get("retry_after_s"), None);
+    }
+
+    #[test]
+    fn json_says_how_long_a_server_asked_us_to_stay_away() {
+        let mut failure = Failure::new(Kind::Network, "too many requests");
+        failure.retry_after = Some(Duration::from_millis(12_500));
+        let value: serde_json::Value = serde_json::from_str(&failure.to_json()).expect("valid JSON");
+        assert_eq!(value["error"]["retry_after_s"], 12.5);
     }
 }

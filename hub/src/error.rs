@@ -10,7 +10,10 @@ use std::time::Duration;
 /// `Clone`, because several tasks can wait for one request (a CAS token) and all get its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
-    /// Our own settings cannot work: endpoint is no URL, token is no header value, TLS cannot start.
+    /// What is set as the Hub token cannot be one, and is not sent.
+    #[error("the Hub token holds characters that no token can have; check `HF_TOKEN` and the token file")]
+    NoToken,
+    /// Our own settings cannot work: endpoint is no URL, TLS cannot start.
     #[error("{reason}")]
     Config {
         /// What is wrong with which setting; never its secret value.
@@ -260,7 +263,7 @@ impl HubError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            HubError::Config { .. } => ErrorKind::Config,
+            HubError::Config { .. } | HubError::NoToken => ErrorKind::Config,
             HubError::LoginNeeded { .. }
             | HubError::TokenRefused { .. }
             | HubError::Forbidden { .. }

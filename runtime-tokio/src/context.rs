@@ -253,7 +253,8 @@ impl Context {
             Action::Failed { job, why } => {
                 if let Some(job) = self.job(job) {
                     let path = job.path.clone();
-                    job.finish(Err(crate::PullError::NoSource { path, why }));
+                    let origin = job.origin.as_ref().and_then(|origin| origin.last_fault()).map(Box::new);
+                    job.finish(Err(crate::PullError::NoSource { path, why, origin }));
                 }
             }
             Action::Banned { addr, peer_id, until } => {
@@ -292,6 +293,9 @@ impl Context {
                 tracing::warn!(index, ?source, why, "a chunk failed its proof");
                 if let Some(job) = self.job(id) {
                     add(&job.counts.bad_chunks, 1);
+                    if let (Source::Origin, Some(origin)) = (source, &job.origin) {
+                        origin.gave_wrong_bytes();
+                    }
                 }
                 self.event(Event::ChunkBad { job: id, index, source });
             }

@@ -1,9 +1,10 @@
 //! What can end an engine's start or a pull, by kind, with the next step.
 
 use std::path::PathBuf;
+use std::time::Duration;
 use zest_core::node::JobFailure;
 use zest_hub::{ErrorKind, HubError};
-use zest_store::StoreError;
+use zest_store::{StoreError, StoreErrorKind, io_kind};
 
 /// Why an engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -58,10 +59,10 @@ pub enum EngineError {
     Random(String),
 }
 
-/// Kinds of failure, for exit codes.
+/// Kinds of failure, for exit codes: who is at fault, and so what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullErrorKind {
-    /// The caller asked for something impossible.
+    /// The caller asked for something impossible, or its settings cannot work.
     Usage,
     /// The Hub wants a (valid) token.
     Auth,
@@ -75,12 +76,30 @@ pub enum PullErrorKind {
     Verify,
     /// The disk is full, read-only or failing.
     Disk,
+    /// A file cannot be stored under its name: the name is unsafe or too long, or something else stands there.
+    Place,
     /// The caller cancelled.
     Interrupted,
     /// The Hub, its CDN and the peers could not be reached or did not answer well.
     Network,
-    /// A fault of our own.
+    /// The Hub limits our rate, longer than we waited.
+    RateLimited {
+        /// What it asks for, if it says.
+        retry_after: Option<Duration>,
+    },
+    /// What answers does not speak as a Hub, a CAS or a CDN does: asking again is no use.
+    Protocol,
+    /// A fault of our own, or of another program.
     Other,
+}
+
+/// What the origin did wrong last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceFault {
+    /// It refused, failed or broke its rules.
+    Hub(HubError),
+    /// It gave bytes that do not have the hash the Hub names.
+    WrongBytes,
 }
 
 /// Why a pull ended without success. What was proven is kept.
@@ -136,7 +155,15 @@ pub enum PullError {
         /// Bytes there.
         free: u64,
     },
-    /// A peer's address could not be understood or resolved.
+    /// A peer's name has no address now.
+    #[error("peer {given:?}: {why}")]
+    PeerName {
+        /// As given.
+        given: String,
+        /// What the resolver said.
+        why: String,
+    },
+    /// A peer's address could not be understood.
     #[error("peer address {given:?}: {why}")]
     PeerAddress {
         /// As given.
@@ -151,6 +178,8 @@ pub enum PullError {
         path: String,
         /// What the node said.
         why: Box<JobFailure>,
+        /// What the origin did wrong last, if it was asked and did.
+        origin: Option<Box<SourceFault>>,
     },
     /// The bytes that came do not make up the file the Hub named, whatever was tried.
     #[error("{path}: the bytes that came do not hash to {want}, after {rounds} rounds")]
@@ -161,6 +190,14 @@ pub enum PullError {
         want: String,
         /// Rounds tried.
         rounds: u32,
+    },
+    /// More bytes came than the Hub names for the file.
+    #[error("{path}: more came than the {want} bytes that the Hub names")]
+    TooLong {
+        /// The file.
+        path: String,
+        /// Its bytes according to the Hub.
+        want: u64,
     },
     /// A read or write failed.
     #[error("{path}: {source}")]
@@ -192,20 +229,20 @@ impl PullError {
     #[must_use]
     pub fn kind(&self) -> PullErrorKind {
         match self {
-            PullError::Hub(error) => match error.kind() {
-                ErrorKind::Auth => PullErrorKind::Auth,
-                ErrorKind::Gated => PullErrorKind::Gated,
-                ErrorKind::RepoNotFound | ErrorKind::RevisionNotFound | ErrorKind::EntryNotFound => {
-                    PullErrorKind::NotFound
-                }
-                _ => PullErrorKind::Network,
-            },
-            PullError::Store(_) | PullError::NoSpace { .. } | PullError::Io { .. } => PullErrorKind::Disk,
+            PullError::Hub(error) => hub_kind(error),
+            PullError::Store(error) => store_kind(error.kind()),
+            PullError::Io { source, .. } => store_kind(io_kind(source)),
+            PullError::NoSpace { .. } => PullErrorKind::Disk,
             PullError::NothingSelected { .. } | PullError::NoSuchFile { .. } => PullErrorKind::NotFound,
             PullError::Offline { .. } | PullError::OfflineRevision { .. } => PullErrorKind::Offline,
             PullError::PeerAddress { .. } => PullErrorKind::Usage,
-            PullError::NoSource { .. } => PullErrorKind::Network,
-            PullError::Unproven { .. } => PullErrorKind::Verify,
+            PullError::PeerName { .. } => PullErrorKind::Network,
+            PullError::NoSource { origin, .. } => match origin.as_deref() {
+                Some(SourceFault::Hub(error)) => hub_kind(error),
+                Some(SourceFault::WrongBytes) => PullErrorKind::Verify,
+                None => PullErrorKind::Network,
+            },
+            PullError::Unproven { .. } | PullError::TooLong { .. } => PullErrorKind::Verify,
             PullError::Interrupted => PullErrorKind::Interrupted,
             PullError::EngineGone => PullErrorKind::Other,
         }
@@ -216,6 +253,9 @@ impl PullError {
     pub fn hint(&self) -> Option<String> {
         if let PullError::NothingSelected { .. } | PullError::NoSuchFile { .. } = self {
             return Some("see what there is with --dry-run; names and patterns are case-sensitive".into());
+        }
+        if let PullError::Store(error) = self {
+            return store_hint(error.kind()).map(str::to_owned);
         }
         let text = match self.kind() {
             PullErrorKind::Auth => "set HF_TOKEN, or log in with `hf auth login`",
@@ -228,13 +268,210 @@ impl PullError {
             PullErrorKind::Disk => {
                 "make room or choose another place with --cache-dir; what is proven is kept"
             }
+            PullErrorKind::Place => {
+                "leave the file out with --exclude, or choose another place with --local-dir"
+            }
             PullErrorKind::Interrupted => "run the same command again to go on where it stopped",
             PullErrorKind::Network => {
                 "run the same command again: what is proven is kept; name a peer with --peer"
             }
-            PullErrorKind::Usage => "write HOST:PORT, an IPv4 address or [IPv6]:PORT",
+            PullErrorKind::RateLimited { .. } => {
+                "come back later: what is proven is kept; with HF_TOKEN the Hub allows more"
+            }
+            PullErrorKind::Protocol => {
+                "check HF_ENDPOINT and the proxy settings: something else than a Hub may be answering"
+            }
+            PullErrorKind::Usage => match self {
+                PullError::PeerAddress { .. } => "write HOST:PORT, an IPv4 address or [IPv6]:PORT",
+                _ => return None,
+            },
             PullErrorKind::Other => return None,
         };
         Some(text.into())
+    }
+}
+
+fn hub_kind(error: &HubError) -> PullErrorKind {
+    match error {
+        HubError::UnsafeName { .. } => return PullErrorKind::Place,
+        HubError::NoToken => return PullErrorKind::Auth,
+        // Not the user's token, and not the user's choice of a file: the Hub and its CAS disagree.
+        HubError::CasRefused { .. } | HubError::CasFileNotFound { .. } => return PullErrorKind::Protocol,
+        _ => {}
+    }
+    match error.kind() {
+        ErrorKind::Config => PullErrorKind::Usage,
+        ErrorKind::Auth => PullErrorKind::Auth,
+        ErrorKind::Gated => PullErrorKind::Gated,
+        ErrorKind::RepoNotFound | ErrorKind::RevisionNotFound | ErrorKind::EntryNotFound => {
+            PullErrorKind::NotFound
+        }
+        ErrorKind::RateLimited { retry_after } => PullErrorKind::RateLimited { retry_after },
+        ErrorKind::Offline | ErrorKind::UrlExpired | ErrorKind::Server | ErrorKind::Stalled => {
+            PullErrorKind::Network
+        }
+        ErrorKind::Protocol => PullErrorKind::Protocol,
+    }
+}
+
+fn store_kind(kind: StoreErrorKind) -> PullErrorKind {
+    match kind {
+        StoreErrorKind::Full | StoreErrorKind::ReadOnly | StoreErrorKind::Failing => PullErrorKind::Disk,
+        StoreErrorKind::InTheWay | StoreErrorKind::Name => PullErrorKind::Place,
+        StoreErrorKind::WrongBytes => PullErrorKind::Verify,
+        StoreErrorKind::Changed | StoreErrorKind::Damaged => PullErrorKind::Other,
+    }
+}
+
+/// What helps against an error of the store, if anything is known to.
+#[must_use]
+pub fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        StoreErrorKind::Full => "make room, or choose another place with --cache-dir; what is proven is kept",
+        StoreErrorKind::ReadOnly => {
+            "make it writable for this user, or choose another place with --cache-dir"
+        }
+        StoreErrorKind::Failing => {
+            "look at the disk, or choose another place with --cache-dir; what is proven is kept"
+        }
+        StoreErrorKind::InTheWay => "move away what stands there, or choose another place with --cache-dir",
+        StoreErrorKind::Name => "leave the file out with --exclude, or choose another place with --local-dir",
+        StoreErrorKind::WrongBytes => {
+            "run the same command again; if it stays, report it to the model's owner"
+        }
+        StoreErrorKind::Changed => "run the same command again, when no other program writes there",
+        StoreErrorKind::Damaged => "remove that file and run the same command again",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use zest_core::node::OriginFault;
+
+    fn hub(error: HubError) -> PullErrorKind {
+        let text = error.to_string();
+        let of_listing = PullError::Hub(error.clone()).kind();
+        let origin = Some(Box::new(SourceFault::Hub(error)));
+        let fault = OriginFault { text, retry_after: None, permanent: false };
+        let why = Box::new(JobFailure::NoSource { missing: 1, origin: Some(fault) });
+        let of_file = PullError::NoSource { path: "f".into(), why, origin }.kind();
+        assert_eq!(of_listing, of_file, "a file ends for the same reason as a listing");
+        of_listing
+    }
+
+    #[test]
+    fn what_the_hub_does_wrong_is_told_apart() {
+        let (repo, url) = (|| "model a/b".to_owned(), || "https://hub.example/x".to_owned());
+        let text = String::new;
+        let rows = [
+            (HubError::Config { reason: text() }, PullErrorKind::Usage),
+            (HubError::NoToken, PullErrorKind::Auth),
+            (HubError::LoginNeeded { repo: repo(), message: text() }, PullErrorKind::Auth),
+            (HubError::TokenRefused { repo: repo(), message: text() }, PullErrorKind::Auth),
+            (HubError::Forbidden { repo: repo(), url: url(), message: text() }, PullErrorKind::Auth),
+            (HubError::Gated { repo: repo(), page: url(), had_token: true }, PullErrorKind::Gated),
+            (HubError::RepoNotFound { repo: repo(), had_token: false }, PullErrorKind::NotFound),
+            (HubError::RevisionNotFound { repo: repo(), revision: text() }, PullErrorKind::NotFound),
+            (
+                HubError::EntryNotFound { repo: repo(), revision: text(), path: text() },
+                PullErrorKind::NotFound,
+            ),
+            (HubError::Unreachable { url: url(), reason: text(), tries: 3 }, PullErrorKind::Network),
+            (HubError::Server { url: url(), status: 503, message: text(), tries: 8 }, PullErrorKind::Network),
+            (HubError::UrlExpired { url: url(), body: text() }, PullErrorKind::Network),
+            (
+                HubError::Stalled { url: url(), silence: Duration::from_secs(9), got: 0, want: None },
+                PullErrorKind::Network,
+            ),
+            (
+                HubError::ShortBody { url: url(), got: 1, want: Some(2), reason: text() },
+                PullErrorKind::Network,
+            ),
+            (
+                HubError::RateLimited { url: url(), retry_after: Some(Duration::from_secs(7)), tries: 8 },
+                PullErrorKind::RateLimited { retry_after: Some(Duration::from_secs(7)) },
+            ),
+            (HubError::CasRefused { url: url(), status: 401, message: text() }, PullErrorKind::Protocol),
+            (HubError::CasFileNotFound { url: url(), file: text() }, PullErrorKind::Protocol),
+            (HubError::Status { url: url(), status: 418, message: text() }, PullErrorKind::Protocol),
+            (HubError::TooLarge { url: url(), what: "file list", limit: 1 }, PullErrorKind::Protocol),
+            (
+                HubError::WrongRange { url: url(), want_start: 0, want_last: 1, got: text() },
+                PullErrorKind::Protocol,
+            ),
+            (HubError::Redirect { url: url(), reason: text() }, PullErrorKind::Protocol),
+            (HubError::Malformed { url: url(), what: "file list", reason: text() }, PullErrorKind::Protocol),
+            (HubError::UnsafeName { repo: repo(), reason: text() }, PullErrorKind::Place),
+        ];
+        for (error, kind) in rows {
+            assert_eq!(hub(error.clone()), kind, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_disk_refuses_is_told_from_what_it_cannot_hold_and_from_wrong_bytes() {
+        let path = || PathBuf::from("/cache/x");
+        let io = |kind| StoreError::from_io("write", &path(), io::Error::from(kind), 1);
+        let (algorithm, hash) = ("sha256", String::new);
+        let rows = [
+            (io(io::ErrorKind::StorageFull), PullErrorKind::Disk, "make room"),
+            (io(io::ErrorKind::ReadOnlyFilesystem), PullErrorKind::Disk, "writable"),
+            (io(io::ErrorKind::PermissionDenied), PullErrorKind::Disk, "writable"),
+            (io(io::ErrorKind::Other), PullErrorKind::Disk, "look at the disk"),
+            (io(io::ErrorKind::InvalidFilename), PullErrorKind::Place, "--exclude"),
+            (io(io::ErrorKind::IsADirectory), PullErrorKind::Place, "move away"),
+            (
+                StoreError::Foreign { path: path(), found: "a directory", expected: "a file" },
+                PullErrorKind::Place,
+                "move away",
+            ),
+            (
+                StoreError::WrongSize { path: path(), expected: 1, actual: 2 },
+                PullErrorKind::Verify,
+                "report it",
+            ),
+            (
+                StoreError::WrongContent { path: path(), algorithm, expected: hash(), actual: hash() },
+                PullErrorKind::Verify,
+                "report it",
+            ),
+            (StoreError::ChangedMeanwhile { path: path() }, PullErrorKind::Other, "again"),
+            (
+                StoreError::Malformed { path: path(), what: "places file", why: hash() },
+                PullErrorKind::Other,
+                "remove",
+            ),
+        ];
+        for (error, kind, hint) in rows {
+            let error = PullError::Store(error);
+            assert_eq!(error.kind(), kind, "{error}");
+            let said = error.hint().expect("something helps");
+            assert!(said.contains(hint), "{error}: {said}");
+        }
+        let while_fetching = |kind| PullError::Io { path: "f".into(), source: io::Error::from(kind) };
+        assert_eq!(while_fetching(io::ErrorKind::StorageFull).kind(), PullErrorKind::Disk);
+        assert_eq!(while_fetching(io::ErrorKind::NotADirectory).kind(), PullErrorKind::Place);
+    }
+
+    #[test]
+    fn a_file_that_no_source_gives_ends_by_what_the_origin_did() {
+        let no_source = |origin: Option<SourceFault>| {
+            let why = Box::new(JobFailure::NoSource { missing: 3, origin: None });
+            PullError::NoSource { path: "f".into(), why, origin: origin.map(Box::new) }.kind()
+        };
+        assert_eq!(no_source(None), PullErrorKind::Network);
+        assert_eq!(no_source(Some(SourceFault::WrongBytes)), PullErrorKind::Verify);
+        let unproven = PullError::Unproven { path: "f".into(), want: String::new(), rounds: 6 };
+        assert_eq!(unproven.kind(), PullErrorKind::Verify);
+        assert_eq!(PullError::TooLong { path: "f".into(), want: 3 }.kind(), PullErrorKind::Verify);
+    }
+
+    #[test]
+    fn a_peer_whose_name_has_no_address_now_is_no_mistake_on_the_command_line() {
+        let (given, why) = (|| "node-7".to_owned(), || "no such name".to_owned());
+        assert_eq!(PullError::PeerName { given: given(), why: why() }.kind(), PullErrorKind::Network);
+        assert_eq!(PullError::PeerAddress { given: given(), why: why() }.kind(), PullErrorKind::Usage);
     }
 }

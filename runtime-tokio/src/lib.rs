@@ -41,7 +41,7 @@ pub use discovery::{
     TrackerStatus, survey,
 };
 pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX, StoreHandles};
-pub use error::{EngineError, PullError, PullErrorKind};
+pub use error::{EngineError, PullError, PullErrorKind, SourceFault, store_hint};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
 pub use index::{IndexProgress, keep_index};
 pub use progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};

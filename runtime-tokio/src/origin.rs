@@ -1,5 +1,6 @@
 //! The origin as this runtime drives it: layouts and block fetches.
 
+use crate::SourceFault;
 use crate::block::{ChunkCutter, Placer};
 use crate::context::Context;
 use crate::jobs::JobState;
@@ -33,11 +34,38 @@ pub(crate) struct OriginJob {
     pub(crate) repo: RepoId,
     pub(crate) commit: String,
     cas: RefCell<Option<Cas>>,
+    last_fault: RefCell<Option<SourceFault>>,
 }
 
 impl OriginJob {
     pub(crate) fn new(hub: Hub, repo: RepoId, commit: String) -> OriginJob {
-        OriginJob { hub, repo, commit, cas: RefCell::new(None) }
+        OriginJob { hub, repo, commit, cas: RefCell::new(None), last_fault: RefCell::new(None) }
+    }
+
+    /// What the origin did wrong last, for the kind of error that a job without a source ends with.
+    pub(crate) fn last_fault(&self) -> Option<SourceFault> {
+        self.last_fault.borrow().clone()
+    }
+
+    /// It gave bytes that did not prove.
+    pub(crate) fn gave_wrong_bytes(&self) {
+        *self.last_fault.borrow_mut() = Some(SourceFault::WrongBytes);
+    }
+
+    /// An error of the origin in the node's words.
+    fn fault(&self, error: HubError) -> OriginFault {
+        let (retry_after, permanent) = match error.kind() {
+            ErrorKind::RateLimited { retry_after } => (retry_after, false),
+            ErrorKind::Auth
+            | ErrorKind::Gated
+            | ErrorKind::RepoNotFound
+            | ErrorKind::RevisionNotFound
+            | ErrorKind::EntryNotFound => (None, true),
+            _ => (None, false),
+        };
+        let text = error.to_string();
+        *self.last_fault.borrow_mut() = Some(SourceFault::Hub(error));
+        OriginFault { text, retry_after, permanent }
     }
 
     async fn cas(&self) -> Result<Cas, HubError> {
@@ -51,19 +79,6 @@ impl OriginJob {
             }
         }
     }
-}
-
-fn fault(error: &HubError) -> OriginFault {
-    let (retry_after, permanent) = match error.kind() {
-        ErrorKind::RateLimited { retry_after } => (retry_after, false),
-        ErrorKind::Auth
-        | ErrorKind::Gated
-        | ErrorKind::RepoNotFound
-        | ErrorKind::RevisionNotFound
-        | ErrorKind::EntryNotFound => (None, true),
-        _ => (None, false),
-    };
-    OriginFault { text: error.to_string(), retry_after, permanent }
 }
 
 /// Asks the origin how the file is laid out, and tells the node.
@@ -94,12 +109,12 @@ pub(crate) async fn plan(context: Rc<Context>, id: JobId) {
 
 async fn layout(job: &JobState) -> Result<Plan, OriginFault> {
     let Some(origin) = &job.origin else { return Err(broken("the origin is not used".into())) };
-    let cas = origin.cas().await.map_err(|e| fault(&e))?;
-    let reconstruction = cas.reconstruction(&job.file.file).await.map_err(|e| fault(&e))?;
-    Plan::new(&reconstruction, job.file.size).map_err(|error| OriginFault {
-        text: format!("the CAS described {} wrongly: {error}", job.file.file),
-        retry_after: None,
-        permanent: true,
+    let cas = origin.cas().await.map_err(|e| origin.fault(e))?;
+    let reconstruction = cas.reconstruction(&job.file.file).await.map_err(|e| origin.fault(e))?;
+    Plan::new(&reconstruction, job.file.size).map_err(|error| {
+        let (url, reason) = (cas.host().to_owned(), format!("{}: {error}", job.file.file));
+        let malformed = HubError::Malformed { url, what: "reconstruction", reason };
+        OriginFault { permanent: true, ..origin.fault(malformed) }
     })
 }
 
@@ -243,14 +258,14 @@ async fn fetch(
     if chunk == range.chunks.end || at >= range.bytes.end {
         return Ok(());
     }
-    let cas = origin.cas().await.map_err(|e| fault(&e))?;
+    let cas = origin.cas().await.map_err(|e| origin.fault(e))?;
     let mut body = match cas.range(&range.url, at..range.bytes.end).await {
         Ok(body) => body,
         Err(error) => {
             if matches!(error.kind(), ErrorKind::UrlExpired) {
                 refresh_urls(job, &plan).await;
             }
-            return Err(fault(&error));
+            return Err(origin.fault(error));
         }
     };
     let mut cutter = ChunkCutter::default();
@@ -261,7 +276,7 @@ async fn fetch(
         let mut waited = Duration::ZERO;
         let next = loop {
             match tokio::time::timeout(STALL, body.chunk()).await {
-                Ok(next) => break next.map_err(|e| fault(&e))?,
+                Ok(next) => break next.map_err(|e| origin.fault(e))?,
                 Err(_) => waited += STALL,
             }
             // While others move, this one alone is stuck; while all are still, the network is given more time.

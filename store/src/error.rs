@@ -92,7 +92,43 @@ pub enum StoreError {
     },
 }
 
+/// Whose fault a [`StoreError`] is: what a caller decides by. Each variant has one row in [`StoreError::kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// No room, or no more of the user's quota.
+    Full,
+    /// The place cannot be written to: read-only, or not this user's.
+    ReadOnly,
+    /// The disk or the system failed.
+    Failing,
+    /// Something else stands where a file or folder belongs.
+    InTheWay,
+    /// A name that cannot be stored here: unsafe, or longer than the file system takes.
+    Name,
+    /// Bytes are not what the Hub says they are.
+    WrongBytes,
+    /// Another program changed a file under our hands; the same call can succeed a moment later.
+    Changed,
+    /// One of zest's own files is damaged.
+    Damaged,
+}
+
 impl StoreError {
+    /// The class of this error.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        match self {
+            StoreError::Io { source, .. } => io_kind(source),
+            StoreError::DiskFull { .. } => StoreErrorKind::Full,
+            StoreError::ReadOnly { .. } => StoreErrorKind::ReadOnly,
+            StoreError::Foreign { .. } => StoreErrorKind::InTheWay,
+            StoreError::WrongContent { .. } | StoreError::WrongSize { .. } => StoreErrorKind::WrongBytes,
+            StoreError::Name(_) => StoreErrorKind::Name,
+            StoreError::ChangedMeanwhile { .. } => StoreErrorKind::Changed,
+            StoreError::Malformed { .. } => StoreErrorKind::Damaged,
+        }
+    }
+
     /// Whether the disk is full (then what was proven is kept and a later run goes on from there).
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
@@ -115,6 +151,23 @@ impl StoreError {
             io::ErrorKind::PermissionDenied => StoreError::ReadOnly { op, path, reason: "permission denied" },
             _ => StoreError::Io { op, path, source },
         }
+    }
+}
+
+/// What the system's answer to a file operation means, whatever the operation was.
+#[must_use]
+pub fn io_kind(error: &io::Error) -> StoreErrorKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreErrorKind::Full
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => StoreErrorKind::ReadOnly,
+        io::ErrorKind::InvalidFilename => StoreErrorKind::Name,
+        io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::DirectoryNotEmpty => StoreErrorKind::InTheWay,
+        _ => StoreErrorKind::Failing,
     }
 }
 
@@ -153,6 +206,60 @@ mod tests {
         assert!(error.to_string().starts_with("disk full at /: 5.0 MB more needed, "), "{error}");
         let other = StoreError::from_io("open", Path::new("/x"), io::Error::from(io::ErrorKind::NotFound), 0);
         assert!(!other.is_disk_full());
+    }
+
+    #[test]
+    fn every_error_has_the_kind_of_who_is_at_fault() {
+        let path = || PathBuf::from("/cache/x");
+        let io = |kind| StoreError::Io { op: "open", path: path(), source: io::Error::from(kind) };
+        let name = crate::names::check_name("../x").expect_err("it leaves its folder");
+        let (found, expected) = ("a directory", "a file of the cache");
+        let (algorithm, hash) = ("sha256", String::new);
+        let rows = [
+            (StoreError::DiskFull { path: path(), needed: 1, free: 0 }, StoreErrorKind::Full),
+            (io(io::ErrorKind::QuotaExceeded), StoreErrorKind::Full),
+            (io(io::ErrorKind::FileTooLarge), StoreErrorKind::Full),
+            (
+                StoreError::ReadOnly { op: "open", path: path(), reason: "permission denied" },
+                StoreErrorKind::ReadOnly,
+            ),
+            (io(io::ErrorKind::Other), StoreErrorKind::Failing),
+            (io(io::ErrorKind::NotFound), StoreErrorKind::Failing),
+            (StoreError::Foreign { path: path(), found, expected }, StoreErrorKind::InTheWay),
+            (io(io::ErrorKind::IsADirectory), StoreErrorKind::InTheWay),
+            (io(io::ErrorKind::NotADirectory), StoreErrorKind::InTheWay),
+            (StoreError::Name(name), StoreErrorKind::Name),
+            (io(io::ErrorKind::InvalidFilename), StoreErrorKind::Name),
+            (StoreError::WrongSize { path: path(), expected: 1, actual: 2 }, StoreErrorKind::WrongBytes),
+            (
+                StoreError::WrongContent { path: path(), algorithm, expected: hash(), actual: hash() },
+                StoreErrorKind::WrongBytes,
+            ),
+            (StoreError::ChangedMeanwhile { path: path() }, StoreErrorKind::Changed),
+            (
+                StoreError::Malformed { path: path(), what: "places file", why: String::new() },
+                StoreErrorKind::Damaged,
+            ),
+        ];
+        for (error, kind) in rows {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_the_system_says_of_names_and_places_is_understood() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("file"), b"x").expect("written");
+        std::fs::create_dir(dir.path().join("folder")).expect("made");
+        let open = |name: &str| {
+            let path = dir.path().join(name);
+            let error = std::fs::File::create(&path).expect_err("it cannot be");
+            StoreError::from_io("create", &path, error, 0).kind()
+        };
+        assert_eq!(open(&"n".repeat(300)), StoreErrorKind::Name);
+        assert_eq!(open("file/below"), StoreErrorKind::InTheWay);
+        assert_eq!(open("folder"), StoreErrorKind::InTheWay);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub use catalog::{
     Shelf,
 };
 pub use env::{ENDPOINT_DEFAULT, Env, Token};
-pub use error::StoreError;
+pub use error::{StoreError, StoreErrorKind, io_kind};
 pub use lend::{Lender, Lent, Piece};
 pub use local_dir::LocalDir;
 pub use lock::FileLock;

@@ -9,7 +9,9 @@ mod common;
 mod congestion_control_is_what_was_asked_for;
 mod ctrl_c_ends_a_pull_cleanly;
 mod demo_leaves_nothing_behind;
+mod exit_codes_say_whose_fault_it_is;
 mod ports_are_shared_sensibly;
+mod scripted_hub;
 mod seed_box_gives_many_neighbours_what_hub_gave_us;
 #[cfg(target_os = "linux")]
 mod seed_box_stays_small_under_pressure;

@@ -73,9 +73,7 @@ impl Transport {
         let endpoint = Endpoint::parse(&config.endpoint)?;
         let bad = |reason: &str| HubError::Config { reason: reason.to_owned() };
         let authorization = match &config.token {
-            Some(token) => Some(bearer(token.as_str()).ok_or_else(|| {
-                bad("the Hub token holds characters that no token can have; check `HF_TOKEN` and the token file")
-            })?),
+            Some(token) => Some(bearer(token.as_str()).ok_or(HubError::NoToken)?),
             None => None,
         };
         let extra = if config.user_agent_extra.is_empty() {

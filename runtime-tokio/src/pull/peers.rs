@@ -13,12 +13,13 @@ pub(crate) async fn resolve(given: &str) -> Result<Vec<SocketAddr>, PullError> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
+    let unknown = |why: String| PullError::PeerName { given: given.to_owned(), why };
     let found =
-        tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| wrong(&error.to_string()))?;
+        tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| unknown(error.to_string()))?;
     let mut addrs: Vec<SocketAddr> = found.collect();
     addrs.dedup();
     if addrs.is_empty() {
-        return Err(wrong("the name has no address"));
+        return Err(unknown("the name has no address".into()));
     }
     Ok(addrs)
 }

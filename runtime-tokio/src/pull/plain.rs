@@ -6,6 +6,7 @@ use crate::progress::How;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::io::Write as _;
 use std::rc::Rc;
+use zest_hub::HubError;
 use zest_store::{StoreError, TreeEntry};
 
 /// Files fetched at once.
@@ -69,7 +70,7 @@ impl Pull {
                 if let Some(throttle) = &self.context.throttle {
                     throttle.turn().await;
                 }
-                let Some(bytes) = body.chunk().await? else { break };
+                let Some(bytes) = body.chunk().await.map_err(|error| of_body(error, entry))? else { break };
                 self.context.took(bytes.len());
                 file.write_all(&bytes).map_err(io)?;
                 self.tally.whole_hub.set(self.tally.whole_hub.get() + bytes.len() as u64);
@@ -89,8 +90,19 @@ impl Pull {
     }
 }
 
+/// More bytes than the file has are wrong bytes, not a server that breaks the interface.
+fn of_body(error: HubError, entry: &TreeEntry) -> PullError {
+    match error {
+        HubError::TooLarge { .. } => {
+            PullError::TooLong { path: entry.path.clone(), want: entry.content_size() }
+        }
+        error => error.into(),
+    }
+}
+
 fn worth_another_try(error: &PullError) -> bool {
     match error {
+        PullError::TooLong { .. } => true,
         PullError::Store(StoreError::WrongSize { .. } | StoreError::WrongContent { .. }) => true,
         PullError::Hub(error) => error.is_transient(),
         _ => false,
