@@ -240,6 +240,9 @@ fn line(
     if progress.not_public > 0 {
         parts.push(format!("{} not public", units::counted(progress.not_public as u64, "revision")));
     }
+    if progress.unasked > 0 {
+        parts.push(format!("{} of them still to be asked about", progress.unasked));
+    }
     parts.join(" · ")
 }
 

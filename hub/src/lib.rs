@@ -10,5 +10,5 @@ pub mod client;
 mod error;
 pub mod server;
 
-pub use client::{Body, Cas, Hub, HubConfig, RetryPolicy, RevisionInfo};
+pub use client::{Body, Cas, Hub, HubConfig, Refusal, RetryPolicy, RevisionInfo};
 pub use error::{ErrorKind, HubError};

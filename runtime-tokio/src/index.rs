@@ -5,14 +5,22 @@ use crate::StoreHandles;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use zest_hub::Hub;
-use zest_store::{Indexed, RepoId};
+use zest_hub::{ErrorKind, Hub, HubError};
+use zest_store::{Catalog, IndexTask, Indexed, RepoId, is_commit};
 
-/// How long an answer "anyone may read this commit" is believed: 7 days.
-pub(crate) const PUBLIC_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Renewed this long before it runs out, while the Hub answers: what turns private is noticed within a day.
-const RENEW_BEFORE: Duration = Duration::from_secs(6 * 24 * 3600);
+/// An answer is asked for anew once it is this old: 6 h, half its life.
+const RENEW_FROM: Duration = Duration::from_secs(6 * 3600);
+/// Up to so much later, each commit at a time of its own: 5 h. What was learnt at once is not asked for at once.
+const RENEW_SPREAD: Duration = Duration::from_secs(5 * 3600);
+/// Questions of one look: 100. Ours; with a look every two minutes that is half of what the Hub allows an address without a
+/// token (500 requests in five minutes).
+const QUESTIONS_MAX: usize = 100;
+/// Longest wait for one answer, tries and pauses together: 30 s. Later looks ask again.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// Answers that are none, after which the rest is left to the next look: 3.
+const FAILURES_MAX: u32 = 3;
 
 /// How far the index has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,12 +35,16 @@ pub struct IndexProgress {
     pub public: usize,
     /// Those that are private or gated, or for which the Hub could not be asked: not shared.
     pub not_public: usize,
+    /// Those of them that are to be asked about next time, because this look has asked enough.
+    pub unasked: usize,
     /// Why the Hub could not be asked, if so.
     pub hub_error: Option<String>,
 }
 
 /// Indexes every file of the cache that is not indexed yet, and asks the Hub *anonymously* which commits anyone may read.
 /// Without an answer nothing is shared. `report` is told after each step.
+///
+/// What is known is asked about before new files are read: reading takes hours where much is new.
 ///
 /// # Errors
 /// None: a file that cannot be read is logged and left out.
@@ -42,6 +54,7 @@ pub async fn keep_index(
     mut report: impl FnMut(&IndexProgress),
 ) -> IndexProgress {
     let mut progress = IndexProgress::default();
+    let mut questions = Questions::new(&store, hub);
     let tasks = {
         let store = store.clone();
         tokio::task::spawn_blocking(move || {
@@ -54,6 +67,20 @@ pub async fn keep_index(
     };
     progress.files_total = tasks.len();
     report(&progress);
+    questions.ask(&mut progress).await;
+    report(&progress);
+    index(&store, tasks, &mut progress, &mut report).await;
+    questions.ask(&mut progress).await;
+    report(&progress);
+    progress
+}
+
+async fn index(
+    store: &Arc<StoreHandles>,
+    tasks: Vec<IndexTask>,
+    progress: &mut IndexProgress,
+    report: &mut impl FnMut(&IndexProgress),
+) {
     // Cutting and hashing is one processor's work for one file, so as many files at once as there are processors.
     let width = std::thread::available_parallelism().map_or(2, usize::from);
     let mut tasks = tasks.into_iter();
@@ -76,43 +103,146 @@ pub async fn keep_index(
             Ok((Err(error), path)) => tracing::warn!(%error, path = %path.display(), "cannot index"),
             Err(error) => tracing::warn!(%error, "indexing ended early"),
         }
-        report(&progress);
+        report(progress);
     }
-    prove_public(&store, hub.as_ref(), &mut progress).await;
-    report(&progress);
-    progress
 }
 
-/// Asks for every catalogued commit whose proof is missing or about to run out.
-async fn prove_public(store: &Arc<StoreHandles>, hub: Option<&Hub>, progress: &mut IndexProgress) {
-    let commits: BTreeSet<(RepoId, String)> =
-        store.catalog.files().into_iter().flat_map(|file| file.repos).collect();
-    let soon = SystemTime::now() + RENEW_BEFORE;
-    for (repo, commit) in commits {
-        if store.catalog.public_until(&repo, &commit).is_some_and(|until| until > soon) {
-            progress.public += 1;
-            continue;
+/// What is asked of the Hub in one look.
+struct Questions {
+    catalog: Arc<Catalog>,
+    hub: Option<Hub>,
+    asked: BTreeSet<(RepoId, String)>,
+    failures: u32,
+}
+
+impl Questions {
+    fn new(store: &Arc<StoreHandles>, hub: Option<Hub>) -> Questions {
+        let catalog = store.catalog.clone();
+        if let Some(hub) = &hub {
+            withdraw_what_is_refused(hub, &catalog);
         }
-        let answer = match hub {
-            Some(hub) => hub.is_public(&repo, &commit).await.map_err(|error| error.to_string()),
-            None => Err("offline".to_string()),
-        };
-        match answer {
-            Ok(true) => match store.catalog.prove_public(&repo, &commit, SystemTime::now() + PUBLIC_FOR) {
-                Ok(()) => progress.public += 1,
-                Err(error) => progress.hub_error = Some(error.to_string()),
-            },
-            Ok(false) => {
-                // What was public once and is no more is not shared any longer.
-                if let Err(error) = store.catalog.prove_public(&repo, &commit, SystemTime::UNIX_EPOCH) {
-                    tracing::debug!(%error, "cannot withdraw a public proof");
-                }
-                progress.not_public += 1;
+        Questions { catalog, hub, asked: BTreeSet::new(), failures: 0 }
+    }
+
+    /// Asks for every catalogued commit whose proof is missing or old, oldest first, and counts.
+    async fn ask(&mut self, progress: &mut IndexProgress) {
+        let commits: BTreeSet<(RepoId, String)> =
+            self.catalog.files().into_iter().flat_map(|file| file.repos).collect();
+        let mut due: Vec<(Option<SystemTime>, (RepoId, String))> = Vec::new();
+        for commit in commits.iter().filter(|commit| !self.asked.contains(*commit)) {
+            let asked = self.catalog.public_proof(&commit.0, &commit.1).map(|proof| proof.asked);
+            if asked.is_none_or(|asked| is_due(asked, &commit.1)) {
+                due.push((asked, commit.clone()));
             }
-            Err(error) => {
-                progress.not_public += 1;
+        }
+        due.sort();
+        let mut unasked = BTreeSet::new();
+        for (_, commit) in due {
+            if self.asked.len() >= QUESTIONS_MAX || self.failures >= FAILURES_MAX {
+                unasked.insert(commit);
+                continue;
+            }
+            self.asked.insert(commit.clone());
+            let (repo, commit) = &commit;
+            if let Err(error) = self.ask_one(repo, commit).await {
+                self.catalog.stretch_public(repo, commit);
                 progress.hub_error = Some(error);
             }
         }
+        if self.failures >= FAILURES_MAX {
+            // These would have failed too.
+            for (repo, commit) in &unasked {
+                self.catalog.stretch_public(repo, commit);
+            }
+        }
+        let public = |(repo, commit): &&(RepoId, String)| self.catalog.public_until(repo, commit).is_some();
+        progress.public = commits.iter().filter(public).count();
+        progress.not_public = commits.len() - progress.public;
+        progress.unasked = unasked.iter().filter(|commit| !public(commit)).count();
+    }
+
+    async fn ask_one(&mut self, repo: &RepoId, commit: &str) -> Result<(), String> {
+        let Some(hub) = &self.hub else {
+            self.failures = FAILURES_MAX;
+            return Err("offline".to_owned());
+        };
+        let asked = SystemTime::now();
+        match tokio::time::timeout(ANSWER_WAIT, hub.is_public(repo, commit)).await {
+            Ok(Ok(true)) => {
+                if let Err(error) = self.catalog.prove_public(repo, commit, asked) {
+                    tracing::warn!(%error, "cannot note that this revision is public; other processes will ask again");
+                }
+                Ok(())
+            }
+            Ok(Ok(false)) => {
+                // What was public once and is no more is not shared any longer.
+                withdraw(&self.catalog, repo, Some(commit));
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                let all_fail = matches!(error.kind(), ErrorKind::Offline | ErrorKind::RateLimited { .. });
+                self.failures += if all_fail { FAILURES_MAX } else { 1 };
+                Err(error.to_string())
+            }
+            Err(_) => {
+                self.failures = FAILURES_MAX;
+                Err(format!("the Hub gave no answer within {} s", ANSWER_WAIT.as_secs()))
+            }
+        }
+    }
+}
+
+/// Whether an answer of then is to be asked for anew. The time between the two ends is the commit's own: its first digits.
+fn is_due(asked: SystemTime, commit: &str) -> bool {
+    let lot = commit.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    let wait = RENEW_FROM + Duration::from_secs(lot % RENEW_SPREAD.as_secs());
+    SystemTime::now().duration_since(asked).unwrap_or_default() >= wait
+}
+
+fn withdraw(catalog: &Catalog, repo: &RepoId, commit: Option<&str>) {
+    let written = match commit {
+        Some(commit) => catalog.revoke_public(repo, commit),
+        None => catalog.revoke_repo(repo),
+    };
+    if let Err(error) = written {
+        tracing::warn!(%error, "{} is not shared any more, but this cannot be noted for other processes", repo.name);
+    }
+}
+
+/// From now on what the Hub refuses to a request of this client, whatever it was for, is shared no longer. The receiver
+/// tells of those refusals after which it is no use to go on.
+pub(crate) fn withdraw_what_is_refused(
+    hub: &Hub,
+    catalog: &Arc<Catalog>,
+) -> watch::Receiver<Option<HubError>> {
+    let (tell, refused) = watch::channel(None);
+    let catalog = catalog.clone();
+    hub.watch_refusals(move |refusal| {
+        let of_commit = match refusal.error.kind() {
+            // A branch that is not there says nothing of a commit.
+            ErrorKind::RevisionNotFound | ErrorKind::EntryNotFound if !is_commit(refusal.revision) => return,
+            ErrorKind::RevisionNotFound | ErrorKind::EntryNotFound => Some(refusal.revision),
+            _ => None,
+        };
+        withdraw(&catalog, refusal.repo, of_commit);
+        if !refusal.as_stranger && refusal.error.kind() != ErrorKind::EntryNotFound {
+            tell.send_replace(Some(refusal.error.clone()));
+        }
+    });
+    refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewals_are_spread_over_hours_and_none_is_late() {
+        let ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600 + 60);
+        let commits: Vec<String> =
+            (0..200_u32).map(|i| format!("{:08x}{:032}", i.wrapping_mul(2_654_435_761), 0)).collect();
+        let due = |hours| commits.iter().filter(|commit| is_due(ago(hours), commit)).count();
+        assert_eq!((due(5), due(11)), (0, 200));
+        assert!((20..=60).contains(&due(7)) && (140..=180).contains(&due(10)), "{} and {}", due(7), due(10));
     }
 }

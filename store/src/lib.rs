@@ -60,8 +60,8 @@ mod verify;
 pub use block_cache::{BlockCache, SEGMENT_BYTES};
 pub use cache::{CacheOptions, HfCache, PartialFile, Presence, SnapshotFile, StoredBlob};
 pub use catalog::{
-    Access, Catalog, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb, Place,
-    Shelf,
+    Access, Catalog, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb,
+    PROOF_LASTS, PROOF_LASTS_AT_MOST, Place, PublicProof, Shelf,
 };
 pub use env::{ENDPOINT_DEFAULT, Env, Token};
 pub use error::{StoreError, StoreErrorKind, io_kind};

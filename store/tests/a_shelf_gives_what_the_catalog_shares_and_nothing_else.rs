@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, SystemTime};
 
 use common::{COMMIT, World, land, manifest, noise, repo};
-use zest_store::{Access, Located, Place, RepoId, RepoType};
+use zest_store::{Access, Located, PROOF_LASTS, Place, RepoId, RepoType};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -22,7 +22,7 @@ impl World {
     }
 
     fn share(&self, repo: &RepoId) {
-        self.catalog.prove_public(repo, COMMIT, SystemTime::now() + HOUR).unwrap();
+        self.catalog.prove_public(repo, COMMIT, SystemTime::now()).unwrap();
     }
 }
 
@@ -85,7 +85,7 @@ fn what_ran_out_or_was_forgotten_is_not_given() {
     let shelf = world.catalog.shelf(None).unwrap();
     let manifest = manifest(&data);
     let hash = manifest.chunk(1).hash;
-    let later = now() + 2 * HOUR.as_secs();
+    let later = now() + PROOF_LASTS.as_secs() + HOUR.as_secs();
     assert_eq!((shelf.places(&hash, now()).count(), shelf.places(&hash, later).count()), (1, 0));
     assert!(shelf.manifest(&manifest.file(), later).is_none());
     shelf.forget(world.catalog.data(&manifest.file(), Access::Share).unwrap());
@@ -94,4 +94,25 @@ fn what_ran_out_or_was_forgotten_is_not_given() {
     // The file is a good one after all: the next shelf has it again.
     let next = world.catalog.shelf(Some(&shelf)).expect("a file that went is looked at again");
     assert_eq!(next.places(&hash, now()).count(), 1);
+}
+
+#[test]
+fn what_is_taken_back_is_gone_from_shelves_that_were_made_before() {
+    let world = World::new();
+    let data = noise(6, 400_000);
+    world.publish(&repo(), &data);
+    world.share(&repo());
+    let shelf = world.catalog.shelf(None).unwrap();
+    let manifest = manifest(&data);
+    let given = |shelf: &zest_store::Shelf| {
+        (
+            shelf.places(&manifest.chunk(1).hash, now()).count(),
+            shelf.manifest(&manifest.file(), now()).is_some(),
+        )
+    };
+    assert_eq!(given(&shelf), (1, true));
+    world.catalog.revoke_public(&repo(), COMMIT).unwrap();
+    assert_eq!(given(&shelf), (0, false));
+    world.share(&repo());
+    assert_eq!(given(&shelf), (1, true));
 }

@@ -5,10 +5,12 @@ mod common;
 use std::time::{Duration, SystemTime};
 
 use common::{COMMIT, COMMIT_2, World, land, manifest, noise, repo};
-use zest_store::{Access, Catalog, Place, RepoId, RepoType};
+use zest_store::{Access, Catalog, PROOF_LASTS, PROOF_LASTS_AT_MOST, Place, RepoId, RepoType};
 use zest_xet::Hash;
 
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Of a test's disk: what a proof looks like there.
+const NOTE: &str = "public/models--lab--tiny";
 
 impl World {
     fn publish(&self, repo: &RepoId, commit: &str, data: &[u8]) {
@@ -54,12 +56,12 @@ fn a_proof_opens_its_commit_alone_and_outlives_the_process() {
     let (data, private) = (noise(1, 500_000), noise(2, 500_000));
     world.publish(&repo(), COMMIT, &data);
     world.publish(&RepoId::new(RepoType::Model, "lab/private").unwrap(), COMMIT, &private);
-    world.catalog.prove_public(&repo(), COMMIT_2, SystemTime::now() + HOUR).unwrap();
+    world.catalog.prove_public(&repo(), COMMIT_2, SystemTime::now()).unwrap();
     assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5], "another commit's proof");
     let dataset = RepoId::new(RepoType::Dataset, &repo().name).unwrap();
-    world.catalog.prove_public(&dataset, COMMIT, SystemTime::now() + HOUR).unwrap();
+    world.catalog.prove_public(&dataset, COMMIT, SystemTime::now()).unwrap();
     assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5], "a dataset of the same name");
-    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() + HOUR).unwrap();
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap();
     for catalog in [&world.catalog, &world.reopened()] {
         assert_eq!(seen(catalog, &data, Access::Share), [true; 5]);
         assert_eq!(seen(catalog, &private, Access::Share)[..4], [false; 4]);
@@ -72,11 +74,11 @@ fn an_expired_or_revoked_proof_closes_it_again() {
     let world = World::new();
     let data = noise(1, 500_000);
     world.publish(&repo(), COMMIT, &data);
-    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() - HOUR).unwrap();
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() - PROOF_LASTS).unwrap();
     assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
     assert_eq!(seen(&world.reopened(), &data, Access::Share), [false; 5]);
     assert_eq!(world.catalog.public_until(&repo(), COMMIT), None);
-    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() + HOUR).unwrap();
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap();
     assert_eq!(seen(&world.catalog, &data, Access::Share), [true; 5]);
     world.catalog.revoke_public(&repo(), COMMIT).unwrap();
     assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
@@ -89,7 +91,7 @@ fn a_file_that_is_in_a_public_commit_too_is_public() {
     let data = noise(1, 500_000);
     let private = RepoId::new(RepoType::Model, "lab/private").unwrap();
     world.publish(&private, COMMIT, &data);
-    world.catalog.prove_public(&repo(), COMMIT_2, SystemTime::now() + HOUR).unwrap();
+    world.catalog.prove_public(&repo(), COMMIT_2, SystemTime::now()).unwrap();
     assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
     // The same bytes turn up in the public one: its listing is what makes them public.
     let entry = common::large("model.bin", &data);
@@ -111,7 +113,7 @@ fn a_shared_chunk_of_a_private_file_is_given_from_the_public_one() {
     let private = RepoId::new(RepoType::Model, "lab/private").unwrap();
     world.publish(&private, COMMIT, &tuned);
     world.publish(&repo(), COMMIT, &base);
-    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() + HOUR).unwrap();
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap();
     let public_file = world.catalog.data(&manifest(&base).file(), Access::Share).unwrap();
     for chunk in manifest(&tuned).chunks() {
         let in_base = manifest(&base).chunks().contains(chunk);
@@ -127,9 +129,117 @@ fn another_process_sees_a_proof_and_a_file_without_reopening() {
     let data = noise(1, 500_000);
     let other = world.reopened();
     world.publish(&repo(), COMMIT, &data);
-    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() + HOUR).unwrap();
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap();
     assert!(other.public_until(&repo(), COMMIT).is_some());
     assert!(other.files().is_empty());
     other.refresh();
     assert_eq!(seen(&other, &data, Access::Share), [true; 5]);
+}
+
+/// The noted proof of a commit.
+fn note(world: &World) -> std::path::PathBuf {
+    world.dir.path().join("zest").join(NOTE).join(format!("{COMMIT}.json"))
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+fn what_was_taken_back_stays_so_whatever_lies_on_the_disk() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    world.publish(&repo(), COMMIT, &data);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap();
+    let noted = std::fs::read(note(&world)).unwrap();
+    world.catalog.revoke_public(&repo(), COMMIT).unwrap();
+    // A disk that would not let it be removed.
+    std::fs::write(note(&world), &noted).unwrap();
+    assert_eq!(world.catalog.public_until(&repo(), COMMIT), None);
+    assert_eq!(world.catalog.stretch_public(&repo(), COMMIT), None);
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+    world.catalog.refresh();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+    assert!(!note(&world).exists(), "it is removed as soon as the disk lets it");
+    // The repository is open again, as another answer says.
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap();
+    world.catalog.refresh();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [true; 5]);
+}
+
+#[test]
+fn a_disk_that_takes_no_notes_keeps_nothing_open_and_closes_nothing() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    world.publish(&repo(), COMMIT, &data);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap();
+    let public = world.dir.path().join("zest/public");
+    std::fs::rename(&public, world.dir.path().join("zest/elsewhere")).unwrap();
+    std::fs::write(&public, b"not a folder").unwrap();
+    world.catalog.revoke_public(&repo(), COMMIT).unwrap_err();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap_err();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [true; 5]);
+    world.catalog.refresh();
+    assert_eq!(
+        seen(&world.catalog, &data, Access::Share),
+        [true; 5],
+        "it was never noted, so nobody removed it"
+    );
+    world.catalog.revoke_repo(&repo()).unwrap_err();
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+}
+
+#[test]
+fn another_process_takes_it_back_for_all() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    world.publish(&repo(), COMMIT, &data);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap();
+    let other = world.reopened();
+    assert_eq!(seen(&other, &data, Access::Share), [true; 5]);
+    world.catalog.revoke_repo(&repo()).unwrap();
+    other.refresh();
+    assert_eq!(seen(&other, &data, Access::Share), [false; 5]);
+}
+
+#[test]
+fn an_answer_counts_for_half_a_day_and_for_a_day_while_nobody_can_be_asked() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    world.publish(&repo(), COMMIT, &data);
+    let ago = |time: Duration| SystemTime::now() - time;
+    world.catalog.prove_public(&repo(), COMMIT, ago(PROOF_LASTS + HOUR)).unwrap();
+    for catalog in [&world.catalog, &world.reopened()] {
+        assert_eq!(seen(catalog, &data, Access::Share), [false; 5]);
+        assert!(catalog.stretch_public(&repo(), COMMIT).is_some());
+        assert_eq!(seen(catalog, &data, Access::Share), [true; 5]);
+    }
+    assert_eq!(seen(&world.reopened(), &data, Access::Share), [false; 5], "each process has to have tried");
+    world.catalog.prove_public(&repo(), COMMIT, ago(PROOF_LASTS_AT_MOST)).unwrap();
+    assert_eq!(world.catalog.stretch_public(&repo(), COMMIT), None);
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+}
+
+#[test]
+fn proofs_dated_far_ahead_are_worth_no_more_than_others() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    world.publish(&repo(), COMMIT, &data);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now()).unwrap();
+    let now = seconds(SystemTime::now());
+    let year = 365 * 24 * 3600;
+    let with = |noted: String| {
+        std::fs::write(note(&world), noted).unwrap();
+        world.reopened().public_until(&repo(), COMMIT).map(|until| seconds(until) - now)
+    };
+    let half_a_day = PROOF_LASTS.as_secs();
+    assert_eq!(with(format!("{{\"format\":1,\"asked\":{now},\"until\":{}}}", now + year)), Some(half_a_day));
+    assert_eq!(with(format!("{{\"format\":1,\"asked\":{now},\"until\":{}}}", u64::MAX)), Some(half_a_day));
+    assert_eq!(with(format!("{{\"format\":1,\"asked\":{0},\"until\":{0}}}", now + year)), None);
+    assert_eq!(with(format!("{{\"format\":1,\"asked\":{0},\"until\":{0}}}", u64::MAX)), None);
+    // A note of an earlier version does not say when it was made.
+    assert_eq!(with(format!("{{\"format\":1,\"until\":{}}}", now + 3600)), None);
+    world.catalog.prove_public(&repo(), COMMIT, SystemTime::now() + Duration::from_secs(year)).unwrap();
+    assert_eq!(seen(&world.reopened(), &data, Access::Share), [false; 5]);
 }

@@ -171,6 +171,7 @@ fn added(before: &IndexProgress, now: &IndexProgress) -> IndexProgress {
         mismatches: before.mismatches.iter().chain(&now.mismatches).cloned().collect(),
         public: now.public,
         not_public: now.not_public,
+        unasked: now.unasked,
         hub_error: now.hub_error.clone(),
     }
 }
@@ -312,6 +313,9 @@ fn line(numbers: &Numbers, found: &DiscoveryStatus, board: &Board, rate: f64, di
     }
     if progress.not_public > 0 {
         parts.push(format!("{} not public", units::counted(progress.not_public as u64, "revision")));
+    }
+    if progress.unasked > 0 {
+        parts.push(format!("{} of them still to be asked about", progress.unasked));
     }
     parts.join(" · ")
 }

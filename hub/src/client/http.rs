@@ -66,6 +66,8 @@ pub(super) struct Transport {
     /// For plain HTTP to this machine: no proxy, and no certificate store is loaded.
     local: OnceLock<Client>,
     outside: OnceLock<Client>,
+    /// Hears of every refusal, see [`super::Hub::watch_refusals`].
+    pub(super) watch: OnceLock<super::RefusalWatch>,
 }
 
 impl Transport {
@@ -94,6 +96,7 @@ impl Transport {
             transfers,
             local: OnceLock::new(),
             outside: OnceLock::new(),
+            watch: OnceLock::new(),
         };
         transport.client_for(&transport.endpoint.url("/")?)?;
         Ok(transport)
@@ -150,7 +153,12 @@ impl Transport {
                 };
             }
             let Some(next) = self.next_hop(ask, &url, &response)? else {
-                return Err(self.refusal(ask, &url, response, at_home).await);
+                let status = response.status().as_u16();
+                let error = self.refusal(ask, &url, response, at_home).await;
+                if at_home && matches!(status, 401 | 403 | 404) {
+                    self.tell_refusal(ask, &error);
+                }
+                return Err(error);
             };
             // A short body is read to its end, so that the connection can serve the next hop.
             if response.content_length().is_some_and(|bytes| bytes <= ERROR_BODY_BYTES_MAX) {
@@ -276,6 +284,12 @@ impl Transport {
             _ => {}
         }
         HubError::Status { url, status, message }
+    }
+
+    fn tell_refusal(&self, ask: &Ask<'_>, error: &HubError) {
+        if let (Party::Hub { repo, revision, anonymous, .. }, Some(watch)) = (ask.party, self.watch.get()) {
+            watch(&super::Refusal { repo, revision, as_stranger: anonymous, error });
+        }
     }
 
     /// The beginning of an error answer; whatever goes wrong while reading it is less telling than its status.

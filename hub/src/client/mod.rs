@@ -68,6 +68,22 @@ struct Inner {
     v1_hosts: Mutex<BTreeSet<String>>,
 }
 
+/// The Hub itself answered 401, 403 or 404 to a request about a repository.
+#[derive(Debug, Clone, Copy)]
+pub struct Refusal<'a> {
+    /// Which repository.
+    pub repo: &'a RepoId,
+    /// Branch, tag or commit, as it was asked for.
+    pub revision: &'a str,
+    /// Whether it was asked as a stranger ([`Hub::is_public`]), token or not.
+    pub as_stranger: bool,
+    /// What the answer means.
+    pub error: &'a HubError,
+}
+
+/// Who hears of refusals.
+type RefusalWatch = Box<dyn Fn(&Refusal<'_>) + Send + Sync>;
+
 /// What a branch, tag or commit stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevisionInfo {
@@ -88,6 +104,12 @@ impl Hub {
         let transport = Transport::new(config)?;
         let inner = Inner { transport, tokens: Tokens::default(), v1_hosts: Mutex::default() };
         Ok(Hub { inner: Arc::new(inner) })
+    }
+
+    /// Has `tell` hear of every refusal of the Hub, whatever the request was for, before its caller does. The first watch
+    /// of a client and its clones is the only one.
+    pub fn watch_refusals(&self, tell: impl Fn(&Refusal<'_>) + Send + Sync + 'static) {
+        let _the_first_counts = self.inner.transport.watch.set(Box::new(tell));
     }
 
     /// Resolves a branch, tag, `refs/pr/N` or commit.

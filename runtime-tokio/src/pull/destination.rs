@@ -97,9 +97,21 @@ impl Destination {
         self.store.catalog.public_until(repo, commit)
     }
 
-    pub(crate) fn prove_public(&self, repo: &RepoId, commit: &str, until: std::time::SystemTime) {
-        if let Err(error) = self.store.catalog.prove_public(repo, commit, until) {
-            tracing::warn!(%error, "cannot note that this repository is public; it will not be shared");
+    /// See [`zest_store::Catalog::stretch_public`].
+    pub(crate) fn stretch_public(&self, repo: &RepoId, commit: &str) -> Option<std::time::SystemTime> {
+        self.store.catalog.stretch_public(repo, commit)
+    }
+
+    pub(crate) fn prove_public(&self, repo: &RepoId, commit: &str, asked: std::time::SystemTime) {
+        if let Err(error) = self.store.catalog.prove_public(repo, commit, asked) {
+            tracing::warn!(%error, "cannot note that this repository is public; other commands will ask again");
+        }
+    }
+
+    /// The Hub says that it is not for everyone.
+    pub(crate) fn revoke_public(&self, repo: &RepoId) {
+        if let Err(error) = self.store.catalog.revoke_repo(repo) {
+            tracing::warn!(%error, "cannot note that this repository is not public; here it is not shared any more");
         }
     }
 

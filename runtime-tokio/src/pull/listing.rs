@@ -3,10 +3,9 @@
 use super::PullOptions;
 use super::destination::Destination;
 use crate::PullError;
-use crate::index::PUBLIC_FOR;
 use std::time::SystemTime;
 use zest_hub::{ErrorKind, Hub, HubError};
-use zest_store::{TreeEntry, is_commit};
+use zest_store::{PROOF_LASTS, TreeEntry, is_commit};
 
 /// The answer.
 pub(crate) struct Listing {
@@ -33,7 +32,7 @@ pub(crate) async fn list(
             || PullError::OfflineRevision { repo: repo.name.clone(), revision: options.revision.clone() };
         let commit = commit.ok_or_else(unknown)?;
         let entries = destination.read_tree(repo, &commit).ok_or_else(unknown)?;
-        let public_until = destination.public_until(repo, &commit).filter(|until| *until > SystemTime::now());
+        let public_until = destination.stretch_public(repo, &commit);
         Ok::<_, PullError>(Listing { commit, entries, public_until, hub_gone: true })
     };
     let Some(hub) = hub else { return cached() };
@@ -57,6 +56,10 @@ async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Res
         (options.revision.clone(), true)
     } else {
         let info = hub.revision(repo, &options.revision).await?;
+        if info.private || info.gated {
+            // It may have been open when it was asked about.
+            destination.revoke_public(repo);
+        }
         (info.commit, !info.private && !info.gated)
     };
     let entries = match destination.read_tree(repo, &commit) {
@@ -84,21 +87,24 @@ async fn public_until(
     commit: &str,
 ) -> Option<SystemTime> {
     let repo = &options.repo;
-    if let Some(until) = destination.public_until(repo, commit).filter(|until| *until > SystemTime::now()) {
+    if let Some(until) = destination.public_until(repo, commit) {
         return Some(until);
     }
+    let asked = SystemTime::now();
     match hub.is_public(repo, commit).await {
         Ok(true) => {
-            let until = SystemTime::now() + PUBLIC_FOR;
             if !options.dry_run {
-                destination.prove_public(repo, commit, until);
+                destination.prove_public(repo, commit, asked);
             }
-            Some(until)
+            Some(asked + PROOF_LASTS)
         }
         Ok(false) => None,
         Err(error) => {
-            tracing::warn!(%error, "cannot tell whether anyone may read this; peers are not used");
-            None
+            let until = destination.stretch_public(repo, commit);
+            if until.is_none() {
+                tracing::warn!(%error, "cannot tell whether anyone may read this; peers are not used");
+            }
+            until
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::PullError;
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::fnmatch::Filter;
+use crate::index::withdraw_what_is_refused;
 use crate::jobs::JobState;
 use crate::progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
 use destination::Destination;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
-use zest_hub::{Hub, HubConfig};
+use zest_hub::{Hub, HubConfig, HubError};
 use zest_store::{Env, Presence, RepoId, TreeEntry};
 
 /// Progress is told this often.
@@ -160,6 +161,7 @@ async fn run(
         true => None,
         false => Some(Hub::new(HubConfig::from_env(&options.env))?),
     };
+    let refused = hub.as_ref().map(|hub| withdraw_what_is_refused(hub, &context.store.catalog));
     let destination = Destination::new(&context.store, options.local_dir.as_deref())?;
     let mut addrs = Vec::new();
     if options.p2p {
@@ -205,6 +207,8 @@ async fn run(
     }
     let end = tokio::select! {
         end = pull.clone().fetch_all(wanted) => end,
+        // Peers neither give what we may not have, nor get it.
+        error = refusal(refused) => Err(error.into()),
         () = cancel.cancelled() => Err(PullError::Interrupted),
     };
     teller.abort();
@@ -238,6 +242,17 @@ async fn run(
     })
 }
 
+/// The Hub's refusal, when it comes.
+async fn refusal(refused: Option<watch::Receiver<Option<HubError>>>) -> HubError {
+    if let Some(mut refused) = refused
+        && let Ok(error) = refused.wait_for(Option::is_some).await
+        && let Some(error) = error.clone()
+    {
+        return error;
+    }
+    std::future::pending().await
+}
+
 /// What there is of a repository, and where named peers are.
 pub(crate) struct Listed {
     pub(crate) commit: String,
@@ -256,6 +271,9 @@ pub(crate) async fn list_for_peers(
         true => None,
         false => Some(Hub::new(HubConfig::from_env(&options.env))?),
     };
+    if let Some(hub) = &hub {
+        withdraw_what_is_refused(hub, &context.store.catalog);
+    }
     let destination = Destination::new(&context.store, None)?;
     let mut addrs = Vec::new();
     for given in &options.peers {

@@ -3,7 +3,7 @@
 //! ```text
 //! <zest cache>/files/8e/<file hash>              chunk list, offsets, packed lengths, xorb terms (own format)
 //! <zest cache>/places/8e/<file hash>.json        copies with their identity; repositories and commits
-//! <zest cache>/public/<repo folder>/<commit>.json   until when anybody may read that commit
+//! <zest cache>/public/<repo folder>/<commit>.json   when anybody was let read that commit
 //! <zest cache>/lock                              held while one of these is rewritten
 //! ```
 //!
@@ -21,6 +21,7 @@ mod open;
 mod open_files;
 mod originals;
 mod places;
+mod proofs;
 mod shelf;
 mod slots;
 mod tables;
@@ -37,7 +38,9 @@ use zest_xet::{Hash, MANIFEST_RECORD_BYTES, Manifest, XORB_CHUNKS_MAX};
 use self::format::TermSpan;
 use self::open_files::OpenFiles;
 use self::originals::Originals;
-use self::places::{Copy, Member, Places, from_seconds, now_seconds, to_seconds};
+use self::places::{Copy, Member, Places};
+use self::proofs::Proof;
+pub use self::proofs::{PROOF_LASTS, PROOF_LASTS_AT_MOST, PublicProof};
 use self::slots::Slot;
 use self::tables::{FileEntry, Inner, LoadedFile};
 pub use self::{indexer::IndexTask, indexer::Indexed, originals::OriginalXorb, shelf::Shelf};
@@ -190,12 +193,12 @@ impl Catalog {
                 }
             }
         }
-        let proofs = places::read_proofs(&self.root);
+        let proofs = proofs::read_all(&self.root);
         let known: Vec<Hash> = self.read().files.iter().map(|entry| entry.header.file).collect();
         let places: Vec<Places> = known.iter().map(|hash| Places::read(&self.root, hash)).collect();
 
         let mut inner = self.write();
-        inner.public = proofs.into_iter().collect();
+        let stale = inner.public.take_in_all(&proofs);
         for (hash, places) in known.iter().zip(places) {
             let number = inner.by_hash[hash];
             let entry = &mut inner.files[number as usize];
@@ -208,6 +211,13 @@ impl Catalog {
         inner.slots.add(slots);
         inner.sort_terms();
         (0..inner.files.len()).for_each(|number| inner.judge(number));
+        drop(inner);
+        for member in stale {
+            // Taken back while the disk could not note it; perhaps it can by now.
+            if let Err(error) = proofs::remove(&self.root, &member) {
+                tracing::debug!(%error, "a withdrawn proof stays on the disk");
+            }
+        }
     }
 
     /// Enters a file that was just proven and landed.
@@ -389,44 +399,81 @@ impl Catalog {
         Some(found)
     }
 
-    /// Notes that a commit answered an anonymous request and may be shared until then.
+    /// Notes that a commit answered an anonymous request that was sent then: it may be shared for [`PROOF_LASTS`].
     ///
     /// # Errors
-    /// The system's; then nothing may be shared.
-    pub fn prove_public(&self, repo: &RepoId, commit: &str, until: SystemTime) -> Result<(), StoreError> {
+    /// The system's, when other processes cannot be told; for this one the answer counts all the same.
+    pub fn prove_public(&self, repo: &RepoId, commit: &str, asked: SystemTime) -> Result<(), StoreError> {
         crate::names::check_commit(commit)?;
-        let member = Member::new(repo, commit);
-        places::write_proof(&self.root, &member, to_seconds(until))?;
-        self.set_public(member, to_seconds(until));
+        let (member, proof) = (Member::new(repo, commit), Proof::new(asked));
+        self.change_public(&member, |inner| inner.public.grant(member.clone(), proof));
+        proofs::write(&self.root, &member, proof)?;
+        self.write().public.saved(&member);
         Ok(())
     }
 
-    /// Takes a public proof back, when the commit no longer answers anonymous requests. In memory this works
-    /// even if the disk says no.
+    /// Takes a public proof back, when the commit no longer answers anonymous requests. In this process it counts no more,
+    /// whatever the disk says now or later.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's, when other processes cannot be told.
     pub fn revoke_public(&self, repo: &RepoId, commit: &str) -> Result<(), StoreError> {
         crate::names::check_commit(commit)?;
+        self.withdraw(&Member::new(repo, commit))
+    }
+
+    /// Takes back all public proofs of a repository.
+    ///
+    /// # Errors
+    /// As [`Catalog::revoke_public`].
+    pub fn revoke_repo(&self, repo: &RepoId) -> Result<(), StoreError> {
+        let folder = repo.folder();
+        let mut members = self.read().public.of(&folder);
+        members.extend(proofs::read_of(&self.root, &folder).into_iter().map(|(member, _)| member));
+        // All of them, whatever goes wrong with one.
+        let written: Vec<_> = members.iter().map(|member| self.withdraw(member)).collect();
+        written.into_iter().collect()
+    }
+
+    fn withdraw(&self, member: &Member) -> Result<(), StoreError> {
+        self.change_public(member, |inner| inner.public.withdraw(member));
+        proofs::remove(&self.root, member)
+    }
+
+    /// The Hub cannot be asked about a commit: the last answer counts for [`PROOF_LASTS_AT_MOST`], in this process. Says until
+    /// when it may be shared; `None` if there was no answer or it is too old even for that.
+    pub fn stretch_public(&self, repo: &RepoId, commit: &str) -> Option<SystemTime> {
         let member = Member::new(repo, commit);
-        let removed = places::remove_proof(&self.root, &member);
-        self.set_public(member, 0);
-        removed
+        self.look_for_proof(&member);
+        self.change_public(&member, |inner| inner.public.stretch(&member));
+        self.public_until(repo, commit)
     }
 
     /// Until when a commit may be shared; `None` if there is no proof or it has expired.
     #[must_use]
     pub fn public_until(&self, repo: &RepoId, commit: &str) -> Option<SystemTime> {
+        self.public_proof(repo, commit).map(|proof| proof.until)
+    }
+
+    /// What is known of a commit, if it counts still.
+    #[must_use]
+    pub fn public_proof(&self, repo: &RepoId, commit: &str) -> Option<PublicProof> {
         let member = Member::new(repo, commit);
-        let mut until = self.read().public.get(&member).copied().unwrap_or(0);
-        if until <= now_seconds() && crate::is_commit(commit) {
-            // Another process may have proven it.
-            until = places::read_proof(&self.root, &member);
-            if until > now_seconds() {
-                self.set_public(member, until);
-            }
+        let known = self.read().public.get(&member);
+        if known.is_some() || !crate::is_commit(commit) {
+            return known;
         }
-        (until > now_seconds()).then(|| from_seconds(until))
+        self.look_for_proof(&member);
+        self.read().public.get(&member)
+    }
+
+    /// Another process may have been answered.
+    fn look_for_proof(&self, member: &Member) {
+        if let Some(proof) = proofs::read(&self.root, member) {
+            self.change_public(member, |inner| {
+                inner.public.take_in(member, proof);
+            });
+        }
     }
 
     /// All files, for status and announcing, sorted by hash.
@@ -488,12 +535,11 @@ impl Catalog {
         Some(LoadedFile { header, manifest: identity, records, terms, copies, members })
     }
 
-    fn set_public(&self, member: Member, until: u64) {
+    fn change_public(&self, member: &Member, change: impl FnOnce(&mut Inner)) {
         let mut inner = self.write();
-        let concerned: Vec<usize> =
-            (0..inner.files.len()).filter(|&number| inner.files[number].members.contains(&member)).collect();
-        inner.public.insert(member, until);
-        concerned.into_iter().for_each(|number| inner.judge(number));
+        change(&mut inner);
+        let concerned = (0..inner.files.len()).filter(|&number| inner.files[number].members.contains(member));
+        concerned.for_each(|number| inner.judge(number));
     }
 
     fn manifest_path(&self, file: &Hash) -> PathBuf {

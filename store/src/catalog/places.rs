@@ -1,5 +1,4 @@
-//! The small JSON files beside the manifests: where a file's copies are (`places/<2 hex>/<file hash>.json`),
-//! and which commits anybody may read (`public/<repo folder>/<commit>.json`).
+//! The small JSON files beside the manifests: where a file's copies are (`places/<2 hex>/<file hash>.json`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zest_xet::Hash;
 
 use crate::error::{Context as _, StoreError};
-use crate::names::{RepoId, is_commit};
+use crate::names::RepoId;
 use crate::os::{self, Identity};
 
-/// Version of both formats.
+/// Version of the format.
 const FORMAT: u32 = 1;
 /// Bytes of a places file that are read: far more than any number of copies needs.
 const PLACES_BYTES_MAX: u64 = 16 << 20;
@@ -99,55 +98,6 @@ impl Places {
         }
         self.members.len() > before
     }
-}
-
-/// A commit that answered an anonymous request, and until when we rely on that.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct PublicProof {
-    format: u32,
-    /// Seconds since 1970.
-    until: u64,
-}
-
-fn proof_path(root: &Path, member: &Member) -> PathBuf {
-    root.join("public").join(&member.repo).join(format!("{}.json", member.commit))
-}
-
-/// Until when the commit is proven public, in seconds since 1970; 0 if it is not.
-pub(super) fn read_proof(root: &Path, member: &Member) -> u64 {
-    let proof = fs::read(proof_path(root, member)).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    proof.filter(|proof: &PublicProof| proof.format == FORMAT).map_or(0, |proof| proof.until)
-}
-
-pub(super) fn write_proof(root: &Path, member: &Member, until: u64) -> Result<(), StoreError> {
-    let path = proof_path(root, member);
-    let dir = path.parent().expect("proofs lie in a folder");
-    fs::create_dir_all(dir).at("create directory", dir)?;
-    let json = format!("{{\"format\":{FORMAT},\"until\":{until}}}");
-    os::write_atomically(&path, ".tmp", 0o600, json.as_bytes()).at("write", &path)
-}
-
-pub(super) fn remove_proof(root: &Path, member: &Member) -> Result<(), StoreError> {
-    let path = proof_path(root, member);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &path),
-        _ => Ok(()),
-    }
-}
-
-/// All proofs on disk, expired or not.
-pub(super) fn read_proofs(root: &Path) -> Vec<(Member, u64)> {
-    let mut proofs = Vec::new();
-    for repo in subdirs(&root.join("public")) {
-        for name in subdirs(&root.join("public").join(&repo)) {
-            if let Some(commit) = name.strip_suffix(".json").filter(|commit| is_commit(commit)) {
-                let member = Member { repo: repo.clone(), commit: commit.to_owned() };
-                let until = read_proof(root, &member);
-                proofs.push((member, until));
-            }
-        }
-    }
-    proofs
 }
 
 /// Names in a folder, sorted.

@@ -2,13 +2,15 @@
 //!
 //! A shelf holds what may be shared at the time it is made. A chunk costs 29 bytes: 16 of its hash (nobody can make two
 //! chunks that agree in 128 bits), its file and number, its length, and its share of the tables that lead there. It is
-//! made anew and swapped whole when the catalog changed; file numbers stay the same.
+//! made anew and swapped whole when the catalog changed; file numbers stay the same. Until when a file may be shared it
+//! knows of the catalog itself: what is taken back there is gone from every shelf in that moment.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use zest_xet::Hash;
 
+use super::tables::Share;
 use super::{Access, Catalog, FileId, Located, ManifestOnDisk};
 
 /// Chunks between two remembered offsets: 64. The rest of the way is added up from lengths.
@@ -28,15 +30,15 @@ pub struct Shelf {
     /// Bits of a hash that choose its bucket.
     bits: u32,
     originals: bool,
-    signature: Vec<(Hash, u64, bool)>,
+    /// Which files it was made of, and whether their bytes were here.
+    signature: Vec<(Hash, bool)>,
 }
 
 #[derive(Debug)]
 struct Listed {
     file: Hash,
     size: u64,
-    /// Seconds since 1970.
-    share_until: u64,
+    share: Share,
     /// `None`: only its chunk list is here.
     data: Option<FileId>,
     records: FileId,
@@ -64,12 +66,13 @@ impl Catalog {
     /// What may be shared now, as a [`Shelf`]; `None` if that is the same as `before`. Reads and proves every chunk list.
     #[must_use]
     pub fn shelf(&self, before: Option<&Shelf>) -> Option<Shelf> {
-        let mut signature: Vec<(Hash, u64, bool)> = {
+        let mut shared: Vec<(Hash, bool, Share)> = {
             let inner = self.read();
             let shared = inner.files.iter().filter(|entry| entry.allows(Access::Share));
-            shared.map(|entry| (entry.header.file, entry.share_until, !entry.copies.is_empty())).collect()
+            shared.map(|entry| (entry.header.file, !entry.copies.is_empty(), entry.share.clone())).collect()
         };
-        signature.sort_unstable();
+        shared.sort_unstable_by_key(|(file, ..)| *file);
+        let signature: Vec<(Hash, bool)> = shared.iter().map(|(file, here, _)| (*file, *here)).collect();
         let unchanged = |before: &Shelf| {
             // A file that went from a shelf is asked for again: it may be a good one by now.
             before.signature == signature && before.files.iter().all(|file| !file.is_gone())
@@ -78,7 +81,7 @@ impl Catalog {
             return None;
         }
         let mut shelf = Shelf { originals: self.has_originals(), ..Shelf::default() };
-        for (hash, share_until, has_copy) in &signature {
+        for (hash, has_copy, share) in &shared {
             let Some(list) = self.manifest(hash, Access::Share) else { continue };
             let Some(manifest) = self.load_manifest(hash, Access::Share) else { continue };
             let data = if *has_copy { self.data(hash, Access::Share) } else { None };
@@ -94,7 +97,7 @@ impl Catalog {
             shelf.files.push(Listed {
                 file: *hash,
                 size: list.size,
-                share_until: *share_until,
+                share: share.clone(),
                 data,
                 records: list.records,
                 records_at: list.records_offset,
@@ -137,7 +140,7 @@ impl Shelf {
         let same = self.entries[range].iter().filter(move |entry| (entry.high, entry.low) == (high, low));
         same.filter_map(move |entry| {
             let file = &self.files[entry.file as usize];
-            if file.is_gone() || file.share_until <= now {
+            if file.is_gone() || !file.share.allows(now) {
                 return None;
             }
             let (offset, len) = file.chunk(entry.index as usize);
@@ -149,7 +152,7 @@ impl Shelf {
     #[must_use]
     pub fn manifest(&self, file: &Hash, now: u64) -> Option<(ManifestOnDisk, bool)> {
         let listed = &self.files[*self.by_hash.get(file)? as usize];
-        (listed.share_until > now).then(|| {
+        listed.share.allows(now).then(|| {
             let list = ManifestOnDisk {
                 file: *file,
                 size: listed.size,

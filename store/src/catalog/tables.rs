@@ -1,12 +1,15 @@
-//! What the catalog knows, in memory: files, the chunk index, xorb terms, public proofs.
+//! What the catalog knows, in memory: files, the chunk index, xorb terms, until when each file may be shared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 
 use super::format::{self, Header, TermSpan};
 use super::places::{Copy, Member, from_seconds, now_seconds};
+use super::proofs::{Proofs, is_current};
 use super::slots::{Slot, Slots};
 use super::{Access, FileId, FileStatus};
 use crate::os::Identity;
@@ -18,8 +21,27 @@ pub(super) struct FileEntry {
     pub(super) manifest: Identity,
     pub(super) copies: Vec<Copy>,
     pub(super) members: Vec<Member>,
+    pub(super) share: Share,
+}
+
+/// Until when a file may be shared. The shelves made of the catalog look at the same one, so that what is taken back is
+/// given by nobody from that moment on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Share(Arc<AtomicU64>);
+
+impl Share {
     /// Seconds since 1970; 0: never.
-    pub(super) share_until: u64,
+    pub(super) fn until(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, until: u64) {
+        self.0.store(until, Ordering::Relaxed);
+    }
+
+    pub(super) fn allows(&self, now: u64) -> bool {
+        is_current(self.until(), now)
+    }
 }
 
 /// A run of a xorb's chunks that lies in a file.
@@ -38,8 +60,7 @@ pub(super) struct Inner {
     pub(super) slots: Slots,
     /// Sorted by xorb and first chunk.
     pub(super) terms: Vec<TermSlot>,
-    /// Seconds since 1970 by repository and commit.
-    pub(super) public: BTreeMap<Member, u64>,
+    pub(super) public: Proofs,
 }
 
 /// A file read from disk, on its way into the tables.
@@ -56,9 +77,10 @@ impl Inner {
     /// Takes a file in, or takes over what is new about it; its chunks go to `slots`, its terms need sorting.
     pub(super) fn insert(&mut self, file: LoadedFile, slots: &mut Vec<Slot>) -> u32 {
         let LoadedFile { header, manifest, records, terms, copies, members } = file;
-        let entry = FileEntry { header, manifest, copies, members, share_until: 0 };
+        let mut entry = FileEntry { header, manifest, copies, members, share: Share::default() };
         let number = match self.by_hash.get(&header.file).copied() {
             Some(number) => {
+                entry.share = self.files[number as usize].share.clone();
                 self.files[number as usize] = entry;
                 self.terms.retain(|term| term.file != number);
                 number
@@ -86,10 +108,9 @@ impl Inner {
     }
 
     /// Works out until when a file may be shared.
-    pub(super) fn judge(&mut self, number: usize) {
-        let entry = &mut self.files[number];
-        let proofs = entry.members.iter().filter_map(|member| self.public.get(member));
-        entry.share_until = proofs.copied().max().unwrap_or(0);
+    pub(super) fn judge(&self, number: usize) {
+        let entry = &self.files[number];
+        entry.share.set(entry.members.iter().map(|member| self.public.until(member)).max().unwrap_or(0));
     }
 }
 
@@ -108,7 +129,7 @@ impl FileEntry {
     pub(super) fn allows(&self, access: Access) -> bool {
         match access {
             Access::Own => true,
-            Access::Share => self.share_until > now_seconds(),
+            Access::Share => self.share.allows(now_seconds()),
         }
     }
 
@@ -119,7 +140,7 @@ impl FileEntry {
             chunks: self.header.chunks,
             paths: self.copies.iter().map(|copy| copy.path.clone()).collect(),
             repos: self.members.iter().filter_map(Member::parts).collect(),
-            public_until: self.allows(Access::Share).then(|| from_seconds(self.share_until)),
+            public_until: self.allows(Access::Share).then(|| from_seconds(self.share.until())),
         }
     }
 }

@@ -1,0 +1,187 @@
+//! Which commits anybody may read: what the Hub answered to an anonymous request, when, and how long that counts
+//! (`public/<repo folder>/<commit>.json`).
+//!
+//! Memory decides, the disk only remembers: a proof that was taken back stays so in this process whatever lies on a disk
+//! that is full, read-only or written by others meanwhile.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::places::{Member, from_seconds, now_seconds, subdirs, to_seconds};
+use crate::error::{Context as _, StoreError};
+use crate::names::is_commit;
+use crate::os;
+
+/// How long an answer "anyone may read this commit" counts: 12 h. Ours; what turns private is given for half a day at most
+/// by whoever does not hear of it.
+pub const PROOF_LASTS: Duration = Duration::from_secs(12 * 3600);
+/// The same while the Hub cannot be asked again: 24 h. Ours.
+pub const PROOF_LASTS_AT_MOST: Duration = Duration::from_secs(24 * 3600);
+/// How far ahead of this machine's clock an answer may be dated: 5 min. Ours; clocks that are set by the network differ by
+/// seconds.
+const CLOCK_SLACK: Duration = Duration::from_secs(300);
+/// Version of the format.
+const FORMAT: u32 = 1;
+
+/// An anonymous request for a commit was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicProof {
+    /// When it was sent.
+    pub asked: SystemTime,
+    /// Until when that counts.
+    pub until: SystemTime,
+}
+
+/// The same in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Proof {
+    asked: u64,
+    until: u64,
+    /// Whether the disk has it.
+    saved: bool,
+}
+
+impl Proof {
+    pub(super) fn new(asked: SystemTime) -> Proof {
+        let asked = to_seconds(asked);
+        Proof { asked, until: asked + PROOF_LASTS.as_secs(), saved: false }
+    }
+
+    /// Dated ahead of the clock it proves nothing: nobody knows when it was made.
+    fn is_sound(self, now: u64) -> bool {
+        self.asked > 0 && self.asked <= now + CLOCK_SLACK.as_secs()
+    }
+}
+
+/// Whether something may be shared at this time that may be until then. A term that is farther away than any can be means
+/// that the clock was set back since.
+pub(super) fn is_current(until: u64, now: u64) -> bool {
+    until > now && until - now <= (PROOF_LASTS_AT_MOST + CLOCK_SLACK).as_secs()
+}
+
+/// All proofs, and what was taken back.
+#[derive(Debug, Default)]
+pub(super) struct Proofs {
+    known: BTreeMap<Member, Proof>,
+    /// When a proof was taken back, in seconds since 1970: what was asked before that does not count any more.
+    withdrawn: BTreeMap<Member, u64>,
+}
+
+impl Proofs {
+    /// Until when the commit may be shared, in seconds since 1970; 0 if there is no proof.
+    pub(super) fn until(&self, member: &Member) -> u64 {
+        self.known.get(member).map_or(0, |proof| proof.until)
+    }
+
+    pub(super) fn get(&self, member: &Member) -> Option<PublicProof> {
+        let proof = self.known.get(member).filter(|proof| is_current(proof.until, now_seconds()))?;
+        Some(PublicProof { asked: from_seconds(proof.asked), until: from_seconds(proof.until) })
+    }
+
+    /// Takes in what this process was answered.
+    pub(super) fn grant(&mut self, member: Member, proof: Proof) {
+        self.withdrawn.remove(&member);
+        if proof.is_sound(now_seconds()) {
+            self.known.insert(member, proof);
+        }
+    }
+
+    pub(super) fn saved(&mut self, member: &Member) {
+        if let Some(proof) = self.known.get_mut(member) {
+            proof.saved = true;
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, member: &Member) {
+        self.known.remove(member);
+        self.withdrawn.insert(member.clone(), now_seconds());
+    }
+
+    /// The Hub cannot be asked: an answer counts as long as it can.
+    pub(super) fn stretch(&mut self, member: &Member) {
+        if let Some(proof) = self.known.get_mut(member) {
+            proof.until = proof.until.max(proof.asked + PROOF_LASTS_AT_MOST.as_secs());
+        }
+    }
+
+    /// Takes in one proof from the disk. False if it was taken back here, so that it should not be there.
+    pub(super) fn take_in(&mut self, member: &Member, proof: Proof) -> bool {
+        if self.withdrawn.get(member).is_some_and(|at| proof.asked <= *at) {
+            return false;
+        }
+        let older = |known: &&mut Proof| known.asked >= proof.asked;
+        if let Some(known) = self.known.get_mut(member).filter(older) {
+            known.saved |= known.asked == proof.asked;
+        } else if proof.is_sound(now_seconds()) {
+            self.known.insert(member.clone(), proof);
+        }
+        true
+    }
+
+    /// Takes in all of the disk: what another process took back goes. Says which proofs should not be there.
+    pub(super) fn take_in_all(&mut self, on_disk: &BTreeMap<Member, Proof>) -> Vec<Member> {
+        self.known.retain(|member, proof| !proof.saved || on_disk.contains_key(member));
+        let stale = on_disk.iter().filter(|(member, proof)| !self.take_in(member, **proof));
+        stale.map(|(member, _)| member.clone()).collect()
+    }
+
+    /// Those of a repository.
+    pub(super) fn of(&self, repo: &str) -> Vec<Member> {
+        self.known.keys().filter(|member| member.repo == repo).cloned().collect()
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct OnDisk {
+    format: u32,
+    /// Seconds since 1970. Notes of zest 0.5 and before lack it: then nobody knows when it was asked, and it does not count.
+    #[serde(default)]
+    asked: u64,
+    /// Seconds since 1970.
+    until: u64,
+}
+
+fn path_of(root: &Path, member: &Member) -> PathBuf {
+    root.join("public").join(&member.repo).join(format!("{}.json", member.commit))
+}
+
+/// A proof on disk, whether or not it still counts. However far ahead its end is dated, it is no farther than it can be.
+pub(super) fn read(root: &Path, member: &Member) -> Option<Proof> {
+    let noted: OnDisk = serde_json::from_slice(&fs::read(path_of(root, member)).ok()?).ok()?;
+    let until = noted.until.min(noted.asked.saturating_add(PROOF_LASTS.as_secs()));
+    (noted.format == FORMAT).then_some(Proof { asked: noted.asked, until, saved: true })
+}
+
+pub(super) fn write(root: &Path, member: &Member, proof: Proof) -> Result<(), StoreError> {
+    let path = path_of(root, member);
+    let dir = path.parent().expect("proofs lie in a folder");
+    fs::create_dir_all(dir).at("create directory", dir)?;
+    let json = format!("{{\"format\":{FORMAT},\"asked\":{},\"until\":{}}}", proof.asked, proof.until);
+    os::write_atomically(&path, ".tmp", 0o600, json.as_bytes()).at("write", &path)
+}
+
+pub(super) fn remove(root: &Path, member: &Member) -> Result<(), StoreError> {
+    let path = path_of(root, member);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &path),
+        _ => Ok(()),
+    }
+}
+
+/// All proofs on disk, expired or not.
+pub(super) fn read_all(root: &Path) -> BTreeMap<Member, Proof> {
+    let repos = subdirs(&root.join("public")).into_iter();
+    repos.flat_map(|repo| read_of(root, &repo)).collect()
+}
+
+/// Those of a repository.
+pub(super) fn read_of(root: &Path, repo: &str) -> Vec<(Member, Proof)> {
+    let names = subdirs(&root.join("public").join(repo)).into_iter();
+    let members = names.filter_map(|name| {
+        let commit = name.strip_suffix(".json").filter(|commit| is_commit(commit))?;
+        Some(Member { repo: repo.to_owned(), commit: commit.to_owned() })
+    });
+    members.filter_map(|member| read(root, &member).map(|proof| (member, proof))).collect()
+}
