@@ -179,6 +179,7 @@ fn document(label: &str, revision: &str, dry_run: bool, pulled: &Pulled) -> Valu
             "from_cdn": report.chunks_from_cdn,
             "from_disk": report.chunks_from_disk,
             "bad": report.bad_chunks,
+            "rotten": report.rotten_chunks,
         },
         "p2p_ratio": ui::p2p_ratio(report),
         "cdn_wire_bytes": report.cdn_wire_bytes,
@@ -222,6 +223,7 @@ mod tests {
             from_peers: 3,
             from_cdn: 1,
             given: 7,
+            rotten_chunks: 2,
             ..PullReport::default()
         }
     }
@@ -233,6 +235,7 @@ mod tests {
         assert_eq!(value["bytes"]["total"], 3_000_012);
         assert_eq!(value["bytes"]["from_peers"], 3);
         assert_eq!(value["bytes"]["given"], 7);
+        assert_eq!(value["chunks"]["rotten"], 2);
         assert_eq!(value["p2p_ratio"], 0.75);
         assert_eq!(value["files"][1]["path"], "b \"#.json");
         assert_eq!(value["files"][1]["how"], "cached");

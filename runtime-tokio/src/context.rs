@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::discovery::Finder;
 use crate::engine::StoreHandles;
 use crate::hot::Hot;
-use crate::jobs::{JobState, add};
+use crate::jobs::{JobState, add, is_partial};
 use crate::linkio::{self, LinkIo};
 use crate::peer_range::PeerRange;
 use crate::throttle::Throttle;
@@ -144,6 +144,12 @@ impl Context {
         self.node.borrow().needs(job, index)
     }
 
+    /// Whether a chunk neither is there nor waits on this machine.
+    pub(crate) fn lacks(&self, job: JobId, index: u32) -> bool {
+        let node = self.node.borrow();
+        node.needs(job, index) && !node.is_set_aside(job, index)
+    }
+
     /// Linked peers that have something of a job's file.
     pub(crate) fn job_sources(&self, job: JobId) -> usize {
         self.node.borrow().sources(job)
@@ -275,13 +281,17 @@ impl Context {
                         self.event(Event::ChunkBad { job: id, index, source });
                         return;
                     }
+                    // A chunk that came twice is not twice there.
+                    let counts = source != Source::Disk || self.needs(id, index);
                     let (bytes, chunks) = match source {
                         Source::Peer(_) => (&job.counts.peer_bytes, &job.counts.peer_chunks),
                         Source::Origin => (&job.counts.cdn_bytes, &job.counts.cdn_chunks),
                         Source::Disk => (&job.counts.disk_bytes, &job.counts.disk_chunks),
                     };
-                    add(bytes, u64::from(len));
-                    add(chunks, 1);
+                    if counts {
+                        add(bytes, u64::from(len));
+                        add(chunks, 1);
+                    }
                     crate::origin::sync_now_and_then(self, &job);
                     if index == 0 {
                         crate::header::first_chunk_came(self, id, &job, len);
@@ -298,6 +308,14 @@ impl Context {
                     }
                 }
                 self.event(Event::ChunkBad { job: id, index, source });
+            }
+            Done::Gone { job: id, index, rotten } => {
+                if let Some(job) = self.job(id).filter(|_| rotten) {
+                    let (path, file) = (&job.path, job.file.file);
+                    tracing::warn!(path, %file, index, "a chunk of an earlier run has rotted on disk; it is fetched again");
+                    add(&job.counts.rotten_chunks, 1);
+                }
+                self.event(Event::ChunkBad { job: id, index, source: Source::Disk });
             }
             Done::BlockProven { job, block, list } => crate::lists::block_proven(self, job, block, list),
             Done::FetchEnded { job, block, fault } => self.event(Event::OriginEnded { job, block, fault }),
@@ -373,6 +391,10 @@ impl Context {
     }
 
     fn copy_local(self: &Rc<Context>, id: JobId, index: u32, from: Location) {
+        if let Some(job) = self.job(id).filter(|_| is_partial(from.file)) {
+            let place = Place { index, offset: from.offset };
+            return self.push(Work::Check { job: job.file.clone(), place, len: from.len });
+        }
         let (Some(job), Some(file)) = (self.job(id), self.open(from.file)) else {
             self.event(Event::ChunkBad { job: id, index, source: Source::Disk });
             return;

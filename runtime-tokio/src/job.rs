@@ -5,7 +5,7 @@ use crate::workers::Place;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use zest_core::JobId;
 use zest_store::{Entry, Partial};
-use zest_xet::{ChunkRef, Hash, Manifest};
+use zest_xet::{ChunkRef, Hash, Manifest, chunk_hash};
 
 /// What the chunks of a file turned out to be, as long as no proven list says what they must be.
 #[derive(Debug, Default)]
@@ -21,6 +21,9 @@ enum Writer {
     /// Whoever comes first.
     #[default]
     Anyone,
+    /// An earlier process wrote there, and nobody has looked yet whether the bytes are still what they were. Only chunks
+    /// that count may go over it.
+    Earlier,
     /// A stream that is judged when it has ended.
     Stream(u64),
     /// Only chunks that count.
@@ -68,10 +71,32 @@ impl Table {
         &mut self.writers[at]
     }
 
+    /// What an earlier process wrote, as long as nobody has looked whether it is still there.
+    fn unchecked(&self, index: u32) -> Option<Seen> {
+        let is_earlier = self.writers.get(index as usize) == Some(&Writer::Earlier);
+        self.get(index).filter(|_| is_earlier)
+    }
+
+    /// What this process has written or looked at.
+    pub(crate) fn checked(&self, index: u32) -> Option<Seen> {
+        self.get(index).filter(|_| self.unchecked(index).is_none())
+    }
+
     /// The chunk list, if all `chunks` of them are known.
     pub(crate) fn list(&self, chunks: u32) -> Option<Vec<ChunkRef>> {
         (0..chunks).map(|index| self.get(index).map(|seen| seen.chunk)).collect()
     }
+}
+
+/// What became of a chunk that an earlier process wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// It is what the journal says.
+    Good,
+    /// It is something else, or cannot be read: it is taken back.
+    Rotten,
+    /// Somebody has written there meanwhile, who will say so.
+    Overtaken,
 }
 
 /// The partial file of a job. Workers write into it from several threads.
@@ -87,15 +112,21 @@ pub(crate) struct JobFile {
     /// Proven lists of single xorbs. Held for reading while a chunk without proof is written, for writing while a proven
     /// list, be it this file's or a xorb's, is set.
     lists: RwLock<Lists>,
+    /// Chunks that an earlier process wrote, and where: in order, by index.
+    earlier: Vec<(u32, u64)>,
 }
 
 impl JobFile {
-    pub(crate) fn new(id: JobId, file: Hash, size: u64, partial: Partial) -> JobFile {
+    pub(crate) fn new(id: JobId, file: Hash, size: u64, mut partial: Partial) -> JobFile {
         let mut table = Table::default();
         for entry in partial.entries() {
             table.set(entry.index, entry.chunk, entry.packed_len);
+            *table.writer(entry.index) = Writer::Earlier;
         }
+        let earlier = partial.entries().iter().map(|entry| (entry.index, entry.offset)).collect();
+        partial.forget_entries();
         JobFile {
+            earlier,
             id,
             file,
             size,
@@ -229,6 +260,35 @@ impl JobFile {
         Ok(())
     }
 
+    /// Chunks of an earlier process that nobody has looked at yet: index, first byte, length.
+    pub(crate) fn unchecked(&self) -> Vec<(u32, u64, u32)> {
+        let table = self.table.lock().expect("no holder panics");
+        let of = |&(index, offset)| table.unchecked(index).map(|seen| (index, offset, seen.chunk.len));
+        self.earlier.iter().filter_map(of).collect()
+    }
+
+    /// Looks whether a chunk that an earlier process wrote is still what the journal says: whatever was on disk while nobody
+    /// watched may have changed. Only then does it count.
+    pub(crate) fn check(&self, place: Place, room: &mut [u8]) -> std::io::Result<Checked> {
+        let partial = self.partial.read().expect("no holder panics");
+        let seen = self.table.lock().expect("no holder panics").unchecked(place.index);
+        let (Some(partial), Some(seen)) = (&*partial, seen) else { return Ok(Checked::Overtaken) };
+        let bytes = &mut room[..seen.chunk.len as usize];
+        let holds = partial.read_at(place.offset, bytes).is_ok() && chunk_hash(bytes) == seen.chunk.hash;
+        let mut table = self.table.lock().expect("no holder panics");
+        if table.unchecked(place.index).is_none() {
+            return Ok(Checked::Overtaken);
+        }
+        *table.writer(place.index) = if holds { Writer::Settled } else { Writer::Anyone };
+        if holds {
+            return Ok(Checked::Good);
+        }
+        table.seen[place.index as usize] = None;
+        // Under the table's lock: whoever writes there next notes it after this.
+        partial.discard(place.index)?;
+        Ok(Checked::Rotten)
+    }
+
     /// Reads bytes of the partial file; false if that cannot be done, or it is sealed.
     pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> bool {
         let partial = self.partial.read().expect("no holder panics");
@@ -324,6 +384,45 @@ mod tests {
         let mut bytes = [0; 20];
         partial.read_at(0, &mut bytes).unwrap();
         assert_eq!(&bytes, b"abcdefghij\0\0\0\0\0\0klmn");
+    }
+
+    #[test]
+    fn what_an_earlier_process_wrote_counts_once_it_was_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = PartialSpec { file: chunk_hash(b"any name"), size: 16 };
+        let open = || JobFile::new(JobId(1), spec.file, 16, Partial::open(dir.path(), spec).unwrap());
+        let place = |index: u32| Place { index, offset: u64::from(index) * 4 };
+        let mut room = vec![0; 100];
+        let parts: [&[u8]; 4] = [b"good", b"evil", b"late", b"more"];
+        let job = open();
+        (0..4).for_each(|at| job.keep(place(at), chunk(parts[at as usize]), 7, parts[at as usize]).unwrap());
+        assert!(job.unchecked().is_empty(), "this process wrote it");
+        job.sync().unwrap();
+        let path = job.partial.read().unwrap().as_ref().unwrap().path().to_path_buf();
+        drop(job);
+        std::os::unix::fs::FileExt::write_all_at(
+            &std::fs::File::options().write(true).open(&path).unwrap(),
+            b"EV",
+            4,
+        )
+        .unwrap();
+
+        let job = open();
+        assert_eq!(job.unchecked(), [(0, 0, 4), (1, 4, 4), (2, 8, 4), (3, 12, 4)]);
+        let checked = |index| job.table.lock().unwrap().checked(index).map(|seen| seen.chunk);
+        assert!((0..4).all(|index| checked(index).is_none() && job.is_seen(index)));
+        assert_eq!(job.check(place(0), &mut room).unwrap(), Checked::Good);
+        assert_eq!(job.check(place(1), &mut room).unwrap(), Checked::Rotten);
+        job.keep(place(2), chunk(b"late"), 7, b"late").unwrap();
+        assert_eq!(job.check(place(2), &mut room).unwrap(), Checked::Overtaken);
+        // Bytes that are judged later do not land on what may be good.
+        job.write_doubtful(place(3), 9, b"evil").unwrap();
+        assert_eq!(job.check(place(3), &mut room).unwrap(), Checked::Good);
+        assert_eq!(checked(0), Some(chunk(b"good")));
+        assert!(!job.is_seen(1) && checked(2).is_some() && checked(3).is_some());
+        assert!(job.unchecked().is_empty());
+        drop(job);
+        assert_eq!(open().unchecked().len(), 3, "what was rotten once is not believed again");
     }
 
     #[test]

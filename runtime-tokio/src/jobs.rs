@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 use zest_core::node::{Event, JobSpec};
-use zest_core::{BufId, FileId, JobId, LinkId};
+use zest_core::{BufId, FileId, JobId, LinkId, Location};
 use zest_store::Partial;
 use zest_xet::{ChunkRef, Hash, Plan};
 
@@ -86,6 +86,7 @@ pub(crate) struct JobCounts {
     pub(crate) disk_chunks: Cell<u64>,
     pub(crate) wire_bytes: Cell<u64>,
     pub(crate) bad_chunks: Cell<u64>,
+    pub(crate) rotten_chunks: Cell<u64>,
 }
 
 pub(crate) fn add(cell: &Cell<u64>, n: u64) {
@@ -95,6 +96,14 @@ pub(crate) fn add(cell: &Cell<u64>, n: u64) {
 impl JobState {
     pub(crate) fn done_bytes(&self) -> u64 {
         self.counts.peer_bytes.get() + self.counts.cdn_bytes.get() + self.counts.disk_bytes.get()
+    }
+
+    /// Chunks that an earlier process wrote and nobody has looked at yet, as places for the node: they wait like those that
+    /// lie in other files, and count once they are proven again.
+    pub(crate) fn unchecked(&self) -> Vec<(u32, Location)> {
+        let file = FileId(PARTIAL | self.file.id.0);
+        let place = |(index, offset, len)| (index, Location { file, offset, len });
+        self.file.unchecked().into_iter().map(place).collect()
     }
 
     pub(crate) fn finish(&self, end: JobEnd) {

@@ -169,30 +169,37 @@ pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: A
     file.set_manifest(manifest.clone());
     crate::peer_range::judge_doubts(context, id, &job, &manifest);
     let store = context.store.clone();
+    let unchecked = job.unchecked();
     let (to, found) = tokio::sync::oneshot::channel();
     context.push(Work::Task(Box::new({
         let manifest = manifest.clone();
         move || {
-            // Chunks that came before the list was known count only if the list names them.
+            // Chunks that came before the list was known count only if the list names them; those of an earlier process are
+            // looked at first.
             let mut held = BitSet::empty(manifest.len());
             let table = file.table.lock().expect("no holder panics");
             for index in 0..manifest.len() {
-                if table.get(index).is_some_and(|seen| seen.chunk == manifest.chunk(index)) {
+                if table.checked(index).is_some_and(|seen| seen.chunk == manifest.chunk(index)) {
                     held.insert(index);
                 }
             }
+            let named = |&(index, place): &(u32, Location)| {
+                let chunk = (index < manifest.len()).then(|| manifest.chunk(index));
+                chunk.is_some_and(|chunk| table.get(index).is_some_and(|seen| seen.chunk == chunk))
+                    && place.offset == manifest.offset(index)
+                    && !held.contains(index)
+            };
+            let mut local: Vec<(u32, Location)> = unchecked.into_iter().filter(named).collect();
             drop(table);
-            let local = local_places(&store.catalog, &manifest, &held);
+            let mut known = held.clone();
+            local.iter().for_each(|(index, _)| {
+                known.insert(*index);
+            });
+            local.extend(local_places(&store.catalog, &manifest, &known));
             let _ = to.send((held, local));
         }
     })));
     if let Ok((held, local)) = found.await {
-        let resumed: u64 = held.iter().map(|index| u64::from(manifest.chunk(index).len)).sum();
-        let counts = &job.counts;
-        let before = job.done_bytes();
-        if resumed > before {
-            counts.disk_bytes.set(counts.disk_bytes.get() + resumed - before);
-        }
         context.event(Event::JobManifest { job: id, manifest, held, local });
     }
 }

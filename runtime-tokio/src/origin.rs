@@ -8,6 +8,7 @@ use crate::lists;
 use crate::lookup::adopt_manifest;
 use crate::workers::{Done, Keep, Work};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,18 +124,21 @@ fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) 
     let held: Vec<u32> = (0..plan.chunks)
         .filter(|&index| {
             table
-                .get(index)
+                .checked(index)
                 .is_some_and(|seen| job.file.expected(index).is_none_or(|chunk| chunk == seen.chunk))
         })
         .collect();
-    let resumed: u64 = held.iter().filter_map(|&i| table.get(i)).map(|seen| u64::from(seen.chunk.len)).sum();
     drop(table);
-    if job.file.manifest.get().is_none() && job.done_bytes() == 0 {
-        job.counts.disk_bytes.set(resumed);
-    }
-    // With a manifest the chunks of other files were found by their hashes already.
-    let local =
-        if job.file.manifest.get().is_some() { Vec::new() } else { local_terms(context, job, &plan, &held) };
+    // With a manifest the chunks of this and of other files were found by their hashes already.
+    let local = if job.file.manifest.get().is_some() {
+        Vec::new()
+    } else {
+        let mut local = job.unchecked();
+        local.retain(|(index, _)| *index < plan.chunks);
+        let known = held.iter().copied().chain(local.iter().map(|(index, _)| *index)).collect();
+        local.extend(local_terms(context, job, &plan, &known));
+        local
+    };
     let blocks = plan
         .blocks
         .iter()
@@ -168,8 +172,12 @@ fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) 
 }
 
 /// Terms of the plan whose xorb chunks lie in files that were fetched before: a fine-tune finds its base.
-fn local_terms(context: &Rc<Context>, job: &JobState, plan: &Plan, held: &[u32]) -> Vec<(u32, Location)> {
-    let held: std::collections::BTreeSet<u32> = held.iter().copied().collect();
+fn local_terms(
+    context: &Rc<Context>,
+    job: &JobState,
+    plan: &Plan,
+    held: &BTreeSet<u32>,
+) -> Vec<(u32, Location)> {
     let mut places = Vec::new();
     let mut offsets = job.local_offsets.borrow_mut();
     for term in &plan.terms {
@@ -234,14 +242,14 @@ async fn fetch(
     let mut placer = Placer::new(&plan, block);
     let mut chunk = range.chunks.start;
     let mut at = range.bytes.start;
-    // What is held at the beginning is skipped, as long as its packed length is known.
+    // What is held at the beginning, or waits there to be looked at, is skipped, as long as its packed length is known.
     'skip: while chunk < range.chunks.end {
         let mut packed_len = 0;
         let mut len = 0;
         for (_, index) in plan.places(block, chunk) {
             let seen = job.file.table.lock().expect("no holder panics").get(index);
             match seen {
-                Some(seen) if seen.packed_len > 0 && !context.needs(id, index) => {
+                Some(seen) if seen.packed_len > 0 && !context.lacks(id, index) => {
                     packed_len = seen.packed_len;
                     len = seen.chunk.len;
                 }

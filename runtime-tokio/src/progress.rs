@@ -127,6 +127,9 @@ pub struct PullReport {
     pub chunks_from_disk: u64,
     /// Chunks that failed their proof, whoever sent them.
     pub bad_chunks: u64,
+    /// Parts of files that an earlier run had fetched and that were something else when they were read again: they were
+    /// fetched anew.
+    pub rotten_chunks: u64,
     /// Peers shut out.
     pub peers_banned: u64,
     /// Whether peers may be asked for these files at all (only what anyone may read).

@@ -1,7 +1,7 @@
 //! The workers: a few threads that decode, prove and write, so that the engine's thread only moves bytes.
 
 use crate::buffers::Buffer;
-use crate::job::JobFile;
+use crate::job::{Checked, JobFile};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -41,6 +41,8 @@ pub(crate) enum Work {
     },
     /// A chunk that lies in another file of this machine.
     Copy { job: Arc<JobFile>, place: Place, len: u32, expected: Option<ChunkRef>, file: Arc<File>, from: u64 },
+    /// A chunk that an earlier process wrote into the partial file.
+    Check { job: Arc<JobFile>, place: Place, len: u32 },
     /// Anything else.
     Task(Box<dyn FnOnce() + Send>),
 }
@@ -94,6 +96,8 @@ pub(crate) enum Done {
     Chunk { job: JobId, index: u32, len: u32, source: Source },
     /// It failed its proof or did not decode.
     Bad { job: JobId, index: u32, source: Source, why: String },
+    /// What an earlier process wrote is not there any more; `rotten` unless somebody else wrote there meanwhile.
+    Gone { job: JobId, index: u32, rotten: bool },
     /// All chunks of a block have been seen, and this list of them is that of its xorb.
     BlockProven { job: JobId, block: u32, list: Vec<ChunkRef> },
     /// The stream of a block has ended, and so has the work on its chunks.
@@ -256,6 +260,14 @@ fn run(queue: &(Mutex<Queue>, Condvar), count: usize, mailbox: &Mailbox) {
                 Work::Copy { job, place, len, expected, file, from } => {
                     done.push(copy(&job, place, len, expected, &file, from, &mut room));
                 }
+                Work::Check { job, place, len } => done.push(match job.check(place, &mut room) {
+                    Ok(Checked::Good) => {
+                        Done::Chunk { job: job.id, index: place.index, len, source: Source::Disk }
+                    }
+                    Ok(Checked::Rotten) => Done::Gone { job: job.id, index: place.index, rotten: true },
+                    Ok(Checked::Overtaken) => Done::Gone { job: job.id, index: place.index, rotten: false },
+                    Err(error) => Done::Disk { job: job.id, error },
+                }),
                 Work::Task(task) => {
                     settle(&mut proven, &mut done);
                     mailbox.post(&mut done);

@@ -44,6 +44,10 @@ pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
     }
     let ratio = p2p_ratio(report).map_or("-".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0));
     lines.push(format!("  {:<12}{ratio:>10}", "P2P ratio:"));
+    if report.rotten_chunks > 0 {
+        let note = "of an earlier run had changed on disk, fetched again";
+        lines.push(format!("  {:<12}{:>10}  {note}", "Rotten:", chunks(report.rotten_chunks)));
+    }
     if report.bad_chunks > 0 || report.peers_banned > 0 {
         lines.push(format!(
             "  Refused:    {:>10}  {}",
@@ -103,6 +107,14 @@ mod tests {
         assert_eq!(p2p_ratio(&small), Some(1.0));
         let large = PullReport { files: vec![file(20_000_000)], ..report(20_000_000, 20_000_000) };
         assert_eq!(p2p_ratio(&large), Some(0.5));
+    }
+
+    #[test]
+    fn what_has_rotted_on_disk_is_mentioned_only_if_there_was_any() {
+        assert!(!closing_statistics(&report(1, 0)).join("\n").contains("Rotten"));
+        let text = closing_statistics(&PullReport { rotten_chunks: 3, ..report(1, 0) }).join("\n");
+        let words = "Rotten:      3 chunks  of an earlier run had changed on disk, fetched again";
+        assert!(text.contains(words), "{text}");
     }
 
     #[test]

@@ -246,9 +246,10 @@ pub enum Event {
         chunks: u32,
         /// What one ranged request gives.
         blocks: Vec<Block>,
-        /// Chunks that already are in the partial file (resume).
+        /// Chunks that already are in the partial file, proven by this process.
         held: Vec<u32>,
-        /// Missing chunks that lie elsewhere on this machine: index and place.
+        /// Missing chunks that lie somewhere on this machine, index and place: in other files, or in the partial file since
+        /// an earlier process.
         local: Vec<(u32, Location)>,
     },
     /// The file's manifest is known and proven against the file hash. Only the first one of a job counts.
@@ -259,7 +260,7 @@ pub enum Event {
         manifest: Arc<Manifest>,
         /// Chunks that lie proven in the partial file. Anything the node thought held and is not here is missing again.
         held: BitSet,
-        /// Missing chunks that lie elsewhere on this machine: index and place.
+        /// As in [`Event::JobPlanned`].
         local: Vec<(u32, Location)>,
     },
     /// The chunk list of a block's xorb is known and proven against the xorb hash.
@@ -435,7 +436,7 @@ pub enum Action {
         /// All its records, from chunk 0 of the xorb.
         buf: BufId,
     },
-    /// Copy a chunk from a file on this machine, proving it; the outcome is [`Event::ChunkDone`] or
+    /// Copy a chunk from a file on this machine, or look whether it still lies in the partial file, proving it; the outcome is [`Event::ChunkDone`] or
     /// [`Event::ChunkBad`].
     CopyLocal {
         /// Which job.

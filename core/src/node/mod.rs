@@ -350,6 +350,12 @@ impl Node {
         self.jobs.get(&job).is_some_and(|j| index < j.held.len() && !j.held.contains(index))
     }
 
+    /// Whether chunk `index` of `job` is to come from this machine: a copy of it is under way or waits its turn.
+    #[must_use]
+    pub fn is_set_aside(&self, job: JobId, index: u32) -> bool {
+        self.jobs.get(&job).is_some_and(|j| index < j.copying.len() && j.copying.contains(index))
+    }
+
     /// Panics if a promise of the node to itself is broken. Simulation and fuzzing call it after every event.
     pub fn check_invariants(&self) {
         assert!(self.peers.len() <= self.config.peers_max, "peers stay within their limit");

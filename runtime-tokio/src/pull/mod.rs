@@ -236,6 +236,7 @@ async fn run(
         chunks_from_cdn: tally.sum(|j| j.counts.cdn_chunks.get()),
         chunks_from_disk: tally.sum(|j| j.counts.disk_chunks.get()),
         bad_chunks: tally.sum(|j| j.counts.bad_chunks.get()),
+        rotten_chunks: tally.sum(|j| j.counts.rotten_chunks.get()),
         peers_banned: u64::from(now.banned - bad_before.banned),
         shareable,
         elapsed: started.elapsed(),

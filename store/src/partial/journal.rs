@@ -34,8 +34,6 @@ pub(super) type Nonce = [u8; 16];
 pub(super) enum Record {
     /// These bytes of the data file have this hash.
     Entry(Entry),
-    /// The data of the first `covered` records was durable when this was written.
-    Mark { covered: u64 },
     /// The entry of this index no longer holds.
     Discard { index: u32 },
     /// Somebody opened the journal for this data file.
@@ -93,10 +91,6 @@ pub(super) fn encode_record(record: &Record, nonce: &Nonce) -> [u8; RECORD_BYTES
             out[48..52].copy_from_slice(&entry.chunk.len.to_be_bytes());
             out[52..56].copy_from_slice(&entry.packed_len.to_be_bytes());
         }
-        Record::Mark { covered } => {
-            out[0] = 2;
-            out[8..16].copy_from_slice(&covered.to_be_bytes());
-        }
         Record::Discard { index } => {
             out[0] = 3;
             out[4..8].copy_from_slice(&index.to_be_bytes());
@@ -130,7 +124,7 @@ pub(super) fn decode_record(bytes: &[u8; RECORD_BYTES], nonce: &Nonce, size: u64
                 && offset.checked_add(u64::from(len)).is_some_and(|end| end <= size);
             fits.then_some(Record::Entry(Entry { index, offset, chunk: ChunkRef { hash, len }, packed_len }))
         }
-        2 => Some(Record::Mark { covered: offset }),
+        // 2 was zest 0.5's word that data was durable; nobody relies on it any more.
         3 => Some(Record::Discard { index }),
         4 => Some(Record::Session(Session {
             id: array(&bytes[16..32]),
@@ -155,12 +149,8 @@ mod tests {
     #[test]
     fn every_record_survives_the_way_to_disk() {
         let session = Session { id: [9; 16], dev: 1, ino: u64::MAX };
-        for record in [
-            Record::Entry(entry()),
-            Record::Mark { covered: 12 },
-            Record::Discard { index: u32::MAX },
-            Record::Session(session),
-        ] {
+        for record in [Record::Entry(entry()), Record::Discard { index: u32::MAX }, Record::Session(session)]
+        {
             assert_eq!(decode_record(&encode_record(&record, &NONCE), &NONCE, 1_000), Some(record));
         }
     }

@@ -6,8 +6,9 @@
 //! does not take a running pull's file away.
 //!
 //! What survives: after kill -9 every recorded entry; after a power loss every entry before the last
-//! [`Partial::sync`], and of the later ones those whose bytes did reach the disk, which is found out by
-//! hashing them when the file is opened again.
+//! [`Partial::sync`], and of the later ones those whose bytes did reach the disk. Which these are, and whether
+//! anything has rotted since, is found out by [`Partial::check`]: what one process wrote counts in the next one
+//! only after that one has hashed it again.
 
 mod journal;
 
@@ -110,10 +111,8 @@ pub struct FinishedFile {
 impl Partial {
     /// Opens the partial file in `dir`, creating directory and file if need be, and takes it for this process.
     ///
-    /// Space for the whole file is reserved. Entries that were not yet durable when the last run ended are
-    /// hashed again; this reads at most what was written between two [`Partial::sync`]s, or everything if the
-    /// data file is not the one the journal was written for. Where the file system has no locks, a name of
-    /// our own is used: nothing is resumed there, and nothing is mixed up.
+    /// Space for the whole file is reserved. Nothing of the data is read: see [`Partial::check`]. Where the file
+    /// system has no locks, a name of our own is used: nothing is resumed there, and nothing is mixed up.
     ///
     /// # Errors
     /// [`PartialError::Busy`], or a [`StoreError`] ([`StoreError::DiskFull`] before anything is written if
@@ -154,10 +153,6 @@ impl Partial {
         }
 
         let replayed = Replay::read(&file, &spec).at("read journal", &journal_path)?;
-        let same_data = meta.len() == spec.size
-            && replayed
-                .session
-                .is_some_and(|session| (session.dev, session.ino) == (identity.dev, identity.ino));
         if meta.len() != spec.size {
             data.set_len(spec.size).at("set the length of", &data_path)?;
         }
@@ -173,16 +168,7 @@ impl Partial {
         let session = Session { id: os::random_bytes(), dev: identity.dev, ino: identity.ino };
         journal.append(&Record::Session(session)).at("write journal", &journal_path)?;
 
-        let mut entries = Vec::with_capacity(replayed.entries.len());
-        let mut buf = vec![0; CHUNK_BYTES_MAX];
-        for (entry, seq) in replayed.entries.into_values() {
-            let durable = same_data && seq < replayed.covered;
-            if durable || holds(&data, &entry, &mut buf) {
-                entries.push(entry);
-            } else {
-                journal.append(&Record::Discard { index: entry.index }).at("write journal", &journal_path)?;
-            }
-        }
+        let entries = replayed.entries.into_values().collect();
         let partial = Partial {
             spec,
             data_path,
@@ -196,7 +182,7 @@ impl Partial {
         Ok(partial)
     }
 
-    /// What of earlier runs is still there, in order of index.
+    /// What earlier runs noted, in order of index. None of it counts before [`Partial::check`].
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -272,20 +258,28 @@ impl Partial {
         self.lock().append(&Record::Discard { index })
     }
 
-    /// Makes everything recorded so far durable: the data first, then the journal's word for it.
+    /// Whether the bytes on disk are still those that an entry names; if not, the entry is taken back. `room` is for the bytes.
     ///
     /// # Errors
-    /// The system's. What was not confirmed is hashed again at the next opening.
+    /// The system's, for the journal. Bytes that cannot be read are not those of the entry.
+    ///
+    /// # Panics
+    /// When `room` is shorter than the chunk.
+    pub fn check(&self, entry: &Entry, room: &mut [u8]) -> io::Result<bool> {
+        let holds = holds(&self.data, entry, room);
+        if !holds {
+            self.discard(entry.index)?;
+        }
+        Ok(holds)
+    }
+
+    /// Makes everything recorded so far durable: the data first, then the journal.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn sync(&self) -> io::Result<()> {
-        // Chunks recorded by other threads from here on may miss the sync of the data, so the mark covers
-        // none of them.
-        let covered = self.lock().records;
         self.data.sync_data()?;
-        let journal = {
-            let mut journal = self.lock();
-            journal.append(&Record::Mark { covered })?;
-            journal.file.try_clone()?
-        };
+        let journal = self.lock().file.try_clone()?;
         journal.sync_data()?;
         if !self.named.swap(true, Ordering::Relaxed) {
             os::sync_dir(self.data_path.parent().unwrap_or(Path::new(".")))?;
@@ -343,10 +337,11 @@ impl Partial {
         let mut buf = vec![0; CHUNK_BYTES_MAX];
         let mut chunks = Vec::with_capacity(replayed.entries.len());
         let mut at = 0;
-        for (entry, _) in replayed.entries.values() {
-            if !holds(&self.data, entry, &mut buf) {
-                self.discard(entry.index).at("write journal", &self.journal_path)?;
-            } else if entry.offset == at {
+        for entry in replayed.entries.values() {
+            if !self.check(entry, &mut buf).at("write journal", &self.journal_path)? {
+                continue;
+            }
+            if entry.offset == at {
                 at += u64::from(entry.chunk.len);
                 chunks.push(entry.chunk);
             }
@@ -416,10 +411,8 @@ struct Replay {
     nonce: Option<Nonce>,
     /// Record slots in the file, readable or not.
     records: u64,
-    /// By index; with the position of the record.
-    entries: BTreeMap<u32, (Entry, u64)>,
-    /// Records whose data was durable.
-    covered: u64,
+    /// By index.
+    entries: BTreeMap<u32, Entry>,
     /// The last opener.
     session: Option<Session>,
 }
@@ -442,16 +435,13 @@ impl Replay {
         let mut replay = Replay { nonce: Some(nonce), records, ..Replay::default() };
         let mut reader = BufReader::with_capacity(256 * 1024, SkipTo { file, at: HEADER_BYTES as u64 });
         let mut slot = [0; RECORD_BYTES];
-        for seq in 0..records {
+        for _ in 0..records {
             reader.read_exact(&mut slot)?;
             match journal::decode_record(&slot, &nonce, spec.size) {
-                Some(Record::Entry(entry)) => drop(replay.entries.insert(entry.index, (entry, seq))),
-                Some(Record::Mark { covered }) if covered <= seq => {
-                    replay.covered = replay.covered.max(covered)
-                }
+                Some(Record::Entry(entry)) => drop(replay.entries.insert(entry.index, entry)),
                 Some(Record::Discard { index }) => drop(replay.entries.remove(&index)),
                 Some(Record::Session(session)) => replay.session = Some(session),
-                Some(Record::Mark { .. }) | None => {}
+                None => {}
             }
         }
         Ok(replay)

@@ -280,6 +280,7 @@ impl World {
         let silently = self.dice.churn.one_in(2);
         self.stop_process(host, silently);
         // What the journal had not made durable is torn off.
+        let rot = self.scenario.churn.rot_permille;
         let dice = &mut self.dice.churn;
         for task in &mut self.hosts[host as usize].tasks {
             let held: Vec<u32> = task.held.iter().collect();
@@ -292,6 +293,15 @@ impl World {
             if !task.manifest {
                 // Lists of single xorbs are not kept: what they proved has to be proven again.
                 task.proven = BitSet::empty(task.proven.len());
+            }
+            if task.end.is_some() {
+                continue;
+            }
+            // What is left may rot until somebody looks at it again: until then nothing of it counts.
+            for index in task.held.iter().collect::<Vec<u32>>() {
+                let good = task.good.contains(index) && !self.dice.rot.permille(rot);
+                task.lose(index);
+                task.local.insert(index, good);
             }
         }
         let pause = dice.within(10 * MS, 5 * SEC);
@@ -385,8 +395,7 @@ fn lay_out(task: &mut Task, rng: &mut Rng) {
     if rng.one_in(2) {
         for index in 0..chunks as u32 {
             if rng.one_in(4) {
-                let known = task.manifest;
-                task.keep(index, true, known);
+                task.local.insert(index, true);
             }
         }
     }

@@ -130,6 +130,12 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_is_believed_is_caught() {
+        let failure = run_seeds(0..400, Canary::OldChunk, Scenario::from_seed).expect("it is found");
+        assert!(failure.why.contains("wrong") || failure.why.contains("bans"), "{}", failure.why);
+    }
+
+    #[test]
     fn a_shrunk_failure_is_no_larger_and_still_fails() {
         let canary = Canary::WrongChunk(0);
         let failure = run_seeds(0..200, canary, Scenario::from_seed).expect("a bug this size is found");

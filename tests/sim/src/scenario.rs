@@ -142,6 +142,8 @@ pub struct ChurnOptions {
     pub leave_permille: u32,
     /// Nodes out of 1,000 that crash and come back with what their journal says.
     pub crash_permille: u32,
+    /// Chunks out of 1,000 that rot on disk while their machine is down.
+    pub rot_permille: u32,
     /// They do so between these times.
     pub between_ns: (u64, u64),
     /// Nodes that are done leave at once.
@@ -274,6 +276,7 @@ impl Scenario {
             churn: ChurnOptions {
                 leave_permille: 0,
                 crash_permille: 0,
+                rot_permille: 0,
                 between_ns: (SEC, 12 * SEC),
                 leave_when_done: false,
                 jump_permille: 0,
@@ -405,6 +408,7 @@ impl Scenario {
             churn.between_ns = (0, rng.pick(&[2 * SEC, 10 * SEC]));
             churn.leave_when_done = rng.one_in(4);
         }
+        churn.rot_permille = Rng::of(self.seed, "scenario rot").pick(&[0, 0, 20, 200]);
         let mut clock = Rng::of(self.seed, "scenario clock");
         churn.jump_permille = clock.pick(&[0, 0, 0, 200]);
     }
