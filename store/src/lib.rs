@@ -9,6 +9,7 @@
 //! | [`Env`] | what the environment says: places, endpoint, token, switches |
 //! | [`HfCache`], [`LocalDir`] | where finished files go, and what is there already |
 //! | [`Partial`] | the bytes and the journal of an interrupted pull |
+//! | [`PlainPartial`] | the same of a download without chunks |
 //! | [`Catalog`] | chunk → place on disk; what may be shared with strangers |
 //! | [`Shelf`] | the catalog as a seeder's cores read it |
 //! | [`BlockCache`], [`SendQueue`] | chunks in memory, and what a connection has to send |
@@ -53,6 +54,7 @@ mod lock;
 mod names;
 mod os;
 mod partial;
+mod plain;
 mod send_queue;
 mod tree;
 mod verify;
@@ -71,6 +73,7 @@ pub use lock::FileLock;
 pub use names::{NameError, RepoId, RepoType, check_name, check_revision, is_commit};
 pub use os::{Identity, free_space, write_atomically};
 pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
+pub use plain::{Filling, Leftovers, Looked, PlainPartial, WINDOW_BYTES};
 pub use send_queue::{AHEAD_MAX, GATHER_MAX, Part, READ_BYTES_MAX, Read, SendQueue, Span};
 pub use tree::{TreeEntry, format_tree, parse_tree};
 pub use verify::{VerifyEvent, VerifyOutcome, VerifySummary, verify_cache};

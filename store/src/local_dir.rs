@@ -21,6 +21,7 @@ use crate::lock::FileLock;
 use crate::names::{NameError, check_commit};
 use crate::os;
 use crate::partial::FinishedFile;
+use crate::plain::Leftovers;
 use crate::tree::TreeEntry;
 
 /// Seconds by which a file may be newer than its metadata: time stamps may be coarse (huggingface_hub).
@@ -139,6 +140,8 @@ impl LocalDir {
         self.file_path(entry)?;
         let path = self.prepare()?.join(format!("{}.{}.incomplete", entry.etag(), os::random_hex()));
         let file = File::options().read(true).write(true).create_new(true).open(&path).at("create", &path)?;
+        // As long as somebody holds it, nobody takes it for a leftover.
+        let _ = file.try_lock();
         Ok((file, path))
     }
 
@@ -202,12 +205,61 @@ impl LocalDir {
             // Not fs::copy, which would carry over the read-only mode of the shared store.
             let (mut from, mut to) =
                 (File::open(source)?, File::options().write(true).create_new(true).open(&temp)?);
+            let _ = to.try_lock();
             std::io::copy(&mut from, &mut to)?;
-            to.sync_data()
+            to.sync_data()?;
+            Ok(to)
         };
         let copied = copy().inspect_err(|_| drop(fs::remove_file(&temp)));
-        copied.map_err(|error| StoreError::from_io("copy", source, error, entry.content_size()))?;
+        // Open, and with that locked, until it has its name.
+        let _copy =
+            copied.map_err(|error| StoreError::from_io("copy", source, error, entry.content_size()))?;
         self.land(commit, entry, &temp, path)
+    }
+
+    /// Lands a finished file whose content was proven.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] if a directory is in the way; the system's. The partial file is kept for the next try.
+    pub fn land_plain(
+        &self,
+        commit: &str,
+        entry: &TreeEntry,
+        finished: FinishedFile,
+    ) -> Result<PathBuf, StoreError> {
+        let path = self.file_path(entry)?;
+        assert!(
+            entry.content_size() == finished.spec().size,
+            "a file must be landed as what it was opened for"
+        );
+        let path = self.land(commit, entry, finished.path(), path)?;
+        finished.landed()?;
+        Ok(path)
+    }
+
+    /// What downloads of these files left here that died.
+    #[must_use]
+    pub fn leftovers(&self, entries: &[TreeEntry]) -> Leftovers {
+        let mut leftovers = Leftovers::default();
+        let mut dirs: Vec<PathBuf> = vec![self.notes().join("download")];
+        dirs.extend(
+            entries.iter().filter_map(|entry| Some(self.metadata_path(entry).parent()?.to_path_buf())),
+        );
+        dirs.sort();
+        dirs.dedup();
+        dirs.iter().for_each(|dir| leftovers.look_into(dir));
+        leftovers
+    }
+
+    /// Takes out what was left of this file and removes it, all but what can be gone on with. Call it with the file's lock
+    /// held ([`LocalDir::try_lock`]): under it such files are written.
+    pub fn claim_leftover(&self, leftovers: &mut Leftovers, entry: &TreeEntry) -> Option<PathBuf> {
+        let metadata = self.metadata_path(entry);
+        let name = metadata.file_name()?.to_str()?.to_owned();
+        let ours = self.notes().join("download").join(entry.etag());
+        // huggingface_hub puts a hash of the note's name before it, so that names stay short.
+        let theirs = metadata.with_file_name(format!("{}.{}", short_hash(&name), entry.etag()));
+        leftovers.claim(&[ours, theirs], entry)
     }
 
     /// Tries to take the lock under which huggingface_hub downloads this file. `Ok(None)`: another process
@@ -286,6 +338,22 @@ impl LocalDir {
     }
 }
 
+/// SHA-1 of a name in URL-safe base64, as in names of huggingface_hub.
+fn short_hash(name: &str) -> String {
+    use sha1::Digest as _;
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for part in sha1::Sha1::digest(name).chunks(3) {
+        let bits =
+            part.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - part.len()));
+        for at in 0..4 {
+            let sign = ALPHABET[(bits >> (18 - 6 * at) & 63) as usize];
+            text.push(if at <= part.len() { char::from(sign) } else { '=' });
+        }
+    }
+    text
+}
+
 fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
@@ -293,4 +361,14 @@ fn seconds(time: SystemTime) -> f64 {
 /// Whether the file was not written after its metadata.
 fn is_noted_after(noted: &Metadata, meta: &fs::Metadata) -> bool {
     meta.modified().is_ok_and(|modified| seconds(modified) - MTIME_SLACK_S <= noted.timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_hash_is_that_of_the_official_client() {
+        assert_eq!(short_hash("config.json.metadata"), "8_PA_wEVGiVa2goH2H4KQOQpvVY=");
+    }
 }

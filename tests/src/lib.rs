@@ -204,6 +204,11 @@ impl Machine {
         Machine::on(dir, &endpoint, |_| {}).await.seed_on(kind).await
     }
 
+    /// Another process on the same disk.
+    pub async fn another(&self) -> Machine {
+        Machine::on(self.dir.clone(), &self.env.endpoint, |_| {}).await
+    }
+
     /// From now on it gives what it has through this runtime.
     pub async fn seed_on(mut self, kind: Kind) -> Machine {
         self.kind = kind;

@@ -45,6 +45,12 @@ impl Body {
         self
     }
 
+    /// Where it comes from, fit to be shown.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Bytes of the whole body, if the server said.
     #[must_use]
     pub fn len(&self) -> Option<u64> {

@@ -11,7 +11,7 @@ use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
 use reqwest::{Client, Response, StatusCode, Url};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zest_store::RepoId;
 use zest_xet::Hash;
 
@@ -125,7 +125,7 @@ impl Transport {
             let reason = format!("a range without bytes: {range:?}");
             return Err(HubError::Malformed { url: shown(&ask.url), what: "request", reason });
         }
-        let permit = Arc::clone(&self.transfers).acquire_owned().await.ok();
+        let permit = self.permit().await;
         let (reply, want) = retry::run(policy, || async {
             let reply = self.send(ask).await?;
             let want = check_range(&reply, ask.range.as_ref())?;
@@ -135,8 +135,13 @@ impl Transport {
         Ok(Body::new(reply.response, shown(&reply.url), ask.stall, want, permit))
     }
 
+    /// One of the transfers that may be under way at once.
+    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.transfers).acquire_owned().await.ok()
+    }
+
     /// One request with its redirects, no retry: a 200 or 206, or the error it means.
-    async fn send(&self, ask: &Ask<'_>) -> Result<Reply, HubError> {
+    pub(super) async fn send(&self, ask: &Ask<'_>) -> Result<Reply, HubError> {
         let mut url = ask.url.clone();
         let mut at_home = self.is_home(ask, &url);
         for _ in 0..=REDIRECTS_MAX {

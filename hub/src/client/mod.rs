@@ -28,6 +28,7 @@ mod body;
 mod cas;
 mod config;
 mod http;
+mod plain;
 mod retry;
 mod text;
 mod token;
@@ -44,6 +45,7 @@ use zest_store::{RepoId, TreeEntry, check_name, check_revision, is_commit};
 pub use body::Body;
 pub use cas::Cas;
 pub use config::HubConfig;
+pub use plain::PlainBody;
 pub use retry::RetryPolicy;
 
 use crate::error::{ErrorKind, HubError};

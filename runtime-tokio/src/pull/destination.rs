@@ -5,7 +5,10 @@ use crate::PullError;
 use crate::engine::StoreHandles;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zest_store::{FileLock, FinishedFile, LocalDir, Presence, RepoId, StoreError, TreeEntry, is_commit};
+use zest_store::{
+    FileLock, FinishedFile, Leftovers, LocalDir, PartialError, PlainPartial, Presence, RepoId, StoreError,
+    TreeEntry, is_commit,
+};
 
 /// One of the two places.
 #[derive(Clone)]
@@ -52,24 +55,17 @@ impl Destination {
     }
 
     /// Bytes that partial files of these entries occupy already.
-    pub(crate) fn partial_bytes(&self, repo: &RepoId, entries: &[TreeEntry]) -> u64 {
-        let dirs: std::collections::BTreeSet<PathBuf> =
-            entries.iter().filter_map(|entry| self.partial_dir_if_there(repo, entry)).collect();
-        if dirs.is_empty() || self.local.is_some() {
+    pub(crate) fn partial_bytes(&self, entries: &[TreeEntry]) -> u64 {
+        if self.local.is_some() {
             return 0;
         }
-        let hashes: Vec<String> = entries.iter().filter_map(|e| e.xet_hash).map(|h| h.to_string()).collect();
+        let name = |e: &TreeEntry| e.xet_hash.map_or_else(|| e.etag().to_owned(), |hash| hash.to_string());
+        let hashes: Vec<String> = entries.iter().map(name).collect();
         let named = |path: &Path| {
             path.file_name()
                 .is_some_and(|name| hashes.iter().any(|hash| name.to_string_lossy().contains(hash)))
         };
         self.store.cache.partials().iter().filter(|p| named(&p.path)).map(|p| p.occupied_bytes).sum()
-    }
-
-    fn partial_dir_if_there(&self, repo: &RepoId, entry: &TreeEntry) -> Option<PathBuf> {
-        entry.xet_hash?;
-        let blob = self.store.cache.final_blob_path(repo, entry);
-        blob.parent().filter(|dir| dir.exists()).map(Path::to_path_buf)
     }
 
     pub(crate) fn read_tree(&self, repo: &RepoId, commit: &str) -> Option<Vec<TreeEntry>> {
@@ -202,19 +198,102 @@ impl Destination {
         }
     }
 
-    pub(crate) async fn land_small(
+    /// Lands a small file that is whole in memory, if it is what the Hub names.
+    pub(crate) async fn land_bytes(
         &self,
         repo: &RepoId,
         commit: &str,
         entry: &TreeEntry,
-        temp: PathBuf,
+        bytes: Vec<u8>,
     ) -> Result<Result<PathBuf, StoreError>, PullError> {
         let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
-        self.blocking(move |store, local| match local {
-            Some(local) => local.land_small(&commit, &entry, &temp),
-            None => store.cache.land_small(&repo, &commit, &entry, &temp),
+        let this = self.clone();
+        self.blocking(move |store, local| {
+            // Locked until it has its name.
+            let (mut file, temp) = this.temp_file(&repo, &entry)?;
+            let written = std::io::Write::write_all(&mut file, &bytes)
+                .map_err(|source| StoreError::from_io("write", &temp, source, bytes.len() as u64));
+            let landed = written.and_then(|()| match local {
+                Some(local) => local.land_small(&commit, &entry, &temp),
+                None => store.cache.land_small(&repo, &commit, &entry, &temp),
+            });
+            landed.inspect_err(|_| drop(std::fs::remove_file(&temp)))
         })
         .await
+    }
+
+    /// Opens the partial file of a plain file, with what a download that died has left if there is none yet.
+    pub(crate) async fn open_plain(
+        &self,
+        repo: &RepoId,
+        entry: &TreeEntry,
+        leftover: Option<PathBuf>,
+    ) -> Result<Result<PlainPartial, PartialError>, PullError> {
+        let (repo, entry) = (repo.clone(), entry.clone());
+        self.blocking(move |store, local| {
+            let dir = match local {
+                Some(local) => local.partial_dir(&entry)?,
+                None => store.cache.plain_dir(&repo, &entry)?,
+            };
+            PlainPartial::open(&dir, &entry, leftover.as_deref())
+        })
+        .await
+    }
+
+    /// Proves a plain file that is complete.
+    pub(crate) async fn prove_plain(
+        &self,
+        entry: &TreeEntry,
+        partial: Arc<PlainPartial>,
+    ) -> Result<Result<(), StoreError>, PullError> {
+        let entry = entry.clone();
+        self.blocking(move |_, _| partial.prove(&entry)).await
+    }
+
+    /// Lands a plain file that is proven.
+    pub(crate) async fn land_plain(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+        partial: PlainPartial,
+    ) -> Result<Result<PathBuf, StoreError>, PullError> {
+        let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
+        self.blocking(move |store, local| {
+            let finished = partial.finish(&entry)?;
+            match local {
+                Some(local) => local.land_plain(&commit, &entry, finished),
+                None => store.cache.land_plain(&repo, &commit, &entry, finished),
+            }
+        })
+        .await
+    }
+
+    /// What downloads to this place left that died.
+    pub(crate) async fn leftovers(
+        &self,
+        repo: &RepoId,
+        entries: &[TreeEntry],
+    ) -> Result<Leftovers, PullError> {
+        let (repo, entries) = (repo.clone(), entries.to_vec());
+        self.blocking(move |store, local| match local {
+            Some(local) => local.leftovers(&entries),
+            None => store.cache.leftovers(&repo),
+        })
+        .await
+    }
+
+    /// See [`zest_store::HfCache::claim_leftover`].
+    pub(crate) fn claim_leftover(
+        &self,
+        leftovers: &mut Leftovers,
+        repo: &RepoId,
+        entry: &TreeEntry,
+    ) -> Option<PathBuf> {
+        match &self.local {
+            Some(local) => local.claim_leftover(leftovers, entry),
+            None => self.store.cache.claim_leftover(leftovers, repo, entry),
+        }
     }
 
     pub(crate) fn partial_dir(&self, repo: &RepoId, entry: &TreeEntry) -> Result<PathBuf, StoreError> {

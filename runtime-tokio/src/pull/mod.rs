@@ -80,8 +80,12 @@ pub(crate) struct Tally {
     bytes_total: Cell<u64>,
     /// Bytes of files that were on disk whole.
     pub(crate) whole_disk: Cell<u64>,
-    /// Bytes of files fetched whole from the Hub.
+    /// Bytes of plain files that the Hub gave and that count.
     pub(crate) whole_hub: Cell<u64>,
+    /// All bytes that came for plain files.
+    pub(crate) whole_wire: Cell<u64>,
+    /// Parts of plain files that had rotted since an earlier run.
+    pub(crate) rotten: Cell<u64>,
     pub(crate) ended: RefCell<Vec<Rc<JobState>>>,
     pub(crate) running: RefCell<Vec<Rc<JobState>>>,
     pub(crate) files: RefCell<Vec<PulledFile>>,
@@ -231,12 +235,12 @@ async fn run(
         from_cdn: tally.sum(|j| j.counts.cdn_bytes.get()) + tally.whole_hub.get(),
         from_disk: tally.sum(|j| j.counts.disk_bytes.get()) + tally.whole_disk.get(),
         given,
-        cdn_wire_bytes: tally.sum(|j| j.counts.wire_bytes.get()) + tally.whole_hub.get(),
+        cdn_wire_bytes: tally.sum(|j| j.counts.wire_bytes.get()) + tally.whole_wire.get(),
         chunks_from_peers: tally.sum(|j| j.counts.peer_chunks.get()),
         chunks_from_cdn: tally.sum(|j| j.counts.cdn_chunks.get()),
         chunks_from_disk: tally.sum(|j| j.counts.disk_chunks.get()),
         bad_chunks: tally.sum(|j| j.counts.bad_chunks.get()),
-        rotten_chunks: tally.sum(|j| j.counts.rotten_chunks.get()),
+        rotten_chunks: tally.sum(|j| j.counts.rotten_chunks.get()) + tally.rotten.get(),
         peers_banned: u64::from(now.banned - bad_before.banned),
         shareable,
         elapsed: started.elapsed(),
@@ -377,7 +381,7 @@ impl Pull {
         let needed: u64 = missing.iter().map(TreeEntry::content_size).sum();
         let dir = self.destination.existing_root(&self.options.repo);
         let Ok(free) = zest_store::free_space(&dir) else { return Ok(()) };
-        let partial = self.destination.partial_bytes(&self.options.repo, missing);
+        let partial = self.destination.partial_bytes(missing);
         let needed = needed.saturating_sub(partial);
         if needed > free {
             return Err(PullError::NoSpace { dir, needed, free });

@@ -1,27 +1,70 @@
-//! Files fetched whole from the Hub: small ones, and those outside Xet. Checked by git blob id or sha256 as they land.
+//! Files as the Hub gives them: small ones, and those outside Xet. They come from one source, in order, and are checked by git
+//! blob id or sha256 before they land. What breaks is gone on with where it broke, in this run and in the next.
+
+mod line;
+mod sink;
 
 use super::Pull;
 use crate::PullError;
 use crate::progress::How;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use std::io::Write as _;
+use line::Line;
+use sink::Sink;
+use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
-use zest_hub::HubError;
-use zest_store::{StoreError, TreeEntry};
+use std::time::Duration;
+use zest_hub::{ErrorKind, Hub, HubError};
+use zest_store::{FileLock, Presence, TreeEntry};
 
 /// Files fetched at once.
 const AT_ONCE: usize = 8;
-/// Times a file is fetched again when its bytes do not prove or its stream breaks.
-const TRIES: u32 = 4;
+/// Times a file is fetched from its beginning when what came was not the file: 3. Wrong once is a broken proxy, wrong three
+/// times is what the server has.
+const ROUNDS: u32 = 3;
+/// Answers in a row that are no answer to the question (another range, 416, an address that has run out) before the file is
+/// given up: 6.
+const ODD_MAX: u32 = 6;
+/// While another process has a file's lock, it is looked at this often.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+/// A lock held longer than this by a process that is not zest is passed over: names by content make that safe.
+const FOREIGN_LOCK: Duration = Duration::from_secs(600);
+
+/// What came of one request.
+enum Came {
+    /// All that was asked for.
+    All,
+    /// The connection broke, or nobody answered. What came counts.
+    Broke(HubError),
+    /// The server did not do what was asked; it may be asked differently.
+    Odd(HubError),
+    /// The server's file is not as long as the Hub says.
+    Length(u64),
+}
+
+/// One file on its way, for the counts.
+struct Under<'a> {
+    entry: &'a TreeEntry,
+    /// Bytes of it that count so far: from the Hub, from an earlier run.
+    hub: Cell<u64>,
+    disk: Cell<u64>,
+    /// The server began further back than it was asked to: what it sends first is there already.
+    begins_early: Cell<bool>,
+}
 
 impl Pull {
     pub(super) async fn fetch_plain(self: Rc<Pull>, entries: Vec<TreeEntry>) -> Result<(), PullError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let leftovers = self.destination.leftovers(&self.options.repo, &entries).await?;
+        let line = Rc::new(Line::new(self.context.clock.now(), leftovers));
         let mut waiting = entries.into_iter();
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < AT_ONCE {
                 let Some(entry) = waiting.next() else { break };
-                running.push(self.clone().fetch_one(entry));
+                running.push(self.clone().fetch_one(entry, line.clone()));
             }
             match running.next().await {
                 Some(done) => done?,
@@ -30,92 +73,252 @@ impl Pull {
         }
     }
 
-    async fn fetch_one(self: Rc<Pull>, entry: TreeEntry) -> Result<(), PullError> {
-        if self.destination.copy_from_cache(&self.options.repo, &self.commit, &entry).await? {
+    async fn fetch_one(self: Rc<Pull>, entry: TreeEntry, line: Rc<Line>) -> Result<(), PullError> {
+        let (repo, commit) = (&self.options.repo, &self.commit);
+        let Some(lock) = self.lock_plain(&entry).await? else { return Ok(()) };
+        if self.destination.copy_from_cache(repo, commit, &entry).await? {
             self.tally.file_done(&entry, How::Linked);
             return Ok(());
         }
-        let mut tries = 0;
+        let mut sink = self.open_sink(&entry, &line, lock.is_some()).await?;
+        let under =
+            Under { entry: &entry, hub: Cell::new(0), disk: Cell::new(0), begins_early: Cell::new(false) };
+        let mut round = 1;
         loop {
-            tries += 1;
-            match self.fetch_try(&entry).await {
+            self.fill(&mut sink, &under, &line).await?;
+            sink = match sink.land(&self.destination, repo, commit, &entry).await? {
                 Ok(()) => break,
-                Err(error) if tries < TRIES && worth_another_try(&error) => {
-                    tracing::info!(path = entry.path, %error, "fetching again");
+                Err((error, empty)) => {
+                    tracing::warn!(path = entry.path, %error, round, "what came is not the file; fetching it anew");
+                    self.take_back(&under);
+                    if let Err(error) = self.next_round(&entry, &mut round) {
+                        empty.abandon();
+                        return Err(error);
+                    }
+                    empty
                 }
-                Err(error) => return Err(error),
-            }
+            };
         }
+        drop(lock);
         self.tally.file_done(&entry, How::Hub);
         Ok(())
     }
 
-    async fn fetch_try(&self, entry: &TreeEntry) -> Result<(), PullError> {
+    /// One process at a time fetches a file. `None`: another one has, meanwhile. The lock inside is `None` if somebody who is
+    /// not zest has held it for very long.
+    async fn lock_plain(&self, entry: &TreeEntry) -> Result<Option<Option<FileLock>>, PullError> {
         let (repo, commit) = (&self.options.repo, &self.commit);
-        let (mut file, temp) = self.destination.temp_file(repo, entry)?;
-        let mut guard = RemoveOnDrop(Some(temp.clone()));
-        let before = self.tally.whole_hub.get();
-        let io = |source: std::io::Error| {
-            PullError::Store(StoreError::from_io("write", &temp, source, entry.content_size()))
+        let mut waited = Duration::ZERO;
+        let lock = loop {
+            if let Some(lock) = self.destination.try_lock(repo, entry)? {
+                break Some(lock);
+            }
+            if waited >= FOREIGN_LOCK {
+                break None;
+            }
+            if waited.is_zero() {
+                tracing::info!(path = entry.path, "another process is fetching this file; waiting for it");
+            }
+            tokio::time::sleep(LOCK_POLL).await;
+            waited += LOCK_POLL;
         };
-        if entry.content_size() > 0 {
+        if !self.options.force {
+            // It may have landed since this pull looked, whether there was a wait or not.
+            match self.destination.presence(repo, commit, entry).await {
+                Presence::Complete(_) => {
+                    self.tally.file_done(entry, How::Cached);
+                    return Ok(None);
+                }
+                Presence::Linkable => {
+                    self.destination.link(repo, commit, entry).await?;
+                    self.tally.file_done(entry, How::Linked);
+                    return Ok(None);
+                }
+                Presence::Missing => {}
+            }
+        }
+        Ok(Some(lock))
+    }
+
+    async fn open_sink(&self, entry: &TreeEntry, line: &Line, locked: bool) -> Result<Sink, PullError> {
+        let repo = &self.options.repo;
+        // Whoever writes such files without zest holds the lock: what lies there now was left by the dead. Unless the file
+        // system only pretends to lock.
+        let leftover =
+            match locked && line.has_leftovers() && self.destination.try_lock(repo, entry)?.is_none() {
+                true => self.destination.claim_leftover(&mut line.leftovers.borrow_mut(), repo, entry),
+                false => None,
+            };
+        loop {
+            match Sink::open(&self.destination, repo, entry, leftover.clone()).await? {
+                Some(sink) => return Ok(sink),
+                None => tokio::time::sleep(LOCK_POLL).await,
+            }
+        }
+    }
+
+    /// Fetches what is missing, while what an earlier run left is looked at; then what of that has rotted.
+    async fn fill(&self, sink: &mut Sink, under: &Under<'_>, line: &Line) -> Result<(), PullError> {
+        let old = sink.earlier();
+        let looking = async {
+            let Some(old) = old else { return Ok(()) };
+            while let Some(looked) = old.look().await? {
+                under.disk.set(under.disk.get() + looked.good_bytes);
+                self.tally.whole_disk.set(self.tally.whole_disk.get() + looked.good_bytes);
+                if looked.rotten > 0 {
+                    let (path, windows) = (&under.entry.path, looked.rotten);
+                    tracing::warn!(
+                        path,
+                        windows,
+                        "parts of an earlier run have rotted on disk; they are fetched again"
+                    );
+                    self.tally.rotten.set(self.tally.rotten.get() + looked.rotten);
+                }
+            }
+            Ok(())
+        };
+        futures_util::future::try_join(looking, self.fetch_gaps(sink, under, line)).await?;
+        self.fetch_gaps(sink, under, line).await
+    }
+
+    async fn fetch_gaps(&self, sink: &mut Sink, under: &Under<'_>, line: &Line) -> Result<(), PullError> {
+        let (entry, mut round) = (under.entry, 1);
+        // Whether the server is asked for parts; answers in a row that were none; tries in a row that gave nothing.
+        let (mut parts, mut odd, mut barren) = (true, 0, 0);
+        while let Some(gap) = sink.gap() {
             let hub = self.hub.as_ref().ok_or_else(|| PullError::Offline {
-                repo: repo.name.clone(),
+                repo: self.options.repo.name.clone(),
                 missing: 1,
                 total: 1,
                 names: entry.path.clone(),
             })?;
-            let mut body = hub.small_file(repo, commit, &entry.path).await?.at_most(entry.content_size());
-            loop {
-                if let Some(throttle) = &self.context.throttle {
-                    throttle.turn().await;
+            line.turn(&self.context.clock).await?;
+            let before = sink.at();
+            let came = self.stream(hub, sink, gap, parts, under, line).await?;
+            if sink.at() != before {
+                (odd, barren) = (0, 0);
+            }
+            let now = self.context.clock.now();
+            match came {
+                Came::All => {}
+                Came::Broke(error) => {
+                    barren += 1;
+                    tracing::info!(path = entry.path, %error, at = sink.at(), "going on where it broke");
+                    if under.begins_early.get() && barren > ODD_MAX {
+                        // It never comes as far as it is needed.
+                        return Err(error.into());
+                    }
+                    line.failed(now, error);
                 }
-                let Some(bytes) = body.chunk().await.map_err(|error| of_body(error, entry))? else { break };
-                self.context.took(bytes.len());
-                file.write_all(&bytes).map_err(io)?;
-                self.tally.whole_hub.set(self.tally.whole_hub.get() + bytes.len() as u64);
+                Came::Odd(error) => {
+                    odd += 1;
+                    tracing::info!(path = entry.path, %error, "not the answer to the question; asking for the whole");
+                    if odd > ODD_MAX {
+                        return Err(error.into());
+                    }
+                    parts = !parts;
+                    line.failed(now, error);
+                }
+                Came::Length(length) => {
+                    tracing::warn!(
+                        path = entry.path,
+                        length,
+                        want = entry.content_size(),
+                        "a file of another length"
+                    );
+                    self.next_round(entry, &mut round)?;
+                    parts = !parts;
+                    line.pause(now);
+                }
             }
         }
-        drop(file);
-        match self.destination.land_small(repo, commit, entry, temp).await? {
-            Ok(_) => {
-                guard.0 = None;
-                Ok(())
-            }
-            Err(error) => {
-                self.tally.whole_hub.set(before);
-                Err(error.into())
-            }
+        Ok(())
+    }
+
+    /// Streams one gap into the sink. Without `parts` the server is asked for the whole file, and what is there is skipped.
+    async fn stream(
+        &self,
+        hub: &Hub,
+        sink: &mut Sink,
+        gap: Range<u64>,
+        parts: bool,
+        under: &Under<'_>,
+        line: &Line,
+    ) -> Result<Came, PullError> {
+        let (entry, size) = (under.entry, under.entry.content_size());
+        let range = (parts && gap != (0..size)).then(|| gap.clone());
+        let asked = hub.plain_file(&self.options.repo, &self.commit, &entry.path, range).await;
+        let mut answer = match asked {
+            Ok(answer) => answer,
+            Err(error) => return came_of(error),
+        };
+        if let Some(total) = answer.total.filter(|total| *total != size) {
+            return Ok(Came::Length(total));
         }
+        let url = answer.body.url().to_owned();
+        if answer.start > gap.start {
+            let (want_start, want_last) = (gap.start, gap.end - 1);
+            let got = format!("bytes from {} on", answer.start);
+            return Ok(Came::Odd(HubError::WrongRange { url, want_start, want_last, got }));
+        }
+        under.begins_early.set(answer.start < gap.start);
+        let mut at = answer.start;
+        while at < gap.end {
+            if let Some(throttle) = &self.context.throttle {
+                throttle.turn().await;
+            }
+            let bytes = match answer.body.chunk().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => {
+                    let (got, want) = (at - answer.start, Some(gap.end - answer.start));
+                    let reason = "the answer ended early".to_owned();
+                    return Ok(Came::Broke(HubError::ShortBody { url, got, want, reason }));
+                }
+                Err(error) => return came_of(error),
+            };
+            self.context.took(bytes.len());
+            self.tally.whole_wire.set(self.tally.whole_wire.get() + bytes.len() as u64);
+            let end = at + bytes.len() as u64;
+            if end > gap.start {
+                let new = &bytes[gap.start.max(at).saturating_sub(at) as usize..];
+                let new = &new[..new.len().min((gap.end - at.max(gap.start)) as usize)];
+                sink.take(new).map_err(|source| sink.error(source, entry))?;
+                under.hub.set(under.hub.get() + new.len() as u64);
+                self.tally.whole_hub.set(self.tally.whole_hub.get() + new.len() as u64);
+                line.moved(self.context.clock.now());
+            }
+            at = end;
+        }
+        Ok(Came::All)
+    }
+
+    /// What came does not count after all.
+    fn take_back(&self, under: &Under<'_>) {
+        let (hub, disk) = (&self.tally.whole_hub, &self.tally.whole_disk);
+        hub.set(hub.get().saturating_sub(under.hub.take()));
+        disk.set(disk.get().saturating_sub(under.disk.take()));
+    }
+
+    fn next_round(&self, entry: &TreeEntry, round: &mut u32) -> Result<(), PullError> {
+        if *round == ROUNDS {
+            let (path, want) = (entry.path.clone(), entry.etag().to_owned());
+            return Err(PullError::Unproven { path, want, rounds: ROUNDS });
+        }
+        *round += 1;
+        Ok(())
     }
 }
 
-/// More bytes than the file has are wrong bytes, not a server that breaks the interface.
-fn of_body(error: HubError, entry: &TreeEntry) -> PullError {
-    match error {
-        HubError::TooLarge { .. } => {
-            PullError::TooLong { path: entry.path.clone(), want: entry.content_size() }
-        }
-        error => error.into(),
-    }
-}
-
-fn worth_another_try(error: &PullError) -> bool {
-    match error {
-        PullError::TooLong { .. } => true,
-        PullError::Store(StoreError::WrongSize { .. } | StoreError::WrongContent { .. }) => true,
-        PullError::Hub(error) => error.is_transient(),
-        _ => false,
-    }
-}
-
-/// A temporary file that nobody will finish goes away with its task.
-struct RemoveOnDrop(Option<std::path::PathBuf>);
-
-impl Drop for RemoveOnDrop {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = std::fs::remove_file(path);
-        }
+/// Whether a failed request can be made up for, and how.
+fn came_of(error: HubError) -> Result<Came, PullError> {
+    match error.kind() {
+        _ if error.is_transient() => Ok(Came::Broke(error)),
+        ErrorKind::UrlExpired => Ok(Came::Odd(error)),
+        _ => match error {
+            HubError::WrongRange { .. }
+            | HubError::Malformed { .. }
+            | HubError::Status { status: 416, .. } => Ok(Came::Odd(error)),
+            error => Err(error.into()),
+        },
     }
 }

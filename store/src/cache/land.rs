@@ -55,6 +55,8 @@ impl HfCache {
         self.make_dirs(&dir)?;
         let path = dir.join(format!("{}.{}.incomplete", entry.etag(), os::random_hex()));
         let file = File::options().read(true).write(true).create_new(true).open(&path).at("create", &path)?;
+        // As long as somebody holds it, nobody takes it for a leftover.
+        let _ = file.try_lock();
         Ok((file, path))
     }
 
@@ -160,7 +162,7 @@ impl HfCache {
     }
 
     /// Lands a file in the repository itself: as blob and link, or without symlinks as the snapshot's file.
-    fn land_local(
+    pub(super) fn land_local(
         &self,
         names: &Names,
         entry: &TreeEntry,
@@ -234,11 +236,11 @@ impl HfCache {
     }
 
     /// Creates the folders every landing needs.
-    fn prepare(&self, names: &Names) -> Result<(), StoreError> {
+    pub(super) fn prepare(&self, names: &Names) -> Result<(), StoreError> {
         self.make_dirs(&self.root.join(&names.blobs))
     }
 
-    fn make_dirs(&self, blobs: &Path) -> Result<(), StoreError> {
+    pub(super) fn make_dirs(&self, blobs: &Path) -> Result<(), StoreError> {
         fs::create_dir_all(blobs).at("create directory", blobs)?;
         self.tag();
         Ok(())

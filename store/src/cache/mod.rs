@@ -19,6 +19,7 @@
 //! lost: a directory is reported, a file of the wrong size is moved aside (`….displaced` among the blobs).
 
 mod land;
+mod plain;
 mod scan;
 mod shared;
 

@@ -82,7 +82,7 @@ pub struct Partial {
     data: File,
     journal_path: PathBuf,
     journal: Mutex<Journal>,
-    session: [u8; 16],
+    session: Session,
     entries: Vec<Entry>,
     /// Whether the names of both files are durable.
     named: AtomicBool,
@@ -118,10 +118,14 @@ impl Partial {
     /// [`PartialError::Busy`], or a [`StoreError`] ([`StoreError::DiskFull`] before anything is written if
     /// the file will not fit).
     pub fn open(dir: &Path, spec: PartialSpec) -> Result<Partial, PartialError> {
+        Partial::open_as(dir, &spec.file.to_string(), spec)
+    }
+
+    /// The same under another name than the file's hash.
+    pub(crate) fn open_as(dir: &Path, stem: &str, spec: PartialSpec) -> Result<Partial, PartialError> {
         fs::create_dir_all(dir).at("create directory", dir)?;
-        let stem = spec.file.to_string();
-        if let Some((journal, path)) = lock_journal(dir, &stem, spec.file)? {
-            return Partial::with_journal(dir, &stem, spec, journal, path);
+        if let Some((journal, path)) = lock_journal(dir, stem, spec.file)? {
+            return Partial::with_journal(dir, stem, spec, journal, path);
         }
         tracing::warn!(dir = %dir.display(), "no file locks here: the download cannot be resumed by a later run");
         let stem = format!("{stem}.{}", os::random_hex());
@@ -175,7 +179,7 @@ impl Partial {
             data,
             journal_path,
             journal: Mutex::new(journal),
-            session: session.id,
+            session,
             entries,
             named: AtomicBool::new(false),
         };
@@ -273,6 +277,17 @@ impl Partial {
         Ok(holds)
     }
 
+    /// Takes back everything that was recorded.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn forget_all(&self) -> io::Result<()> {
+        let mut journal = self.lock();
+        // The clone shares the lock.
+        *journal = Journal::start(journal.file.try_clone()?, &self.spec)?;
+        journal.append(&Record::Session(self.session))
+    }
+
     /// Makes everything recorded so far durable: the data first, then the journal.
     ///
     /// # Errors
@@ -295,9 +310,17 @@ impl Partial {
     /// # Errors
     /// The system's; [`StoreError::ChangedMeanwhile`] if that last check fails.
     pub fn finish(self) -> Result<FinishedFile, StoreError> {
+        self.finish_by(Partial::check_whole)
+    }
+
+    /// The same with another proof, for the case that the lock failed.
+    pub(crate) fn finish_by(
+        self,
+        check: impl FnOnce(&Partial) -> Result<(), StoreError>,
+    ) -> Result<FinishedFile, StoreError> {
         self.data.sync_data().at("flush", &self.data_path)?;
         if self.was_shared().at("read journal", &self.journal_path)? {
-            self.check_whole()?;
+            check(&self)?;
         }
         let Partial { spec, data_path, journal_path, journal, .. } = self;
         Ok(FinishedFile { spec, data_path, journal_path, _journal: journal })
@@ -315,8 +338,12 @@ impl Partial {
     /// Bytes that opening this partial file will still take from the disk, for the check before a pull starts.
     #[must_use]
     pub fn bytes_needed(dir: &Path, spec: &PartialSpec) -> u64 {
-        let path = dir.join(format!("{}{DATA_SUFFIX}", spec.file));
-        spec.size.saturating_sub(fs::symlink_metadata(path).map_or(0, |meta| os::occupied_bytes(&meta)))
+        Partial::bytes_needed_as(dir, &spec.file.to_string(), spec.size)
+    }
+
+    pub(crate) fn bytes_needed_as(dir: &Path, stem: &str, size: u64) -> u64 {
+        let path = dir.join(format!("{stem}{DATA_SUFFIX}"));
+        size.saturating_sub(fs::symlink_metadata(path).map_or(0, |meta| os::occupied_bytes(&meta)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Journal> {
@@ -327,7 +354,7 @@ impl Partial {
     /// Whether another process opened the journal after us.
     fn was_shared(&self) -> io::Result<bool> {
         let replayed = Replay::read(&self.lock().file, &self.spec)?;
-        Ok(replayed.session.is_none_or(|session| session.id != self.session))
+        Ok(replayed.session.is_none_or(|session| session.id != self.session.id))
     }
 
     /// Hashes everything the journal lists, takes back what does not hold, and checks that the rest is the

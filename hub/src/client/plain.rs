@@ -1,0 +1,107 @@
+//! A file as the Hub gives it, from a place on: what the server really sends is said, whatever was asked for.
+
+use std::ops::Range;
+
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_RANGE, HeaderMap};
+use zest_store::{RepoId, check_name};
+
+use super::Hub;
+use super::address::{self, shown};
+use super::body::Body;
+use super::http::{Ask, Party, shorter};
+use crate::error::HubError;
+
+/// The bytes of a file from some place on.
+#[derive(Debug)]
+pub struct PlainBody {
+    /// They.
+    pub body: Body,
+    /// The place of the first one in the file. 0 where the server knows no ranges.
+    pub start: u64,
+    /// Bytes of the whole file as the server knows it, if it says.
+    pub total: Option<u64>,
+}
+
+impl Hub {
+    /// Asks once for `bytes` of a file (end exclusive); `None` asks for all of it, without a range. The caller decides what to do
+    /// next when it breaks.
+    ///
+    /// Which bytes come is the server's choice: it may ignore the range ([`PlainBody::start`] is 0 then) or give another one.
+    /// Its word on the length is in [`PlainBody::total`]. Nothing of this proves the content.
+    ///
+    /// # Errors
+    /// `EntryNotFound`, `Gated`, `UnsafeName`, `WrongRange` for a part that it does not name, `Status` 416, and what any
+    /// request can meet.
+    pub async fn plain_file(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        path: &str,
+        bytes: Option<Range<u64>>,
+    ) -> Result<PlainBody, HubError> {
+        self.check_revision(repo, commit)?;
+        check_name(path).map_err(|error| HubError::UnsafeName {
+            repo: address::shown_repo(repo),
+            reason: shorter(&error.to_string()),
+        })?;
+        let transport = &self.inner.transport;
+        let url = transport.endpoint.resolve(repo, commit, path)?;
+        let party = Party::Hub { repo, revision: commit, path: Some(path), anonymous: false };
+        let bytes = bytes.filter(|bytes| !bytes.is_empty());
+        let ask = Ask { url, party, range: bytes, stall: transport.config.stall };
+        let permit = transport.permit().await;
+        let reply = transport.send(&ask).await?;
+        let (start, total) = match reply.response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                part(reply.response.headers()).map_err(|got| HubError::WrongRange {
+                    url: shown(&reply.url),
+                    want_start: ask.range.as_ref().map_or(0, |range| range.start),
+                    want_last: ask.range.as_ref().map_or(0, |range| range.end - 1),
+                    got,
+                })?
+            }
+            _ => (0, reply.response.content_length()),
+        };
+        let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, permit);
+        Ok(PlainBody { body, start, total })
+    }
+}
+
+/// First byte and whole length of what a 206 says it holds (RFC 9110, 14.4).
+fn part(headers: &HeaderMap) -> Result<(u64, Option<u64>), String> {
+    let text = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let text = text.ok_or_else(|| "206 without Content-Range".to_owned())?;
+    let odd = || format!("206 and Content-Range {:?}", super::text::clip(text, 80));
+    let (range, total) =
+        text.trim().strip_prefix("bytes ").and_then(|rest| rest.split_once('/')).ok_or_else(odd)?;
+    let (first, _last) = range.split_once('-').ok_or_else(odd)?;
+    let first = first.trim().parse().map_err(|_| odd())?;
+    let total = match total.trim() {
+        "*" => None,
+        total => Some(total.parse().map_err(|_| odd())?),
+    };
+    Ok((first, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_206_holds_is_read_and_nothing_else_is_guessed() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_RANGE, text.parse().unwrap());
+            part(&headers)
+        };
+        assert_eq!(of("bytes 5-9/10"), Ok((5, Some(10))));
+        assert_eq!(of(" bytes 0-9/* "), Ok((0, None)));
+        for odd in
+            ["bytes */10", "bytes 5", "items 5-9/10", "bytes -5-9/10", "bytes 5-9/ten", "bytes 5-9/-1", ""]
+        {
+            assert!(of(odd).is_err(), "{odd}");
+        }
+        assert!(part(&HeaderMap::new()).is_err());
+    }
+}
