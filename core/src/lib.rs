@@ -15,6 +15,7 @@
 //! `poll_timeout()`. Same seed and same events → the same actions, byte for byte.
 //!
 //! [`outage`] says when what failed is asked again, and for how long; machines and runtimes share it.
+//! [`lived::Lived`] is the clock to give the node: it stands still while the process is not run.
 //!
 //! [`bencode`] and [`wire`] hold the formats; each file shows its byte table.
 
@@ -29,6 +30,7 @@ pub mod discovery;
 pub mod endpoint;
 pub mod ids;
 pub mod link;
+pub mod lived;
 pub mod lsd;
 pub mod node;
 pub mod outage;

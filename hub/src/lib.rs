@@ -4,10 +4,13 @@
 //!   reconstruction and streams ranges of xorbs. It checks shapes and bounds, never content: proof is `zest_xet`'s word.
 //! - [`server`]: the embedded hub, which serves local folders through the same interfaces.
 //!
+//! - [`lived`]: time limits that do not count the time in which the process was not run.
+//!
 //! The client writes no file and keeps no state beyond its process.
 
 pub mod client;
 mod error;
+pub mod lived;
 pub mod server;
 
 pub use client::{Body, Cas, Hub, HubConfig, Refusal, RetryPolicy, RevisionInfo};

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{Link, LinkConfig, Role};
+use zest_core::lived::{LATE, Lived};
 use zest_core::node::{Config, Event, Node};
 use zest_core::pex::{self, Pex};
 use zest_core::{Duration, Instant, LinkId, PeerId};
@@ -54,6 +55,8 @@ pub(crate) struct CoreConfig {
 
 pub(crate) struct Core {
     started: std::time::Instant,
+    /// The node's clock, which stands still while this core is not run.
+    pub(crate) lived: Cell<Lived>,
     peer_id: PeerId,
     listen_port: u16,
     pub(crate) links_max: usize,
@@ -96,6 +99,7 @@ impl Core {
         node.upload_bytes_s = config.upload_bytes_s;
         Rc::new(Core {
             started: std::time::Instant::now(),
+            lived: Cell::default(),
             peer_id: config.peer_id,
             listen_port: config.listen_port,
             links_max: config.links_max,
@@ -127,6 +131,20 @@ impl Core {
 
     pub(crate) fn now(&self) -> Instant {
         Instant(self.started.elapsed().as_micros() as u64)
+    }
+
+    /// The time of the node's clock.
+    pub(crate) fn node_now(&self) -> Instant {
+        let due = self.node.borrow().poll_timeout().map(|(at, _)| at);
+        let mut lived = self.lived.get();
+        let now = lived.at(self.now(), due);
+        self.lived.set(lived);
+        now
+    }
+
+    /// When the node wants to be woken, by our own clock.
+    fn node_due(&self) -> Option<Instant> {
+        self.node.borrow().poll_timeout().map(|(at, _)| self.lived.get().wall(at))
     }
 
     /// Whether a connection from there is let in.
@@ -190,7 +208,7 @@ impl Core {
 
     /// Makes the clock look again if the node's next deadline is nearer than it knows.
     pub(crate) fn node_timer_moved(&self) {
-        let sooner = self.node.borrow().poll_timeout().is_some_and(|(at, _)| at < self.alarm.get());
+        let sooner = self.node_due().is_some_and(|at| at < self.alarm.get());
         if sooner {
             self.wake_clock();
         }
@@ -206,7 +224,7 @@ impl Core {
     /// Waits for the next deadline or for a nearer one to be set.
     async fn pause(&self) {
         let tick = self.now() + if self.budget.is_waited_for() { TICK_SHORT } else { TICK };
-        let node = self.node.borrow().poll_timeout().map(|(at, _)| at);
+        let node = self.node_due();
         let at = node.map_or(tick, |node| node.min(tick));
         self.alarm.set(at);
         let mut timer = pin!(Timer::new(at - self.now()));
@@ -225,11 +243,13 @@ impl Core {
 
     /// The clock of a core: the node's timer, every connection's deadlines, what peers are told of each other, those who wait for room.
     pub(crate) async fn tick(self: Rc<Core>) {
-        let mut looked = Instant::ZERO;
+        let (mut looked, mut put_off) = (Instant::ZERO, false);
         loop {
             self.pause().await;
             let now = self.now();
-            let due = self.node.borrow().poll_timeout().is_some_and(|(at, _)| at <= now);
+            // Where this core was not run in time, what came lies in the sockets: it is read before anybody counts as silent.
+            put_off = now.since(self.alarm.get()) > LATE && !put_off;
+            let due = self.node_due().is_some_and(|at| at <= now);
             if due {
                 self.event(Event::Timer);
             }
@@ -237,7 +257,7 @@ impl Core {
                 self.take_from_hoarders(now);
                 self.budget.wake_next();
             }
-            if now.since(looked) >= TICK {
+            if now.since(looked) >= TICK && !put_off {
                 looked = now;
                 let links: Vec<Rc<LinkIo>> = self.links.borrow().values().cloned().collect();
                 links.iter().for_each(|io| io.tick(&self, now));

@@ -33,7 +33,8 @@ impl Core {
     fn work_off(self: &Rc<Core>) {
         loop {
             let Some(event) = self.events.borrow_mut().pop_front() else { break };
-            self.node.borrow_mut().handle(self.now(), event);
+            let now = self.node_now();
+            self.node.borrow_mut().handle(now, event);
             loop {
                 let Some(action) = self.node.borrow_mut().poll_action() else { break };
                 self.perform(action);
@@ -85,7 +86,7 @@ impl Core {
                 }
             }
             Action::Banned { addr, peer_id, until } => {
-                let secs = (until - self.now()).as_secs();
+                let secs = (until - self.lived.get().seems(self.now())).as_secs();
                 tracing::warn!(%addr, ?peer_id, secs, "peer shut out: it broke the protocol");
             }
             // This runtime only gives: it has no jobs, so nothing is dialled, fetched, proven or copied.

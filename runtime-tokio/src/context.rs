@@ -20,6 +20,7 @@ use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use zest_core::link::{Dialect, LinkConfig, Outgoing, PeerFault, Role, Severity};
+use zest_core::lived::Lived;
 use zest_core::node::{Action, Direction, Event, Found, Node, Source};
 use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
 use zest_xet::Hash;
@@ -33,6 +34,8 @@ const DECODES_MAX: usize = 64;
 
 pub(crate) struct Context {
     pub(crate) clock: Clock,
+    /// The node's clock, which stands still while this thread is not run.
+    lived: Cell<Lived>,
     pub(crate) pool: Pool,
     pub(crate) store: Arc<StoreHandles>,
     /// Chunks in memory.
@@ -86,6 +89,7 @@ impl Context {
     ) -> Rc<Context> {
         Rc::new(Context {
             clock: Clock::start(),
+            lived: Cell::default(),
             pool: Pool::default(),
             store,
             hot,
@@ -127,7 +131,8 @@ impl Context {
         loop {
             let Some(event) = self.events.borrow_mut().pop_front() else { break };
             tracing::trace!(?event);
-            self.node.borrow_mut().handle(self.clock.now(), event);
+            let now = self.node_now();
+            self.node.borrow_mut().handle(now, event);
             loop {
                 let Some(action) = self.node.borrow_mut().poll_action() else { break };
                 tracing::trace!(?action);
@@ -163,8 +168,24 @@ impl Context {
         }
     }
 
+    /// When the node wants to be woken, by our own clock.
     pub(crate) fn next_timer(&self) -> Option<zest_core::Instant> {
-        self.node.borrow().poll_timeout().map(|(at, _)| at)
+        self.node.borrow().poll_timeout().map(|(at, _)| self.lived.get().wall(at))
+    }
+
+    /// The time of the node's clock.
+    fn node_now(&self) -> zest_core::Instant {
+        let due = self.node.borrow().poll_timeout().map(|(at, _)| at);
+        let mut lived = self.lived.get();
+        let now = lived.at(self.clock.now(), due);
+        self.lived.set(lived);
+        now
+    }
+
+    /// A job that shares the origin's work with others waits so long for them: somebody is looking for them.
+    pub(crate) fn job_waits(self: &Rc<Context>, job: JobId, pause: std::time::Duration) {
+        let until = self.node_now() + pause;
+        self.event(Event::JobLooking { job, until });
     }
 
     pub(crate) fn node_stats(&self) -> zest_core::node::Stats {
@@ -264,7 +285,7 @@ impl Context {
                 }
             }
             Action::Banned { addr, peer_id, until } => {
-                let secs = (until - self.clock.now()).as_secs();
+                let secs = (until - self.lived.get().seems(self.clock.now())).as_secs();
                 tracing::warn!(%addr, ?peer_id, secs, "peer shut out: it sent wrong bytes or broke the protocol");
             }
         }
@@ -484,15 +505,15 @@ impl Context {
 }
 
 async fn dial(context: Rc<Context>, addr: SocketAddr, info_hash: InfoHash) {
-    match tokio::time::timeout(DIAL, TcpStream::connect(addr)).await {
-        Ok(Ok(stream)) => {
+    match zest_hub::lived::within(DIAL, TcpStream::connect(addr)).await {
+        Some(Ok(stream)) => {
             context.run_link(stream, addr, Direction::Outbound, Role::Dial { info_hash }).await;
         }
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             tracing::debug!(%addr, %error, "cannot dial");
             context.event(Event::DialFailed { addr });
         }
-        Err(_) => {
+        None => {
             tracing::debug!(%addr, "dial timed out");
             context.event(Event::DialFailed { addr });
         }

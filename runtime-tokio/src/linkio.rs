@@ -419,7 +419,14 @@ async fn read_once(
     for _ in &lens {
         match context.pool.try_take() {
             Some(buf) => ahead.push(buf),
-            None if ahead.is_empty() && rest == 0 => ahead.push(context.pool.take().await),
+            None if ahead.is_empty() && rest == 0 => {
+                // What it sends is left lying for as long as the workers are behind: it is not silent meanwhile.
+                let link = io.id;
+                context.event(Event::Intake { link, open: false });
+                let buf = context.pool.take().await;
+                context.event(Event::Intake { link, open: true });
+                ahead.push(buf);
+            }
             None => break,
         }
     }

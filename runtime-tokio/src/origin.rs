@@ -283,9 +283,9 @@ async fn fetch(
         }
         let mut waited = Duration::ZERO;
         let next = loop {
-            match tokio::time::timeout(STALL, body.chunk()).await {
-                Ok(next) => break next.map_err(|e| origin.fault(e))?,
-                Err(_) => waited += STALL,
+            match zest_hub::lived::within(STALL, body.chunk()).await {
+                Some(next) => break next.map_err(|e| origin.fault(e))?,
+                None => waited += STALL,
             }
             // While others move, this one alone is stuck; while all are still, the network is given more time.
             if context.origin_moved_since(STALL) || waited >= STALL_OF_ALL {

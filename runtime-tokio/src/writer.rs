@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use zest_core::Location;
 use zest_core::node::Event;
+use zest_hub::lived;
 use zest_store::Piece;
 
 /// Heads without a body gathered into one write.
@@ -86,7 +87,9 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
                 tokio::select! {
                     ready = stream.writable() => ready?,
                     () = closed(io) => return Ok(()),
-                    () = tokio::time::sleep(SEND_STALL) => return Err(io::ErrorKind::TimedOut.into()),
+                    _ = lived::within(SEND_STALL, std::future::pending::<()>()) => {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

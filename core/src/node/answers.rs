@@ -265,6 +265,14 @@ impl Node {
         }
     }
 
+    /// What a peer sends is read from now on, or left lying.
+    pub(super) fn intake(&mut self, now: Instant, link: LinkId, open: bool) {
+        if let Some(peer) = self.peers.get_mut(&link) {
+            peer.intake(now, open);
+            self.watch_peer(now, link);
+        }
+    }
+
     /// The peer may have been silent for too long.
     pub(super) fn silent(&mut self, now: Instant, link: LinkId) {
         let Some((at, what)) = self.peers.get(&link).and_then(|p| p.deadline()) else { return };

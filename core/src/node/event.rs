@@ -362,6 +362,13 @@ pub enum Event {
         /// Which job.
         job: JobId,
     },
+    /// We do not read from a link for now, or do again: a peer whose answers we leave lying is not silent.
+    Intake {
+        /// Which link.
+        link: LinkId,
+        /// Whether we read what comes.
+        open: bool,
+    },
     /// The time that [`super::Node::poll_timeout`] named has come.
     Timer,
 }

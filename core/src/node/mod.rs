@@ -303,6 +303,7 @@ impl Node {
             Event::ChunkBad { job, index, source } => self.chunk_bad(now, job, index, source),
             Event::JobReopened { job, missing } => self.job_reopened(now, job, &missing),
             Event::JobRemoved { job } => self.job_removed(now, job),
+            Event::Intake { link, open } => self.intake(now, link, open),
             Event::Timer => self.timer(now),
         }
     }

@@ -166,6 +166,8 @@ pub(crate) struct Peer {
     pub(crate) xorb_ranges_only: bool,
     /// We have closed the link: nothing it still says counts.
     pub(crate) closing: bool,
+    /// We do not read what it sends for now: its silence is ours.
+    unread: bool,
     pub(crate) requests: Few<ReqId, Request>,
     pub(crate) jobs: Few<JobId, With>,
     pub(crate) blocks_refused: BTreeSet<(JobId, u32)>,
@@ -222,6 +224,7 @@ impl Peer {
             zest: false,
             xorb_ranges_only: false,
             closing: false,
+            unread: false,
             requests: Few::new(),
             jobs: Few::new(),
             blocks_refused: BTreeSet::new(),
@@ -315,7 +318,7 @@ impl Peer {
 
     /// When its silence has to be looked at again, and whether that would be a stall or only reason for doubt.
     pub(crate) fn deadline(&self) -> Option<(Instant, Silence)> {
-        if self.requests.is_empty() || self.closing {
+        if self.requests.is_empty() || self.closing || self.unread {
             return None;
         }
         let owns = self.requests.values().any(|r| r.owned);
@@ -323,6 +326,13 @@ impl Peer {
             true => (self.progress_at + self.doubt_after(), Silence::Doubt),
             false => (self.progress_at + self.stall_after(), Silence::Stall),
         })
+    }
+
+    /// What it sends is read from now on, or left lying.
+    pub(crate) fn intake(&mut self, now: Instant, open: bool) {
+        if core::mem::replace(&mut self.unread, !open) && open {
+            self.progress_at = now;
+        }
     }
 
     /// Puts a request on the list.

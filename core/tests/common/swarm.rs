@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind, PeerFault};
+use zest_core::lived::Lived;
 use zest_core::node::*;
 use zest_core::{BufId, Duration, FileId, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use zest_xet::Hash;
@@ -88,6 +89,10 @@ pub struct World {
     pub streams: bool,
     /// Bytes that jobs to come want first.
     pub front: u64,
+    /// The node's own clock, if it has one that stands still while it is not run.
+    pub lived: Option<Lived>,
+    /// What came over links that are not read from.
+    unread: BTreeMap<LinkId, Vec<Happening>>,
     /// Blocks that the origin was asked for, in order.
     pub fetched: Vec<(JobId, u32)>,
     scripts: BTreeMap<SocketAddr, Script>,
@@ -121,6 +126,8 @@ impl World {
             streams: true,
             front: 0,
             fetched: vec![],
+            lived: None,
+            unread: BTreeMap::new(),
             scripts: BTreeMap::new(),
             bufs: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -230,7 +237,7 @@ impl World {
     pub fn run(&mut self, limit: Duration, done: impl Fn(&World) -> bool) -> bool {
         let end = self.now + limit;
         while !done(self) {
-            let timer = self.node.poll_timeout().map(|(at, _)| at);
+            let timer = self.node.poll_timeout().map(|(at, _)| self.wall(at));
             let next = self.queue.keys().next().map(|(at, _)| *at);
             let at = match (timer, next) {
                 (Some(timer), Some(next)) => timer.min(next),
@@ -254,7 +261,7 @@ impl World {
                     self.handle(Event::Timer);
                     let next = self.node.poll_timeout();
                     assert!(
-                        next.is_none_or(|(at, _)| at > self.now),
+                        next.is_none_or(|(at, _)| self.wall(at) > self.now),
                         "timer spins: {next:?} at {:?}",
                         self.now
                     );
@@ -277,7 +284,9 @@ impl World {
         if self.tracing {
             self.trace.push(format!("{:?} <- {event:?}", self.now));
         }
-        self.node.handle(self.now, event);
+        let due = self.node.poll_timeout().map(|(at, _)| at);
+        let now = self.lived.as_mut().map_or(self.now, |lived| lived.at(self.now, due));
+        self.node.handle(now, event);
         while let Some(action) = self.node.poll_action() {
             if self.tracing {
                 self.trace.push(format!("{:?} -> {action:?}", self.now));
@@ -287,7 +296,36 @@ impl World {
         self.node.check_invariants();
     }
 
+    /// When our clock will show a time of the node's.
+    fn wall(&self, at: Instant) -> Instant {
+        self.lived.map_or(at, |lived| lived.wall(at))
+    }
+
+    /// The node is not run for so long. Its timers ring first when it is again; what came meanwhile is looked at after that.
+    pub fn freeze(&mut self, pause: Duration) {
+        self.now = self.now + pause;
+        self.handle(Event::Timer);
+    }
+
+    /// What comes over a link is left lying from now on.
+    pub fn stop_reading(&mut self, link: LinkId) {
+        self.unread.insert(link, vec![]);
+        self.handle(Event::Intake { link, open: false });
+    }
+
+    pub fn read_again(&mut self, link: LinkId) {
+        let came = self.unread.remove(&link).expect("it was not read from");
+        self.handle(Event::Intake { link, open: true });
+        came.into_iter().for_each(|what| self.happen(what));
+    }
+
     fn happen(&mut self, what: Happening) {
+        if let Happening::Answer { link, .. } | Happening::Link(link, _) = &what
+            && let Some(left) = self.unread.get_mut(link)
+        {
+            left.push(what);
+            return;
+        }
         match what {
             Happening::Event(Event::JobPlanned { job, chunks, blocks, .. }) => {
                 let task = &self.tasks[&job];

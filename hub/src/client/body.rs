@@ -80,19 +80,19 @@ impl Body {
             let step = if self.want.is_some_and(|want| want > self.limit) {
                 Err(self.too_large())
             } else {
-                match tokio::time::timeout(self.stall, response.chunk()).await {
-                    Err(_) => Err(HubError::Stalled {
+                match crate::lived::within(self.stall, response.chunk()).await {
+                    None => Err(HubError::Stalled {
                         url: self.url.clone(),
                         silence: self.stall,
                         got: self.got,
                         want: self.want,
                     }),
-                    Ok(Err(error)) => Err(self.short(cause(&error))),
-                    Ok(Ok(None)) => match self.want {
+                    Some(Err(error)) => Err(self.short(cause(&error))),
+                    Some(Ok(None)) => match self.want {
                         Some(want) if self.got < want => Err(self.short("connection ended".to_owned())),
                         _ => Ok(None),
                     },
-                    Ok(Ok(Some(bytes))) => self.count(bytes).map(Some),
+                    Some(Ok(Some(bytes))) => self.count(bytes).map(Some),
                 }
             };
             match step {

@@ -206,13 +206,13 @@ impl Transport {
         // The library reports a connection that cannot be made by itself, after `connect_timeout`.
         let silence = ask.stall.max(self.config.connect_timeout);
         let stalled = || HubError::Stalled { url: shown(url), silence, got: 0, want: None };
-        match tokio::time::timeout(silence, request.send()).await {
-            Err(_) => Err(stalled()),
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) if error.is_connect() => {
+        match crate::lived::within(silence, request.send()).await {
+            None => Err(stalled()),
+            Some(Ok(response)) => Ok(response),
+            Some(Err(error)) if error.is_connect() => {
                 Err(HubError::Unreachable { url: shown(url), reason: shorter(&cause(&error)), tries: 1 })
             }
-            Ok(Err(error)) => Err(HubError::ShortBody {
+            Some(Err(error)) => Err(HubError::ShortBody {
                 url: shown(url),
                 got: 0,
                 want: None,

@@ -41,6 +41,7 @@ use udp::Udp;
 use zest_core::dht::{Dht, LookupId};
 use zest_core::discovery::{Action, Discovery, Event, OpId};
 use zest_core::endpoint::{Found, Scope, canonical};
+use zest_core::lived::{CATCH_UP_MAX, LATE};
 use zest_core::lsd::Group;
 use zest_core::pex::Pex;
 use zest_core::tracker::{self, Standing};
@@ -472,9 +473,18 @@ impl Finder {
 /// Wakes the machines when their time has come. Never ends.
 async fn keep_time(finder: Rc<Finder>) {
     loop {
-        let at = finder.next().map(|at| finder.clock.to_tokio(at));
+        let at_asked = finder.next();
+        let at = at_asked.map(|at| finder.clock.to_tokio(at));
         tokio::select! {
-            () = crate::engine::sleep_until(at) => finder.timer(),
+            () = crate::engine::sleep_until(at) => {
+                // Where this thread was not run in time, answers lie in the sockets: they are looked at before anybody
+                // is called silent.
+                let unheard = finder.now().since(at_asked.unwrap_or_default());
+                if unheard > LATE {
+                    tokio::time::sleep(unheard.min(CATCH_UP_MAX)).await;
+                }
+                finder.timer();
+            }
             () = finder.moved.notified() => {}
         }
     }

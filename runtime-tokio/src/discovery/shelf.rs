@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use zest_core::discovery::{Event, GroupId, Shareable, SharedFile};
-use zest_core::{Instant, JobId, node};
+use zest_core::{Instant, JobId};
 use zest_store::{FileStatus, RepoId};
 use zest_xet::Hash;
 
@@ -82,7 +82,7 @@ impl Finder {
     /// A job that shares the origin's work with others waits so long for them.
     pub(super) fn wait_for_others(&self, job: JobId, pause: Duration) {
         if let Some(context) = self.context.upgrade() {
-            context.event(node::Event::JobLooking { job, until: self.now() + pause });
+            context.job_waits(job, pause);
         }
     }
 

@@ -82,6 +82,9 @@ impl World {
         let Some(content) = self.buffers.take(buf) else {
             return self.fail(format!("host {host} proves {buf:?}, which it does not have"));
         };
+        if self.is_to_lose(host, job) {
+            return;
+        }
         let Some(at) = self.hosts[host as usize].task_of(job) else {
             return self.fail(format!("host {host} proves a chunk of {job:?}, which is not its"));
         };
@@ -97,6 +100,9 @@ impl World {
     }
 
     pub(crate) fn copy_local(&mut self, host: u32, job: JobId, index: u32, from: Location) {
+        if self.is_to_lose(host, job) {
+            return;
+        }
         let Some(at) = self.hosts[host as usize].task_of(job) else {
             return self.fail(format!("host {host} copies for {job:?}, which is not its"));
         };

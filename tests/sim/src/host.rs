@@ -6,7 +6,8 @@ use crate::link::Content;
 use crate::net::Uplink;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use zest_core::node::{BitSet, Config, JobFailure, Node};
+use zest_core::lived::Lived;
+use zest_core::node::{BitSet, Config, Event, JobFailure, Node};
 use zest_core::{JobId, LinkId, PeerId};
 
 /// What a machine is doing.
@@ -143,6 +144,13 @@ pub(crate) struct Host {
     pub(crate) armed: u64,
     /// Its clock runs so many microseconds ahead of the world's.
     pub(crate) ahead_us: u64,
+    /// Its node's clock.
+    pub(crate) lived: Lived,
+    /// Its process is not run before then, and what came for it meanwhile.
+    pub(crate) frozen_until: u64,
+    pub(crate) unheard: Vec<Event>,
+    /// When it was last run again.
+    pub(crate) thawed_at: Option<u64>,
     pub(crate) ticking: bool,
     /// Start of its first process.
     pub(crate) started_at: u64,

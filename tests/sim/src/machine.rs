@@ -8,6 +8,7 @@ use crate::rng::Rng;
 use crate::scenario::{MS, SEC, Start, US};
 use crate::world::{Happening, World};
 use std::collections::VecDeque;
+use zest_core::lived::Lived;
 use zest_core::node::{BitSet, Config, Event, Found, JobSpec, Node, UPLOAD_BYTES_S_MIN};
 use zest_core::{FileId, InfoHash, Instant, JobId, PeerId};
 
@@ -125,6 +126,10 @@ impl World {
             tasks,
             armed: u64::MAX,
             ahead_us: 0,
+            lived: Lived::default(),
+            frozen_until: 0,
+            unheard: Vec::new(),
+            thawed_at: None,
             ticking: false,
             started_at: 0,
             traffic: Traffic::default(),
@@ -145,6 +150,15 @@ impl World {
         let (at, crash_at, jump_at) =
             (dice.within(from, until), dice.within(from, until), dice.below(until.max(1)));
         let jumps = dice.permille(churn.jump_permille);
+        if churn.freeze_permille > 0 {
+            let dice = &mut self.dice.freeze;
+            if dice.permille(churn.freeze_permille) {
+                for _ in 0..dice.within(1, 3) {
+                    let at = dice.below(until.max(1));
+                    self.queue.push(at, Happening::Freeze { host });
+                }
+            }
+        }
         if seed {
             if let Some(at) = self.scenario.seeds_leave_ns {
                 self.queue.push(at, Happening::Leave { host });
@@ -177,6 +191,7 @@ impl World {
         if machine.actor.has_node() {
             let began = Instant(self.now / US + machine.ahead_us);
             machine.node = Some(Box::new(Node::new(Config { began, ..machine.config.clone() })));
+            machine.lived = Lived::default();
             if let Some(bytes) = machine.budget {
                 self.feed(host, Event::UploadBudget { bytes: Some(bytes) });
             }
@@ -200,6 +215,30 @@ impl World {
             // Most of a flash crowd is not there yet.
             self.later(SEC + wait, Happening::Announce { host, epoch });
         }
+    }
+
+    /// The machine's process is not run for a while; its sockets are there.
+    pub(crate) fn freeze(&mut self, host: u32) {
+        let (least, most) = self.scenario.churn.frozen_ns;
+        let until = self.now + self.dice.freeze.within(least, most);
+        let machine = &mut self.hosts[host as usize];
+        if machine.life != Life::Up || machine.node.is_none() || machine.frozen_until > self.now {
+            return;
+        }
+        machine.frozen_until = until;
+        let epoch = machine.epoch;
+        self.totals.freezes += 1;
+        self.queue.push(until, Happening::Thaw { host, epoch });
+    }
+
+    /// It runs again. Its timers ring before it has looked at what came meanwhile: so it is with a real one.
+    pub(crate) fn thaw(&mut self, host: u32) {
+        let machine = &mut self.hosts[host as usize];
+        machine.frozen_until = 0;
+        machine.thawed_at = Some(self.now);
+        let unheard = std::mem::take(&mut machine.unheard);
+        self.feed(host, Event::Timer);
+        unheard.into_iter().for_each(|event| self.feed(host, event));
     }
 
     /// Gives a task to the node, for the first time or again.
@@ -321,6 +360,8 @@ impl World {
         }
         let machine = &mut self.hosts[host as usize];
         machine.node = None;
+        machine.frozen_until = 0;
+        machine.unheard.clear();
         machine.disk.clear();
         machine.armed = u64::MAX;
         if self.trace.is_on() {

@@ -86,6 +86,9 @@ impl World {
     }
 
     pub(crate) fn origin_fetch(&mut self, host: u32, job: JobId, block: u32) {
+        if self.is_to_lose(host, job) {
+            return;
+        }
         let Some(at) = self.hosts[host as usize].task_of(job) else {
             return self.fail(format!("host {host} fetches for {job:?}, which is not its"));
         };
@@ -157,6 +160,9 @@ impl World {
             return;
         }
         let Some(&conn) = task.fetches.get(&block) else {
+            if self.is_to_hear_of_the_end(host, job, block) {
+                return;
+            }
             return self.fail(format!("host {host} stops block {block} of {job:?}, which nobody fetches"));
         };
         let state = &mut self.origin.conns[conn as usize];

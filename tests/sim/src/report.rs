@@ -49,6 +49,10 @@ pub struct Report {
     pub timers: u64,
     /// Peers shut out.
     pub bans: u64,
+    /// Links to honest nodes that a node gave up as silent when it had just not been run itself.
+    pub let_go: u64,
+    /// Times that nodes were not run for a while.
+    pub freezes: u64,
     /// Virtual time at the end.
     pub ended_ns: u64,
     /// Hash of everything that nodes were told.
@@ -107,6 +111,8 @@ impl World {
             events: self.trace.events(),
             timers: self.totals.timers,
             bans: self.totals.bans,
+            let_go: self.totals.let_go,
+            freezes: self.totals.freezes,
             ended_ns: self.now,
             trace_hash: self.trace.hash(),
             kinds: KINDS.iter().zip(self.totals.kinds).map(|(name, (n, bytes))| (*name, n, bytes)).collect(),

@@ -150,6 +150,10 @@ pub struct ChurnOptions {
     pub leave_when_done: bool,
     /// Nodes out of 1,000 whose clock jumps forward by up to an hour.
     pub jump_permille: u32,
+    /// Nodes out of 1,000 that are not run for a while, up to three times: a host that is asleep, starved or suspended.
+    pub freeze_permille: u32,
+    /// For so long each time.
+    pub frozen_ns: (u64, u64),
 }
 
 /// Disks of the nodes.
@@ -280,6 +284,8 @@ impl Scenario {
                 between_ns: (SEC, 12 * SEC),
                 leave_when_done: false,
                 jump_permille: 0,
+                freeze_permille: 0,
+                frozen_ns: (500 * MS, 5 * SEC),
             },
             disk: DiskOptions {
                 write_ns: 100 * US,
@@ -411,6 +417,12 @@ impl Scenario {
         churn.rot_permille = Rng::of(self.seed, "scenario rot").pick(&[0, 0, 20, 200]);
         let mut clock = Rng::of(self.seed, "scenario clock");
         churn.jump_permille = clock.pick(&[0, 0, 0, 200]);
+        let mut freeze = Rng::of(self.seed, "scenario freeze");
+        // Every third world stays as it was before there were freezes.
+        if !self.seed.is_multiple_of(3) {
+            churn.freeze_permille = freeze.pick(&[0, 0, 300, 1000]);
+        }
+        churn.frozen_ns = freeze.pick(&[(50 * MS, SEC), (500 * MS, 5 * SEC), (5 * SEC, 60 * SEC)]);
     }
 
     /// Switches a kind of trouble off.
@@ -432,11 +444,14 @@ impl Scenario {
                 self.origin = OriginOptions { gone_ns, ..calm.origin };
             }
             Subsystem::Churn => {
-                self.churn = ChurnOptions { jump_permille: self.churn.jump_permille, ..calm.churn };
+                let churn = &self.churn;
+                let (jump_permille, freeze_permille, frozen_ns) =
+                    (churn.jump_permille, churn.freeze_permille, churn.frozen_ns);
+                self.churn = ChurnOptions { jump_permille, freeze_permille, frozen_ns, ..calm.churn };
                 self.seeds_leave_ns = None;
             }
             Subsystem::Liars => self.actors.clear(),
-            Subsystem::Clock => self.churn.jump_permille = 0,
+            Subsystem::Clock => (self.churn.jump_permille, self.churn.freeze_permille) = (0, 0),
             Subsystem::Limits => self.limits_permille = 0,
             Subsystem::Local => self.local_permille = 0,
             Subsystem::Segments => self.segments = false,

@@ -140,5 +140,6 @@ fn code(event: &Event) -> u64 {
         Event::OwnAddress { addr } => 28 << 40 | u64::from(addr.port()),
         Event::JobLooking { job, .. } => 29 << 40 | u64::from(job.0),
         Event::JobFront { job, .. } => 30 << 40 | u64::from(job.0),
+        Event::Intake { link, .. } => 31 << 40 | link.0,
     }
 }

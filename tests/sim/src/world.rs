@@ -49,6 +49,8 @@ pub(crate) enum Happening {
     Leave { host: u32 },
     Crash { host: u32 },
     Jump { host: u32 },
+    Freeze { host: u32 },
+    Thaw { host: u32, epoch: u32 },
     Pause { host: u32, epoch: u32, paused: bool },
     Tick { host: u32 },
     Second,
@@ -64,6 +66,7 @@ pub(crate) struct Dice {
     pub(crate) origin: Rng,
     pub(crate) churn: Rng,
     pub(crate) rot: Rng,
+    pub(crate) freeze: Rng,
     pub(crate) actors: Rng,
     pub(crate) limits: Rng,
     pub(crate) local: Rng,
@@ -83,9 +86,13 @@ pub(crate) struct Totals {
     pub(crate) timers: u64,
     pub(crate) proved_twice: u64,
     pub(crate) bans: u64,
+    /// Links to honest machines that one gave up as silent when it had just not been run itself.
+    pub(crate) let_go: u64,
     /// Bans of honest machines.
     pub(crate) bans_wrong: u64,
     pub(crate) left: u64,
+    /// Times that machines were not run for a while.
+    pub(crate) freezes: u64,
     /// Messages of each kind, and their bytes, bulk data included (message mode).
     pub(crate) kinds: [(u64, u64); KINDS.len()],
     /// Processes that ended with buffers in their hands.
@@ -128,6 +135,9 @@ pub(crate) struct World {
 /// Seconds that a report tells of.
 const SECONDS_MAX: usize = 300;
 
+/// A machine has just been woken for so long: 2 s.
+const JUST_WOKEN: u64 = 2 * SEC;
+
 /// Events of one instant after which the world counts as spinning.
 const SAME_TIME_MAX: u64 = 20_000_000;
 
@@ -148,6 +158,7 @@ impl World {
             origin: Rng::of(seed, "origin"),
             churn: Rng::of(seed, "churn"),
             rot: Rng::of(seed, "rot"),
+            freeze: Rng::of(seed, "freeze"),
             actors: Rng::of(seed, "actors"),
             limits: Rng::of(seed, "limits"),
             local: Rng::of(seed, "local"),
@@ -269,6 +280,8 @@ impl World {
                 self.hosts[host as usize].ahead_us += jump;
                 self.rearm(host);
             }
+            Happening::Freeze { host } => self.freeze(host),
+            Happening::Thaw { host, epoch } if self.lives(host, epoch) => self.thaw(host),
             Happening::Pause { host, epoch, paused } if self.lives(host, epoch) => {
                 let jobs: Vec<JobId> =
                     self.hosts[host as usize].tasks.iter().filter(|t| t.running).map(|t| t.job).collect();
@@ -306,10 +319,15 @@ impl World {
 
     fn handle(&mut self, host: u32, event: Event) {
         let machine = &mut self.hosts[host as usize];
-        let now = Instant(self.now / US + machine.ahead_us);
+        let wall = Instant(self.now / US + machine.ahead_us);
         let Some(node) = machine.node.as_mut() else { return };
+        if machine.frozen_until > self.now {
+            machine.unheard.push(event);
+            return;
+        }
         self.trace.event(self.now, host, &event);
         let is_timer = matches!(event, Event::Timer);
+        let now = machine.lived.at(wall, node.poll_timeout().map(|(at, _)| at));
         node.handle(now, event);
         let mut actions = std::mem::take(&mut self.actions);
         while let Some(action) = node.poll_action() {
@@ -342,6 +360,7 @@ impl World {
     fn rearm(&mut self, host: u32) {
         let machine = &mut self.hosts[host as usize];
         let Some((at, _)) = machine.node.as_ref().and_then(|node| node.poll_timeout()) else { return };
+        let at = machine.lived.wall(at);
         let at = at.0.saturating_sub(machine.ahead_us).saturating_mul(US).max(self.now);
         if at < machine.armed {
             machine.armed = at;
@@ -360,7 +379,7 @@ impl World {
         let now = Instant(self.now / US + machine.ahead_us);
         let due = machine.node.as_ref().and_then(|node| node.poll_timeout());
         match due {
-            Some((at, _)) if at <= now => self.feed(host, Event::Timer),
+            Some((at, _)) if machine.lived.wall(at) <= now => self.feed(host, Event::Timer),
             Some(_) => self.rearm(host),
             None => {}
         }
@@ -374,8 +393,13 @@ impl World {
                 }
             }
             Action::Dial { addr, info_hash } => self.dial(host, addr, info_hash),
-            Action::Close { link, .. } => {
+            Action::Close { link, why } => {
                 if self.owns(host, link) && !self.ends[link.0 as usize].over {
+                    let other = self.ends[link.0 as usize ^ 1].host;
+                    let was_asleep =
+                        self.hosts[host as usize].thawed_at.is_some_and(|at| self.now < at + JUST_WOKEN);
+                    let honest = self.hosts[other as usize].actor == Actor::Honest;
+                    self.totals.let_go += u64::from(why.contains("answered nothing") && honest && was_asleep);
                     self.close(link.0 as u32, None);
                 }
             }
@@ -435,6 +459,19 @@ impl World {
             }
             Action::Banned { addr, .. } => self.banned(host, addr),
         }
+    }
+
+    /// Whether a machine's node is still to hear that a job was taken from it: a process that was not run hears late, and acts
+    /// on what it knows.
+    pub(crate) fn is_to_lose(&self, host: u32, job: JobId) -> bool {
+        let removed = |event: &Event| matches!(event, Event::JobRemoved { job: of } if *of == job);
+        self.pending.iter().any(|(to, event)| *to == host && removed(event))
+    }
+
+    /// The same of the end of a fetch.
+    pub(crate) fn is_to_hear_of_the_end(&self, host: u32, job: JobId, block: u32) -> bool {
+        let ended = |event: &Event| matches!(event, Event::OriginEnded { job: of, block: at, .. } if *of == job && *at == block);
+        self.pending.iter().any(|(to, event)| *to == host && ended(event))
     }
 
     fn owns(&mut self, host: u32, link: LinkId) -> bool {
