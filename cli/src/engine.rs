@@ -34,6 +34,9 @@ pub(crate) fn environment(ui: &Ui) -> Env {
     if let Some(token) = &env.token {
         ui.hide(token.as_str());
     }
+    for secret in zest_hub::endpoint_secrets(&env.endpoint) {
+        ui.hide(&secret);
+    }
     env
 }
 

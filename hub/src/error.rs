@@ -38,6 +38,16 @@ pub enum HubError {
         /// The Hub's own words, possibly empty.
         message: String,
     },
+    /// 401 although the user name and password of the endpoint's address were sent.
+    #[error("{url} does not accept the user name and password of the endpoint for {repo}{}", tail(message))]
+    LoginRefused {
+        /// Kind and name of the repository.
+        repo: String,
+        /// Address without query, user name and password.
+        url: String,
+        /// The server's own words, possibly empty.
+        message: String,
+    },
     /// The repository hands its files only to people on a list.
     #[error("{repo} is gated: ask for access at {page}{}", gated_tail(*had_token))]
     Gated {
@@ -139,6 +149,8 @@ pub enum HubError {
         status: u16,
         /// The server's own words, possibly empty.
         message: String,
+        /// How long the server asks us to wait, if it says.
+        retry_after: Option<Duration>,
         /// Requests sent before giving up.
         tries: u32,
     },
@@ -266,6 +278,7 @@ impl HubError {
             HubError::Config { .. } | HubError::NoToken => ErrorKind::Config,
             HubError::LoginNeeded { .. }
             | HubError::TokenRefused { .. }
+            | HubError::LoginRefused { .. }
             | HubError::Forbidden { .. }
             | HubError::CasRefused { .. } => ErrorKind::Auth,
             HubError::Gated { .. } => ErrorKind::Gated,
@@ -283,6 +296,15 @@ impl HubError {
             | HubError::Redirect { .. }
             | HubError::Malformed { .. }
             | HubError::UnsafeName { .. } => ErrorKind::Protocol,
+        }
+    }
+
+    /// How long the server asks us to stay away, if it says.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            HubError::RateLimited { retry_after, .. } | HubError::Server { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

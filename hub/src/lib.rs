@@ -9,9 +9,13 @@
 //! The client writes no file and keeps no state beyond its process.
 
 pub mod client;
+mod coding;
 mod error;
 pub mod lived;
 pub mod server;
 
-pub use client::{Body, Cas, Hub, HubConfig, Refusal, RetryPolicy, RevisionInfo};
+pub use client::{
+    Body, Cas, Hub, HubConfig, Refusal, RetryPolicy, RevisionInfo, endpoint_name, endpoint_secrets,
+};
+pub use coding::{Coding, Damaged, Unpacker};
 pub use error::{ErrorKind, HubError};

@@ -370,6 +370,7 @@ mod tests {
             (HubError::NoToken, PullErrorKind::Auth),
             (HubError::LoginNeeded { repo: repo(), message: text() }, PullErrorKind::Auth),
             (HubError::TokenRefused { repo: repo(), message: text() }, PullErrorKind::Auth),
+            (HubError::LoginRefused { repo: repo(), url: url(), message: text() }, PullErrorKind::Auth),
             (HubError::Forbidden { repo: repo(), url: url(), message: text() }, PullErrorKind::Auth),
             (HubError::Gated { repo: repo(), page: url(), had_token: true }, PullErrorKind::Gated),
             (HubError::RepoNotFound { repo: repo(), had_token: false }, PullErrorKind::NotFound),
@@ -379,7 +380,10 @@ mod tests {
                 PullErrorKind::NotFound,
             ),
             (HubError::Unreachable { url: url(), reason: text(), tries: 3 }, PullErrorKind::Network),
-            (HubError::Server { url: url(), status: 503, message: text(), tries: 8 }, PullErrorKind::Network),
+            (
+                HubError::Server { url: url(), status: 503, message: text(), retry_after: None, tries: 8 },
+                PullErrorKind::Network,
+            ),
             (HubError::UrlExpired { url: url(), body: text() }, PullErrorKind::Network),
             (
                 HubError::Stalled { url: url(), silence: Duration::from_secs(9), got: 0, want: None },

@@ -55,16 +55,15 @@ impl OriginJob {
 
     /// An error of the origin in the node's words.
     fn fault(&self, error: HubError) -> OriginFault {
-        let (retry_after, permanent) = match error.kind() {
-            ErrorKind::RateLimited { retry_after } => (retry_after, false),
+        let permanent = matches!(
+            error.kind(),
             ErrorKind::Auth
-            | ErrorKind::Gated
-            | ErrorKind::RepoNotFound
-            | ErrorKind::RevisionNotFound
-            | ErrorKind::EntryNotFound => (None, true),
-            _ => (None, false),
-        };
-        let text = error.to_string();
+                | ErrorKind::Gated
+                | ErrorKind::RepoNotFound
+                | ErrorKind::RevisionNotFound
+                | ErrorKind::EntryNotFound
+        );
+        let (text, retry_after) = (error.to_string(), error.retry_after());
         *self.last_fault.borrow_mut() = Some(SourceFault::Hub(error));
         OriginFault { text, retry_after, permanent }
     }

@@ -47,14 +47,14 @@ impl fmt::Display for Token {
 }
 
 /// What the environment says. The fields are public so that command-line options can override them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Env {
     /// Root of the HF cache: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `$HF_HOME/hub`.
     pub hub_cache: PathBuf,
     /// Root of zest's own cache: `ZEST_CACHE_DIR`, else `~/.cache/zest` (where the original keeps its caches
     /// too).
     pub zest_cache: PathBuf,
-    /// `HF_ENDPOINT` without a trailing slash.
+    /// `HF_ENDPOINT` without a trailing slash. It may hold a user name and password: not for showing.
     pub endpoint: String,
     /// `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH` or `$HF_HOME/token`; none if
     /// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set.
@@ -75,6 +75,19 @@ pub struct Env {
     pub etag_timeout: Duration,
     /// `HF_HUB_DOWNLOAD_TIMEOUT`, whole seconds.
     pub download_timeout: Duration,
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.endpoint.rsplit('@').next().unwrap_or_default();
+        f.debug_struct("Env")
+            .field("hub_cache", &self.hub_cache)
+            .field("zest_cache", &self.zest_cache)
+            .field("endpoint", &host)
+            .field("token", &self.token)
+            .field("offline", &self.offline)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Env {

@@ -97,7 +97,7 @@ fn a_token_is_shown_nowhere() {
     assert!(!anything_below(home.path(), TOKEN.as_bytes()), "no file holds it");
 }
 
-fn anything_below(dir: &Path, needle: &[u8]) -> bool {
+pub(crate) fn anything_below(dir: &Path, needle: &[u8]) -> bool {
     std::fs::read_dir(dir).expect("a folder").any(|entry| {
         let path = entry.expect("an entry").path();
         if path.is_dir() {

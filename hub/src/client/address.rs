@@ -1,7 +1,10 @@
 //! Addresses: the endpoint, links in answers, percent-encoding, and how an address may be shown.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 use zest_store::{ENDPOINT_DEFAULT, RepoId, RepoType};
 
 use crate::error::HubError;
@@ -20,25 +23,39 @@ pub(super) struct Endpoint {
     text: String,
     /// Origin of the public Hub, in whose name mirrors pass on links.
     public: Url,
+    /// From `https://user:password@host`; in no address that this makes.
+    login: Option<Login>,
+}
+
+/// User name and password of the endpoint. No `Debug` that shows them: the password is a secret.
+struct Login {
+    password: String,
+    /// Base64 of both, as the header has it.
+    encoded: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 impl Endpoint {
     pub(super) fn parse(text: &str) -> Result<Endpoint, HubError> {
         let bad =
             |reason: &str| HubError::Config { reason: format!("endpoint {:?} {reason}", shown_text(text)) };
-        let base = Url::parse(text.trim()).map_err(|error| bad(&format!("is not an address: {error}")))?;
+        let mut base =
+            Url::parse(text.trim()).map_err(|error| bad(&format!("is not an address: {error}")))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(bad("is neither http nor https"));
         }
-        if !base.username().is_empty() || base.password().is_some() {
-            return Err(bad("holds a user name or password; use `HF_TOKEN` instead"));
-        }
+        let login = Login::take(&mut base);
         if base.query().is_some() || base.fragment().is_some() {
             return Err(bad("has a query or fragment"));
         }
         let text = base.as_str().trim_end_matches('/').to_owned();
         let public = Url::parse(ENDPOINT_DEFAULT).expect("the default endpoint is an address");
-        Ok(Endpoint { base, text, public })
+        Ok(Endpoint { base, text, public, login })
     }
 
     /// Address of an already encoded `path_and_query`, which begins with `/`.
@@ -70,15 +87,99 @@ impl Endpoint {
         url.origin() == self.base.origin()
     }
 
+    /// The header that opens an endpoint with a user name and password.
+    pub(super) fn login(&self) -> Option<HeaderValue> {
+        let login = self.login.as_ref()?;
+        let mut value = HeaderValue::from_str(&format!("Basic {}", login.encoded)).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// What no message may repeat: the password, and it together with the user name as the header has them.
+    pub(super) fn secrets(&self) -> [&str; 2] {
+        self.login.as_ref().map_or(["", ""], |login| [&login.password, &login.encoded])
+    }
+
+    /// Where this endpoint has what lies at `url` of the public Hub (hub#4475); `None` for other addresses.
+    pub(super) fn here(&self, url: &Url) -> Option<Url> {
+        if url.origin() != self.public.origin() || self.owns(url) {
+            return None;
+        }
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        self.url(&format!("{}{query}", url.path())).ok()
+    }
+
     /// A link that the Hub gave, absolute; one to the public Hub means the configured endpoint (hub#4475).
     pub(super) fn link(&self, from: &Url, link: &str) -> Result<Url, HubError> {
         let url = follow(from, link)?;
-        if url.origin() != self.public.origin() || self.owns(&url) {
-            return Ok(url);
-        }
-        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-        self.url(&format!("{}{query}", url.path()))
+        Ok(self.here(&url).unwrap_or(url))
     }
+
+    /// Where the next page of a listing may be, best first, given the page at `from` and its `link`.
+    ///
+    /// A mirror may name itself by an address that only its own network knows, or have its pages elsewhere. What has the
+    /// path of this listing is asked of the endpoint, with its token, and else there, without. Another path elsewhere is no
+    /// page of it.
+    pub(super) fn next_pages(&self, from: &Url, link: &str) -> Result<Vec<Url>, HubError> {
+        let page = self.link(from, link);
+        if page.as_ref().is_ok_and(|url| self.owns(url)) {
+            return Ok(page.into_iter().chain(follow(from, link).ok()).collect());
+        }
+        let to = from.join(link).map_err(|error| HubError::Redirect {
+            url: shown(from),
+            reason: format!("not an address: {error}"),
+        })?;
+        let prefix = self.base.path().trim_end_matches('/');
+        let listing = from.path().strip_prefix(prefix).unwrap_or(from.path());
+        if !to.path().ends_with(listing) {
+            let reason = format!("the listing goes on at another origin, {}", shown(&to));
+            return Err(page.err().unwrap_or(HubError::Redirect { url: shown(from), reason }));
+        }
+        let query = to.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Ok(std::iter::once(self.url(&format!("{listing}{query}"))?).chain(page).collect())
+    }
+}
+
+impl Login {
+    /// Takes user name and password out of an address.
+    fn take(url: &mut Url) -> Option<Login> {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+        // Neither fails for an address that has a host.
+        let _ = (url.set_username(""), url.set_password(None));
+        (!user.is_empty() || !password.is_empty())
+            .then(|| Login { encoded: base64(format!("{user}:{password}").as_bytes()), password })
+    }
+}
+
+/// Base64 with padding (RFC 4648, 4).
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for at in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63];
+            text.push(if at > three.len() { '=' } else { char::from(digit) });
+        }
+    }
+    text
+}
+
+/// What no line may show of an endpoint with a login: the password as it is and as it stands in the address, and as the header has
+/// it. Empty for others.
+#[must_use]
+pub fn endpoint_secrets(endpoint: &str) -> Vec<String> {
+    let Ok(mut url) = Url::parse(endpoint.trim()) else { return Vec::new() };
+    let written = url.password().unwrap_or_default().to_owned();
+    let Some(login) = Login::take(&mut url) else { return Vec::new() };
+    [login.password, written, login.encoded].into_iter().filter(|secret| !secret.is_empty()).collect()
+}
+
+/// The endpoint as it may be shown, noted and compared: without user name, password and a slash at its end.
+#[must_use]
+pub fn endpoint_name(endpoint: &str) -> String {
+    shown_text(endpoint.trim())
 }
 
 /// Where a redirect or link at `from` leads; refuses what no honest server needs.
@@ -182,11 +283,52 @@ mod tests {
 
     #[test]
     fn endpoints_with_secrets_or_odd_schemes_are_refused_without_showing_the_secret() {
-        for text in ["https://me:s3cret@hub.example", "me:s3cret@hub.example", "ftp://hub.example", "", "hub"]
-        {
+        for text in ["ftp://me:s3cret@hub.example", "me:s3cret@hub.example", "ftp://hub.example", "", "hub"] {
             let error = Endpoint::parse(text).unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_login_in_the_address_is_sent_and_in_no_address_or_text() {
+        let endpoint = Endpoint::parse(" https://me:s3%2Fcret@hub.example/hf/ ").unwrap();
+        let login = endpoint.login().unwrap();
+        assert_eq!(login.to_str().unwrap(), "Basic bWU6czMvY3JldA==");
+        assert!(login.is_sensitive());
+        assert_eq!(endpoint.url("/api").unwrap().as_str(), "https://hub.example/hf/api");
+        let shown = format!("{endpoint:?} {}", endpoint_name("https://me:s3%2Fcret@hub.example/hf/"));
+        assert!(!shown.contains("s3") && !shown.contains("bWU6"), "{shown}");
+        assert!(shown.ends_with(" https://hub.example/hf"), "{shown}");
+        assert!(Endpoint::parse("https://hub.example").unwrap().login().is_none());
+        let secrets = endpoint_secrets("https://me:s3%2Fcret@hub.example");
+        assert_eq!(secrets, ["s3/cret", "s3%2Fcret", "bWU6czMvY3JldA=="]);
+        assert!(endpoint_secrets("https://hub.example").is_empty() && endpoint_secrets("hub").is_empty());
+        for (text, encoded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(text.as_bytes()), encoded);
+        }
+    }
+
+    #[test]
+    fn the_next_page_is_looked_for_where_its_link_says_and_here() {
+        let (mirror, from) =
+            (mirror(), Url::parse("https://mirror.example/hf/api/models/a/b/tree/x?r=1").unwrap());
+        let to = |link: &str| {
+            let pages = mirror.next_pages(&from, link);
+            pages.map(|pages| pages.iter().map(Url::to_string).collect::<Vec<_>>())
+        };
+        let here = "https://mirror.example/hf/api/models/a/b/tree/x?c=2";
+        // An inner address below https may not be followed; the way on is the same path here.
+        assert_eq!(to("http://inner:8080/api/models/a/b/tree/x?c=2").unwrap(), [here]);
+        for elsewhere in ["https://pages.example", "https://huggingface.co"] {
+            let elsewhere = format!("{elsewhere}/api/models/a/b/tree/x?c=2");
+            assert_eq!(to(&elsewhere).unwrap(), [here, &elsewhere]);
+        }
+        for bad in ["https://pages.example/other?c=2", "http://inner:8080/other", "ftp://pages.example/"] {
+            assert!(matches!(to(bad), Err(HubError::Redirect { .. })), "{bad}");
+        }
+        assert_eq!(to("?c=2").unwrap()[0], here);
     }
 
     #[test]

@@ -8,18 +8,25 @@ use reqwest::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::http::{cause, shorter};
+use crate::coding::{Coding, Unpacker};
 use crate::error::HubError;
 
 /// A streaming answer of the origin. It ends with `Ok(None)` exactly when every promised byte has come; dropping it early
 /// closes its connection.
 ///
-/// Bytes are exactly as received: nothing is decoded, checked or copied. One of the client's transfers
+/// Bytes are exactly as received, not checked or copied; only what came packed although we asked for it as it is gets unpacked
+/// ([`Coding`]), and then all counts are those of the content. One of the client's transfers
 /// ([`HubConfig::transfers_max`](super::HubConfig::transfers_max)) is taken until the body is dropped.
 pub struct Body {
     response: Option<Response>,
     url: String,
     stall: Duration,
-    /// Bytes promised by `Content-Range` or `Content-Length`.
+    unpacker: Option<Unpacker>,
+    /// Content that was received and not yet handed out.
+    ahead: Option<Bytes>,
+    /// Whether the answer says how long it is, packed or not.
+    has_length: bool,
+    /// Bytes promised by `Content-Range` or `Content-Length`; of a packed body nobody promises any.
     want: Option<u64>,
     got: u64,
     limit: u64,
@@ -34,8 +41,21 @@ impl Body {
         want: Option<u64>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Body {
-        let want = want.or_else(|| response.content_length());
-        Body { response: Some(response), url, stall, want, got: 0, limit: u64::MAX, _permit: permit }
+        let unpacker = Coding::of(response.headers()).ok().flatten().map(Unpacker::new);
+        let length = response.content_length();
+        let want = want.or(length.filter(|_| unpacker.is_none()));
+        Body {
+            response: Some(response),
+            url,
+            stall,
+            unpacker,
+            ahead: None,
+            has_length: length.is_some(),
+            want,
+            got: 0,
+            limit: u64::MAX,
+            _permit: permit,
+        }
     }
 
     /// Fails with `TooLarge` as soon as more than `bytes` have come, or at once if more are promised.
@@ -75,34 +95,77 @@ impl Body {
     /// `Stalled` after silence, `ShortBody` if the connection breaks or ends early, `TooLarge` beyond [`Body::at_most`],
     /// `Malformed` if more comes than promised. Bytes handed out before stay good.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HubError> {
+        let step = match self.ahead.take() {
+            _ if self.want.is_some_and(|want| want > self.limit) => Err(self.too_large()),
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.receive().await,
+        };
+        let step = step.and_then(|bytes| bytes.map(|bytes| self.count(bytes)).transpose());
+        if !matches!(step, Ok(Some(_))) {
+            self.response = None;
+        }
+        // After an end or error there is neither a limit to pass nor anything to receive.
+        if step.is_err() {
+            (self.want, self.unpacker) = (None, None);
+        }
+        step
+    }
+
+    /// Whether it came packed.
+    pub(super) fn is_packed(&self) -> bool {
+        self.unpacker.is_some()
+    }
+
+    /// Receives the beginning of a packed body, so that one that is none is refused before it is handed out.
+    pub(super) async fn look_ahead(&mut self) -> Result<(), HubError> {
+        self.ahead = self.receive().await?;
+        Ok(())
+    }
+
+    /// The next bytes of content, not counted and never empty.
+    async fn receive(&mut self) -> Result<Option<Bytes>, HubError> {
         loop {
+            if let Some(bytes) = self.unpacked()? {
+                return Ok(Some(bytes));
+            }
             let Some(response) = &mut self.response else { return Ok(None) };
-            let step = if self.want.is_some_and(|want| want > self.limit) {
-                Err(self.too_large())
-            } else {
-                match crate::lived::within(self.stall, response.chunk()).await {
-                    None => Err(HubError::Stalled {
+            match crate::lived::within(self.stall, response.chunk()).await {
+                None => {
+                    return Err(HubError::Stalled {
                         url: self.url.clone(),
                         silence: self.stall,
                         got: self.got,
                         want: self.want,
-                    }),
-                    Some(Err(error)) => Err(self.short(cause(&error))),
-                    Some(Ok(None)) => match self.want {
-                        Some(want) if self.got < want => Err(self.short("connection ended".to_owned())),
-                        _ => Ok(None),
-                    },
-                    Some(Ok(Some(bytes))) => self.count(bytes).map(Some),
+                    });
                 }
-            };
-            match step {
-                Ok(Some(bytes)) if bytes.is_empty() => {}
-                Ok(Some(bytes)) => return Ok(Some(bytes)),
-                end => {
+                Some(Err(error)) => return Err(self.short(cause(&error))),
+                Some(Ok(None)) => {
                     self.response = None;
-                    return end;
+                    self.check_end()?;
+                    return Ok(None);
                 }
+                Some(Ok(Some(bytes))) => match &mut self.unpacker {
+                    Some(unpacker) => unpacker.push(&bytes),
+                    None if bytes.is_empty() => {}
+                    None => return Ok(Some(bytes)),
+                },
             }
+        }
+    }
+
+    /// Whether everything has come when the connection says that nothing more comes.
+    fn check_end(&self) -> Result<(), HubError> {
+        if self.want.is_some_and(|want| self.got < want) {
+            return Err(self.short("connection ended".to_owned()));
+        }
+        match &self.unpacker {
+            Some(unpacker) if !unpacker.is_complete() && self.has_length => {
+                Err(self.malformed("it ends before its content does"))
+            }
+            Some(unpacker) if !unpacker.is_complete() => {
+                Err(self.short("connection ended inside of a packed body".to_owned()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -119,6 +182,18 @@ impl Body {
             all.extend_from_slice(&bytes);
         }
         Ok(all)
+    }
+
+    /// What can be unpacked of what came, if anything.
+    fn unpacked(&mut self) -> Result<Option<Bytes>, HubError> {
+        match self.unpacker.as_mut().map(Unpacker::next).transpose() {
+            Ok(bytes) => Ok(bytes.flatten()),
+            Err(error) => Err(self.malformed(&error.to_string())),
+        }
+    }
+
+    fn malformed(&self, reason: &str) -> HubError {
+        HubError::Malformed { url: self.url.clone(), what: "packed body", reason: shorter(reason) }
     }
 
     fn count(&mut self, bytes: Bytes) -> Result<Bytes, HubError> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,6 +20,7 @@ use super::body::Body;
 use super::config::HubConfig;
 use super::retry::{self, RetryPolicy};
 use super::text;
+use crate::coding::Coding;
 use crate::error::HubError;
 
 /// Hops of one request: 10 (reqwest's and curl-like clients' usual bound; the Hub needs 2).
@@ -74,9 +75,11 @@ impl Transport {
     pub(super) fn new(config: HubConfig) -> Result<Transport, HubError> {
         let endpoint = Endpoint::parse(&config.endpoint)?;
         let bad = |reason: &str| HubError::Config { reason: reason.to_owned() };
-        let authorization = match &config.token {
-            Some(token) => Some(bearer(token.as_str()).ok_or(HubError::NoToken)?),
-            None => None,
+        // One request has one such header, and without its own a mirror does not even look at what is asked.
+        let authorization = match (endpoint.login(), &config.token) {
+            (Some(login), _) => Some(login),
+            (None, Some(token)) => Some(bearer(token.as_str()).ok_or(HubError::NoToken)?),
+            (None, None) => None,
         };
         let extra = if config.user_agent_extra.is_empty() {
             String::new()
@@ -132,7 +135,11 @@ impl Transport {
             Ok((reply, want))
         })
         .await?;
-        Ok(Body::new(reply.response, shown(&reply.url), ask.stall, want, permit))
+        let mut body = Body::new(reply.response, shown(&reply.url), ask.stall, want, permit);
+        if body.is_packed() {
+            body.look_ahead().await?;
+        }
+        Ok(body)
     }
 
     /// One of the transfers that may be under way at once.
@@ -144,20 +151,29 @@ impl Transport {
     pub(super) async fn send(&self, ask: &Ask<'_>) -> Result<Reply, HubError> {
         let mut url = ask.url.clone();
         let mut at_home = self.is_home(ask, &url);
+        let (mut seen, mut beside) = (vec![url.clone()], None);
         for _ in 0..=REDIRECTS_MAX {
             let response = self.once(ask, &url, at_home).await?;
             let status = response.status();
             if status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT && ask.range.is_some() {
-                return match response.headers().get(CONTENT_ENCODING) {
-                    Some(coding) if coding.as_bytes() != b"identity" => Err(HubError::Malformed {
-                        url: shown(&url),
-                        what: "body",
-                        reason: "it is compressed although we asked for it as it is".to_owned(),
-                    }),
-                    _ => Ok(Reply { response, url }),
+                let malformed =
+                    |reason: String| HubError::Malformed { url: shown(&url), what: "body", reason };
+                return match Coding::of(response.headers()) {
+                    Ok(None) => Ok(Reply { response, url }),
+                    // Of which bytes a packed range would be, only its sender knows.
+                    Ok(Some(_)) if status == StatusCode::PARTIAL_CONTENT => Err(malformed(
+                        "a range of it is compressed although we asked for it as it is".to_owned(),
+                    )),
+                    Ok(Some(_)) => Ok(Reply { response, url }),
+                    Err(coding) => Err(malformed(format!("it is packed as {:?}", text::clip(&coding, 40)))),
                 };
             }
-            let Some(next) = self.next_hop(ask, &url, &response)? else {
+            let Some(next) = self.next_hop(&url, &response)? else {
+                // The mirror does not have under its own address what it sent us to the public Hub for.
+                if let Some(public) = beside.take() {
+                    (url, at_home) = (public, false);
+                    continue;
+                }
                 let status = response.status().as_u16();
                 let error = self.refusal(ask, &url, response, at_home).await;
                 if at_home && matches!(status, 401 | 403 | 404) {
@@ -165,6 +181,15 @@ impl Transport {
                 }
                 return Err(error);
             };
+            // A mirror that passes on the public Hub's own redirects means itself; one that answers so again means it.
+            let next = match self.endpoint.here(&next).filter(|here| at_home && !seen.contains(here)) {
+                Some(here) if matches!(ask.party, Party::Hub { .. }) => {
+                    beside = Some(next);
+                    here
+                }
+                _ => next,
+            };
+            seen.push(next.clone());
             // A short body is read to its end, so that the connection can serve the next hop.
             if response.content_length().is_some_and(|bytes| bytes <= ERROR_BODY_BYTES_MAX) {
                 let _ = self.error_body(response).await;
@@ -230,18 +255,14 @@ impl Transport {
         }
     }
 
-    fn next_hop(&self, ask: &Ask<'_>, url: &Url, response: &Response) -> Result<Option<Url>, HubError> {
+    fn next_hop(&self, url: &Url, response: &Response) -> Result<Option<Url>, HubError> {
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
         let refuse = |reason: &str| HubError::Redirect { url: shown(url), reason: reason.to_owned() };
         let link = response.headers().get(LOCATION).ok_or_else(|| refuse("a redirect without Location"))?;
         let link = std::str::from_utf8(link.as_bytes()).map_err(|_| refuse("a Location that is not text"))?;
-        match ask.party {
-            Party::Hub { .. } => self.endpoint.link(url, link),
-            Party::Cas { .. } | Party::Signed => follow(url, link),
-        }
-        .map(Some)
+        follow(url, link).map(Some)
     }
 
     /// What a status other than success means, by whom it came from.
@@ -257,13 +278,17 @@ impl Transport {
                 return HubError::RateLimited { url, retry_after: retry::retry_after(&headers), tries: 1 };
             }
             (408 | 500 | 502..=504 | 506..=599, _) => {
-                return HubError::Server { url, status, message, tries: 1 };
+                let retry_after = retry::retry_after(&headers);
+                return HubError::Server { url, status, message, retry_after, tries: 1 };
             }
             (401 | 403, Party::Cas { .. }) if at_home => {
                 return HubError::CasRefused { url, status, message };
             }
             (404, Party::Cas { file, .. }) if at_home => {
                 return HubError::CasFileNotFound { url, file: file.to_string() };
+            }
+            (401 | 407, Party::Hub { repo, .. }) if at_home && self.endpoint.login().is_some() => {
+                return HubError::LoginRefused { repo: shown_repo(repo), url, message };
             }
             (403, _) if !at_home => return HubError::UrlExpired { url, body: message },
             (_, Party::Hub { repo, revision, path, anonymous }) if at_home => {
@@ -312,11 +337,12 @@ impl Transport {
     }
 
     /// What a server could echo and we must not repeat.
-    fn secrets<'s>(&'s self, ask: &Ask<'s>) -> [&'s str; 2] {
+    fn secrets<'s>(&'s self, ask: &Ask<'s>) -> [&'s str; 4] {
         let hub = self.config.token.as_ref().map_or("", |token| token.as_str().trim());
+        let [password, login] = self.endpoint.secrets();
         match ask.party {
-            Party::Cas { token, .. } => [hub, token],
-            _ => [hub, ""],
+            Party::Cas { token, .. } => [hub, password, login, token],
+            _ => [hub, password, login, ""],
         }
     }
 
@@ -384,6 +410,9 @@ fn check_range(reply: &Reply, range: Option<&Range<u64>>) -> Result<Option<u64>,
         got,
     };
     if status == StatusCode::OK {
+        if Coding::of(reply.response.headers()) != Ok(None) {
+            return Err(wrong("200 and a packed whole body".to_owned()));
+        }
         return match length {
             Some(length) if range.start == 0 && length == range.end => Ok(Some(want)),
             Some(length) => Err(wrong(format!("200 and a whole body of {length} bytes"))),

@@ -42,6 +42,7 @@ use std::sync::{Arc, Mutex};
 use serde::Deserialize;
 use zest_store::{RepoId, TreeEntry, check_name, check_revision, is_commit};
 
+pub use address::{endpoint_name, endpoint_secrets};
 pub use body::Body;
 pub use cas::Cas;
 pub use config::HubConfig;

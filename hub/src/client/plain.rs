@@ -52,18 +52,20 @@ impl Hub {
         let ask = Ask { url, party, range: bytes, stall: transport.config.stall };
         let permit = transport.permit().await;
         let reply = transport.send(&ask).await?;
-        let (start, total) = match reply.response.status() {
+        let named = match reply.response.status() {
             StatusCode::PARTIAL_CONTENT => {
-                part(reply.response.headers()).map_err(|got| HubError::WrongRange {
+                Some(part(reply.response.headers()).map_err(|got| HubError::WrongRange {
                     url: shown(&reply.url),
                     want_start: ask.range.as_ref().map_or(0, |range| range.start),
                     want_last: ask.range.as_ref().map_or(0, |range| range.end - 1),
                     got,
-                })?
+                })?)
             }
-            _ => (0, reply.response.content_length()),
+            _ => None,
         };
         let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, permit);
+        // The length of a packed body on the wire is not that of the file.
+        let (start, total) = named.unwrap_or((0, body.len()));
         Ok(PlainBody { body, start, total })
     }
 }

@@ -58,7 +58,8 @@ impl RetryPolicy {
         let backoff = full / 2 + full.mul_f64(f64::from(jitter) / 131_072.0);
         Some(match error {
             // The jitter comes on top: never earlier than asked.
-            HubError::RateLimited { retry_after: Some(asked), .. } => {
+            HubError::RateLimited { retry_after: Some(asked), .. }
+            | HubError::Server { retry_after: Some(asked), .. } => {
                 (*asked).min(self.retry_after_max) + self.base.mul_f64(f64::from(jitter) / 65_536.0)
             }
             _ => backoff,
@@ -87,22 +88,73 @@ where
     }
 }
 
-/// What a 429 asks for: `Retry-After` as seconds or HTTP date (RFC 9110, 10.2.3), else the `t=` of the Hub's `RateLimit`
-/// header (draft-ietf-httpapi-ratelimit-headers). Dates are read against the server's own clock where it tells it.
+/// Longest pause that is believed: a day. What is waited for is bounded by the policy.
+const PAUSE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What a 429 or 503 asks for: `Retry-After` as seconds, whole or not, or as HTTP date (RFC 9110, 10.2.3), else the reset of
+/// the rate limit that is used up. Dates are read against the server's own clock where it tells it.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     if let Some(asked) = text(RETRY_AFTER.as_str()) {
-        if let Ok(seconds) = asked.parse::<u32>() {
-            return Some(Duration::from_secs(u64::from(seconds)));
+        if let Some(pause) = seconds(asked) {
+            return Some(pause);
         }
         if let Ok(date) = httpdate::parse_http_date(asked) {
             let now = text(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
             let now = now.unwrap_or_else(SystemTime::now);
-            return Some(date.duration_since(now).unwrap_or_default());
+            return Some(date.duration_since(now).unwrap_or_default().min(PAUSE_MAX));
         }
     }
-    let seconds = text("ratelimit")?.split(';').find_map(|part| part.trim().strip_prefix("t="))?;
-    seconds.parse::<u32>().ok().map(|seconds| Duration::from_secs(u64::from(seconds)))
+    // Several such headers are one list.
+    let limits = headers.get_all("ratelimit").iter().filter_map(|value| value.to_str().ok());
+    reset(&limits.collect::<Vec<_>>().join(",")).or_else(|| seconds(text("ratelimit-reset")?))
+}
+
+/// A number of seconds, whole or not. Negative ones and other words are none.
+fn seconds(text: &str) -> Option<Duration> {
+    // Digits and at most one dot: what Rust takes for a number besides, as `inf` and `1e9`, is none here.
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !text.is_empty();
+    let seconds: f64 = text.parse().ok().filter(|_| plain)?;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(PAUSE_MAX).min(PAUSE_MAX))
+}
+
+/// When the limits of a `RateLimit` header that are used up are renewed; if none is, or it does not say, the latest of all.
+///
+/// `"api";r=0;t=40, "pages";r=9;t=3` (draft-ietf-httpapi-ratelimit-headers-08 and later, as the Hub sends it), or
+/// `limit=500, remaining=0, reset=40` (drafts up to 07).
+fn reset(header: &str) -> Option<Duration> {
+    let mut used_up = None;
+    let mut any = None;
+    let mut old = false;
+    for policy in split_unquoted(header, ',') {
+        let (mut left, mut renewed) = (None, None);
+        for parameter in split_unquoted(policy, ';') {
+            let Some((name, value)) = parameter.split_once('=') else { continue };
+            match name.trim().to_ascii_lowercase().as_str() {
+                "r" | "remaining" => left = Some(value.trim()),
+                "t" | "reset" => renewed = seconds(value.trim()),
+                "limit" => old = true,
+                _ => {}
+            }
+        }
+        any = any.max(renewed);
+        if left == Some("0") {
+            used_up = used_up.max(renewed);
+        }
+    }
+    if old { any } else { used_up.or(any) }
+}
+
+/// Parts of a structured field (RFC 9651) between separators outside of quoted strings.
+fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    text.split(move |c: char| {
+        let is_quote = c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
+        quoted ^= is_quote;
+        c == separator && !quoted
+    })
 }
 
 fn jitter() -> u16 {
@@ -169,7 +221,38 @@ mod tests {
             retry_after(&headers(&[("ratelimit", "\"api\";r=0;t=42")])),
             Some(Duration::from_secs(42))
         );
+        let after =
+            |pairs: &[(&'static str, &'static str)]| retry_after(&headers(pairs)).map(|d| d.as_millis());
+        assert_eq!(after(&[("retry-after", "12.5")]), Some(12_500));
+        assert_eq!(after(&[("retry-after", " 0.25 ")]), Some(250));
+        assert_eq!(after(&[("retry-after", "99999999999999999999999")]), Some(PAUSE_MAX.as_millis()));
+        for nothing in ["-1", "soon", "1e3", "inf", "NaN", ".", "", "1.2.3"] {
+            assert_eq!(after(&[("retry-after", nothing)]), None, "{nothing:?}");
+            let limited = [("retry-after", nothing), ("ratelimit", "\"api\";r=0;t=7")];
+            assert_eq!(after(&limited), Some(7_000), "{nothing:?}");
+        }
+        assert_eq!(
+            after(&[("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")]),
+            Some(PAUSE_MAX.as_millis()),
+            "a date that is no date"
+        );
         assert_eq!(retry_after(&headers(&[("retry-after", "soon")])), None);
         assert_eq!(retry_after(&headers(&[])), None);
+    }
+
+    #[test]
+    fn the_rate_limit_that_is_used_up_says_when_to_come_back() {
+        let after = |values: &[&'static str]| {
+            let headers = values.iter().map(|value| ("ratelimit".parse().unwrap(), value.parse().unwrap()));
+            retry_after(&headers.collect()).map(|pause| pause.as_secs())
+        };
+        assert_eq!(after(&[r#""api";r=0;t=40"#]), Some(40));
+        assert_eq!(after(&[r#""api" ; r=0 ; t=158 ; pk=:YWJj:"#]), Some(158));
+        assert_eq!(after(&[r#""pages";r=9;t=300, "api";r=0;t=40"#]), Some(40), "the other one has some left");
+        assert_eq!(after(&[r#""pages";r=9;t=300"#, r#""api";r=0;t=40"#]), Some(40), "one list");
+        assert_eq!(after(&[r#""a;t=9,b";r=0;t=3"#]), Some(3), "a name in quotes is a name");
+        assert_eq!(after(&["limit=500, remaining=0, reset=50"]), Some(50));
+        assert_eq!(after(&[r#""api";r=0"#]), None);
+        assert_eq!(retry_after(&headers(&[("ratelimit-reset", "50")])), Some(Duration::from_secs(50)));
     }
 }

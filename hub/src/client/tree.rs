@@ -49,22 +49,16 @@ pub(super) async fn list(
     commit: &str,
 ) -> Result<Vec<TreeEntry>, HubError> {
     let rest = format!("tree/{}?recursive=true&expand=false", super::address::encode_segment(commit));
-    let mut next = Some(transport.endpoint.api(repo, &rest)?);
+    let mut next = vec![transport.endpoint.api(repo, &rest)?];
     let mut seen = BTreeSet::new();
     let mut entries = Entries::default();
     let mut bytes_left = LISTING_BYTES_MAX;
-    while let Some(url) = next {
+    while !next.is_empty() {
+        let (url, headers, body) = page(transport, repo, commit, next, &mut seen).await?;
         let too_large = |what, limit| HubError::TooLarge { url: shown(&url), what, limit };
-        if seen.len() >= PAGES_MAX {
+        if seen.len() > PAGES_MAX {
             return Err(too_large("file list (pages)", PAGES_MAX as u64));
         }
-        if !seen.insert(url.to_string()) {
-            let reason = "the listing's next page is one we had".to_owned();
-            return Err(HubError::Redirect { url: shown(&url), reason });
-        }
-        let party = Party::Hub { repo, revision: commit, path: None, anonymous: false };
-        let ask = Ask { url: url.clone(), party, range: None, stall: transport.config.api_stall };
-        let (headers, body) = transport.fetch(&ask, PAGE_BYTES_MAX).await?;
         bytes_left = bytes_left
             .checked_sub(body.len() as u64)
             .ok_or_else(|| too_large("file list (bytes)", LISTING_BYTES_MAX))?;
@@ -73,18 +67,39 @@ pub(super) async fn list(
             return Err(too_large("file list (files)", ENTRIES_MAX as u64));
         }
         next = match next_link(&headers) {
-            Some(link) => {
-                let link = transport.endpoint.link(&url, link)?;
-                if !transport.endpoint.owns(&link) {
-                    let reason = format!("the listing goes on at another origin, {}", shown(&link));
-                    return Err(HubError::Redirect { url: shown(&url), reason });
-                }
-                Some(link)
-            }
-            None => None,
+            Some(link) => transport.endpoint.next_pages(&url, link)?,
+            None => Vec::new(),
         };
     }
     Ok(entries.list)
+}
+
+/// The first of `places` that gives a page, and where that was. Places that were asked before are passed over.
+async fn page(
+    transport: &Transport,
+    repo: &RepoId,
+    commit: &str,
+    places: Vec<Url>,
+    seen: &mut BTreeSet<String>,
+) -> Result<(Url, HeaderMap, Vec<u8>), HubError> {
+    let mut outcome = None;
+    for url in places {
+        if !seen.insert(url.to_string()) {
+            let reason = "the listing's next page is one we had".to_owned();
+            outcome.get_or_insert(HubError::Redirect { url: shown(&url), reason });
+            continue;
+        }
+        let party = Party::Hub { repo, revision: commit, path: None, anonymous: false };
+        let ask = Ask { url, party, range: None, stall: transport.config.api_stall };
+        match transport.fetch(&ask, PAGE_BYTES_MAX).await {
+            Ok((headers, body)) => return Ok((ask.url, headers, body)),
+            Err(error) => outcome = Some(outcome.unwrap_or(error)),
+        }
+    }
+    Err(outcome.unwrap_or_else(|| HubError::Redirect {
+        url: shown_repo(repo),
+        reason: "a listing's next page without an address".to_owned(),
+    }))
 }
 
 #[derive(Default)]

@@ -12,6 +12,7 @@ use zest_core::discovery::Event;
 use zest_core::endpoint::{Scope, scope};
 use zest_core::tracker::http::REPLY_BYTES_MAX;
 use zest_core::tracker::{ANSWER_WAIT, RequestId};
+use zest_hub::{Coding, Unpacker};
 
 /// Redirects of one request that are followed: 3. Ours; trackers that moved need one.
 const REDIRECTS_MAX: usize = 3;
@@ -125,7 +126,7 @@ pub(super) fn get(finder: &Rc<Finder>, id: RequestId, url: &str) {
                     finder.http.answered.borrow_mut().insert(tracker);
                     finder.tell(Event::HttpReply { id, status, body: &body });
                 }
-                Err(error) => finder.tell(Event::HttpFailed { id, why: &cause(&error) }),
+                Err(why) => finder.tell(Event::HttpFailed { id, why: &why }),
             }
             finder.farewells.notify_one();
         }
@@ -133,15 +134,30 @@ pub(super) fn get(finder: &Rc<Finder>, id: RequestId, url: &str) {
     finder.http.running.borrow_mut().insert(id, (task.abort_handle(), tracker));
 }
 
-/// The answer, cut one byte after what is too long.
-async fn fetch(client: &Client, url: Url) -> Result<(u16, Vec<u8>), reqwest::Error> {
-    let mut response = client.get(url).send().await?;
+/// The answer, unpacked if it came packed, and cut one byte after what is too long.
+async fn fetch(client: &Client, url: Url) -> Result<(u16, Vec<u8>), String> {
+    let mut response = client.get(url).send().await.map_err(|error| cause(&error))?;
+    let coding =
+        Coding::of(response.headers()).map_err(|coding| format!("an answer packed as {coding:?}"))?;
+    let mut unpacker = coding.map(Unpacker::new);
     let mut body = Vec::new();
-    while let Some(bytes) = response.chunk().await? {
+    let mut take = |bytes: &[u8]| {
         let room = REPLY_BYTES_MAX + 1 - body.len();
         body.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        if body.len() > REPLY_BYTES_MAX {
-            break;
+        body.len() > REPLY_BYTES_MAX
+    };
+    'body: while let Some(bytes) = response.chunk().await.map_err(|error| cause(&error))? {
+        let Some(unpacker) = &mut unpacker else {
+            match take(&bytes) {
+                true => break,
+                false => continue,
+            }
+        };
+        unpacker.push(&bytes);
+        while let Some(bytes) = unpacker.next().map_err(|error| error.to_string())? {
+            if take(&bytes) {
+                break 'body;
+            }
         }
     }
     Ok((response.status().as_u16(), body))
@@ -165,6 +181,48 @@ fn cause(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+
+    /// Answers one request, whatever it is, and returns what `fetch` made of the answer.
+    fn answered(head: &str, body: &[u8]) -> Result<(u16, Vec<u8>), String> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}/announce", listener.local_addr().unwrap())).unwrap();
+        let mut answer = format!("HTTP/1.1 200 ok\r\nconnection: close\r\n{head}\r\n\r\n").into_bytes();
+        answer.extend_from_slice(body);
+        let tracker = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            // Whoever has enough hangs up.
+            let _ = stream.write_all(&answer);
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(fetch(&client(None, true).unwrap(), url));
+        drop(runtime);
+        tracker.join().unwrap();
+        outcome
+    }
+
+    #[test]
+    fn a_tracker_that_always_compresses_is_understood_and_a_bomb_is_cut() {
+        // "d8:intervali60ee" in a stored block.
+        let packed =
+            b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\x10\0\xef\xffd8:intervali60ee\x19\x5e\xf2\xec\x10\0\0\0";
+        let plain = b"d8:intervali60ee";
+        assert_eq!(answered("content-encoding: gzip", packed), Ok((200, plain.to_vec())));
+        assert_eq!(answered("x: y", plain), Ok((200, plain.to_vec())));
+        assert!(answered("content-encoding: gzip", plain).is_err());
+        assert!(answered("content-encoding: compress", plain).is_err());
+        // A frame of blocks that repeat one byte 128 KiB times each.
+        let mut bomb = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0x50];
+        bomb.extend([2, 0, 16, 0].repeat(1 << 14));
+        let (_, body) = answered("content-encoding: zstd", &bomb).unwrap();
+        assert_eq!(body.len(), REPLY_BYTES_MAX + 1);
+    }
 
     #[test]
     fn inside_is_what_an_address_says() {
