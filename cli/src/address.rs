@@ -1,6 +1,6 @@
 //! Addresses as people write them: of peers, and to listen on.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 /// TCP port BitTorrent clients and zest seeders listen on unless told otherwise.
 pub(crate) const PORT_DEFAULT: u16 = 6881;
@@ -10,6 +10,15 @@ pub(crate) const PORT_DEFAULT: u16 = 6881;
 pub(crate) struct ListenHost {
     pub(crate) ip: IpAddr,
     pub(crate) port: Option<u16>,
+}
+
+/// All addresses of this machine: IPv6 and IPv4, or IPv4 alone where there is no IPv6. Found out by itself, so that a port
+/// that is taken is never mistaken for it.
+pub(crate) fn everywhere() -> IpAddr {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// `HOST`, `HOST:PORT`, `[IPv6]`, `[IPv6]:PORT` or a bare IPv6 address, returned as `host:port` with an IPv6

@@ -190,7 +190,8 @@ pub(crate) struct PullArgs {
 
 const SERVE_HELP: &str = "\
 Serves only files of repositories that anybody may read: the Hub was asked without a token. Private \
-and gated repositories stay here. Ctrl-C or SIGTERM ends it, with exit code 0.
+and gated repositories stay here. Only what lies in the cache is served, the usual one or that of --cache-dir, and in folders \
+of --local-dir; what it is is shown by name. Ctrl-C or SIGTERM ends it, with exit code 0.
 `serve` and `seed` do the same and differ in who hears of it. `serve` tells this network (multicast), and trackers and the \
 DHT where --tracker, --bootstrap or --dht-port name them. `seed` also announces in the public DHT, and asks the router to \
 let others connect.
@@ -210,6 +211,10 @@ pub(crate) struct ServeArgs {
     /// Cache to serve instead of HF_HUB_CACHE
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Also give from this folder that `zest pull --local-dir` has filled (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) local_dir: Vec<PathBuf>,
 
     /// Memory for chunks that are asked for again and again; taken as they come
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = amount::bytes)]

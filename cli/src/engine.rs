@@ -1,10 +1,12 @@
 //! The one door between the command line and the runtime: starts an engine for an environment, and turns every
 //! error of the rooms below into a [`Failure`].
 
+use crate::address;
 use crate::args::{self, OriginPolicy, RepoKind, UploadArgs};
 use crate::failure::{Failure, Kind};
+use crate::sharing::Folders;
 use crate::ui::Ui;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -68,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) congestion_control: Option<String>,
     /// It is there to give, with so much memory for what is asked for again and again.
     pub(crate) give_from: Option<u64>,
+    /// What may be given.
+    pub(crate) folders: Folders,
 }
 
 impl From<OriginPolicy> for Policy {
@@ -100,6 +104,7 @@ impl Session {
             catalog: Arc::new(Catalog::open(&env.zest_cache).map_err(failed)?),
             cache: HfCache::open(&env.hub_cache, env.cache_options()).map_err(failed)?,
         });
+        settings.folders.apply(&store.catalog);
         let account = env.zest_cache.join(UPLOADS);
         let config = EngineConfig {
             listen: listen.to_vec(),
@@ -119,18 +124,13 @@ impl Session {
         Ok(Session { engine, store })
     }
 
-    /// Starts an engine that listens on this port of all addresses of this machine, IPv6 and IPv4 if it has both.
+    /// Starts an engine that listens on this port of all addresses of this machine.
     pub(crate) async fn start_everywhere(
         env: &Env,
         port: u16,
         settings: &Settings,
     ) -> Result<Session, Failure> {
-        match Session::start(env, &[SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)], settings).await {
-            Err(failure) if failure.kind == Kind::Network => {
-                Session::start(env, &[SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)], settings).await
-            }
-            outcome => outcome,
-        }
+        Session::start(env, &[SocketAddr::new(address::everywhere(), port)], settings).await
     }
 
     /// Where peers can connect to.

@@ -17,6 +17,7 @@ mod peers;
 mod pull;
 mod seed;
 mod serve;
+mod sharing;
 mod signals;
 mod ui;
 mod verify;

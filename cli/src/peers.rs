@@ -5,6 +5,7 @@ use crate::discovery::{self, Purpose};
 use crate::engine::{self, PullOptions, Session, Settings, Survey};
 use crate::failure::Failure;
 use crate::pull;
+use crate::sharing::Folders;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::{Value, json};
@@ -32,8 +33,12 @@ pub(crate) async fn run(args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
         p2p: true,
         keep_xorbs: false,
     };
-    let settings =
-        Settings { discovery: Some(discovery), next_port: args.listen.is_none(), ..Settings::default() };
+    let settings = Settings {
+        discovery: Some(discovery),
+        next_port: args.listen.is_none(),
+        folders: Folders::of_cache(&env, false),
+        ..Settings::default()
+    };
     let session: Session = pull::start(&env, args.listen, true, &settings).await?;
     let mut status = ui.status();
     status.show(&format!("looking for peers of {label} …"), false);

@@ -6,6 +6,7 @@ use crate::discovery::Purpose;
 use crate::engine::{self, Progress, PullOptions, PullReport, Session, Settings};
 use crate::failure::{Failure, Kind};
 use crate::hidden_token;
+use crate::sharing::Folders;
 use crate::signals::Signals;
 use crate::ui::{self, Ui, units};
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let repo = engine::repo_id(&args.of.repo, args.of.kind)?;
     let mut env = engine::environment(ui);
+    let named = args.cache_dir.is_some();
     if let Some(dir) = args.cache_dir {
         env.hub_cache = dir;
     }
@@ -54,6 +56,8 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         upload: args.upload,
         discovery: Some(discovery).filter(|_| p2p),
         next_port: args.listen.is_none(),
+        // What is landed meanwhile is given too, wherever it lies.
+        folders: Folders::of_cache(&env, named),
         ..Settings::default()
     };
     let session = start(&env, args.listen, listens, &settings).await?;

@@ -6,6 +6,7 @@ use crate::args::ServeArgs;
 use crate::discovery::{self, Purpose};
 use crate::engine::{self, DiscoveryStatus, EngineStats, IndexProgress, Session, Settings};
 use crate::failure::Failure;
+use crate::sharing::{Folders, Shared};
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::{Value, json};
@@ -34,14 +35,17 @@ pub(crate) const INDEX_EVERY: Duration = Duration::from_secs(120);
 pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let mut env = engine::environment(ui);
+    let named = args.cache_dir.is_some();
     if let Some(dir) = args.cache_dir {
         env.hub_cache = dir;
     }
     let settings = Settings {
+        folders: Folders::of_cache(&env, named).and(&args.local_dir)?,
         upload: args.upload,
         give_from: Some(args.cache_mem),
         discovery: Some(args.discovery.config(purpose, &env)),
-        next_port: args.listen_port.is_none(),
+        // A port that was asked for is used or refused.
+        next_port: args.listen_port.is_none() && args.listen.iter().all(|host| host.port.is_none()),
         congestion_control: args.congestion_control,
         ..Settings::default()
     };
@@ -49,10 +53,12 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
     let session = start(&env, &args.listen, port, &settings).await?;
     let addrs: Vec<String> = session.local_addrs().iter().map(SocketAddr::to_string).collect();
     if ui.json() {
-        ui.data(&json!({"event": "listening", "addrs": addrs}).to_string())?;
+        let folders = settings.folders.document();
+        ui.data(&json!({"event": "listening", "addrs": addrs, "folders": folders}).to_string())?;
     }
     ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
-    ui.say("others can fetch the public models in this cache; private and gated ones stay here");
+    ui.say(settings.folders.words());
+    ui.say("others can fetch the public models in there; private and gated ones stay here");
     ui.say(who_hears(settings.discovery.as_ref()));
 
     let board = Board::default();
@@ -125,6 +131,7 @@ async fn index(session: &Session, env: &Env, board: &Board, ui: &Ui) -> Result<(
         })?,
     };
     let mut told = Told::default();
+    told.sharing(&session.store.catalog).into_iter().for_each(|line| ui.say(line));
     loop {
         let report = |progress: &IndexProgress| {
             board.progress.replace(progress.clone());
@@ -132,13 +139,20 @@ async fn index(session: &Session, env: &Env, board: &Board, ui: &Ui) -> Result<(
         let progress = engine::keep_index(session.store.clone(), hub.clone(), report).await;
         board.shared.set(shared(&session.store.catalog));
         session.catalog_changed().await;
-        for line in told.news(&progress) {
-            ui.say(line);
-        }
+        let lines = told.sharing(&session.store.catalog);
+        lines.iter().chain(&told.news(&progress)).for_each(|line| ui.say(line));
         board.progress.replace(progress);
         if !board.indexed.replace(true) && ui.json() {
             let (files, bytes) = board.shared.get();
-            ui.data(&json!({"event": "indexed", "files_shared": files, "bytes_shared": bytes}).to_string())?;
+            let event = json!({
+                "event": "indexed",
+                "files_shared": files,
+                "bytes_shared": bytes,
+                "shared": told.shared.document(),
+            });
+            ui.data(&event.to_string())?;
+        } else if !lines.is_empty() && ui.json() {
+            ui.data(&json!({"event": "shared", "shared": told.shared.document()}).to_string())?;
         }
         tokio::time::sleep(INDEX_EVERY).await;
     }
@@ -149,9 +163,17 @@ async fn index(session: &Session, env: &Env, board: &Board, ui: &Ui) -> Result<(
 pub(crate) struct Told {
     mismatches: BTreeSet<PathBuf>,
     hub_error: Option<String>,
+    /// What is shared.
+    pub(crate) shared: Shared,
 }
 
 impl Told {
+    /// What has changed about what is shared, by name.
+    pub(crate) fn sharing(&mut self, catalog: &Catalog) -> Vec<String> {
+        let before = std::mem::replace(&mut self.shared, Shared::of(catalog));
+        self.shared.news(&before)
+    }
+
     pub(crate) fn news(&mut self, progress: &IndexProgress) -> Vec<String> {
         let mut lines = Vec::new();
         for path in &progress.mismatches {

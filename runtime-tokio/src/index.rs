@@ -126,8 +126,9 @@ impl Questions {
 
     /// Asks for every catalogued commit whose proof is missing or old, oldest first, and counts.
     async fn ask(&mut self, progress: &mut IndexProgress) {
-        let commits: BTreeSet<(RepoId, String)> =
-            self.catalog.files().into_iter().flat_map(|file| file.repos).collect();
+        // Of what is not to be shared nobody is told the name, nor asked.
+        let files = self.catalog.files().into_iter().filter(|file| file.lies_right);
+        let commits: BTreeSet<(RepoId, String)> = files.flat_map(|file| file.repos).collect();
         let mut due: Vec<(Option<SystemTime>, (RepoId, String))> = Vec::new();
         for commit in commits.iter().filter(|commit| !self.asked.contains(*commit)) {
             let asked = self.catalog.public_proof(&commit.0, &commit.1).map(|proof| proof.asked);

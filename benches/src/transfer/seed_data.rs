@@ -31,7 +31,10 @@ impl Data {
     /// # Errors
     /// Those of the disk.
     pub fn make(dir: &Path, bytes: u64) -> Result<Data, Error> {
-        let (home, file, list) = (dir.to_path_buf(), dir.join("data.bin"), dir.join("list"));
+        // Only what lies in a cache is given.
+        let cache = dir.join(".cache/huggingface/hub");
+        fs::create_dir_all(&cache)?;
+        let (home, file, list) = (dir.to_path_buf(), cache.join("data.bin"), dir.join("list"));
         let mut out = File::create(&file)?;
         let mut chunker = Chunker::new(Rule::Current);
         let mut chunks = Vec::new();
@@ -50,7 +53,6 @@ impl Data {
         out.sync_all()?;
 
         let manifest = Manifest::prove(file_hash(&chunks), bytes / 8 * 8, chunks)?;
-        fs::create_dir_all(home.join(".cache/huggingface/hub"))?;
         let catalog = Catalog::open(&home.join(".cache/zest"))?;
         let repo = RepoId::new(RepoType::Model, "bench/sample")?;
         let commit = "0123456789012345678901234567890123456789";

@@ -5,6 +5,7 @@ use super::{check, sample};
 use crate::engine::{PullOptions, Session, Settings};
 use crate::failure::{self, Failure, Kind};
 use crate::pull;
+use crate::sharing::Folders;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use std::collections::BTreeMap;
@@ -60,7 +61,7 @@ async fn travel(
     let env_a = environment(room, "a", hub);
     let env_b = environment(room, "b", hub);
 
-    let session_a = Session::start(&env_a, &[LOOPBACK], &Settings::default()).await?;
+    let session_a = Session::start(&env_a, &[LOOPBACK], &settings(&env_a)).await?;
     let transfer = pull_as("node A", &session_a, options(&env_a, None)?, hub, signals, ui).await;
     let a = match transfer {
         Ok(a) => a,
@@ -103,6 +104,10 @@ async fn travel(
     Ok((a, b, checked))
 }
 
+fn settings(env: &Env) -> Settings {
+    Settings { folders: Folders::of_cache(env, false), ..Settings::default() }
+}
+
 async fn from_peer(
     env: &Env,
     seeder: SocketAddr,
@@ -110,7 +115,7 @@ async fn from_peer(
     signals: &Signals,
     ui: &Ui,
 ) -> Result<Transfer, Failure> {
-    let session = Session::start(env, &[], &Settings::default()).await?;
+    let session = Session::start(env, &[], &settings(env)).await?;
     let transfer = match options(env, Some(seeder)) {
         Ok(options) => pull_as("node B", &session, options, hub, signals, ui).await,
         Err(failure) => Err(failure),

@@ -15,8 +15,8 @@ Examples:
   zest-seed --lan-only                           for this network only
   zest-seed --index-only                         get ready now, give later
 
-Gives only files of repositories that anybody may read: the Hub is asked without a token. Private and gated \
-repositories stay here, and no packet names them. The others are announced in the DHT, on this network and at the \
+Gives only files of repositories that anybody may read: the Hub is asked without a token. Only what lies in the caches \
+and folders named is given; what it is is shown by name. Private and gated repositories stay here, and no packet names them. The others are announced in the DHT, on this network and at the \
 trackers named, and the router is asked to let peers in; listening on loopback addresses alone, it speaks to this \
 machine alone. Ctrl-C or SIGTERM ends it with exit code 0, once those being answered have their answers.
 
@@ -34,6 +34,10 @@ pub(crate) struct SeedArgs {
     /// Hugging Face cache to give from, instead of HF_HUB_CACHE (repeatable)
     #[arg(long, value_name = "HF_CACHE")]
     pub(crate) root: Vec<PathBuf>,
+
+    /// Also give from this folder that `zest pull --local-dir` has filled (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) local_dir: Vec<PathBuf>,
 
     /// Address to listen on, instead of all; port 6881 unless given (repeatable)
     #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen_host)]

@@ -6,17 +6,18 @@ mod running;
 
 pub(crate) use args::SeedArgs;
 
+use crate::address::{self, ListenHost};
 use crate::discovery::{self, Purpose};
 use crate::engine::{self, DiscoveryStatus, IndexProgress};
 use crate::failure::{Failure, Kind};
 use crate::serve::{INDEX_EVERY, LINE_EVERY, STATUS_EVERY, Told, shared, who_hears};
+use crate::sharing::Folders;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use running::{Numbers, Running, Wanted};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zest_hub::{Hub, HubConfig};
@@ -29,7 +30,8 @@ const JSON_EVERY: Duration = Duration::from_secs(5);
 pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let env = engine::environment(ui);
-    let stores = open(&env, &args.root)?;
+    let folders = folders(&env, &args)?;
+    let stores = open(&env, &folders)?;
     let hub = anonymous_hub(&env, ui);
     let board = Board::default();
     if args.index_only {
@@ -40,16 +42,12 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
             progress = index(&stores, hub.as_ref(), &board) => Ok(progress),
             never = show_index(&board, ui) => match never {},
         };
-        return tell_indexed(&indexed?, &shared(&stores[0].catalog), ui);
+        return tell_indexed(&indexed?, &stores[0].catalog, ui);
     }
     let cache_bytes = args.cache_mem.unwrap_or_else(memory::cache_default);
     let wanted = Wanted {
         runtime: args.runtime,
-        listen: args
-            .listen
-            .iter()
-            .map(|host| SocketAddr::new(host.ip, host.port.unwrap_or(args::PORT)))
-            .collect(),
+        listen: listen(&args.listen),
         cores: args.cores.map(|list| list.0).unwrap_or_default(),
         cache_bytes,
         upload_bytes_s: args.max_upload,
@@ -58,7 +56,7 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
         store: stores[0].clone(),
     };
     let heard = who_hears(Some(&wanted.discovery));
-    let running = start(wanted, ui).await?;
+    let running = Running::start(wanted, |text| ui.say(text)).await?;
     let addrs: Vec<String> = running.local_addrs().iter().map(SocketAddr::to_string).collect();
     if ui.json() {
         let event = json!({
@@ -66,11 +64,13 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
             "addrs": addrs,
             "runtime": running.name(),
             "cache_bytes": cache_bytes,
+            "folders": folders.document(),
         });
         ui.data(&event.to_string())?;
     }
     ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
     ui.say(running.describe(cache_bytes));
+    ui.say(folders.words());
     ui.say(heard);
 
     let outcome = tokio::select! {
@@ -93,20 +93,34 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where it is told; without a word all addresses of this machine.
+fn listen(hosts: &[ListenHost]) -> Vec<SocketAddr> {
+    if hosts.is_empty() {
+        return vec![SocketAddr::new(address::everywhere(), args::PORT)];
+    }
+    hosts.iter().map(|host| SocketAddr::new(host.ip, host.port.unwrap_or(args::PORT))).collect()
+}
+
+/// The caches that were named, or the usual one.
+fn folders(env: &Env, args: &SeedArgs) -> Result<Folders, Failure> {
+    let mut folders = Folders::of_cache(env, !args.root.is_empty());
+    if !args.root.is_empty() {
+        folders.caches.clone_from(&args.root);
+    }
+    if let Some(root) = folders.caches.iter().find(|root| !root.is_dir()) {
+        return Err(Failure::new(Kind::Disk, format_args!("{} is not a folder", root.display()))
+            .hint("name a Hugging Face cache with --root; it holds folders like models--ORG--NAME"));
+    }
+    folders.and(&args.local_dir)
+}
+
 /// One store per cache, all with one catalog.
-fn open(env: &Env, roots: &[PathBuf]) -> Result<Vec<Arc<StoreHandles>>, Failure> {
+fn open(env: &Env, folders: &Folders) -> Result<Vec<Arc<StoreHandles>>, Failure> {
     let failed = |error| engine::store_failure(&error);
     let catalog = Arc::new(Catalog::open(&env.zest_cache).map_err(failed)?);
-    let roots = match roots {
-        [] => std::slice::from_ref(&env.hub_cache),
-        given => given,
-    };
+    folders.apply(&catalog);
     let mut stores = Vec::new();
-    for root in roots {
-        if !root.is_dir() {
-            return Err(Failure::new(Kind::Disk, format_args!("{} is not a folder", root.display()))
-                .hint("name a Hugging Face cache with --root; it holds folders like models--ORG--NAME"));
-        }
+    for root in &folders.caches {
         let cache = HfCache::open(root, env.cache_options()).map_err(failed)?;
         stores.push(Arc::new(StoreHandles { catalog: catalog.clone(), cache }));
     }
@@ -121,22 +135,6 @@ fn anonymous_hub(env: &Env, ui: &Ui) -> Option<Hub> {
     Hub::new(HubConfig::new(env.endpoint.as_str(), None))
         .inspect_err(|error| ui.say(format!("cannot ask the Hub what is public: {error}")))
         .ok()
-}
-
-/// Listens where it is told; without a word on all addresses of this machine, IPv6 and IPv4 if it has both.
-async fn start(wanted: Wanted, ui: &Ui) -> Result<Running, Failure> {
-    let say = |text: String| ui.say(text);
-    if !wanted.listen.is_empty() {
-        return Running::start(wanted, say).await;
-    }
-    let on =
-        |ip: std::net::IpAddr| Wanted { listen: vec![SocketAddr::new(ip, args::PORT)], ..wanted.clone() };
-    match Running::start(on(Ipv6Addr::UNSPECIFIED.into()), say).await {
-        Err(failure) if failure.kind == Kind::Network => {
-            Running::start(on(Ipv4Addr::UNSPECIFIED.into()), |_| {}).await
-        }
-        outcome => outcome,
-    }
 }
 
 /// What the indexer tells the status line.
@@ -185,17 +183,25 @@ async fn keep(
     ui: &Ui,
 ) -> Result<(), Failure> {
     let mut told = Told::default();
+    told.sharing(&stores[0].catalog).into_iter().for_each(|line| ui.say(line));
     loop {
         let progress = index(stores, hub, board).await;
         running.refresh().await;
         board.shared.set(shared(&stores[0].catalog));
-        for line in told.news(&progress) {
-            ui.say(line);
-        }
+        let lines = told.sharing(&stores[0].catalog);
+        lines.iter().chain(&told.news(&progress)).for_each(|line| ui.say(line));
         board.progress.replace(progress);
         if !board.indexed.replace(true) && ui.json() {
             let (files, bytes) = board.shared.get();
-            ui.data(&json!({"event": "indexed", "files_shared": files, "bytes_shared": bytes}).to_string())?;
+            let event = json!({
+                "event": "indexed",
+                "files_shared": files,
+                "bytes_shared": bytes,
+                "shared": told.shared.document(),
+            });
+            ui.data(&event.to_string())?;
+        } else if !lines.is_empty() && ui.json() {
+            ui.data(&json!({"event": "shared", "shared": told.shared.document()}).to_string())?;
         }
         tokio::time::sleep(INDEX_EVERY).await;
     }
@@ -218,21 +224,21 @@ async fn show_index(board: &Board, ui: &Ui) -> std::convert::Infallible {
     }
 }
 
-fn tell_indexed(progress: &IndexProgress, (files, bytes): &(u64, u64), ui: &Ui) -> Result<(), Failure> {
-    for line in Told::default().news(progress) {
-        ui.say(line);
-    }
+fn tell_indexed(progress: &IndexProgress, catalog: &Catalog, ui: &Ui) -> Result<(), Failure> {
+    let (mut told, (files, bytes)) = (Told::default(), shared(catalog));
+    told.sharing(catalog).iter().chain(&told.news(progress)).for_each(|line| ui.say(line));
     if ui.json() {
         let event = json!({
             "event": "indexed",
             "files_indexed": progress.files_done,
             "files_shared": files,
             "bytes_shared": bytes,
+            "shared": told.shared.document(),
         });
         ui.data(&event.to_string())?;
     }
-    let count = units::counted(*files, "file");
-    ui.say(format!("{} indexed; {count} ({}) can be given", progress.files_done, units::bytes(*bytes)));
+    let count = units::counted(files, "file");
+    ui.say(format!("{} indexed; {count} ({}) can be given", progress.files_done, units::bytes(bytes)));
     Ok(())
 }
 

@@ -1,8 +1,11 @@
 //! Two programs on one machine do not fight for a port: one that was not asked for gives way, one that was asked for and is
 //! taken is an error that says so.
 
-use crate::common::{Server, command, folder, run, text};
+use crate::common::{Server, command, folder, run, seed_command, text};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::{Command, Stdio};
 
 /// Where it listens.
 fn address(server: &mut Server) -> SocketAddr {
@@ -48,4 +51,46 @@ fn and_so_is_the_port_of_the_dht() {
     let said = text(&refused.stderr);
     assert!(said.contains(&format!("cannot use UDP port {port} for the DHT")), "{said}");
     assert!(said.contains("--dht-port"), "it says what can be done: {said}");
+}
+
+/// The first thing it says, on standard output. It may go on; it is ended.
+fn first_word(command: &mut Command) -> Value {
+    let mut child =
+        command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
+    out.read_line(&mut line).expect("a line");
+    let _already_gone = child.kill();
+    child.wait().expect("it ends");
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
+}
+
+#[test]
+fn an_address_with_its_port_is_used_or_refused_whatever_the_command() {
+    let home = folder();
+    std::fs::create_dir(home.path().join("hub")).expect("a cache");
+    let root = home.path().join("hub").to_str().expect("UTF-8").to_owned();
+    let taken = TcpListener::bind((HOST, 0)).expect("a free port");
+    let addr = taken.local_addr().expect("it is bound").to_string();
+    let free = format!("{HOST}:0");
+    let zest = |words: &[&str]| command(home.path(), words);
+    let seed = |words: &[&str]| seed_command(home.path(), words);
+    for mut command in [
+        zest(&["serve", "--listen", &addr]),
+        zest(&["seed", "--listen", &addr]),
+        // One of them is free; what was asked for is both.
+        zest(&["serve", "--listen", &free, "--listen", &addr]),
+        zest(&["pull", "org/name", "--listen", &addr, "--peer", "127.0.0.1:9"]),
+        zest(&["peers", "org/name", "--listen", &addr]),
+        seed(&["--root", &root, "--listen", &addr]),
+        seed(&["--root", &root, "--listen", &addr, "--runtime", "tokio"]),
+    ] {
+        let said = first_word(&mut command);
+        assert_eq!(said["error"]["exit_code"], 5, "{command:?}: {said}");
+        assert!(said.to_string().contains(&format!("cannot listen on {addr}")), "{command:?}: {said}");
+    }
+    drop(taken);
+    let mut server = Server::start(&mut command(home.path(), &["serve", "--listen", &addr, "--json", "-q"]));
+    assert_eq!(address(&mut server).to_string(), addr, "it is used where it is free");
+    assert_eq!(server.stop(), Some(0));
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use zest_xet::{Hash, Manifest, Rule, file_hash};
 
 use super::places::{Copy, Member, Places};
-use super::{Catalog, FileId};
+use super::{Access, Catalog, FileId};
 use crate::cache::HfCache;
 use crate::digest;
 use crate::error::{Context as _, StoreError};
@@ -71,6 +71,7 @@ impl Catalog {
         for blob in cache.stored_blobs() {
             add(blob.hash, blob.size, &blob.path, None);
         }
+        self.note_reached(cache.root(), found.keys().map(|(_, path)| path));
         let tasks = found.into_iter().filter_map(|((file, path), (identity, repos))| {
             let known = self.lacks(&file, &Copy { path: path.clone(), identity }, &repos)?;
             Some(IndexTask { path, file, size: identity.size, repos, known })
@@ -143,6 +144,6 @@ impl Catalog {
             }
         }
         inner.judge(number as usize);
-        Ok(Some(FileId::data(number)))
+        Ok(Some(FileId::data(number, Access::Own)))
     }
 }

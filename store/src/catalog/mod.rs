@@ -15,6 +15,7 @@
 //! [`Access::Share`] sees nothing but files of commits whose public proof has not expired; without a proof
 //! the answer is no.
 
+mod folders;
 mod format;
 mod indexer;
 mod open;
@@ -60,9 +61,15 @@ pub struct FileId(pub u32);
 
 impl FileId {
     const ORIGINAL: u32 = 1 << 31;
+    /// For this machine's own use: any copy will do, wherever it lies. (The bit between is left to those who name files of
+    /// their own beside ours.)
+    const OWN: u32 = 1 << 29;
 
-    fn data(number: u32) -> FileId {
-        FileId(number << 1)
+    fn data(number: u32, access: Access) -> FileId {
+        match access {
+            Access::Share => FileId(number << 1),
+            Access::Own => FileId(number << 1 | FileId::OWN),
+        }
     }
 
     fn manifest(number: u32) -> FileId {
@@ -133,6 +140,8 @@ pub struct FileStatus {
     pub repos: Vec<(RepoId, String)>,
     /// Until when it may be shared; `None`: it may not.
     pub public_until: Option<SystemTime>,
+    /// Whether it lies where sharing is allowed, see [`Catalog::share_below`].
+    pub lies_right: bool,
 }
 
 /// The catalog of one zest cache. Shared between threads in an `Arc`.
@@ -210,7 +219,7 @@ impl Catalog {
         }
         inner.slots.add(slots);
         inner.sort_terms();
-        (0..inner.files.len()).for_each(|number| inner.judge(number));
+        inner.judge_all();
         drop(inner);
         for member in stale {
             // Taken back while the disk could not note it; perhaps it can by now.
@@ -240,6 +249,7 @@ impl Catalog {
         let path = fs::canonicalize(&place.path).at("resolve", &place.path)?;
         let identity = Identity::of(&fs::metadata(&path).at("examine", &path)?);
         let copy = Copy { path, identity };
+        self.note_landed(&copy.path);
         self.enter(manifest, copy, vec![Member::new(&place.repo, &place.commit)], hints, terms)
     }
 
@@ -300,7 +310,7 @@ impl Catalog {
         inner.judge(number as usize);
         drop(inner);
         self.lock_open().remove(FileId::manifest(number).0);
-        Ok(FileId::data(number))
+        Ok(FileId::data(number, Access::Own))
     }
 
     /// Where a chunk is. The file was just found unchanged; open it with [`Catalog::open_file`].
@@ -308,7 +318,7 @@ impl Catalog {
     pub fn locate(&self, hash: &Hash, access: Access) -> Option<Located> {
         for slot in self.candidates(hash, access, true) {
             let Some((chunk, offset)) = self.record(slot.file, slot.index) else { continue };
-            let file = FileId::data(slot.file);
+            let file = FileId::data(slot.file, access);
             if chunk.hash == *hash && self.open_file(file).is_some() {
                 return Some(Located { hash: *hash, file, offset, len: chunk.len });
             }
@@ -321,7 +331,7 @@ impl Catalog {
     pub fn is_shared(&self, file: FileId) -> bool {
         let entry =
             |number: u32| self.read().files.get(number as usize).is_some_and(|e| e.allows(Access::Share));
-        file.0 & FileId::ORIGINAL == 0 && entry(file.0 >> 1)
+        file.0 & (FileId::ORIGINAL | FileId::OWN) == 0 && entry(file.0 >> 1)
     }
 
     /// A file's chunk list, whether or not the file itself is still there.
@@ -362,7 +372,7 @@ impl Catalog {
             let &number = inner.by_hash.get(file)?;
             inner.files[number as usize].allows(access).then_some(number)?
         };
-        let id = FileId::data(number);
+        let id = FileId::data(number, access);
         self.open_file(id).map(|_| id)
     }
 
@@ -390,10 +400,12 @@ impl Catalog {
             // The longest run from here whose file is still there.
             let mut here: Vec<_> = runs.iter().filter(|(chunks, ..)| chunks.contains(&at)).collect();
             here.sort_by_key(|(chunks, ..)| std::cmp::Reverse(chunks.end));
-            let (chunks, number, first) =
-                here.into_iter().find(|&&(_, number, _)| self.open_file(FileId::data(number)).is_some())?;
+            let (chunks, number, first) = here
+                .into_iter()
+                .find(|&&(_, number, _)| self.open_file(FileId::data(number, access)).is_some())?;
             let end = chunks.end.min(range.end);
-            self.add_run(*number, first + (at - chunks.start), end - at, &mut found)?;
+            let run = first + (at - chunks.start)..first + (end - chunks.start);
+            self.add_run(*number, run, access, &mut found)?;
             at = end;
         }
         Some(found)
@@ -480,7 +492,8 @@ impl Catalog {
     #[must_use]
     pub fn files(&self) -> Vec<FileStatus> {
         let inner = self.read();
-        let mut files: Vec<FileStatus> = inner.files.iter().map(FileEntry::status).collect();
+        let status = |entry: &FileEntry| entry.status(inner.lies_right(entry));
+        let mut files: Vec<FileStatus> = inner.files.iter().map(status).collect();
         files.sort_unstable_by_key(|status| status.file);
         files
     }
@@ -492,7 +505,7 @@ impl Catalog {
     }
 
     fn has_originals(&self) -> bool {
-        self.originals.lock().unwrap_or_else(PoisonError::into_inner).is_there()
+        self.shares_originals() && self.originals.lock().unwrap_or_else(PoisonError::into_inner).is_there()
     }
 
     /// Whether a file of a commit that anybody may read has this chunk; whether it is on disk does not matter.

@@ -1,6 +1,7 @@
 //! Opening what the catalog knows, and comparing it with what was proven before anybody gets to see it.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use zest_xet::{ChunkRef, MANIFEST_RECORD_BYTES};
 
 use super::open_files::OpenFile;
 use super::places::Copy;
-use super::{Catalog, FileId, Located, format};
+use super::{Access, Catalog, FileId, Located, format};
 use crate::os::{self, Identity};
 
 impl Catalog {
@@ -20,8 +21,9 @@ impl Catalog {
         if id.0 & FileId::ORIGINAL != 0 {
             return self.open_original(id);
         }
-        let number = id.0 >> 1;
-        if id.0 & 1 == 1 { self.open_manifest(number) } else { self.open_copy(number) }
+        let number = (id.0 & !FileId::OWN) >> 1;
+        let access = if id.0 & FileId::OWN == 0 { Access::Share } else { Access::Own };
+        if id.0 & 1 == 1 { self.open_manifest(number) } else { self.open_copy(number, access) }
     }
 
     /// A chunk's record and its offset.
@@ -35,22 +37,23 @@ impl Catalog {
         Some((format::decode_record(&record)?, u64::from_be_bytes(offset)))
     }
 
-    /// Appends `count` chunks of a file from `first` on.
+    /// Appends a run of chunks of a file.
     pub(super) fn add_run(
         &self,
         number: u32,
-        first: u32,
-        count: u32,
+        run: Range<u32>,
+        access: Access,
         found: &mut Vec<Located>,
     ) -> Option<()> {
-        let (_, mut offset) = self.record(number, first)?;
+        let (_, mut offset) = self.record(number, run.start)?;
         let file = self.open_manifest(number)?;
         let header = self.read().files[number as usize].header;
-        let mut records = vec![0; count as usize * MANIFEST_RECORD_BYTES];
-        file.read_exact_at(&mut records, header.record_at(first)).ok()?;
+        let mut records = vec![0; run.len() * MANIFEST_RECORD_BYTES];
+        file.read_exact_at(&mut records, header.record_at(run.start)).ok()?;
         for record in records.chunks_exact(MANIFEST_RECORD_BYTES) {
             let chunk = format::decode_record(record)?;
-            found.push(Located { hash: chunk.hash, file: FileId::data(number), offset, len: chunk.len });
+            let file = FileId::data(number, access);
+            found.push(Located { hash: chunk.hash, file, offset, len: chunk.len });
             offset += u64::from(chunk.len);
         }
         Some(())
@@ -91,8 +94,8 @@ impl Catalog {
         Some(file)
     }
 
-    fn open_copy(&self, number: u32) -> Option<Arc<File>> {
-        let id = FileId::data(number).0;
+    fn open_copy(&self, number: u32, access: Access) -> Option<Arc<File>> {
+        let id = FileId::data(number, access).0;
         let cached = self.lock_open().get(id);
         if let Some(open) = cached {
             let meta = open.file.metadata().ok()?;
@@ -102,7 +105,7 @@ impl Catalog {
             self.lock_open().remove(id);
         }
         let copies = self.read().files.get(number as usize)?.copies.clone();
-        for copy in copies {
+        for copy in copies.into_iter().filter(|copy| access == Access::Own || self.shares(copy)) {
             // A copy that is not to be found may be on a disk that is not there now: passed over, not dropped.
             let Ok(file) = File::open(&copy.path) else { continue };
             if file.metadata().is_ok_and(|meta| Identity::of(&meta) == copy.identity) {
@@ -118,9 +121,10 @@ impl Catalog {
     fn drop_copy(&self, number: u32, copy: &Copy) {
         tracing::warn!(path = %copy.path.display(), "changed since it was hashed: no longer served");
         let file = {
-            let entry = &mut self.write().files[number as usize];
-            entry.copies.retain(|known| known != copy);
-            entry.header.file
+            let mut inner = self.write();
+            inner.files[number as usize].copies.retain(|known| known != copy);
+            inner.judge(number as usize);
+            inner.files[number as usize].header.file
         };
         let written = self.lock_files().and_then(|_lock| {
             self.update_places(&file, |places| {

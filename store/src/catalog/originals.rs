@@ -109,8 +109,9 @@ impl Catalog {
     #[must_use]
     pub fn original_xorb(&self, xorb: &Hash, range: Range<u32>, access: Access) -> Option<OriginalXorb> {
         let candidates = {
+            let may = access == Access::Own || self.shares_originals();
             let originals = self.originals();
-            if !originals.has_xorbs {
+            if !originals.has_xorbs || !may {
                 return None;
             }
             originals.xorb_files(xorb, range.start)
@@ -142,6 +143,9 @@ impl Catalog {
 
     /// A chunk in the original's chunk cache.
     pub(super) fn original_chunk(&self, hash: &Hash, access: Access) -> Option<Located> {
+        if access == Access::Share && !self.shares_originals() {
+            return None;
+        }
         let name = hash.to_plain_hex();
         let path = {
             let originals = self.originals();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 
+use super::folders::Folders;
 use super::format::{self, Header, TermSpan};
 use super::places::{Copy, Member, from_seconds, now_seconds};
 use super::proofs::{Proofs, is_current};
@@ -61,6 +62,8 @@ pub(super) struct Inner {
     /// Sorted by xorb and first chunk.
     pub(super) terms: Vec<TermSlot>,
     pub(super) public: Proofs,
+    /// What may be shared; `None`: all of it.
+    pub(super) folders: Option<Folders>,
 }
 
 /// A file read from disk, on its way into the tables.
@@ -87,7 +90,7 @@ impl Inner {
             }
             None => {
                 let number = self.files.len() as u32;
-                assert!(number < FileId::ORIGINAL >> 1, "file numbers fit into a FileId");
+                assert!(number < FileId::OWN >> 1, "file numbers fit into a FileId");
                 self.files.push(entry);
                 self.by_hash.insert(header.file, number);
                 add_slots(&records, number, slots);
@@ -110,7 +113,18 @@ impl Inner {
     /// Works out until when a file may be shared.
     pub(super) fn judge(&self, number: usize) {
         let entry = &self.files[number];
-        entry.share.set(entry.members.iter().map(|member| self.public.until(member)).max().unwrap_or(0));
+        let until = entry.members.iter().map(|member| self.public.until(member)).max().unwrap_or(0);
+        entry.share.set(if self.lies_right(entry) { until } else { 0 });
+    }
+
+    pub(super) fn judge_all(&self) {
+        (0..self.files.len()).for_each(|number| self.judge(number));
+    }
+
+    /// Whether a copy lies where sharing is allowed. Of a file without any, its chunks may be in the original's caches.
+    pub(super) fn lies_right(&self, entry: &FileEntry) -> bool {
+        let Some(folders) = &self.folders else { return true };
+        entry.copies.iter().any(|copy| folders.has(copy)) || entry.copies.is_empty() && folders.originals
     }
 }
 
@@ -133,8 +147,9 @@ impl FileEntry {
         }
     }
 
-    pub(super) fn status(&self) -> FileStatus {
+    pub(super) fn status(&self, lies_right: bool) -> FileStatus {
         FileStatus {
+            lies_right,
             file: self.header.file,
             size: self.header.size,
             chunks: self.header.chunks,

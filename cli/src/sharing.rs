@@ -1,0 +1,127 @@
+//! What is shared, by name: the folders, and the repositories in them that anyone may read.
+
+use crate::failure::{Failure, Kind};
+use crate::ui::units;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use zest_store::{Catalog, Env, RepoId};
+
+/// Repositories named on the screen at once: 20. `--json` names all.
+const NAMES_SHOWN: usize = 20;
+
+/// The folders whose files are shared.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Folders {
+    /// Caches.
+    pub(crate) caches: Vec<PathBuf>,
+    /// What `pull --local-dir` filled.
+    pub(crate) local_dirs: Vec<PathBuf>,
+    /// Nobody named a cache: it is the usual one, and the original's caches belong to it.
+    pub(crate) usual: bool,
+}
+
+impl Folders {
+    /// The cache that was named, or the usual one of the environment.
+    pub(crate) fn of_cache(env: &Env, named: bool) -> Folders {
+        Folders { caches: vec![env.hub_cache.clone()], local_dirs: Vec::new(), usual: !named }
+    }
+
+    /// The same, and these folders.
+    ///
+    /// # Errors
+    /// One of them is no folder.
+    pub(crate) fn and(mut self, local_dirs: &[PathBuf]) -> Result<Folders, Failure> {
+        if let Some(dir) = local_dirs.iter().find(|dir| !dir.is_dir()) {
+            return Err(Failure::new(Kind::Disk, format_args!("{} is not a folder", dir.display()))
+                .hint("name a folder that `zest pull --local-dir` has filled"));
+        }
+        self.local_dirs.extend_from_slice(local_dirs);
+        Ok(self)
+    }
+
+    /// Nothing outside of them is shared from now on.
+    pub(crate) fn apply(&self, catalog: &Catalog) {
+        catalog.share_below(&self.all().map(Path::to_path_buf).collect::<Vec<_>>(), self.usual);
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Path> {
+        self.caches.iter().chain(&self.local_dirs).map(PathBuf::as_path)
+    }
+
+    /// For people.
+    pub(crate) fn words(&self) -> String {
+        let names: Vec<String> = self.all().map(|folder| folder.display().to_string()).collect();
+        format!("sharing what lies in {}, and nothing else", names.join(", "))
+    }
+
+    /// For programs.
+    pub(crate) fn document(&self) -> Value {
+        json!(self.all().map(|folder| folder.display().to_string()).collect::<Vec<_>>())
+    }
+}
+
+/// Files and bytes of a commit that are shared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Amount {
+    files: u64,
+    bytes: u64,
+}
+
+/// Commits that are shared, with what of them is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Shared(BTreeMap<(RepoId, String), Amount>);
+
+impl Shared {
+    pub(crate) fn of(catalog: &Catalog) -> Shared {
+        let mut commits: BTreeMap<(RepoId, String), Amount> = BTreeMap::new();
+        let mut open: BTreeMap<(RepoId, String), bool> = BTreeMap::new();
+        for file in catalog.files().into_iter().filter(|file| file.public_until.is_some()) {
+            for owner in file.repos {
+                // A file may be in a closed repository, too; that one is not what is shared.
+                let known = open.entry(owner.clone());
+                if *known.or_insert_with(|| catalog.public_until(&owner.0, &owner.1).is_some()) {
+                    let amount = commits.entry(owner).or_default();
+                    amount.files += 1;
+                    amount.bytes += file.size;
+                }
+            }
+        }
+        Shared(commits)
+    }
+
+    /// For programs.
+    pub(crate) fn document(&self) -> Value {
+        let commits = self.0.iter().map(|((repo, commit), amount)| {
+            json!({
+                "repo": repo.name,
+                "type": repo.kind.as_str(),
+                "commit": commit,
+                "files": amount.files,
+                "bytes": amount.bytes,
+            })
+        });
+        Value::Array(commits.collect())
+    }
+
+    /// What is new since `before`, and what is shared no longer, a line each.
+    pub(crate) fn news(&self, before: &Shared) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        let new: Vec<_> =
+            self.0.iter().filter(|(owner, amount)| before.0.get(owner) != Some(amount)).collect();
+        for ((repo, commit), amount) in new.iter().take(NAMES_SHOWN) {
+            let files = units::counted(amount.files, "file");
+            let short = commit.get(..8).unwrap_or(commit);
+            lines.push(format!("sharing {repo} at {short}: {files} ({})", units::bytes(amount.bytes)));
+        }
+        if let Some(more) = new.len().checked_sub(NAMES_SHOWN).filter(|more| *more > 0) {
+            lines.push(format!("and {} more; --json names all", units::counted(more as u64, "revision")));
+        }
+        let names =
+            |shared: &Shared| shared.0.keys().map(|(repo, _)| repo.clone()).collect::<BTreeSet<RepoId>>();
+        for repo in names(before).difference(&names(self)) {
+            lines.push(format!("not shared any more: {repo}"));
+        }
+        lines
+    }
+}
