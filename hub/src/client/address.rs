@@ -122,21 +122,25 @@ impl Endpoint {
     /// page of it.
     pub(super) fn next_pages(&self, from: &Url, link: &str) -> Result<Vec<Url>, HubError> {
         let page = self.link(from, link);
-        if page.as_ref().is_ok_and(|url| self.owns(url)) {
-            return Ok(page.into_iter().chain(follow(from, link).ok()).collect());
-        }
+        let is_own = page.as_ref().is_ok_and(|url| self.owns(url));
         let to = from.join(link).map_err(|error| HubError::Redirect {
             url: shown(from),
             reason: format!("not an address: {error}"),
         })?;
         let prefix = self.base.path().trim_end_matches('/');
         let listing = from.path().strip_prefix(prefix).unwrap_or(from.path());
-        if !to.path().ends_with(listing) {
+        let query = to.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let same =
+            to.path().ends_with(listing).then(|| self.url(&format!("{listing}{query}"))).transpose()?;
+        if is_own {
+            // Behind some proxies a link has the endpoint's path twice: the listing's own is the last resort.
+            return Ok(page.into_iter().chain(follow(from, link).ok()).chain(same).collect());
+        }
+        let Some(same) = same else {
             let reason = format!("the listing goes on at another origin, {}", shown(&to));
             return Err(page.err().unwrap_or(HubError::Redirect { url: shown(from), reason }));
-        }
-        let query = to.query().map(|query| format!("?{query}")).unwrap_or_default();
-        Ok(std::iter::once(self.url(&format!("{listing}{query}"))?).chain(page).collect())
+        };
+        Ok(std::iter::once(same).chain(page).collect())
     }
 }
 
@@ -323,8 +327,10 @@ mod tests {
         assert_eq!(to("http://inner:8080/api/models/a/b/tree/x?c=2").unwrap(), [here]);
         for elsewhere in ["https://pages.example", "https://huggingface.co"] {
             let elsewhere = format!("{elsewhere}/api/models/a/b/tree/x?c=2");
-            assert_eq!(to(&elsewhere).unwrap(), [here, &elsewhere]);
+            assert_eq!(to(&elsewhere).unwrap()[..2], [here, &elsewhere]);
         }
+        let twice = "https://mirror.example/hf/hf/api/models/a/b/tree/x?c=2";
+        assert_eq!(to(twice).unwrap(), [twice, twice, here]);
         for bad in ["https://pages.example/other?c=2", "http://inner:8080/other", "ftp://pages.example/"] {
             assert!(matches!(to(bad), Err(HubError::Redirect { .. })), "{bad}");
         }

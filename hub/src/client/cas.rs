@@ -107,7 +107,7 @@ impl Cas {
         let url = Url::parse(&format!("{base}/{version}/reconstructions/{file}"))
             .map_err(|error| malformed(&token.cas, &error))?;
         let party = Party::Cas { file, token: &token.secret };
-        let ask = Ask { url, party, range: None, stall: transport.config.cas_stall };
+        let ask = Ask { url, party, range: None, form: None, stall: transport.config.cas_stall };
         let (_, body) = transport.fetch(&ask, RECONSTRUCTION_BYTES_MAX).await?;
         let parse = if version == "v2" { Reconstruction::parse_v2 } else { Reconstruction::parse_v1 };
         parse(&body).map_err(|error| malformed(&ask.url, &error))

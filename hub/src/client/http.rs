@@ -3,12 +3,13 @@
 //! Redirects are followed here and not by the HTTP library, because a token may only ever go to its own origin: it is sent
 //! to the first address (the configured endpoint, or the CAS the Hub named) and, from the first hop elsewhere on, never again.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +19,7 @@ use zest_xet::Hash;
 use super::address::{Endpoint, follow, is_plain_loopback, shown, shown_repo};
 use super::body::Body;
 use super::config::HubConfig;
+use super::fields::Fields;
 use super::retry::{self, RetryPolicy};
 use super::text;
 use crate::coding::Coding;
@@ -47,6 +49,8 @@ pub(super) struct Ask<'a> {
     pub(super) url: Url,
     pub(super) party: Party<'a>,
     pub(super) range: Option<Range<u64>>,
+    /// JSON to post; else it is a GET.
+    pub(super) form: Option<&'a str>,
     /// Silence after which the request or its body has stalled.
     pub(super) stall: Duration,
 }
@@ -120,6 +124,34 @@ impl Transport {
         .await
     }
 
+    /// Sends `ask`, with retries, and reads `wanted` fields of the JSON object that answers, however large it is.
+    pub(super) async fn fields(
+        &self,
+        ask: &Ask<'_>,
+        wanted: &[&str],
+    ) -> Result<BTreeMap<String, serde_json::Value>, HubError> {
+        retry::run(&self.config.retry, || async {
+            let reply = self.send(ask).await?;
+            let malformed = |reason: String| HubError::Malformed {
+                url: shown(&reply.url),
+                what: "revision",
+                reason: shorter(&reason),
+            };
+            let mut body = Body::new(reply.response, shown(&reply.url), ask.stall, None, None);
+            let mut fields = Fields::new(wanted);
+            while let Some(bytes) = body.chunk().await? {
+                let has_all = fields.push(&bytes).map_err(malformed)?;
+                // A short rest is read, so that the connection can serve the next request.
+                let is_short = body.len().is_some_and(|len| len - body.received() <= ERROR_BODY_BYTES_MAX);
+                if has_all && !is_short {
+                    break;
+                }
+            }
+            fields.finish().map_err(malformed)
+        })
+        .await
+    }
+
     /// Sends `ask`, with retries, and hands out the body as it comes. With a range, exactly that range.
     pub(super) async fn open(&self, ask: &Ask<'_>, policy: &RetryPolicy) -> Result<Body, HubError> {
         if let Some(range) = &ask.range
@@ -168,7 +200,7 @@ impl Transport {
                     Err(coding) => Err(malformed(format!("it is packed as {:?}", text::clip(&coding, 40)))),
                 };
             }
-            let Some(next) = self.next_hop(&url, &response)? else {
+            let Some(next) = Transport::next_hop(ask, &url, &response)? else {
                 // The mirror does not have under its own address what it sent us to the public Hub for.
                 if let Some(public) = beside.take() {
                     (url, at_home) = (public, false);
@@ -204,7 +236,14 @@ impl Transport {
     }
 
     async fn once(&self, ask: &Ask<'_>, url: &Url, at_home: bool) -> Result<Response, HubError> {
-        let mut request = self.client_for(url)?.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let client = self.client_for(url)?;
+        let mut request = match ask.form {
+            None => client.get(url.clone()),
+            Some(form) => {
+                client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(form.to_owned())
+            }
+        };
+        request = request.header(ACCEPT_ENCODING, "identity");
         if let Some(range) = &ask.range {
             request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
         }
@@ -255,9 +294,11 @@ impl Transport {
         }
     }
 
-    fn next_hop(&self, url: &Url, response: &Response) -> Result<Option<Url>, HubError> {
-        if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-            return Ok(None);
+    fn next_hop(ask: &Ask<'_>, url: &Url, response: &Response) -> Result<Option<Url>, HubError> {
+        match (response.status().as_u16(), ask.form) {
+            (301..=303, None) | (307 | 308, _) => {}
+            // There it would be a GET: another question.
+            _ => return Ok(None),
         }
         let refuse = |reason: &str| HubError::Redirect { url: shown(url), reason: reason.to_owned() };
         let link = response.headers().get(LOCATION).ok_or_else(|| refuse("a redirect without Location"))?;

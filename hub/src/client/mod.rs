@@ -27,6 +27,7 @@ mod address;
 mod body;
 mod cas;
 mod config;
+mod fields;
 mod http;
 mod plain;
 mod retry;
@@ -39,7 +40,6 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use serde::Deserialize;
 use zest_store::{RepoId, TreeEntry, check_name, check_revision, is_commit};
 
 pub use address::{endpoint_name, endpoint_secrets};
@@ -53,8 +53,6 @@ use crate::error::{ErrorKind, HubError};
 use http::{Ask, Party, Transport};
 use token::{Tokens, XetToken};
 
-/// Answer of a revision call: 32 MiB; it also lists every file name and the card's metadata.
-const REVISION_BYTES_MAX: u64 = 32 << 20;
 /// Answer of a token call: 64 KiB; about 1 KB in practice.
 const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
@@ -120,30 +118,25 @@ impl Hub {
     /// # Errors
     /// `LoginNeeded`, `TokenRefused`, `RepoNotFound`, `RevisionNotFound`, and what any request can meet.
     pub async fn revision(&self, repo: &RepoId, rev: &str) -> Result<RevisionInfo, HubError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            sha: String,
-            private: Option<bool>,
-            gated: Option<serde_json::Value>,
-        }
         self.check_revision(repo, rev)?;
         let transport = &self.inner.transport;
         let url = transport.endpoint.api(repo, &format!("revision/{}", address::encode_segment(rev)))?;
         let shown = address::shown(&url);
         let party = Party::Hub { repo, revision: rev, path: None, anonymous: false };
-        let ask = Ask { url, party, range: None, stall: transport.config.api_stall };
-        let (_, body) = transport.fetch(&ask, REVISION_BYTES_MAX).await?;
+        let ask = Ask { url, party, range: None, form: None, stall: transport.config.api_stall };
+        let answer = transport.fields(&ask, &["sha", "private", "gated"]).await?;
         let malformed = |reason: String| HubError::Malformed {
             url: shown.clone(),
             what: "revision",
             reason: http::shorter(&reason),
         };
-        let answer: Answer = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
-        if !is_commit(&answer.sha) {
-            return Err(malformed(format!("commit {:?}", answer.sha)));
+        let commit = answer.get("sha").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        if !is_commit(&commit) {
+            return Err(malformed(format!("commit {commit:?}")));
         }
-        let gated = answer.gated.is_none_or(|gated| gated != serde_json::Value::Bool(false));
-        Ok(RevisionInfo { commit: answer.sha, private: answer.private.unwrap_or(true), gated })
+        // What is not said, or not with `false`, is not open.
+        let is_open = |name: &str| answer.get(name) == Some(&serde_json::Value::Bool(false));
+        Ok(RevisionInfo { commit, private: !is_open("private"), gated: !is_open("gated") })
     }
 
     /// All files of a commit, in the Hub's order, with names and hashes that are safe to use as paths.
@@ -153,6 +146,22 @@ impl Hub {
     pub async fn tree(&self, repo: &RepoId, commit: &str) -> Result<Vec<TreeEntry>, HubError> {
         self.check_revision(repo, commit)?;
         tree::list(&self.inner.transport, repo, commit).await
+    }
+
+    /// Some files of a commit: those named, and all below the folders named, as far as they are there. Asks for no more than
+    /// that where the Hub can tell, which may be little of a large repository.
+    ///
+    /// # Errors
+    /// As [`Hub::tree`].
+    pub async fn part(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        files: &[String],
+        folders: &[String],
+    ) -> Result<Vec<TreeEntry>, HubError> {
+        self.check_revision(repo, commit)?;
+        tree::part(&self.inner.transport, repo, commit, files, folders).await
     }
 
     /// Whether a stranger without a token may read this commit: the proof that public sharing needs.
@@ -232,14 +241,15 @@ impl Hub {
         let transport = &self.inner.transport;
         let url = transport.endpoint.resolve(repo, commit, path)?;
         let party = Party::Hub { repo, revision: commit, path: Some(path), anonymous: false };
-        let ask = Ask { url, party, range, stall: transport.config.stall };
+        let ask = Ask { url, party, range, form: None, stall: transport.config.stall };
         transport.open(&ask, &transport.config.retry).await
     }
 
     async fn range(&self, url: &str, bytes: Range<u64>) -> Result<Body, HubError> {
         let transport = &self.inner.transport;
         let url = cas::signed(&transport.endpoint.url("/")?, url)?;
-        let ask = Ask { url, party: Party::Signed, range: Some(bytes), stall: transport.config.stall };
+        let ask =
+            Ask { url, party: Party::Signed, range: Some(bytes), form: None, stall: transport.config.stall };
         transport.open(&ask, &transport.config.range_retry).await
     }
 
@@ -252,7 +262,7 @@ impl Hub {
         let url =
             transport.endpoint.api(repo, &format!("xet-read-token/{}", address::encode_segment(commit)))?;
         let party = Party::Hub { repo, revision: commit, path: None, anonymous };
-        let ask = Ask { url, party, range: None, stall: transport.config.api_stall };
+        let ask = Ask { url, party, range: None, form: None, stall: transport.config.api_stall };
         let (headers, body) = transport.fetch(&ask, TOKEN_BYTES_MAX).await?;
         token::parse(&ask.url, &headers, &body)
     }

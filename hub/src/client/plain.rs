@@ -49,7 +49,7 @@ impl Hub {
         let url = transport.endpoint.resolve(repo, commit, path)?;
         let party = Party::Hub { repo, revision: commit, path: Some(path), anonymous: false };
         let bytes = bytes.filter(|bytes| !bytes.is_empty());
-        let ask = Ask { url, party, range: bytes, stall: transport.config.stall };
+        let ask = Ask { url, party, range: bytes, form: None, stall: transport.config.stall };
         let permit = transport.permit().await;
         let reply = transport.send(&ask).await?;
         let named = match reply.response.status() {

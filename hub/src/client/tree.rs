@@ -7,18 +7,18 @@ use reqwest::header::{HeaderMap, LINK};
 use serde::Deserialize;
 use zest_store::{RepoId, TreeEntry, check_name};
 
-use super::address::{shown, shown_repo};
+use super::address::{encode_path, shown, shown_repo};
 use super::http::{Ask, Party, Transport, shorter};
 use crate::error::HubError;
 
-/// Pages of one listing: 10,000; the Hub gives 1,000 entries on each.
-const PAGES_MAX: usize = 10_000;
-/// Files of one commit: 500,000; the Hub advises against more than 100,000.
-const ENTRIES_MAX: usize = 500_000;
+/// Pages of one listing: 100,000; the Hub gives 1,000 entries on each.
+const PAGES_MAX: usize = 100_000;
+/// Files of one commit: 5,000,000, some 2 GB of memory; the Hub advises against more than 100,000.
+const ENTRIES_MAX: usize = 5_000_000;
+/// Names in one `paths-info` call: 500.
+const PATHS_MAX: usize = 500;
 /// One page of JSON: 16 MiB, about 25 times what 1,000 long entries take.
 const PAGE_BYTES_MAX: u64 = 16 << 20;
-/// All pages of one listing: 512 MiB.
-const LISTING_BYTES_MAX: u64 = 512 << 20;
 /// Size of one file: 16 TiB, so that the sum over all entries fits 63 bits; the Hub allows 500 GB.
 const FILE_BYTES_MAX: u64 = 16 << 40;
 
@@ -48,20 +48,79 @@ pub(super) async fn list(
     repo: &RepoId,
     commit: &str,
 ) -> Result<Vec<TreeEntry>, HubError> {
-    let rest = format!("tree/{}?recursive=true&expand=false", super::address::encode_segment(commit));
+    let mut entries = Entries::default();
+    walk(transport, repo, commit, "", &mut entries).await?;
+    Ok(entries.list)
+}
+
+/// The files of `commit` named, and those below the folders named, as far as they are there.
+pub(super) async fn part(
+    transport: &Transport,
+    repo: &RepoId,
+    commit: &str,
+    files: &[String],
+    folders: &[String],
+) -> Result<Vec<TreeEntry>, HubError> {
+    let mut entries = Entries::default();
+    for paths in files.chunks(PATHS_MAX) {
+        match paths_info(transport, repo, commit, paths, &mut entries).await {
+            Ok(()) => {}
+            // A mirror that does not know the call, or does not take what is posted.
+            Err(
+                HubError::Status { status: 400 | 403..=405 | 410 | 415 | 501, .. }
+                | HubError::UrlExpired { .. },
+            ) => {
+                return list(transport, repo, commit).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    for folder in folders {
+        match walk(transport, repo, commit, folder, &mut entries).await {
+            // There is none: a pattern may match nothing.
+            Ok(()) | Err(HubError::EntryNotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(entries.list)
+}
+
+/// Asks for rows of these paths.
+async fn paths_info(
+    transport: &Transport,
+    repo: &RepoId,
+    commit: &str,
+    paths: &[String],
+    entries: &mut Entries,
+) -> Result<(), HubError> {
+    let url =
+        transport.endpoint.api(repo, &format!("paths-info/{}", super::address::encode_segment(commit)))?;
+    let form = serde_json::json!({"paths": paths, "expand": false}).to_string();
+    let party = Party::Hub { repo, revision: commit, path: None, anonymous: false };
+    let ask = Ask { url, party, range: None, form: Some(&form), stall: transport.config.api_stall };
+    let (_, body) = transport.fetch(&ask, PAGE_BYTES_MAX).await?;
+    entries.add_page(repo, &ask.url, &body)
+}
+
+/// Takes in all pages of the listing of `folder`, or of everything if that is empty.
+async fn walk(
+    transport: &Transport,
+    repo: &RepoId,
+    commit: &str,
+    folder: &str,
+    entries: &mut Entries,
+) -> Result<(), HubError> {
+    let commit_part = super::address::encode_segment(commit);
+    let below = if folder.is_empty() { String::new() } else { format!("/{}", encode_path(folder)) };
+    let rest = format!("tree/{commit_part}{below}?recursive=true&expand=false");
     let mut next = vec![transport.endpoint.api(repo, &rest)?];
     let mut seen = BTreeSet::new();
-    let mut entries = Entries::default();
-    let mut bytes_left = LISTING_BYTES_MAX;
     while !next.is_empty() {
-        let (url, headers, body) = page(transport, repo, commit, next, &mut seen).await?;
+        let (url, headers, body) = page(transport, repo, commit, folder, next, &mut seen).await?;
         let too_large = |what, limit| HubError::TooLarge { url: shown(&url), what, limit };
         if seen.len() > PAGES_MAX {
             return Err(too_large("file list (pages)", PAGES_MAX as u64));
         }
-        bytes_left = bytes_left
-            .checked_sub(body.len() as u64)
-            .ok_or_else(|| too_large("file list (bytes)", LISTING_BYTES_MAX))?;
         entries.add_page(repo, &url, &body)?;
         if entries.list.len() > ENTRIES_MAX {
             return Err(too_large("file list (files)", ENTRIES_MAX as u64));
@@ -71,7 +130,7 @@ pub(super) async fn list(
             None => Vec::new(),
         };
     }
-    Ok(entries.list)
+    Ok(())
 }
 
 /// The first of `places` that gives a page, and where that was. Places that were asked before are passed over.
@@ -79,6 +138,7 @@ async fn page(
     transport: &Transport,
     repo: &RepoId,
     commit: &str,
+    folder: &str,
     places: Vec<Url>,
     seen: &mut BTreeSet<String>,
 ) -> Result<(Url, HeaderMap, Vec<u8>), HubError> {
@@ -89,8 +149,9 @@ async fn page(
             outcome.get_or_insert(HubError::Redirect { url: shown(&url), reason });
             continue;
         }
-        let party = Party::Hub { repo, revision: commit, path: None, anonymous: false };
-        let ask = Ask { url, party, range: None, stall: transport.config.api_stall };
+        let path = Some(folder).filter(|folder| !folder.is_empty());
+        let party = Party::Hub { repo, revision: commit, path, anonymous: false };
+        let ask = Ask { url, party, range: None, form: None, stall: transport.config.api_stall };
         match transport.fetch(&ask, PAGE_BYTES_MAX).await {
             Ok((headers, body)) => return Ok((ask.url, headers, body)),
             Err(error) => outcome = Some(outcome.unwrap_or(error)),

@@ -3,6 +3,7 @@
 mod a_token_never_leaves_its_origin;
 mod bodies_that_break_or_stall_are_noticed;
 mod cas_tokens_are_fetched_once_and_renewed;
+mod large_repositories_are_asked_for_little;
 mod mirrors_and_proxies_are_understood;
 mod ranges_are_exactly_what_was_asked_for;
 mod reconstructions_fall_back_to_v1;

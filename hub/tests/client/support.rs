@@ -168,6 +168,16 @@ async fn serve(
         let headers = lines.filter_map(|line| line.split_once(": "));
         let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
         let seen = Seen { path, headers };
+        // What was posted is passed over.
+        let length = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        while buffer.len() < length {
+            let mut bytes = [0; 4096];
+            match stream.read(&mut bytes).await {
+                Ok(0) | Err(_) => return,
+                Ok(n) => buffer.extend_from_slice(&bytes[..n]),
+            }
+        }
+        buffer.drain(..length);
         let number = {
             let mut log = log.lock().unwrap();
             log.push(seen.clone());
