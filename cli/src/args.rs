@@ -279,6 +279,10 @@ pub(crate) struct HubArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
 
+    /// Address under which others reach it: behind a reverse proxy, or by a name. It stands in the hub's answers
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+
     /// Token that opens private and gated repositories (repeatable; or ZEST_TOKEN, comma-separated)
     #[arg(long, value_name = "TOKEN")]
     pub(crate) token: Vec<String>,

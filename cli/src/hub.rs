@@ -22,6 +22,7 @@ pub(crate) async fn run(args: HubArgs, ui: &Ui) -> Result<(), Failure> {
     let locked = !tokens.is_empty();
     let mut config = ServeConfig::new(&args.root, SocketAddr::new(args.host, args.port));
     config.tokens = tokens;
+    config.public_url = args.public_url;
     let served = server::serve(config).await.map_err(|error| failure(&error))?;
 
     if ui.json() {
@@ -86,6 +87,7 @@ fn failure(error: &server::ServeError) -> Failure {
         server::ServeError::Bind { .. } => {
             Failure::new(Kind::Network, error).hint("choose another --port; 0 takes any free one")
         }
+        server::ServeError::PublicUrl(_) => Failure::new(Kind::Usage, error),
         _ => Failure::new(Kind::Other, error),
     }
 }

@@ -3,7 +3,7 @@
 //! - [`client`]: [`Hub`] lists a repository, fetches small files, and hands out [`Cas`], which turns a file hash into a
 //!   reconstruction and streams ranges of xorbs. It checks shapes and bounds, never content: proof is `zest_xet`'s word.
 //! - [`server`]: the embedded hub, which serves local folders through the same interfaces.
-//!
+//! - [`guard`]: the listener below it, which strangers cannot fill.
 //! - [`lived`]: time limits that do not count the time in which the process was not run.
 //!
 //! The client writes no file and keeps no state beyond its process.
@@ -11,6 +11,7 @@
 pub mod client;
 mod coding;
 mod error;
+pub mod guard;
 pub mod lived;
 pub mod server;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use zest_xet::{ChunkHeader, Scheme};
@@ -19,14 +19,15 @@ use super::disk::read_exact_at;
 use super::faults::BodyFate;
 use super::layout::Xorb;
 use super::stats::count;
+use crate::guard::{Peer, Place};
 
-/// Bytes per read and per write to the connection: 256 KiB.
-const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes per read and per write to the connection: 64 KiB. Two of them wait with each reader that takes nothing.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Bytes per piece while the CDN is paced: 32 KiB, so that slow links flow evenly.
 const PACED_PIECE_BYTES: usize = 32 * 1024;
 
-/// Free buffers kept for reuse: 32, 8 MiB. Without reuse the allocator would map and clear fresh pages for every piece.
+/// Free buffers kept for reuse: 32, 2 MiB. Without reuse the allocator would map and clear fresh pages for every piece.
 const FREE_BUFFERS_MAX: usize = 32;
 
 /// Where the server is in its life; bodies watch it.
@@ -182,13 +183,16 @@ struct Flow {
     sent: u64,
     asked: u64,
     reading: Option<Reading>,
-    /// The body's place among those being sent; `None` only if the limit itself is gone, with the hub.
-    _permit: Option<OwnedSemaphorePermit>,
+    /// The body's place among those being sent.
+    _place: Option<Place>,
 }
 
 /// A body of `parts`, once there is room for another one. CDN bodies are paced and have the fate that the faults give them now.
-pub(crate) async fn body(app: &Arc<App>, parts: Vec<Part>, is_cdn: bool) -> Body {
-    let permit = app.bodies.clone().acquire_owned().await.ok();
+pub(crate) async fn body(app: &Arc<App>, peer: Option<&Peer>, parts: Vec<Part>, is_cdn: bool) -> Body {
+    let place = match peer {
+        Some(peer) => Some(peer.place().await),
+        None => None,
+    };
     let total = parts.iter().map(Part::len).sum();
     let fate = if is_cdn { app.faults.body_fate() } else { BodyFate::default() };
     let mut flow = Flow {
@@ -200,7 +204,7 @@ pub(crate) async fn body(app: &Arc<App>, parts: Vec<Part>, is_cdn: bool) -> Body
         sent: 0,
         asked: 0,
         reading: None,
-        _permit: permit,
+        _place: place,
     };
     flow.ask(Reader { parts: parts.into(), pool: app.buffers.clone() });
     Body::from_stream(stream::unfold(flow, |mut flow| async move {

@@ -104,7 +104,7 @@ impl App {
             set(&mut response, header::CONTENT_LENGTH, &total.to_string());
         }
         if request.method != Method::HEAD {
-            *response.body_mut() = body(self, parts, true).await;
+            *response.body_mut() = body(self, request.peer.as_ref(), parts, true).await;
         }
         response
     }

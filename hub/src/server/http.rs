@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 
@@ -11,17 +10,26 @@ use super::App;
 use super::faults::Service;
 use super::request::{Request, TARGET_BYTES_MAX, set, text};
 use super::stats::count;
+use crate::guard::FormError;
 
-/// Longest request body: 1 MiB, thousands of paths for `paths-info`. Longer ones are answered 413.
-const REQUEST_BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest body of `paths-info`: 1 MiB, thousands of paths. Longer ones are answered 413.
+const FORM_BYTES_MAX: usize = 1 << 20;
+/// Longest body of any other call, which nobody reads: 64 KiB. Clients send small reports.
+const IGNORED_BYTES_MAX: usize = 64 << 10;
 
 /// Answers every request.
-pub(crate) async fn handle(State(app): State<Arc<App>>, request: axum::extract::Request) -> Response {
+pub(crate) async fn handle(app: Arc<App>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let has_authorization = parts.headers.contains_key(header::AUTHORIZATION);
     app.log.record(parts.method.as_str(), parts.uri.path(), has_authorization);
     if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
         return text(StatusCode::URI_TOO_LONG, "the URL is too long");
+    }
+    if let Some(name) = stranger(&app, &parts) {
+        return text(
+            StatusCode::MISDIRECTED_REQUEST,
+            &format!("this hub does not know itself as {name}; it can be told with --public-url"),
+        );
     }
     let Some(request) = Request::new(&parts, app.addr, app.public_url.as_deref()) else {
         return text(StatusCode::BAD_REQUEST, "the path is not UTF-8");
@@ -45,9 +53,11 @@ pub(crate) async fn handle(State(app): State<Arc<App>>, request: axum::extract::
         return text(StatusCode::METHOD_NOT_ALLOWED, "this hub is read-only");
     }
     let form = if takes_body {
-        match axum::body::to_bytes(body, REQUEST_BODY_BYTES_MAX).await {
+        let is_form = service == Service::Hub && request.segment(4) == "paths-info";
+        let bytes_max = if is_form { FORM_BYTES_MAX } else { IGNORED_BYTES_MAX };
+        match read(&request, body, bytes_max).await {
             Ok(form) => form,
-            Err(_) => return text(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too long"),
+            Err(refusal) => return refusal,
         }
     } else {
         Bytes::new()
@@ -62,6 +72,27 @@ pub(crate) async fn handle(State(app): State<Arc<App>>, request: axum::extract::
             _ => app.resolve(&request).await,
         },
     }
+}
+
+/// The name that a request uses for this hub, if it is not one of ours.
+fn stranger(app: &App, parts: &axum::http::request::Parts) -> Option<String> {
+    let host =
+        parts.headers.get_all(header::HOST).iter().map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let target = parts.uri.authority().map(|authority| authority.as_str().into());
+    host.chain(target).find(|host| !app.hosts.allow(host)).map(|host| host.chars().take(80).collect())
+}
+
+async fn read(request: &Request, body: axum::body::Body, bytes_max: usize) -> Result<Bytes, Response> {
+    let Some(peer) = &request.peer else { return Ok(Bytes::new()) };
+    peer.form(body, bytes_max).await.map(Bytes::from).map_err(|error| match error {
+        FormError::TooLong => text(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too long"),
+        FormError::Late => text(StatusCode::REQUEST_TIMEOUT, "the request body did not come in time"),
+        FormError::Busy => {
+            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "too many request bodies at a time");
+            set(&mut response, header::RETRY_AFTER, "1");
+            response
+        }
+    })
 }
 
 /// The faults that hit a request as a whole.

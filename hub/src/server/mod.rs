@@ -36,12 +36,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::guard::hosts::{Hosts, authority};
+use crate::guard::{self, Limits};
 use body::{BufferPool, Phase};
 use index::{Index, open_cache};
 use library::Library;
@@ -51,10 +51,6 @@ use stats::{Counters, RequestLog};
 
 pub use faults::{Faults, Service};
 pub use stats::{LoggedRequest, Stats};
-
-/// Most bodies of files being sent at a time: 512. Each holds up to two pieces of 256 KiB, so this bounds memory to 256 MiB; further
-/// requests wait.
-const BODIES_MAX: usize = 512;
 
 /// Time that bodies under way get to finish at shutdown: 5 s.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -73,15 +69,19 @@ pub struct ServeConfig {
     pub tokens: Vec<String>,
     /// Where the index is cached; `None` is `ROOT/.zest-hub`.
     pub cache_dir: Option<PathBuf>,
-    /// Base of the URLs in answers, for hubs behind a reverse proxy; `None` takes the `Host` header of each request.
+    /// Base of the URLs in answers, for hubs behind a reverse proxy or known by a name of their own; `None` takes the `Host` header
+    /// of each request, which must name this machine then, see [`guard::hosts`].
     pub public_url: Option<String>,
+    /// What the listener allows.
+    pub limits: Limits,
 }
 
 impl ServeConfig {
     /// A hub for `root` on `addr`, without tokens and with everything else at its default.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, addr: SocketAddr) -> Self {
-        Self { root: root.into(), addr, tokens: Vec::new(), cache_dir: None, public_url: None }
+        let limits = Limits::for_this_process();
+        Self { root: root.into(), addr, tokens: Vec::new(), cache_dir: None, public_url: None, limits }
     }
 }
 
@@ -93,6 +93,7 @@ impl std::fmt::Debug for ServeConfig {
             .field("tokens", &format_args!("[{} hidden]", self.tokens.len()))
             .field("cache_dir", &self.cache_dir)
             .field("public_url", &self.public_url)
+            .field("limits", &self.limits)
             .finish()
     }
 }
@@ -116,6 +117,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The public URL is none.
+    #[error("public URL {0:?} is not http://HOST[:PORT] or https://HOST[:PORT], with a path or without")]
+    PublicUrl(String),
     /// The system gave no random bytes for the signing key.
     #[error("no random bytes for the signing key: {0}")]
     Random(String),
@@ -141,10 +145,10 @@ struct App {
     tokens: Vec<String>,
     addr: SocketAddr,
     public_url: Option<String>,
+    hosts: Hosts,
     phase: watch::Sender<Phase>,
     warmth: watch::Sender<Warmth>,
     buffers: Arc<BufferPool>,
-    bodies: Arc<Semaphore>,
 }
 
 impl App {
@@ -165,7 +169,10 @@ impl App {
 /// # Errors
 /// [`ServeError`] if the root cannot be read or the address not be listened on.
 pub async fn serve(config: ServeConfig) -> Result<Served, ServeError> {
-    let ServeConfig { root: given, addr, tokens, cache_dir, public_url } = config;
+    let ServeConfig { root: given, addr, tokens, cache_dir, public_url, limits } = config;
+    if let Some(url) = public_url.as_deref().filter(|url| authority(url).is_none()) {
+        return Err(ServeError::PublicUrl(url.to_owned()));
+    }
     let root = Root::open(&given).map_err(|source| ServeError::Root { path: given, source })?;
     let bind = async {
         let listener = TcpListener::bind(addr).await?;
@@ -185,11 +192,11 @@ pub async fn serve(config: ServeConfig) -> Result<Served, ServeError> {
         signer,
         tokens: tokens.into_iter().filter(|token| !token.is_empty()).collect(),
         addr: local,
+        hosts: Hosts::new(local, public_url.as_deref()),
         public_url,
         phase: watch::Sender::new(Phase::Running),
         warmth: watch::Sender::new(Warmth::Cold),
         buffers: Arc::default(),
-        bodies: Arc::new(Semaphore::new(BODIES_MAX)),
     });
     let warming = tokio::spawn({
         let app = app.clone();
@@ -201,18 +208,16 @@ pub async fn serve(config: ServeConfig) -> Result<Served, ServeError> {
             app.warmth.send_replace(Warmth::Indexed);
         }
     });
-    let router = Router::new().fallback(http::handle).with_state(app.clone());
+    let handler = {
+        let app = app.clone();
+        move |request| http::handle(app.clone(), request)
+    };
     let mut phase = app.phase.subscribe();
     let serving = tokio::spawn(async move {
         let stop = async move {
             let _ = phase.wait_for(|phase| *phase > Phase::Running).await;
         };
-        let listener = listener.tap_io(|connection| {
-            // Without it the last bytes of an answer may wait for an acknowledgement.
-            let _ = connection.set_nodelay(true);
-        });
-        // `axum::serve` retries failed accepts itself and never fails.
-        let _ = axum::serve(listener, router).with_graceful_shutdown(stop).await;
+        guard::serve(listener, limits, handler, stop).await;
     });
     tracing::info!(addr = %local, "hub is listening");
     Ok(Served { app, serving: Some(serving), warming })

@@ -9,6 +9,8 @@ use axum::response::Response;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 
+use crate::guard::Peer;
+
 /// Longest path and query in bytes: 16 KiB, several times the longest file name. Longer ones are answered 414.
 pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
 
@@ -35,10 +37,12 @@ pub(crate) struct Request {
     headers: HeaderMap,
     /// Scheme and authority for URLs that lead back here.
     pub(crate) base: String,
+    /// Who sent it.
+    pub(crate) peer: Option<Peer>,
 }
 
 impl Request {
-    /// Takes a request apart; `None` if its path is not valid UTF-8.
+    /// Takes a request apart; `None` if its path is not valid UTF-8. Its `Host` must be one of ours.
     pub(crate) fn new(parts: &Parts, addr: SocketAddr, public_url: Option<&str>) -> Option<Self> {
         let decode = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
         let segments = parts.uri.path().split('/').skip(1).map(decode).collect::<Option<_>>()?;
@@ -48,7 +52,15 @@ impl Request {
             (None, Some(host)) if is_host(host) => format!("http://{host}"),
             _ => format!("http://{addr}"),
         };
-        Some(Self { method: parts.method.clone(), segments, query, headers: parts.headers.clone(), base })
+        let peer = parts.extensions.get().cloned();
+        Some(Self {
+            method: parts.method.clone(),
+            segments,
+            query,
+            headers: parts.headers.clone(),
+            base,
+            peer,
+        })
     }
 
     /// Segment number `i`, or an empty one.

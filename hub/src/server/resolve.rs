@@ -161,7 +161,8 @@ impl App {
         };
         set(&mut response, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
         if request.method != Method::HEAD {
-            *response.body_mut() = body(self, vec![Part::File(Arc::new(file), range)], is_cdn).await;
+            *response.body_mut() =
+                body(self, request.peer.as_ref(), vec![Part::File(Arc::new(file), range)], is_cdn).await;
         }
         response
     }
