@@ -110,7 +110,7 @@ impl Node {
             job.claims.saw(now, unit, near, nowhere < at_once);
             let standing = job.claims.units.get(&unit).copied().unwrap_or_default();
             let done = standing.is_done() && !standing.mine;
-            let until = standing.until(job.claims.idle(done));
+            let until = standing.until(job.believes(unit, done));
             // What its owner has whole will spread: the next one can begin.
             if done && now < until {
                 self.timers.set_no_later(Timer::Claims(id), until);

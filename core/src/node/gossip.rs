@@ -63,6 +63,7 @@ impl Node {
     fn claim_heard(&mut self, now: Instant, id: JobId, link: LinkId, claim: Claim) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
         let Some(unit) = job.unit_at(claim.first) else { return false };
+        let unseen = job.believes(unit, false) > job.claims.idle(false);
         let standing = job.claims.units.entry(unit).or_default();
         let known = standing.claim;
         if claim.beat == Claim::RELEASED {
@@ -111,6 +112,10 @@ impl Node {
                     job.claims.stands.insert(unit);
                     job.claims.stands_at.get_or_insert(now + GATHER_BEATS);
                     return false;
+                }
+                // Where nothing could be seen of it before, that it is whole is news: now it has its time to spread.
+                if unseen {
+                    standing.moved = Some(now);
                 }
             }
             _ => {
@@ -255,7 +260,7 @@ impl Node {
         let Some(job) = self.jobs.get(&id) else { return };
         let alive = |unit: &u32| {
             let standing = &job.claims.units[unit];
-            standing.mine || now < standing.until(job.claims.idle(standing.is_done()))
+            standing.mine || now < standing.until(job.believes(*unit, standing.is_done()))
         };
         let claims: Vec<Claim> = job
             .claims

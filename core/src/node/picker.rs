@@ -105,8 +105,8 @@ impl Node {
         for (&id, job) in &mut self.jobs {
             while self.copies_active < self.config.copies_max && !job.ended {
                 let Some((index, from)) = job.local.pop_front() else { break };
-                if job.copying.contains(index) {
-                    job.copies.insert(index);
+                // What is being copied already is not begun again: a job that was reopened is told of its places anew.
+                if job.copying.contains(index) && job.copies.insert(index) {
                     self.copies_active += 1;
                     self.actions.push_back(Action::CopyLocal { job: id, index, from });
                 }

@@ -20,6 +20,10 @@ const IDLE_MIN: Duration = Duration::from_secs(3);
 const IDLE_USUAL: Duration = Duration::from_secs(5);
 /// And at the longest: 60 s. Ours.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// As long as there is no manifest nothing of a unit can turn up before it is there as a whole and proven: its claim is
+/// believed for as long as it takes at this rate, within the same bounds: 500 kB/s. Ours; less than an origin usually gives to
+/// each of those that share its work.
+const UNSEEN_BYTES_S: u64 = 500_000;
 /// Chunks in whose time at least one must turn up: 32. Ours.
 const PACES: u32 = 32;
 /// The beat of a claim that is not believed any more, whatever is still said of it.
@@ -101,6 +105,12 @@ impl Claims {
         }
     }
 
+    /// The same of a unit of so many bytes that cannot be seen in parts.
+    pub(super) fn idle_unseen(&self, done: bool, bytes: u64) -> Duration {
+        let whole = Duration::from_micros(bytes.saturating_mul(1_000_000) / UNSEEN_BYTES_S).min(IDLE_MAX);
+        if done { self.idle(done) } else { self.idle(done).max(whole) }
+    }
+
     /// Notes how much of a unit is nearby.
     pub(super) fn saw(&mut self, now: Instant, unit: u32, near: u32, due: bool) {
         let Some(standing) = self.units.get_mut(&unit) else { return };
@@ -176,6 +186,15 @@ mod tests {
         assert_eq!(claims.units[&3].until(claims.idle(false)), at(100) + IDLE_USUAL);
         claims.disbelieve(at(5100), 3);
         assert_eq!(claims.units[&3].dead, Some((7, DISBELIEVED)), "no beat brings it back");
+    }
+
+    #[test]
+    fn a_claim_of_which_nothing_can_be_seen_before_the_end_is_given_the_time_it_takes() {
+        let claims = claimed(0);
+        assert_eq!(claims.idle_unseen(false, 10_000_000), Duration::from_secs(20));
+        assert_eq!(claims.idle_unseen(false, 1000), IDLE_USUAL);
+        assert_eq!(claims.idle_unseen(false, u64::MAX), IDLE_MAX);
+        assert_eq!(claims.idle_unseen(true, 10_000_000), IDLE_USUAL, "what is whole there will spread");
     }
 
     #[test]

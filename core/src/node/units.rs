@@ -2,7 +2,7 @@
 //! still needed, and whose it is by lot.
 
 use super::job::Job;
-use crate::PeerId;
+use crate::{Duration, PeerId};
 use zest_xet::Hash;
 
 /// A node's score for a unit: the first 8 bytes of SHA-1(xorb hash ‖ peer id).
@@ -48,6 +48,15 @@ impl Job {
             unit,
             |first, end| if seeds { end - first } else { self.held.count_in(first, end, others) },
         )
+    }
+
+    /// How long a claim to a unit is believed of which nothing new turns up.
+    pub(super) fn believes(&self, unit: u32, done: bool) -> Duration {
+        if self.manifest.is_some() || unit as usize >= self.blocks.len() {
+            return self.claims.idle(done);
+        }
+        let bytes = self.blocks_of(unit).map(|block| self.blocks[block as usize].block.wire_bytes).sum();
+        self.claims.idle_unseen(done, bytes)
     }
 
     /// Whether nothing of the unit has to come from the origin any more.
