@@ -44,7 +44,7 @@ impl Node {
                     self.peers.extend(peers.into_iter().map(|p| (p, start.elapsed())))
                 }
                 Action::Done { outcome, .. } => self.done = Some(outcome),
-                Action::ExternalAddr { .. } | Action::Save => {}
+                Action::ExternalAddr { .. } | Action::Reached | Action::Save => {}
             }
         }
     }

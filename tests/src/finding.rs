@@ -103,7 +103,15 @@ impl Boot {
     /// If there is none.
     #[must_use]
     pub fn start() -> Boot {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Boot::start_on(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
+    }
+
+    /// Starts it on a socket that may have heard something before.
+    ///
+    /// # Panics
+    /// If the socket is not bound.
+    #[must_use]
+    pub fn start_on(socket: UdpSocket) -> Boot {
         let addr = socket.local_addr().expect("it is bound");
         let log = Log::default();
         let heard = log.clone();
@@ -148,7 +156,12 @@ pub enum Manner {
     Honest,
     /// It takes everything in and never answers.
     Mute,
+    /// It takes its time: 700 ms for everything said over HTTP. Over UDP a connection id is good for one announce.
+    Slow,
 }
+
+/// What a slow tracker takes to answer over HTTP.
+const SLOW: Duration = Duration::from_millis(700);
 
 type Swarms = Arc<Mutex<BTreeMap<[u8; 20], BTreeSet<SocketAddrV4>>>>;
 
@@ -230,6 +243,9 @@ fn serve_http(listener: TcpListener, manner: Manner, swarms: Swarms, log: Log) -
             log.note(decoded);
             return;
         }
+        if manner == Manner::Slow {
+            std::thread::sleep(SLOW);
+        }
         let SocketAddr::V4(from) = from else { return };
         let line = String::from_utf8_lossy(&head);
         let port = value(&line, "port=").parse().unwrap_or(0);
@@ -273,10 +289,11 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// BEP 15. Connection ids are not checked: it is the client that is tested.
+/// BEP 15. Connection ids are not checked, as it is the client that is tested; but a slow tracker forgets them.
 fn serve_udp(socket: UdpSocket, manner: Manner, swarms: Swarms, log: Log) -> Turns {
     socket.set_read_timeout(Some(TURN)).expect("a socket option");
     let mut buffer = [0; 2048];
+    let (mut last, mut used) = (6u64, true);
     Turns::start(move || {
         let Ok((len, SocketAddr::V4(from))) = socket.recv_from(&mut buffer) else { return };
         let packet = &buffer[..len];
@@ -285,7 +302,18 @@ fn serve_udp(socket: UdpSocket, manner: Manner, swarms: Swarms, log: Log) -> Tur
             return;
         }
         let answer = match packet.get(8..12) {
-            Some([0, 0, 0, 0]) if len == 16 => [&packet[8..16], &7u64.to_be_bytes()].concat(),
+            Some([0, 0, 0, 0]) if len == 16 => {
+                (last, used) = (last + 1, false);
+                [&packet[8..16], &last.to_be_bytes()].concat()
+            }
+            Some([0, 0, 0, 1])
+                if manner == Manner::Slow
+                    && (std::mem::replace(&mut used, true) || packet[..8] != last.to_be_bytes()) =>
+            {
+                let error = [&3u32.to_be_bytes()[..], &packet[12..16], b"Connection ID missmatch.\0"];
+                let _lost = socket.send_to(&error.concat(), from);
+                return;
+            }
             Some([0, 0, 0, 1]) if len >= 98 => {
                 let swarm = packet[16..36].try_into().expect("20 bytes");
                 let port = u16::from_be_bytes([packet[96], packet[97]]);

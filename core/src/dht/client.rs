@@ -306,6 +306,9 @@ impl Dht {
 
     fn end_job(&mut self, id: LookupId) {
         if let Some(job) = self.jobs.remove(&id) {
+            if job.outcome.answered == 0 {
+                self.in_vain();
+            }
             self.actions.push_back(Action::Done { id, outcome: job.outcome });
         }
     }

@@ -103,6 +103,8 @@ pub enum Action {
         /// The port of our UDP socket as all of them see it; `None` if they see different ones.
         port: Option<u16>,
     },
+    /// Somebody answers, after wishes had ended without any answer: they are worth making again.
+    Reached,
     /// The table has changed: a good moment to write `saved()` to disk.
     Save,
 }

@@ -60,6 +60,10 @@ pub const SELF_LOOKUP_SPREAD: Duration = Duration::from_secs(6 * 60);
 /// first answer of their bootstrap node is empty, and the second is not.
 pub const JOIN_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
+/// Longest pause while somebody waits for it, that is after a key was looked up or announced and nobody at all answered: 5 s.
+/// Ours; with the 2 s that a first question waits for its answer, a bootstrap node that starts after us is found within 10.
+pub const JOIN_PAUSE_WANTED: Duration = Duration::from_secs(5);
+
 /// A key waits this long for a first node to ask: 10 s. Ours; names of bootstrap nodes have to be resolved first.
 pub const NODES_WAIT: Duration = Duration::from_secs(10);
 

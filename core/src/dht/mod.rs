@@ -149,6 +149,8 @@ pub struct Dht {
     /// Lookups wait for their allowance until then.
     pace_at: Option<Instant>,
     sweep_at: Option<Instant>,
+    /// A key was looked up or announced, and nobody answered; nor has anybody since.
+    vain: bool,
     /// The table has changed since it was last offered for saving.
     dirty: bool,
     actions: VecDeque<Action>,
@@ -179,6 +181,7 @@ impl Dht {
             meets: Allowance::full(config.limits.meets_burst),
             pace_at: None,
             sweep_at: None,
+            vain: false,
             dirty: false,
             actions: VecDeque::new(),
             now: Instant::ZERO,
@@ -386,6 +389,8 @@ impl Dht {
         let side = &mut self.sides[family as usize];
         side.reach.online(now);
         side.heard_at = Some(now);
+        self.answered();
+        let side = &mut self.sides[family as usize];
         if let Some(expected) = call.id.filter(|id| *id != reply.id) {
             side.table.forget(&expected, from);
         }
@@ -421,6 +426,7 @@ impl Dht {
         let side = self.side(Family::of(from));
         side.reach.online(now);
         side.heard_at = Some(now);
+        self.answered();
         self.step_failed(&call);
     }
 

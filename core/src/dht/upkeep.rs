@@ -6,7 +6,8 @@ use super::client::Running;
 use super::event::Action;
 use super::krpc::Query;
 use super::limits::{
-    JOIN_PAUSE, K, PROBE_AGAIN, PROBE_SPACING, SELF_LOOKUP, SELF_LOOKUP_SPREAD, SMALL_NETWORK,
+    JOIN_PAUSE, JOIN_PAUSE_WANTED, K, PROBE_AGAIN, PROBE_SPACING, SELF_LOOKUP, SELF_LOOKUP_SPREAD,
+    SMALL_NETWORK,
 };
 use super::persist::Saved;
 use super::reach::Reach;
@@ -202,12 +203,30 @@ impl Dht {
         next
     }
 
+    /// A wish came to nothing because nobody answered: somebody is looked for at once and often, until one does.
+    pub(super) fn in_vain(&mut self) {
+        self.vain = true;
+        let soon = self.now + JOIN_PAUSE_WANTED;
+        for side in &mut self.sides {
+            side.own_at = side.own_at.min(soon);
+            side.upkeep_no_later(soon);
+        }
+    }
+
+    /// Somebody answered. If wishes came to nothing before, they are worth making again.
+    pub(super) fn answered(&mut self) {
+        if core::mem::take(&mut self.vain) {
+            self.actions.push_back(Action::Reached);
+        }
+    }
+
     pub(super) fn own_lookup_ended(&mut self, family: Family, answered: u32) {
         let now = self.now;
         let spread = Duration::from_millis(self.rng.below(SELF_LOOKUP_SPREAD.as_millis() as u32).into());
+        let wanted = self.vain && answered == 0;
         let side = self.side(family);
         if side.table.good() < K {
-            side.own_at = now + side.pause;
+            side.own_at = now + if wanted { side.pause.min(JOIN_PAUSE_WANTED) } else { side.pause };
             side.pause = (side.pause * 2).min(JOIN_PAUSE.1);
         } else {
             side.own_at = now + SELF_LOOKUP + spread;

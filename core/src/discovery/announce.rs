@@ -41,6 +41,7 @@ impl Discovery {
             let spread = self.pause(DHT_PERIOD / 10);
             if let Some(seeding) = self.swarms.get_mut(&hash).and_then(|swarm| swarm.seeding.as_mut()) {
                 seeding.last = Some(now);
+                seeding.vain = false;
                 seeding.next = now + DHT_PERIOD + spread;
                 seeding.op = Some(op);
             }

@@ -179,6 +179,13 @@ pub enum Event<'a> {
         /// Unchecked.
         peers: &'a [SocketAddr],
     },
+    /// Nobody in the DHT answered a question that is about to end.
+    DhtVain {
+        /// Which.
+        op: OpId,
+    },
+    /// Somebody in the DHT answers after that: what was asked or announced in vain is worth doing again.
+    DhtReached,
     /// A question to the DHT has ended.
     DhtDone {
         /// Which.
@@ -232,7 +239,7 @@ pub enum Event<'a> {
         /// All of it.
         bytes: &'a [u8],
     },
-    /// The process ends. Trackers are told, as far as that needs no waiting; later events do nothing.
+    /// The process ends. Trackers are told; later events do nothing but let farewells out ([`super::Discovery::farewells`]).
     Shutdown,
     /// The time that `poll_timeout` named has come.
     Timer,

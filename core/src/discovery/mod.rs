@@ -163,8 +163,14 @@ impl Discovery {
     /// Takes one event in. Infallible.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) {
         // What trackers answer may let a farewell out.
-        let answers =
-            matches!(event, Event::Datagram { .. } | Event::HttpReply { .. } | Event::HttpFailed { .. });
+        let answers = matches!(
+            event,
+            Event::Datagram { .. }
+                | Event::HttpReply { .. }
+                | Event::HttpFailed { .. }
+                | Event::Resolved { .. }
+                | Event::Timer
+        );
         if self.closing && !answers {
             return;
         }
@@ -203,6 +209,8 @@ impl Discovery {
                     peers.iter().for_each(|addr| self.found(now, op.swarm, *addr, Found::Dht));
                 }
             }
+            Event::DhtVain { op } => self.dht_vain(op),
+            Event::DhtReached => self.dht_reached(now),
             Event::DhtDone { op, packets } => {
                 if let Some(done) = self.ops.remove(&op) {
                     self.bucket.correct(done.packets, packets);
@@ -224,6 +232,7 @@ impl Discovery {
                 self.tell_lsd(now, lsd::Event::Datagram { group, from, bytes });
             }
             Event::Shutdown => return self.shutdown(now),
+            Event::Timer if self.closing => self.tell_trackers(now, tracker::Event::Timer),
             Event::Timer => self.timer(now),
         }
         if !self.closing {
@@ -239,8 +248,9 @@ impl Discovery {
     /// When to call `handle(now, Event::Timer)`, and why. Ask again after every [`Discovery::handle`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        let trackers = self.trackers.poll_timeout().map(|(at, why)| (at, Timer::Tracker(why)));
         if self.closing {
-            return None;
+            return trackers;
         }
         let first = |set: &BTreeSet<(Instant, InfoHash)>| set.first().map(|(at, _)| *at);
         let ops = self.ops.values().map(|op| op.began + OP_MAX).min();
@@ -253,7 +263,13 @@ impl Discovery {
             (self.lsd.poll_timeout().map(|(at, _)| at), Timer::Lan),
         ];
         let timers = timers.into_iter().filter_map(|(at, why)| Some((at?, why)));
-        timers.chain(self.trackers.poll_timeout().map(|(at, why)| (at, Timer::Tracker(why)))).min()
+        timers.chain(trackers).min()
+    }
+
+    /// Farewells that trackers have not heard yet; see [`tracker::Trackers::farewells`].
+    #[must_use]
+    pub fn farewells(&self) -> usize {
+        self.trackers.farewells()
     }
 
     /// Swarms that are spoken of.
@@ -385,6 +401,27 @@ impl Discovery {
         self.ops.clear();
         for (op, swarm) in ops {
             self.op_ended(now, op, swarm);
+        }
+    }
+
+    fn dht_vain(&mut self, op: OpId) {
+        let Some(swarm) = self.ops.get(&op).and_then(|op| self.swarms.get_mut(&op.swarm)) else { return };
+        swarm.search.vain |= swarm.search.round.is_some_and(|round| round.op == Some(op));
+        if let Some(seeding) = swarm.seeding.as_mut().filter(|seeding| seeding.op == Some(op)) {
+            seeding.vain = true;
+        }
+    }
+
+    /// What was asked and announced in vain is asked and announced again.
+    fn dht_reached(&mut self, now: Instant) {
+        let vain: Vec<InfoHash> =
+            self.swarms.iter().filter(|(_, swarm)| swarm.search.vain).map(|(hash, _)| *hash).collect();
+        vain.into_iter().for_each(|hash| self.look_again(now, hash));
+        for seeding in self.swarms.values_mut().filter_map(|swarm| swarm.seeding.as_mut()) {
+            if core::mem::take(&mut seeding.vain) {
+                seeding.next = now;
+                self.announce_wake = Some(now).filter(|_| self.dht_up);
+            }
         }
     }
 

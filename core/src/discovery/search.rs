@@ -66,6 +66,19 @@ impl Discovery {
         self.set_search(hash, at);
     }
 
+    /// The last look could not ask the DHT, and now it could: the next one is due.
+    pub(super) fn look_again(&mut self, now: Instant, hash: InfoHash) {
+        let Some(swarm) = self.swarms.get_mut(&hash) else { return };
+        swarm.search.vain = false;
+        if let Some(round) = &mut swarm.search.round {
+            self.rounds.remove(&(round.ends, hash));
+            round.ends = now;
+            self.rounds.insert((now, hash));
+            self.end_rounds(now);
+        }
+        self.set_search(hash, now);
+    }
+
     /// Puts the next round of a wanted swarm at `at`.
     fn set_search(&mut self, hash: InfoHash, at: Instant) {
         let Some(swarm) = self.swarms.get_mut(&hash).filter(|swarm| swarm.is_wanted()) else { return };
@@ -171,6 +184,7 @@ impl Discovery {
         self.known(now, hash).looked = Some(now);
         let Some(swarm) = self.swarms.get_mut(&hash) else { return };
         let search = &mut swarm.search;
+        search.vain = false;
         if let Some(at) = search.due.take() {
             self.searches.remove(&(at, hash));
         }

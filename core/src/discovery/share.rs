@@ -14,8 +14,15 @@ impl Discovery {
         let Some(swarm) = self.swarms.get_mut(&hash) else { return };
         let Kind::File { bytes, group } = swarm.kind else { return };
         if swarm.seeding.is_none() {
-            swarm.seeding =
-                Some(Seeding { since: now, last: None, next: now, asked: None, lead: false, op: None });
+            swarm.seeding = Some(Seeding {
+                since: now,
+                last: None,
+                next: now,
+                asked: None,
+                vain: false,
+                lead: false,
+                op: None,
+            });
             let before = self.groups.entry(group).or_default().lead_seeded();
             self.groups.entry(group).or_default().seeded.insert((Reverse(bytes), hash));
             self.rank(now, hash, 0);

@@ -34,6 +34,8 @@ pub(super) struct Search {
     pub(super) rounds: u32,
     /// Rounds in a row that found nobody.
     pub(super) empty: u32,
+    /// The DHT was asked last when nobody there answered.
+    pub(super) vain: bool,
     /// Looked for although another file of its group stands for it.
     pub(super) alone: bool,
 }
@@ -46,6 +48,8 @@ pub(super) struct Seeding {
     pub(super) next: Instant,
     /// When a peer asked for it last.
     pub(super) asked: Option<Instant>,
+    /// Nobody heard the last announcement.
+    pub(super) vain: bool,
     /// It stands for its group.
     pub(super) lead: bool,
     pub(super) op: Option<OpId>,

@@ -133,8 +133,8 @@ pub enum Event<'a> {
         /// All of it.
         bytes: &'a [u8],
     },
-    /// The process ends: trackers are told, as far as that needs no waiting. Of later events only those do something that end a
-    /// request: a farewell that waited for it goes out.
+    /// The process ends: trackers are told. Of later events only those do something that let a farewell out: the end of a
+    /// request, an address, a datagram, time; see [`super::Trackers::farewells`].
     Shutdown,
     /// The time that `poll_timeout` named has come.
     Timer,

@@ -6,7 +6,10 @@ use super::event::{Action, Config, Event, Rank, RequestId, Timer};
 use super::http;
 use super::server::{Job, Sent, Server};
 use super::swarm::Swarm;
-use super::{ANSWER_WAIT, FAREWELLS_MAX, HTTP_PACKETS, OPEN_MAX, SWARMS_MAX, TRACKERS_MAX, UDP_PACKETS, udp};
+use super::{
+    ANSWER_WAIT, FAREWELL_AGAIN, FAREWELL_HOLD, FAREWELLS_MAX, HTTP_PACKETS, OPEN_MAX, SWARMS_MAX,
+    TRACKERS_MAX, UDP_PACKETS, udp,
+};
 use crate::bucket::Bucket;
 use crate::endpoint::canonical;
 use crate::node::rng::Rng;
@@ -56,6 +59,8 @@ pub struct Trackers {
     pub(super) over_udp: BTreeMap<u32, Sent>,
     /// Farewells that wait for the end of a request over HTTP, by that request: it might be overtaken.
     partings: BTreeMap<u64, Parting>,
+    /// The process ends, and they wait no longer than this.
+    hold_until: Option<Instant>,
     pub(super) request_next: u64,
     pub(super) bucket: Bucket,
     pub(super) actions: VecDeque<Action>,
@@ -98,6 +103,7 @@ impl Trackers {
             over_http: BTreeMap::new(),
             over_udp: BTreeMap::new(),
             partings: BTreeMap::new(),
+            hold_until: None,
             request_next: 0,
             actions: VecDeque::new(),
             closing: false,
@@ -116,8 +122,8 @@ impl Trackers {
         if let Some((id, heard)) = ended {
             self.part(now, id.0, heard);
         }
-        if self.closing && !matches!(event, Event::Datagram { .. }) {
-            return;
+        if self.closing {
+            return self.part_over_udp(now, event);
         }
         match event {
             Event::Add { swarm, rank, left } => self.add(now, swarm, rank, left),
@@ -165,7 +171,12 @@ impl Trackers {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         if self.closing {
-            return None;
+            let farewells = self.over_udp.values().map(Sent::deadline);
+            let connecting = self.servers.iter().filter(|server| server.is_parting());
+            let connecting = connecting.filter_map(|server| server.udp.connecting);
+            let again = farewells.chain(connecting.map(|(.., at)| at + FAREWELL_AGAIN));
+            let again = again.chain(self.hold_until.filter(|_| !self.partings.is_empty())).min();
+            return again.map(|at| (at, Timer::Answer));
         }
         let lanes = self.lanes.iter().filter_map(|lane| lane.wake).map(|at| (at, Timer::Announce));
         let open = self.over_http.values().chain(self.over_udp.values()).map(Sent::deadline);
@@ -180,6 +191,17 @@ impl Trackers {
     #[must_use]
     pub fn len(&self) -> usize {
         self.swarms.len()
+    }
+
+    /// Farewells that trackers which answer have not heard yet, as far as is known. A process that ends may wait for them a
+    /// little.
+    #[must_use]
+    pub fn farewells(&self) -> usize {
+        let waiting = self.servers.iter().filter(|server| server.answers());
+        let waiting = waiting.flat_map(|server| &server.udp.waiting).filter(|job| job.is_stop());
+        let sent = self.over_udp.values();
+        let sent = sent.filter(|sent| sent.job.is_stop() && self.servers[sent.server].answers());
+        self.partings.len() + waiting.count() + sent.count()
     }
 
     /// Whether nothing is announced.
@@ -277,15 +299,29 @@ impl Trackers {
 
     fn remove(&mut self, now: Instant, hash: InfoHash) {
         let Some(swarm) = self.drop_swarm(hash) else { return };
+        // What was not said yet is not said any more: nobody would take it back.
+        self.keep_waiting(|job| job.is_stop() || !job.is_about(hash));
         for server in self.told(hash, &swarm) {
             self.farewell(now, server, hash, &swarm);
         }
     }
 
+    /// Drops what waits for a connection and is of no use any more.
+    fn keep_waiting(&mut self, keep: impl Fn(&Job) -> bool) {
+        for server in &mut self.servers {
+            let open = &mut server.open;
+            server.udp.waiting.retain(|job| {
+                let keep = keep(job);
+                *open -= usize::from(!keep && matches!(job, Job::Announce { .. }));
+                keep
+            });
+        }
+    }
+
     /// The trackers that know of us in this swarm, or may as soon as they answer.
     fn told(&self, hash: InfoHash, swarm: &Swarm) -> BTreeSet<usize> {
-        let open =
-            self.over_http.values().filter(|sent| is_announce(&sent.job, hash)).map(|sent| sent.server);
+        let open = self.over_http.values().chain(self.over_udp.values());
+        let open = open.filter(|sent| is_announce(&sent.job, hash)).map(|sent| sent.server);
         swarm.joined.keys().copied().chain(open).collect()
     }
 
@@ -295,7 +331,7 @@ impl Trackers {
             return;
         }
         let Swarm { uploaded, downloaded, left, .. } = *swarm;
-        let job = Job::Stop { swarm: hash, uploaded, downloaded, left };
+        let job = Job::Stop { swarm: hash, uploaded, downloaded, left, tries: 0 };
         let open = |sent: &Sent| sent.server == server && is_announce(&sent.job, hash);
         if let Some(id) = self.over_http.iter().find(|(_, sent)| open(sent)).map(|(id, _)| *id) {
             let joined = swarm.joined.contains_key(&server);
@@ -321,14 +357,9 @@ impl Trackers {
     fn forget(&mut self, hash: InfoHash) {
         let _ = self.drop_swarm(hash);
         self.partings.retain(|_, parting| parting.swarm != hash);
-        for server in &mut self.servers {
-            let open = &mut server.open;
-            server.udp.waiting.retain(|job| {
-                let about = job.is_about(hash);
-                *open -= usize::from(about && matches!(job, Job::Announce { .. }));
-                !about
-            });
-        }
+        self.keep_waiting(|job| !job.is_about(hash));
+        // It is not said again, whatever comes of it.
+        self.over_udp.retain(|_, sent| !(sent.job.is_stop() && sent.job.is_about(hash)));
         while let Some(id) =
             self.over_http.iter().find(|(_, sent)| sent.job.is_about(hash)).map(|(id, _)| *id)
         {
@@ -339,6 +370,7 @@ impl Trackers {
     }
 
     fn shutdown(&mut self, now: Instant) {
+        self.keep_waiting(Job::is_stop);
         let mut left = FAREWELLS_MAX;
         for rank in [Rank::Wanted, Rank::Lead, Rank::Rest] {
             let hashes: Vec<InfoHash> =
@@ -355,6 +387,33 @@ impl Trackers {
         }
         self.pump(now);
         self.closing = true;
+        self.hold_until = Some(now + FAREWELL_HOLD);
+        // Nobody waits for the answers to anything else.
+        self.over_udp.retain(|_, sent| sent.job.is_stop());
+        self.servers.iter_mut().for_each(|server| server.open = 0);
+        self.over_http.clear();
+    }
+
+    /// The process ends: what UDP trackers answer may let a farewell out, and silence has it sent again.
+    fn part_over_udp(&mut self, now: Instant, event: Event<'_>) {
+        match event {
+            Event::Datagram { from, bytes } => self.datagram(now, canonical(from), bytes),
+            Event::Resolved { tracker, addrs } => self.resolved(now, usize::from(tracker.0), addrs),
+            Event::Forget { swarm } => self.forget(swarm),
+            Event::Timer => {
+                self.farewells_again(now);
+                self.connect_again(now);
+                if self.hold_until.is_some_and(|at| at <= now) {
+                    let held = core::mem::take(&mut self.partings);
+                    held.into_values()
+                        .for_each(|parting| self.bid_farewell(now, parting.server, parting.job));
+                }
+            }
+            _ => return,
+        }
+        for server in 0..self.servers.len() {
+            self.pump_udp(now, server);
+        }
     }
 
     fn price(&self, server: usize) -> u32 {
@@ -462,7 +521,7 @@ impl Trackers {
                 let (up, down, left) = known.map_or((0, 0, 0), |s| (s.uploaded, s.downloaded, s.left));
                 (swarm, up, down, left, event)
             }
-            Job::Stop { swarm, uploaded, downloaded, left } => {
+            Job::Stop { swarm, uploaded, downloaded, left, .. } => {
                 (swarm, uploaded, downloaded, left, AnnounceEvent::Stopped)
             }
             Job::Scrape { .. } => unreachable!("a scrape is no announce"),
@@ -499,6 +558,7 @@ impl Trackers {
     }
 
     fn timer(&mut self, now: Instant) {
+        self.farewells_again(now);
         let late = |sent: &Sent| sent.deadline() <= now;
         while let Some(id) = self.over_http.iter().find(|(_, sent)| late(sent)).map(|(id, _)| *id) {
             let Some(sent) = self.over_http.remove(&id) else { return };

@@ -79,6 +79,12 @@ pub const SWARMS_MAX: usize = 65_536;
 pub const OPEN_MAX: usize = 8;
 /// Farewells sent when the process ends: 200. Ours; trackers forget the others by themselves.
 pub const FAREWELLS_MAX: usize = 200;
+/// A farewell over UDP, or the connect request it waits for, is sent again after this without an answer: 500 ms. Ours; the
+/// process is about to end, and BEP 15's 15 s are not to be had.
+pub const FAREWELL_AGAIN: Duration = Duration::from_millis(500);
+/// When the process ends, a farewell that waits for the end of an earlier request over HTTP waits no longer than this: 1 s.
+/// Ours; by then a slow tracker has read the earlier one, too.
+pub const FAREWELL_HOLD: Duration = Duration::from_secs(1);
 /// Packets that one HTTP request costs us: 6 (SYN, ACK, request, ACK of the answer, FIN, ACK). Ours, an estimate.
 pub const HTTP_PACKETS: u32 = 6;
 /// Packets that one UDP request costs us: 1. The connect request is shared by all of a minute.

@@ -4,10 +4,20 @@ use super::answers::id_of;
 use super::event::Action;
 use super::machine::Trackers;
 use super::server::{Job, Sent, Server, Step};
-use super::{UDP_PACKETS, udp};
+use super::{FAREWELL_AGAIN, UDP_PACKETS, udp};
 use crate::Instant;
 use alloc::string::{String, ToString as _};
 use core::net::SocketAddr;
+
+/// How often a farewell is sent: 2. Ours; one datagram may get lost.
+const FAREWELL_TRIES: u32 = 2;
+/// Requests on their way with which a farewell is noted, to be said again: 1,024. Ours.
+const PARTING_MAX: usize = 1024;
+
+/// Whether a tracker says that it does not know the connection id: `Connection ID missmatch.` (opentracker) and its like.
+fn is_about_connection(reason: &str) -> bool {
+    reason.to_ascii_lowercase().contains("connection")
+}
 
 impl Trackers {
     /// Takes the next step towards sending what waits at a UDP tracker.
@@ -31,7 +41,7 @@ impl Trackers {
                 Step::Ready(to, connection) => {
                     let transaction = self.transaction();
                     let udp = &mut self.servers[server].udp;
-                    let Some(job) = udp.waiting.pop_front() else { return };
+                    let Some(mut job) = udp.waiting.pop_front() else { return };
                     if let Some(connection) = &mut udp.connection {
                         connection.uses += 1;
                     }
@@ -44,9 +54,14 @@ impl Trackers {
                         }
                     };
                     self.actions.push_back(Action::SendTo { to, bytes });
-                    if !matches!(job, Job::Stop { .. }) {
-                        self.over_udp.insert(transaction, Sent { server, job, at: now, to: Some(to) });
+                    if let Job::Stop { tries, .. } = &mut job {
+                        *tries += 1;
+                        // Those beyond are said once.
+                        if self.over_udp.len() >= PARTING_MAX {
+                            continue;
+                        }
                     }
+                    self.over_udp.insert(transaction, Sent { server, job, at: now, to: Some(to) });
                 }
             }
         }
@@ -96,7 +111,7 @@ impl Trackers {
             sent.to == Some(from)
                 && match (&reply, &sent.job) {
                     (udp::Reply::Error { .. }, _) => true,
-                    (udp::Reply::Announced(_), job) => matches!(job, Job::Announce { .. }),
+                    (udp::Reply::Announced(_), job) => !matches!(job, Job::Scrape { .. }),
                     (udp::Reply::Scraped(_), job) => matches!(job, Job::Scrape { .. }),
                     (udp::Reply::Connected { .. }, _) => false,
                 }
@@ -106,6 +121,8 @@ impl Trackers {
         }
         let Some(sent) = self.over_udp.remove(&transaction) else { return };
         match (reply, &sent.job) {
+            // What a farewell is answered with counts for nothing but that it was heard.
+            (udp::Reply::Announced(_), Job::Stop { .. }) => self.servers[sent.server].works(),
             (udp::Reply::Announced(reply), _) => self.answered(now, sent, reply),
             (udp::Reply::Scraped(counts), Job::Scrape { swarms }) => {
                 let swarms = swarms.iter().copied().zip(counts).collect();
@@ -119,16 +136,51 @@ impl Trackers {
     pub(super) fn udp_error(&mut self, now: Instant, mut sent: Sent, reason: String) {
         let udp = &mut self.servers[sent.server].udp;
         let used = udp.connection.as_ref().is_some_and(|connection| connection.uses > 1);
-        if let Job::Announce { retried: retried @ false, .. } = &mut sent.job
-            && used
-        {
-            // Perhaps it has just forgotten the connection, which was good before.
-            *retried = true;
+        let unknown = is_about_connection(&reason);
+        let again = match &mut sent.job {
+            Job::Announce { swarm, retried, .. } => {
+                let again = !*retried && (used || unknown) && self.swarms.contains_key(swarm);
+                *retried = true;
+                again
+            }
+            Job::Stop { tries, .. } => *tries < FAREWELL_TRIES,
+            Job::Scrape { .. } => false,
+        };
+        if again {
+            // It has forgotten the connection, or never knew it: that is no word about the swarm.
             udp.connection = None;
             udp.wait(sent.job);
             return self.pump_udp(now, sent.server);
         }
-        self.refused(now, sent, reason, None);
+        match unknown && !sent.job.is_stop() {
+            true => self.no_answer(now, sent, reason),
+            false => self.refused(now, sent, reason, None),
+        }
+    }
+
+    /// Farewells that were not answered are said once more, then given up.
+    pub(super) fn farewells_again(&mut self, now: Instant) {
+        let late = |sent: &Sent| sent.job.is_stop() && sent.deadline() <= now;
+        while let Some(id) = self.over_udp.iter().find(|(_, sent)| late(sent)).map(|(id, _)| *id) {
+            let Some(sent) = self.over_udp.remove(&id) else { return };
+            if let Job::Stop { tries, .. } = sent.job
+                && tries < FAREWELL_TRIES
+            {
+                self.servers[sent.server].udp.wait(sent.job);
+                self.pump_udp(now, sent.server);
+            }
+        }
+    }
+
+    /// The process ends: a connect request on which farewells wait is sent again, with the transaction it had.
+    pub(super) fn connect_again(&mut self, now: Instant) {
+        for server in self.servers.iter_mut().filter(|server| server.is_parting()) {
+            let Some((transaction, to, at)) = server.udp.connecting else { continue };
+            if at + FAREWELL_AGAIN <= now {
+                server.udp.connecting = Some((transaction, to, now));
+                self.actions.push_back(Action::SendTo { to, bytes: udp::connect(transaction) });
+            }
+        }
     }
 
     /// No connection, no address: what waited for it goes elsewhere.

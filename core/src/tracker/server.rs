@@ -1,7 +1,9 @@
 //! One tracker: whether it answers, and what is open at it.
 
 use super::url::{TrackerUrl, Transport};
-use super::{ANSWER_WAIT, CONNECTION_LIFE, OPEN_MAX, RESOLVED_LIFE, RETRY, RETRY_MAX, Standing};
+use super::{
+    ANSWER_WAIT, CONNECTION_LIFE, FAREWELL_AGAIN, OPEN_MAX, RESOLVED_LIFE, RETRY, RETRY_MAX, Standing,
+};
 use crate::endpoint::canonical;
 use crate::{Duration, InfoHash, Instant};
 use alloc::collections::VecDeque;
@@ -13,8 +15,8 @@ use super::announce::AnnounceEvent;
 
 /// Addresses of one name that are used: 8. Ours.
 const ADDRS_MAX: usize = 8;
-/// Requests that wait for a connection id: 64, mostly farewells. Ours.
-const WAITING_MAX: usize = 64;
+/// Requests that wait for a connection id: as many as there are farewells when the process ends.
+const WAITING_MAX: usize = super::FAREWELLS_MAX;
 
 /// What is asked of a tracker.
 #[derive(Debug, Clone)]
@@ -27,11 +29,13 @@ pub(super) enum Job {
         seed: bool,
         retried: bool,
     },
+    /// `tries`: how often it was sent.
     Stop {
         swarm: InfoHash,
         uploaded: u64,
         downloaded: u64,
         left: u64,
+        tries: u32,
     },
     Scrape {
         swarms: Vec<InfoHash>,
@@ -39,6 +43,10 @@ pub(super) enum Job {
 }
 
 impl Job {
+    pub(super) fn is_stop(&self) -> bool {
+        matches!(self, Job::Stop { .. })
+    }
+
     pub(super) fn is_about(&self, hash: InfoHash) -> bool {
         match self {
             Job::Announce { swarm, .. } | Job::Stop { swarm, .. } => *swarm == hash,
@@ -59,7 +67,10 @@ pub(super) struct Sent {
 
 impl Sent {
     pub(super) fn deadline(&self) -> Instant {
-        self.at + ANSWER_WAIT
+        match self.job {
+            Job::Stop { .. } => self.at + FAREWELL_AGAIN,
+            _ => self.at + ANSWER_WAIT,
+        }
     }
 }
 
@@ -99,7 +110,9 @@ impl Udp {
         if self.resolving.is_some() || self.connecting.is_some() {
             return Step::Wait;
         }
-        let fresh = self.resolved.is_some_and(|at| now.since(at) < RESOLVED_LIFE);
+        // A farewell has no time for name servers: it goes where the tracker was.
+        let parting = self.waiting.iter().all(Job::is_stop);
+        let fresh = parting || self.resolved.is_some_and(|at| now.since(at) < RESOLVED_LIFE);
         let Some(&addr) = self.addrs.first().filter(|_| fresh) else { return Step::Resolve };
         self.connection = self.connection.take().filter(|connection| now < connection.until);
         match &self.connection {
@@ -185,7 +198,7 @@ impl Server {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        let max = if self.proven && self.failures == 0 { OPEN_MAX } else { 1 };
+        let max = if self.answers() { OPEN_MAX } else { 1 };
         self.open >= max
     }
 
@@ -230,6 +243,16 @@ impl Server {
             self.said = text.cloned();
         }
         turned || new_words
+    }
+
+    /// Whether it answers, as far as is known: nobody waits for one that does not.
+    pub(super) fn answers(&self) -> bool {
+        self.proven && self.failures == 0
+    }
+
+    /// Whether farewells wait for a connection.
+    pub(super) fn is_parting(&self) -> bool {
+        self.answers() && !self.udp.waiting.is_empty()
     }
 
     pub(super) fn check_invariants(&self) {

@@ -48,8 +48,9 @@ use zest_core::tracker::{self, Standing};
 use zest_core::{Instant, JobId, LinkId, PeerId, dht, discovery, pex};
 use zest_xet::Hash;
 
-/// How long the end of a process may wait for trackers to hear of it: 500 ms. Ours.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long the end of a process may wait for trackers to hear of it: 3 s, three round trips of a far one with TLS, or what a
+/// busy one takes to answer. Ours; it ends as soon as they have, and nobody waits for trackers that have not answered before.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Everything about finding peers.
 pub(crate) struct Finder {
@@ -83,7 +84,7 @@ pub(crate) struct Finder {
     moved: Notify,
     /// Told when the catalog may have changed.
     restock: Notify,
-    /// Told when a request to a tracker has ended.
+    /// Told when a tracker may have heard a farewell, or is not waited for any longer.
     farewells: Notify,
 }
 
@@ -243,6 +244,7 @@ impl Finder {
         // A message of the DHT is a dictionary; an answer of a tracker begins with a small number.
         if tracker::udp::is_reply(bytes) {
             self.tell(Event::Datagram { from, bytes });
+            self.farewells.notify_one();
         } else if bytes.len() <= dht::limits::DATAGRAM_BYTES_MAX {
             self.tell_dht(dht::Event::Datagram { from, bytes: bytes.to_vec() });
         }
@@ -377,9 +379,13 @@ impl Finder {
             dht::Action::Done { id, outcome } => {
                 tracing::debug!(?outcome, "a look into the DHT has ended");
                 let packets = outcome.asked + outcome.announces;
+                if outcome.answered == 0 {
+                    self.tell(Event::DhtVain { op: OpId(id.0) });
+                }
                 self.tell(Event::DhtDone { op: OpId(id.0), packets });
             }
             dht::Action::ExternalAddr { ip, port } => self.seen_at(ip, port.unwrap_or(self.reach.port)),
+            dht::Action::Reached => self.tell(Event::DhtReached),
             dht::Action::Save => {
                 if let Some(saved) = self.saved() {
                     tokio::task::spawn_local(self.table.clone().save(saved));
@@ -421,6 +427,7 @@ impl Finder {
         let discovery = self.discovery.borrow().poll_timeout().map(|(at, _)| at);
         if due(discovery) {
             self.tell(Event::Timer);
+            self.farewells.notify_one();
         }
         let dht = self.dht.as_ref().and_then(|dht| dht.borrow().poll_timeout()).map(|(at, _)| at);
         if due(dht) {
@@ -451,7 +458,7 @@ impl Finder {
         self.http.give_up_mute();
         self.tell(Event::Shutdown);
         let farewells = async {
-            while self.http.running() > 0 {
+            while self.http.running() > 0 || self.discovery.borrow().farewells() > 0 {
                 self.farewells.notified().await;
             }
         };

@@ -11,8 +11,9 @@ use zest_core::tracker::TrackerId;
 
 /// How long a name server may take: 10 s.
 const LOOKUP: Duration = Duration::from_secs(10);
-/// First and longest pause before names that could not be resolved are tried again: 15 s, doubling to 10 min.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(600));
+/// First and longest pause before names that could not be resolved are tried again: 1 s, doubling to 8 s. Ours; a node that
+/// starts after us, or a line that comes back, is found within ten.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 
 async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -37,14 +38,19 @@ pub(super) async fn tracker(finder: Rc<Finder>, tracker: TrackerId, host: String
 pub(super) async fn bootstrap(finder: Rc<Finder>, mut names: Vec<String>) {
     let mut pause = AGAIN.0;
     loop {
-        let mut unknown = Vec::new();
-        for name in names {
+        // All at once: one that nobody answers for must not hold up the others.
+        let looked_up = names.into_iter().map(|name| async move {
             let found = match name.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
-                Some((host, Ok(port))) => lookup(host, port).await,
-                _ => {
-                    tracing::warn!(name, "not HOST:PORT");
-                    continue;
-                }
+                Some((host, Ok(port))) => Some(lookup(host, port).await),
+                _ => None,
+            };
+            (name, found)
+        });
+        let mut unknown = Vec::new();
+        for (name, found) in futures_util::future::join_all(looked_up).await {
+            let Some(found) = found else {
+                tracing::warn!(name, "not HOST:PORT");
+                continue;
             };
             match found {
                 Ok(addrs) => {

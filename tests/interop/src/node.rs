@@ -43,7 +43,7 @@ impl Node {
                 Action::SendTo { to, bytes } => drop(self.socket.send_to(&bytes, to)),
                 Action::Peers { peers, .. } => self.found.extend(peers),
                 Action::Done { outcome, .. } => self.done = Some(outcome),
-                Action::ExternalAddr { .. } | Action::Save => {}
+                Action::ExternalAddr { .. } | Action::Reached | Action::Save => {}
             }
         }
     }

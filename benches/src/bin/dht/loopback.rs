@@ -48,7 +48,7 @@ impl Node {
                 }
                 Action::Peers { .. } => drop(self.first.get_or_insert_with(Clock::now)),
                 Action::Done { outcome, .. } => self.done = Some((Clock::now(), outcome)),
-                Action::ExternalAddr { .. } | Action::Save => {}
+                Action::ExternalAddr { .. } | Action::Reached | Action::Save => {}
             }
         }
     }
