@@ -5,6 +5,7 @@
 //! | address | 4 | 16 |
 //! | port, big-endian | 2 | 2 |
 
+use crate::special::{Purpose, special};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -56,14 +57,10 @@ pub enum Scope {
 /// How far `ip` reaches. An IPv4 address inside an IPv6 one counts as the IPv4 address.
 #[must_use]
 pub fn scope(ip: IpAddr) -> Scope {
-    match ip.to_canonical() {
-        ip if ip.is_loopback() => Scope::Loopback,
-        IpAddr::V4(ip) => {
-            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
-            if ip.is_private() || ip.is_link_local() || shared { Scope::Local } else { Scope::Global }
-        }
-        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Scope::Local,
-        IpAddr::V6(_) => Scope::Global,
+    match special(ip).map(|block| block.purpose) {
+        Some(Purpose::Loopback) => Scope::Loopback,
+        Some(Purpose::Site) => Scope::Local,
+        Some(Purpose::Lab | Purpose::Nobody) | None => Scope::Global,
     }
 }
 
@@ -77,11 +74,33 @@ pub fn is_dialable(addr: SocketAddr) -> bool {
     ip && addr.port() != 0
 }
 
-/// Whether a word of `from` about `named` is listened to: nobody names an address that lies closer to us than he does
-/// himself, so a stranger cannot make us knock at this machine or inside this site.
+/// Whether a word of `from` about `named` is listened to, whatever way it comes: nobody names an address that lies closer to us
+/// than he does himself, so a stranger cannot make us knock at this machine or inside this site. Special-purpose addresses that
+/// are nobody's ([`crate::special`]) are not listened to at all, those of a laboratory only from there or from this machine.
 #[must_use]
 pub fn may_name(from: IpAddr, named: SocketAddr) -> bool {
-    is_dialable(named) && scope(named.ip()) >= scope(from)
+    let allowed = match special(named.ip()) {
+        Some(block) if block.purpose == Purpose::Nobody => false,
+        Some(block) if block.purpose == Purpose::Lab => {
+            from.is_loopback() || block.contains(from.to_canonical())
+        }
+        _ => true,
+    };
+    allowed && is_dialable(named) && scope(named.ip()) >= scope(from)
+}
+
+/// Ports above the well-known ones (below 1,024) behind which other services wait to be knocked at: databases, remote desktops,
+/// mail, telephones, proxies, and what answers a small datagram with a large one.
+const SERVICE_PORTS: [u16; 36] = [
+    1080, 1194, 1433, 1521, 1723, 1883, 1900, 2049, 2181, 2375, 2376, 3128, 3306, 3389, 4369, 5060, 5061,
+    5222, 5353, 5432, 5672, 5900, 5984, 5985, 6379, 6443, 6667, 8080, 8086, 8443, 9042, 9092, 9200, 10250,
+    11211, 27017,
+];
+
+/// Whether a port is that of a well-known service, where no peer is looked for on anybody's word but the user's.
+#[must_use]
+pub fn is_service_port(port: u16) -> bool {
+    port < 1024 || SERVICE_PORTS.binary_search(&port).is_ok()
 }
 
 /// The same address in its shortest family: `::ffff:192.0.2.1` is 192.0.2.1.
@@ -166,6 +185,42 @@ mod tests {
         for text in ["127.0.0.1:1", "10.0.0.1:1", "192.0.2.1:1", "[::1]:1", "[fe80::1]:1", "[2001:db8::1]:1"]
         {
             assert!(is_dialable(addr(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_names_what_is_nobodys_and_a_laboratory_names_its_own() {
+        let may = |from: &str, named: &str| may_name(from.parse().unwrap(), addr(named));
+        for named in [
+            "0.1.2.3:7000",
+            "192.0.0.170:7000",
+            "192.88.99.1:7000",
+            "240.0.0.1:7000",
+            "[::127.0.0.1]:7000",
+            "[64:ff9b::7f00:1]:7000",
+            "[2001::1]:7000",
+            "[2002:7f00:1::]:7000",
+            "[100::1]:7000",
+            "[::]:7000",
+        ] {
+            for from in ["8.8.8.8", "127.0.0.1", "2002:7f00:1::", "64:ff9b::1", "192.168.1.1"] {
+                assert!(!may(from, named), "{from} names {named}");
+            }
+        }
+        for (from, named) in [("198.51.100.7", "198.51.100.9:7000"), ("198.18.0.1", "198.19.0.1:7000")] {
+            assert!(may(from, named) && !may("8.8.8.8", named) && !may("10.0.0.1", named), "{named}");
+        }
+        assert!(!may("8.8.8.8", "[fec0::1]:7000") && may("192.168.1.1", "[fec0::1]:7000"));
+    }
+
+    #[test]
+    fn ports_of_services_are_told_from_those_of_peers() {
+        assert!(SERVICE_PORTS.is_sorted());
+        for port in [22, 25, 53, 80, 443, 1023, 3306, 11211] {
+            assert!(is_service_port(port), "{port}");
+        }
+        for port in [1024, 6881, 6889, 25401, 51413, 49152, 65535] {
+            assert!(!is_service_port(port), "{port}");
         }
     }
 

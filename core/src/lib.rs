@@ -35,6 +35,7 @@ pub mod lsd;
 pub mod node;
 pub mod outage;
 pub mod pex;
+pub mod special;
 pub mod time;
 pub mod tracker;
 pub mod wire;

@@ -53,8 +53,12 @@ pub const OWN_MAX: usize = 32;
 /// A remote's messages are read this far apart, 45 s: BEP 11's minute with room for a jittery network. The first two
 /// are read at once, since some send one at the handshake and one soon after.
 pub const HEARD_EVERY: Duration = Duration::from_secs(45);
-/// Messages read at once on a new link: 2.
+/// Messages read at once of a new address: 2.
 pub const HEARD_FIRST: u32 = 2;
+/// On loopback live unrelated processes behind one address: it may say as much as eight others. Ours.
+pub const LOOPBACK_SHARE: u32 = 8;
+/// Addresses whose messages are counted: 1,024. Ours, twice the links; while all of them have spoken lately, no more are heard.
+pub const SPEAKERS_MAX: usize = 1024;
 
 /// Something happened.
 #[derive(Debug, Clone, Copy)]
@@ -129,10 +133,16 @@ struct Told {
     peers: BTreeSet<SocketAddr>,
     /// Not told anything before.
     not_before: Instant,
-    /// Messages that may be read now.
-    credit: u32,
-    /// When credit was given last.
-    heard: Instant,
+    /// Address of its end of the connection.
+    from: IpAddr,
+}
+
+/// What may still be read of what one address says, whatever links it has or had.
+#[derive(Debug, Clone, Copy)]
+struct Credit {
+    messages: u32,
+    /// When some was given last.
+    since: Instant,
 }
 
 /// Where the remote of a link accepts connections, if it does.
@@ -156,6 +166,8 @@ pub struct Pex {
     /// Links whose remote accepts connections, and where.
     listeners: BTreeMap<LinkId, SocketAddr>,
     own: BTreeSet<SocketAddr>,
+    /// Addresses that have told us of peers.
+    speakers: BTreeMap<IpAddr, Credit>,
     /// Links that may have something to be told, by when.
     due: BTreeSet<(Instant, LinkId)>,
     actions: VecDeque<Action>,
@@ -171,6 +183,7 @@ impl Pex {
             links: BTreeMap::new(),
             listeners: BTreeMap::new(),
             own: BTreeSet::new(),
+            speakers: BTreeMap::new(),
             due: BTreeSet::new(),
             actions: VecDeque::new(),
         }
@@ -215,6 +228,7 @@ impl Pex {
         let linked = self.links.len().max(self.listeners.len());
         assert!(linked <= LINKS_MAX, "links stay within their limit");
         assert!(self.own.len() <= OWN_MAX, "own addresses stay within their limit");
+        assert!(self.speakers.len() <= SPEAKERS_MAX, "addresses that spoke stay within their limit");
         assert!(self.known.keys().all(|addr| !self.own.contains(addr)), "we are no peer of ours");
         for (link, told) in &self.links {
             assert!(told.peers.len() <= 2 * KNOWN_MAX, "what a link was told is bounded");
@@ -241,7 +255,8 @@ impl Pex {
         if hello.ut_pex.is_some() && self.links.len() < LINKS_MAX {
             let not_before = now + PEX_FIRST + jitter(&mut self.rng, PEX_FIRST);
             let remote = listens.unwrap_or(canonical(addr));
-            let told = Told { remote, peers: BTreeSet::new(), not_before, credit: HEARD_FIRST, heard: now };
+            let from = canonical(addr).ip();
+            let told = Told { remote, peers: BTreeSet::new(), not_before, from };
             self.links.insert(link, told);
             self.due.insert((not_before, link));
         }
@@ -322,15 +337,34 @@ impl Pex {
         self.actions.push_back(Action::Send { link, added, dropped });
     }
 
-    fn received(&mut self, now: Instant, link: LinkId, added: &[(SocketAddr, u8)]) {
-        let Some(told) = self.links.get_mut(&link) else { return };
-        if now.since(told.heard) >= HEARD_EVERY {
-            told.heard = now;
-            told.credit = (told.credit + 1).min(HEARD_FIRST);
+    /// Whether one more message of an address is read. It is counted by address: a new link is no new voice.
+    fn listens_to(&mut self, now: Instant, from: IpAddr) -> bool {
+        let share = if from.is_loopback() { LOOPBACK_SHARE } else { 1 };
+        if self.speakers.len() >= SPEAKERS_MAX && !self.speakers.contains_key(&from) {
+            // Who has been silent for long enough has all of its credit back.
+            let whole = HEARD_EVERY * HEARD_FIRST;
+            self.speakers.retain(|_, credit| now.since(credit.since) < whole);
+            if self.speakers.len() >= SPEAKERS_MAX {
+                return false;
+            }
         }
-        let Some(credit) = told.credit.checked_sub(1) else { return };
-        told.credit = credit;
-        let remote = told.remote;
+        let first = Credit { messages: HEARD_FIRST * share, since: now };
+        let credit = self.speakers.entry(from).or_insert(first);
+        if now.since(credit.since) >= HEARD_EVERY {
+            credit.messages = (credit.messages + share).min(HEARD_FIRST * share);
+            credit.since = now;
+        }
+        let left = credit.messages.checked_sub(1);
+        credit.messages = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    fn received(&mut self, now: Instant, link: LinkId, added: &[(SocketAddr, u8)]) {
+        let Some(told) = self.links.get(&link) else { return };
+        let (remote, from) = (told.remote, told.from);
+        if !self.listens_to(now, from) {
+            return;
+        }
         for (addr, flags) in added.iter().take(PEX_PEERS_MAX) {
             let addr = canonical(*addr);
             let known = self.known.contains_key(&addr) || self.own.contains(&addr) || addr == remote;

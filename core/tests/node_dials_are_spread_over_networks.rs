@@ -2,24 +2,41 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use zest_core::node::{Action, Config, Event, Found, Node};
-use zest_core::{Instant, PeerId};
+use zest_core::node::{Action, Config, Direction, Event, Found, JobSpec, Node};
+use zest_core::{Duration, FileId, Instant, JobId, LinkId, PeerId};
+use zest_xet::Hash;
 
-fn node() -> Node {
-    Node::new(Config::new([7; 32], PeerId(*b"-ZT0500-abcdefghijkl")))
+/// A node that fetches something, and the time.
+struct World(Node, Instant);
+
+fn node() -> World {
+    let mut node = Node::new(Config::new([7; 32], PeerId(*b"-ZT0500-abcdefghijkl")));
+    let file = Hash::from_bytes([7; 32]);
+    let (place, priority, front) = (FileId(1), 0, 0);
+    let spec = JobSpec { file, size: 1 << 30, peers: true, origin: true, place, priority, front };
+    node.handle(Instant(1_000_000), Event::JobAdded { job: JobId(1), spec });
+    World(node, Instant(1_000_000))
 }
 
-/// Takes an event in; the addresses that are dialled.
-fn dials(node: &mut Node, event: Event) -> Vec<SocketAddr> {
-    node.handle(Instant(1_000_000), event);
+/// Takes an event in, as much later as the pace of dials asks for; the addresses that are dialled, to each of which a link comes up.
+fn dials(World(node, now): &mut World, event: Event) -> Vec<SocketAddr> {
+    *now = *now + Duration::from_millis(500);
+    node.handle(*now, event);
     node.check_invariants();
     let actions = std::iter::from_fn(|| node.poll_action());
-    actions
+    let dialled: Vec<SocketAddr> = actions
         .filter_map(|action| if let Action::Dial { addr, .. } = action { Some(addr) } else { None })
-        .collect()
+        .collect();
+    for (at, &addr) in dialled.iter().enumerate() {
+        let mut id = [b'-'; 20];
+        id[..8].copy_from_slice(&(now.0 + at as u64).to_be_bytes());
+        let (link, direction) = (LinkId(now.0 + at as u64), Direction::Outbound);
+        node.handle(*now, Event::LinkUp { link, addr, direction, peer_id: PeerId(id) });
+    }
+    dialled
 }
 
-fn find(node: &mut Node, addr: &str, how: Found) -> Vec<SocketAddr> {
+fn find(node: &mut World, addr: &str, how: Found) -> Vec<SocketAddr> {
     dials(node, Event::PeerFound { addr: addr.parse().unwrap(), how })
 }
 
@@ -28,7 +45,8 @@ fn one_network_of_the_internet_gets_a_third_of_the_dials() {
     let mut node = node();
     let near = (1..=20).flat_map(|n| find(&mut node, &format!("198.51.100.{n}:6881"), Found::Dht)).count();
     assert_eq!(near, 4, "of 20 in one /24");
-    let near = (1..=20).flat_map(|n| find(&mut node, &format!("[2001:db8:7:{n}::1]:1"), Found::Dht)).count();
+    let near =
+        (1..=20).flat_map(|n| find(&mut node, &format!("[2001:db8:7:{n}::1]:6881"), Found::Dht)).count();
     assert_eq!(near, 4, "of 20 in one /48");
     let far: BTreeSet<_> =
         (1..=20).flat_map(|n| find(&mut node, &format!("203.0.{n}.1:6881"), Found::Dht)).collect();

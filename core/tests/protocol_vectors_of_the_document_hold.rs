@@ -394,7 +394,7 @@ fn the_cost_of_announcing_is_the_computed_one() {
 
 #[test]
 fn limits_of_discovery_are_those_of_the_table() {
-    let limits: [(&str, u64); 21] = [
+    let limits: [(&str, u64); 24] = [
         ("URL_BYTES_MAX", tracker::url::URL_BYTES_MAX as u64),
         ("TRACKERS_MAX", tracker::TRACKERS_MAX as u64),
         ("OPEN_MAX", tracker::OPEN_MAX as u64),
@@ -416,13 +416,16 @@ fn limits_of_discovery_are_those_of_the_table() {
         ("XORBS_MAX", discovery::XORBS_MAX as u64),
         ("KNOWN_MAX` (exchange)", pex::KNOWN_MAX as u64),
         ("LINKS_MAX", pex::LINKS_MAX as u64),
+        ("SPEAKERS_MAX", pex::SPEAKERS_MAX as u64),
+        ("TOLD_DIALS_PER_S", zest_core::node::TOLD_DIALS_PER_S as u64),
+        ("DHT_DIALS_PER_S", zest_core::node::DHT_DIALS_PER_S as u64),
     ];
     for (name, value) in limits {
         let tick = if name.contains('`') { "" } else { "`" };
         let row = format!("| `{name}{tick} | {} |", grouped(value));
         assert!(DOCUMENT.contains(&row), "the document lacks {row}");
     }
-    let waits: [(&str, Duration); 14] = [
+    let waits: [(&str, Duration); 16] = [
         ("INTERVAL_MIN", tracker::INTERVAL_MIN),
         ("INTERVAL_MAX", tracker::INTERVAL_MAX),
         ("INTERVAL_DEFAULT", tracker::INTERVAL_DEFAULT),
@@ -433,6 +436,8 @@ fn limits_of_discovery_are_those_of_the_table() {
         ("MESSAGE_EVERY", lsd::MESSAGE_EVERY),
         ("PEX_EVERY", pex::PEX_EVERY),
         ("HEARD_EVERY", pex::HEARD_EVERY),
+        ("TOLD_AGAIN", zest_core::node::TOLD_AGAIN),
+        ("JOIN_PAUSE_WANTED", zest_core::dht::limits::JOIN_PAUSE_WANTED),
         ("CACHE", discovery::CACHE),
         ("ROUND_MAX", discovery::ROUND_MAX),
         ("LOOK_AGAIN_MAX", discovery::LOOK_AGAIN_MAX),

@@ -1,6 +1,8 @@
 //! What an address means to the DHT: who counts as one source, which subnet it belongs to, and what may be believed
 //! when a node tells it.
 
+use crate::endpoint::{Scope, is_service_port, may_name, scope};
+use crate::special::{Purpose, special};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// One of the two networks that BEP 32 keeps apart.
@@ -26,36 +28,28 @@ impl Family {
 /// A network that is taken to have one owner.
 pub(crate) type Subnet = (Family, u64);
 
-/// Whether no stranger on the internet can have this address: loopback, link-local, private (RFC 1918, RFC 4193) and
-/// shared (RFC 6598) networks.
+/// Whether no stranger on the internet can have this address, but a machine of this site can: see [`crate::endpoint::scope`].
 #[must_use]
 pub fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => {
-            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            v4.is_loopback() || v4.is_private() || v4.is_link_local() || shared
-        }
-        IpAddr::V6(v6) => {
-            v6.is_loopback() || v6.segments()[0] & 0xfe00 == 0xfc00 || v6.segments()[0] & 0xffc0 == 0xfe80
-        }
-    }
+    scope(ip) < Scope::Global
 }
 
 /// Whether a packet can be sent there at all.
 pub(crate) fn is_usable(addr: SocketAddr) -> bool {
-    let good_ip = match addr.ip() {
-        IpAddr::V4(v4) => v4.octets()[0] != 0 && v4.octets()[0] < 224,
-        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && v6.to_ipv4_mapped().is_none(),
-    };
-    good_ip && addr.port() != 0
+    let mapped = matches!(addr.ip(), IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    let nobodys = special(addr.ip()).is_some_and(|block| block.purpose == Purpose::Nobody);
+    !mapped && !nobodys && addr.port() != 0
 }
 
 /// Whether `teller` may tell us this address. Local addresses are believed only of local nodes, so that a stranger
 /// cannot point us at the machines of our own network.
 pub(crate) fn is_believable(teller: SocketAddr, addr: SocketAddr) -> bool {
-    is_usable(addr)
-        && (!addr.ip().is_loopback() || teller.ip().is_loopback())
-        && (!is_local(addr.ip()) || is_local(teller.ip()))
+    is_usable(addr) && may_name(teller.ip(), addr)
+}
+
+/// The same for a node, which we would ask something: not where another service would have to answer.
+pub(crate) fn is_believable_node(teller: SocketAddr, addr: SocketAddr) -> bool {
+    is_believable(teller, addr) && !is_service_port(addr.port())
 }
 
 /// Who a limit counts as one: an address whatever its port. On loopback live unrelated processes, so there the

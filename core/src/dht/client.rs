@@ -1,6 +1,6 @@
 //! Wishes of the runtime: keys to look up and to announce, in one or both families at once.
 
-use super::addr::{Family, is_believable, plain};
+use super::addr::{Family, is_believable, is_believable_node, plain};
 use super::calls::{Call, Key, Why};
 use super::event::{Action, LookupId, Outcome};
 use super::krpc::{Query, Reply};
@@ -174,7 +174,7 @@ impl Dht {
         let named: Vec<(NodeId, SocketAddr)> = reply
             .nodes()
             .map(|(id, addr)| (id, plain(addr)))
-            .filter(|(id, addr)| is_believable(call.to, *addr) && !self.is_us(id, *addr))
+            .filter(|(id, addr)| is_believable_node(call.to, *addr) && !self.is_us(id, *addr))
             .collect();
         let limits = &self.limits;
         for (id, addr) in named {

@@ -62,7 +62,7 @@ pub use token::TOKEN_BYTES;
 
 use crate::node::rng::Rng;
 use crate::{Duration, Instant};
-use addr::{is_believable, is_local as local, is_usable, plain};
+use addr::{is_believable_node, is_local as local, is_usable, plain};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use calls::{Call, Calls, Key, Late, Why};
@@ -465,7 +465,7 @@ impl Dht {
             let side = &mut self.sides[Family::of(addr) as usize];
             // Whoever did not answer a moment ago is not asked again because somebody else names him.
             if side.enabled
-                && is_believable(from, addr)
+                && is_believable_node(from, addr)
                 && side.table.is_thin(&id)
                 && !side.reach.contacted(self.now, addr)
                 && !self.is_us(&id, addr)

@@ -193,6 +193,13 @@ pub enum Event<'a> {
         /// Packets it cost.
         packets: u32,
     },
+    /// See [`tracker::Event::HttpFrom`].
+    HttpFrom {
+        /// Which request.
+        id: RequestId,
+        /// The other end of the connection.
+        addr: SocketAddr,
+    },
     /// See [`tracker::Event::HttpReply`].
     HttpReply {
         /// Which request.

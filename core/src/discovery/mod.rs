@@ -45,7 +45,7 @@ pub use crate::endpoint::Found;
 pub use event::{Action, Config, Event, GroupId, OpId, Shareable, SharedFile, Timer};
 
 use crate::bucket::{Bucket, jitter};
-use crate::endpoint::{canonical, is_dialable};
+use crate::endpoint::{canonical, is_dialable, is_service_port};
 use crate::lsd::{self, Lsd};
 use crate::node::rng::Rng;
 use crate::tracker::{self, Trackers};
@@ -217,6 +217,7 @@ impl Discovery {
                     self.op_ended(now, op, done.swarm);
                 }
             }
+            Event::HttpFrom { id, addr } => self.tell_trackers(now, tracker::Event::HttpFrom { id, addr }),
             Event::HttpReply { id, status, body } => {
                 self.tell_trackers(now, tracker::Event::HttpReply { id, status, body });
             }
@@ -456,7 +457,8 @@ impl Discovery {
         let addr = canonical(addr);
         let Some(swarm) = self.swarms.get(&hash) else { return };
         // Who seeds is found by others; only a neighbour is worth a dial of ours.
-        if !(swarm.is_wanted() || how == Found::Lan) || !is_dialable(addr) || self.own.contains(&addr) {
+        let sought = swarm.is_wanted() || how == Found::Lan;
+        if !sought || !is_dialable(addr) || is_service_port(addr.port()) || self.own.contains(&addr) {
             return;
         }
         let known = self.known(now, hash);
@@ -485,7 +487,8 @@ impl Discovery {
 
     fn passed_on(&mut self, addr: SocketAddr, how: Found) {
         let addr = canonical(addr);
-        if is_dialable(addr) && !self.own.contains(&addr) {
+        let told = how != Found::Named;
+        if is_dialable(addr) && !(told && is_service_port(addr.port())) && !self.own.contains(&addr) {
             self.actions.push_back(Action::Found { addr, how, swarm: None });
         }
     }

@@ -122,6 +122,12 @@ pub enum Event {
         /// Who says so.
         how: Found,
     },
+    /// Somebody wants to meet peers although nothing is fetched, or no longer does: addresses that strangers tell of are dialled
+    /// only then, and while there is a job that peers may be asked for.
+    Seeking {
+        /// From now on.
+        on: bool,
+    },
     /// [`Action::Dial`] came to nothing.
     DialFailed {
         /// As it was asked.

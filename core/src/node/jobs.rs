@@ -33,6 +33,7 @@ impl Node {
         self.introduce_all(now, id);
         self.watch_sources(now, id);
         self.timers.set_once(Timer::Measure, now + super::MEASURE);
+        self.dial_next(now);
     }
 
     pub(super) fn job_planned(

@@ -1,161 +1,24 @@
-//! Connections: whom we dial, who is let in, and how a peer is let go or shut out.
+//! Connections: who is let in, and how a peer is let go or shut out. Whom we dial: `dials.rs`.
 
 use super::event::Direction;
 use super::peer::{Peer, Pending};
 use super::timers::Timer;
-use super::{Action, CANDIDATES_MAX, Event, Found, Node};
-use crate::endpoint::{Scope, scope};
+use super::{Action, Event, Node};
 use crate::link::{Outgoing, PeerFault, Severity};
-use crate::{Duration, InfoHash, Instant, JobId, LinkId, PeerId, ReqId};
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::{Instant, JobId, LinkId, PeerId, ReqId};
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
-use zest_xet::Hash;
+use core::net::SocketAddr;
 
-/// Dials of one address in a row, without anything useful in between, before it is given up. Ours.
-const DIALS_MAX: u32 = 5;
-/// Pause before the second dial of an address: 1 s, doubles. Ours.
-const REDIAL: Duration = Duration::from_secs(1);
-/// Pause before an address is looked at again that could not be dialled because all places were taken: 30 s. Ours.
-const REDIAL_FULL: Duration = Duration::from_secs(30);
 /// A node that fetches what others fetch lets no more come to it than twice what it dials and so many: 4. Ours; who began
 /// first would be known to all otherwise, and who began last to nobody.
 const LINKS_MORE: usize = 4;
-/// Of the links opened to addresses that nobody named, so many lead into one network of the internet (IPv4 /24, IPv6 /48) at
-/// most: 4, a third. Ours; whoever rents one network must not be all we know.
-const DIALS_NETWORK_MAX: usize = 4;
 /// Links that went down and are remembered, so that a wrong chunk found afterwards still meets its sender. Ours.
 pub(crate) const DEPARTED_MAX: usize = 256;
 
-/// An address we may dial.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Candidate {
-    how: Found,
-    dials: u32,
-    pub(crate) state: Dial,
-}
-
-/// What is done about an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dial {
-    /// It waits for its [`Timer::Redial`].
-    Waiting,
-    /// The outcome of a dial is awaited.
-    Dialling,
-    /// A link to it is up.
-    Linked,
-}
-
 impl Node {
-    pub(super) fn peer_found(&mut self, now: Instant, addr: SocketAddr, how: Found) {
-        if let Some(candidate) = self.candidates.get_mut(&addr) {
-            candidate.how = candidate.how.min(how);
-            return;
-        }
-        if self.candidates.len() >= CANDIDATES_MAX || self.bans.is_banned(now, addr, None) {
-            return;
-        }
-        self.candidates.insert(addr, Candidate { dials: 0, state: Dial::Waiting, how });
-        self.redial(now, addr);
-    }
-
-    /// Whether one more address that nobody named may be dialled.
-    fn dials_more(&self) -> bool {
-        let out = |c: &&Candidate| c.how != Found::Named && c.state != Dial::Waiting;
-        self.candidates.values().filter(out).count() < self.config.dials_max
-    }
-
-    /// Networks into which enough links lead that nobody asked for.
-    fn full_networks(&self) -> BTreeSet<(bool, u64)> {
-        let mut links: BTreeMap<(bool, u64), usize> = BTreeMap::new();
-        let out = self.candidates.iter().filter(|(_, c)| c.how > Found::Lan && c.state != Dial::Waiting);
-        out.filter_map(|(addr, _)| network(*addr))
-            .for_each(|network| *links.entry(network).or_default() += 1);
-        links
-            .into_iter()
-            .filter(|(_, links)| *links >= DIALS_NETWORK_MAX)
-            .map(|(network, _)| network)
-            .collect()
-    }
-
-    /// An address turned out to be one of ours.
-    pub(super) fn own_address(&mut self, now: Instant, addr: SocketAddr) {
-        self.candidates.remove(&addr);
-        self.timers.cancel(Timer::Redial(addr));
-        self.dial_next(now);
-        self.seek_all(now);
-    }
-
-    /// A place is free: somebody who waits only for that is dialled.
-    fn dial_next(&mut self, now: Instant) {
-        if !self.dials_more() {
-            return;
-        }
-        let waits = |c: &Candidate| c.state == Dial::Waiting && c.dials == 0 && c.how != Found::Named;
-        let full = self.full_networks();
-        let fits = |addr: &SocketAddr, c: &Candidate| {
-            c.how <= Found::Lan || network(*addr).is_none_or(|network| !full.contains(&network))
-        };
-        let next = self.candidates.iter().filter(|(addr, c)| waits(c) && fits(addr, c));
-        let next = next.min_by_key(|(_, c)| c.how);
-        if let Some(addr) = next.map(|(addr, _)| *addr) {
-            self.timers.cancel(Timer::Redial(addr));
-            self.redial(now, addr);
-        }
-    }
-
-    pub(super) fn redial(&mut self, now: Instant, addr: SocketAddr) {
-        if self.bans.is_banned(now, addr, None) {
-            self.candidates.remove(&addr);
-            return;
-        }
-        let swarm = self.jobs.values().find(|j| j.spec.peers && !j.ended).map(|j| j.spec.file);
-        let far = self.candidates.get(&addr).is_some_and(|c| c.how > Found::Lan);
-        let full = far && network(addr).is_some_and(|network| self.full_networks().contains(&network));
-        let more = self.dials_more() && !full;
-        let Some(candidate) = self.candidates.get_mut(&addr) else { return };
-        if candidate.state != Dial::Waiting {
-            return;
-        }
-        let enough = !more && candidate.how != Found::Named;
-        if enough || self.peers.len() >= self.config.peers_max || self.peers.values().any(|p| p.addr == addr)
-        {
-            self.timers.set(Timer::Redial(addr), now + REDIAL_FULL);
-            return;
-        }
-        candidate.state = Dial::Dialling;
-        candidate.dials += 1;
-        // Any swarm will do: a connection serves every file that both ends share.
-        let info_hash = InfoHash::of_file(&swarm.unwrap_or(Hash::ZERO));
-        self.actions.push_back(Action::Dial { addr, info_hash });
-    }
-
-    pub(super) fn dial_failed(&mut self, now: Instant, addr: SocketAddr) {
-        self.dial_later(now, addr);
-        self.dial_next(now);
-        self.seek_all(now);
-    }
-
-    fn dial_later(&mut self, now: Instant, addr: SocketAddr) {
-        let Some(candidate) = self.candidates.get_mut(&addr) else { return };
-        candidate.state = Dial::Waiting;
-        if candidate.dials >= DIALS_MAX || self.bans.is_banned(now, addr, None) {
-            self.candidates.remove(&addr);
-            self.timers.cancel(Timer::Redial(addr));
-        } else {
-            let pause = REDIAL * (1 << candidate.dials.saturating_sub(1));
-            self.timers.set(Timer::Redial(addr), now + pause);
-        }
-    }
-
     /// Whether we give and take the same file as many others.
-    fn is_crowded(&self) -> bool {
+    pub(super) fn is_crowded(&self) -> bool {
         self.jobs.values().any(|job| job.spec.peers && !job.ended)
-    }
-
-    /// Whether the outcome of a dial is awaited.
-    pub(super) fn dialling(&self) -> bool {
-        self.candidates.values().any(|c| c.state == Dial::Dialling)
     }
 
     /// Whether nobody is linked and nobody may be soon.
@@ -189,10 +52,8 @@ impl Node {
             None
         };
         let Some(why) = why else {
-            if let Some(candidate) =
-                self.candidates.get_mut(&addr).filter(|_| direction == Direction::Outbound)
-            {
-                candidate.state = Dial::Linked;
+            if direction == Direction::Outbound {
+                self.dial_linked(now, addr);
             }
             self.peers.insert(link, Peer::new(now, addr, id, direction));
             return;
@@ -224,13 +85,7 @@ impl Node {
             if self.bans.is_banned(now, peer.addr, Some(peer.id)) {
                 self.candidates.remove(&peer.addr);
             } else {
-                // Only what a link gave before it broke off earns its address new dials.
-                if let Some(candidate) =
-                    self.candidates.get_mut(&peer.addr).filter(|_| peer.useful && fault.is_none())
-                {
-                    candidate.dials = 1;
-                }
-                self.dial_later(now, peer.addr);
+                self.dial_over(now, peer.addr, peer.useful && fault.is_none());
             }
         }
         self.owner_gone(now, &peer.id);
@@ -355,15 +210,6 @@ impl Node {
         for id in ids {
             self.seek_manifest(now, id);
         }
-    }
-}
-
-/// The network of an address, where it is one of the internet's.
-fn network(addr: SocketAddr) -> Option<(bool, u64)> {
-    match addr.ip() {
-        ip if scope(ip) < Scope::Global => None,
-        IpAddr::V4(ip) => Some((false, u64::from(u32::from(ip) >> 8))),
-        IpAddr::V6(ip) => Some((true, (u128::from(ip) >> 80) as u64)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The message plane: one [`Node`] decides what this process asks of whom, and answers its peers.
 //!
-//! Where to look: `picker.rs` chooses peers and chunks, `front.rs` knows what comes first, `upload.rs` answers peers,
+//! Where to look: `dials.rs` says whom we dial, `picker.rs` chooses peers and chunks, `front.rs` knows what comes first,
+//! `upload.rs` answers peers,
 //! `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and `lists.rs` get chunk lists from peers, `ban.rs`
 //! shuts out. `origin.rs` says when the origin is asked; `claims.rs` shares it among peers (policy `spare-origin`), and
 //! `sparing.rs` does so under `fastest` where it is the bottleneck.
@@ -37,6 +38,7 @@ mod ban;
 mod bitset;
 mod cap;
 mod claims;
+mod dials;
 mod event;
 mod few;
 mod front;
@@ -65,6 +67,7 @@ mod upload;
 pub use crate::endpoint::Found;
 pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use bitset::BitSet;
+pub use dials::{DHT_DIALS_PER_S, TOLD_AGAIN, TOLD_DIALS_PER_S};
 pub use event::{Action, Block, Direction, Event, JobFailure, ManifestPlace, OriginFault, Run, Source};
 pub use job::JobSpec;
 pub use timers::Timer;
@@ -75,9 +78,10 @@ use alloc::vec::Vec;
 use ban::Bans;
 use cap::Cap;
 use core::net::SocketAddr;
+use dials::{Candidate, Told};
 use job::Job;
 use line::Uploads;
-use links::{Candidate, DEPARTED_MAX};
+use links::DEPARTED_MAX;
 use peer::Peer;
 use picker::Shared;
 use rng::Rng;
@@ -196,6 +200,7 @@ pub struct Node {
     rng: Rng,
     peers: BTreeMap<LinkId, Peer>,
     candidates: BTreeMap<SocketAddr, Candidate>,
+    told: Told,
     jobs: BTreeMap<JobId, Job>,
     /// The jobs in the order in which they are filled.
     job_order: Vec<JobId>,
@@ -236,6 +241,7 @@ impl Node {
             rng: Rng::new(config.seed),
             peers: BTreeMap::new(),
             candidates: BTreeMap::new(),
+            told: Told::default(),
             jobs: BTreeMap::new(),
             job_order: Vec::new(),
             turns: Vec::new(),
@@ -265,6 +271,7 @@ impl Node {
         self.now = now;
         match event {
             Event::PeerFound { addr, how } => self.peer_found(now, addr, how),
+            Event::Seeking { on } => self.seeking(now, on),
             Event::DialFailed { addr } => self.dial_failed(now, addr),
             Event::OwnAddress { addr } => self.own_address(now, addr),
             Event::LinkUp { link, addr, direction, peer_id } => {
@@ -361,6 +368,7 @@ impl Node {
     pub fn check_invariants(&self) {
         assert!(self.peers.len() <= self.config.peers_max, "peers stay within their limit");
         assert!(self.candidates.len() <= CANDIDATES_MAX, "addresses stay within their limit");
+        self.told.check_invariants();
         assert!(self.bans.len() <= BANS_MAX, "bans stay within their limit");
         assert!(self.departed.len() <= DEPARTED_MAX, "past links stay within their limit");
         let active: u32 = self.jobs.values().map(Job::blocks_active).sum();
@@ -452,7 +460,7 @@ impl Node {
                 }
                 Timer::Redial(addr) => self.candidates.contains_key(&addr),
                 Timer::Claims(job) => self.jobs.contains_key(&job),
-                Timer::Measure | Timer::Tell | Timer::Upload => true,
+                Timer::Dial | Timer::Measure | Timer::Tell | Timer::Upload => true,
             };
             assert!(alive, "{timer:?} has a living cause");
         }
@@ -467,7 +475,7 @@ impl Node {
             assert!(!gone || self.timers.is_set(Timer::Patience(*id)), "a job that only peers can help ends");
         }
         for (addr, candidate) in &self.candidates {
-            let waits = candidate.state == links::Dial::Waiting;
+            let waits = candidate.state == dials::Dial::Waiting;
             assert_eq!(
                 waits,
                 self.timers.is_set(Timer::Redial(*addr)),
@@ -484,6 +492,7 @@ impl Node {
                 Timer::BlockRetry(job, block) => self.block_retry(now, job, block),
                 Timer::Patience(job) => self.patience_over(now, job),
                 Timer::Redial(addr) => self.redial(now, addr),
+                Timer::Dial => self.dial_timer(now),
                 Timer::Measure => self.measure(now),
                 Timer::Tell => self.tell_all(),
                 Timer::Upload => self.pump(now),

@@ -175,6 +175,8 @@ pub(crate) struct Peer {
     pub(crate) haves: u32,
     /// It has given something useful.
     pub(crate) useful: bool,
+    /// When it did so last, or came.
+    gave_at: Instant,
     window: u32,
     window_max: u32,
     /// It gives a file that others are still fetching, too, and so do they.
@@ -230,6 +232,7 @@ impl Peer {
             blocks_refused: BTreeSet::new(),
             haves: 0,
             useful: false,
+            gave_at: now,
             window: WINDOW_START,
             window_max: WINDOW_MAX,
             crowded: false,
@@ -278,6 +281,11 @@ impl Peer {
     /// It stalled and has given nothing since. It is asked for one chunk at a time, which others may overtake.
     pub(crate) fn probation(&self) -> bool {
         self.stalls > 0
+    }
+
+    /// When it gave something last, or came.
+    pub(crate) fn gave_at(&self) -> Instant {
+        self.gave_at
     }
 
     /// Whether its word about what it has is worth waiting for.
@@ -366,6 +374,7 @@ impl Peer {
         self.bytes += u64::from(bytes);
         self.progress_at = now;
         self.useful = true;
+        self.gave_at = now;
         let took = now.since(asked);
         self.latency = Some(self.latency.map_or(took, |best| best.min(took)));
         let took_us = took.as_micros() as u64;

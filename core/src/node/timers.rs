@@ -17,6 +17,8 @@ pub enum Timer {
     Patience(JobId),
     /// An address may be dialled again.
     Redial(SocketAddr),
+    /// The next address may be dialled, or a link has to make room for one.
+    Dial,
     /// Rates are measured and pipelines resized.
     Measure,
     /// Interested peers are told what has been proven.

@@ -8,11 +8,11 @@ use super::server::{Job, Sent};
 use super::swarm::Joined;
 use super::{ANSWER_WAIT, INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN};
 use crate::bucket::jitter;
-use crate::endpoint::{Scope, scope};
+use crate::endpoint::{Scope, may_name, scope};
 use crate::{Duration, InfoHash, Instant};
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 impl Trackers {
     pub(super) fn http_reply(&mut self, now: Instant, id: RequestId, status: u16, body: &[u8]) {
@@ -77,11 +77,14 @@ impl Trackers {
         let again = core::mem::take(&mut state.again);
         let at = if again { now } else { now + interval + jitter(&mut self.rng, interval / 10) };
         self.set_due(lane, hash, at);
-        let near = match sent.to {
-            Some(to) => scope(to.ip()) == Scope::Loopback,
-            None => self.servers[sent.server].url.is_loopback(),
+        let url = &self.servers[sent.server].url;
+        let here = url.is_loopback().then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let from = sent.to.map(|to| to.ip()).or(here).or(url.ip());
+        let heard = |peer: &SocketAddr| match from {
+            Some(from) => may_name(from, *peer),
+            // Nobody knows where it is: on this machine it is not.
+            None => may_name(peer.ip(), *peer) && scope(peer.ip()) > Scope::Loopback,
         };
-        let heard = |peer: &SocketAddr| near || scope(peer.ip()) > Scope::Loopback;
         let peers = reply.peers.into_iter().filter(heard).collect();
         self.actions.push_back(Action::Peers { swarm: hash, tracker, peers });
     }

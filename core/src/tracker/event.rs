@@ -103,6 +103,14 @@ pub enum Event<'a> {
         /// Which.
         swarms: &'a [InfoHash],
     },
+    /// Where the answer to [`Action::HttpGet`] comes from, if that is known: before [`Event::HttpReply`]. What a tracker may say of
+    /// peers depends on where it is itself.
+    HttpFrom {
+        /// Which.
+        id: RequestId,
+        /// The other end of the connection.
+        addr: SocketAddr,
+    },
     /// Outcome of [`Action::HttpGet`].
     HttpReply {
         /// Which.

@@ -144,6 +144,11 @@ impl Trackers {
             Event::Remove { swarm } => self.remove(now, swarm),
             Event::Forget { swarm } => self.forget(swarm),
             Event::Scrape { swarms } => self.scrape(now, swarms),
+            Event::HttpFrom { id, addr } => {
+                if let Some(sent) = self.over_http.get_mut(&id.0) {
+                    sent.to = Some(canonical(addr));
+                }
+            }
             Event::HttpReply { id, status, body } => self.http_reply(now, id, status, body),
             Event::HttpFailed { id, why } => {
                 if let Some(sent) = self.over_http.remove(&id.0) {

@@ -61,7 +61,7 @@ pub(super) struct Sent {
     pub(super) server: usize,
     pub(super) job: Job,
     pub(super) at: Instant,
-    /// Where it went, over UDP.
+    /// Where it went, over UDP; where its answer comes from, over HTTP.
     pub(super) to: Option<SocketAddr>,
 }
 

@@ -156,6 +156,12 @@ impl World {
         self.handle(Event::PeerFound { addr: addr(port), how: Found::Named });
     }
 
+    /// The same, where somebody else tells of it.
+    pub fn found(&mut self, port: u16, script: Script, how: Found) {
+        self.scripts.insert(addr(port), script);
+        self.handle(Event::PeerFound { addr: addr(port), how });
+    }
+
     /// The remote at this port plays another script on its next link.
     pub fn rewrite(&mut self, port: u16, script: Script) {
         self.scripts.insert(addr(port), script);

@@ -4,7 +4,7 @@ use super::Finder;
 use reqwest::{Client, Url, redirect};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -122,7 +122,10 @@ pub(super) fn get(finder: &Rc<Finder>, id: RequestId, url: &str) {
             let outcome = fetch(&client, url).await;
             finder.http.running.borrow_mut().remove(&id);
             match outcome {
-                Ok((status, body)) => {
+                Ok((from, status, body)) => {
+                    if let Some(addr) = from {
+                        finder.tell(Event::HttpFrom { id, addr });
+                    }
                     finder.http.answered.borrow_mut().insert(tracker);
                     finder.tell(Event::HttpReply { id, status, body: &body });
                 }
@@ -134,9 +137,10 @@ pub(super) fn get(finder: &Rc<Finder>, id: RequestId, url: &str) {
     finder.http.running.borrow_mut().insert(id, (task.abort_handle(), tracker));
 }
 
-/// The answer, unpacked if it came packed, and cut one byte after what is too long.
-async fn fetch(client: &Client, url: Url) -> Result<(u16, Vec<u8>), String> {
+/// Where the answer comes from, its status, and its body, unpacked if it came packed, and cut one byte after what is too long.
+async fn fetch(client: &Client, url: Url) -> Result<(Option<SocketAddr>, u16, Vec<u8>), String> {
     let mut response = client.get(url).send().await.map_err(|error| cause(&error))?;
+    let from = response.remote_addr();
     let coding =
         Coding::of(response.headers()).map_err(|coding| format!("an answer packed as {coding:?}"))?;
     let mut unpacker = coding.map(Unpacker::new);
@@ -160,7 +164,7 @@ async fn fetch(client: &Client, url: Url) -> Result<(u16, Vec<u8>), String> {
             }
         }
     }
-    Ok((response.status().as_u16(), body))
+    Ok((from, response.status().as_u16(), body))
 }
 
 /// The innermost cause; the error's own text would show the URL, whose path may hold a key.
@@ -204,7 +208,7 @@ mod tests {
         let outcome = runtime.block_on(fetch(&client(None, true).unwrap(), url));
         drop(runtime);
         tracker.join().unwrap();
-        outcome
+        outcome.map(|(_, status, body)| (status, body))
     }
 
     #[test]

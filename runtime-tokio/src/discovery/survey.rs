@@ -99,6 +99,7 @@ async fn run(context: Rc<Context>, options: PullOptions, wait: Duration) -> Resu
     };
     let (Some(until), Some(finder)) = (public_until, context.finder.get()) else { return Ok(survey) };
     let mut heard = finder.listen();
+    context.event(zest_core::node::Event::Seeking { on: true });
     let public = Public { repo: options.repo.clone(), commit, until };
     let mut jobs = BTreeSet::new();
     for (file, hash) in &files {
@@ -128,6 +129,7 @@ async fn run(context: Rc<Context>, options: PullOptions, wait: Duration) -> Resu
     }
     survey.peers = known.peers.into_values().collect();
     finder.listen_no_more();
+    context.event(zest_core::node::Event::Seeking { on: false });
     jobs.into_iter().for_each(|job| finder.job_over(job, false));
     Ok(survey)
 }

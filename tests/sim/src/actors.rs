@@ -4,7 +4,9 @@ use crate::file::ChunkId;
 use crate::link::{Content, End, Item, What, other};
 use crate::scenario::{MS, SEC};
 use crate::world::{Happening, World};
+use std::net::{Ipv4Addr, SocketAddr};
 use zest_core::link::{Body, Claim, Dialect, Outgoing};
+use zest_core::node::{Event, Found};
 use zest_core::{FileId, Location};
 
 /// Who plays at an address.
@@ -32,10 +34,17 @@ pub enum Actor {
     Twister,
     /// An address where nobody answers.
     Dead,
+    /// Takes a link and says nothing, for ever.
+    Idle,
+    /// Names addresses of a victim by peer exchange, without end.
+    Namer,
 }
 
 impl Actor {
-    /// Everyone but the honest.
+    /// Those that make room for nobody, or knock elsewhere by the hands of others. They are in no small world drawn by lot.
+    pub const STRANGERS: [Actor; 2] = [Actor::Idle, Actor::Namer];
+
+    /// Everyone else but the honest.
     pub const ALL: [Actor; 10] = [
         Actor::Liar,
         Actor::Mute,
@@ -64,6 +73,8 @@ impl Actor {
             Actor::NotFoundLiar => "not-found-liars",
             Actor::Twister => "twisters",
             Actor::Dead => "dead",
+            Actor::Idle => "idle",
+            Actor::Namer => "namers",
         }
     }
 
@@ -84,6 +95,8 @@ impl Actor {
 const TICK: u64 = 200 * MS;
 /// Messages of a flooder's burst on each link.
 const BURST: u32 = 24;
+/// Where no machine of any world is, and nobody wants to be knocked at.
+pub(crate) const VICTIM: Ipv4Addr = Ipv4Addr::new(45, 7, 7, 7);
 /// A flooder gets tired in the end, so that a world can come to rest.
 const FLOOD_UNTIL: u64 = 30 * SEC;
 
@@ -121,7 +134,7 @@ impl World {
     /// A scripted actor's link is up: it greets, and boasts unasked.
     pub(crate) fn scripted_up(&mut self, end: u32) {
         let actor = self.hosts[self.ends[end as usize].host as usize].actor;
-        if matches!(actor, Actor::Flooder | Actor::ClaimLiar) {
+        if matches!(actor, Actor::Flooder | Actor::ClaimLiar | Actor::Namer) {
             let host = self.ends[end as usize].host;
             if !std::mem::replace(&mut self.hosts[host as usize].ticking, true) {
                 self.later(TICK, Happening::Tick { host });
@@ -134,6 +147,9 @@ impl World {
         let What::Message(message) = item.what else { return };
         let host = self.ends[end as usize].host;
         let actor = self.hosts[host as usize].actor;
+        if matches!(actor, Actor::Idle | Actor::Namer) {
+            return;
+        }
         match message {
             Outgoing::Interest { file } => {
                 let total = self.files.by_hash(&file).map_or(0, |at| self.files.all[at as usize].len());
@@ -203,6 +219,7 @@ impl World {
         for end in ends {
             match self.hosts[host as usize].actor {
                 Actor::ClaimLiar => self.claim_all(end),
+                Actor::Namer => self.name_victims(end),
                 _ => self.flood(end),
             }
         }
@@ -236,6 +253,19 @@ impl World {
                 },
             };
             self.say(end, message);
+        }
+    }
+
+    /// As many addresses as one exchange holds, all of machines that did nothing to deserve it.
+    fn name_victims(&mut self, end: u32) {
+        let told = self.ends[other(end) as usize].host;
+        if self.hosts[told as usize].node.is_none() {
+            return;
+        }
+        for _ in 0..zest_core::wire::pex::PEX_PEERS_MAX {
+            let port = 1024 + self.dice.actors.below(60_000) as u16;
+            let addr = SocketAddr::new(VICTIM.into(), port);
+            self.feed(told, Event::PeerFound { addr, how: Found::Pex });
         }
     }
 

@@ -9,7 +9,7 @@ use crate::scenario::{MS, SEC, Start, US};
 use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use zest_core::lived::Lived;
-use zest_core::node::{BitSet, Config, Event, Found, JobSpec, Node, UPLOAD_BYTES_S_MIN};
+use zest_core::node::{BitSet, Config, Event, JobSpec, Node, UPLOAD_BYTES_S_MIN};
 use zest_core::{FileId, InfoHash, Instant, JobId, PeerId};
 
 impl World {
@@ -410,8 +410,10 @@ impl World {
         let addr = self.hosts[about as usize].addr;
         let actor = self.hosts[host as usize].actor;
         if self.hosts[host as usize].node.is_some() {
-            self.feed(host, Event::PeerFound { addr, how: Found::Tracker });
-        } else if actor != Actor::Dead && self.hosts[host as usize].links.len() < 12 {
+            self.feed(host, Event::PeerFound { addr, how: self.scenario.told });
+        } else if !matches!(actor, Actor::Dead | Actor::Idle | Actor::Namer)
+            && self.hosts[host as usize].links.len() < 12
+        {
             // Those with a script come by, too.
             self.dial(host, addr, InfoHash([0; 20]));
         }

@@ -255,7 +255,7 @@ fn crowd(words: &[&str]) -> Result<bool, String> {
     if options.flag("--mixed") {
         s.net.slow_permille = 100;
     }
-    for actor in Actor::ALL {
+    for actor in Actor::ALL.into_iter().chain(Actor::STRANGERS) {
         if let Some(count) = options.number(&format!("--{}", actor.name()))? {
             s.actors.push((actor, count as u32));
         }

@@ -4,6 +4,7 @@
 //! when the first byte is there. Small messages do not wait behind other links' chunks (packets of all links mix), but
 //! their bytes are paid for. On one link everything arrives in order.
 
+use crate::actors::VICTIM;
 use crate::host::Life;
 use crate::link::{Content, End, Item, Pipe, What, other};
 use crate::pool::Pool;
@@ -97,6 +98,10 @@ impl World {
     pub(crate) fn dial(&mut self, host: u32, addr: SocketAddr, info_hash: InfoHash) {
         let rtt = 2 * self.scenario.net.latency_ns;
         let epoch = self.hosts[host as usize].epoch;
+        if addr.ip() == VICTIM {
+            self.totals.knocks += 1;
+            return self.later(rtt, Happening::Refused { host, epoch, port: addr.port() });
+        }
         let Some(to) = self.host_at(addr) else {
             return self.fail(format!("host {host} dials {addr}, of which nobody told"));
         };

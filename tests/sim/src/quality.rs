@@ -7,7 +7,7 @@ use crate::scenario::{SEC, Scenario, Start};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use zest_core::node::Policy;
+use zest_core::node::{Found, Policy};
 
 /// Where the table lies, seen from this crate.
 pub const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../snapshots/quality.txt");
@@ -29,7 +29,8 @@ const HEAD: &str = "\
 # p50, p99, max: finish times from each node's own start over the bound max(F/u_s, F/d_min, N*F/(u_s + sum u_i)).
 # fast: p50 of the nodes with a full uplink. origin: bytes it sent in copies of the file. twice, wrong: chunk bytes that came
 # late or again, and wrong ones, per chunk byte needed. control: all other bytes between nodes, likewise. ev/ch: events that a
-# node handled per chunk. bans: peers shut out, all nodes together.
+# node handled per chunk. bans: peers shut out, all nodes together. Nodes find each other as neighbours do; by a tracker: from its
+# list, of which two addresses a second are dialled.
 ";
 
 /// One line of the table.
@@ -97,6 +98,8 @@ pub fn rows(nodes_max: u32) -> Vec<Row> {
     for nodes in [64, 256] {
         special("20 % leave", nodes, spare, &|s| s.churn.leave_permille = 200);
     }
+    special("by a tracker", 64, spare, &|s| s.told = Found::Tracker);
+    special("by a tracker", 64, Policy::Fastest, &|s| s.told = Found::Tracker);
     special("20 % crash", 64, spare, &|s| s.churn.crash_permille = 200);
     special("parted 3-8 s", 64, spare, &|s| s.net.partition_ns = Some((3 * SEC, 8 * SEC)));
     special("nobody known", 8, spare, &|s| s.known = 0);

@@ -53,6 +53,8 @@ pub struct Report {
     pub let_go: u64,
     /// Times that nodes were not run for a while.
     pub freezes: u64,
+    /// Dials of an address that namers named, by all nodes together.
+    pub knocks: u64,
     /// Virtual time at the end.
     pub ended_ns: u64,
     /// Hash of everything that nodes were told.
@@ -113,6 +115,7 @@ impl World {
             bans: self.totals.bans,
             let_go: self.totals.let_go,
             freezes: self.totals.freezes,
+            knocks: self.totals.knocks,
             ended_ns: self.now,
             trace_hash: self.trace.hash(),
             kinds: KINDS.iter().zip(self.totals.kinds).map(|(name, (n, bytes))| (*name, n, bytes)).collect(),

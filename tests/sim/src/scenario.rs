@@ -3,7 +3,7 @@
 use crate::actors::Actor;
 use crate::rng::Rng;
 use std::fmt;
-use zest_core::node::Policy;
+use zest_core::node::{Found, Policy};
 
 /// A microsecond of virtual time, in nanoseconds.
 pub const US: u64 = 1000;
@@ -200,6 +200,9 @@ pub struct Scenario {
     pub spread_ns: u64,
     /// Addresses that the tracker gives a node; 0: discovery fails.
     pub known: u32,
+    /// How nodes learn of each other: as neighbours on one network are found, or from a tracker's list, which strangers may fill
+    /// and which is therefore followed at a slow pace.
+    pub told: Found,
     /// The tracker is asked again after this time.
     pub announce_ns: u64,
     /// Network.
@@ -247,6 +250,7 @@ impl Scenario {
             actors: Vec::new(),
             spread_ns: SEC,
             known: 40,
+            told: Found::Lan,
             announce_ns: 30 * SEC,
             net: NetOptions {
                 up_bytes_s: 5_000_000,
@@ -322,6 +326,7 @@ impl Scenario {
         s.start = rng.pick(&[Start::Warm, Start::Cold]);
         s.spread_ns = rng.pick(&[0, 100 * MS, SEC, 5 * SEC]);
         s.known = rng.pick(&[0, 1, 3, 8, 40, 40]);
+        s.told = if seed.is_multiple_of(2) { Found::Lan } else { Found::Tracker };
         s.announce_ns = rng.pick(&[2 * SEC, 30 * SEC]);
         s.trouble_net(&mut Rng::of(seed, "scenario net"));
         s.trouble_origin(&mut Rng::of(seed, "scenario origin"));

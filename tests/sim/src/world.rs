@@ -1,7 +1,7 @@
 //! The world: machines, connections, the origin, and the queue that moves them. One thread, virtual time, nothing random
 //! that is not from the seed.
 
-use crate::actors::Actor;
+use crate::actors::{Actor, VICTIM};
 use crate::check::Canary;
 use crate::file::{File, Files};
 use crate::host::{Buffers, End as JobEnd, Host, Life};
@@ -29,6 +29,7 @@ pub(crate) enum Happening {
     Connected { end: u32 },
     Accepted { end: u32 },
     DialFailed { host: u32, epoch: u32, to: u32 },
+    Refused { host: u32, epoch: u32, port: u16 },
     Down { end: u32 },
     Reset { end: u32 },
     Clog { end: u32 },
@@ -88,6 +89,8 @@ pub(crate) struct Totals {
     pub(crate) bans: u64,
     /// Links to honest machines that one gave up as silent when it had just not been run itself.
     pub(crate) let_go: u64,
+    /// Dials of an address that namers named.
+    pub(crate) knocks: u64,
     /// Bans of honest machines.
     pub(crate) bans_wrong: u64,
     pub(crate) left: u64,
@@ -250,6 +253,9 @@ impl World {
             Happening::DialFailed { host, epoch, to } if self.lives(host, epoch) => {
                 let addr = self.hosts[to as usize].addr;
                 self.feed(host, Event::DialFailed { addr });
+            }
+            Happening::Refused { host, epoch, port } if self.lives(host, epoch) => {
+                self.feed(host, Event::DialFailed { addr: (VICTIM, port).into() });
             }
             Happening::Down { end } => self.down(end),
             Happening::Reset { end } => self.reset(end),

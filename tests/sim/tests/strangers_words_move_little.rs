@@ -1,0 +1,34 @@
+//! Strangers who take places and give nothing, and strangers who name a victim: both get little out of a swarm.
+
+use zest_core::node::{Found, Policy};
+use zest_sim::{Actor, Report, Scenario, run};
+
+const SEC: f64 = 1e9;
+
+/// One node that fetches from one seed through its own line of 5 MB/s, the origin being out of reach behind 50 KB/s.
+fn fetching(actors: Vec<(Actor, u32)>, told: Found) -> Report {
+    let mut scenario =
+        Scenario { policy: Policy::Fastest, seeds: 1, actors, told, known: 60, ..Scenario::crowd(3, 1) };
+    scenario.origin.total_bytes_s = Some(50_000);
+    run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why))
+}
+
+#[test]
+fn idle_peers_keep_nobody_from_the_one_who_gives() {
+    let alone = fetching(vec![], Found::Lan).finish_ns[0] as f64 / SEC;
+    for (told, idle) in [(Found::Lan, 12), (Found::Lan, 40), (Found::Tracker, 12)] {
+        let took = fetching(vec![(Actor::Idle, idle)], told).finish_ns[0] as f64 / SEC;
+        println!("{idle} idle, told by {told:?}: {took:.1} s, alone {alone:.1} s");
+        // A place is free after 3 s at the latest, and then every half second.
+        let patience = 3.0 + 0.6 * f64::from(idle);
+        assert!(took <= alone + patience, "{idle} idle, told by {told:?}: {took:.1} s, alone {alone:.1} s");
+    }
+}
+
+#[test]
+fn a_victim_that_is_named_without_end_is_left_in_peace() {
+    let report = fetching(vec![(Actor::Namer, 12)], Found::Lan);
+    let minutes = report.ended_ns as f64 / SEC / 60.0;
+    println!("{} knocks in {minutes:.1} minutes", report.knocks);
+    assert!(report.knocks as f64 <= 1.0 + minutes, "{} knocks in {minutes:.1} minutes", report.knocks);
+}
