@@ -14,6 +14,9 @@ const IO_MEMORY_BYTES: u64 = 6 << 20;
 const IO_MEMORY_BYTES_MIN: u64 = 1 << 20;
 /// glommio registers the memory of an executor with three rings, and each counts.
 const RINGS: u64 = 3;
+/// Least number of files that may be open at once: 256. Ours; an executor needs a few dozen for its rings and the files it reads, and
+/// glommio ends the process where it gets none.
+const DESCRIPTORS_MIN: u64 = 256;
 /// Entries of the ring that is set up to see whether it can be: 8.
 const PROBE_ENTRIES: u32 = 8;
 
@@ -36,6 +39,11 @@ pub enum Refusal {
     /// Too little memory may be locked.
     Memlock {
         /// The hard limit in bytes.
+        limit: u64,
+    },
+    /// Too few files may be open at once.
+    Descriptors {
+        /// The hard limit.
         limit: u64,
     },
     /// Anything else that the system said.
@@ -65,6 +73,11 @@ impl fmt::Display for Refusal {
                 "only {limit} bytes may be locked in memory, {MEMLOCK_BYTES_MIN} are needed: raise `ulimit -l`, or \
                  LimitMEMLOCK in the systemd unit"
             ),
+            Refusal::Descriptors { limit } => write!(
+                f,
+                "only {limit} files may be open at once, {DESCRIPTORS_MIN} are needed: raise `ulimit -n`, or LimitNOFILE in the \
+                 systemd unit"
+            ),
             Refusal::Other(why) => write!(f, "io_uring cannot be set up: {why}"),
         }
     }
@@ -76,7 +89,9 @@ impl fmt::Display for Refusal {
 /// The reason for which the tokio runtime should be used.
 pub fn probe() -> Result<Ring, Refusal> {
     let memlock_bytes = raise(Resource::Memlock);
-    let _descriptors = raise(Resource::Nofile);
+    if let Some(limit) = raise(Resource::Nofile).filter(|&limit| limit < DESCRIPTORS_MIN) {
+        return Err(Refusal::Descriptors { limit });
+    }
     if let Some(limit) = memlock_bytes.filter(|&limit| limit < MEMLOCK_BYTES_MIN) {
         return Err(Refusal::Memlock { limit });
     }
@@ -162,6 +177,8 @@ mod tests {
         assert!(from(1).contains("kernel.io_uring_disabled") && from(1).contains("seccomp"));
         assert!(from(38).contains("Linux 5.11"));
         assert!(Refusal::Memlock { limit: 65_536 }.to_string().contains("LimitMEMLOCK"));
+        let few = Refusal::Descriptors { limit: 64 }.to_string();
+        assert!(few.contains("ulimit -n") && few.contains("LimitNOFILE"), "{few}");
         assert!(Refusal::Operations(vec!["STATX"]).to_string().contains("STATX"));
     }
 

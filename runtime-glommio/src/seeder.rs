@@ -305,8 +305,10 @@ fn listen(addr: SocketAddr, congestion_control: Option<&str>) -> Result<Socket, 
             source: error.into(),
         })?;
     }
+    // Connections of a process that has just ended keep the port for a minute, unless they and who comes after allow it.
     let opened = socket
         .set_reuse_port(true)
+        .and_then(|()| socket.set_reuse_address(true))
         .and_then(|()| socket.bind(&addr.into()))
         .and_then(|()| socket.listen(BACKLOG));
     opened.map_err(failed)?;
@@ -356,4 +358,41 @@ fn is_first_thread(cpu: usize, usable: &[usize]) -> bool {
     let first =
         siblings.trim().split(['-', ',']).find_map(|cpu| cpu.parse().ok().filter(|cpu| usable.contains(cpu)));
     first.is_none_or(|first: usize| first >= cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::net::{Shutdown, TcpStream};
+
+    /// A listener on a port of loopback, as each core has one.
+    fn listening(port: u16) -> Result<(std::net::TcpListener, SocketAddr), SeederError> {
+        let addr = SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), port);
+        check_free(addr).map_err(|source| SeederError::Listen { addr, source })?;
+        let listener: std::net::TcpListener = listen(addr, None)?.into();
+        let addr = listener.local_addr().expect("it is bound");
+        Ok((listener, addr))
+    }
+
+    #[test]
+    fn who_starts_again_at_once_gets_the_port_though_connections_were_open() {
+        let (listener, addr) = listening(0).expect("a free port");
+        let mut peers: Vec<TcpStream> = Vec::new();
+        let mut ours: Vec<TcpStream> = Vec::new();
+        for _ in 0..2 {
+            peers.push(TcpStream::connect(addr).expect("it listens"));
+            ours.push(listener.accept().expect("somebody came").0);
+        }
+        // One peer hears of the end and answers it, the other never looks.
+        ours[0].shutdown(Shutdown::Both).expect("it was open");
+        assert_eq!(peers[0].read(&mut [0]).expect("the end"), 0);
+        drop(peers.remove(0));
+        drop((ours, listener));
+        let (again, addr) = listening(addr.port()).expect("the port is ours again");
+        // Nobody else gets it meanwhile.
+        let taken = check_free(addr).expect_err("somebody listens");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        drop(again);
+    }
 }

@@ -33,6 +33,9 @@ const GIVE_ON_TICK: Duration = Duration::from_millis(50);
 const BACKLOG: i32 = 256;
 /// Ports after a taken one that are tried: 8, up to BitTorrent's usual last, 6889.
 const NEXT_PORTS: u16 = 8;
+/// With fewer files that may be open at once, fewer peers are let in than an engine is told: 1,100, twice the most and what else
+/// it needs.
+const DESCRIPTORS_FEW: u64 = 1100;
 /// Pause after `accept` failed (out of descriptors): the listener must not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -173,6 +176,15 @@ impl Engine {
     pub async fn start(config: EngineConfig) -> Result<Engine, EngineError> {
         assert!(config.listen.is_empty() || config.announced.is_empty(), "one of them accepts, not both");
         config.check()?;
+        let mut config = config;
+        if let Some(limit) = raise_descriptors().filter(|limit| *limit < DESCRIPTORS_FEW) {
+            // Half of them for links: files, the origin and listeners need some, too.
+            config.links_max = config.links_max.min(usize::try_from(limit / 2).unwrap_or(usize::MAX));
+            let links = config.links_max;
+            tracing::warn!(
+                "only {limit} files may be open at once, so {links} peers at most: raise `ulimit -n`"
+            );
+        }
         let mut listeners = Vec::new();
         let mut addrs = Vec::new();
         for &addr in &config.listen {
@@ -329,6 +341,23 @@ impl Drop for Engine {
     }
 }
 
+/// Raises the number of files that may be open at once to what the system allows this process; `None` is no limit.
+#[cfg(unix)]
+fn raise_descriptors() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let more = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match limit.current == limit.maximum || setrlimit(Resource::Nofile, more).is_err() {
+        true => limit.current,
+        false => limit.maximum,
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_descriptors() -> Option<u64> {
+    None
+}
+
 /// For a listener and all that it accepts.
 #[cfg(target_os = "linux")]
 fn set_congestion_control(listener: &std::net::TcpListener, name: &str) -> std::io::Result<()> {
@@ -343,7 +372,9 @@ fn set_congestion_control(_: &std::net::TcpListener, _: &str) -> std::io::Result
 fn bind(addr: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for old connections; never SO_REUSEPORT, which would let two processes share the port.
+    // A restart must not wait for old connections; never SO_REUSEPORT, which would let two processes share the port, as on
+    // Windows this option does.
+    #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
