@@ -3,9 +3,11 @@
 use crate::address::{ListenHost, parse_listen, parse_listen_host, parse_peer};
 use crate::amount;
 use crate::discovery::DiscoveryArgs;
+use crate::duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Smallest and largest sample model of the demo in MB: below, the model has no room for one layer; above, the
 /// three copies it makes fill disks for no new insight.
@@ -37,6 +39,7 @@ Environment:
   HF_HUB_DISABLE_PROGRESS_BARS, NO_COLOR, TERM=dumb         what is shown
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE          the way to the network
   ZEST_NO_DHT, ZEST_NO_LAN, ZEST_NO_PORT_MAPPING            ways to find peers that are not used
+  ZEST_GIVE_UP_AFTER                                        as --give-up-after
   ZEST_LOG                                                  what -v shows, as `target=level,…`";
 
 /// zest: Hugging Face models from peers first, every chunk proven.
@@ -176,6 +179,11 @@ pub(crate) struct PullArgs {
     /// Receive at most this many bytes per second, from peers and the CDN together
     #[arg(long, value_name = "RATE", value_parser = amount::download_rate)]
     pub(crate) max_download: Option<u64>,
+
+    /// Give up when nothing at all has come from anywhere for this long (30s, 10m, 2h)
+    #[arg(long, value_name = "DURATION", env = "ZEST_GIVE_UP_AFTER", hide_env_values = true, default_value = "10m",
+          value_parser = duration::give_up_after)]
+    pub(crate) give_up_after: Duration,
 
     #[command(flatten)]
     pub(crate) upload: UploadArgs,

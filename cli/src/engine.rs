@@ -17,8 +17,8 @@ use zest_runtime_tokio::{
 use zest_store::{Catalog, Env, HfCache, RepoId, RepoType, StoreError, StoreErrorKind};
 
 pub(crate) use zest_runtime_tokio::{
-    CancelToken, DiscoveryStatus, EngineStats, FileProgress, How, IndexProgress, Phase, Progress,
-    PullOptions, PullReport, PulledFile, Survey, keep_index,
+    CancelToken, DiscoveryStatus, EngineStats, FileProgress, How, IndexProgress, Out, Phase, Progress,
+    PullOptions, PullReport, PulledFile, Service, Survey, keep_index,
 };
 
 /// Runs a command's future on this thread.
@@ -68,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) next_port: bool,
     /// TCP congestion control of connections that come in.
     pub(crate) congestion_control: Option<String>,
+    /// How long nothing may come before a pull gives up, if not as long as usual.
+    pub(crate) give_up_after: Option<Duration>,
     /// It is there to give, with so much memory for what is asked for again and again.
     pub(crate) give_from: Option<u64>,
     /// What may be given.
@@ -89,6 +91,7 @@ const UPLOADS: &str = "uploads.json";
 /// A running engine with its stores.
 pub(crate) struct Session {
     engine: Engine,
+    give_up_after: Duration,
     pub(crate) store: Arc<StoreHandles>,
 }
 
@@ -114,14 +117,16 @@ impl Session {
             upload_bytes_s: settings.upload.max_upload,
             download_bytes_s: settings.max_download,
             congestion_control: settings.congestion_control.clone(),
+            give_up_after: settings.give_up_after.unwrap_or(zest_runtime_tokio::PATIENCE),
             upload_budget: settings.upload.upload_budget.map(|bytes| UploadBudget { bytes, account }),
             ..match settings.give_from {
                 Some(cache_bytes) => EngineConfig::to_give(Arc::clone(&store), cache_bytes),
                 None => EngineConfig::new(Arc::clone(&store)),
             }
         };
+        let give_up_after = config.give_up_after;
         let engine = Engine::start(config).await.map_err(|error| engine_failure(&error))?;
-        Ok(Session { engine, store })
+        Ok(Session { engine, give_up_after, store })
     }
 
     /// Starts an engine that listens on this port of all addresses of this machine.
@@ -131,6 +136,11 @@ impl Session {
         settings: &Settings,
     ) -> Result<Session, Failure> {
         Session::start(env, &[SocketAddr::new(address::everywhere(), port)], settings).await
+    }
+
+    /// How long nothing may come before a pull gives up.
+    pub(crate) fn give_up_after(&self) -> Duration {
+        self.give_up_after
     }
 
     /// Where peers can connect to.

@@ -9,6 +9,7 @@ mod args;
 mod bench;
 mod demo;
 mod discovery;
+mod duration;
 mod engine;
 mod failure;
 mod hidden_token;

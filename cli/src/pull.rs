@@ -54,6 +54,7 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         policy: args.policy.into(),
         max_download: args.max_download,
         upload: args.upload,
+        give_up_after: Some(args.give_up_after),
         discovery: Some(discovery).filter(|_| p2p),
         next_port: args.listen.is_none(),
         // What is landed meanwhile is given too, wherever it lies.
@@ -114,6 +115,8 @@ pub(crate) async fn start(
 /// A pull that ended well.
 pub(crate) struct Pulled {
     pub(crate) report: PullReport,
+    /// What did not answer for a while.
+    pub(crate) outages: Vec<Value>,
     /// The largest number of peers linked at once.
     pub(crate) peers_max: u32,
 }
@@ -139,9 +142,9 @@ pub(crate) async fn pull(
         cancel.cancel();
         pulling.await
     };
-    let (outcome, peers_max) = tokio::join!(pulling, ui.follow(label, progress));
+    let (outcome, seen) = tokio::join!(pulling, ui.follow(label, session.give_up_after(), progress));
     match outcome {
-        Ok(report) => Ok(Pulled { report, peers_max }),
+        Ok(report) => Ok(Pulled { report, outages: seen.outages, peers_max: seen.peers_max }),
         Err(failure) if signals.seen() => Err(interrupted(failure)),
         Err(failure) => Err(failure),
     }
@@ -190,6 +193,7 @@ fn document(label: &str, revision: &str, dry_run: bool, pulled: &Pulled) -> Valu
         "peers": pulled.peers_max,
         "peers_banned": report.peers_banned,
         "shareable": report.shareable,
+        "outages": pulled.outages,
         "elapsed_s": report.elapsed.as_secs_f64(),
     })
 }
@@ -234,7 +238,8 @@ mod tests {
 
     #[test]
     fn the_json_document_has_the_split_and_every_file() {
-        let value = document("a/b", "main", false, &Pulled { report: report(), peers_max: 2 });
+        let value =
+            document("a/b", "main", false, &Pulled { report: report(), outages: Vec::new(), peers_max: 2 });
         assert_eq!(value["peers"], 2);
         assert_eq!(value["bytes"]["total"], 3_000_012);
         assert_eq!(value["bytes"]["from_peers"], 3);

@@ -99,12 +99,21 @@ impl Outage {
         self.due() - now
     }
 
-    /// It answered well. Gives how long it had been out, if it was.
+    /// It answered well. Gives how long it had been out, if it was. What it asked for stands: an answer that was under way
+    /// before says nothing about the next one.
     pub fn answered(&mut self, now: Instant) -> Option<Duration> {
         self.heard = true;
+        if self.asked > now {
+            return None;
+        }
         self.faults = 0;
-        (self.next, self.asked, self.tried) = (Instant::ZERO, Instant::ZERO, None);
+        (self.next, self.tried) = (Instant::ZERO, None);
         self.since.take().map(|since| now - since)
+    }
+
+    /// It is known to have answered before, though not here.
+    pub fn heard(&mut self) {
+        self.heard = true;
     }
 
     /// Since when it fails, if it does.
@@ -124,6 +133,12 @@ impl Outage {
     /// [`PROBE_MAX`].
     pub fn trying(&mut self, now: Instant) {
         self.tried = Some(now);
+    }
+
+    /// Failures of one kind in a row.
+    #[must_use]
+    pub fn faults(&self) -> u32 {
+        self.faults
     }
 
     /// Whether it was ever heard of, if only to say that it cannot at present.
@@ -254,10 +269,14 @@ mod tests {
     #[test]
     fn an_answer_ends_it_at_once() {
         let mut outage = Outage::default();
-        outage.failed(Instant(SECOND), Trouble::Busy { retry_after: Some(secs(100)) }, 0);
+        outage.failed(Instant(SECOND), Trouble::Unreachable, 0);
         assert_eq!(outage.answered(Instant(4 * SECOND)), Some(secs(3)));
         assert_eq!((outage.since(), outage.due()), (None, Instant::ZERO));
         assert_eq!(outage.answered(Instant(5 * SECOND)), None);
+        outage.failed(Instant(6 * SECOND), Trouble::Busy { retry_after: Some(secs(4)) }, 0);
+        assert_eq!(outage.answered(Instant(7 * SECOND)), None, "it was asked for before");
+        assert_eq!(outage.due(), Instant(10 * SECOND));
+        assert_eq!(outage.answered(Instant(10 * SECOND)), Some(secs(4)));
     }
 
     #[test]

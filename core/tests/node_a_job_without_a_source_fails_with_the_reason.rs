@@ -5,7 +5,7 @@ mod swarm;
 
 use swarm::*;
 use zest_core::Duration;
-use zest_core::node::{Event, JobFailure, OriginFault};
+use zest_core::node::{Event, FaultKind, JobFailure, OriginFault};
 
 const LIMIT: Duration = Duration::from_secs(600);
 /// [`zest_core::node::Config::patience`].
@@ -36,7 +36,7 @@ fn the_origin_gone_and_no_peers() {
     let mut world = World::new();
     let job = world.job(&File::new(1, 100), Some(Origin { plan: None, ..Origin::healthy() }));
     world.run(ms(300), |_| false);
-    let why = OriginFault { text: "403 from the CAS".into(), retry_after: None, permanent: true };
+    let why = OriginFault::new(FaultKind::Permanent, "403 from the CAS");
     world.handle(Event::OriginGone { job, why });
     let (took, _, why) = failure(&mut world, job);
     assert!(took <= PATIENCE, "{took:?}");

@@ -5,7 +5,7 @@ mod swarm;
 
 use swarm::*;
 use zest_core::Duration;
-use zest_core::node::{Event, OriginFault};
+use zest_core::node::{Event, FaultKind, OriginFault};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -33,7 +33,7 @@ fn a_block_that_moves_on_between_its_faults_is_not_given_up() {
 fn a_pause_that_the_origin_asks_for_is_kept() {
     let mut world = World::new();
     let pause =
-        OriginFault { text: "429".into(), retry_after: Some(Duration::from_secs(7)), permanent: false };
+        OriginFault { retry_after: Some(Duration::from_secs(7)), ..OriginFault::new(FaultKind::Busy, "429") };
     let job = world
         .job(&File::new(1, BLOCK), Some(Origin { faults: [(0, (10, pause))].into(), ..Origin::healthy() }));
     let took = world.finish(job, LIMIT);
@@ -75,7 +75,7 @@ fn peers_go_on_when_the_origin_is_gone() {
     world.peer(1, Script::fast().at(3.0));
     let job = world.job(&File::new(1, 640), Some(Origin { chunk_time: ms(10), ..Origin::healthy() }));
     assert!(world.run(LIMIT, |w| w.task(job).from_origin > 50));
-    let why = OriginFault { text: "offline".into(), retry_after: None, permanent: true };
+    let why = OriginFault::new(FaultKind::Permanent, "offline");
     world.handle(Event::OriginGone { job, why });
     world.finish(job, LIMIT);
 }

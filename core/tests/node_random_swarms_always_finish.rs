@@ -8,7 +8,7 @@ mod swarm;
 use std::sync::Arc;
 use swarm::*;
 use zest_core::link::{Message, PeerFault};
-use zest_core::node::{BitSet, Config, Event, OriginFault};
+use zest_core::node::{BitSet, Config, Event, FaultKind, OriginFault};
 use zest_core::{Duration, FileKey, JobId, PeerId, ReqId};
 
 /// Worlds of one run.
@@ -103,8 +103,8 @@ fn origin(dice: &mut Dice, honest: bool) -> Option<Origin> {
         origin.wrong.insert(dice.below(300), 1 + dice.below(2));
     }
     if !honest && dice.one_in(2) {
-        let permanent = dice.one_in(2);
-        origin.faults_from = Some((dice.below(4), OriginFault { permanent, ..fault("gone for good") }));
+        let kind = if dice.one_in(2) { FaultKind::Permanent } else { FaultKind::Unreachable };
+        origin.faults_from = Some((dice.below(4), OriginFault { kind, ..fault("gone for good") }));
     }
     if !honest && dice.one_in(4) {
         origin.plan = None;
@@ -217,7 +217,7 @@ impl Case {
                 self.world.handle(Event::JobManifest { job, manifest, held, local: vec![] });
             }
             (6, _) if !self.by_origin && !self.world.task(job).removed => {
-                let why = OriginFault { permanent: true, ..fault("gone") };
+                let why = OriginFault { kind: FaultKind::Permanent, ..fault("gone") };
                 self.world.handle(Event::OriginGone { job, why });
             }
             (7, _) if self.jobs.len() < 6 && self.dice.one_in(3) => self.add_job(),

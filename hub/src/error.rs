@@ -176,6 +176,16 @@ pub enum HubError {
         /// Body bytes promised, if known.
         want: Option<u64>,
     },
+    /// The connection stands and next to nothing comes.
+    #[error("{url} trickles: {got} bytes in {window:?}")]
+    Trickles {
+        /// Address without query.
+        url: String,
+        /// How long that was watched.
+        window: Duration,
+        /// What came in that time.
+        got: u64,
+    },
     /// The connection broke before the answer was complete.
     #[error("{url} broke off after {got}{}: {reason}", of(want.as_ref()))]
     ShortBody {
@@ -289,7 +299,7 @@ impl HubError {
             HubError::RateLimited { retry_after, .. } => ErrorKind::RateLimited { retry_after: *retry_after },
             HubError::UrlExpired { .. } => ErrorKind::UrlExpired,
             HubError::Server { .. } | HubError::ShortBody { .. } => ErrorKind::Server,
-            HubError::Stalled { .. } => ErrorKind::Stalled,
+            HubError::Stalled { .. } | HubError::Trickles { .. } => ErrorKind::Stalled,
             HubError::Status { .. }
             | HubError::TooLarge { .. }
             | HubError::WrongRange { .. }
@@ -317,6 +327,7 @@ impl HubError {
                 | HubError::RateLimited { .. }
                 | HubError::Server { .. }
                 | HubError::Stalled { .. }
+                | HubError::Trickles { .. }
                 | HubError::ShortBody { .. }
         )
     }

@@ -96,6 +96,7 @@ impl Core {
             | Action::KeepManifestPart { .. }
             | Action::ProveBlockList { .. }
             | Action::CopyLocal { .. }
+            | Action::OriginPlan { .. }
             | Action::OriginFetch { .. }
             | Action::OriginStop { .. }
             | Action::Complete { .. }

@@ -7,10 +7,12 @@ use crate::engine::StoreHandles;
 use crate::hot::Hot;
 use crate::jobs::{JobState, add, is_partial};
 use crate::linkio::{self, LinkIo};
+use crate::outages::{Out, Outages, Service};
 use crate::peer_range::PeerRange;
 use crate::throttle::Throttle;
 use crate::workers::{Done, Mailbox, Place, Work, Workers};
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -21,12 +23,14 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use zest_core::link::{Dialect, LinkConfig, Outgoing, PeerFault, Role, Severity};
 use zest_core::lived::Lived;
-use zest_core::node::{Action, Direction, Event, Found, Node, Source};
+use zest_core::node::{Action, Direction, Event, Found, Node, Part, Source};
 use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
 use zest_xet::Hash;
 
 /// How long a dial may take.
 const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
+/// Silence of a dial after which another one begins beside it: 2 s.
+const DIAL_BESIDE: std::time::Duration = std::time::Duration::from_secs(2);
 /// Inbound connections at once, at most; more are closed at the door. The node's own bound is for linked peers.
 pub(crate) const INBOUND_MAX: usize = 512;
 /// Packed chunks on their way to the workers, at most: 64 × 128 KiB.
@@ -36,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// The node's clock, which stands still while this thread is not run.
     lived: Cell<Lived>,
+    /// How the Hub does, for whoever asks it beside the node.
+    pub(crate) outages: Arc<Outages>,
     pub(crate) pool: Pool,
     pub(crate) store: Arc<StoreHandles>,
     /// Chunks in memory.
@@ -70,6 +76,10 @@ pub(crate) struct Context {
     /// The cap on what is received, if there is one.
     pub(crate) throttle: Option<Throttle>,
     origin_moved_at: Cell<zest_core::Instant>,
+    /// When the origin was last asked for a block while it was asked for no other.
+    pub(crate) asked_at: Cell<zest_core::Instant>,
+    /// When a connection was last opened beside one that is silent.
+    beside_at: Cell<zest_core::Instant>,
     pub(crate) downloaded_past: Cell<u64>,
     /// Told whenever the workers were given something.
     pub(crate) pushed: Notify,
@@ -78,7 +88,12 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of an engine, each made once and handed over here"
+    )]
     pub(crate) fn new(
+        clock: Clock,
         node: Node,
         store: Arc<StoreHandles>,
         workers: Workers,
@@ -86,10 +101,12 @@ impl Context {
         peer_id: PeerId,
         throttle: Option<Throttle>,
         hot: Hot,
+        outages: Arc<Outages>,
     ) -> Rc<Context> {
         Rc::new(Context {
-            clock: Clock::start(),
+            clock,
             lived: Cell::default(),
+            outages,
             pool: Pool::default(),
             store,
             hot,
@@ -116,6 +133,8 @@ impl Context {
             given: Cell::new(0),
             throttle,
             origin_moved_at: Cell::default(),
+            asked_at: Cell::default(),
+            beside_at: Cell::default(),
             downloaded_past: Cell::new(0),
             pushed: Notify::new(),
             timer_moved: Notify::new(),
@@ -242,6 +261,9 @@ impl Context {
                 }
             }
             Action::CopyLocal { job, index, from } => self.copy_local(job, index, from),
+            Action::OriginPlan { job } => {
+                tokio::task::spawn_local(crate::origin::ask_layout(self.clone(), job));
+            }
             Action::OriginFetch { job, block } => crate::origin::start_fetch(self, job, block),
             Action::OriginStop { job, block } => {
                 if let Some(stop) = self.job(job).and_then(|j| j.fetches.borrow().get(&block).cloned()) {
@@ -313,6 +335,7 @@ impl Context {
                         add(bytes, u64::from(len));
                         add(chunks, 1);
                     }
+                    self.outages.moved();
                     crate::origin::sync_now_and_then(self, &job);
                     if index == 0 {
                         crate::header::first_chunk_came(self, id, &job, len);
@@ -381,6 +404,39 @@ impl Context {
     /// Bytes came from the origin.
     pub(crate) fn origin_moved(&self) {
         self.origin_moved_at.set(self.clock.now());
+        self.outages.moved();
+    }
+
+    /// Whether one of the silent transfers may try another connection: one in so much time, however many they are.
+    pub(crate) fn may_try_beside(&self, every: std::time::Duration) -> bool {
+        let now = self.clock.now();
+        let may = now.since(self.beside_at.get()) >= every;
+        if may {
+            self.beside_at.set(now);
+        }
+        may
+    }
+
+    /// What does not answer, the Hub first.
+    pub(crate) fn out(&self) -> Vec<Out> {
+        let node = self.node.borrow();
+        let of_node = node.outages().map(|(part, since, why)| Out {
+            service: match part {
+                Part::Layouts => Service::Cas,
+                Part::Blocks => Service::Cdn,
+            },
+            for_: self.lived.get().seems(self.clock.now()) - since,
+            why: why.to_owned(),
+        });
+        let mut out: Vec<Out> = self.outages.out().into_iter().chain(of_node).collect();
+        // Silence on lines that stand is no fault yet to the node; another connection was tried since something came.
+        let (now, moved_at) = (self.clock.now(), self.origin_moved_at.get());
+        let silent = self.beside_at.get() > moved_at && self.jobs.borrow().values().any(|job| job.fetches());
+        if silent && out.iter().all(|out| out.service != Service::Cdn) {
+            let why = "no byte comes".to_owned();
+            out.push(Out { service: Service::Cdn, for_: now - moved_at.max(self.asked_at.get()), why });
+        }
+        out
     }
 
     /// Whether any transfer from the origin moved within this time.
@@ -504,8 +560,24 @@ impl Context {
     }
 }
 
+/// A connection that hears nothing for a while is let run, and another one tried beside it: one that was begun while the line
+/// was out may hear of its return much later than a new one.
+async fn connect(addr: SocketAddr) -> std::io::Result<TcpStream> {
+    let mut tries = FuturesUnordered::new();
+    tries.push(TcpStream::connect(addr));
+    loop {
+        tokio::select! {
+            Some(outcome) = tries.next() => match outcome {
+                Err(_) if !tries.is_empty() => {}
+                outcome => return outcome,
+            },
+            () = tokio::time::sleep(DIAL_BESIDE) => tries.push(TcpStream::connect(addr)),
+        }
+    }
+}
+
 async fn dial(context: Rc<Context>, addr: SocketAddr, info_hash: InfoHash) {
-    match zest_hub::lived::within(DIAL, TcpStream::connect(addr)).await {
+    match zest_hub::lived::within(DIAL, connect(addr)).await {
         Some(Ok(stream)) => {
             context.run_link(stream, addr, Direction::Outbound, Role::Dial { info_hash }).await;
         }

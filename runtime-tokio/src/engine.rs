@@ -1,10 +1,12 @@
 //! The engine: one thread with a current-thread tokio runtime that owns everything in [`crate::context`].
 
 use crate::budget::{Budget, UPLOAD_BUDGET_MIN, UploadBudget};
+use crate::clock::Clock;
 use crate::context::{Context, INBOUND_MAX};
 use crate::discovery::{DiscoveryConfig, DiscoveryStatus, Finder};
 use crate::error::EngineError;
 use crate::hot::Hot;
+use crate::outages::Outages;
 use crate::throttle::{DOWNLOAD_BYTES_S_MIN, Throttle};
 use crate::workers::{Mailbox, Workers};
 use std::future::Future;
@@ -22,11 +24,14 @@ use zest_core::link::Role;
 use zest_core::node::{
     Config, Direction, Event, INBOUND_MAX as PEERS_INBOUND_MAX, Node, PEERS_MAX, Policy, UPLOAD_BYTES_S_MIN,
 };
+use zest_core::outage::PATIENCE;
 use zest_core::wire::handshake::PEER_ID_PREFIX;
 use zest_store::{Catalog, HfCache};
 
 /// Peers linked at once, at most, whatever an engine is told: 512, as many connections as it accepts.
 pub const LINKS_MAX: usize = INBOUND_MAX;
+/// How long finding a peer may take where the origin refuses a file for good: 5 s. Ours; a look-up in the DHT takes two.
+const FINDING: Duration = Duration::from_secs(5);
 /// How often it is looked whether somebody still fetches what was landed: 50 ms.
 const GIVE_ON_TICK: Duration = Duration::from_millis(50);
 /// Connections waiting to be accepted, at most.
@@ -79,6 +84,8 @@ pub struct EngineConfig {
     pub links_max: usize,
     /// TCP congestion control of connections that come in; `None`: the system's. Linux only.
     pub congestion_control: Option<String>,
+    /// How long nothing at all may come from anywhere before a pull gives up: [`PATIENCE`].
+    pub give_up_after: Duration,
 }
 
 impl EngineConfig {
@@ -99,6 +106,7 @@ impl EngineConfig {
             cache_bytes: 0,
             links_max: PEERS_MAX,
             congestion_control: None,
+            give_up_after: PATIENCE,
         }
     }
 
@@ -423,12 +431,21 @@ async fn run(
         policy: config.policy,
         upload_bytes_s: config.upload_bytes_s,
         peers_max: links_max,
+        patience: config.give_up_after,
+        // What nobody is looked for is not waited for.
+        finding: match config.discovery.as_ref().is_some_and(DiscoveryConfig::is_needed) {
+            true => FINDING,
+            false => Duration::ZERO,
+        },
         inbound_max: if links_max > PEERS_MAX { links_max } else { links_max.min(PEERS_INBOUND_MAX) },
         ..Config::new(seed, PeerId(id))
     });
     let throttle = config.download_bytes_s.map(Throttle::new);
     let hot = Hot::new(config.cache_bytes);
-    let context = Context::new(node, config.store, workers, mailbox.clone(), PeerId(id), throttle, hot);
+    let clock = Clock::start();
+    let outages = Outages::new(clock, config.give_up_after);
+    let context =
+        Context::new(clock, node, config.store, workers, mailbox.clone(), PeerId(id), throttle, hot, outages);
     context.dials.set(config.announced.is_empty());
     let reached_at = if config.announced.is_empty() { listen } else { config.announced };
     context.listen_port.set(reached_at.first().map_or(0, SocketAddr::port));

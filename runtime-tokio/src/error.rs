@@ -348,13 +348,13 @@ pub fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
 mod tests {
     use super::*;
     use std::io;
-    use zest_core::node::OriginFault;
+    use zest_core::node::{FaultKind, OriginFault};
 
     fn hub(error: HubError) -> PullErrorKind {
         let text = error.to_string();
         let of_listing = PullError::Hub(error.clone()).kind();
         let origin = Some(Box::new(SourceFault::Hub(error)));
-        let fault = OriginFault { text, retry_after: None, permanent: false };
+        let fault = OriginFault::new(FaultKind::Broken, text);
         let why = Box::new(JobFailure::NoSource { missing: 1, origin: Some(fault) });
         let of_file = PullError::NoSource { path: "f".into(), why, origin }.kind();
         assert_eq!(of_listing, of_file, "a file ends for the same reason as a listing");

@@ -106,6 +106,11 @@ impl JobState {
         self.file.unchecked().into_iter().map(place).collect()
     }
 
+    /// Whether the origin is at a block of it.
+    pub(crate) fn fetches(&self) -> bool {
+        !self.fetches.borrow().is_empty()
+    }
+
     pub(crate) fn finish(&self, end: JobEnd) {
         if let Some(to) = self.end.borrow_mut().take() {
             let _ = to.send(end);

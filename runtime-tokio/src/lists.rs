@@ -7,7 +7,7 @@ use crate::workers::{Done, Work};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use zest_core::node::{Event, OriginFault};
+use zest_core::node::{Event, FaultKind, OriginFault};
 use zest_core::{JobId, LinkId};
 use zest_xet::{
     CHUNK_BYTES_MAX, ChunkRef, Hash, MANIFEST_RECORD_BYTES, Plan, XORB_BYTES_MAX, XORB_CHUNKS_MAX, xorb_hash,
@@ -175,10 +175,7 @@ pub(crate) fn adopt_list(
     if !fits_plan(plan, block, &list) {
         // The list is the xorb's: the layout cannot be true.
         let text = format!("the CAS described xorb {} of {} wrongly", range.xorb, job.file.file);
-        context.event(Event::OriginGone {
-            job: id,
-            why: OriginFault { text, retry_after: None, permanent: true },
-        });
+        context.event(Event::OriginGone { job: id, why: OriginFault::new(FaultKind::Permanent, text) });
         return;
     }
     let terms = || range.terms.iter().map(|&term| &plan.terms[term as usize]);

@@ -6,14 +6,14 @@ use crate::context::Context;
 use crate::jobs::JobState;
 use crate::lists;
 use crate::lookup::adopt_manifest;
+use crate::stream::{End, Stream};
 use crate::workers::{Done, Keep, Work};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use zest_core::node::{Block, Event, OriginFault, Run, Source};
+use zest_core::node::{Block, Event, FaultKind, OriginFault, Run, Source};
 use zest_core::{FileId, JobId, Location};
 use zest_hub::{Cas, ErrorKind, Hub, HubError};
 use zest_store::{Access, RepoId};
@@ -21,11 +21,6 @@ use zest_xet::Plan;
 
 /// Bytes of a file after which what is written is made durable and the journal says so: 256 MiB.
 const SYNC_BYTES: u64 = 256 << 20;
-/// Silence of one transfer while others move, after which it is given up and asked for anew: 2 s.
-const STALL: Duration = Duration::from_secs(2);
-/// Silence of all transfers after which one is given up: 10 s.
-const STALL_OF_ALL: Duration = Duration::from_secs(10);
-
 /// Terms of a file whose xorbs may be looked up: 16, more than are ever used.
 const FIRST_TERMS: usize = 16;
 
@@ -55,17 +50,23 @@ impl OriginJob {
 
     /// An error of the origin in the node's words.
     fn fault(&self, error: HubError) -> OriginFault {
-        let permanent = matches!(
-            error.kind(),
-            ErrorKind::Auth
+        let kind = match (&error, error.kind()) {
+            (HubError::Server { .. }, _) | (_, ErrorKind::RateLimited { .. }) => FaultKind::Busy,
+            (_, ErrorKind::Offline | ErrorKind::Server | ErrorKind::Stalled) => FaultKind::Unreachable,
+            (_, ErrorKind::UrlExpired | ErrorKind::Protocol) => FaultKind::Broken,
+            (
+                _,
+                ErrorKind::Config
+                | ErrorKind::Auth
                 | ErrorKind::Gated
                 | ErrorKind::RepoNotFound
                 | ErrorKind::RevisionNotFound
-                | ErrorKind::EntryNotFound
-        );
+                | ErrorKind::EntryNotFound,
+            ) => FaultKind::Permanent,
+        };
         let (text, retry_after) = (error.to_string(), error.retry_after());
         *self.last_fault.borrow_mut() = Some(SourceFault::Hub(error));
-        OriginFault { text, retry_after, permanent }
+        OriginFault { text, retry_after, kind, known: false }
     }
 
     async fn cas(&self) -> Result<Cas, HubError> {
@@ -81,7 +82,7 @@ impl OriginJob {
     }
 }
 
-/// Asks the origin how the file is laid out, and tells the node.
+/// Looks whether the file's list is known here, asks the origin how it is laid out, and tells the node.
 pub(crate) async fn plan(context: Rc<Context>, id: JobId) {
     let Some(job) = context.job(id) else { return };
     // A list that an earlier run proved saves asking anyone.
@@ -91,7 +92,13 @@ pub(crate) async fn plan(context: Rc<Context>, id: JobId) {
     if job.origin.is_none() {
         return;
     }
-    match layout(&job).await {
+    ask_layout(context, id).await;
+}
+
+/// Asks for the layout alone, for the first time or once more.
+pub(crate) async fn ask_layout(context: Rc<Context>, id: JobId) {
+    let Some(job) = context.job(id) else { return };
+    match layout(&context, &job).await {
         Ok(plan) => {
             adopt_plan(&context, id, &job, plan);
             // What an earlier run fetched of whole xorbs can be shared at once.
@@ -107,14 +114,16 @@ pub(crate) async fn plan(context: Rc<Context>, id: JobId) {
     }
 }
 
-async fn layout(job: &JobState) -> Result<Plan, OriginFault> {
+async fn layout(context: &Context, job: &JobState) -> Result<Plan, OriginFault> {
     let Some(origin) = &job.origin else { return Err(broken("the origin is not used".into())) };
-    let cas = origin.cas().await.map_err(|e| origin.fault(e))?;
+    // The token for the CAS is the Hub's, which gave the listing.
+    let known = context.outages.heard();
+    let cas = origin.cas().await.map_err(|e| OriginFault { known, ..origin.fault(e) })?;
     let reconstruction = cas.reconstruction(&job.file.file).await.map_err(|e| origin.fault(e))?;
     Plan::new(&reconstruction, job.file.size).map_err(|error| {
         let (url, reason) = (cas.host().to_owned(), format!("{}: {error}", job.file.file));
         let malformed = HubError::Malformed { url, what: "reconstruction", reason };
-        OriginFault { permanent: true, ..origin.fault(malformed) }
+        OriginFault { kind: FaultKind::Permanent, ..origin.fault(malformed) }
     })
 }
 
@@ -203,6 +212,9 @@ fn local_terms(
 /// Starts to stream a block; its end comes as [`Event::OriginEnded`].
 pub(crate) fn start_fetch(context: &Rc<Context>, id: JobId, block: u32) {
     let stop = Rc::new(Notify::new());
+    if !context.jobs.borrow().values().any(|job| job.fetches()) {
+        context.asked_at.set(context.clock.now());
+    }
     if let Some(job) = context.job(id) {
         job.fetches.borrow_mut().insert(block, stop.clone());
     }
@@ -266,33 +278,26 @@ async fn fetch(
         return Ok(());
     }
     let cas = origin.cas().await.map_err(|e| origin.fault(e))?;
-    let mut body = match cas.range(&range.url, at..range.bytes.end).await {
-        Ok(body) => body,
-        Err(error) => {
-            if matches!(error.kind(), ErrorKind::UrlExpired) {
-                refresh_urls(job, &plan).await;
-            }
-            return Err(origin.fault(error));
-        }
-    };
+    let mut stream = Stream::new(context.clone(), cas, range.url.clone(), at..range.bytes.end);
     let mut cutter = ChunkCutter::default();
     loop {
         if let Some(throttle) = &context.throttle {
             throttle.turn().await;
         }
-        let mut waited = Duration::ZERO;
-        let next = loop {
-            match zest_hub::lived::within(STALL, body.chunk()).await {
-                Some(next) => break next.map_err(|e| origin.fault(e))?,
-                None => waited += STALL,
+        let next = match stream.next().await {
+            Ok(next) => next,
+            Err(End::Silence(waited)) => {
+                let text = format!("xorb {}: no byte for {waited:?}", range.xorb);
+                return Err(OriginFault::new(FaultKind::Unreachable, text));
             }
-            // While others move, this one alone is stuck; while all are still, the network is given more time.
-            if context.origin_moved_since(STALL) || waited >= STALL_OF_ALL {
-                return Err(broken(format!("xorb {}: no byte for {waited:?}", range.xorb)));
+            Err(End::Hub(error)) => {
+                if matches!(error.kind(), ErrorKind::UrlExpired) {
+                    refresh_urls(context, job, &plan).await?;
+                }
+                return Err(origin.fault(error));
             }
         };
         let Some(mut bytes) = next else { break };
-        context.origin_moved();
         context.took(bytes.len());
         let wire = &job.counts.wire_bytes;
         wire.set(wire.get() + bytes.len() as u64);
@@ -335,17 +340,19 @@ async fn fetch(
 }
 
 fn broken(text: String) -> OriginFault {
-    OriginFault { text, retry_after: None, permanent: false }
+    OriginFault::new(FaultKind::Broken, text)
 }
 
 /// Signed URLs have run out: asks for the layout again and takes over its URLs.
-async fn refresh_urls(job: &JobState, old: &Rc<Plan>) {
-    let Ok(new) = layout(job).await else { return };
+async fn refresh_urls(context: &Context, job: &JobState, old: &Rc<Plan>) -> Result<(), OriginFault> {
+    // If that fails because the CAS is out, it is no fault of the block.
+    let new = layout(context, job).await?;
     let same = new.blocks.len() == old.blocks.len()
         && new.blocks.iter().zip(&old.blocks).all(|(a, b)| a.xorb == b.xorb && a.chunks == b.chunks);
     if same {
         *job.plan.borrow_mut() = Some(Rc::new(new));
     }
+    Ok(())
 }
 
 /// Makes what is written durable once in a while, off this thread.

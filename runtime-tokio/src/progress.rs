@@ -1,5 +1,6 @@
 //! What a pull tells while it runs and when it is done.
 
+use crate::outages::Out;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,8 @@ pub struct Progress {
     pub peers: u32,
     /// Files under way, the ones that began first come first.
     pub current: Vec<FileProgress>,
+    /// What does not answer at present, though it may again.
+    pub outages: Vec<Out>,
 }
 
 /// How a file of a pull came to its place.

@@ -8,6 +8,7 @@ pub mod known;
 pub mod netns;
 pub mod peer;
 pub mod program;
+pub mod relay;
 mod runtimes;
 pub mod speak;
 

@@ -1,5 +1,6 @@
 //! Progress as bars on a terminal: what is under way, the total, and where the bytes come from.
 
+use super::outages::Outages;
 use super::rate::Pace;
 use super::{lines, units};
 use crate::engine::{FileProgress, Phase, Progress};
@@ -56,7 +57,9 @@ impl Bars {
     pub(super) fn show(&mut self, now: Duration, progress: &Progress) {
         self.pace.note(now, progress);
         if progress.files_total == 0 {
-            self.sources.text(format!("  {}: {} …", self.label, lines::phase_words(progress)));
+            let words = Outages::present(progress);
+            let words = words.as_deref().unwrap_or_else(|| lines::phase_words(progress));
+            self.sources.text(format!("  {}: {words} …", self.label));
             return;
         }
         if self.headline.is_none() {
@@ -102,6 +105,7 @@ impl Bars {
             parts.push(lines::phase_words(progress).to_owned());
         }
         parts.push(lines::split(progress));
+        parts.extend(Outages::present(progress));
         format!("  {}", parts.join(" · "))
     }
 }

@@ -4,6 +4,7 @@
 mod bars;
 mod lines;
 mod log;
+mod outages;
 mod rate;
 mod redact;
 mod summary;
@@ -151,10 +152,15 @@ impl Ui {
         self.data(line)
     }
 
-    /// Shows a pull's progress until its sender is gone. Run it beside the pull. Returns the largest number of
-    /// peers that were linked at once.
-    pub(crate) async fn follow(&self, label: &str, mut progress: watch::Receiver<Progress>) -> u32 {
+    /// Shows a pull's progress until its sender is gone. Run it beside the pull.
+    pub(crate) async fn follow(
+        &self,
+        label: &str,
+        give_up_after: Duration,
+        mut progress: watch::Receiver<Progress>,
+    ) -> Seen {
         let start = Instant::now();
+        let mut outages = outages::Outages::new(give_up_after);
         let mut screen = match self.mode {
             Mode::Bars => Screen::Bars(Box::new(bars::Bars::new(&self.multi, self.colour, label))),
             Mode::Lines => Screen::Lines(Box::new(lines::Lines::new(label))),
@@ -172,6 +178,9 @@ impl Ui {
             };
             let now = progress.borrow_and_update().clone();
             peers_max = peers_max.max(now.peers);
+            for line in outages.show(start.elapsed(), &now) {
+                self.say(line);
+            }
             match &mut screen {
                 Screen::Bars(bars) => bars.show(start.elapsed(), &now),
                 Screen::Lines(lines) => {
@@ -182,7 +191,7 @@ impl Ui {
                 Screen::None => {}
             }
             if closed {
-                return peers_max;
+                return Seen { peers_max, outages: outages.document(start.elapsed()) };
             }
         }
     }
@@ -219,6 +228,14 @@ impl Ui {
     fn clear_bars(&self) -> std::io::Result<()> {
         self.multi.clear()
     }
+}
+
+/// What became of a pull that was followed.
+pub(crate) struct Seen {
+    /// The largest number of peers that were linked at once.
+    pub(crate) peers_max: u32,
+    /// What did not answer for a while: `service` and `seconds` each.
+    pub(crate) outages: Vec<serde_json::Value>,
 }
 
 enum Screen {

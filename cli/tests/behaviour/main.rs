@@ -11,6 +11,7 @@ mod ctrl_c_ends_a_pull_cleanly;
 mod demo_leaves_nothing_behind;
 mod exit_codes_say_whose_fault_it_is;
 mod mirrors_are_used_as_they_are;
+mod outages_are_said;
 mod ports_are_shared_sensibly;
 mod scripted_hub;
 mod seed_box_gives_many_neighbours_what_hub_gave_us;

@@ -72,15 +72,17 @@ impl Node {
 
     /// Claims what nobody sees to, and begins what is ours and due.
     pub(super) fn fill_shared(&mut self, now: Instant, id: JobId) {
+        let (out, tried_at) = (self.blocks_are_out(), self.origin.tried_at);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.supply.take_shrunk() {
             job.claims.look_again();
         }
-        if now.since(job.progress_at) >= STARVED && job.blocks_active() == 0 {
+        // Whoever finds that the origin is out is starved by nobody, but has to be able to find that it is back.
+        let fed_at = if out { job.progress_at.max(tried_at) } else { job.progress_at };
+        if now.since(fed_at) >= STARVED && job.blocks_active() == 0 {
             // Not all in the same moment.
-            if now.since(job.progress_at)
-                >= STARVED + Duration::from_micros(u64::from(self.rng.u32()) % 60_000_000)
-            {
+            let more = Duration::from_micros(u64::from(self.rng.u32()) % 60_000_000);
+            if now.since(fed_at) >= STARVED + more {
                 job.joined = true;
             }
         }
@@ -204,9 +206,12 @@ impl Node {
         if job.origin != OriginState::Ready {
             return;
         }
+        let allowed = self.fetches_allowed(now);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         for block in job.blocks_of(unit).collect::<Vec<u32>>() {
+            let Some(job) = self.jobs.get_mut(&id) else { return };
             let state = &job.blocks[block as usize];
-            if self.origin_active >= self.config.origin_fetches_max {
+            if self.origin_active >= allowed {
                 return;
             }
             if !state.active && !state.resting && state.peer.is_none() && state.any_in(&job.missing, None) {
@@ -214,7 +219,9 @@ impl Node {
                     job.origin_moved_at = now;
                 }
                 self.actions.push_back(job.begin_fetch(id, block as usize, &mut self.origin_active));
-                if !job.stands_alone(unit) {
+                let alone = job.stands_alone(unit);
+                self.block_tried(now);
+                if !alone {
                     // One after another: nothing is gained by having half of each.
                     return;
                 }

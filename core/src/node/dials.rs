@@ -20,6 +20,9 @@ use zest_xet::Hash;
 const DIALS_MAX: u32 = 5;
 /// Pause before the second dial of an address: 1 s, doubles. Ours.
 const REDIAL: Duration = Duration::from_secs(1);
+/// The longest pause before an address is dialled again that the user named, or that gave something before, while something is
+/// fetched: 2 s, as for any line that may be back.
+const REDIAL_LASTING: Duration = crate::outage::PROBE_MAX;
 /// Pause before an address is looked at again that could not be dialled because all places were taken: 30 s. Ours.
 const REDIAL_FULL: Duration = Duration::from_secs(30);
 /// Of the links opened to addresses that nobody named, so many lead into one network of the internet (IPv4 /24, IPv6 /56) at
@@ -46,7 +49,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// An address we may dial.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
-    how: Found,
+    pub(crate) how: Found,
+    /// It gave something over a link of ours.
+    fed: bool,
     dials: u32,
     pub(crate) state: Dial,
     /// Since when it is in that state.
@@ -145,7 +150,8 @@ impl Node {
         {
             return;
         }
-        self.candidates.insert(addr, Candidate { dials: 0, state: Dial::Waiting, how, since: now });
+        self.candidates
+            .insert(addr, Candidate { dials: 0, state: Dial::Waiting, how, fed: false, since: now });
         self.redial(now, addr);
     }
 
@@ -369,6 +375,7 @@ impl Node {
     pub(super) fn dial_over(&mut self, now: Instant, addr: SocketAddr, gave: bool) {
         if gave && let Some(candidate) = self.candidates.get_mut(&addr) {
             candidate.dials = 1;
+            candidate.fed = true;
             // It is a peer, not somebody whom others would have us knock at.
             self.told.targets.remove(&target(addr));
         }
@@ -379,11 +386,15 @@ impl Node {
         let Some(candidate) = self.candidates.get_mut(&addr) else { return };
         candidate.state = Dial::Waiting;
         candidate.since = now;
-        if candidate.dials >= DIALS_MAX || self.bans.is_banned(now, addr, None) {
+        // It is worth waiting for as long as the user waits for something.
+        let fetches = self.jobs.values().any(|job| job.spec.peers && !job.ended);
+        let lasting = fetches && (candidate.how == Found::Named || candidate.fed);
+        if (candidate.dials >= DIALS_MAX && !lasting) || self.bans.is_banned(now, addr, None) {
             self.candidates.remove(&addr);
             self.timers.cancel(Timer::Redial(addr));
         } else {
-            let pause = REDIAL * (1 << candidate.dials.saturating_sub(1));
+            let pause = REDIAL.saturating_mul(1 << candidate.dials.saturating_sub(1).min(5));
+            let pause = if lasting { pause.min(REDIAL_LASTING) } else { pause };
             self.timers.set(Timer::Redial(addr), now + pause);
         }
     }

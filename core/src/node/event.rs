@@ -3,6 +3,7 @@
 use super::{BitSet, JobSpec};
 use crate::endpoint::Found;
 use crate::link::{Body, Dialect, Message, Outgoing, PayloadKind, PeerFault};
+use crate::outage::Trouble;
 use crate::{BufId, Duration, InfoHash, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -79,10 +80,43 @@ pub struct Block {
 pub struct OriginFault {
     /// For people: "CDN answered 503 five times".
     pub text: String,
-    /// The origin asked for this pause.
+    /// The origin asked for this pause ([`FaultKind::Busy`]).
     pub retry_after: Option<Duration>,
+    /// What follows from it.
+    pub kind: FaultKind,
+    /// Whoever failed has answered before, whatever it was asked: there is a line, or was.
+    pub known: bool,
+}
+
+/// What follows from a fault of the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// It was not reached, or fell silent, or broke off: it is asked again soon, for as long as the user waits.
+    Unreachable,
+    /// It answered that it cannot at present (429, 5xx): it is asked again less and less often, for as long as the user waits.
+    Busy,
+    /// What it gave was not what was asked for: tried again a few times.
+    Broken,
     /// Asking again cannot help.
-    pub permanent: bool,
+    Permanent,
+}
+
+impl OriginFault {
+    /// A fault of this kind.
+    #[must_use]
+    pub fn new(kind: FaultKind, text: impl Into<String>) -> OriginFault {
+        OriginFault { text: text.into(), retry_after: None, kind, known: false }
+    }
+
+    /// What it means for the service that gave it; `None` if the service itself is well.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self.kind {
+            FaultKind::Unreachable => Some(Trouble::Unreachable),
+            FaultKind::Busy => Some(Trouble::Busy { retry_after: self.retry_after }),
+            FaultKind::Broken | FaultKind::Permanent => None,
+        }
+    }
 }
 
 /// Where the records of a chunk list lie, in wire form.
@@ -321,7 +355,8 @@ pub enum Event {
         /// Who sent it.
         link: LinkId,
     },
-    /// The origin cannot give this file at all (offline, forbidden, gone).
+    /// The origin did not tell how the file is laid out. If that may be mended it is asked again ([`Action::OriginPlan`]);
+    /// else the origin cannot give this file at all (forbidden, gone).
     OriginGone {
         /// Which job.
         job: JobId,
@@ -458,6 +493,12 @@ pub enum Action {
         index: u32,
         /// Where it lies.
         from: Location,
+    },
+    /// Ask the origin once more how the file is laid out; the outcome is [`Event::JobPlanned`] or [`Event::OriginGone`]. The
+    /// first time the runtime asks by itself.
+    OriginPlan {
+        /// Which job.
+        job: JobId,
     },
     /// Stream a block from the origin, decoding; [`Event::ChunkDone`] per chunk, [`Event::BlockListed`] if it turned out to
     /// be a whole xorb and its list is new, [`Event::OriginEnded`] at the end.

@@ -1,7 +1,7 @@
 //! One file being fetched: who has been asked for which chunk, what is held, and when the job is over.
 
 use super::BitSet;
-use super::event::OriginFault;
+use super::event::{FaultKind, OriginFault};
 use super::front::Front;
 use super::layout::Layout;
 use super::manifest::ManifestAsk;
@@ -11,7 +11,6 @@ use super::supply::Supply;
 use super::tell::Shown;
 use crate::{FileId, Instant, LinkId, Location, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use zest_xet::{ChunkRef, Hash, Manifest};
@@ -39,8 +38,10 @@ pub struct JobSpec {
 /// What the origin can do for a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OriginState {
-    /// Its layout has not come yet.
+    /// It was asked for its layout.
     Waiting,
+    /// It did not tell its layout, and will be asked again.
+    Out,
     /// It gives blocks.
     Ready,
     /// It cannot give this file.
@@ -297,5 +298,5 @@ impl Job {
 
 /// A fault that asking again cannot mend.
 pub(crate) fn permanent(text: &str) -> OriginFault {
-    OriginFault { text: String::from(text), retry_after: None, permanent: true }
+    OriginFault::new(FaultKind::Permanent, text)
 }

@@ -8,11 +8,14 @@ use super::supply::Supply;
 use super::timers::Timer;
 use super::{Action, BitSet, Node, Policy};
 use crate::link::Outgoing;
-use crate::{Instant, JobId, LinkId, Location};
+use crate::{Duration, Instant, JobId, LinkId, Location};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use zest_xet::{ChunkRef, Manifest};
+
+/// Pause before a job whose time is over is looked at again while our own disk is busy with it: 1 s. Ours.
+const BUSY: Duration = Duration::from_secs(1);
 
 impl Node {
     pub(super) fn job_added(&mut self, now: Instant, id: JobId, spec: JobSpec) {
@@ -50,6 +53,8 @@ impl Node {
             return;
         }
         job.progress_at = now;
+        self.layouts_answered(now);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.sized && job.len() != chunks {
             let text = "the origin's layout has another number of chunks than the proven manifest";
             self.origin_gone(now, id, permanent(text));
@@ -230,12 +235,17 @@ impl Node {
             if source == Source::Origin {
                 job.origin_moved_at = now;
             }
+            self.origin.fed |= matches!(source, Source::Peer(_));
+            self.origin.came(now);
             self.hold(id, index);
             self.call_off_others(now, id, index);
             self.block_advanced(id, index, source);
             self.tell_soon(now, id, source == Source::Origin);
             self.front_advanced(now, id, index);
             self.check_complete(id);
+            if source == Source::Origin {
+                self.blocks_answered(now);
+            }
         }
         if source == Source::Disk {
             self.fill_disk();
@@ -317,7 +327,7 @@ impl Node {
     }
 
     /// Nothing more is asked for this job, and what is under way is called off.
-    fn end(&mut self, id: JobId) {
+    pub(super) fn end(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.ended = true;
         job.ask = None;
@@ -389,7 +399,9 @@ impl Node {
             if in_line {
                 job.progress_at = now;
             }
-            self.timers.set_once(Timer::Patience(id), now + self.config.patience);
+            let Some(job) = self.jobs.get(&id) else { return };
+            let due = (job.progress_at + self.patience_with_peers(job)).max(now);
+            self.timers.set_no_later(Timer::Patience(id), due);
         } else {
             self.timers.cancel(Timer::Patience(id));
         }
@@ -407,7 +419,8 @@ impl Node {
         }
         // Our own disk and the last fetches of the origin end by themselves, one way or the other.
         let busy = job.blocks_active() > 0 || !job.copying.is_empty() || !job.proving.is_empty();
-        let due = if busy { now + self.config.patience } else { job.progress_at + self.config.patience };
+        let limit = self.patience_with_peers(job);
+        let due = if busy { now + limit.max(BUSY) } else { job.progress_at + limit };
         if due > now {
             self.timers.set(Timer::Patience(id), due);
             return;

@@ -3,7 +3,7 @@
 //! Where to look: `dials.rs` says whom we dial, `picker.rs` chooses peers and chunks, `front.rs` knows what comes first,
 //! `upload.rs` answers peers,
 //! `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and `lists.rs` get chunk lists from peers, `ban.rs`
-//! shuts out. `origin.rs` says when the origin is asked; `claims.rs` shares it among peers (policy `spare-origin`), and
+//! shuts out. `origin.rs` says when the origin is asked, `outages.rs` what becomes of it while it does not answer; `claims.rs` shares it among peers (policy `spare-origin`), and
 //! `sparing.rs` does so under `fastest` where it is the bottleneck.
 //!
 //! The node sees typed events and gives typed actions; bulk data is named by [`BufId`](crate::BufId) (in memory) or
@@ -53,6 +53,7 @@ mod links;
 mod lists;
 mod manifest;
 mod origin;
+mod outages;
 mod peer;
 mod picker;
 pub(crate) mod rng;
@@ -68,8 +69,11 @@ pub use crate::endpoint::Found;
 pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use bitset::BitSet;
 pub use dials::{DHT_DIALS_PER_S, TOLD_AGAIN, TOLD_DIALS_PER_S};
-pub use event::{Action, Block, Direction, Event, JobFailure, ManifestPlace, OriginFault, Run, Source};
+pub use event::{
+    Action, Block, Direction, Event, FaultKind, JobFailure, ManifestPlace, OriginFault, Run, Source,
+};
 pub use job::JobSpec;
+pub use outages::Part;
 pub use timers::Timer;
 
 use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
@@ -135,8 +139,12 @@ pub struct Config {
     pub origin_grace: Duration,
     /// Peers together below this rate get the origin's help (policy `fastest`), bytes/s.
     pub origin_joins_below_bytes_s: u64,
-    /// A job without a usable source fails after this long.
+    /// How long nothing at all may come from anywhere before jobs are given up: what the user says
+    /// ([`crate::outage::PATIENCE`] unless he does). With sources that never gave anything it is
+    /// [`crate::outage::PATIENCE_UNHEARD`] at most. Time that the machine slept does not count.
     pub patience: Duration,
+    /// How long finding a peer may take: a job that the origin refuses for good fails after this if nobody is in sight.
+    pub finding: Duration,
     /// Peers linked at once, at most.
     pub peers_max: usize,
     /// Those of them that came to us, at most.
@@ -166,6 +174,7 @@ impl Config {
             origin_grace: Duration::from_millis(150),
             origin_joins_below_bytes_s: 60_000_000,
             patience: Duration::from_secs(20),
+            finding: Duration::from_secs(20),
             peers_max: PEERS_MAX,
             inbound_max: INBOUND_MAX,
             dials_max: DIALS_TARGET,
@@ -217,6 +226,7 @@ pub struct Node {
     /// What that came to, in bytes/s.
     income_bytes_s: u64,
     sparing: Sparing,
+    origin: outages::Origin,
     /// What answers of peers usually take, µs.
     answer_us: u64,
     /// News of what is proven wait this long for more.
@@ -239,6 +249,7 @@ impl Node {
     pub fn new(config: Config) -> Node {
         Node {
             rng: Rng::new(config.seed),
+            origin: outages::Origin::new(config.patience),
             peers: BTreeMap::new(),
             candidates: BTreeMap::new(),
             told: Told::default(),
@@ -268,6 +279,7 @@ impl Node {
 
     /// Takes one event in. Infallible: a peer's fault becomes [`Action::Close`], a job's end [`Action::Failed`].
     pub fn handle(&mut self, now: Instant, event: Event) {
+        self.slept(now);
         self.now = now;
         match event {
             Event::PeerFound { addr, how } => self.peer_found(now, addr, how),
@@ -460,7 +472,7 @@ impl Node {
                 }
                 Timer::Redial(addr) => self.candidates.contains_key(&addr),
                 Timer::Claims(job) => self.jobs.contains_key(&job),
-                Timer::Dial | Timer::Measure | Timer::Tell | Timer::Upload => true,
+                Timer::Dial | Timer::Measure | Timer::Tell | Timer::Upload | Timer::Probe => true,
             };
             assert!(alive, "{timer:?} has a living cause");
         }
@@ -494,6 +506,7 @@ impl Node {
                 Timer::Redial(addr) => self.redial(now, addr),
                 Timer::Dial => self.dial_timer(now),
                 Timer::Measure => self.measure(now),
+                Timer::Probe => self.probe(now),
                 Timer::Tell => self.tell_all(),
                 Timer::Upload => self.pump(now),
                 Timer::Claims(job) => self.claims_timer(now, job),

@@ -1,20 +1,20 @@
 //! The origin as a source: which blocks it is asked for, when it joins the peers, and what follows its faults.
 
-use super::event::{Block, OriginFault, Source};
+use super::event::{Block, FaultKind, OriginFault, Source};
 use super::job::{Job, OriginState};
+use super::outages::moves;
 use super::peer::Pending;
 use super::timers::Timer;
 use super::{Action, BitSet, Node};
+use crate::outage::Outage;
 use crate::{Duration, Instant, JobId, LinkId};
 use alloc::vec::Vec;
 
-/// Faults of one block in a row, without a chunk in between, after which the origin counts as gone for the job. Ours;
-/// the origin driver has its own tries below.
+/// Times in a row that one block gave something else than was asked for, without a good chunk in between, after which the
+/// origin counts as gone for the job. Ours.
 const BLOCK_FAULTS_MAX: u32 = 5;
-/// First pause after a fault: 250 ms, doubles with each further one. Ours.
+/// First pause after that: 250 ms, doubles with each further one. Ours.
 const BLOCK_RETRY: Duration = Duration::from_millis(250);
-/// The longest pause after a fault, whatever the origin asks for: 5 min. Ours; beyond that people think it hangs.
-const BLOCK_RETRY_MAX: Duration = Duration::from_secs(300);
 /// How long a manifest that keeps coming from a peer may hold the origin back: 2 s, one stall. Ours.
 pub(crate) const GRACE_MAX: Duration = Duration::from_secs(2);
 /// Peers that fetch the same file as we do, from which on it is a crowd: 3. Ours.
@@ -37,7 +37,12 @@ pub(crate) struct BlockState {
     pub(crate) stopping: bool,
     /// A zest 0.4 peer was asked for it, and when.
     pub(crate) peer: Option<(LinkId, Instant)>,
+    /// Times in a row that it gave something else than was asked for.
     faults: u32,
+    /// What failed otherwise.
+    outage: Outage,
+    /// When it last gave something.
+    moved_at: Instant,
     pub(crate) resting: bool,
     /// It was begun for the front of the file.
     pub(crate) for_front: bool,
@@ -53,6 +58,8 @@ impl BlockState {
             stopping: false,
             peer: None,
             faults: 0,
+            outage: Outage::default(),
+            moved_at: Instant::ZERO,
             resting: false,
             for_front: false,
             at: 0,
@@ -123,14 +130,16 @@ impl Node {
 
     /// Gives free origin slots to blocks that only the origin can serve, or that help slow peers.
     pub(super) fn fill_origin(&mut self, now: Instant) {
-        if self.origin_active >= self.config.origin_fetches_max {
+        let allowed = self.fetches_allowed(now);
+        if self.origin_active >= allowed {
             return;
         }
+        let (out, before) = (self.blocks_are_out(), self.origin_active);
         let mut too_slow: Vec<LinkId> = Vec::new();
         let mut shared: Vec<JobId> = Vec::new();
         for &(id, front) in &self.turns {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if self.origin_active >= self.config.origin_fetches_max {
+            if self.origin_active >= allowed {
                 break;
             }
             let ready = job.origin == OriginState::Ready && job.wants();
@@ -155,9 +164,18 @@ impl Node {
             } else {
                 self.config.origin_fetches_max
             };
+            if out {
+                // One of those that failed least often: what one block cannot give may be that block's own fault.
+                let idle = |at: &usize| job.blocks[*at].is_idle() && job.is_wanted(*at, all);
+                let next =
+                    (0..job.blocks.len()).filter(idle).min_by_key(|at| job.blocks[*at].outage.faults());
+                let Some(at) = next else { continue };
+                self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
+                break;
+            }
             if front {
                 for at in job.front_blocks(all) {
-                    if self.origin_active >= most.min(self.config.origin_fetches_max) {
+                    if self.origin_active >= most.min(allowed) {
                         break;
                     }
                     self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
@@ -175,7 +193,7 @@ impl Node {
             }
             let first = job.origin_first.unwrap_or(0);
             for at in (first..blocks).chain(0..first.min(blocks)) {
-                if self.origin_active >= most.min(self.config.origin_fetches_max) {
+                if self.origin_active >= most.min(allowed) {
                     break;
                 }
                 let state = &job.blocks[at];
@@ -208,6 +226,9 @@ impl Node {
         for id in shared {
             self.fill_shared(now, id);
         }
+        if self.origin_active > before {
+            self.block_tried(now);
+        }
     }
 
     /// A source gave `index`: if that was the last chunk of a block under way, stop paying for it.
@@ -222,6 +243,8 @@ impl Node {
             state.at = index;
             // A block that moves on is not failing: only faults in a row count.
             state.faults = 0;
+            state.outage = Outage::default();
+            state.moved_at = self.now;
         }
         // Most of the time the very next chunk is still to come and the look ends there. What slow peers were asked for
         // still counts as to come: the origin is not stopped on the strength of a promise.
@@ -244,10 +267,9 @@ impl Node {
         state.active = false;
         self.origin_active -= 1;
         job.cover(at);
-        let short = || OriginFault {
-            text: "a block of the origin ended before its last chunk was good".into(),
-            retry_after: None,
-            permanent: false,
+        let short = || {
+            let text = "a block of the origin ended before its last chunk was good";
+            OriginFault::new(FaultKind::Broken, text)
         };
         // It may end well with chunks missing: a place that did not prove. That is asked for again, a few times.
         let incomplete = !stopped && job.blocks[at].any_in(&job.missing, None);
@@ -261,18 +283,31 @@ impl Node {
     }
 
     fn block_fault(&mut self, now: Instant, id: JobId, block: u32, fault: OriginFault) {
+        let others_move =
+            self.jobs.values().flat_map(|job| &job.blocks).any(|b| b.active && moves(now, b.moved_at));
+        let trouble = fault.trouble();
+        let jitter = if trouble.is_some() { self.rng.u32() as u16 } else { 0 };
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let state = &mut job.blocks[block as usize];
-        state.faults += 1;
-        if fault.permanent || state.faults >= BLOCK_FAULTS_MAX {
-            job.origin = OriginState::Gone(fault);
-        } else {
-            state.resting = true;
-            let pause = fault.retry_after.unwrap_or(BLOCK_RETRY * (1 << (state.faults - 1)));
-            self.timers.set(Timer::BlockRetry(id, block), now + pause.min(BLOCK_RETRY_MAX));
-            return;
-        }
-        self.release_claims(now, id);
+        let pause = match trouble {
+            Some(trouble) => {
+                let pause = state.outage.failed(now, trouble, jitter);
+                if !others_move || fault.retry_after.is_some() {
+                    return self.blocks_failed(now, &fault, trouble);
+                }
+                pause
+            }
+            None => {
+                state.faults += 1;
+                if fault.kind == FaultKind::Permanent || state.faults >= BLOCK_FAULTS_MAX {
+                    job.origin = OriginState::Gone(fault);
+                    return self.release_claims(now, id);
+                }
+                BLOCK_RETRY * (1 << (state.faults - 1))
+            }
+        };
+        state.resting = true;
+        self.timers.set(Timer::BlockRetry(id, block), now + pause);
     }
 
     pub(super) fn block_retry(&mut self, now: Instant, id: JobId, block: u32) {
@@ -284,6 +319,9 @@ impl Node {
 
     pub(super) fn origin_gone(&mut self, now: Instant, id: JobId, why: OriginFault) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        if let Some(trouble) = why.trouble().filter(|_| job.origin == OriginState::Waiting && !job.ended) {
+            return self.layout_failed(now, id, &why, trouble);
+        }
         job.origin = OriginState::Gone(why);
         self.release_claims(now, id);
         self.watch_sources(now, id);

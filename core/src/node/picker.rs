@@ -355,6 +355,7 @@ impl Node {
             self.watch_sources(now, id);
             self.seek_lists(now, id);
         }
+        self.watch_outages(now);
         self.watch_manifests(now);
         self.stirred = true;
         self.switch_all(now);

@@ -25,6 +25,8 @@ pub enum Timer {
     Tell,
     /// The upload cap allows more.
     Upload,
+    /// A part of the origin that failed may be tried again.
+    Probe,
     /// Claims are settled, due to be renewed, or dead.
     Claims(JobId),
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use zest_core::Duration;
-use zest_core::node::{Block, OriginFault, Run};
+use zest_core::node::{Block, FaultKind, OriginFault, Run};
 use zest_xet::{ChunkRef, Hash, Manifest, file_hash};
 
 /// Bytes of every chunk here.
@@ -171,6 +171,9 @@ pub struct Origin {
     pub faults: BTreeMap<u32, (u32, OriginFault)>,
     /// The same for every fetch from this one on.
     pub faults_from: Option<(u32, OriginFault)>,
+    /// It is out between these times since the world began: whatever is asked then, and what is under way when it begins,
+    /// ends with this fault.
+    pub out: Option<(Duration, Duration, OriginFault)>,
     /// Chunks that are wrong the first so many times.
     pub wrong: BTreeMap<u32, u32>,
 }
@@ -183,11 +186,12 @@ impl Origin {
             chunk_time: ms(1),
             faults: BTreeMap::new(),
             faults_from: None,
+            out: None,
             wrong: BTreeMap::new(),
         }
     }
 }
 
 pub fn fault(text: &str) -> OriginFault {
-    OriginFault { text: text.into(), retry_after: None, permanent: false }
+    OriginFault::new(FaultKind::Unreachable, text)
 }

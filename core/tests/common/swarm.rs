@@ -93,8 +93,11 @@ pub struct World {
     pub lived: Option<Lived>,
     /// What came over links that are not read from.
     unread: BTreeMap<LinkId, Vec<Happening>>,
-    /// Blocks that the origin was asked for, in order.
+    /// Blocks that the origin was asked for, in order, and when.
     pub fetched: Vec<(JobId, u32)>,
+    pub fetched_at: Vec<Instant>,
+    /// Layouts that were asked for.
+    pub plans: Vec<(Instant, JobId)>,
     scripts: BTreeMap<SocketAddr, Script>,
     bufs: BTreeMap<BufId, Buf>,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -128,6 +131,8 @@ impl World {
             fetched: vec![],
             lived: None,
             unread: BTreeMap::new(),
+            fetched_at: vec![],
+            plans: vec![],
             scripts: BTreeMap::new(),
             bufs: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -338,6 +343,11 @@ impl World {
                 if task.removed {
                     return;
                 }
+                self.plans.push((self.now, job));
+                if let Some(why) = self.outage(job) {
+                    return self.handle(Event::OriginGone { job, why });
+                }
+                let task = &self.tasks[&job];
                 let held = task.disk.iter().copied().collect();
                 let local = self.local(job);
                 self.handle(Event::JobPlanned { job, chunks, blocks, held, local });
@@ -493,9 +503,17 @@ impl World {
                 };
                 self.later(self.disk_time, Happening::Disk { job, event });
             }
+            Action::OriginPlan { job } => {
+                let (chunks, blocks) = (self.tasks[&job].file.len(), self.tasks[&job].file.blocks());
+                let event = Event::JobPlanned { job, chunks, blocks, held: vec![], local: vec![] };
+                let pause = self.tasks[&job].origin.as_ref().and_then(|origin| origin.plan);
+                self.later(pause.expect("the origin was asked before"), Happening::Event(event));
+            }
             Action::OriginFetch { job, block } => {
+                let now = self.now;
                 let task = self.tasks.get_mut(&job).unwrap();
                 self.fetched.push((job, block));
+                self.fetched_at.push(now);
                 let number = task.fetches_begun;
                 task.fetches_begun += 1;
                 let before = task.fetches.insert(block, number);
@@ -537,8 +555,15 @@ impl World {
         self.later(Duration::ZERO, Happening::Event(event));
     }
 
+    /// What the origin of a job has to say if it is out.
+    fn outage(&self, job: JobId) -> Option<OriginFault> {
+        let (from, until, fault) = self.tasks[&job].origin.as_ref()?.out.clone()?;
+        (from..until).contains(&self.elapsed()).then_some(fault)
+    }
+
     /// The origin's next chunk of a block.
     fn stream(&mut self, job: JobId, block: u32, number: u32, at: u32) {
+        let outage = self.outage(job);
         let task = self.tasks.get_mut(&job).unwrap();
         if task.fetches.get(&block) != Some(&number) || !self.streams {
             return;
@@ -549,7 +574,7 @@ impl World {
         let planned = origin.faults.get(&number).cloned();
         let always =
             origin.faults_from.clone().filter(|(from, _)| number >= *from).map(|(_, fault)| (0, fault));
-        let fault = planned.or(always).filter(|(after, _)| at >= *after).map(|(_, fault)| fault);
+        let fault = planned.or(always).filter(|(after, _)| at >= *after).map(|(_, fault)| fault).or(outage);
         if at == count || fault.is_some() {
             task.fetches.remove(&block);
             self.handle(Event::OriginEnded { job, block, fault });

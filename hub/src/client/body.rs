@@ -1,7 +1,7 @@
 //! A body on its way in: bytes as hyper received them, counted and timed.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::Response;
@@ -10,6 +10,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::http::{cause, shorter};
 use crate::coding::{Coding, Unpacker};
 use crate::error::HubError;
+
+/// Least rate of a body that has to keep a pace: 4 KiB/s. Ours; a telephone line had more.
+pub const TRICKLE_BYTES_S: u64 = 4 << 10;
 
 /// A streaming answer of the origin. It ends with `Ok(None)` exactly when every promised byte has come; dropping it early
 /// closes its connection.
@@ -30,6 +33,8 @@ pub struct Body {
     want: Option<u64>,
     got: u64,
     limit: u64,
+    /// Over how long the least rate has to be kept, when that was last looked at, and what had come by then.
+    pace: Option<(Duration, Instant, u64)>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -54,6 +59,7 @@ impl Body {
             want,
             got: 0,
             limit: u64::MAX,
+            pace: None,
             _permit: permit,
         }
     }
@@ -69,6 +75,13 @@ impl Body {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Fails with `Trickles` if less than [`TRICKLE_BYTES_S`] comes over a `window`: a new connection may be better.
+    #[must_use]
+    pub fn at_pace(mut self, window: Duration) -> Body {
+        self.pace = Some((window, Instant::now(), self.got));
+        self
     }
 
     /// Bytes of the whole body, if the server said.
@@ -209,6 +222,15 @@ impl Body {
             });
         }
         self.got = got;
+        if let Some((window, since, before)) = self.pace
+            && since.elapsed() >= window
+            && self.want.is_none_or(|want| got < want)
+        {
+            if got - before < TRICKLE_BYTES_S * window.as_secs() {
+                return Err(HubError::Trickles { url: self.url.clone(), window, got: got - before });
+            }
+            self.pace = Some((window, Instant::now(), got));
+        }
         Ok(bytes)
     }
 

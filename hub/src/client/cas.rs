@@ -108,7 +108,7 @@ impl Cas {
             .map_err(|error| malformed(&token.cas, &error))?;
         let party = Party::Cas { file, token: &token.secret };
         let ask = Ask { url, party, range: None, form: None, stall: transport.config.cas_stall };
-        let (_, body) = transport.fetch(&ask, RECONSTRUCTION_BYTES_MAX).await?;
+        let (_, body) = transport.fetch_for_cas(&ask, RECONSTRUCTION_BYTES_MAX).await?;
         let parse = if version == "v2" { Reconstruction::parse_v2 } else { Reconstruction::parse_v1 };
         parse(&body).map_err(|error| malformed(&ask.url, &error))
     }

@@ -1,11 +1,12 @@
 //! Settings of the origin client, and the retry policy with its numbers.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zest_store::{Env, Token};
 
-use super::retry::RetryPolicy;
+use super::retry::{Persistence, RetryPolicy};
 
 /// Silence allowed to the CAS, see [`HubConfig::cas_stall`].
 const CAS_STALL: Duration = Duration::from_secs(30);
@@ -33,8 +34,12 @@ pub struct HubConfig {
     pub system_proxy: bool,
     /// Tries of metadata requests, CAS requests and small files.
     pub retry: RetryPolicy,
+    /// Tries of CAS requests and of the token for them, if not `retry`.
+    pub cas_retry: Option<RetryPolicy>,
     /// Tries of one xorb range; fewer, since the scheduler has other sources and tries again itself.
     pub range_retry: RetryPolicy,
+    /// Decides in place of `retry`, while it is patient, when metadata and small files are asked for again, and for how long.
+    pub persistence: Option<Arc<dyn Persistence>>,
 }
 
 impl HubConfig {
@@ -63,6 +68,8 @@ impl HubConfig {
             transfers_max: 64,
             system_proxy: true,
             retry: RetryPolicy::default(),
+            cas_retry: None,
+            persistence: None,
             range_retry: RetryPolicy { tries: 4, ..RetryPolicy::default() },
         }
     }
@@ -81,7 +88,9 @@ impl fmt::Debug for HubConfig {
             .field("transfers_max", &self.transfers_max)
             .field("system_proxy", &self.system_proxy)
             .field("retry", &self.retry)
+            .field("cas_retry", &self.cas_retry)
             .field("range_retry", &self.range_retry)
+            .field("persistence", &self.persistence)
             .finish()
     }
 }

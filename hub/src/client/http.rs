@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::address::{Endpoint, follow, is_plain_loopback, shown, shown_repo};
 use super::body::Body;
 use super::config::HubConfig;
 use super::fields::Fields;
-use super::retry::{self, RetryPolicy};
+use super::retry::{self, Persistence, RetryPolicy};
 use super::text;
 use crate::coding::Coding;
 use crate::error::HubError;
@@ -29,6 +30,8 @@ use crate::error::HubError;
 const REDIRECTS_MAX: usize = 10;
 /// Bytes of an error answer or redirect body that are read: 8 KiB.
 const ERROR_BODY_BYTES_MAX: u64 = 8 << 10;
+/// An answer that trickles for so long is asked for anew: 10 s, and twice as long each time.
+const PACE_WINDOW: Duration = Duration::from_secs(10);
 /// Counts a download on the repository's page, as every official client asks (huggingface_hub sends it with every call).
 const DOWNLOAD_COUNTER: &str = "x-hf-download-counter";
 
@@ -115,11 +118,36 @@ impl Transport {
         ask: &Ask<'_>,
         bytes_max: u64,
     ) -> Result<(HeaderMap, Vec<u8>), HubError> {
-        retry::run(&self.config.retry, || async {
-            let reply = self.send(ask).await?;
-            let headers = reply.response.headers().clone();
-            let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, None);
-            Ok((headers, body.bytes(bytes_max).await?))
+        self.fetch_as(ask, bytes_max, &self.config.retry, self.config.persistence.as_deref()).await
+    }
+
+    /// The same for the CAS, and for the token that opens it.
+    pub(super) async fn fetch_for_cas(
+        &self,
+        ask: &Ask<'_>,
+        bytes_max: u64,
+    ) -> Result<(HeaderMap, Vec<u8>), HubError> {
+        let policy = self.config.cas_retry.as_ref().unwrap_or(&self.config.retry);
+        self.fetch_as(ask, bytes_max, policy, None).await
+    }
+
+    async fn fetch_as(
+        &self,
+        ask: &Ask<'_>,
+        bytes_max: u64,
+        policy: &RetryPolicy,
+        persistence: Option<&dyn Persistence>,
+    ) -> Result<(HeaderMap, Vec<u8>), HubError> {
+        let tries = AtomicU32::new(0);
+        retry::run_patiently(policy, persistence, || {
+            // A line that has no more must get through in the end.
+            let pace = PACE_WINDOW * (1 << tries.fetch_add(1, Relaxed).min(8));
+            async move {
+                let reply = self.send(ask).await?;
+                let headers = reply.response.headers().clone();
+                let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, None).at_pace(pace);
+                Ok((headers, body.bytes(bytes_max).await?))
+            }
         })
         .await
     }
@@ -161,7 +189,10 @@ impl Transport {
             return Err(HubError::Malformed { url: shown(&ask.url), what: "request", reason });
         }
         let permit = self.permit().await;
-        let (reply, want) = retry::run(policy, || async {
+        // Ranges have the scheduler to wait for them.
+        let persistence =
+            self.config.persistence.as_deref().filter(|_| matches!(ask.party, Party::Hub { .. }));
+        let (reply, want) = retry::run_patiently(policy, persistence, || async {
             let reply = self.send(ask).await?;
             let want = check_range(&reply, ask.range.as_ref())?;
             Ok((reply, want))

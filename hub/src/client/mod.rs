@@ -43,11 +43,11 @@ use std::sync::{Arc, Mutex};
 use zest_store::{RepoId, TreeEntry, check_name, check_revision, is_commit};
 
 pub use address::{endpoint_name, endpoint_secrets};
-pub use body::Body;
+pub use body::{Body, TRICKLE_BYTES_S};
 pub use cas::Cas;
 pub use config::HubConfig;
 pub use plain::PlainBody;
-pub use retry::RetryPolicy;
+pub use retry::{Persistence, RetryPolicy};
 
 use crate::error::{ErrorKind, HubError};
 use http::{Ask, Party, Transport};
@@ -263,7 +263,10 @@ impl Hub {
             transport.endpoint.api(repo, &format!("xet-read-token/{}", address::encode_segment(commit)))?;
         let party = Party::Hub { repo, revision: commit, path: None, anonymous };
         let ask = Ask { url, party, range: None, form: None, stall: transport.config.api_stall };
-        let (headers, body) = transport.fetch(&ask, TOKEN_BYTES_MAX).await?;
+        let (headers, body) = match anonymous {
+            true => transport.fetch(&ask, TOKEN_BYTES_MAX).await?,
+            false => transport.fetch_for_cas(&ask, TOKEN_BYTES_MAX).await?,
+        };
         token::parse(&ask.url, &headers, &body)
     }
 

@@ -1,6 +1,7 @@
 //! A file as the Hub gives it, from a place on: what the server really sends is said, whatever was asked for.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, HeaderMap};
@@ -63,12 +64,16 @@ impl Hub {
             }
             _ => None,
         };
-        let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, permit);
+        // It is gone on with over another connection, where the server can.
+        let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, permit).at_pace(PACE_WINDOW);
         // The length of a packed body on the wire is not that of the file.
         let (start, total) = named.unwrap_or((0, body.len()));
         Ok(PlainBody { body, start, total })
     }
 }
+
+/// A body that trickles for so long is given up: 30 s.
+const PACE_WINDOW: Duration = Duration::from_secs(30);
 
 /// First byte and whole length of what a 206 says it holds (RFC 9110, 14.4).
 fn part(headers: &HeaderMap) -> Result<(u64, Option<u64>), String> {

@@ -3,12 +3,20 @@
 //! 429 waits as long as the server says, 5xx and broken connections back off exponentially with jitter; everything has a
 //! bounded number of tries. Signed URLs (403) and CAS tokens (401) are not a matter of waiting: see `cas.rs`.
 
+use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::error::HubError;
+
+/// Silence of a try, while nobody answers, after which another one begins beside it: 2 s.
+const BESIDE: Duration = Duration::from_secs(2);
+/// Tries side by side, at most: 5; each ends after 10 s.
+const TRIES_BESIDE: usize = 5;
 
 /// How often and how patiently a request is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +47,12 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// One try: the caller decides whether there is another.
+    #[must_use]
+    pub fn once() -> RetryPolicy {
+        RetryPolicy { tries: 1, unanswered_tries: 1, ..RetryPolicy::default() }
+    }
+
     /// How long to wait after `error`, the result of request number `tries` (from 1); `None` to give up.
     ///
     /// `jitter` is uniform in 0..=65535: the wait lies between half and all of the back-off, so that nodes that failed
@@ -64,6 +78,78 @@ impl RetryPolicy {
             }
             _ => backoff,
         })
+    }
+}
+
+/// Decides in place of a [`RetryPolicy`] whether and when a request is sent again, for a caller that knows how long its user
+/// waits, and what else it is doing meanwhile.
+pub trait Persistence: fmt::Debug + Send + Sync {
+    /// Whether it decides at present; if not, the policy does.
+    fn is_patient(&self) -> bool;
+
+    /// Waits until a request may be sent: not at all, unless one failed lately.
+    fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// A request failed in a way that may pass. Whether to try again, at the next [`Persistence::turn`].
+    fn failed(&self, error: &HubError) -> bool;
+
+    /// A request was answered.
+    fn answered(&self);
+}
+
+/// Runs `attempt` as [`run`] does, or as the `persistence` says.
+///
+/// While nobody answers, a try that hears nothing for [`BESIDE`] is let run, and the next begins beside it: on a line that
+/// swallows everything, a connection that was begun before it came back may take ten times as long as a new one.
+pub(super) async fn run_patiently<T, F, A>(
+    policy: &RetryPolicy,
+    persistence: Option<&dyn Persistence>,
+    mut attempt: F,
+) -> Result<T, HubError>
+where
+    F: FnMut() -> A,
+    A: Future<Output = Result<T, HubError>>,
+{
+    let Some(persistence) = persistence.filter(|persistence| persistence.is_patient()) else {
+        return run(policy, attempt).await;
+    };
+    let mut tries = 0;
+    let mut running = FuturesUnordered::new();
+    loop {
+        if running.is_empty() {
+            persistence.turn().await;
+        }
+        if running.len() < TRIES_BESIDE {
+            tries += 1;
+            running.push(attempt());
+        }
+        let first = tries == 1;
+        let outcome = tokio::select! {
+            outcome = running.next() => outcome,
+            // The first try has the time that a healthy server may take.
+            () = tokio::time::sleep(BESIDE), if !first => None,
+        };
+        match outcome {
+            Some(Ok(value)) => {
+                persistence.answered();
+                return Ok(value);
+            }
+            Some(Err(error)) if !error.is_transient() => {
+                persistence.answered();
+                return Err(error);
+            }
+            Some(Err(error)) => {
+                let again = persistence.failed(&error);
+                tracing::debug!(%error, tries, again, "a request failed");
+                if !again {
+                    return Err(error.after_tries(tries));
+                }
+                if !running.is_empty() {
+                    persistence.turn().await;
+                }
+            }
+            None => {}
+        }
     }
 }
 

@@ -17,6 +17,16 @@ pub(crate) struct Listing {
     pub(crate) hub_gone: bool,
 }
 
+/// Whether the cache knows the revision, so that nobody has to wait for a Hub that is out.
+pub(crate) fn is_cached(destination: &Destination, options: &PullOptions) -> bool {
+    let (repo, revision) = (&options.repo, &options.revision);
+    let commit = match is_commit(revision) {
+        true => Some(revision.clone()),
+        false => destination.resolve_ref(repo, revision),
+    };
+    commit.is_some_and(|commit| destination.read_tree(repo, &commit).is_some())
+}
+
 pub(crate) async fn list(
     destination: &Destination,
     hub: Option<&Hub>,

@@ -22,7 +22,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
-use zest_hub::{Hub, HubConfig, HubError};
+use zest_core::outage::PROBE_MAX;
+use zest_hub::{Hub, HubConfig, HubError, RetryPolicy};
 use zest_store::{Env, Presence, RepoId, TreeEntry};
 
 /// Progress is told this often.
@@ -124,6 +125,7 @@ impl Tally {
             files_total: self.files_total.get(),
             files_done: self.files_done.get(),
             bytes_total: self.bytes_total.get(),
+            outages: Vec::new(),
             bytes_done: (from_peers + from_cdn + from_disk).min(self.bytes_total.get()),
             from_peers,
             from_cdn,
@@ -152,6 +154,17 @@ pub async fn pull(
         .unwrap_or(Err(PullError::EngineGone))
 }
 
+/// The Hub as a pull asks it: for as long as its user waits. Of the CAS and the CDN the node decides when they are asked
+/// again.
+fn patient(context: &Context, env: &Env) -> HubConfig {
+    HubConfig {
+        persistence: Some(context.outages.clone()),
+        cas_retry: Some(RetryPolicy::once()),
+        range_retry: RetryPolicy::once(),
+        ..HubConfig::from_env(env)
+    }
+}
+
 async fn run(
     context: Rc<Context>,
     options: PullOptions,
@@ -163,42 +176,64 @@ async fn run(
     let bad_before = context.node_stats();
     let hub = match options.env.offline {
         true => None,
-        false => Some(Hub::new(HubConfig::from_env(&options.env))?),
+        false => Some(Hub::new(patient(&context, &options.env))?),
     };
     let refused = hub.as_ref().map(|hub| withdraw_what_is_refused(hub, &context.store.catalog));
     let destination = Destination::new(&context.store, options.local_dir.as_deref())?;
-    let mut addrs = Vec::new();
+    let (mut addrs, mut unresolved) = (Vec::new(), Vec::new());
     if options.p2p {
         for given in &options.peers {
-            addrs.extend(peers::resolve(given).await?);
+            match peers::resolve(given).await {
+                Ok(found) => addrs.extend(found),
+                // A name server that is out will be back; meanwhile others can give.
+                Err(error @ PullError::PeerName { .. }) => {
+                    tracing::warn!("{error}; trying again until it has one");
+                    unresolved.push(given.clone());
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
+    let progress = Rc::new(progress);
+    let waiting = async {
+        loop {
+            progress.send_replace(Progress { outages: context.out(), ..Progress::default() });
+            tokio::time::sleep(TELL).await;
+        }
+    };
+    context.outages.set_patient(!listing::is_cached(&destination, &options));
     let listing = tokio::select! {
         listing = listing::list(&destination, hub.as_ref(), &options) => listing?,
         () = cancel.cancelled() => return Err(PullError::Interrupted),
+        () = waiting => unreachable!("it tells for ever"),
     };
+    context.outages.set_patient(true);
     let Listing { commit, entries, public_until, hub_gone } = listing;
     let shareable = public_until.is_some();
     if hub_gone {
         tracing::warn!("the Hub cannot be reached; using what the cache knows of this revision");
+        // What is missing is waited for as ever.
     }
     if !shareable && !addrs.is_empty() {
         tracing::warn!("{} is not readable by everyone: peers are not asked for it", options.repo.name);
         addrs.clear();
     }
-    let hub = if hub_gone { None } else { hub };
+    if !shareable {
+        unresolved.clear();
+    }
     let pull =
         Rc::new(Pull { context, options, destination, hub, commit, public_until, tally: Tally::default() });
     let wanted = select(&pull.options, entries)?;
     pull.tally.files_total.set(wanted.len() as u32);
     pull.tally.bytes_total.set(wanted.iter().map(TreeEntry::content_size).sum());
-    let progress = Rc::new(progress);
     let teller = tokio::task::spawn_local({
         let (pull, progress) = (pull.clone(), progress.clone());
         async move {
             loop {
                 let peers = pull.context.node_stats().peers;
-                progress.send_replace(pull.tally.progress(peers, pull.context.given_bytes() - given_before));
+                let mut now = pull.tally.progress(peers, pull.context.given_bytes() - given_before);
+                now.outages = pull.context.out();
+                progress.send_replace(now);
                 if progress.is_closed() {
                     std::future::pending::<()>().await;
                 }
@@ -209,11 +244,25 @@ async fn run(
     for addr in addrs {
         pull.context.name_peer(addr);
     }
+    let resolving = async {
+        for given in &unresolved {
+            let found = loop {
+                tokio::time::sleep(PROBE_MAX).await;
+                if let Ok(found) = peers::resolve(given).await {
+                    break found;
+                }
+            };
+            tracing::warn!("peer {given:?} has an address now");
+            found.into_iter().for_each(|addr| pull.context.name_peer(addr));
+        }
+        std::future::pending::<()>().await;
+    };
     let end = tokio::select! {
         end = pull.clone().fetch_all(wanted) => end,
         // Peers neither give what we may not have, nor get it.
         error = refusal(refused) => Err(error.into()),
         () = cancel.cancelled() => Err(PullError::Interrupted),
+        () = resolving => unreachable!("it never ends"),
     };
     teller.abort();
     pull.leave_running().await;

@@ -58,7 +58,7 @@ impl Pull {
             return Ok(());
         }
         let leftovers = self.destination.leftovers(&self.options.repo, &entries).await?;
-        let line = Rc::new(Line::new(self.context.clock.now(), leftovers));
+        let line = Rc::new(Line::new(self.context.clock.now(), leftovers, self.context.outages.clone()));
         let mut waiting = entries.into_iter();
         let mut running = FuturesUnordered::new();
         loop {

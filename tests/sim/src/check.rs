@@ -64,8 +64,10 @@ impl Canary {
 
 /// After its end a small world is watched for so long: it has to come to rest.
 const REST: u64 = 30 * SEC;
-/// A job that lost the origin to its faults may end so much later.
-const PATIENCE: u64 = 60 * SEC;
+/// A job that lost the origin to its faults may end so much later: the user's patience with peers, and a minute.
+const PATIENCE: u64 = 660 * SEC;
+/// A job with sources that never answered may end so long after an outage began: half a minute, of which a clock that jumps takes 5 s.
+const UNHEARD: u64 = 24 * SEC;
 /// Wake-ups of one node in that time that are too many: 5 a second.
 const WAKES_MAX: u64 = 150;
 
@@ -170,6 +172,7 @@ impl World {
             0 => 0,
             end => end + PATIENCE,
         };
+        let outage = self.scenario.origin.outage;
         let mut why = None;
         for (at, host) in self.hosts.iter().enumerate() {
             if host.actor != Actor::Honest || host.life == Life::Gone {
@@ -189,6 +192,11 @@ impl World {
                     }
                     // Too many faults in a row, while they lasted.
                     Some(End::Failed(NoSource { origin: Some(_), .. })) if task.over_at < faults_end => {}
+                    // Whoever began in a long outage does not know that there ever was a line.
+                    Some(End::Failed(NoSource { origin: Some(_), .. }))
+                        if outage.is_some_and(|outage| {
+                            (outage.from_ns + UNHEARD..outage.until_ns + SEC).contains(&task.over_at)
+                        }) => {}
                     Some(End::Failed(fault)) if reachable => {
                         why = Some(format!(
                             "host {at}: file {file} failed though the origin has it: {fault:?}"

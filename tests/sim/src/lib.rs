@@ -44,7 +44,8 @@ pub use report::{Report, Second, quantile};
 pub use rng::Rng;
 pub use run::{Failure, explain, run, run_seeds, run_with};
 pub use scenario::{
-    ChurnOptions, DiskOptions, MS, Made, NetOptions, OriginOptions, SEC, Scenario, Start, Subsystem, US,
+    ChurnOptions, DiskOptions, Line, MS, Made, NetOptions, OriginOptions, Outage, SEC, Scenario, Start,
+    Subsystem, US,
 };
 pub use shrink::shrink;
 pub use trace::Trace;

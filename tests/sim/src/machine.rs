@@ -21,6 +21,9 @@ impl World {
             .iter()
             .flat_map(|(actor, count)| std::iter::repeat_n(*actor, *count as usize))
             .collect();
+        if let Some(outage) = self.scenario.origin.outage {
+            self.queue.push(self.noticed(outage), Happening::OriginCut);
+        }
         let mut rng = Rng::of(self.scenario.seed, "machines");
         for host in 0..nodes + seeds + others.len() as u32 {
             let actor = match host.checked_sub(nodes + seeds) {
@@ -55,6 +58,7 @@ impl World {
         let peer_id = peer_id(rng);
         let mut config = Config::new(rng.bytes32(), peer_id);
         config.policy = scenario.policy;
+        config.patience = zest_core::outage::PATIENCE;
         let mut budget = None;
         let limits = &mut self.dice.limits;
         if limits.permille(scenario.limits_permille) {

@@ -82,6 +82,9 @@ impl World {
 
     /// Whether a partition lies between two machines, and when it heals.
     fn apart(&self, a: u32, b: u32) -> Option<u64> {
+        if let Some(until) = self.line_is_out() {
+            return Some(until);
+        }
         let (from, until) = self.scenario.net.partition_ns?;
         let split = self.hosts[a as usize].side != self.hosts[b as usize].side;
         (split && (from..until).contains(&self.now)).then_some(until)
@@ -552,7 +555,7 @@ impl World {
 
     /// Whether a datagram gets through, and how late.
     pub(crate) fn datagram(&mut self) -> Option<u64> {
-        let lost = self.scenario.net.lost_permille;
+        let lost = if self.line_is_out().is_some() { 1000 } else { self.scenario.net.lost_permille };
         (!self.dice.net.permille(lost)).then(|| 2 * self.latency() + 100 * US)
     }
 }

@@ -3,10 +3,10 @@
 
 use crate::host::Life;
 use crate::net::time_of;
-use crate::scenario::SEC;
+use crate::scenario::{Line, Outage, SEC};
 use crate::world::{Happening, World};
 use std::collections::VecDeque;
-use zest_core::node::{Event, OriginFault, Source};
+use zest_core::node::{Event, FaultKind, OriginFault, Source};
 use zest_core::{Duration, JobId};
 
 /// A transfer that stands still is given up after this, as the runtime does.
@@ -58,13 +58,61 @@ pub(crate) struct Origin {
     pub(crate) fetches: u64,
 }
 
+/// Silence on a connection after which the line is known to be out: 2 s, as the runtime does.
+const SILENCE: u64 = 2 * SEC;
+
 fn fault(text: &str, retry_after: Option<Duration>) -> OriginFault {
-    OriginFault { text: text.into(), retry_after, permanent: false }
+    let kind = if retry_after.is_some() { FaultKind::Busy } else { FaultKind::Unreachable };
+    OriginFault { retry_after, ..OriginFault::new(kind, text) }
 }
 
 impl World {
     fn origin_gone(&self) -> bool {
         self.scenario.origin.gone_ns.is_some_and(|(from, until)| (from..until).contains(&self.now))
+    }
+
+    /// Until when the whole line is out, if it is.
+    pub(crate) fn line_is_out(&self) -> Option<u64> {
+        let outage = self.scenario.origin.outage.filter(|outage| outage.what == Line::Whole)?;
+        (outage.from_ns..outage.until_ns).contains(&self.now).then_some(outage.until_ns)
+    }
+
+    /// What a part of the origin has to say if it is out.
+    fn outage(&self, part: Line) -> Option<OriginFault> {
+        let outage = self.scenario.origin.outage?;
+        let concerns = outage.what == part || outage.what == Line::Whole;
+        let out = concerns && (outage.from_ns..outage.until_ns).contains(&self.now);
+        let (kind, text) = match outage.busy {
+            true => (FaultKind::Busy, "it answers 503"),
+            false => (FaultKind::Unreachable, "no route to host"),
+        };
+        out.then(|| OriginFault::new(kind, text))
+    }
+
+    /// When an outage is noticed on connections under way.
+    pub(crate) fn noticed(&self, outage: Outage) -> u64 {
+        outage.from_ns + if outage.what == Line::Whole { SILENCE } else { 0 }
+    }
+
+    /// An outage begins: what is under way breaks off.
+    pub(crate) fn origin_cut(&mut self) {
+        if self.outage(Line::Cdn).is_none() {
+            return;
+        }
+        for conn in 0..self.origin.conns.len() as u32 {
+            let state = &mut self.origin.conns[conn as usize];
+            if state.open && state.arrived < state.count {
+                state.fate = Fate::Cut(state.arrived);
+                self.later(0, Happening::OriginEnds { conn });
+            }
+        }
+    }
+
+    /// A node asks again how a file is laid out.
+    pub(crate) fn plan_again(&mut self, host: u32, job: JobId) {
+        let Some(at) = self.hosts[host as usize].task_of(job) else { return };
+        let epoch = self.hosts[host as usize].epoch;
+        self.later(self.scenario.origin.plan_ns, Happening::Plan { host, epoch, task: at as u32 });
     }
 
     /// The layout of a job is asked for.
@@ -75,10 +123,13 @@ impl World {
         }
         let (job, number) = (task.job, task.file as usize);
         if self.origin_gone() {
-            let why =
-                OriginFault { text: "the Hub cannot be reached".into(), retry_after: None, permanent: true };
+            let why = OriginFault::new(FaultKind::Permanent, "the Hub cannot be reached");
             return self.feed(host, Event::OriginGone { job, why });
         }
+        if let Some(why) = self.outage(Line::Cas) {
+            return self.feed(host, Event::OriginGone { job, why });
+        }
+        let task = &self.hosts[host as usize].tasks[at];
         let held: Vec<u32> = task.held.iter().collect();
         let local = self.local_places(host, at);
         let (chunks, blocks) = (self.files.all[number].len(), self.files.all[number].blocks.clone());
@@ -110,13 +161,15 @@ impl World {
         let faulty = self.now < options.faults_end_ns;
         let refusal = if self.origin_gone() {
             Some(fault("the CDN cannot be reached", None))
+        } else if let Some(fault) = self.outage(Line::Cdn) {
+            Some(fault)
         } else if faulty && below(throws[0], options.busy_permille) {
             Some(fault("CDN answered 429", Some(Duration::from_secs(1 + throws[0] % 3))))
         } else if faulty && below(throws[1], options.error_permille) {
-            Some(fault("CDN answered 503 five times", None))
+            Some(OriginFault::new(FaultKind::Busy, "CDN answered 503"))
         } else if faulty && options.expires_ns.is_some_and(|at| self.now >= at) && throws[1].is_multiple_of(4)
         {
-            Some(fault("signed address has expired", None))
+            Some(OriginFault::new(FaultKind::Broken, "signed address has expired"))
         } else {
             None
         };
@@ -353,7 +406,8 @@ impl World {
             return None;
         }
         if saw_wrong {
-            return Some(fault("the xorb's hash is not that of its chunks", None));
+            let text = "the xorb's hash is not that of its chunks";
+            return Some(OriginFault::new(FaultKind::Broken, text));
         }
         self.adopt_list(host, at, block);
         None

@@ -3,7 +3,7 @@
 use crate::actors::Actor;
 use crate::report::{Report, quantile};
 use crate::run::run;
-use crate::scenario::{SEC, Scenario, Start};
+use crate::scenario::{Line, Outage, SEC, Scenario, Start};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,6 +103,13 @@ pub fn rows(nodes_max: u32) -> Vec<Row> {
     special("20 % crash", 64, spare, &|s| s.churn.crash_permille = 200);
     special("parted 3-8 s", 64, spare, &|s| s.net.partition_ns = Some((3 * SEC, 8 * SEC)));
     special("nobody known", 8, spare, &|s| s.known = 0);
+    for (nodes, policy) in [(1, Policy::Fastest), (8, spare)] {
+        for (what, seconds) in [(Line::Cdn, 30), (Line::Cdn, 120), (Line::Whole, 30), (Line::Whole, 120)] {
+            let name = format!("{} out {seconds} s", what.name());
+            let outage = Outage { what, from_ns: 3 * SEC, until_ns: (3 + seconds) * SEC, busy: false };
+            special(&name, nodes, policy, &|s| s.origin.outage = Some(outage));
+        }
+    }
     rows
 }
 

@@ -133,6 +133,44 @@ pub struct OriginOptions {
     pub faults_end_ns: u64,
     /// When it is out of reach: nodes that start then are told that it is gone, every fetch fails.
     pub gone_ns: Option<(u64, u64)>,
+    /// When a part of it does not answer, or says that it cannot, though it will again.
+    pub outage: Option<Outage>,
+}
+
+/// What is out for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// The origin's bytes.
+    Cdn,
+    /// Layouts of files.
+    Cas,
+    /// Everything that leaves a machine, for all of them.
+    Whole,
+}
+
+impl Line {
+    /// Its name in the table of quality.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Line::Cdn => "CDN",
+            Line::Cas => "CAS",
+            Line::Whole => "line",
+        }
+    }
+}
+
+/// An outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// What is out.
+    pub what: Line,
+    /// From when.
+    pub from_ns: u64,
+    /// To when.
+    pub until_ns: u64,
+    /// The origin answers 503 meanwhile; else nobody answers at all.
+    pub busy: bool,
 }
 
 /// What may go wrong with the nodes themselves.
@@ -280,6 +318,7 @@ impl Scenario {
                 expires_ns: None,
                 faults_end_ns: 0,
                 gone_ns: None,
+                outage: None,
             },
             churn: ChurnOptions {
                 leave_permille: 0,
@@ -336,6 +375,10 @@ impl Scenario {
         s.limits_permille = limits.pick(&[0, 0, 300, 1000]);
         let mut local = Rng::of(seed, "scenario local");
         s.local_permille = local.pick(&[0, 0, 300]);
+        let mut outage = Rng::of(seed, "scenario outage");
+        if outage.one_in(5) {
+            s.trouble_line(&mut outage);
+        }
         let mut liars = Rng::of(seed, "scenario liars");
         if liars.one_in(2) {
             let others = 1 + liars.below(u64::from(peers / 2)) as u32;
@@ -398,6 +441,15 @@ impl Scenario {
             self.seeds_leave_ns = rng.pick(&[None, None, Some(SEC), Some(4 * SEC)]);
             origin.gone_ns = Some((0, u64::MAX));
         }
+    }
+
+    fn trouble_line(&mut self, rng: &mut Rng) {
+        let what = rng.pick(&[Line::Cdn, Line::Cas, Line::Whole]);
+        let from_ns = rng.below(5 * SEC);
+        // Up to ten times what a line was waited for once, and a night that no clock knows of.
+        let until_ns = from_ns + rng.pick(&[2, 8, 30, 120, 400]) * SEC;
+        let busy = what != Line::Whole && rng.one_in(2);
+        self.origin.outage = Some(Outage { what, from_ns, until_ns, busy });
     }
 
     fn trouble_disk(&mut self, rng: &mut Rng) {

@@ -47,6 +47,7 @@ pub(crate) enum Happening {
     OriginNext,
     OriginChunk { conn: u32 },
     OriginEnds { conn: u32 },
+    OriginCut,
     Leave { host: u32 },
     Crash { host: u32 },
     Jump { host: u32 },
@@ -247,6 +248,7 @@ impl World {
             Happening::OriginChunk { conn } => self.origin_chunk(conn),
             Happening::OriginBegins { conn } => self.origin_begins(conn),
             Happening::OriginEnds { conn } => self.origin_ends(conn),
+            Happening::OriginCut => self.origin_cut(),
             Happening::Start { host } => self.start(host),
             Happening::Connected { end } => self.bytes_connected(end),
             Happening::Accepted { end } => self.accepted(end),
@@ -423,6 +425,7 @@ impl World {
                 self.prove_list(host, job, block, link, buf);
             }
             Action::CopyLocal { job, index, from } => self.copy_local(host, job, index, from),
+            Action::OriginPlan { job } => self.plan_again(host, job),
             Action::OriginFetch { job, block } => self.origin_fetch(host, job, block),
             Action::OriginStop { job, block } => self.origin_stop(host, job, block),
             Action::LookupChunk { link, req, hash, dialect } => {

@@ -3,10 +3,12 @@
 
 use crate::PullError;
 use crate::clock::Clock;
+use crate::outages::Outages;
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 use zest_core::Instant;
-use zest_core::outage::{Outage, PATIENCE, Patience, Trouble};
+use zest_core::outage::{Outage, Patience, Trouble};
 use zest_hub::{ErrorKind, HubError};
 use zest_store::Leftovers;
 
@@ -18,19 +20,22 @@ pub(super) struct Line {
     patience: RefCell<Patience>,
     /// Why it is out.
     why: RefCell<Option<HubError>>,
+    /// What the user is told of it, and how long he waits.
+    outages: Arc<Outages>,
     /// What downloads that died left where this pull writes.
     pub(super) leftovers: RefCell<Leftovers>,
 }
 
 impl Line {
     /// A line that has answered: whoever fetches files has asked for their list.
-    pub(super) fn new(now: Instant, leftovers: Leftovers) -> Line {
+    pub(super) fn new(now: Instant, leftovers: Leftovers, outages: Arc<Outages>) -> Line {
         let mut outage = Outage::default();
         outage.answered(now);
         Line {
             outage: RefCell::new(outage),
-            patience: RefCell::new(Patience::new(PATIENCE)),
+            patience: RefCell::new(Patience::new(outages.give_up_after())),
             why: RefCell::new(None),
+            outages,
             leftovers: RefCell::new(leftovers),
         }
     }
@@ -70,6 +75,7 @@ impl Line {
             _ => Trouble::Unreachable,
         };
         self.outage.borrow_mut().failed(now, trouble, jitter());
+        self.outages.failed(&error);
         *self.why.borrow_mut() = Some(error);
     }
 
@@ -82,7 +88,9 @@ impl Line {
     pub(super) fn moved(&self, now: Instant) {
         if self.outage.borrow_mut().answered(now).is_some() {
             self.why.borrow_mut().take();
+            self.outages.answered();
         }
+        self.outages.moved();
         self.patience.borrow_mut().moved(now);
     }
 

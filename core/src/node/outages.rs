@@ -1,0 +1,256 @@
+//! Outages of the origin, and how long the user waits for their end.
+//!
+//! Two services make up the origin: the one that tells how files are laid out (the CAS, with the Hub's token for it), and the
+//! one that gives their bytes (the CDN). While one is out all jobs together send it one probe at a time, at a pace that
+//! [`Outage`] sets; the first answer ends the outage for all of them at once. A fault of one block among others that move is
+//! that block's own.
+
+use super::event::{JobFailure, OriginFault};
+use super::job::{Job, OriginState};
+use super::timers::Timer;
+use super::{Action, Node, Policy};
+use crate::outage::{LOOK_MAX, Outage, PATIENCE_UNHEARD, PROBE_MAX, Patience, Trouble};
+use crate::{Duration, Instant, JobId};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A part of the origin that fails as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Layouts of files: the CAS.
+    Layouts,
+    /// Their bytes: the CDN.
+    Blocks,
+}
+
+/// One part of the origin, as it is at the moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Service {
+    outage: Outage,
+    /// What it said last, or what the network said of it.
+    why: String,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    layouts: Service,
+    blocks: Service,
+    /// How long nothing came from anywhere while a job waits for the origin.
+    patience: Patience,
+    /// When a block was last tried while the origin was out.
+    pub(crate) tried_at: Instant,
+    /// A peer gave something.
+    pub(crate) fed: bool,
+}
+
+impl Origin {
+    pub(crate) fn new(patience: Duration) -> Origin {
+        Origin {
+            layouts: Service::default(),
+            blocks: Service::default(),
+            patience: Patience::new(patience),
+            tried_at: Instant::ZERO,
+            fed: false,
+        }
+    }
+
+    /// Something came, from wherever.
+    pub(crate) fn came(&mut self, now: Instant) {
+        self.patience.moved(now);
+    }
+}
+
+impl Service {
+    fn failed(&mut self, now: Instant, fault: &OriginFault, trouble: Trouble, jitter: u16) {
+        self.outage.failed(now, trouble, jitter);
+        if fault.known {
+            self.outage.heard();
+        }
+        self.why.clone_from(&fault.text);
+    }
+}
+
+impl Job {
+    /// Whether it gets nothing from the origin only because that is out.
+    fn waits_for(&self, layouts: &Outage, blocks: &Outage) -> Option<Part> {
+        match self.origin {
+            _ if self.ended || self.paused => None,
+            OriginState::Out => Some(Part::Layouts),
+            OriginState::Waiting if layouts.since().is_some() => Some(Part::Layouts),
+            OriginState::Ready if blocks.since().is_some() && self.wants() => Some(Part::Blocks),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// What of the origin is out, since when, and why.
+    pub fn outages(&self) -> impl Iterator<Item = (Part, Instant, &str)> {
+        let parts = [(Part::Layouts, &self.origin.layouts), (Part::Blocks, &self.origin.blocks)];
+        parts.into_iter().filter_map(|(part, service)| {
+            service.outage.since().map(|since| (part, since, service.why.as_str()))
+        })
+    }
+
+    /// Blocks that may be under way at once: fewer while the origin is out, or asked to be left alone.
+    pub(super) fn fetches_allowed(&self, now: Instant) -> u32 {
+        let (most, outage) = (self.config.origin_fetches_max, &self.origin.blocks.outage);
+        match outage.since() {
+            _ if now < outage.due() => 0,
+            Some(_) => most.min(self.origin_active + 1),
+            None => most,
+        }
+    }
+
+    /// Whether the origin gives no bytes at present.
+    pub(super) fn blocks_are_out(&self) -> bool {
+        self.origin.blocks.outage.since().is_some()
+    }
+
+    /// A fetch was begun: while the origin is out it is the only one for a while.
+    pub(super) fn block_tried(&mut self, now: Instant) {
+        if self.blocks_are_out() {
+            self.origin.blocks.outage.trying(now);
+            self.origin.tried_at = now;
+            self.timers.set(Timer::Probe, self.origin.blocks.outage.due());
+        }
+    }
+
+    /// A block failed, and no other is known to be better off.
+    pub(super) fn blocks_failed(&mut self, now: Instant, fault: &OriginFault, trouble: Trouble) {
+        let was = self.blocks_are_out();
+        let jitter = self.rng.u32() as u16;
+        self.origin.blocks.failed(now, fault, trouble, jitter);
+        self.timers.set(Timer::Probe, self.origin.blocks.outage.due());
+        if !was {
+            // Others may be better off with it.
+            for id in self.job_order.clone() {
+                self.release_claims(now, id);
+                if let Some(job) =
+                    self.jobs.get_mut(&id).filter(|_| self.config.policy == Policy::SpareOrigin)
+                {
+                    // It was no neighbour that starved us.
+                    job.joined = false;
+                    job.progress_at = now;
+                }
+            }
+        }
+    }
+
+    /// The origin gave a chunk. If it was out, all that waits for it goes on.
+    pub(super) fn blocks_answered(&mut self, now: Instant) {
+        if self.origin.blocks.outage.answered(now).is_none() {
+            return;
+        }
+        for (&id, job) in &mut self.jobs {
+            // Nobody was starved by others meanwhile.
+            job.progress_at = now;
+            for (block, state) in job.blocks.iter_mut().enumerate() {
+                if core::mem::take(&mut state.resting) {
+                    self.timers.cancel(Timer::BlockRetry(id, block as u32));
+                }
+            }
+        }
+        self.refill(now);
+    }
+
+    /// The layout of a job was not told, for a reason that may pass.
+    pub(super) fn layout_failed(&mut self, now: Instant, id: JobId, fault: &OriginFault, trouble: Trouble) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.origin = OriginState::Out;
+        let jitter = self.rng.u32() as u16;
+        self.origin.layouts.failed(now, fault, trouble, jitter);
+        self.ask_layouts(now);
+    }
+
+    /// A layout was told: whoever waits for one asks now.
+    pub(super) fn layouts_answered(&mut self, now: Instant) {
+        self.origin.layouts.outage.answered(now);
+        self.ask_layouts(now);
+    }
+
+    /// The pause of a part of the origin is over.
+    pub(super) fn probe(&mut self, now: Instant) {
+        self.ask_layouts(now);
+        self.refill(now);
+        let outage = &self.origin.blocks.outage;
+        if outage.since().is_some() && outage.due() > now {
+            self.timers.set_no_later(Timer::Probe, outage.due());
+        }
+    }
+
+    /// Asks for layouts that are waited for: all, or one at a time while the service is out.
+    fn ask_layouts(&mut self, now: Instant) {
+        for id in self.job_order.clone() {
+            let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended && job.origin == OriginState::Out)
+            else {
+                continue;
+            };
+            let outage = &mut self.origin.layouts.outage;
+            if outage.due() > now {
+                self.timers.set_no_later(Timer::Probe, outage.due());
+                return;
+            }
+            outage.trying(now);
+            job.origin = OriginState::Waiting;
+            self.actions.push_back(Action::OriginPlan { job: id });
+        }
+    }
+
+    /// Time passed that this machine did not live through: it slept, or its clock jumped. It is nobody's fault.
+    pub(super) fn slept(&mut self, now: Instant) {
+        let gap = now.since(self.now);
+        if gap > LOOK_MAX {
+            for job in self.jobs.values_mut() {
+                job.progress_at = job.progress_at + gap;
+            }
+        }
+    }
+
+    /// Ends the jobs that wait for an origin that is out, once the user's patience is over.
+    pub(super) fn watch_outages(&mut self, now: Instant) {
+        let (layouts, blocks) = (&self.origin.layouts.outage, &self.origin.blocks.outage);
+        let waits = |job: &Job| job.waits_for(layouts, blocks);
+        let mut waiting: Vec<(JobId, Part)> = Vec::new();
+        waiting.extend(self.jobs.iter().filter_map(|(id, job)| Some((*id, waits(job)?))));
+        let busy = |id: &JobId| !self.jobs[id].copying.is_empty() || !self.jobs[id].proving.is_empty();
+        if waiting.is_empty() || waiting.iter().any(|(id, _)| busy(id)) {
+            return self.origin.came(now);
+        }
+        let heard = |part: Part| match part {
+            Part::Layouts => self.origin.layouts.outage.has_answered(),
+            Part::Blocks => self.origin.blocks.outage.has_answered(),
+        };
+        let heard = self.origin.fed || waiting.iter().all(|(_, part)| heard(*part));
+        if self.origin.patience.left(now, heard).is_some() {
+            return;
+        }
+        for (id, part) in waiting {
+            let service = if part == Part::Layouts { &self.origin.layouts } else { &self.origin.blocks };
+            let fault = OriginFault::new(super::FaultKind::Unreachable, service.why.clone());
+            let Some(job) = self.jobs.get(&id) else { continue };
+            let missing = job.len() - job.held.count();
+            self.end(id);
+            let why = Box::new(JobFailure::NoSource { missing, origin: Some(fault) });
+            self.actions.push_back(Action::Failed { job: id, why });
+        }
+    }
+
+    /// How long a job without an origin waits for peers.
+    pub(super) fn patience_with_peers(&self, job: &Job) -> Duration {
+        let named = self.candidates.values().any(|candidate| candidate.how == super::Found::Named);
+        let hopeless = job.spec.origin && !named && self.nobody_in_sight();
+        let limit = match self.origin.fed {
+            true => self.config.patience,
+            false => self.config.patience.min(PATIENCE_UNHEARD),
+        };
+        if hopeless { limit.min(self.config.finding) } else { limit }
+    }
+}
+
+/// Whether a block that moved then still counts as moving.
+pub(crate) fn moves(now: Instant, moved_at: Instant) -> bool {
+    now.since(moved_at) < PROBE_MAX
+}

@@ -1,0 +1,214 @@
+//! What of the Hub's services does not answer, for everybody who asks them outside the node: when each may be tried again, and
+//! how long the user waits. The node keeps the same account of layouts and blocks (`zest_core::node`); both show in
+//! [`crate::Progress::outages`].
+
+use crate::clock::Clock;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use zest_core::Instant;
+use zest_core::outage::{Outage, Patience, Trouble};
+use zest_hub::{ErrorKind, HubError, Persistence};
+
+/// Whoever waits looks again this often: 1 s. What is left of the patience counts by looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Something that can be out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// The Hub: names, listings, small files.
+    Hub,
+    /// The CAS: how files are laid out.
+    Cas,
+    /// The CDN: their bytes.
+    Cdn,
+}
+
+impl Service {
+    /// Its name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Hub => "the Hub",
+            Service::Cas => "the CAS",
+            Service::Cdn => "the CDN",
+        }
+    }
+
+    /// Its name for programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Service::Hub => "hub",
+            Service::Cas => "cas",
+            Service::Cdn => "cdn",
+        }
+    }
+}
+
+/// A service that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Out {
+    /// Which.
+    pub service: Service,
+    /// For how long already.
+    pub for_: Duration,
+    /// What it said last, or what the network said of it.
+    pub why: String,
+}
+
+/// What an error of the Hub client means for the service; `None` if the service is well and asking again is no use.
+pub(crate) fn trouble(error: &HubError) -> Option<Trouble> {
+    match (error, error.kind()) {
+        (HubError::Server { .. }, _) | (_, ErrorKind::RateLimited { .. }) => {
+            Some(Trouble::Busy { retry_after: error.retry_after() })
+        }
+        (_, ErrorKind::Offline | ErrorKind::Server | ErrorKind::Stalled) => Some(Trouble::Unreachable),
+        _ => None,
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    outage: Outage,
+    patience: Patience,
+    why: String,
+}
+
+/// The account of one engine for the Hub, shared by all its pulls.
+#[derive(Debug)]
+pub(crate) struct Outages {
+    clock: Clock,
+    give_up_after: Duration,
+    hub: Mutex<State>,
+    /// When something last came from anywhere, in core's microseconds.
+    moved_at: AtomicU64,
+    /// Whether there is anything to wait for: not if the cache can answer in the Hub's place.
+    patient: AtomicBool,
+    back: Notify,
+}
+
+impl Outages {
+    pub(crate) fn new(clock: Clock, give_up_after: Duration) -> Arc<Outages> {
+        let (outage, patience) = (Outage::default(), Patience::new(give_up_after));
+        Arc::new(Outages {
+            clock,
+            give_up_after,
+            hub: Mutex::new(State { outage, patience, why: String::new() }),
+            moved_at: AtomicU64::new(0),
+            patient: AtomicBool::new(true),
+            back: Notify::new(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the user waits.
+    pub(crate) fn give_up_after(&self) -> Duration {
+        self.give_up_after
+    }
+
+    /// Bytes came, from wherever: nobody waits in vain.
+    pub(crate) fn moved(&self) {
+        self.moved_at.store(self.clock.now().0, Relaxed);
+    }
+
+    /// Whether to wait for the Hub at all.
+    pub(crate) fn set_patient(&self, patient: bool) {
+        self.patient.store(patient, Relaxed);
+    }
+
+    /// A request failed. Gives the pause before the next try, or nothing if it is no use or the user's patience is over.
+    ///
+    /// Those that ask together are to take turns: [`Outages::turn`].
+    pub(crate) fn failed(&self, error: &HubError) -> Option<Duration> {
+        let trouble = trouble(error)?;
+        let now = self.clock.now();
+        // Without randomness the pauses are merely less spread.
+        let jitter = getrandom::u32().map_or(0, |random| random as u16);
+        let mut state = self.state();
+        let pause = state.outage.failed(now, trouble, jitter);
+        state.why = error.to_string();
+        self.left(&mut state, now).map(|_| pause)
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        state.patience.moved(now);
+        if let Some(lasted) = state.outage.answered(now) {
+            tracing::info!(seconds = lasted.as_secs(), "the Hub answers again");
+            self.back.notify_waiters();
+        }
+    }
+
+    fn left(&self, state: &mut State, now: Instant) -> Option<Duration> {
+        let moved_at = Instant(self.moved_at.swap(0, Relaxed));
+        if moved_at > Instant::ZERO {
+            state.patience.moved(moved_at);
+        }
+        state.patience.left(now, state.outage.has_answered())
+    }
+
+    /// Waits until the Hub may be asked: not at all while it is well. While it is out, one of those that wait tries at a
+    /// time, and the first answer lets all of them go on.
+    pub(crate) async fn turn(&self) {
+        loop {
+            let back = self.back.notified();
+            let wait = {
+                let now = self.clock.now();
+                let mut state = self.state();
+                if state.outage.since().is_some() {
+                    self.left(&mut state, now);
+                }
+                let due = state.outage.due();
+                if due <= now {
+                    state.outage.trying(now);
+                    return;
+                }
+                (due - now).min(LOOK)
+            };
+            tokio::select! {
+                () = back => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Whether the Hub ever answered.
+    pub(crate) fn heard(&self) -> bool {
+        self.state().outage.has_answered()
+    }
+
+    /// Since when the Hub is out, if it is, and why.
+    pub(crate) fn out(&self) -> Option<Out> {
+        let (now, mut state) = (self.clock.now(), self.state());
+        let since = state.outage.since()?;
+        // This is asked several times a second: waiting is measured by it, too.
+        self.left(&mut state, now);
+        Some(Out { service: Service::Hub, for_: now - since, why: state.why.clone() })
+    }
+}
+
+impl Persistence for Outages {
+    fn is_patient(&self) -> bool {
+        self.patient.load(Relaxed)
+    }
+
+    fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Outages::turn(self))
+    }
+
+    fn failed(&self, error: &HubError) -> bool {
+        Outages::failed(self, error).is_some()
+    }
+
+    fn answered(&self) {
+        Outages::answered(self);
+    }
+}

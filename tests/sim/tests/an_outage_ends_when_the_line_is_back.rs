@@ -1,0 +1,66 @@
+//! The CDN, the CAS or the whole line is out for a while, for one machine or for several that fetch the same: everybody is done soon
+//! after its end, and the origin is hardly asked meanwhile.
+
+use zest_core::node::Policy;
+use zest_sim::{Line, Outage, Report, SEC, Scenario, run};
+
+/// What an outage may cost beside its own length: 3 s for one machine; where several share the origin's work, what was
+/// claimed has to be sorted out besides.
+const LATE_ALONE: u64 = 3 * SEC;
+const LATE_SHARED: u64 = 6 * SEC;
+
+fn play(nodes: u32, policy: Policy, outage: Option<Outage>) -> Report {
+    let mut scenario = Scenario { policy, ..Scenario::crowd(11, nodes) };
+    // Several files: later ones need a layout, too.
+    (scenario.chunks, scenario.files) = (256, 2);
+    scenario.origin.outage = outage;
+    run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why))
+}
+
+fn last_after(nodes: u32, policy: Policy, late: u64) {
+    let calm = play(nodes, policy, None);
+    let usual = *calm.finish_ns.last().unwrap();
+    for what in [Line::Cdn, Line::Cas, Line::Whole] {
+        for seconds in [2, 8, 30, 120] {
+            let until_ns = (2 + seconds) * SEC;
+            let outage = Outage { what, from_ns: 2 * SEC, until_ns, busy: false };
+            let report = play(nodes, policy, Some(outage));
+            let last = *report.finish_ns.last().unwrap();
+            assert_eq!(report.finish_ns.len() as u32, nodes, "everybody has it");
+            let name = what.name();
+            assert!(
+                last <= usual + seconds * SEC + late,
+                "{nodes} nodes, {policy:?}, {name} out for {seconds} s: done after {:.1} s, usual {:.1} s",
+                last as f64 / 1e9,
+                usual as f64 / 1e9
+            );
+            // `fastest` promises no number of copies where several fetch the same; and who cannot speak with the others
+            // does not know what they fetch.
+            if nodes == 1 || policy == Policy::SpareOrigin {
+                let most = if what == Line::Whole { 2.0 } else { calm.origin_copies() * 1.3 + 0.1 };
+                let copies = report.origin_copies();
+                assert!(copies <= most, "{name} out for {seconds} s: {copies} copies");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_machine_alone_is_done_three_seconds_after_its_time() {
+    last_after(1, Policy::Fastest, LATE_ALONE);
+}
+
+#[test]
+fn eight_machines_that_fetch_the_same_are_done_soon_after() {
+    last_after(8, Policy::Fastest, LATE_SHARED);
+    last_after(8, Policy::SpareOrigin, LATE_SHARED);
+}
+
+#[test]
+fn a_crowd_does_not_fall_upon_an_origin_that_answers_503() {
+    let outage = Outage { what: Line::Cdn, from_ns: 2 * SEC, until_ns: 122 * SEC, busy: true };
+    let report = play(8, Policy::SpareOrigin, Some(outage));
+    assert_eq!(report.finish_ns.len(), 8);
+    // 15 s at most between two tries.
+    assert!(*report.finish_ns.last().unwrap() <= (122 + 16) * SEC + 40 * SEC);
+}

@@ -1,0 +1,131 @@
+//! The line to the Hub breaks in the middle of a pull, or is not there when it begins. The pull waits as long as its user does, says
+//! so, asks little meanwhile, and ends well; nothing that was held is fetched again.
+
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use zest_runtime_tokio::{CancelToken, Progress, PullErrorKind, Service, pull};
+use zest_tests::relay::{Line, Relay};
+use zest_tests::{Machine, Site, assert_same_files, noise};
+
+const REPO: &str = "lab/outage";
+/// Bytes of the sample's weights, and per second of the CDN.
+const BYTES: usize = 6_000_000;
+const CDN_BYTES_S: u64 = 1_500_000;
+
+async fn site() -> (Site, Relay) {
+    let mut site = Site::new();
+    site.add(REPO, "model.safetensors", &noise(3, BYTES)).add(REPO, "config.json", b"{}");
+    let endpoint = site.open().await;
+    site.faults().set_cdn_rate(Some(CDN_BYTES_S));
+    let relay = Relay::to(endpoint.trim_start_matches("http://").parse().expect("an address")).await;
+    (site, relay)
+}
+
+/// Waits until the progress is so.
+async fn until(seen: &mut watch::Receiver<Progress>, is: impl Fn(&Progress) -> bool) {
+    seen.wait_for(|progress| is(progress)).await.expect("the pull goes on");
+}
+
+/// Pulls through the relay, and makes the line so in the middle, for so long.
+async fn broken(line: Line, seconds: u64, with_peer: bool) {
+    let (site, relay) = site().await;
+    let machine = Machine::new(&relay.endpoint()).await;
+    // Slow enough that it is not done before the line is back.
+    let peer = Machine::with(&site.endpoint(), |config| config.upload_bytes_s = Some(400_000)).await;
+    let mut options = machine.options(REPO);
+    if with_peer {
+        peer.pull_from(REPO, &[]).await.expect("the peer has it");
+        options.peers = vec![peer.address()];
+    }
+    let (progress, mut seen) = watch::channel(Progress::default());
+    let pulling = pull(machine.engine(), options, progress, CancelToken::new());
+    let breaking = async {
+        until(&mut seen, |progress| progress.bytes_done > BYTES as u64 / 4).await;
+        relay.set(line);
+        let began = Instant::now();
+        // The length of the outage.
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        if !with_peer {
+            assert!(seen.borrow().bytes_done < BYTES as u64, "it cannot be done yet");
+        }
+        let (tries, elapsed) = (relay.tries(), began.elapsed().as_secs());
+        relay.set(Line::Good);
+        // What was under way when the line broke, and about one a second from then on.
+        assert!(u64::from(tries) <= 16 + 2 * elapsed, "{tries} tries in {elapsed} s");
+    };
+    let (report, ()) = tokio::join!(pulling, breaking);
+    let report = report.expect("it ends well");
+    assert_same_files(&report.path, &site.folder(REPO));
+    let wire = report.cdn_wire_bytes;
+    // Chunks that were on their way when the connections broke, eight of them.
+    assert!(wire <= BYTES as u64 + 8 * (128 << 10) + 100_000, "{wire} bytes from the CDN for {BYTES}");
+}
+
+#[tokio::test]
+async fn a_line_that_is_cut_for_eight_seconds_costs_eight_seconds() {
+    broken(Line::Cut, 8, false).await;
+}
+
+#[tokio::test]
+async fn a_line_that_swallows_everything_for_a_while_is_left_for_a_new_connection() {
+    broken(Line::Mute, 4, false).await;
+}
+
+#[tokio::test]
+async fn a_cdn_that_trickles_is_left_for_a_new_connection() {
+    broken(Line::Trickles, 2, false).await;
+}
+
+#[tokio::test]
+async fn a_peer_gives_meanwhile() {
+    broken(Line::Cut, 2, true).await;
+}
+
+#[tokio::test]
+async fn a_hub_that_is_not_there_at_first_is_waited_for_and_named() {
+    let (site, relay) = site().await;
+    relay.set(Line::Cut);
+    let machine = Machine::new(&relay.endpoint()).await;
+    let (progress, mut seen) = watch::channel(Progress::default());
+    let pulling = pull(machine.engine(), machine.options(REPO), progress, CancelToken::new());
+    let healing = async {
+        let long_out = |progress: &Progress| {
+            progress
+                .outages
+                .iter()
+                .any(|out| out.service == Service::Hub && out.for_ >= Duration::from_secs(2))
+        };
+        until(&mut seen, long_out).await;
+        assert!(relay.tries() <= 12, "{} tries", relay.tries());
+        relay.set(Line::Good);
+        until(&mut seen, |progress| progress.outages.is_empty()).await;
+    };
+    let (report, ()) = tokio::join!(pulling, healing);
+    assert_same_files(&report.expect("it ends well").path, &site.folder(REPO));
+}
+
+#[tokio::test]
+async fn a_cas_that_answers_503_for_a_while_is_waited_for_and_named() {
+    let (site, relay) = site().await;
+    site.faults().set_cas_off(true);
+    let machine = Machine::new(&relay.endpoint()).await;
+    let (progress, mut seen) = watch::channel(Progress::default());
+    let pulling = pull(machine.engine(), machine.options(REPO), progress, CancelToken::new());
+    let healing = async {
+        until(&mut seen, |progress| progress.outages.iter().any(|out| out.service == Service::Cas)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        site.faults().set_cas_off(false);
+    };
+    let (report, ()) = tokio::join!(pulling, healing);
+    assert_same_files(&report.expect("it ends well").path, &site.folder(REPO));
+}
+
+#[tokio::test]
+async fn the_user_says_when_it_is_enough() {
+    let (_site, relay) = site().await;
+    relay.set(Line::Cut);
+    let machine =
+        Machine::with(&relay.endpoint(), |config| config.give_up_after = Duration::from_secs(2)).await;
+    let error = machine.pull(machine.options(REPO)).await.expect_err("there is no line");
+    assert_eq!(error.kind(), PullErrorKind::Network, "{error}");
+}
