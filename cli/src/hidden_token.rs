@@ -4,6 +4,8 @@
 //! of the machine for as long as it runs. So on Unix the program starts itself anew, at once, with the value in
 //! an environment variable, which only its owner can read. Elsewhere the arguments stay as they are.
 
+use std::ffi::{OsStr, OsString};
+
 /// Environment variable that says the same as `--token`. Several values, for `zest hub`, are separated by
 /// commas.
 pub(crate) const TOKEN_VARIABLE: &str = "ZEST_TOKEN";
@@ -13,8 +15,15 @@ pub(crate) fn tokens(arguments: &[String]) -> Vec<String> {
     if !arguments.is_empty() {
         return arguments.to_vec();
     }
-    let value = std::env::var(TOKEN_VARIABLE).unwrap_or_default();
-    value.split(',').map(str::trim).filter(|token| !token.is_empty()).map(str::to_owned).collect()
+    // What is no text is no token either, and is refused as such: not passed over.
+    let value = std::env::var_os(TOKEN_VARIABLE).unwrap_or_default();
+    value
+        .to_string_lossy()
+        .split(',')
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Starts this program again without `--token` among its arguments, if it is there. Returns if there was
@@ -22,14 +31,12 @@ pub(crate) fn tokens(arguments: &[String]) -> Vec<String> {
 #[cfg(unix)]
 pub(crate) fn move_to_environment() {
     use std::os::unix::process::CommandExt;
-    let Ok(arguments) = std::env::args_os().map(|arg| arg.into_string()).collect::<Result<Vec<_>, _>>()
-    else {
-        return;
-    };
+    let arguments: Vec<OsString> = std::env::args_os().collect();
     let Some((rest, tokens)) = split_tokens(&arguments) else { return };
+    let Some((name, rest)) = rest.split_first() else { return };
     let Ok(program) = std::env::current_exe() else { return };
     let mut command = std::process::Command::new(program);
-    command.arg0(&rest[0]).args(&rest[1..]).env(TOKEN_VARIABLE, tokens.join(","));
+    command.arg0(name).args(rest).env(TOKEN_VARIABLE, tokens.join(OsStr::new(",")));
     // Comes back only when it failed.
     let _error = command.exec();
 }
@@ -38,10 +45,11 @@ pub(crate) fn move_to_environment() {
 #[cfg(not(unix))]
 pub(crate) fn move_to_environment() {}
 
-/// Takes the tokens out of a command line. `None` if there is none, or if the command line is unusual enough
-/// (a missing or empty value, a comma in it) to be left to the argument parser.
-#[cfg(any(unix, test))]
-fn split_tokens(arguments: &[String]) -> Option<(Vec<String>, Vec<String>)> {
+/// Takes the tokens out of a command line, whatever bytes its other arguments have. `None` if there is none, or if the command
+/// line is unusual enough (a missing or empty value, a comma in it) to be left to the argument parser.
+#[cfg(unix)]
+fn split_tokens(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<OsString>)> {
+    use std::os::unix::ffi::OsStrExt as _;
     let (mut rest, mut tokens) = (Vec::new(), Vec::new());
     let mut iter = arguments.iter();
     while let Some(argument) = iter.next() {
@@ -50,23 +58,43 @@ fn split_tokens(arguments: &[String]) -> Option<(Vec<String>, Vec<String>)> {
             rest.extend(iter.by_ref().cloned());
         } else if argument == "--token" {
             tokens.push(iter.next()?.clone());
-        } else if let Some(value) = argument.strip_prefix("--token=") {
-            tokens.push(value.to_owned());
+        } else if let Some(value) = argument.as_bytes().strip_prefix(b"--token=") {
+            tokens.push(OsStr::from_bytes(value).to_owned());
         } else {
             rest.push(argument.clone());
         }
     }
-    let usual = |token: &String| !token.is_empty() && !token.contains(',') && !token.starts_with('-');
+    let usual = |token: &OsString| {
+        let token = token.as_bytes();
+        !token.is_empty() && !token.contains(&b',') && !token.starts_with(b"-")
+    };
     (!tokens.is_empty() && tokens.iter().all(usual)).then_some((rest, tokens))
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
 
     fn split(line: &str) -> Option<(String, String)> {
-        let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        split_tokens(&arguments).map(|(rest, tokens)| (rest.join(" "), tokens.join(",")))
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let text =
+            |words: Vec<OsString>, by: &str| words.join(OsStr::new(by)).into_string().expect("Unicode");
+        split_tokens(&arguments).map(|(rest, tokens)| (text(rest, " "), text(tokens, ",")))
+    }
+
+    #[test]
+    fn arguments_that_are_no_text_do_not_keep_a_token_where_it_is() {
+        let odd = OsString::from_vec(b"/caf\xe9/hub".to_vec());
+        let odd_token = OsString::from_vec(b"--token=hf_\xff".to_vec());
+        let line = |token: &OsString| {
+            vec!["zest".into(), "pull".into(), "--cache-dir".into(), odd.clone(), token.clone(), "a/b".into()]
+        };
+        let rest: Vec<OsString> =
+            vec!["zest".into(), "pull".into(), "--cache-dir".into(), odd.clone(), "a/b".into()];
+        let split = |token: &OsString| split_tokens(&line(token)).expect("there is a token");
+        assert_eq!(split(&"--token=hf_x".into()), (rest.clone(), vec!["hf_x".into()]));
+        assert_eq!(split(&odd_token), (rest, vec![OsString::from_vec(b"hf_\xff".to_vec())]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! which switches. Names and precedence are those of huggingface_hub 2.4; an empty value counts as not set.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,32 +95,35 @@ impl Env {
     /// Reads this process's environment, and the token file it points to.
     #[must_use]
     pub fn from_process() -> Env {
-        // Values that are not Unicode are read lossily: only paths could be meant, and they would fail as such.
-        let vars = std::env::vars_os()
-            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .collect();
-        Env::from_map(&vars)
+        Env::from_vars(&std::env::vars_os().collect())
     }
 
     /// Reads an environment given as a map; nothing else but the token file is looked at.
     #[must_use]
     pub fn from_map(vars: &BTreeMap<String, String>) -> Env {
-        let get = |name: &str| vars.get(name).map(String::as_str).filter(|value| !value.is_empty());
-        let flag = |name: &str| get(name).is_some_and(is_true);
-        let path = |text: &str| expand(text, vars);
+        Env::from_vars(&vars.iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
 
-        let home = get("HOME").or_else(|| get("USERPROFILE")).unwrap_or(".");
-        let cache_home = get("XDG_CACHE_HOME").map_or_else(|| Path::new(home).join(".cache"), path);
-        let hf_home = get("HF_HOME").map_or_else(|| cache_home.join("huggingface"), path);
-        let hub_cache = get("HF_HUB_CACHE")
-            .or_else(|| get("HUGGINGFACE_HUB_CACHE"))
+    /// As [`Env::from_map`], where values may be no text: the names of folders are any bytes.
+    #[must_use]
+    pub fn from_vars(vars: &BTreeMap<OsString, OsString>) -> Env {
+        let get_os = |name: &str| vars.get(OsStr::new(name)).filter(|value| !value.is_empty());
+        // What is no folder is text; a value that is none then is no such value.
+        let get = |name: &str| get_os(name).and_then(|value| value.to_str());
+        let flag = |name: &str| get(name).is_some_and(is_true);
+        let path = |value: &OsString| expand(value, vars);
+
+        let home = get_os("HOME").or_else(|| get_os("USERPROFILE")).map_or(Path::new("."), Path::new);
+        let cache_home = get_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), path);
+        let hf_home = get_os("HF_HOME").map_or_else(|| cache_home.join("huggingface"), path);
+        let hub_cache = get_os("HF_HUB_CACHE")
+            .or_else(|| get_os("HUGGINGFACE_HUB_CACHE"))
             .map_or_else(|| hf_home.join("hub"), path);
-        let zest_cache =
-            get("ZEST_CACHE_DIR").map_or_else(|| Path::new(home).join(".cache").join("zest"), path);
+        let zest_cache = get_os("ZEST_CACHE_DIR").map_or_else(|| home.join(".cache").join("zest"), path);
         let token = if flag("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
             None
         } else {
-            let token_path = get("HF_TOKEN_PATH").map_or_else(|| hf_home.join("token"), path);
+            let token_path = get_os("HF_TOKEN_PATH").map_or_else(|| hf_home.join("token"), path);
             get("HF_TOKEN")
                 .and_then(Token::new)
                 .or_else(|| get("HUGGING_FACE_HUB_TOKEN").and_then(Token::new))
@@ -170,35 +174,43 @@ fn read_token(path: &Path) -> Option<Token> {
 }
 
 /// Expands a leading `~` and `$NAME` / `${NAME}` anywhere, once, in that order. What is not set stays as it
-/// stands.
-fn expand(text: &str, vars: &BTreeMap<String, String>) -> PathBuf {
-    let mut rest = text;
-    let mut out = String::with_capacity(text.len());
-    if let Some(tail) = text.strip_prefix('~')
-        && (tail.is_empty() || tail.starts_with(['/', std::path::MAIN_SEPARATOR]))
-        && let Some(home) = vars.get("HOME").or_else(|| vars.get("USERPROFILE"))
+/// stands, and so does every byte that is no text.
+fn expand(value: &OsStr, vars: &BTreeMap<OsString, OsString>) -> PathBuf {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    let var = |name: &[u8]| vars.get(OsStr::from_bytes(name)).map(|value| value.as_bytes());
+    let mut rest = value.as_bytes();
+    let mut out = Vec::with_capacity(rest.len());
+    if let Some(tail) = rest.strip_prefix(b"~")
+        && (tail.is_empty() || tail.starts_with(b"/"))
+        && let Some(mut home) = var(b"HOME").or_else(|| var(b"USERPROFILE"))
     {
-        out.push_str(home.trim_end_matches('/'));
+        while let Some(shorter) = home.strip_suffix(b"/") {
+            home = shorter;
+        }
+        out.extend_from_slice(home);
         rest = tail;
     }
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
+    while let Some(at) = rest.iter().position(|&byte| byte == b'$') {
+        out.extend_from_slice(&rest[..at]);
         let tail = &rest[at + 1..];
-        let (name, len) = match tail.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-            Some((name, _)) => (name, name.len() + 2),
-            None => {
-                let len = tail.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(tail.len());
+        let braced = tail.strip_prefix(b"{");
+        let closing = braced.and_then(|inner| inner.iter().position(|&byte| byte == b'}'));
+        let (name, len) = match (braced, closing) {
+            (Some(inner), Some(end)) => (&inner[..end], end + 2),
+            _ => {
+                let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+                let len = tail.iter().position(|byte| !is_name(byte)).unwrap_or(tail.len());
                 (&tail[..len], len)
             }
         };
-        match vars.get(name) {
-            Some(value) => out.push_str(value),
-            None => out.push_str(&rest[at..=at + len]),
+        match var(name) {
+            Some(value) => out.extend_from_slice(value),
+            None => out.extend_from_slice(&rest[at..=at + len]),
         }
         rest = &tail[len..];
     }
-    out.push_str(rest);
-    PathBuf::from(out)
+    out.extend_from_slice(rest);
+    OsString::from_vec(out).into()
 }
 
 #[cfg(test)]
@@ -245,6 +257,22 @@ mod tests {
         assert_eq!(with("/a/$NOPE/${NOPE}/$"), Path::new("/a/$NOPE/${NOPE}/$"));
         assert_eq!(with("${DISK"), Path::new("${DISK"));
         assert_eq!(with("~other/hub"), Path::new("~other/hub"));
+    }
+
+    #[test]
+    fn folders_whose_names_are_no_text_stay_what_they_are() {
+        use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+        let bytes = |text: &[u8]| OsString::from_vec(text.to_vec());
+        let vars = BTreeMap::from([
+            ("HOME".into(), bytes(b"/home/\xe9")),
+            ("HF_HOME".into(), bytes(b"~/caf\xe9/$X/${Y\xff}")),
+            ("X".into(), bytes(b"x\xfe")),
+            ("HF_HUB_DOWNLOAD_TIMEOUT".into(), bytes(b"\xff")),
+        ]);
+        let env = Env::from_vars(&vars);
+        assert_eq!(env.hub_cache.as_os_str().as_bytes(), b"/home/\xe9/caf\xe9/x\xfe/${Y\xff}/hub");
+        assert_eq!(env.zest_cache.as_os_str().as_bytes(), b"/home/\xe9/.cache/zest");
+        assert_eq!(env.download_timeout, Duration::from_secs(10));
     }
 
     #[test]
