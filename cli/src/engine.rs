@@ -17,8 +17,8 @@ use zest_runtime_tokio::{
 use zest_store::{Catalog, Env, HfCache, RepoId, RepoType, StoreError, StoreErrorKind};
 
 pub(crate) use zest_runtime_tokio::{
-    CancelToken, DiscoveryStatus, EngineStats, FileProgress, How, IndexProgress, Out, Phase, Progress,
-    PullOptions, PullReport, PulledFile, Service, Survey, keep_index,
+    CancelToken, DiscoveryStatus, EngineStats, FileProgress, How, IndexProgress, Notice, Out, Phase,
+    Progress, PullOptions, PullReport, PulledFile, Service, Survey, keep_index,
 };
 
 /// Runs a command's future on this thread.

@@ -89,7 +89,7 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     for line in ui::closing_statistics(&report) {
         ui.say(line);
     }
-    ui.data(&report.path.display().to_string())
+    ui.path(&report.path)
 }
 
 /// Listens where it is told; else, if it `listens` at all, on the usual port or, if that is taken, on another one. A machine
@@ -171,7 +171,7 @@ fn document(label: &str, revision: &str, dry_run: bool, pulled: &Pulled) -> Valu
         "repo": label,
         "revision": revision,
         "commit": report.commit,
-        "path": report.path,
+        "path": report.path.to_string_lossy(),
         "dry_run": dry_run,
         "files": files,
         "bytes": {
@@ -194,8 +194,13 @@ fn document(label: &str, revision: &str, dry_run: bool, pulled: &Pulled) -> Valu
         "peers_banned": report.peers_banned,
         "shareable": report.shareable,
         "outages": pulled.outages,
+        "notices": report.notices.iter().map(notice).collect::<Vec<_>>(),
         "elapsed_s": report.elapsed.as_secs_f64(),
     })
+}
+
+fn notice(notice: &engine::Notice) -> Value {
+    json!({"kind": notice.kind, "path": notice.path, "text": notice.text})
 }
 
 /// What `--dry-run` found: size, how, path.

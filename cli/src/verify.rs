@@ -68,7 +68,7 @@ impl Report {
             "repo": event.repo.to_string(),
             "commit": event.commit,
             "path": event.path,
-            "file": event.file,
+            "file": event.file.to_string_lossy(),
             "what": text,
         }));
         (kind != "missing")

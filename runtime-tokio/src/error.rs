@@ -1,6 +1,8 @@
 //! What can end an engine's start or a pull, by kind, with the next step.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use zest_core::node::JobFailure;
 use zest_hub::{ErrorKind, HubError};
@@ -145,6 +147,18 @@ pub enum PullError {
         /// As given.
         revision: String,
     },
+    /// The Hub names a commit for a branch and does not have it.
+    #[error(
+        "the Hub says that {revision} of {repo} is commit {commit}, and does not have that commit (any more)"
+    )]
+    LostCommit {
+        /// Its name.
+        repo: String,
+        /// As given.
+        revision: String,
+        /// As the Hub says.
+        commit: String,
+    },
     /// The disk has not enough room.
     #[error("not enough space in {dir}: {needed} bytes are needed, {free} are free, {} more are required", needed - free)]
     NoSpace {
@@ -207,12 +221,45 @@ pub enum PullError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Some files could not be had. Everything else is in its place.
+    #[error("{} of {total} files of {repo} could not be had; the others are in place:{}", failed.len(), failed_text(failed))]
+    SomeFiles {
+        /// Its name.
+        repo: String,
+        /// Files selected.
+        total: usize,
+        /// Those that are not there, with the reason of each.
+        failed: Vec<FailedFile>,
+    },
     /// The caller cancelled.
     #[error("interrupted")]
     Interrupted,
     /// The engine's thread ended.
     #[error("the engine has stopped")]
     EngineGone,
+}
+
+/// A file that could not be had, while others were.
+#[derive(Debug, Clone)]
+pub struct FailedFile {
+    /// Its path in the repository.
+    pub path: String,
+    /// Why. Files of one content share it.
+    pub error: Arc<PullError>,
+}
+
+/// Files that are named with their reasons.
+const FAILED_SHOWN: usize = 20;
+
+fn failed_text(failed: &[FailedFile]) -> String {
+    let mut text = String::new();
+    for FailedFile { path, error } in failed.iter().take(FAILED_SHOWN) {
+        let _ = write!(text, "\n  {}: {error}", path.escape_debug());
+    }
+    if failed.len() > FAILED_SHOWN {
+        let _ = write!(text, "\n  and {} more", failed.len() - FAILED_SHOWN);
+    }
+    text
 }
 
 fn failure_text(why: &JobFailure) -> String {
@@ -225,6 +272,38 @@ fn failure_text(why: &JobFailure) -> String {
 }
 
 impl PullError {
+    /// What ends a pull in which these files could not be had: the file's own error where only one was wanted.
+    pub(crate) fn some_files(repo: String, total: usize, mut failed: Vec<FailedFile>) -> PullError {
+        if total == 1
+            && failed.len() == 1
+            && let Some(FailedFile { path, error }) = failed.pop()
+        {
+            return Arc::try_unwrap(error).unwrap_or_else(|error| {
+                let failed = vec![FailedFile { path, error }];
+                PullError::SomeFiles { repo, total, failed }
+            });
+        }
+        PullError::SomeFiles { repo, total, failed }
+    }
+
+    /// Whether it is about one file, so that all others can be fetched all the same: what cannot be stored here under that
+    /// name, what is not what the Hub named, what the Hub lists and does not have.
+    pub(crate) fn is_of_one_file(&self) -> bool {
+        match self {
+            PullError::Store(StoreError::Unreadable { .. }) => true,
+            PullError::Store(error) => matches!(
+                error.kind(),
+                StoreErrorKind::Name | StoreErrorKind::InTheWay | StoreErrorKind::WrongBytes
+            ),
+            PullError::Hub(error) => {
+                matches!(error.kind(), ErrorKind::EntryNotFound)
+                    || matches!(error, HubError::UnsafeName { .. })
+            }
+            PullError::Unproven { .. } | PullError::TooLong { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> PullErrorKind {
@@ -233,7 +312,12 @@ impl PullError {
             PullError::Store(error) => store_kind(error.kind()),
             PullError::Io { source, .. } => store_kind(io_kind(source)),
             PullError::NoSpace { .. } => PullErrorKind::Disk,
-            PullError::NothingSelected { .. } | PullError::NoSuchFile { .. } => PullErrorKind::NotFound,
+            PullError::SomeFiles { failed, .. } => {
+                failed.first().map_or(PullErrorKind::Other, |file| file.error.kind())
+            }
+            PullError::NothingSelected { .. }
+            | PullError::NoSuchFile { .. }
+            | PullError::LostCommit { .. } => PullErrorKind::NotFound,
             PullError::Offline { .. } | PullError::OfflineRevision { .. } => PullErrorKind::Offline,
             PullError::PeerAddress { .. } => PullErrorKind::Usage,
             PullError::PeerName { .. } => PullErrorKind::Network,
@@ -251,6 +335,15 @@ impl PullError {
     /// What the user can do next.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
+        if let PullError::SomeFiles { failed, .. } = self {
+            return failed.first().and_then(|file| file.error.hint());
+        }
+        if let PullError::LostCommit { .. } = self {
+            return Some("it was replaced a moment ago: run the same command again in a minute".into());
+        }
+        if let PullError::Store(StoreError::Unreadable { .. }) = self {
+            return Some("ask its owner for `chmod a+r`, or choose another place with --cache-dir".into());
+        }
         if let PullError::NothingSelected { .. } | PullError::NoSuchFile { .. } = self {
             return Some("see what there is with --dry-run; names and patterns are case-sensitive".into());
         }

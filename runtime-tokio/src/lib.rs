@@ -43,11 +43,11 @@ pub use discovery::{
     TrackerStatus, survey,
 };
 pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX, StoreHandles};
-pub use error::{EngineError, PullError, PullErrorKind, SourceFault, store_hint};
+pub use error::{EngineError, FailedFile, PullError, PullErrorKind, SourceFault, store_hint};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
 pub use index::{IndexProgress, keep_index};
 pub use outages::{Out, Service};
-pub use progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
+pub use progress::{CancelToken, FileProgress, How, Notice, Phase, Progress, PullReport, PulledFile};
 pub use pull::{PullOptions, pull};
 pub use throttle::DOWNLOAD_BYTES_S_MIN;
 pub use zest_core::endpoint::{Found, Scope};

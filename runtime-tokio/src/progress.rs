@@ -61,6 +61,19 @@ pub struct Progress {
     pub current: Vec<FileProgress>,
     /// What does not answer at present, though it may again.
     pub outages: Vec<Out>,
+    /// What changes the outcome, so far.
+    pub notices: Vec<Notice>,
+}
+
+/// Something that changes what the user gets, or makes him wait: said as it happens, and in the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// A word for programs: `wrong-on-disk`, `proving`, `waiting`, …
+    pub kind: &'static str,
+    /// The file concerned, by its path in the repository.
+    pub path: Option<String>,
+    /// A sentence for people: lower case, with values.
+    pub text: String,
 }
 
 /// How a file of a pull came to its place.
@@ -137,6 +150,8 @@ pub struct PullReport {
     pub peers_banned: u64,
     /// Whether peers may be asked for these files at all (only what anyone may read).
     pub shareable: bool,
+    /// What changed the outcome, in order.
+    pub notices: Vec<Notice>,
     /// Time from start to end.
     pub elapsed: Duration,
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
-use zest_xet::{ChunkRef, Chunker, Rule};
+use zest_xet::{ChunkRef, Chunker, Rule, file_hash};
 
 use crate::error::{Context as _, StoreError};
 use crate::tree::TreeEntry;
@@ -25,15 +25,25 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Calls `take` with the file's bytes in order, from its current position to the end; gives their number.
-pub(crate) fn read_all(mut file: &File, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
+pub(crate) fn read_all(file: &File, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
+    read_while(file, |bytes| {
+        take(bytes);
+        true
+    })
+}
+
+/// The same for as long as `take` wants more.
+fn read_while(mut file: &File, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<u64> {
     let mut buf = vec![0; READ_BYTES];
     let mut total = 0;
     loop {
         match file.read(&mut buf) {
             Ok(0) => return Ok(total),
             Ok(n) => {
-                take(&buf[..n]);
                 total += n as u64;
+                if !take(&buf[..n]) {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -60,26 +70,73 @@ pub(crate) struct BlobDigest {
 
 /// Hashes a file of `len` bytes as the entry's blob name was made.
 pub(crate) fn blob_digest(file: &File, len: u64, entry: &TreeEntry) -> io::Result<BlobDigest> {
+    blob_digest_while(file, len, entry, &mut |_| true)
+}
+
+fn blob_digest_while(
+    file: &File,
+    len: u64,
+    entry: &TreeEntry,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> io::Result<BlobDigest> {
     let expected = entry.etag().to_owned();
     let git_header = format!("blob {len}\0");
+    let mut sha256 = |prefix: &[u8]| {
+        let mut sha = Sha256::new();
+        sha.update(prefix);
+        read_while(file, |bytes| {
+            sha.update(bytes);
+            go_on(bytes.len() as u64)
+        })?;
+        Ok::<_, io::Error>(hex(&sha.finalize()))
+    };
     let (algorithm, actual) = match (&entry.lfs_sha256, expected.len()) {
-        (Some(_), _) => ("sha256", sha256(file, b"")?),
-        (None, 64) => ("git blob id (sha256)", sha256(file, git_header.as_bytes())?),
+        (Some(_), _) => ("sha256", sha256(b"")?),
+        (None, 64) => ("git blob id (sha256)", sha256(git_header.as_bytes())?),
         (None, _) => {
             let mut sha = Sha1::new();
             sha.update(git_header.as_bytes());
-            read_all(file, |bytes| sha.update(bytes))?;
+            read_while(file, |bytes| {
+                sha.update(bytes);
+                go_on(bytes.len() as u64)
+            })?;
             ("git blob id", hex(&sha.finalize()))
         }
     };
     Ok(BlobDigest { algorithm, expected, actual })
 }
 
-fn sha256(file: &File, prefix: &[u8]) -> io::Result<String> {
-    let mut sha = Sha256::new();
-    sha.update(prefix);
-    read_all(file, |bytes| sha.update(bytes))?;
-    Ok(hex(&sha.finalize()))
+/// Compares the file that `open` opens with every byte that the Hub vouched for: by its sha256 or git blob id, by its xet hash
+/// where that is all there is. `None` if it is right. `go_on` is told how many bytes were read each time.
+///
+/// # Errors
+/// The system's; `Interrupted` if `go_on` said no.
+pub(crate) fn objection(
+    open: &dyn Fn() -> io::Result<File>,
+    len: u64,
+    entry: &TreeEntry,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> io::Result<Option<BlobDigest>> {
+    let TreeEntry { lfs_sha256: None, xet_hash: Some(expected), .. } = entry else {
+        let digest = blob_digest_while(&open()?, len, entry, go_on)?;
+        return Ok((digest.actual != digest.expected).then_some(digest));
+    };
+    let mut got = Vec::new();
+    for rule in [Rule::Current, Rule::Old] {
+        let (mut chunks, mut chunker) = (Vec::new(), Chunker::new(rule));
+        read_while(&open()?, |bytes| {
+            chunker.push(bytes, &mut |chunk| chunks.push(chunk));
+            go_on(bytes.len() as u64)
+        })?;
+        chunker.finish(&mut |chunk| chunks.push(chunk));
+        let root = file_hash(&chunks);
+        if root == *expected {
+            return Ok(None);
+        }
+        got.push(root.to_string());
+    }
+    let (expected, actual) = (expected.to_string(), got.swap_remove(0));
+    Ok(Some(BlobDigest { algorithm: "xet hash", expected, actual }))
 }
 
 /// Checks that the file at `path` is the entry's content, by size and by the hash that names its blob.

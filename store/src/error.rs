@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::names::NameError;
+use crate::os;
 
 /// A failed operation of the store. Texts are lower case and say what, where and with which values.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,16 @@ pub enum StoreError {
     /// A name from the Hub or from the user that must not reach the file system.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A file is there, and closed to us: nobody can say whether it is right.
+    #[error("cannot read {}: it belongs to {owner} and has mode {mode:04o}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Whose it is: "alice (uid 1001)".
+        owner: String,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A file was changed by someone else while it was being read.
     #[error("{} changed while it was being read", path.display())]
     ChangedMeanwhile {
@@ -97,7 +108,7 @@ pub enum StoreError {
 pub enum StoreErrorKind {
     /// No room, or no more of the user's quota.
     Full,
-    /// The place cannot be written to: read-only, or not this user's.
+    /// The place cannot be written to, or the file not be read: read-only, or not this user's.
     ReadOnly,
     /// The disk or the system failed.
     Failing,
@@ -120,7 +131,7 @@ impl StoreError {
         match self {
             StoreError::Io { source, .. } => io_kind(source),
             StoreError::DiskFull { .. } => StoreErrorKind::Full,
-            StoreError::ReadOnly { .. } => StoreErrorKind::ReadOnly,
+            StoreError::ReadOnly { .. } | StoreError::Unreadable { .. } => StoreErrorKind::ReadOnly,
             StoreError::Foreign { .. } => StoreErrorKind::InTheWay,
             StoreError::WrongContent { .. } | StoreError::WrongSize { .. } => StoreErrorKind::WrongBytes,
             StoreError::Name(_) => StoreErrorKind::Name,
@@ -133,6 +144,13 @@ impl StoreError {
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         matches!(self, StoreError::DiskFull { .. })
+    }
+
+    /// For a file that the system did not let us open.
+    pub(crate) fn unreadable(path: &Path) -> StoreError {
+        let meta = std::fs::metadata(path);
+        let owner = meta.as_ref().map_or_else(|_| "somebody else".to_owned(), |m| os::user(os::owner(m)));
+        StoreError::Unreadable { path: path.into(), owner, mode: meta.map_or(0, |meta| os::mode(&meta)) }
     }
 
     /// Sorts an I/O error into the variant that explains it. `needed` is what was still to be written, 0 if

@@ -15,7 +15,7 @@
 //! | [`BlockCache`], [`SendQueue`] | chunks in memory, and what a connection has to send |
 //! | [`verify_cache`] | re-hashing what is in the cache |
 //!
-//! Trust: a name from the Hub becomes a path only after [`check_name`]; content is taken for what it says
+//! Trust: a name from the Hub becomes a path only after [`check_storable`]; content is taken for what it says
 //! only after it was hashed; a file is served only while [`Identity`] says that it is the one that was
 //! hashed.
 
@@ -55,6 +55,7 @@ mod names;
 mod os;
 mod partial;
 mod plain;
+mod proven;
 mod send_queue;
 mod tree;
 mod verify;
@@ -70,7 +71,7 @@ pub use error::{StoreError, StoreErrorKind, io_kind};
 pub use lend::{Lender, Lent, Piece};
 pub use local_dir::LocalDir;
 pub use lock::FileLock;
-pub use names::{NameError, RepoId, RepoType, check_name, check_revision, is_commit};
+pub use names::{NameError, RepoId, RepoType, check_name, check_revision, check_storable, is_commit};
 pub use os::{Identity, free_space, write_atomically};
 pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
 pub use plain::{Filling, Leftovers, Looked, PlainPartial, WINDOW_BYTES};

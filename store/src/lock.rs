@@ -5,8 +5,12 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::os;
+
+/// How often a lock that somebody else holds is tried again: 20 ms.
+const POLL: Duration = Duration::from_millis(20);
 
 /// A held lock; dropping it releases it. The file stays, as others may hold it open.
 #[derive(Debug)]
@@ -46,6 +50,39 @@ impl FileLock {
                 Err(_) => return Ok(FileLock { file: None }),
             }
         }
+    }
+
+    /// Waits until the lock is free, but not for ever. `Ok(None)`: somebody else held it all the time. `on_wait` is told once, as
+    /// soon as it has to wait.
+    ///
+    /// # Errors
+    /// As [`FileLock::try_acquire`].
+    pub(crate) fn acquire_within(
+        path: &Path,
+        mode: u32,
+        patience: Duration,
+        on_wait: impl FnOnce(),
+    ) -> io::Result<Option<FileLock>> {
+        let mut on_wait = Some(on_wait);
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(lock) = FileLock::try_acquire(path, mode)? {
+                return Ok(Some(lock));
+            }
+            if let Some(on_wait) = on_wait.take() {
+                on_wait();
+            }
+            if Instant::now() >= until {
+                return Ok(None);
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Who holds the lock of this file, as far as the system tells: "process 42 (hf) of alice (uid 1001)".
+    #[must_use]
+    pub fn holder(path: &Path) -> Option<String> {
+        os::lock_holder(&fs::symlink_metadata(path).ok()?)
     }
 
     /// Whether the file system really gave a lock.
@@ -98,6 +135,31 @@ mod tests {
         drop(first);
         assert!(waiter.join().unwrap());
         assert_eq!(os::mode(&fs::metadata(&path).unwrap()), 0o664);
+    }
+
+    #[test]
+    fn a_lock_that_is_never_given_back_is_waited_for_a_while_and_its_holder_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        let held = FileLock::try_acquire(&path, 0o666).unwrap().unwrap();
+        let mut told = 0;
+        let given = FileLock::acquire_within(&path, 0o666, Duration::from_millis(1), || told += 1).unwrap();
+        assert!(given.is_none() && told == 1);
+        if let Some(holder) = FileLock::holder(&path) {
+            assert!(holder.starts_with(&format!("process {}", std::process::id())), "{holder}");
+        }
+        drop(held);
+        assert_eq!(FileLock::holder(&path), None);
+        assert!(FileLock::acquire_within(&path, 0o666, Duration::ZERO, || told += 1).unwrap().is_some());
+        assert_eq!(told, 1);
+    }
+
+    #[test]
+    fn a_pipe_in_a_locks_place_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(FileLock::try_acquire(&path, 0o666).is_err());
     }
 
     #[test]

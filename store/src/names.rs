@@ -168,6 +168,35 @@ pub fn check_name(path: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// Bytes in the longest part of a path that file systems take (Linux, macOS; NTFS counts characters).
+pub(crate) const PART_BYTES_MAX: usize = 255;
+
+/// Checks the path of a file inside a repository before it becomes a path on this machine. Less strict than [`check_name`],
+/// which asks what every system can hold: here a backslash inside a part and a colon are characters like any other. Refused
+/// stays what leaves its folder by the rules of any system, as such a tree may be read elsewhere.
+///
+/// # Errors
+/// [`NameError`] with the rule that is broken.
+pub fn check_storable(path: &str) -> Result<(), NameError> {
+    if cfg!(windows) {
+        return check_name(path);
+    }
+    let refuse = |why| Err(NameError { name: shorten(path), why });
+    for part in path.split('/') {
+        if part.starts_with('\\') || part.split('\\').any(|piece| piece == "..") {
+            return refuse("a file name cannot leave its folder on any system");
+        }
+        if let [letter, b':', b'\\', ..] = part.as_bytes()
+            && letter.is_ascii_alphabetic()
+        {
+            return refuse("a file name cannot be an absolute path on any system");
+        }
+    }
+    // What is left of the rules knows neither of the two characters.
+    check_name(&path.replace(['\\', ':'], "_"))
+        .map_err(|error| NameError { name: shorten(path), why: error.why })
+}
+
 /// Checks a revision (branch, tag, `refs/pr/N`, commit): the rules of [`check_name`], as it becomes
 /// `refs/<revision>`.
 ///
@@ -265,6 +294,33 @@ mod tests {
         ] {
             let expected = if good == "a:b/..c" { "refused" } else { "accepted" };
             assert_eq!(if check_name(good).is_ok() { "accepted" } else { "refused" }, expected, "{good:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_can_be_stored_here_is_stored() {
+        for good in ["a\\b", "A: x", "C:", "C:x", "a/D:/b", "q\\a: why?.md", "a:b/..c"] {
+            assert_eq!(check_storable(good), Ok(()), "{good:?}");
+        }
+        for bad in [
+            "",
+            "/a",
+            "..",
+            "../x",
+            "a/../b",
+            "a//b",
+            "./a",
+            "a\0b",
+            "\\x",
+            "\\\\host\\share",
+            "a\\..\\b",
+            "C:\\x",
+            "a/\\x",
+            "..\\..\\x",
+        ] {
+            let error = check_storable(bad).expect_err(bad);
+            assert_eq!(error.name, bad);
         }
     }
 

@@ -107,6 +107,60 @@ pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Bytes of the table of users that are looked at.
+const PASSWD_BYTES_MAX: u64 = 4 << 20;
+
+/// "alice (uid 1001)", or "uid 1001" where the system's table of users does not know.
+pub(crate) fn user(uid: u32) -> String {
+    use std::io::Read as _;
+    let mut table = Vec::new();
+    let read = File::open("/etc/passwd").and_then(|file| file.take(PASSWD_BYTES_MAX).read_to_end(&mut table));
+    let table = String::from_utf8_lossy(if read.is_ok() { &table } else { &[] });
+    let name = table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
+}
+
+/// Bytes of the system's table of locks that are looked at.
+const LOCKS_BYTES_MAX: u64 = 16 << 20;
+
+/// The process that holds a lock on a file, if the system tells (`/proc/locks`; not from another container).
+pub(crate) fn lock_holder(meta: &Metadata) -> Option<String> {
+    use std::io::Read as _;
+    let mut table = String::new();
+    File::open("/proc/locks").ok()?.take(LOCKS_BYTES_MAX).read_to_string(&mut table).ok()?;
+    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+    // Some file systems give `stat` another device than this table.
+    let (file, inode) = (format!("{major:02x}:{minor:02x}:{}", meta.ino()), format!(":{}", meta.ino()));
+    let holders: Vec<(&str, u32)> = table
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            // "1: FLOCK ADVISORY WRITE 42 08:01:1234 0 EOF"; a waiter has "->" as its second word.
+            match words[..] {
+                [_, "FLOCK" | "OFDLCK", _, _, pid, of, ..] if of.ends_with(&inode) => {
+                    Some((of, pid.parse().ok()?))
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    let (_, pid) = holders.iter().find(|(of, _)| *of == file).or(holders.first())?;
+    let proc = Path::new("/proc").join(pid.to_string());
+    let name = fs::read_to_string(proc.join("comm")).unwrap_or_default();
+    let name = if name.is_empty() { String::new() } else { format!(" ({})", name.trim().escape_debug()) };
+    let of = fs::metadata(proc).map_or_else(|_| String::new(), |meta| format!(" of {}", user(owner(&meta))));
+    Some(format!("process {pid}{name}{of}"))
+}
+
+/// Whose a file is.
+pub(crate) fn owner(meta: &Metadata) -> u32 {
+    meta.uid()
+}
+
 /// Permission bits of a path.
 pub(crate) fn mode(meta: &Metadata) -> u32 {
     meta.permissions().mode() & 0o7777
@@ -143,13 +197,25 @@ pub(crate) fn open_read_write(path: &Path) -> io::Result<File> {
     regular(File::options().read(true).write(true).create(true).truncate(false), path)
 }
 
+/// Opens a regular file for reading, through symlinks.
+pub(crate) fn open_read(path: &Path) -> io::Result<File> {
+    only_regular(File::options().read(true).custom_flags(NONBLOCK), path)
+}
+
 /// Opens for reading, never through a symlink.
 pub(crate) fn open_read_nofollow(path: &Path) -> io::Result<File> {
     regular(File::options().read(true), path)
 }
 
+/// A pipe in a file's place must not hold us up until somebody opens its other end. Means nothing to files.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
 fn regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> {
-    let file = options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
+    only_regular(options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed() | NONBLOCK), path)
+}
+
+fn only_regular(options: &fs::OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
@@ -167,6 +233,36 @@ pub(crate) fn is_unsupported(error: &io::Error) -> bool {
 /// Creates a symbolic link.
 pub(crate) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)
+}
+
+/// Paths in JSON: text where they are text, else their bytes.
+pub(crate) mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => to.serialize_str(text),
+            None => path.as_os_str().as_bytes().serialize(to),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(match Either::deserialize(from)? {
+            Either::Text(text) => text.into(),
+            Either::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        })
+    }
 }
 
 /// Writes a small file so that readers see the old or the new content, whole: temporary name beside it, sync,

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use zest_xet::Hash;
 
-use crate::names::{NameError, check_etag, check_name};
+use crate::names::{NameError, PART_BYTES_MAX, check_etag, check_storable};
 
 /// Version of the tree file's format that huggingface_hub 2.4 writes and reads.
 const FORMAT_VERSION: u64 = 1;
@@ -44,14 +44,38 @@ impl TreeEntry {
         }
     }
 
+    /// Whether any hash of its content is known. It is not for a file that was found in a snapshot without links and without a
+    /// listing: such a file can be used as it is, and not be proven.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.lfs_sha256.is_some()
+            || self.xet_hash.is_some()
+            || self.blob_id.bytes().any(|digit| digit != b'0')
+    }
+
     /// Whether path and ids may become paths in the cache.
     ///
     /// # Errors
     /// [`NameError`] with the name and the rule that is broken.
     pub fn check(&self) -> Result<(), NameError> {
-        check_name(&self.path)?;
+        check_storable(&self.path)?;
         check_etag(&self.blob_id)?;
         self.lfs_sha256.as_deref().map_or(Ok(()), check_etag)
+    }
+
+    /// As [`TreeEntry::check`], and whether file systems have room for the name.
+    ///
+    /// # Errors
+    /// [`NameError`] with the name and the rule that is broken.
+    pub fn check_fits(&self) -> Result<(), NameError> {
+        self.check()?;
+        match self.path.split('/').find(|part| part.len() > PART_BYTES_MAX) {
+            Some(part) => {
+                let name = part.chars().take(60).collect::<String>() + "…";
+                Err(NameError { name, why: "a part of a path has at most 255 bytes here" })
+            }
+            None => Ok(()),
+        }
     }
 }
 

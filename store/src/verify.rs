@@ -5,13 +5,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
-use zest_xet::{Rule, file_hash};
-
 use crate::cache::{HfCache, SnapshotFile};
 use crate::digest::{self, BlobDigest};
 use crate::names::RepoId;
 use crate::os::Identity;
-use crate::tree::TreeEntry;
 
 /// What a file turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +122,8 @@ fn check(
         return outcome.clone();
     }
     *bytes += expected;
-    let outcome = match hash(file, expected) {
+    let open = || File::open(&file.path);
+    let outcome = match digest::objection(&open, expected, &file.entry, &mut |_| true) {
         Ok(None) => VerifyOutcome::Ok,
         Ok(Some(BlobDigest { algorithm, expected, actual })) => {
             VerifyOutcome::Wrong { algorithm, expected, actual }
@@ -134,26 +132,4 @@ fn check(
     };
     seen.insert(key, outcome.clone());
     outcome
-}
-
-/// `None` if the bytes are right.
-fn hash(file: &SnapshotFile, len: u64) -> io::Result<Option<BlobDigest>> {
-    match &file.entry {
-        TreeEntry { lfs_sha256: None, xet_hash: Some(expected), .. } => {
-            let mut got = Vec::new();
-            for rule in [Rule::Current, Rule::Old] {
-                let root = file_hash(&digest::chunk_file(&File::open(&file.path)?, rule)?);
-                if root == *expected {
-                    return Ok(None);
-                }
-                got.push(root.to_string());
-            }
-            let (expected, actual) = (expected.to_string(), got.swap_remove(0));
-            Ok(Some(BlobDigest { algorithm: "xet hash", expected, actual }))
-        }
-        entry => {
-            let digest = digest::blob_digest(&File::open(&file.path)?, len, entry)?;
-            Ok((digest.actual != digest.expected).then_some(digest))
-        }
-    }
 }

@@ -9,6 +9,7 @@ pub mod netns;
 pub mod peer;
 pub mod program;
 pub mod relay;
+pub mod rows;
 mod runtimes;
 pub mod speak;
 

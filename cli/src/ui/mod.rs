@@ -142,6 +142,18 @@ impl Ui {
             .map_err(|error| Failure::new(Kind::Other, format_args!("standard output: {error}")))
     }
 
+    /// Writes a path as a line of data: its own bytes, whether or not they are text.
+    pub(crate) fn path(&self, path: &std::path::Path) -> Result<(), Failure> {
+        if let Some(text) = path.to_str() {
+            return self.data(text);
+        }
+        let mut out = std::io::stdout().lock();
+        out.write_all(path.as_os_str().as_encoded_bytes())
+            .and_then(|()| out.write_all(b"\n"))
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::new(Kind::Other, format_args!("standard output: {error}")))
+    }
+
     /// Writes one line of an account that is itself what the user asked for: to standard output, above the bars,
     /// unless `--quiet`.
     pub(crate) fn account(&self, line: &str) -> Result<(), Failure> {
@@ -166,7 +178,7 @@ impl Ui {
             Mode::Lines => Screen::Lines(Box::new(lines::Lines::new(label))),
             Mode::Still | Mode::Quiet => Screen::None,
         };
-        let mut peers_max = 0;
+        let (mut peers_max, mut said) = (0, 0);
         let mut closing = progress.clone();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -181,6 +193,10 @@ impl Ui {
             for line in outages.show(start.elapsed(), &now) {
                 self.say(line);
             }
+            for notice in now.notices.get(said..).unwrap_or_default() {
+                self.say(format!("{} {}", self.paint("note:", "1;33"), notice.text));
+            }
+            said = now.notices.len();
             match &mut screen {
                 Screen::Bars(bars) => bars.show(start.elapsed(), &now),
                 Screen::Lines(lines) => {

@@ -40,7 +40,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use zest_store::{RepoId, TreeEntry, check_name, check_revision, is_commit};
+use zest_store::{RepoId, TreeEntry, check_revision, check_storable, is_commit};
 
 pub use address::{endpoint_name, endpoint_secrets};
 pub use body::{Body, TRICKLE_BYTES_S};
@@ -48,6 +48,7 @@ pub use cas::Cas;
 pub use config::HubConfig;
 pub use plain::PlainBody;
 pub use retry::{Persistence, RetryPolicy};
+pub use tree::{RefusedRow, Tree};
 
 use crate::error::{ErrorKind, HubError};
 use http::{Ask, Party, Transport};
@@ -144,6 +145,14 @@ impl Hub {
     /// # Errors
     /// `UnsafeName`, `TooLarge`, `Malformed`, `Redirect` for a listing that breaks the rules; what `revision` can meet.
     pub async fn tree(&self, repo: &RepoId, commit: &str) -> Result<Vec<TreeEntry>, HubError> {
+        self.listing(repo, commit).await?.whole()
+    }
+
+    /// The same where rows that cannot be used cost no others: they are told beside what can.
+    ///
+    /// # Errors
+    /// `TooLarge`, `Malformed`, `Redirect` for a listing that is none; what `revision` can meet.
+    pub async fn listing(&self, repo: &RepoId, commit: &str) -> Result<Tree, HubError> {
         self.check_revision(repo, commit)?;
         tree::list(&self.inner.transport, repo, commit).await
     }
@@ -161,7 +170,7 @@ impl Hub {
         folders: &[String],
     ) -> Result<Vec<TreeEntry>, HubError> {
         self.check_revision(repo, commit)?;
-        tree::part(&self.inner.transport, repo, commit, files, folders).await
+        tree::part(&self.inner.transport, repo, commit, files, folders).await?.whole()
     }
 
     /// Whether a stranger without a token may read this commit: the proof that public sharing needs.
@@ -234,7 +243,7 @@ impl Hub {
         range: Option<Range<u64>>,
     ) -> Result<Body, HubError> {
         self.check_revision(repo, commit)?;
-        check_name(path).map_err(|error| HubError::UnsafeName {
+        check_storable(path).map_err(|error| HubError::UnsafeName {
             repo: address::shown_repo(repo),
             reason: http::shorter(&error.to_string()),
         })?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reqwest::Url;
 use reqwest::header::{HeaderMap, LINK};
 use serde::Deserialize;
-use zest_store::{RepoId, TreeEntry, check_name};
+use zest_store::{RepoId, TreeEntry, check_storable};
 
 use super::address::{encode_path, shown, shown_repo};
 use super::http::{Ask, Party, Transport, shorter};
@@ -42,15 +42,37 @@ struct Lfs {
     size: Option<u64>,
 }
 
-/// All files of `commit`, in the Hub's order, folders left out.
-pub(super) async fn list(
-    transport: &Transport,
-    repo: &RepoId,
-    commit: &str,
-) -> Result<Vec<TreeEntry>, HubError> {
+/// A row as it came: one that cannot be understood must not cost the others.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyRow {
+    Good(Row),
+    Bad { path: String },
+}
+
+/// What a commit's listing holds.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// Files with names and hashes that are safe to use as paths, in the Hub's order; folders left out.
+    pub entries: Vec<TreeEntry>,
+    /// Rows that name no such file.
+    pub refused: Vec<RefusedRow>,
+}
+
+/// A row of a listing that cannot be used.
+#[derive(Debug)]
+pub struct RefusedRow {
+    /// The path, as the Hub gave it. It must not become a path here.
+    pub path: String,
+    /// What is wrong with the row.
+    pub error: HubError,
+}
+
+/// All files of `commit`.
+pub(super) async fn list(transport: &Transport, repo: &RepoId, commit: &str) -> Result<Tree, HubError> {
     let mut entries = Entries::default();
     walk(transport, repo, commit, "", &mut entries).await?;
-    Ok(entries.list)
+    Ok(entries.into_tree())
 }
 
 /// The files of `commit` named, and those below the folders named, as far as they are there.
@@ -60,7 +82,7 @@ pub(super) async fn part(
     commit: &str,
     files: &[String],
     folders: &[String],
-) -> Result<Vec<TreeEntry>, HubError> {
+) -> Result<Tree, HubError> {
     let mut entries = Entries::default();
     for paths in files.chunks(PATHS_MAX) {
         match paths_info(transport, repo, commit, paths, &mut entries).await {
@@ -82,7 +104,7 @@ pub(super) async fn part(
             Err(error) => return Err(error),
         }
     }
-    Ok(entries.list)
+    Ok(entries.into_tree())
 }
 
 /// Asks for rows of these paths.
@@ -122,7 +144,7 @@ async fn walk(
             return Err(too_large("file list (pages)", PAGES_MAX as u64));
         }
         entries.add_page(repo, &url, &body)?;
-        if entries.list.len() > ENTRIES_MAX {
+        if entries.list.len() + entries.refused.len() > ENTRIES_MAX {
             return Err(too_large("file list (files)", ENTRIES_MAX as u64));
         }
         next = match next_link(&headers) {
@@ -168,6 +190,7 @@ struct Entries {
     list: Vec<TreeEntry>,
     /// Path → place in `list`.
     places: BTreeMap<String, usize>,
+    refused: Vec<RefusedRow>,
 }
 
 impl Entries {
@@ -177,28 +200,66 @@ impl Entries {
             what: "file list",
             reason: shorter(&reason),
         };
-        let rows: Vec<Row> = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+        let rows: Vec<AnyRow> = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
         for row in rows {
+            let row = match row {
+                AnyRow::Good(row) => row,
+                AnyRow::Bad { path } => {
+                    let error = malformed(format!("the row of {path:?} is no file's"));
+                    self.refused.push(RefusedRow { path, error });
+                    continue;
+                }
+            };
             if row.kind != "file" {
                 continue;
             }
-            let entry = entry(row, repo, &malformed)?;
-            match self.places.get(&entry.path) {
+            let path = row.path.clone();
+            let entry = match entry(row, repo, &malformed) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.refused.push(RefusedRow { path, error });
+                    continue;
+                }
+            };
+            match self.places.get(&path) {
                 // A page boundary may repeat an entry; two files of one name may not be.
                 Some(&place) if self.list[place] == entry => {}
-                Some(_) => return Err(malformed(format!("{:?} is listed twice, differently", entry.path))),
+                Some(_) => {
+                    let error = malformed(format!("{path:?} is listed twice, differently"));
+                    self.refused.push(RefusedRow { path, error });
+                }
                 None => {
-                    self.places.insert(entry.path.clone(), self.list.len());
+                    self.places.insert(path, self.list.len());
                     self.list.push(entry);
                 }
             }
         }
         Ok(())
     }
+
+    fn into_tree(self) -> Tree {
+        let Entries { list: mut entries, refused, .. } = self;
+        // Of two files of one name neither is the right one.
+        let bad: BTreeSet<&str> = refused.iter().map(|row| row.path.as_str()).collect();
+        if !bad.is_empty() {
+            entries.retain(|entry| !bad.contains(entry.path.as_str()));
+        }
+        Tree { entries, refused }
+    }
+}
+
+impl Tree {
+    /// The entries of a listing without a fault.
+    ///
+    /// # Errors
+    /// That of the first row that cannot be used.
+    pub(super) fn whole(self) -> Result<Vec<TreeEntry>, HubError> {
+        self.refused.into_iter().next().map_or(Ok(self.entries), |row| Err(row.error))
+    }
 }
 
 fn entry(row: Row, repo: &RepoId, malformed: &dyn Fn(String) -> HubError) -> Result<TreeEntry, HubError> {
-    check_name(&row.path).map_err(|error| HubError::UnsafeName {
+    check_storable(&row.path).map_err(|error| HubError::UnsafeName {
         repo: shown_repo(repo),
         reason: shorter(&format!("{error} ({:?})", row.path)),
     })?;
@@ -254,7 +315,30 @@ mod tests {
         let repo = RepoId::new(RepoType::Model, "lab/tiny").unwrap();
         let mut entries = Entries::default();
         entries.add_page(&repo, &Url::parse("http://hub.example/api").unwrap(), body.as_bytes())?;
-        Ok(entries.list)
+        entries.into_tree().whole()
+    }
+
+    #[test]
+    fn a_bad_row_costs_no_other() {
+        let repo = RepoId::new(RepoType::Model, "lab/tiny").unwrap();
+        let oid = "a".repeat(40);
+        let rows = [
+            row("good", &oid, ""),
+            row("../x", &oid, ""),
+            row("no hash", "zz", ""),
+            row("big", &oid, "").replace(":3", ":-3"),
+            row("two", &oid, ""),
+            row("two", &"b".repeat(40), ""),
+            row("q\\a: x", &oid, ""),
+            r#"{"type":"symlink","path":"newer","target":"good"}"#.to_owned(),
+        ];
+        let mut entries = Entries::default();
+        let body = format!("[{}]", rows.join(","));
+        entries.add_page(&repo, &Url::parse("http://hub.example/api").unwrap(), body.as_bytes()).unwrap();
+        let tree = entries.into_tree();
+        let good: Vec<&str> = tree.entries.iter().map(|entry| entry.path.as_str()).collect();
+        let bad: Vec<&str> = tree.refused.iter().map(|row| row.path.as_str()).collect();
+        assert_eq!((good, bad), (vec!["good", "q\\a: x"], vec!["../x", "no hash", "big", "two"]));
     }
 
     fn row(path: &str, oid: &str, more: &str) -> String {

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
-use zest_store::{RepoId, RepoType, check_name};
+use zest_store::{RepoId, RepoType, check_name, check_storable};
 
 use super::disk::DiskFile;
 
@@ -133,7 +133,7 @@ impl Root {
             if path == ".cache/huggingface" {
                 continue;
             }
-            if let Err(error) = check_name(&path) {
+            if let Err(error) = check_storable(&path) {
                 tracing::warn!(%error, "left out a file");
                 continue;
             }

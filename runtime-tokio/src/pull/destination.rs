@@ -6,9 +6,21 @@ use crate::engine::StoreHandles;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zest_store::{
-    FileLock, FinishedFile, Leftovers, LocalDir, PartialError, PlainPartial, Presence, RepoId, StoreError,
-    TreeEntry, is_commit,
+    FileLock, FinishedFile, Identity, Leftovers, LocalDir, PartialError, PlainPartial, Presence, RepoId,
+    StoreError, TreeEntry, is_commit,
 };
+
+/// Spreads the bits of a number over all of it: the golden ratio's.
+const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// A file that is there, by its size.
+pub(crate) struct OnDisk {
+    pub(crate) presence: Presence,
+    pub(crate) path: PathBuf,
+    pub(crate) identity: Identity,
+    /// Whether it was proven in this state.
+    pub(crate) proven: bool,
+}
 
 /// One of the two places.
 #[derive(Clone)]
@@ -73,6 +85,25 @@ impl Destination {
         here.or_else(|| self.store.cache.read_tree(repo, commit))
     }
 
+    /// What is known of a revision without the Hub: its commit, if that is not known from the ref, and its files, by the kept list
+    /// or, where there is none, as they lie there (then the third part is true).
+    pub(crate) fn as_known_here(
+        &self,
+        repo: &RepoId,
+        commit: Option<String>,
+    ) -> Option<(String, Vec<TreeEntry>, bool)> {
+        let noted = self.local.as_ref().and_then(|local| local.noted());
+        let commit = commit.or_else(|| noted.as_ref().map(|(commit, _)| commit.clone()))?;
+        if let Some(entries) = self.read_tree(repo, &commit) {
+            return Some((commit, entries, false));
+        }
+        let entries = match noted.filter(|(of, _)| *of == commit) {
+            Some((_, entries)) => entries,
+            None => self.store.cache.snapshot_as_found(repo, &commit),
+        };
+        (!entries.is_empty()).then_some((commit, entries, true))
+    }
+
     pub(crate) fn write_tree(
         &self,
         repo: &RepoId,
@@ -122,14 +153,47 @@ impl Destination {
         self.store.cache.write_ref(&options.repo, &options.revision, commit)
     }
 
-    pub(crate) async fn presence(&self, repo: &RepoId, commit: &str, entry: &TreeEntry) -> Presence {
-        let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
-        self.blocking(move |store, local| match local {
-            Some(local) => local.presence(&commit, &entry),
-            None => store.cache.presence(&repo, &commit, &entry),
+    /// What is there of each file, and whether it was proven since it last changed.
+    pub(crate) async fn look(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entries: Vec<TreeEntry>,
+        as_found: bool,
+        look_only: bool,
+    ) -> Result<Vec<(TreeEntry, Option<OnDisk>)>, PullError> {
+        let (repo, commit) = (repo.clone(), commit.to_owned());
+        self.blocking(move |store, local| {
+            let look = |entry: &TreeEntry| {
+                let (presence, path) = match local {
+                    Some(local) => local.found(&commit, entry),
+                    None => store.cache.found(&repo, &commit, entry),
+                }?;
+                let identity = Identity::of(&std::fs::metadata(&path).ok()?);
+                if local.is_none() && !look_only {
+                    store.cache.keep_ref(&repo, entry);
+                }
+                // Of a file that nobody gave a hash for there is nothing to prove.
+                let proven = (as_found && !entry.is_named()) || store.catalog.is_proven(&identity, entry);
+                Some(OnDisk { presence, path, identity, proven })
+            };
+            entries
+                .into_iter()
+                .map(|entry| (look(&entry), entry))
+                .map(|(found, entry)| (entry, found))
+                .collect()
         })
         .await
-        .unwrap_or(Presence::Missing)
+    }
+
+    /// Reads a file and compares it with what the Hub named. `go_on` may end it, which is an error of the system's then.
+    pub(crate) async fn prove(
+        &self,
+        path: PathBuf,
+        entry: TreeEntry,
+        mut go_on: impl FnMut(u64) -> bool + Send + 'static,
+    ) -> Result<Result<(), StoreError>, PullError> {
+        self.blocking(move |store, _| store.catalog.prove(&path, &entry, &mut go_on).map(drop)).await
     }
 
     pub(crate) async fn link(
@@ -163,7 +227,7 @@ impl Destination {
             else {
                 return Ok(false);
             };
-            local.copy_from(&commit, &entry, &source).map(|_| true)
+            copy(store, local, &commit, &entry, &source)
         });
         Ok(copied.await??)
     }
@@ -180,9 +244,11 @@ impl Destination {
         let linked = self.blocking(move |store, local| match local {
             Some(local) => {
                 let source = local.file_path(&first)?;
-                local.copy_from(&commit, &entry, &source).map(drop)
+                let copied = local.copy_from(&commit, &entry, &source)?;
+                note_proven(store, &copied, None, &entry);
+                Ok(())
             }
-            None => store.cache.link(&repo, &commit, &entry).map(drop),
+            None => store.cache.link_twin(&repo, &commit, &entry, &first).map(drop),
         });
         Ok(linked.await??)
     }
@@ -213,10 +279,14 @@ impl Destination {
             let (mut file, temp) = this.temp_file(&repo, &entry)?;
             let written = std::io::Write::write_all(&mut file, &bytes)
                 .map_err(|source| StoreError::from_io("write", &temp, source, bytes.len() as u64));
+            let before = file.metadata().ok().map(|meta| Identity::of(&meta));
             let landed = written.and_then(|()| match local {
                 Some(local) => local.land_small(&commit, &entry, &temp),
                 None => store.cache.land_small(&repo, &commit, &entry, &temp),
             });
+            if let Ok(path) = &landed {
+                note_proven(store, path, before.as_ref(), &entry);
+            }
             landed.inspect_err(|_| drop(std::fs::remove_file(&temp)))
         })
         .await
@@ -261,10 +331,15 @@ impl Destination {
         let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
         self.blocking(move |store, local| {
             let finished = partial.finish(&entry)?;
-            match local {
+            let before = std::fs::metadata(finished.path()).ok().map(|meta| Identity::of(&meta));
+            let landed = match local {
                 Some(local) => local.land_plain(&commit, &entry, finished),
                 None => store.cache.land_plain(&repo, &commit, &entry, finished),
+            };
+            if let Ok(path) = &landed {
+                note_proven(store, path, before.as_ref(), &entry);
             }
+            landed
         })
         .await
     }
@@ -310,25 +385,94 @@ impl Destination {
         }
     }
 
+    /// Who has the file's lock, as far as the system tells.
+    pub(crate) fn lock_holder(&self, repo: &RepoId, entry: &TreeEntry) -> Option<String> {
+        match &self.local {
+            Some(local) => local.lock_holder(entry),
+            None => self.store.cache.lock_holder(repo, entry),
+        }
+    }
+
+    /// A number that changes when something of a file that is being fetched is written, by whomever.
+    pub(crate) async fn signs_of_life(&self, repo: &RepoId, entry: &TreeEntry) -> Result<u64, PullError> {
+        let (repo, entry) = (repo.clone(), entry.clone());
+        self.blocking(move |store, local| {
+            let mut dirs =
+                vec![store.cache.final_blob_path(&repo, &entry), store.cache.blob_path(&repo, &entry)];
+            dirs.extend(local.map(|local| local.downloads().join("x")));
+            let xet = entry.xet_hash.map(|hash| hash.to_string()).unwrap_or_default();
+            let is_of_it =
+                |name: &str| name.contains(entry.etag()) || (!xet.is_empty() && name.contains(&xet));
+            let files =
+                dirs.iter().filter_map(|path| std::fs::read_dir(path.parent()?).ok()).flatten().flatten();
+            let of_it = files.filter(|file| file.file_name().to_str().is_some_and(is_of_it));
+            let states = of_it.filter_map(|file| Some(Identity::of(&file.metadata().ok()?)));
+            // The order in which a folder is listed must not count.
+            states.fold(1, |sum: u64, Identity { ino, size, mtime_ns, .. }| {
+                sum.wrapping_add((ino ^ size.rotate_left(32) ^ mtime_ns.cast_unsigned()).wrapping_mul(MIX))
+            })
+        })
+        .await
+    }
+
+    /// What the cache has to say to the user.
+    pub(crate) fn take_remarks(&self) -> Vec<String> {
+        self.store.cache.take_remarks()
+    }
+
     pub(crate) async fn land_xet(
         &self,
         repo: &RepoId,
         commit: &str,
         entry: &TreeEntry,
         finish: impl FnOnce() -> Result<FinishedFile, StoreError> + Send + 'static,
-        replace: bool,
         publish: impl FnOnce(&StoreHandles, &Path) + Send + 'static,
     ) -> Result<PathBuf, PullError> {
         let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
         let landed = self.blocking(move |store, local| {
             let finished = finish()?;
+            let before = std::fs::metadata(finished.path()).ok().map(|meta| Identity::of(&meta));
+            // What was fetched is proven; what may have come to stand in its place meanwhile is not.
             let path = match local {
                 Some(local) => local.land_xet(&commit, &entry, finished)?,
-                None => store.cache.land_xet(&repo, &commit, &entry, finished, replace)?,
+                None => store.cache.land_xet(&repo, &commit, &entry, finished, true)?,
             };
-            publish(store, &path);
+            if note_proven(store, &path, before.as_ref(), &entry) {
+                publish(store, &path);
+            }
             Ok::<_, StoreError>(path)
         });
         Ok(landed.await??)
     }
+}
+
+/// Copies a file into the local folder; `false` if it is not what the Hub named.
+fn copy(
+    store: &StoreHandles,
+    local: &LocalDir,
+    commit: &str,
+    entry: &TreeEntry,
+    source: &Path,
+) -> Result<bool, StoreError> {
+    match local.copy_from(commit, entry, source) {
+        Ok(path) => {
+            note_proven(store, &path, None, entry);
+            Ok(true)
+        }
+        Err(StoreError::WrongSize { .. } | StoreError::WrongContent { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Notes that what landed at `path` is proven, if it still is the file whose state was `before` (a rename changes one of its
+/// times). Says whether it is.
+fn note_proven(store: &StoreHandles, path: &Path, before: Option<&Identity>, entry: &TreeEntry) -> bool {
+    let Ok(meta) = std::fs::metadata(path) else { return false };
+    let now = Identity::of(&meta);
+    let same = |before: &Identity| Identity { ctime_ns: now.ctime_ns, ..*before } == now;
+    let is_it = before.is_none_or(same);
+    if is_it {
+        store.catalog.note_proven(&now, entry);
+    }
+    is_it
 }

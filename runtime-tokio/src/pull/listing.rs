@@ -3,9 +3,11 @@
 use super::PullOptions;
 use super::destination::Destination;
 use crate::PullError;
+use crate::error::FailedFile;
+use std::sync::Arc;
 use std::time::SystemTime;
-use zest_hub::{ErrorKind, Hub, HubError};
-use zest_store::{PROOF_LASTS, TreeEntry, is_commit};
+use zest_hub::{ErrorKind, Hub, HubError, RefusedRow, Tree};
+use zest_store::{PROOF_LASTS, StoreError, TreeEntry, is_commit};
 
 /// The answer.
 pub(crate) struct Listing {
@@ -15,6 +17,10 @@ pub(crate) struct Listing {
     pub(crate) public_until: Option<SystemTime>,
     /// The Hub could not be reached; the answer is the cache's.
     pub(crate) hub_gone: bool,
+    /// The answer is what lies there, as nobody knows the list: files may be missing of which nothing is known.
+    pub(crate) as_found: bool,
+    /// Rows that name no file that could be had.
+    pub(crate) refused: Vec<FailedFile>,
 }
 
 /// Whether the cache knows the revision, so that nobody has to wait for a Hub that is out.
@@ -34,16 +40,16 @@ pub(crate) async fn list(
 ) -> Result<Listing, PullError> {
     let repo = &options.repo;
     let cached = || {
-        let commit = match is_commit(&options.revision) {
+        let unknown =
+            || PullError::OfflineRevision { repo: repo.name.clone(), revision: options.revision.clone() };
+        let known = match is_commit(&options.revision) {
             true => Some(options.revision.clone()),
             false => destination.resolve_ref(repo, &options.revision),
         };
-        let unknown =
-            || PullError::OfflineRevision { repo: repo.name.clone(), revision: options.revision.clone() };
-        let commit = commit.ok_or_else(unknown)?;
-        let entries = destination.read_tree(repo, &commit).ok_or_else(unknown)?;
+        let (commit, entries, as_found) = destination.as_known_here(repo, known).ok_or_else(unknown)?;
         let public_until = destination.stretch_public(repo, &commit);
-        Ok::<_, PullError>(Listing { commit, entries, public_until, hub_gone: true })
+        let refused = Vec::new();
+        Ok::<_, PullError>(Listing { commit, entries, public_until, hub_gone: true, as_found, refused })
     };
     let Some(hub) = hub else { return cached() };
     match ask(destination, hub, options).await {
@@ -72,21 +78,44 @@ async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Res
         }
         (info.commit, !info.private && !info.gated)
     };
-    let entries = match destination.read_tree(repo, &commit) {
-        Some(entries) => entries,
+    let (entries, refused) = match destination.read_tree(repo, &commit) {
+        Some(entries) => (entries, Vec::new()),
         None => {
-            let entries = hub.tree(repo, &commit).await?;
-            if !options.dry_run {
-                destination.write_tree(repo, &commit, &entries)?;
+            let listed = hub.listing(repo, &commit).await;
+            let Tree { entries, refused } = listed.map_err(|error| lost_commit(options, &commit, error))?;
+            // A list that lacks files is not kept: whoever reads it would take it for whole.
+            if !options.dry_run && refused.is_empty() {
+                match destination.write_tree(repo, &commit, &entries) {
+                    // Another user's cache may be closed to us and complete all the same.
+                    Err(error @ StoreError::ReadOnly { .. }) => {
+                        tracing::info!(%error, "the list of files is not kept");
+                    }
+                    written => written?,
+                }
             }
-            entries
+            let refused = refused
+                .into_iter()
+                .map(|RefusedRow { path, error }| FailedFile { path, error: Arc::new(error.into()) });
+            (entries, refused.collect())
         }
     };
     let public_until = match open && options.p2p {
         true => public_until(destination, hub, options, &commit).await,
         false => None,
     };
-    Ok(Listing { commit, entries, public_until, hub_gone: false })
+    Ok(Listing { commit, entries, public_until, hub_gone: false, as_found: false, refused })
+}
+
+/// A branch was asked for, and the Hub does not have the commit that it gave for it: after a force push, while some cache on the
+/// way still has the old answer.
+fn lost_commit(options: &PullOptions, commit: &str, error: HubError) -> PullError {
+    let lost = matches!(error.kind(), ErrorKind::RevisionNotFound | ErrorKind::EntryNotFound)
+        || matches!(error, HubError::Status { status: 404, .. });
+    if !lost || is_commit(&options.revision) {
+        return error.into();
+    }
+    let (repo, revision) = (options.repo.name.clone(), options.revision.clone());
+    PullError::LostCommit { repo, revision, commit: commit.to_owned() }
 }
 
 /// Until when a stranger may read the commit: as noted, else as an anonymous request shows. Doubt means not at all.

@@ -4,32 +4,39 @@ mod destination;
 mod listing;
 mod peers;
 mod plain;
+mod proof;
+mod waiting;
 mod xet;
 mod xorbs;
 
 use crate::PullError;
 use crate::context::Context;
 use crate::engine::Engine;
+use crate::error::FailedFile;
 use crate::fnmatch::Filter;
 use crate::index::withdraw_what_is_refused;
 use crate::jobs::JobState;
-use crate::progress::{CancelToken, FileProgress, How, Phase, Progress, PullReport, PulledFile};
+use crate::progress::{CancelToken, FileProgress, How, Notice, Phase, Progress, PullReport, PulledFile};
 use destination::Destination;
 use listing::Listing;
+use proof::Looked;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use zest_core::outage::PROBE_MAX;
 use zest_hub::{Hub, HubConfig, HubError, RetryPolicy};
-use zest_store::{Env, Presence, RepoId, TreeEntry};
+use zest_store::{Env, RepoId, TreeEntry};
 
 /// Progress is told this often.
 const TELL: Duration = Duration::from_millis(100);
 /// Names shown when something is missing.
 const NAMES_SHOWN: usize = 5;
+/// Notices kept of one pull.
+const NOTICES_MAX: usize = 1_000;
 
 /// What to pull, from where, to where.
 #[derive(Debug, Clone)]
@@ -69,6 +76,8 @@ pub(crate) struct Pull {
     pub(crate) commit: String,
     /// Until when anyone may read the commit, if so.
     pub(crate) public_until: Option<SystemTime>,
+    /// Nobody knows the list of files: what lies there is what there is.
+    as_found: bool,
     pub(crate) tally: Tally,
 }
 
@@ -90,6 +99,11 @@ pub(crate) struct Tally {
     pub(crate) ended: RefCell<Vec<Rc<JobState>>>,
     pub(crate) running: RefCell<Vec<Rc<JobState>>>,
     pub(crate) files: RefCell<Vec<PulledFile>>,
+    /// Files on disk that are being read to be proven.
+    reading: RefCell<Vec<Arc<proof::Reading>>>,
+    notices: RefCell<Vec<Notice>>,
+    /// Files that could not be had, while all others are.
+    failed: RefCell<Vec<FailedFile>>,
 }
 
 impl Tally {
@@ -109,17 +123,15 @@ impl Tally {
     fn progress(&self, peers: u32, given: u64) -> Progress {
         let from_peers = self.sum(|j| j.counts.peer_bytes.get());
         let from_cdn = self.sum(|j| j.counts.cdn_bytes.get()) + self.whole_hub.get();
-        let from_disk = self.sum(|j| j.counts.disk_bytes.get()) + self.whole_disk.get();
-        let current = self
-            .running
-            .borrow()
-            .iter()
-            .map(|job| FileProgress {
-                path: job.path.clone(),
-                size: job.file.size,
-                done: job.done_bytes().min(job.file.size),
-            })
-            .collect();
+        let read: u64 = self.reading.borrow().iter().map(|file| file.done()).sum();
+        let from_disk = self.sum(|j| j.counts.disk_bytes.get()) + self.whole_disk.get() + read;
+        let running = self.running.borrow();
+        let jobs = running.iter().map(|job| FileProgress {
+            path: job.path.clone(),
+            size: job.file.size,
+            done: job.done_bytes().min(job.file.size),
+        });
+        let current = jobs.chain(self.reading.borrow().iter().map(|file| file.progress())).collect();
         Progress {
             phase: self.phase.get(),
             files_total: self.files_total.get(),
@@ -133,6 +145,7 @@ impl Tally {
             given,
             peers,
             current,
+            notices: self.notices.borrow().clone(),
         }
     }
 }
@@ -208,29 +221,39 @@ async fn run(
         () = waiting => unreachable!("it tells for ever"),
     };
     context.outages.set_patient(true);
-    let Listing { commit, entries, public_until, hub_gone } = listing;
+    let Listing { commit, entries, public_until, hub_gone, as_found, refused: rows } = listing;
     let shareable = public_until.is_some();
-    if hub_gone {
-        tracing::warn!("the Hub cannot be reached; using what the cache knows of this revision");
-        // What is missing is waited for as ever.
-    }
-    if !shareable && !addrs.is_empty() {
-        tracing::warn!("{} is not readable by everyone: peers are not asked for it", options.repo.name);
+    let closed = !shareable && !addrs.is_empty();
+    if closed {
         addrs.clear();
     }
     if !shareable {
         unresolved.clear();
     }
-    let pull =
-        Rc::new(Pull { context, options, destination, hub, commit, public_until, tally: Tally::default() });
-    let wanted = select(&pull.options, entries)?;
-    pull.tally.files_total.set(wanted.len() as u32);
+    let tally = Tally::default();
+    let pull = Rc::new(Pull { context, options, destination, hub, commit, public_until, as_found, tally });
+    let Selected { wanted, failed } = select(&pull.options, entries, rows, as_found)?;
+    if as_found {
+        pull.say_as_found(&wanted);
+    }
+    pull.tally.failed.replace(failed);
+    if closed {
+        let text =
+            format!("{} is not readable by everyone: peers are not asked for it", pull.options.repo.name);
+        pull.notice("not-shared", None, text);
+    }
+    if hub_gone && !pull.options.env.offline {
+        let text = "the Hub cannot be reached; using what is known here of this revision".to_owned();
+        pull.notice("hub-gone", None, text);
+    }
+    pull.tally.files_total.set((wanted.len() + pull.tally.failed.borrow().len()) as u32);
     pull.tally.bytes_total.set(wanted.iter().map(TreeEntry::content_size).sum());
     let teller = tokio::task::spawn_local({
         let (pull, progress) = (pull.clone(), progress.clone());
         async move {
             loop {
                 let peers = pull.context.node_stats().peers;
+                pull.tell_remarks();
                 let mut now = pull.tally.progress(peers, pull.context.given_bytes() - given_before);
                 now.outages = pull.context.out();
                 progress.send_replace(now);
@@ -266,13 +289,27 @@ async fn run(
     };
     teller.abort();
     pull.leave_running().await;
+    pull.tell_remarks();
     let given = pull.context.given_bytes() - given_before;
     progress.send_replace(pull.tally.progress(pull.context.node_stats().peers, given));
     end?;
-    if !pull.options.dry_run {
+    let nothing = pull.tally.files.borrow().is_empty();
+    if !pull.options.dry_run && !pull.as_found && !nothing {
         pull.destination.write_ref(&pull.options, &pull.commit)?;
+        pull.tell_remarks();
+        progress.send_replace(pull.tally.progress(pull.context.node_stats().peers, given));
     }
     let tally = &pull.tally;
+    let failed = tally.failed.take();
+    if pull.options.dry_run {
+        for FailedFile { path, error } in &failed {
+            pull.notice("refused", Some(path), format!("{}: {error}", path.escape_debug()));
+        }
+        progress.send_replace(tally.progress(0, given));
+    } else if !failed.is_empty() {
+        let (repo, total) = (pull.options.repo.name.clone(), tally.files_total.get() as usize);
+        return Err(PullError::some_files(repo, total, failed));
+    }
     let mut files = tally.files.take();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let now = pull.context.node_stats();
@@ -292,6 +329,7 @@ async fn run(
         rotten_chunks: tally.sum(|j| j.counts.rotten_chunks.get()) + tally.rotten.get(),
         peers_banned: u64::from(now.banned - bad_before.banned),
         shareable,
+        notices: tally.notices.take(),
         elapsed: started.elapsed(),
     })
 }
@@ -333,25 +371,56 @@ pub(crate) async fn list_for_peers(
     for given in &options.peers {
         addrs.extend(peers::resolve(given).await?);
     }
-    let Listing { commit, entries, public_until, .. } =
+    let Listing { commit, entries, public_until, as_found, refused, .. } =
         listing::list(&destination, hub.as_ref(), options).await?;
-    let entries = select(options, entries)?;
+    let entries = select(options, entries, refused, as_found)?.wanted;
     Ok(Listed { commit, entries, public_until, peers: addrs })
 }
 
 /// The files that are named and fit.
-fn select(options: &PullOptions, entries: Vec<TreeEntry>) -> Result<Vec<TreeEntry>, PullError> {
+struct Selected {
+    wanted: Vec<TreeEntry>,
+    /// Those among them that cannot be had or stored here.
+    failed: Vec<FailedFile>,
+}
+
+/// Picks what is named and fits, and only then judges it: what nobody asked for costs nobody anything.
+fn select(
+    options: &PullOptions,
+    entries: Vec<TreeEntry>,
+    refused: Vec<FailedFile>,
+    as_found: bool,
+) -> Result<Selected, PullError> {
     let repo = options.repo.name.clone();
     let filter = Filter::new(&options.files, &options.include, &options.exclude);
-    let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
-    if let Some(path) = filter.missing(&paths).first() {
-        return Err(PullError::NoSuchFile { repo, path: (*path).to_string() });
+    let paths =
+        entries.iter().map(|entry| entry.path.as_str()).chain(refused.iter().map(|f| f.path.as_str()));
+    let absent = filter.missing(&paths.collect::<Vec<_>>());
+    if let Some(path) = absent.first() {
+        let path = (*path).to_string();
+        return Err(match as_found {
+            // It may well be in the repository: nobody here knows.
+            true => {
+                let (missing, total) = (absent.len(), options.files.len());
+                PullError::Offline { repo, missing, total, names: path }
+            }
+            false => PullError::NoSuchFile { repo, path },
+        });
     }
-    let wanted: Vec<TreeEntry> = entries.into_iter().filter(|entry| filter.wants(&entry.path)).collect();
-    if wanted.is_empty() {
+    let mut failed: Vec<FailedFile> = refused.into_iter().filter(|file| filter.wants(&file.path)).collect();
+    let mut wanted: Vec<TreeEntry> = entries.into_iter().filter(|entry| filter.wants(&entry.path)).collect();
+    if wanted.is_empty() && failed.is_empty() {
         return Err(PullError::NothingSelected { repo });
     }
-    Ok(wanted)
+    wanted.retain(|entry| match entry.check_fits() {
+        Ok(()) => true,
+        Err(error) => {
+            let error = Arc::new(PullError::Store(error.into()));
+            failed.push(FailedFile { path: entry.path.clone(), error });
+            false
+        }
+    });
+    Ok(Selected { wanted, failed })
 }
 
 /// Files of one content are fetched once: the first of them, and the others with it.
@@ -373,32 +442,12 @@ fn split_twins(entries: Vec<TreeEntry>) -> (Vec<TreeEntry>, Vec<(TreeEntry, Tree
 impl Pull {
     async fn fetch_all(self: Rc<Pull>, wanted: Vec<TreeEntry>) -> Result<(), PullError> {
         self.tally.phase.set(Phase::Checking);
-        let mut missing = Vec::new();
-        for entry in wanted {
-            let presence = match self.options.force {
-                true => Presence::Missing,
-                false => self.destination.presence(&self.options.repo, &self.commit, &entry).await,
-            };
-            match presence {
-                Presence::Complete(_) => self.tally.file_done(&entry, How::Cached),
-                Presence::Linkable => {
-                    if !self.options.dry_run {
-                        self.destination.link(&self.options.repo, &self.commit, &entry).await?;
-                    }
-                    self.tally.file_done(&entry, How::Linked);
-                }
-                Presence::Missing if self.options.dry_run => self.tally.file_done(&entry, How::Wanted),
-                Presence::Missing => missing.push(entry),
-            }
+        let Looked { missing, unproven } = self.look_at_disk(wanted).await?;
+        if self.options.dry_run {
+            missing.iter().for_each(|entry| self.tally.file_done(entry, How::Wanted));
+            return self.prove_all(unproven).await;
         }
-        if missing.is_empty() {
-            self.tally.phase.set(Phase::Done);
-            return Ok(());
-        }
-        let finds = self.context.finder.get().is_some_and(|finder| finder.can_search());
-        let may_ask_peers =
-            self.options.p2p && self.public_until.is_some() && (finds || !self.options.peers.is_empty());
-        if self.hub.is_none() && !may_ask_peers {
+        if !missing.is_empty() && (self.as_found || self.hub.is_none() && !self.may_ask_peers()) {
             let names: Vec<&str> =
                 missing.iter().take(NAMES_SHOWN).map(|entry| entry.path.as_str()).collect();
             let more = if missing.len() > NAMES_SHOWN { ", …" } else { "" };
@@ -411,18 +460,94 @@ impl Pull {
         }
         let (missing, twins) = split_twins(missing);
         self.check_space(&missing)?;
-        self.tally.phase.set(Phase::Fetching);
-        let (chunked, plain): (Vec<TreeEntry>, Vec<TreeEntry>) = missing.into_iter().partition(|entry| {
-            entry.xet_hash.is_some() && !self.options.env.disable_xet && entry.content_size() > 0
-        });
-        futures_util::future::try_join(self.clone().fetch_plain(plain), self.clone().fetch_chunked(chunked))
-            .await?;
-        for (entry, first) in twins {
-            self.destination.link_twin(&self.options.repo, &self.commit, &entry, &first).await?;
-            self.tally.file_done(&entry, How::Linked);
+        if !missing.is_empty() {
+            self.tally.phase.set(Phase::Fetching);
         }
+        let (chunked, plain): (Vec<TreeEntry>, Vec<TreeEntry>) =
+            missing.into_iter().partition(|entry| self.is_chunked(entry));
+        futures_util::future::try_join3(
+            self.clone().fetch_plain(plain),
+            self.clone().fetch_chunked(chunked),
+            self.clone().prove_all(unproven),
+        )
+        .await?;
+        self.link_twins(twins).await?;
         self.tally.phase.set(Phase::Done);
         Ok(())
+    }
+
+    /// Whether a file comes in chunks, not whole from the Hub.
+    fn is_chunked(&self, entry: &TreeEntry) -> bool {
+        entry.xet_hash.is_some() && !self.options.env.disable_xet && entry.content_size() > 0
+    }
+
+    /// Whether peers may be asked at all, and some are named or can be found.
+    fn may_ask_peers(&self) -> bool {
+        let finds = self.context.finder.get().is_some_and(|finder| finder.can_search());
+        self.options.p2p && self.public_until.is_some() && (finds || !self.options.peers.is_empty())
+    }
+
+    /// Puts what was fetched under the other names of the same content: each name, and the one that was fetched.
+    async fn link_twins(&self, twins: Vec<(TreeEntry, TreeEntry)>) -> Result<(), PullError> {
+        for (entry, first) in twins {
+            let failed =
+                self.tally.failed.borrow().iter().find(|f| f.path == first.path).map(|f| f.error.clone());
+            if let Some(error) = failed {
+                self.note_failed(&entry.path, error);
+                continue;
+            }
+            let linked = self.destination.link_twin(&self.options.repo, &self.commit, &entry, &first).await;
+            if self.outcome_of(&entry.path, linked)? {
+                self.tally.file_done(&entry, How::Linked);
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on what the cache has to say.
+    fn tell_remarks(&self) {
+        for text in self.destination.take_remarks() {
+            self.notice("cache", None, text);
+        }
+    }
+
+    fn say_as_found(&self, wanted: &[TreeEntry]) {
+        let unnamed = wanted.iter().filter(|entry| !entry.is_named()).count();
+        let mut text = format!(
+            "the list of files of commit {} is not here: taking the {} that lie there as they are, some may be missing",
+            self.commit,
+            wanted.len()
+        );
+        if unnamed > 0 {
+            text += &format!("; {unnamed} of them cannot be proven");
+        }
+        self.notice("no-listing", None, text);
+    }
+
+    /// Says what changes the outcome.
+    pub(crate) fn notice(&self, kind: &'static str, path: Option<&str>, text: String) {
+        tracing::info!(kind, path, "{text}");
+        let mut notices = self.tally.notices.borrow_mut();
+        if notices.len() < NOTICES_MAX {
+            notices.push(Notice { kind, path: path.map(str::to_owned), text });
+        }
+    }
+
+    /// Whether a file is there now. What is wrong with one file alone is kept for the end of the pull; anything else ends it.
+    pub(crate) fn outcome_of(&self, path: &str, outcome: Result<(), PullError>) -> Result<bool, PullError> {
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_of_one_file() => {
+                self.note_failed(path, Arc::new(error));
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn note_failed(&self, path: &str, error: Arc<PullError>) {
+        tracing::info!(path, %error, "this file cannot be had");
+        self.tally.failed.borrow_mut().push(FailedFile { path: path.to_owned(), error });
     }
 
     /// Room for everything that is missing, less what partial files hold already.

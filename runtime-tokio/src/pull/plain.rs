@@ -5,6 +5,7 @@ mod line;
 mod sink;
 
 use super::Pull;
+use super::waiting::Waiting;
 use crate::PullError;
 use crate::progress::How;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -15,7 +16,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 use zest_hub::{ErrorKind, Hub, HubError};
-use zest_store::{FileLock, Presence, TreeEntry};
+use zest_store::{FileLock, TreeEntry};
 
 /// Files fetched at once.
 const AT_ONCE: usize = 8;
@@ -25,10 +26,8 @@ const ROUNDS: u32 = 3;
 /// Answers in a row that are no answer to the question (another range, 416, an address that has run out) before the file is
 /// given up: 6.
 const ODD_MAX: u32 = 6;
-/// While another process has a file's lock, it is looked at this often.
+/// While another process has a partial file, it is looked at this often.
 const LOCK_POLL: Duration = Duration::from_millis(100);
-/// A lock held longer than this by a process that is not zest is passed over: names by content make that safe.
-const FOREIGN_LOCK: Duration = Duration::from_secs(600);
 
 /// What came of one request.
 enum Came {
@@ -64,10 +63,11 @@ impl Pull {
         loop {
             while running.len() < AT_ONCE {
                 let Some(entry) = waiting.next() else { break };
-                running.push(self.clone().fetch_one(entry, line.clone()));
+                let (pull, path, line) = (self.clone(), entry.path.clone(), line.clone());
+                running.push(async move { (path, pull.fetch_one(entry, line).await) });
             }
             match running.next().await {
-                Some(done) => done?,
+                Some((path, done)) => drop(self.outcome_of(&path, done)?),
                 None => return Ok(()),
             }
         }
@@ -107,35 +107,19 @@ impl Pull {
     /// One process at a time fetches a file. `None`: another one has, meanwhile. The lock inside is `None` if somebody who is
     /// not zest has held it for very long.
     async fn lock_plain(&self, entry: &TreeEntry) -> Result<Option<Option<FileLock>>, PullError> {
-        let (repo, commit) = (&self.options.repo, &self.commit);
-        let mut waited = Duration::ZERO;
+        let mut waiting = Waiting::default();
         let lock = loop {
-            if let Some(lock) = self.destination.try_lock(repo, entry)? {
+            if let Some(lock) = self.destination.try_lock(&self.options.repo, entry)? {
                 break Some(lock);
             }
-            if waited >= FOREIGN_LOCK {
+            if self.passes_over(entry, &mut waiting) {
                 break None;
             }
-            if waited.is_zero() {
-                tracing::info!(path = entry.path, "another process is fetching this file; waiting for it");
-            }
-            tokio::time::sleep(LOCK_POLL).await;
-            waited += LOCK_POLL;
+            self.wait_a_little(entry, &mut waiting).await?;
         };
-        if !self.options.force {
-            // It may have landed since this pull looked, whether there was a wait or not.
-            match self.destination.presence(repo, commit, entry).await {
-                Presence::Complete(_) => {
-                    self.tally.file_done(entry, How::Cached);
-                    return Ok(None);
-                }
-                Presence::Linkable => {
-                    self.destination.link(repo, commit, entry).await?;
-                    self.tally.file_done(entry, How::Linked);
-                    return Ok(None);
-                }
-                Presence::Missing => {}
-            }
+        // It may have landed since this pull looked, whether there was a wait or not.
+        if !self.options.force && self.came_meanwhile(entry).await? {
+            return Ok(None);
         }
         Ok(Some(lock))
     }

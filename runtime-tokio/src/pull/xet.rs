@@ -1,6 +1,7 @@
 //! Files in Xet: one job each, a few at a time; what is proven lands under its name and in the catalog.
 
 use super::Pull;
+use super::waiting::Waiting;
 use crate::PullError;
 use crate::discovery::Public;
 use crate::engine::StoreHandles;
@@ -12,16 +13,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
-use zest_store::{FileLock, Partial, PartialError, PartialSpec, Place, Presence, TreeEntry};
+use zest_store::{FileLock, Partial, PartialError, PartialSpec, Place, TreeEntry};
 use zest_xet::Hash;
 
 /// Files under way at once. Each keeps its chunk list in memory; connections are shared among them.
 const AT_ONCE: usize = 8;
-/// While another process has a file's lock, it is looked at this often.
-const LOCK_POLL: Duration = Duration::from_millis(100);
-/// A lock held longer than this by a process that is not zest is passed over: names by content make that safe.
-const FOREIGN_LOCK: Duration = Duration::from_secs(600);
 
 /// The smaller the more urgent: 255 below 1 MiB, one less for each doubling from there.
 fn priority(size: u64) -> u8 {
@@ -39,10 +35,11 @@ impl Pull {
         loop {
             while running.len() < AT_ONCE {
                 let Some(entry) = waiting.next() else { break };
-                running.push(self.clone().fetch_file(entry));
+                let (pull, path) = (self.clone(), entry.path.clone());
+                running.push(async move { (path, pull.fetch_file(entry).await) });
             }
             match running.next().await {
-                Some(done) => done?,
+                Some((path, done)) => drop(self.outcome_of(&path, done)?),
                 None => return Ok(()),
             }
         }
@@ -88,27 +85,15 @@ impl Pull {
         entry: &TreeEntry,
         hash: Hash,
     ) -> Result<Option<(Partial, Option<FileLock>)>, PullError> {
-        let (repo, commit) = (&self.options.repo, &self.commit);
-        let mut waited = Duration::ZERO;
-        let mut lock = None;
+        let repo = &self.options.repo;
+        let (mut waiting, mut lock) = (Waiting::default(), None);
         loop {
-            if lock.is_none() && waited < FOREIGN_LOCK {
+            if lock.is_none() {
                 lock = self.destination.try_lock(repo, entry)?;
             }
-            if lock.is_some() || waited >= FOREIGN_LOCK {
-                if waited > Duration::ZERO && !self.options.force {
-                    match self.destination.presence(repo, commit, entry).await {
-                        Presence::Complete(_) => {
-                            self.tally.file_done(entry, How::Cached);
-                            return Ok(None);
-                        }
-                        Presence::Linkable => {
-                            self.destination.link(repo, commit, entry).await?;
-                            self.tally.file_done(entry, How::Linked);
-                            return Ok(None);
-                        }
-                        Presence::Missing => {}
-                    }
+            if lock.is_some() || self.passes_over(entry, &mut waiting) {
+                if waiting.has_waited() && !self.options.force && self.came_meanwhile(entry).await? {
+                    return Ok(None);
                 }
                 let dir = self.destination.partial_dir(repo, entry)?;
                 let spec = PartialSpec { file: hash, size: entry.content_size() };
@@ -119,12 +104,19 @@ impl Pull {
                     Err(PartialError::Store(error)) => return Err(error.into()),
                 }
             }
-            if waited.is_zero() {
-                tracing::info!(path = entry.path, "another process is fetching this file; waiting for it");
-            }
-            tokio::time::sleep(LOCK_POLL).await;
-            waited += LOCK_POLL;
+            self.wait_a_little(entry, &mut waiting).await?;
         }
+    }
+
+    /// Whether another process has put the file there, whole and right.
+    pub(super) async fn came_meanwhile(&self, entry: &TreeEntry) -> Result<bool, PullError> {
+        let looked = self.look(vec![entry.clone()]).await?;
+        let Some((_, Some(found))) = looked.into_iter().next() else { return Ok(false) };
+        let right = found.proven || self.prove(entry, found.path).await?.is_ok();
+        if right {
+            self.settle(entry, found.presence).await?;
+        }
+        Ok(right)
     }
 
     async fn land(&self, entry: &TreeEntry, job: &Rc<JobState>) -> Result<(), PullError> {
@@ -155,9 +147,8 @@ impl Pull {
                 tracing::warn!(%error, "the file is complete, but its xorbs could not be kept");
             }
         };
-        let force = self.options.force;
         let finish = move || partial.finish();
-        self.destination.land_xet(&self.options.repo, &self.commit, entry, finish, force, publish).await?;
+        self.destination.land_xet(&self.options.repo, &self.commit, entry, finish, publish).await?;
         Ok(())
     }
 }

@@ -34,14 +34,46 @@ impl HfCache {
                 return Err(StoreError::WrongSize { path: blob, expected: size, actual });
             };
             let path = store.blob(&hash);
-            let _lock = store.lock(&hash).at("lock", &path)?;
+            let lock = store.lock(&hash, &|text| self.remark(text)).at("lock", &path)?;
             if !store.holds(&hash, size) {
                 let actual = fs::metadata(&path).map_or(0, |meta| meta.len());
                 return Err(StoreError::WrongSize { path, expected: size, actual });
             }
-            self.link_blob(&store, &names, entry)?;
+            match lock {
+                Some(_lock) => self.link_blob(&store, &names, entry)?,
+                None => self.own_blob(&names, &path, size)?,
+            }
         }
         self.point(&names, false)
+    }
+
+    /// Puts the content of another file of the same commit, which is in place, under the name of this one. Where links work that
+    /// is one more link; elsewhere the file itself was moved to its place, and is copied from there.
+    ///
+    /// # Errors
+    /// As [`HfCache::link`].
+    pub fn link_twin(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+        first: &TreeEntry,
+    ) -> Result<PathBuf, StoreError> {
+        let names = self.names(repo, commit, entry)?;
+        let source = self.root.join(self.names(repo, commit, first)?.pointer);
+        let size = entry.content_size();
+        self.prepare(&names)?;
+        // Whatever stands there was not believed, or was to be fetched anew.
+        if self.symlinks_work() && is_file_of(&self.root.join(&names.blob), size) {
+            return self.point(&names, true);
+        }
+        if !is_file_of(&source, size) {
+            return self.link(repo, commit, entry);
+        }
+        let pointer = self.root.join(&names.pointer);
+        self.make_folder_of(&names, &pointer)?;
+        self.copy_into_place(&names, &source, &pointer, size)?;
+        Ok(pointer)
     }
 
     /// A new file for downloading a small or plain file: `blobs/<etag>.<8 hex>.incomplete`, on the file
@@ -83,7 +115,8 @@ impl HfCache {
         }
         file.sync_data().at("flush", temp)?;
         self.prepare(&names)?;
-        self.land_local(&names, entry, temp, false)
+        // It was fetched because what stands there, if anything does, is not it.
+        self.land_local(&names, entry, temp, true)
     }
 
     /// The folder to open this file's [`crate::Partial`] in: beside the shared blob if there is a store, else
@@ -142,12 +175,16 @@ impl HfCache {
         };
 
         let blob = store.blob(&spec.file);
-        let lock = store.lock(&spec.file).at("lock", &blob)?;
+        let Some(lock) = store.lock(&spec.file, &|text| self.remark(text)).at("lock", &blob)? else {
+            let path = self.land_local(&names, entry, &finished.data_path, replace)?;
+            finished.landed()?;
+            return Ok(path);
+        };
         let finished = if !replace && store.holds(&spec.file, size) {
             finished.superseded()?;
             None
         } else {
-            make_way(&blob, size, &prefix)?;
+            self.make_way(&blob, size, &prefix)?;
             store.append_ref(&spec.file, &names.blob).at("note the user of", &blob)?;
             store.seal(&finished.data_path, &prefix).at("set the permissions of", &finished.data_path)?;
             fs::rename(&finished.data_path, &blob).at("rename into place", &blob)?;
@@ -172,12 +209,24 @@ impl HfCache {
         let blobs = self.root.join(&names.blobs);
         let linked = self.symlinks_work();
         let to = self.root.join(if linked { &names.blob } else { &names.pointer });
+        self.make_folder_of(names, &to)?;
         let dir = to.parent().expect("files lie in folders");
-        fs::create_dir_all(dir).at("create directory", dir)?;
-        make_way(&to, entry.content_size(), &blobs)?;
+        self.make_way(&to, entry.content_size(), &blobs)?;
         fs::rename(from, &to).at("rename into place", &to)?;
         os::sync_dir(dir).at("flush", dir)?;
         if linked { self.point(names, replace) } else { Ok(to) }
+    }
+
+    /// Makes `<repo>/blobs/<etag>` a file of its own with the bytes of a blob of the store: another name of it where that is
+    /// allowed, else a copy.
+    fn own_blob(&self, names: &Names, from: &Path, size: u64) -> Result<(), StoreError> {
+        let blob = self.root.join(&names.blob);
+        let temp = self.root.join(format!("{}.{}.incomplete", names.blob, os::random_hex()));
+        if fs::hard_link(from, &temp).is_ok() {
+            let named = fs::rename(&temp, &blob).inspect_err(|_| drop(fs::remove_file(&temp)));
+            return named.at("rename into place", &blob);
+        }
+        self.copy_into_place(names, from, &blob, size)
     }
 
     /// Makes `<repo>/blobs/<etag>` a link into the store. The store's lock is held.
@@ -188,7 +237,7 @@ impl HfCache {
         if fs::read_link(&blob).is_ok_and(|text| text == target) {
             return Ok(());
         }
-        make_way(&blob, entry.content_size(), &self.root.join(&names.blobs))?;
+        self.make_way(&blob, entry.content_size(), &self.root.join(&names.blobs))?;
         store.append_ref(&hash, &names.blob).at("note the user of", &store.blob(&hash))?;
         self.replace_by_link(names, &target, &blob)
     }
@@ -198,19 +247,10 @@ impl HfCache {
     fn point(&self, names: &Names, replace: bool) -> Result<PathBuf, StoreError> {
         let blob = self.root.join(&names.blob);
         let pointer = self.root.join(&names.pointer);
-        let dir = pointer.parent().expect("files lie in folders");
-        fs::create_dir_all(dir).at("create directory", dir)?;
+        self.make_folder_of(names, &pointer)?;
         let size = fs::metadata(&blob).at("examine", &blob)?.len();
         if !self.symlinks_work() {
-            make_way(&pointer, size, &self.root.join(&names.blobs))?;
-            let temp = self.root.join(format!("{}.{}.incomplete", names.blob, os::random_hex()));
-            let copy = || {
-                fs::copy(&blob, &temp)?;
-                File::open(&temp)?.sync_data()?;
-                fs::rename(&temp, &pointer)
-            };
-            let copied = copy().inspect_err(|_| drop(fs::remove_file(&temp)));
-            copied.map_err(|source| StoreError::from_io("copy into place", &pointer, source, size))?;
+            self.copy_into_place(names, &blob, &pointer, size)?;
             return Ok(pointer);
         }
         let target = os::relative_target(&names.pointer, &names.blob);
@@ -219,9 +259,21 @@ impl HfCache {
         {
             return Ok(pointer);
         }
-        make_way(&pointer, size, &self.root.join(&names.blobs))?;
+        self.make_way(&pointer, size, &self.root.join(&names.blobs))?;
         self.replace_by_link(names, &target, &pointer)?;
         Ok(pointer)
+    }
+
+    fn copy_into_place(&self, names: &Names, from: &Path, to: &Path, size: u64) -> Result<(), StoreError> {
+        self.make_way(to, size, &self.root.join(&names.blobs))?;
+        let temp = self.root.join(format!("{}.{}.incomplete", names.blob, os::random_hex()));
+        let copy = || {
+            fs::copy(from, &temp)?;
+            File::open(&temp)?.sync_data()?;
+            fs::rename(&temp, to)
+        };
+        let copied = copy().inspect_err(|_| drop(fs::remove_file(&temp)));
+        copied.map_err(|source| StoreError::from_io("copy into place", to, source, size))
     }
 
     /// Puts a link in place by rename. It is made among the blobs, where a leftover disturbs no scan.
@@ -233,6 +285,31 @@ impl HfCache {
             fs::rename(&temp, link)
         };
         make().inspect_err(|_| drop(fs::remove_file(&temp))).at("link", link)
+    }
+
+    /// Makes the folder of a file of the repository. A stray file in a folder's place is moved aside.
+    fn make_folder_of(&self, names: &Names, path: &Path) -> Result<(), StoreError> {
+        let dir = path.parent().expect("files lie in folders");
+        match fs::create_dir_all(dir) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) => {}
+            made => return made.at("create directory", dir),
+        }
+        let below: Vec<&Path> = dir.ancestors().take_while(|above| *above != self.root).collect();
+        let is_stray =
+            |path: &&&Path| fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_dir() && !path.is_dir());
+        if let Some(stray) = below.iter().rev().find(is_stray) {
+            let name = stray.file_name().unwrap_or_default().to_string_lossy();
+            let to = self.root.join(&names.blobs).join(format!("{name}.{}.displaced", os::random_hex()));
+            fs::rename(stray, &to).at("move aside", stray)?;
+            self.remark(format!("{} stood in a folder's place: moved to {}", stray.display(), to.display()));
+        }
+        fs::create_dir_all(dir).at("create directory", dir)
+    }
+
+    fn make_way(&self, path: &Path, size: u64, aside: &Path) -> Result<(), StoreError> {
+        make_way(path, size, aside)?.into_iter().for_each(|text| self.remark(text));
+        Ok(())
     }
 
     /// Creates the folders every landing needs.
@@ -250,14 +327,14 @@ impl HfCache {
 /// Clears the way for a rename to `path`. Links and empty files may be replaced, and so may a file of the
 /// size that belongs here (a copy of what comes); a file of another size is moved into `aside` under a name
 /// that says so; anything else is an error.
-fn make_way(path: &Path, size: u64, aside: &Path) -> Result<(), StoreError> {
+fn make_way(path: &Path, size: u64, aside: &Path) -> Result<Option<String>, StoreError> {
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).at("examine", path),
     };
     if meta.is_symlink() || (meta.is_file() && (meta.len() == 0 || meta.len() == size)) {
-        return Ok(());
+        return Ok(None);
     }
     if !meta.is_file() {
         let found = if meta.is_dir() { "a directory" } else { "neither file nor directory" };
@@ -265,9 +342,7 @@ fn make_way(path: &Path, size: u64, aside: &Path) -> Result<(), StoreError> {
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let to = aside.join(format!("{name}.{}.displaced", os::random_hex()));
-    tracing::warn!(
-        path = %path.display(), bytes = meta.len(), expected = size, moved_to = %to.display(),
-        "a file of the wrong size stood in the way and was moved aside"
-    );
-    fs::rename(path, &to).at("move aside", path)
+    fs::rename(path, &to).at("move aside", path)?;
+    let (bytes, path, to) = (meta.len(), path.display(), to.display());
+    Ok(Some(format!("{path} had {bytes} bytes and not {size}: moved to {to}")))
 }

@@ -26,8 +26,9 @@ mod shared;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+pub(crate) use self::scan::walk;
 pub use self::scan::{PartialFile, SnapshotFile, StoredBlob};
 use self::shared::SharedStore;
 use crate::error::{Context as _, StoreError};
@@ -44,6 +45,8 @@ pub(crate) const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc
 
 /// Mode of lock files in `.locks`: group-writable, whatever the umask (huggingface_hub).
 pub(crate) const LOCK_MODE: u32 = 0o664;
+/// Remarks that are kept until somebody asks.
+const REMARKS_MAX: usize = 100;
 /// Bytes of a ref file that are looked at; a commit has 40.
 const REF_BYTES_MAX: u64 = 256;
 /// Bytes of the largest tree file that is read: about a million files.
@@ -83,6 +86,8 @@ pub struct HfCache {
     options: CacheOptions,
     /// Whether links work here, found out before the first one is made.
     symlinks: OnceLock<bool>,
+    /// What the user should hear of: see [`HfCache::take_remarks`].
+    remarks: Mutex<Vec<String>>,
 }
 
 impl HfCache {
@@ -99,7 +104,26 @@ impl HfCache {
                 found: "not a directory",
                 expected: "a cache directory",
             }),
-            _ => Ok(HfCache { root, options, symlinks: OnceLock::new() }),
+            Err(_) if fs::symlink_metadata(&root).is_ok_and(|meta| meta.is_symlink()) => {
+                let (found, expected) = ("a link that leads nowhere", "a cache directory");
+                Err(StoreError::Foreign { path: root, found, expected })
+            }
+            _ => Ok(HfCache { root, options, symlinks: OnceLock::new(), remarks: Mutex::default() }),
+        }
+    }
+
+    /// What changed the outcome since it was last asked: locks that others keep, things that were moved aside. Sentences for
+    /// people.
+    #[must_use]
+    pub fn take_remarks(&self) -> Vec<String> {
+        std::mem::take(&mut *self.remarks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn remark(&self, text: String) {
+        tracing::info!("{text}");
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        if remarks.len() < REMARKS_MAX {
+            remarks.push(text);
         }
     }
 
@@ -139,6 +163,7 @@ impl HfCache {
             return Ok(());
         }
         let path = self.repo_dir(repo).join("refs").join(revision);
+        self.clear_way_of_ref(repo, revision)?;
         let dir = path.parent().expect("a ref lies in a folder");
         fs::create_dir_all(dir).at("create directory", dir)?;
         // Not beside the ref: scans would take a leftover for one.
@@ -148,6 +173,28 @@ impl HfCache {
             fs::rename(&temp, &path)
         };
         write().inspect_err(|_| drop(fs::remove_file(&temp))).at("write ref", &path)
+    }
+
+    /// A branch `main/x` leaves a folder where the branch `main` belongs, and the other way round. They cannot both be at once, so
+    /// what is in the way is of the past; it is moved out of `refs`, where no scan looks.
+    fn clear_way_of_ref(&self, repo: &RepoId, revision: &str) -> Result<(), StoreError> {
+        let refs = self.repo_dir(repo).join("refs");
+        let parts: Vec<&str> = revision.split('/').collect();
+        for depth in 1..=parts.len() {
+            let path = refs.join(parts[..depth].join("/"));
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            let last = depth == parts.len();
+            if (last && meta.is_dir()) || (!last && !path.is_dir()) {
+                let to = self.repo_dir(repo).join(format!(".refs.{}.displaced", os::random_hex()));
+                fs::rename(&path, &to).at("move aside", &path)?;
+                self.remark(format!(
+                    "{} stood in the way of a ref: moved to {}",
+                    path.display(),
+                    to.display()
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The tree of a commit as it was fetched earlier; `None` if it was not, or cannot be trusted to be whole.
@@ -174,22 +221,28 @@ impl HfCache {
         self.repo_dir(repo).join("snapshots").join(commit)
     }
 
-    /// What is there of a file. Judged by type and size; content is for [`crate::verify_cache`].
+    /// What is there of a file. Judged by type and size; content is for [`crate::Catalog::prove`] and
+    /// [`crate::verify_cache`].
     #[must_use]
     pub fn presence(&self, repo: &RepoId, commit: &str, entry: &TreeEntry) -> Presence {
-        let Ok(names) = self.names(repo, commit, entry) else { return Presence::Missing };
+        self.found(repo, commit, entry).map_or(Presence::Missing, |(presence, _)| presence)
+    }
+
+    /// What is there of a file, judged by type and size, and the file on whose bytes that stands. `None`: nothing.
+    #[must_use]
+    pub fn found(&self, repo: &RepoId, commit: &str, entry: &TreeEntry) -> Option<(Presence, PathBuf)> {
+        let names = self.names(repo, commit, entry).ok()?;
         let size = entry.content_size();
         let pointer = self.root.join(&names.pointer);
         if is_file_of(&pointer, size) {
-            return Presence::Complete(pointer);
+            return Some((Presence::Complete(pointer.clone()), pointer));
         }
-        if is_file_of(&self.root.join(&names.blob), size) {
-            return Presence::Linkable;
+        let blob = self.root.join(&names.blob);
+        if is_file_of(&blob, size) {
+            return Some((Presence::Linkable, blob));
         }
-        match (self.shared_store(), entry.xet_hash) {
-            (Some(store), Some(hash)) if store.is_marked() && store.holds(&hash, size) => Presence::Linkable,
-            _ => Presence::Missing,
-        }
+        let (store, hash) = (self.shared_store()?, entry.xet_hash?);
+        (store.is_marked() && store.holds(&hash, size)).then(|| (Presence::Linkable, store.blob(&hash)))
     }
 
     /// Where a file's bytes will be: in the shared store, or among the repository's blobs. (Without symlinks
@@ -200,6 +253,12 @@ impl HfCache {
             (Some(store), Some(hash)) => store.blob(&hash),
             _ => self.repo_dir(repo).join("blobs").join(entry.etag()),
         }
+    }
+
+    /// Where the repository itself has a file's bytes, or a link to them.
+    #[must_use]
+    pub fn blob_path(&self, repo: &RepoId, entry: &TreeEntry) -> PathBuf {
+        self.repo_dir(repo).join("blobs").join(entry.etag())
     }
 
     /// Tries to take the lock under which huggingface_hub downloads this blob. Hold it while fetching.
@@ -220,6 +279,30 @@ impl HfCache {
     pub fn lock(&self, repo: &RepoId, entry: &TreeEntry) -> Result<FileLock, StoreError> {
         let path = self.lock_path(repo, entry)?;
         FileLock::acquire(&path, LOCK_MODE).at("lock", &path)
+    }
+
+    /// Who has that lock, as far as the system tells.
+    #[must_use]
+    pub fn lock_holder(&self, repo: &RepoId, entry: &TreeEntry) -> Option<String> {
+        FileLock::holder(&self.lock_path(repo, entry).ok()?)
+    }
+
+    /// Every user of a cache may write to the lists of who uses a shared blob, and the collector removes what nobody uses: puts
+    /// this repository's line back if it is gone. Best effort.
+    pub fn keep_ref(&self, repo: &RepoId, entry: &TreeEntry) {
+        let (Some(store), Some(hash)) = (self.shared_store(), entry.xet_hash) else { return };
+        let user = format!("{}/blobs/{}", repo.folder(), entry.etag());
+        let target = os::relative_target(&user, &SharedStore::blob_name(&hash));
+        let is_ours = fs::read_link(self.root.join(&user)).is_ok_and(|text| text == target);
+        if !is_ours || store.has_ref(&hash, &user) {
+            return;
+        }
+        match store.append_ref(&hash, &user) {
+            Ok(()) => {
+                self.remark(format!("{user} had been struck from the list of users of its blob: put back"))
+            }
+            Err(error) => tracing::debug!(%error, user, "could not put a user of a blob back"),
+        }
     }
 
     fn lock_path(&self, repo: &RepoId, entry: &TreeEntry) -> Result<PathBuf, StoreError> {

@@ -38,7 +38,7 @@ impl HfCache {
             "a file must be landed as what it was opened for"
         );
         self.prepare(&names)?;
-        let path = self.land_local(&names, entry, finished.path(), false)?;
+        let path = self.land_local(&names, entry, finished.path(), true)?;
         finished.landed()?;
         Ok(path)
     }

@@ -111,6 +111,32 @@ impl HfCache {
         });
     }
 
+    /// The files of a snapshot whose listing is not here, as an older client or a copy left them: links by what they lead to,
+    /// also where that is gone, other files by their size alone. Without a hash they are not [named](TreeEntry::is_named).
+    #[must_use]
+    pub fn snapshot_as_found(&self, repo: &RepoId, commit: &str) -> Vec<TreeEntry> {
+        let mut entries = Vec::new();
+        if is_commit(commit) {
+            walk(&self.snapshot_dir(repo, commit), String::new(), 0, &mut |name, path| {
+                let size = fs::metadata(path).map_or(0, |meta| meta.len());
+                let unnamed = || {
+                    let blob_id = "0".repeat(40);
+                    TreeEntry {
+                        path: name.to_owned(),
+                        size,
+                        blob_id,
+                        lfs_sha256: None,
+                        lfs_size: None,
+                        xet_hash: None,
+                    }
+                };
+                entries.push(entry_of_link(name, path, size).unwrap_or_else(unnamed));
+            });
+        }
+        entries.retain(|entry| entry.check().is_ok());
+        entries
+    }
+
     /// The files of the shared store, if there is one.
     #[must_use]
     pub fn stored_blobs(&self) -> Vec<StoredBlob> {
@@ -174,7 +200,7 @@ fn prefixes(store: &Path) -> Vec<String> {
 }
 
 /// Calls `each` for every file below `dir` with its `/`-separated name. Links to folders are not followed.
-fn walk(dir: &Path, below: String, depth: usize, each: &mut dyn FnMut(&str, &Path)) {
+pub(crate) fn walk(dir: &Path, below: String, depth: usize, each: &mut dyn FnMut(&str, &Path)) {
     for name in names(dir) {
         let path = dir.join(&name);
         let name = if below.is_empty() { name } else { format!("{below}/{name}") };
@@ -189,9 +215,12 @@ fn walk(dir: &Path, below: String, depth: usize, each: &mut dyn FnMut(&str, &Pat
 /// What the names of a snapshot's link and of its blob's link say about a file: git id or sha256, and the xet
 /// hash.
 fn entry_from_links(name: &str, path: &Path) -> Option<TreeEntry> {
+    entry_of_link(name, path, fs::metadata(path).ok()?.len())
+}
+
+fn entry_of_link(name: &str, path: &Path, size: u64) -> Option<TreeEntry> {
     let blob = fs::read_link(path).ok()?;
     let etag = blob.file_name()?.to_str()?.to_owned();
-    let size = fs::metadata(path).ok()?.len();
     let blob = path.parent()?.join(blob);
     let shared = fs::read_link(&blob).ok();
     let xet_hash = shared.as_ref().and_then(|target| target.file_name()?.to_str()?.parse().ok());

@@ -1,9 +1,10 @@
 //! The store shared by all repositories of a cache: `blobs/<2 hex>/<xet hash>` with its `.refs` and `.lock`.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zest_xet::Hash;
 
@@ -16,6 +17,11 @@ const MARKER: &str = ".huggingface-shared-blobs";
 const MARKER_TEXT: &[u8] = b"1\n";
 /// Mode of `.refs` and `.lock`: all users of a shared cache append and lock (huggingface_hub).
 const COMPANION_MODE: u32 = 0o666;
+
+/// How long the lock of a blob is waited for: 5 s. Who holds it properly publishes a file or notes a user.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a list of users that are looked at: 100,000 repositories.
+const REFS_BYTES_MAX: u64 = 16 << 20;
 
 /// Paths and rules of the store below one cache root.
 pub(super) struct SharedStore<'a> {
@@ -105,16 +111,36 @@ impl<'a> SharedStore<'a> {
         write().inspect_err(|_| drop(fs::remove_file(&temp)))
     }
 
-    /// The lock for publishing, referring to and collecting one blob. Waits.
-    pub(super) fn lock(&self, hash: &Hash) -> io::Result<FileLock> {
-        FileLock::acquire(&self.companion(hash, ".lock"), COMPANION_MODE)
+    /// The lock for publishing, referring to and collecting one blob. Every user of the machine can take it and keep it, so it is
+    /// waited for only so long; `None` then, and the store cannot be used.
+    pub(super) fn lock(&self, hash: &Hash, remark: &dyn Fn(String)) -> io::Result<Option<FileLock>> {
+        let path = self.companion(hash, ".lock");
+        let holder = || FileLock::holder(&path).unwrap_or_else(|| "somebody".to_owned());
+        let on_wait = || remark(format!("waiting for {}: {} holds it", path.display(), holder()));
+        let lock = FileLock::acquire_within(&path, COMPANION_MODE, LOCK_PATIENCE, on_wait)?;
+        if lock.is_none() {
+            let secs = LOCK_PATIENCE.as_secs();
+            remark(format!(
+                "{} still holds {} after {secs} s: going on without the shared store",
+                holder(),
+                path.display()
+            ));
+        }
+        Ok(lock)
+    }
+
+    /// Whether this user of the blob is in its list.
+    pub(super) fn has_ref(&self, hash: &Hash, user: &str) -> bool {
+        read_refs(&self.companion(hash, ".refs"))
+            .split(|&byte| byte == b'\n')
+            .any(|line| line == user.as_bytes())
     }
 
     /// Adds a user of the blob (`<repo>/blobs/<etag>`), durably: the collector must never miss one whose link
     /// exists.
     pub(super) fn append_ref(&self, hash: &Hash, user: &str) -> io::Result<()> {
         let path = self.companion(hash, ".refs");
-        let known = fs::read(&path).unwrap_or_default();
+        let known = read_refs(&path);
         // A line that is there already needs no second one; a read-only list then is no obstacle either.
         if known.ends_with(b"\n") && known.split(|&byte| byte == b'\n').any(|line| line == user.as_bytes()) {
             return Ok(());
@@ -156,6 +182,13 @@ impl<'a> SharedStore<'a> {
         let wanted = os::mode(&fs::metadata(self.root)?) & 0o3777;
         if os::mode(&fs::symlink_metadata(dir)?) == wanted { Ok(()) } else { os::set_mode(dir, wanted) }
     }
+}
+
+/// What a list of users says. Anybody may have put anything there: only so much of a regular file is read.
+fn read_refs(path: &Path) -> Vec<u8> {
+    let mut text = Vec::new();
+    let read = os::open_read_nofollow(path).and_then(|file| file.take(REFS_BYTES_MAX).read_to_end(&mut text));
+    if read.is_ok() { text } else { Vec::new() }
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! <zest cache>/places/8e/<file hash>.json        copies with their identity; repositories and commits
 //! <zest cache>/public/<repo folder>/<commit>.json   when anybody was let read that commit
 //! <zest cache>/lock                              held while one of these is rewritten
+//! <zest cache>/proven                            which files on this disk were read and found right, whatever they are
 //! ```
 //!
 //! All of it is written by temporary file and rename, so several processes share it. In memory a chunk costs
@@ -18,6 +19,7 @@
 mod folders;
 mod format;
 mod indexer;
+mod on_disk;
 mod open;
 mod open_files;
 mod originals;
@@ -49,6 +51,7 @@ use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
 use crate::names::{RepoId, is_hex};
 use crate::os::{self, Identity};
+use crate::proven::ProvenFiles;
 
 /// Places that are tried for one chunk: a chunk that stands in more files than this is found in the first of
 /// them.
@@ -150,6 +153,7 @@ pub struct Catalog {
     inner: RwLock<Inner>,
     open: Mutex<OpenFiles>,
     originals: Mutex<Originals>,
+    proven: ProvenFiles,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -179,6 +183,7 @@ impl Catalog {
         }
         let catalog = Catalog {
             originals: Mutex::new(Originals::at(&root)),
+            proven: ProvenFiles::at(&root),
             root,
             inner: RwLock::default(),
             open: Mutex::default(),

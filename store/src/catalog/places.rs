@@ -18,6 +18,7 @@ const PLACES_BYTES_MAX: u64 = 16 << 20;
 /// A copy on disk, as it was when its bytes were hashed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Copy {
+    #[serde(with = "os::path_bytes")]
     pub(super) path: PathBuf,
     pub(super) identity: Identity,
 }

@@ -1,0 +1,69 @@
+//! Waiting for a lock that another process holds: said at once, with its holder, and not for ever.
+
+use super::Pull;
+use crate::PullError;
+use std::time::Duration;
+use zest_store::TreeEntry;
+
+/// While another process has a file's lock, it is looked at this often.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+/// A lock is passed over when nothing of the file has moved for so long: 10 s. Names by content make that safe; at worst the file
+/// is fetched twice.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether something moves: 1 s.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How the waiting for one file goes.
+#[derive(Default)]
+pub(super) struct Waiting {
+    waited: Duration,
+    /// Since something of the file moved.
+    still: Duration,
+    signs: u64,
+    said: bool,
+}
+
+impl Waiting {
+    /// Whether there was any.
+    pub(super) fn has_waited(&self) -> bool {
+        !self.waited.is_zero()
+    }
+}
+
+impl Pull {
+    /// Whether the lock of a file is to be waited for no longer. Says so once.
+    pub(super) fn passes_over(&self, entry: &TreeEntry, waiting: &mut Waiting) -> bool {
+        let over = waiting.still >= LOCK_PATIENCE;
+        if over && !std::mem::replace(&mut waiting.said, true) {
+            let secs = LOCK_PATIENCE.as_secs();
+            let text = format!("{}: nothing moved for {secs} s: fetching it all the same", entry.path);
+            self.notice("passed-over", Some(&entry.path), text);
+        }
+        over || waiting.said
+    }
+
+    /// Waits a little, and looks whether whoever has the lock is getting on.
+    pub(super) async fn wait_a_little(
+        &self,
+        entry: &TreeEntry,
+        waiting: &mut Waiting,
+    ) -> Result<(), PullError> {
+        let repo = &self.options.repo;
+        if !waiting.has_waited() {
+            let holder = self.destination.lock_holder(repo, entry);
+            let who = holder.unwrap_or_else(|| "another process".to_owned());
+            let text = format!("{}: waiting for {who}, which has the lock of this file", entry.path);
+            self.notice("waiting", Some(&entry.path), text);
+        }
+        if waiting.waited.as_millis().is_multiple_of(LOOK.as_millis()) {
+            let now = self.destination.signs_of_life(repo, entry).await?;
+            if now != waiting.signs {
+                (waiting.signs, waiting.still) = (now, Duration::ZERO);
+            }
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+        waiting.waited += LOCK_POLL;
+        waiting.still += LOCK_POLL;
+        Ok(())
+    }
+}
