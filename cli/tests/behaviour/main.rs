@@ -10,6 +10,7 @@ mod congestion_control_is_what_was_asked_for;
 mod ctrl_c_ends_a_pull_cleanly;
 mod demo_leaves_nothing_behind;
 mod exit_codes_say_whose_fault_it_is;
+mod kill_9_costs_a_plain_file_little;
 mod mirrors_are_used_as_they_are;
 mod outages_are_said;
 mod ports_are_shared_sensibly;

@@ -33,15 +33,22 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// After so many bytes of the body nothing more comes, and the connection stays open.
+    pub(crate) silent_after: Option<usize>,
 }
 
 impl Answer {
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-        Answer { status, headers: Vec::new(), body: body.into() }
+        Answer { status, headers: Vec::new(), body: body.into(), silent_after: None }
     }
 
     pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Answer {
         Answer::new(200, body)
+    }
+
+    pub(crate) fn silent_after(mut self, bytes: usize) -> Answer {
+        self.silent_after = Some(bytes);
+        self
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Answer {
@@ -125,7 +132,13 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -> 
         }
         bytes += &format!("content-length: {}\r\n\r\n", answer.body.len());
         let body = if asked.method == "HEAD" { &[][..] } else { &answer.body };
+        let body = &body[..answer.silent_after.unwrap_or(usize::MAX).min(body.len())];
         if to.write_all(bytes.as_bytes()).and_then(|()| to.write_all(body)).is_err() {
+            return;
+        }
+        if answer.silent_after.is_some() {
+            // Until the other side goes.
+            let _ = std::io::Read::read(&mut from, &mut [0]);
             return;
         }
     }
