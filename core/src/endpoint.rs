@@ -64,6 +64,28 @@ pub fn scope(ip: IpAddr) -> Scope {
     }
 }
 
+/// Who counts as one where turns, places and memory are shared out, however many links it opens: an IPv4 address, or the /56
+/// that one customer of an IPv6 provider has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Party(u64);
+
+impl Party {
+    /// The party behind an address.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Party {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Party(u64::from(u32::from(ip))),
+            IpAddr::V6(ip) => Party(1 << 63 | (u128::from(ip) >> 72) as u64),
+        }
+    }
+
+    /// What it rents its address from: the IPv4 /24 or the IPv6 /48.
+    #[must_use]
+    pub fn network(self) -> u64 {
+        self.0 >> 8
+    }
+}
+
 /// Whether a connection to `addr` can make sense: a unicast address and a port.
 #[must_use]
 pub fn is_dialable(addr: SocketAddr) -> bool {

@@ -31,6 +31,7 @@ pub mod endpoint;
 pub mod ids;
 pub mod link;
 pub mod lived;
+pub mod lobby;
 pub mod lsd;
 pub mod node;
 pub mod outage;

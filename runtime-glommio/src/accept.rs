@@ -60,12 +60,9 @@ pub(crate) async fn run(core: Rc<Core>, listener: TcpListener) {
 }
 
 fn welcome(core: &Rc<Core>, stream: TcpStream) {
-    // Gone already, or no room and nobody who could make some.
+    // Gone already.
     let Ok(addr) = stream.peer_addr() else { return };
     if !core.lets_in(addr) {
-        return;
-    }
-    if core.links.borrow().len() >= core.links_max && !core.evict_a_stranger() {
         return;
     }
     let io = core.add_link(addr);

@@ -17,6 +17,7 @@ use std::task::{Poll, Waker};
 use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{Link, LinkConfig, Role};
 use zest_core::lived::{LATE, Lived};
+use zest_core::lobby::Lobby;
 use zest_core::node::{Config, Event, Node};
 use zest_core::pex::{self, Pex};
 use zest_core::{Duration, Instant, LinkId, PeerId};
@@ -59,13 +60,14 @@ pub(crate) struct Core {
     pub(crate) lived: Cell<Lived>,
     peer_id: PeerId,
     listen_port: u16,
-    pub(crate) links_max: usize,
     local_only: bool,
     pub(crate) node: RefCell<Node>,
     pub(crate) pex: RefCell<Pex>,
     pub(crate) events: RefCell<VecDeque<Event>>,
     pub(crate) busy: Cell<bool>,
     pub(crate) links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
+    /// Who came and has not shaken hands.
+    pub(crate) lobby: RefCell<Lobby>,
     pub(crate) shelf: RefCell<Arc<Shelf>>,
     pub(crate) cache: RefCell<BlockCache>,
     pub(crate) lender: RefCell<Lender>,
@@ -102,13 +104,13 @@ impl Core {
             lived: Cell::default(),
             peer_id: config.peer_id,
             listen_port: config.listen_port,
-            links_max: config.links_max,
             local_only: config.local_only,
             node: RefCell::new(Node::new(node)),
             pex: RefCell::new(Pex::new(config.pex_seed)),
             events: RefCell::default(),
             busy: Cell::new(false),
             links: RefCell::default(),
+            lobby: RefCell::default(),
             shelf: RefCell::new(config.shelf),
             cache: RefCell::new(BlockCache::new(config.cache_bytes)),
             lender: RefCell::default(),
@@ -157,8 +159,12 @@ impl Core {
         let id = LinkId(self.next_link.replace(self.next_link.get() + 1));
         let config = LinkConfig { role: Role::Accept, our_id: self.peer_id, listen_port: self.listen_port };
         let io = LinkIo::new(id, addr, Link::new(self.now(), config));
+        let one_too_many = self.lobby.borrow_mut().came(id, addr.ip());
         let mut links = self.links.borrow_mut();
         links.insert(id, io.clone());
+        if let Some(io) = one_too_many.and_then(|id| links.get(&id)) {
+            io.close();
+        }
         self.stats.links.store(links.len() as u64, std::sync::atomic::Ordering::Relaxed);
         io
     }

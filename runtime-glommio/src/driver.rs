@@ -67,6 +67,11 @@ impl Core {
                     io.close();
                 }
             }
+            Action::Hold { link, until } => {
+                if let Some(io) = self.links.borrow().get(&link) {
+                    io.held.set(Some(until));
+                }
+            }
             Action::LookupChunk { .. } | Action::LookupManifest { .. } => self.look_up(action),
             Action::LookupFile { link, file } => {
                 let found = self.shelf.borrow().manifest(&file, now_s());
@@ -236,6 +241,7 @@ impl Core {
                 LinkAction::Transmit { head, body } => enqueue(io, head, body),
                 LinkAction::Established { peer_id, .. } => {
                     io.established.set(true);
+                    self.lobby.borrow_mut().left(io.id);
                     let (link, addr) = (io.id, io.addr);
                     self.stats.came_in(scope(addr.ip()));
                     self.event(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id });
@@ -302,6 +308,7 @@ impl Core {
             }
         }
         self.links.borrow_mut().remove(&io.id);
+        self.lobby.borrow_mut().left(io.id);
         self.stats.links.store(self.links.borrow().len() as u64, Relaxed);
         if io.established.get() {
             self.tell_pex(pex::Event::LinkDown { link: io.id });

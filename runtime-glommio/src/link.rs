@@ -58,6 +58,8 @@ pub(crate) struct LinkIo {
     pub(crate) xorb_asked: Cell<bool>,
     /// It waits for room in the budget.
     pub(crate) starved: Cell<bool>,
+    /// Nothing is read before then.
+    pub(crate) held: Cell<Option<Instant>>,
     /// The peer will say nothing more; it still gets what it asked for.
     ended: Cell<bool>,
     /// Since when the socket takes nothing.
@@ -82,6 +84,7 @@ impl LinkIo {
             xorbs: RefCell::default(),
             xorb_asked: Cell::new(false),
             starved: Cell::new(false),
+            held: Cell::new(None),
             ended: Cell::new(false),
             blocked: Cell::new(None),
         })
@@ -153,6 +156,10 @@ impl LinkIo {
             self.link.borrow_mut().handle(now, LinkEvent::Timer);
             core.drain(self);
         }
+        if self.held.get().is_some_and(|until| until <= now) {
+            self.held.set(None);
+            self.wake();
+        }
         if self.blocked.get().is_some_and(|since| now.since(since) >= SEND_STALL) {
             tracing::debug!(link = self.id.0, addr = %self.addr, "a peer takes nothing of what it asked for");
             self.close();
@@ -198,7 +205,7 @@ impl LinkIo {
         cx: &mut Context<'_>,
     ) -> io::Result<bool> {
         let waiting = self.queue.borrow().len() + self.lookups.get() + self.xorbs.borrow().len();
-        if waiting >= INTAKE_MAX || core.stopping.get() || self.ended.get() {
+        if waiting >= INTAKE_MAX || self.held.get().is_some() || core.stopping.get() || self.ended.get() {
             return Ok(false);
         }
         let mut input = core.input.borrow_mut();

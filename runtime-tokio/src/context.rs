@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use zest_core::link::{Dialect, LinkConfig, Outgoing, PeerFault, Role, Severity};
 use zest_core::lived::Lived;
+use zest_core::lobby::Lobby;
 use zest_core::node::{Action, Direction, Event, Found, Node, Part, Source};
 use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
 use zest_xet::Hash;
@@ -31,8 +32,9 @@ use zest_xet::Hash;
 const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
 /// Silence of a dial after which another one begins beside it: 2 s.
 const DIAL_BESIDE: std::time::Duration = std::time::Duration::from_secs(2);
-/// Inbound connections at once, at most; more are closed at the door. The node's own bound is for linked peers.
-pub(crate) const INBOUND_MAX: usize = 512;
+/// Peers linked at once, at most, whatever an engine is told: 512. Connections that have not shaken hands have a bound of
+/// their own, [`zest_core::lobby::HALF_OPEN_MAX`].
+pub(crate) const LINKED_MAX: usize = 512;
 /// Packed chunks on their way to the workers, at most: 64 × 128 KiB.
 const DECODES_MAX: usize = 64;
 
@@ -55,10 +57,11 @@ pub(crate) struct Context {
     pub(crate) listen_port: Cell<u16>,
     /// Whether peers that are found are dialled.
     pub(crate) dials: Cell<bool>,
-    pub(crate) inbound: Cell<usize>,
+    /// Who came and has not shaken hands.
+    pub(crate) lobby: RefCell<Lobby>,
     /// Finds peers, if that is asked for.
     pub(crate) finder: OnceCell<Rc<Finder>>,
-    node: RefCell<Node>,
+    pub(crate) node: RefCell<Node>,
     events: RefCell<VecDeque<Event>>,
     busy: Cell<bool>,
     buffers: RefCell<BTreeMap<BufId, Buffer>>,
@@ -118,7 +121,7 @@ impl Context {
             peer_id,
             listen_port: Cell::new(0),
             dials: Cell::new(true),
-            inbound: Cell::new(0),
+            lobby: RefCell::default(),
             finder: OnceCell::new(),
             node: RefCell::new(node),
             events: RefCell::default(),
@@ -237,6 +240,11 @@ impl Context {
                 tracing::debug!(link = link.0, why, "closing a link");
                 if let Some(io) = self.links.borrow().get(&link) {
                     io.close();
+                }
+            }
+            Action::Hold { link, until } => {
+                if let Some(io) = self.links.borrow().get(&link) {
+                    io.hold(until);
                 }
             }
             Action::Prove { job, index, chunk, offset, buf, link } => {
@@ -501,14 +509,6 @@ impl Context {
         tokio::task::spawn_local(crate::lookup::prove_manifest(self.clone(), id, link, records));
     }
 
-    /// Makes room for one more inbound connection by closing the oldest that has not even shaken hands; false if there is
-    /// none.
-    pub(crate) fn evict_a_stranger(&self) -> bool {
-        let links = self.links.borrow();
-        let stranger = links.values().find(|io| io.is_stranger());
-        stranger.inspect(|io| io.close()).is_some()
-    }
-
     /// Registers a connection and runs it.
     pub(crate) async fn run_link(
         self: &Rc<Context>,
@@ -521,6 +521,12 @@ impl Context {
         let config = LinkConfig { role, our_id: self.peer_id, listen_port: self.listen_port.get() };
         let io = LinkIo::new(id, addr, direction, linkio::link_for(self, config));
         self.links.borrow_mut().insert(id, io.clone());
+        if direction == Direction::Inbound {
+            let one_too_many = self.lobby.borrow_mut().came(id, addr.ip());
+            if let Some(io) = one_too_many.and_then(|id| self.links.borrow().get(&id).cloned()) {
+                io.close();
+            }
+        }
         linkio::run(self.clone(), stream, io).await;
     }
 
@@ -533,6 +539,7 @@ impl Context {
             }
         }
         self.links.borrow_mut().remove(&io.id);
+        self.lobby.borrow_mut().left(io.id);
         if let Some(finder) = self.finder.get() {
             finder.parted(io.id);
         }

@@ -2,7 +2,7 @@
 
 use crate::budget::{Budget, UPLOAD_BUDGET_MIN, UploadBudget};
 use crate::clock::Clock;
-use crate::context::{Context, INBOUND_MAX};
+use crate::context::{Context, LINKED_MAX};
 use crate::discovery::{DiscoveryConfig, DiscoveryStatus, Finder};
 use crate::error::EngineError;
 use crate::hot::Hot;
@@ -28,8 +28,8 @@ use zest_core::outage::PATIENCE;
 use zest_core::wire::handshake::PEER_ID_PREFIX;
 use zest_store::{Catalog, HfCache};
 
-/// Peers linked at once, at most, whatever an engine is told: 512, as many connections as it accepts.
-pub const LINKS_MAX: usize = INBOUND_MAX;
+/// Peers linked at once, at most, whatever an engine is told: 512.
+pub const LINKS_MAX: usize = LINKED_MAX;
 /// How long finding a peer may take where the origin refuses a file for good: 5 s. Ours; a look-up in the DHT takes two.
 const FINDING: Duration = Duration::from_secs(5);
 /// How often it is looked whether somebody still fetches what was landed: 50 ms.
@@ -546,15 +546,9 @@ async fn accept(context: Rc<Context>, listener: TcpListener) {
                 if context.finder.get().is_some_and(|finder| !finder.lets_in(addr)) {
                     continue;
                 }
-                if context.inbound.get() >= INBOUND_MAX && !context.evict_a_stranger() {
-                    drop(stream);
-                    continue;
-                }
-                context.inbound.set(context.inbound.get() + 1);
                 let context = context.clone();
                 tokio::task::spawn_local(async move {
                     context.run_link(stream, addr, Direction::Inbound, Role::Accept).await;
-                    context.inbound.set(context.inbound.get() - 1);
                 });
             }
             Err(error) => {

@@ -207,7 +207,7 @@ impl Context {
     /// Whether a linked peer is fetching a file that was landed here.
     pub(crate) fn is_wanted(&self) -> bool {
         let landed = self.landed.borrow();
-        self.links.borrow().values().any(|io| io.wants_any(&landed))
+        self.node.borrow().is_wanted(&landed)
     }
 
     /// An open file: of the catalog, if it still is what it was when it was proven, or a partial one that is wanted.

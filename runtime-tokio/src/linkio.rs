@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::peer_range::PeerRange;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -31,9 +31,6 @@ const HEAD_BYTES: usize = 16 << 10;
 const AHEAD_MAX: usize = 4;
 /// Items a writer may have queued before its reader stops taking in more requests.
 pub(crate) const QUEUE_MAX: usize = 1024;
-
-/// Files of one peer that are remembered as being fetched: 4,096, as many as the node follows.
-const INTERESTS_MAX: usize = 4096;
 
 /// What waits to be written.
 pub(crate) enum Item {
@@ -73,8 +70,8 @@ pub(crate) struct LinkIo {
     fault: Cell<Option<PeerFault>>,
     pub(crate) uploaded: Cell<u64>,
     pub(crate) downloaded: Cell<u64>,
-    /// Files the peer says it is fetching.
-    interests: RefCell<BTreeSet<Hash>>,
+    /// Nothing is read before then.
+    held: Cell<Option<zest_core::Instant>>,
 }
 
 /// The payload that is being received.
@@ -106,7 +103,7 @@ impl LinkIo {
             fault: Cell::new(None),
             uploaded: Cell::new(0),
             downloaded: Cell::new(0),
-            interests: RefCell::default(),
+            held: Cell::new(None),
         })
     }
 
@@ -135,20 +132,6 @@ impl LinkIo {
         self.queue.borrow().len() + self.inside.get() > QUEUE_MAX
     }
 
-    /// Whether the remote came by itself and has not said who it is.
-    pub(crate) fn is_stranger(&self) -> bool {
-        self.direction == Direction::Inbound && !self.established.get() && !self.closing.get()
-    }
-
-    fn note_interest(&self, message: &Message) {
-        let mut interests = self.interests.borrow_mut();
-        match message {
-            Message::Interest { file } if interests.len() < INTERESTS_MAX => drop(interests.insert(*file)),
-            Message::Uninterest { file } => drop(interests.remove(file)),
-            _ => {}
-        }
-    }
-
     /// What concerns finding peers goes to the finder.
     fn tell_finder(&self, context: &Rc<Context>, message: &Message) {
         let Some(finder) = context.finder.get() else { return };
@@ -161,9 +144,9 @@ impl LinkIo {
         }
     }
 
-    /// Whether the peer is fetching one of these files.
-    pub(crate) fn wants_any(&self, files: &BTreeSet<Hash>) -> bool {
-        !self.closing.get() && self.interests.borrow().iter().any(|file| files.contains(file))
+    /// Nothing is to be read before `until`.
+    pub(crate) fn hold(&self, until: zest_core::Instant) {
+        self.held.set(Some(until));
     }
 
     /// Asks both tasks of the connection to end.
@@ -192,6 +175,7 @@ impl LinkIo {
                 LinkAction::Transmit { head, body } => self.enqueue(context, head, body),
                 LinkAction::Established { peer_id, .. } => {
                     self.established.set(true);
+                    context.lobby.borrow_mut().left(self.id);
                     let (link, addr, direction) = (self.id, self.addr, self.direction);
                     context.event(Event::LinkUp { link, addr, direction, peer_id });
                 }
@@ -199,7 +183,6 @@ impl LinkIo {
                     if let Message::NotFound { req } | Message::Error { req, .. } = &message {
                         self.foreseen.borrow_mut().retain(|(r, _)| r != req);
                     }
-                    self.note_interest(&message);
                     self.tell_finder(context, &message);
                     context.event(Event::Message { link: self.id, message });
                 }
@@ -343,6 +326,14 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         }
         if io.closing.get() {
             return Ok(());
+        }
+        // One that is held does not even hear that more came: it would be told again and again.
+        if let Some(until) = io.held.take().filter(|until| *until > context.clock.now()) {
+            tokio::select! {
+                () = tokio::time::sleep_until(context.clock.to_tokio(until)) => {}
+                () = io.drained.notified() => io.held.set(Some(until)),
+            }
+            continue;
         }
         let deadline = io.link.borrow().poll_timeout().map(|(at, _)| context.clock.to_tokio(at));
         let ready = async {

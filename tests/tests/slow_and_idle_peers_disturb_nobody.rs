@@ -1,6 +1,7 @@
 //! Peers that do not read, and connections that do nothing, cost others nothing.
 
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use zest_tests::caller::Caller;
 use zest_tests::known::Known;
@@ -97,7 +98,55 @@ async fn connections_that_never_shake_hands_make_room_for_those_that_do(kind: Ki
     assert!(matches!(answer, Ok(1)), "a handshake comes back");
 }
 
+/// A connection from another address of this machine that has shaken hands.
+async fn stranger(machine: &Machine, id: [u8; 20]) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.2:0".parse().expect("an address")).expect("all of 127/8 is this machine");
+    let to = machine.address().parse().expect("an address");
+    let mut stream = socket.connect(to).await.expect("the system accepts");
+    stream.write_all(&speak::handshake([7; 20], id)).await.expect("open");
+    let mut answer = [0; 68];
+    // The last of many may be turned away.
+    let _turned_away = in_time(stream.read_exact(&mut answer)).await;
+    stream
+}
+
+/// As many as a seeder takes, all shaken hands and then silent, from one address.
+async fn idle_links_of_one_address_shut_nobody_out(kind: Kind) {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let (_site, known, machine) = seeder(kind, 300_000).await;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let more = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, more).expect("the soft limit may rise");
+    let mut idle = Vec::new();
+    for n in 0..600 {
+        let id = format!("-SC0100-{n:012}");
+        idle.push(stranger(&machine, id.as_bytes().try_into().expect("20 bytes")).await);
+    }
+    let mut honest = Caller::dial(&machine.address(), b"-SC0100-honest000000", DICT_ZEST).await;
+    honest.send(&ask(&known, 0)).await;
+    let (_, body) = in_time(honest.message()).await.expect("an answer");
+    assert_eq!(&body[9..], known.chunk(&known.manifest.chunk(0).hash).expect("its chunk"));
+}
+
+async fn an_id_that_somebody_else_said_first_keeps_nobody_out(kind: Kind) {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let (_site, known, machine) = seeder(kind, 300_000).await;
+    let id = b"-SC0100-honest000000";
+    let _squatter = stranger(&machine, *id).await;
+    let mut honest = Caller::dial(&machine.address(), id, DICT_ZEST).await;
+    honest.send(&ask(&known, 0)).await;
+    let (_, body) = in_time(honest.message()).await.expect("an answer");
+    assert_eq!(&body[9..], known.chunk(&known.manifest.chunk(0).hash).expect("its chunk"));
+}
+
 zest_tests::on_every_runtime!(
+    idle_links_of_one_address_shut_nobody_out,
+    an_id_that_somebody_else_said_first_keeps_nobody_out,
     a_peer_that_asks_for_much_and_reads_nothing_disturbs_nobody,
     whole_xorbs_asked_for_by_the_hundred_are_not_all_queued,
     connections_that_never_shake_hands_make_room_for_those_that_do,

@@ -1,5 +1,10 @@
 //! Who is shut out, and until when.
+//!
+//! Addresses are shut out. A peer id is no identity: whoever has read one can say it, so that a ban by id alone would let a liar
+//! shut out an honest peer by using its name. An id counts only together with the address that it came from, and only for
+//! links that came to us: their ports say nothing, while whom we dial is named by its address in full.
 
+use super::event::Direction;
 use crate::{Duration, Instant, PeerId};
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
@@ -11,11 +16,11 @@ pub const BANS_MAX: usize = 4096;
 /// Bans from one address (beyond loopback) after which the whole address is shut out, whatever the port.
 pub const BANS_PER_IP_MAX: u32 = 3;
 
-/// Bans by address and by peer id, each with an expiry.
+/// Bans by address, and by peer id at an address, each with an expiry.
 #[derive(Debug, Default)]
 pub(crate) struct Bans {
     by_addr: BTreeMap<SocketAddr, Instant>,
-    by_id: BTreeMap<PeerId, Instant>,
+    by_id: BTreeMap<(IpAddr, PeerId), Instant>,
     by_ip: BTreeMap<IpAddr, (u32, Instant)>,
 }
 
@@ -24,7 +29,7 @@ impl Bans {
         let until = now + BAN;
         insert_bounded(&mut self.by_addr, addr, until, |u| *u);
         if let Some(id) = id {
-            insert_bounded(&mut self.by_id, id, until, |u| *u);
+            insert_bounded(&mut self.by_id, (addr.ip(), id), until, |u| *u);
         }
         // Behind 127.0.0.1 live unrelated processes: there the port and the peer id must do.
         if !addr.ip().is_loopback() {
@@ -36,8 +41,13 @@ impl Bans {
 
     pub(crate) fn is_banned(&self, now: Instant, addr: SocketAddr, id: Option<PeerId>) -> bool {
         self.by_addr.get(&addr).is_some_and(|u| *u > now)
-            || id.is_some_and(|id| self.by_id.get(&id).is_some_and(|u| *u > now))
+            || id.is_some_and(|id| self.by_id.get(&(addr.ip(), id)).is_some_and(|u| *u > now))
             || self.by_ip.get(&addr.ip()).is_some_and(|(n, u)| *n >= BANS_PER_IP_MAX && *u > now)
+    }
+
+    /// Whether a link is one of somebody who is shut out.
+    pub(crate) fn shuts_out(&self, now: Instant, addr: SocketAddr, direction: Direction, id: PeerId) -> bool {
+        self.is_banned(now, addr, (direction == Direction::Inbound).then_some(id))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -76,6 +86,18 @@ mod tests {
         assert!(bans.is_banned(Instant(1), "127.0.0.1:7001".parse().unwrap(), Some(PeerId([1; 20]))));
         assert!(!bans.is_banned(Instant(1), "127.0.0.1:7001".parse().unwrap(), Some(PeerId([2; 20]))));
         assert!(!bans.is_banned(until, addr, Some(PeerId([1; 20]))));
+    }
+
+    #[test]
+    fn an_id_is_banned_where_it_was_used_and_nowhere_else() {
+        let mut bans = Bans::default();
+        let (liar, honest): (SocketAddr, SocketAddr) =
+            ("192.0.2.1:7000".parse().unwrap(), "192.0.2.2:6881".parse().unwrap());
+        let id = PeerId([1; 20]);
+        bans.ban(Instant(0), liar, Some(id));
+        assert!(!bans.is_banned(Instant(1), honest, Some(id)), "who only says the same name");
+        assert!(bans.shuts_out(Instant(1), SocketAddr::new(liar.ip(), 9), Direction::Inbound, id));
+        assert!(!bans.shuts_out(Instant(1), SocketAddr::new(liar.ip(), 9), Direction::Outbound, id));
     }
 
     #[test]

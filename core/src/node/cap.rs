@@ -6,6 +6,9 @@ use alloc::vec::Vec;
 /// The window over which the upload cap holds: 1 s, in this many steps.
 const STEPS: usize = 20;
 const STEP_US: u64 = 1_000_000 / STEPS as u64;
+/// So much of the cap is given in one step at most, or one chunk: a sixteenth, a little more than a step's part. Ours; given all
+/// at once, a second's bytes would go to those who are nearest, whoever's turn it is.
+const STEP_SHARE: u64 = 16;
 
 /// Bytes that left in each of the last steps, by number of the step.
 #[derive(Debug, Default)]
@@ -13,6 +16,8 @@ pub(crate) struct Cap {
     steps: [(u64, u64); STEPS + 1],
     /// What left within the second before this is not known.
     since: Instant,
+    /// What was given to sockets in the last step in which something was.
+    given: (u64, u64),
 }
 
 impl Cap {
@@ -48,6 +53,22 @@ impl Cap {
         }
         // What has not left yet fills the cap: once it has left there is room again.
         now + Duration::from_micros(STEP_US)
+    }
+
+    /// When a chunk or less of `len` bytes may be given, so that a second's bytes go out over the second.
+    pub(crate) fn paced_at(&self, now: Instant, len: u64, bytes_s: u64) -> Instant {
+        let step = now.0 / STEP_US;
+        let most = (bytes_s / STEP_SHARE).max(zest_xet::CHUNK_BYTES_MAX as u64);
+        if self.given.0 != step || self.given.1 + len <= most { now } else { Instant((step + 1) * STEP_US) }
+    }
+
+    /// These were given to a socket now.
+    pub(crate) fn gave(&mut self, now: Instant, len: u64) {
+        let step = now.0 / STEP_US;
+        if self.given.0 != step {
+            self.given = (step, 0);
+        }
+        self.given.1 += len;
     }
 
     /// These left now.

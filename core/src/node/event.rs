@@ -515,6 +515,13 @@ pub enum Action {
         /// Which block.
         block: u32,
     },
+    /// The peer says much that leads to nothing: take nothing in from this link before `until`. What is read already is told.
+    Hold {
+        /// Which.
+        link: LinkId,
+        /// Until when.
+        until: Instant,
+    },
     /// Where is this chunk, and may it be shared? [`Event::ChunkLocated`].
     LookupChunk {
         /// Who asks.

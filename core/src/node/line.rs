@@ -1,11 +1,18 @@
 //! Those whose requests wait for us, in line: where each stands, what is under way to it, and what may go out now.
+//!
+//! Parties stand in line, not links: whoever opens a hundred links from one address has one turn among the others, which
+//! goes round among its links. A turn is a chunk, or as much of a chunk list.
 
 use super::cap::Cap;
 use super::lag::Lag;
+use super::party::Parties;
+use super::upload::{BUDGET_PARTY_MIN, BUDGET_SHARE};
+use crate::endpoint::Party;
 use crate::link::Dialect;
 use crate::{Instant, LinkId, ReqId};
 use alloc::collections::{BTreeSet, VecDeque};
-use zest_xet::{CHUNK_BYTES_MAX, Hash};
+use alloc::vec::Vec;
+use zest_xet::{CHUNK_BYTES_MAX, CHUNK_BYTES_TARGET, Hash};
 
 /// Requests of one peer that wait at most: 512, what our `reqq` says. More are refused by name.
 pub(crate) const QUEUE_MAX: usize = crate::link::OUTSTANDING_MAX;
@@ -17,26 +24,59 @@ pub(super) const AHEAD_CHUNKS: u32 = 16;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask {
     pub(super) req: u32,
+    /// The chunk, or the file or xorb of a list.
     pub(super) hash: Hash,
-    pub(super) dialect: Dialect,
+    pub(super) what: Wanted,
 }
 
-/// A part of a chunk list that a peer asks for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
-    pub(super) link: LinkId,
-    pub(super) req: ReqId,
-    pub(super) file: Hash,
-    pub(super) first: u32,
-    pub(super) count: u32,
+/// What of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Chunk(Dialect),
+    /// A part of its chunk list, in records.
+    Part {
+        first: u32,
+        count: u32,
+    },
 }
+
+impl Ask {
+    pub(super) fn is_part(&self) -> bool {
+        matches!(self.what, Wanted::Part { .. })
+    }
+
+    /// Bytes that it may come to.
+    pub(super) fn bytes_max(&self) -> u64 {
+        match self.what {
+            Wanted::Chunk(_) => CHUNK_BYTES_MAX as u64,
+            Wanted::Part { count, .. } => u64::from(count) * RECORD_BYTES,
+        }
+    }
+
+    /// Turns that it takes.
+    fn turns(&self) -> u64 {
+        match self.what {
+            Wanted::Chunk(_) => 1,
+            Wanted::Part { .. } => self.bytes_max().div_ceil(CHUNK_BYTES_TARGET as u64).max(1),
+        }
+    }
+}
+
+/// A budget that grows by more than a sixteenth of itself is a new day's: what was told to a link that broke does not count
+/// as given, and comes back. Ours.
+const NEW_DAY: u64 = 16;
+/// Under a cap a party has so much of a second before it at most: a sixteenth, or one chunk. Ours.
+const CAP_PARTY_SHARE: u64 = 16;
+const RECORD_BYTES: u64 = crate::wire::zest::MANIFEST_RECORD_BYTES as u64;
 
 /// What one peer asks of us.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Upload {
+    /// Whose link it is.
+    pub(super) party: Party,
     pub(super) queue: VecDeque<Ask>,
-    /// Chunks that are being looked up.
-    pub(super) looking: u32,
+    /// What is being looked up: requests, and the bytes that they may come to.
+    pub(super) looking: VecDeque<(u32, u64)>,
     /// Bytes that its link was given and its socket has not taken.
     pub(super) ahead: u64,
     /// When its socket last took something, or got something to take.
@@ -64,12 +104,44 @@ pub(super) enum Lane {
 }
 
 impl Upload {
+    pub(super) fn new(party: Party) -> Upload {
+        Upload {
+            party,
+            queue: VecDeque::new(),
+            looking: VecDeque::new(),
+            ahead: 0,
+            moved_at: Instant::ZERO,
+            turn: 0,
+            passed: 0,
+            told_at: None,
+            lane: None,
+            busy_at: None,
+        }
+    }
+
+    /// Puts a request where it belongs: what lists it asks for come before its chunks, which it cannot ask for without.
+    pub(super) fn push(&mut self, ask: Ask) {
+        if ask.is_part() {
+            let parts = self.queue.iter().take_while(|ask| ask.is_part()).count();
+            self.queue.insert(parts, ask);
+        } else {
+            self.queue.push_back(ask);
+        }
+    }
+
+    /// The outcome of a look-up is here: the bytes that were kept free for it; `None` if nobody waits for it any more.
+    pub(super) fn looked_up(&mut self, req: ReqId) -> Option<u64> {
+        let at = self.looking.iter().position(|(other, _)| *other == req.0)?;
+        self.looking.remove(at).map(|(_, bytes)| bytes)
+    }
+
     pub(super) fn has_room(&self, chunks: u32) -> bool {
-        self.looking + (self.ahead / CHUNK_BYTES_MAX as u64) as u32 + u32::from(self.ahead > 0) <= chunks
+        let ahead = (self.ahead / CHUNK_BYTES_MAX as u64) as u32 + u32::from(self.ahead > 0);
+        self.looking.len() as u32 + ahead <= chunks
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.looking > 0 || self.ahead > 0
+        !self.looking.is_empty() || self.ahead > 0
     }
 
     pub(super) fn should_stand(&self) -> Option<(Lane, u64)> {
@@ -83,42 +155,42 @@ impl Upload {
 
     pub(crate) fn check_invariants(&self) {
         assert!(self.queue.len() <= QUEUE_MAX, "requests that wait are bounded");
-        assert!(self.looking <= AHEAD_CHUNKS + 1, "chunks that are looked up are bounded");
+        assert!(self.looking.len() <= AHEAD_CHUNKS as usize + 1, "chunks that are looked up are bounded");
     }
 }
 
 /// All uploads together.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    /// Peers with requests that wait and nothing under way, in line.
-    pub(super) fresh: BTreeSet<(u64, LinkId)>,
-    /// The same of those that are being sent to and may be given more. Those that may not stand nowhere: so whoever is
-    /// next is found without looking at them.
-    pub(super) going: BTreeSet<(u64, LinkId)>,
+    /// Everybody who is linked, and those lately.
+    pub(crate) parties: Parties,
+    /// Parties that stand in line with a peer to which nothing is under way.
+    pub(super) fresh: BTreeSet<(u64, Party)>,
+    /// Those with a peer that is being sent to and may be given more. Peers that may not stand nowhere: so whoever is next is
+    /// found without looking at them.
+    pub(super) going: BTreeSet<(u64, Party)>,
     /// Peers with requests that wait, wherever they stand.
     pub(super) waiting: usize,
     /// Peers whose sockets have something to take, or will, by when they last moved.
-    pub(super) busy: BTreeSet<(Instant, LinkId)>,
+    pub(super) busy: BTreeSet<(Instant, LinkId, Party)>,
     /// Turns so far.
     pub(super) turns: u64,
     /// Requests that wait.
     pub(super) queued: u32,
-    /// Parts of chunk lists that the cap holds up.
-    pub(super) parts: VecDeque<Part>,
-    /// Bytes of such parts that are being looked up, in order.
-    pub(super) parts_out: VecDeque<u64>,
     /// Time from one turn to the next while somebody waits, µs: the average, the last ones weigh most.
     pub(super) pace_us: u64,
     /// When the last turn was.
     pub(super) turn_at: Instant,
     /// Bytes that links were given and sockets have not taken.
     pub(super) ahead: u64,
-    /// Chunks that are being looked up.
-    pub(super) looking: u32,
+    /// Bytes that what is being looked up may come to.
+    pub(super) looking_bytes: u64,
     /// What left within the last second.
     pub(super) cap: Cap,
     /// Bytes that may still be given, if that is limited.
     pub(super) budget: Option<u64>,
+    /// What that was when the day began, or this process.
+    pub(super) allotted: u64,
     /// Bytes given, ever.
     pub(crate) bytes: u64,
     /// Whether we give much less than we get.
@@ -128,16 +200,14 @@ pub(crate) struct Uploads {
 impl Uploads {
     /// Whether one more chunk, of any length, might break the budget.
     pub(super) fn is_spent(&self) -> bool {
-        self.budget.is_some_and(|left| left < CHUNK_BYTES_MAX as u64 * u64::from(self.looking + 1))
+        self.budget.is_some_and(|left| left < CHUNK_BYTES_MAX as u64 + self.looking_bytes)
     }
 
     /// When `len` bytes more may go under a cap of `cap` bytes in any second; `now` if at once.
     pub(super) fn allowed_at(&self, now: Instant, len: u64, cap: u64) -> Instant {
         // What sockets have not taken may leave at any moment; what is being looked up goes out a moment later, whatever is
         // asked for meanwhile, and chunks may be of any length.
-        let chunks = CHUNK_BYTES_MAX as u64 * u64::from(self.looking);
-        let parts = self.parts_out.iter().sum::<u64>();
-        self.cap.allowed_at(now, len + self.ahead + chunks + parts, cap)
+        self.cap.allowed_at(now, len + self.ahead + self.looking_bytes, cap)
     }
 
     /// Puts a peer where it belongs after its state changed.
@@ -146,46 +216,125 @@ impl Uploads {
         if lane != upload.lane {
             if let Some((lane, turn)) = upload.lane {
                 self.waiting -= 1;
-                let stood = self.lane(lane).is_none_or(|lane| lane.remove(&(turn, link)));
-                assert!(stood, "a peer stands where it was put");
+                self.stand(upload.party, lane, (turn, link), false);
             }
             if let Some((lane, turn)) = lane {
                 self.waiting += 1;
-                self.lane(lane).map(|lane| lane.insert((turn, link)));
+                self.stand(upload.party, lane, (turn, link), true);
             }
             upload.lane = lane;
         }
         let busy_at = upload.is_busy().then_some(upload.moved_at);
         if busy_at != upload.busy_at {
             if let Some(at) = upload.busy_at {
-                self.busy.remove(&(at, link));
+                self.busy.remove(&(at, link, upload.party));
             }
             if let Some(at) = busy_at {
-                self.busy.insert((at, link));
+                self.busy.insert((at, link, upload.party));
             }
             upload.busy_at = busy_at;
         }
     }
 
-    pub(super) fn lane(&mut self, lane: Lane) -> Option<&mut BTreeSet<(u64, LinkId)>> {
-        match lane {
-            Lane::Fresh => Some(&mut self.fresh),
-            Lane::Going => Some(&mut self.going),
-            Lane::Full => None,
+    /// A peer goes into a lane of its party, or leaves it; the party stands in line as long as anybody is there.
+    fn stand(&mut self, party: Party, lane: Lane, place: (u64, LinkId), comes: bool) {
+        let Some(record) = self.parties.get_mut(party) else { return };
+        let turn = record.turn;
+        let Some(peers) = record.lane(lane) else { return };
+        let was_empty = peers.is_empty();
+        let changed = if comes { peers.insert(place) } else { peers.remove(&place) };
+        assert!(changed, "a peer stands where it was put");
+        let is_empty = peers.is_empty();
+        let line = if lane == Lane::Fresh { &mut self.fresh } else { &mut self.going };
+        match (was_empty, is_empty) {
+            (true, false) => drop(line.insert((turn, party))),
+            (false, true) => drop(line.remove(&(turn, party))),
+            _ => {}
         }
     }
 
-    /// Peers that can be served, in line; those that need a place only if there is one.
-    pub(super) fn in_line(&self, places: bool) -> impl Iterator<Item = LinkId> {
+    /// A peer's request is answered now: it and its party go to the end of the line, as far back as the answer is long.
+    pub(super) fn serve(&mut self, upload: &mut Upload, ask: &Ask) {
+        self.turns += 1;
+        upload.turn = self.turns;
+        upload.passed = 0;
+        let waiting = self.fresh.len().max(self.going.len()) as u64;
+        self.move_back(upload.party, self.turns + (ask.turns() - 1) * waiting);
+    }
+
+    /// A party has so many bytes more that it was given and has not taken, or so many less.
+    pub(super) fn ahead_of(&mut self, party: Party, more: u64, less: u64) {
+        if let Some(record) = self.parties.get_mut(party) {
+            record.ahead = (record.ahead + more).saturating_sub(less);
+        }
+    }
+
+    /// Whether a party has as much before it as one may have under a cap: what it does not take counts as if it left at any
+    /// moment, and must not fill the cap for everybody.
+    pub(super) fn has_its_fill(&self, party: Party, cap: Option<u64>) -> bool {
+        let Some(cap) = cap else { return false };
+        let ahead = self.parties.get(party).map_or(0, |record| record.ahead);
+        ahead > 0 && ahead + CHUNK_BYTES_MAX as u64 > cap / CAP_PARTY_SHARE
+    }
+
+    /// Whether many wait: many parties, or many links of one that is alone.
+    pub(super) fn is_crowded(&self, slots: usize) -> bool {
+        let parties = self.fresh.len().max(self.going.len());
+        self.waiting >= slots && (parties >= slots || self.fresh.len() + self.going.len() <= 1)
+    }
+
+    /// Answers that did not stand in line cost their party its turns afterwards.
+    pub(super) fn charge(&mut self, party: Party, bytes: u64) {
+        let waiting = self.fresh.len().max(self.going.len()).max(1) as u64;
+        let turn = self.parties.get_mut(party).map_or(0, |record| record.turn.max(self.turns));
+        self.move_back(party, turn + bytes / CHUNK_BYTES_TARGET as u64 * waiting);
+    }
+
+    fn move_back(&mut self, party: Party, turn: u64) {
+        let Some(record) = self.parties.get_mut(party) else { return };
+        let before = core::mem::replace(&mut record.turn, turn);
+        if !record.fresh.is_empty() {
+            self.fresh.remove(&(before, party));
+            self.fresh.insert((turn, party));
+        }
+        if !record.going.is_empty() {
+            self.going.remove(&(before, party));
+            self.going.insert((turn, party));
+        }
+    }
+
+    /// Peers that can be served, in line, party by party; those that need a place only if `places` says that their party can
+    /// have one.
+    pub(super) fn in_line<'a>(&'a self, places: &'a Places) -> impl Iterator<Item = LinkId> + 'a {
         let mut going = self.going.iter().peekable();
-        let mut fresh = self.fresh.iter().take(if places { usize::MAX } else { 0 }).peekable();
-        core::iter::from_fn(move || {
+        let none = matches!(places, Places::None);
+        let mut fresh = self.fresh.iter().take(if none { 0 } else { usize::MAX }).peekable();
+        let parties = core::iter::from_fn(move || {
             let next = match (going.peek(), fresh.peek()) {
+                (Some(one), Some(other)) if one == other => {
+                    fresh.next();
+                    going.next()
+                }
                 (Some(one), Some(other)) if one > other => fresh.next(),
                 (None, _) => fresh.next(),
                 _ => going.next(),
             };
-            next.map(|(_, link)| *link)
+            next.map(|(_, party)| *party)
+        });
+        parties.flat_map(move |party| {
+            let record = self.parties.get(party);
+            let fits = places.fits(party);
+            let going = record.map(|record| record.going.iter()).into_iter().flatten();
+            let fresh = record.filter(|_| fits).map(|record| record.fresh.iter()).into_iter().flatten();
+            let (mut going, mut fresh) = (going.peekable(), fresh.peekable());
+            core::iter::from_fn(move || {
+                let next = match (going.peek(), fresh.peek()) {
+                    (Some(one), Some(other)) if one > other => fresh.next(),
+                    (None, _) => fresh.next(),
+                    _ => going.next(),
+                };
+                next.map(|(_, link)| *link)
+            })
         })
     }
 
@@ -195,10 +344,53 @@ impl Uploads {
     }
 
     /// Takes bytes off the budget.
-    pub(super) fn spend(&mut self, len: u64) {
+    pub(super) fn spend(&mut self, party: Party, len: u64) {
         self.bytes += len;
         if let Some(left) = &mut self.budget {
             *left = left.saturating_sub(len);
+            if let Some(record) = self.parties.get_mut(party) {
+                record.given += len;
+            }
+        }
+    }
+
+    /// So much may be given from now on. Much more than was left is a new day's budget.
+    pub(super) fn allot(&mut self, bytes: Option<u64>) {
+        let more = bytes.unwrap_or(0).saturating_sub(self.budget.unwrap_or(0));
+        if self.budget.is_none() || more > self.allotted / NEW_DAY {
+            self.allotted = bytes.unwrap_or(0);
+            self.parties.forget_given();
+        }
+        self.budget = bytes;
+    }
+
+    /// Whether a party has had what one may have of the budget.
+    pub(super) fn has_had_its_share(&self, party: Party) -> bool {
+        self.budget.is_some()
+            && self
+                .parties
+                .get(party)
+                .is_some_and(|record| record.given >= (self.allotted / BUDGET_SHARE).max(BUDGET_PARTY_MIN))
+    }
+}
+
+/// Who may have one more of the few places.
+#[derive(Debug)]
+pub(super) enum Places {
+    /// Nobody: all are taken.
+    None,
+    /// Whoever has none of them yet: one party alone does not keep others out.
+    Others(Vec<Party>),
+    /// Anybody.
+    All,
+}
+
+impl Places {
+    fn fits(&self, party: Party) -> bool {
+        match self {
+            Places::None => false,
+            Places::Others(taken) => !taken.contains(&party),
+            Places::All => true,
         }
     }
 }

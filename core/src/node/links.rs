@@ -4,14 +4,27 @@ use super::event::Direction;
 use super::peer::{Peer, Pending};
 use super::timers::Timer;
 use super::{Action, Event, Node};
+use crate::endpoint::Party;
 use crate::link::{Outgoing, PeerFault, Severity};
-use crate::{Instant, JobId, LinkId, PeerId, ReqId};
+use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 /// A node that fetches what others fetch lets no more come to it than twice what it dials and so many: 4. Ours; who began
 /// first would be known to all otherwise, and who began last to nobody.
 const LINKS_MORE: usize = 4;
+/// Links that a party may have before it loses some to parties with fewer, where no place is free: 8. Ours; a household or an
+/// office behind one address.
+pub const PARTY_SHARE: u32 = 8;
+/// A network (IPv4 /24, IPv6 /48) counts as so many parties: 4. Ours; who rents a network is not two hundred strangers.
+const NETWORK_PARTIES: u32 = 4;
+/// Who came to us and asked for nothing and gave nothing for so long makes room where no place is free: 5 s. Ours.
+pub const IDLE_GRACE: Duration = Duration::from_secs(5);
+/// The same for somebody who did before: 60 s. Ours.
+pub const RECORD_GRACE: Duration = Duration::from_secs(60);
+/// Links that are being closed at once, at most; as long no more are let in: 64. Ours.
+pub const CLOSING_MAX: usize = 64;
 /// Links that went down and are remembered, so that a wrong chunk found afterwards still meets its sender. Ours.
 pub(crate) const DEPARTED_MAX: usize = 256;
 
@@ -34,20 +47,28 @@ impl Node {
         direction: Direction,
         id: PeerId,
     ) {
-        let inbound = || self.peers.values().filter(|p| p.direction == Direction::Inbound).count();
-        let why = if self.bans.is_banned(now, addr, Some(id)) {
-            Some("it is banned")
-        } else if self.peers.len() >= self.config.peers_max
-            || (direction == Direction::Inbound && inbound() >= self.config.inbound_max)
-        {
-            Some("enough peers are linked")
-        } else if direction == Direction::Inbound
+        let inbound = |p: &&Peer| !p.closing && p.direction == Direction::Inbound;
+        let linked = self.peers.values().filter(|p| !p.closing).count();
+        let full = linked >= self.config.peers_max
+            || (direction == Direction::Inbound
+                && self.peers.values().filter(inbound).count() >= self.config.inbound_max);
+        let even = direction == Direction::Inbound
             && self.is_crowded()
-            && self.peers.len() >= self.config.dials_max * 2 + LINKS_MORE
+            && linked >= self.config.dials_max * 2 + LINKS_MORE;
+        let why = if self.bans.shuts_out(now, addr, direction, id) {
+            Some("it is banned")
+        } else if self.peers.len() - linked >= CLOSING_MAX {
+            Some("many links are being closed")
+        } else if self
+            .peers
+            .values()
+            .any(|p| p.id == id && p.direction == direction && !p.closing && is_same_place(p.addr, addr))
         {
-            Some("a swarm's links are to be spread evenly")
-        } else if self.peers.values().any(|p| p.id == id && p.direction == direction && !p.closing) {
             Some("this peer is linked already")
+        } else if full && !self.make_room(now, addr, true) {
+            Some("enough peers are linked")
+        } else if even && !self.make_room(now, addr, false) {
+            Some("a swarm's links are to be spread evenly")
         } else {
             None
         };
@@ -55,7 +76,9 @@ impl Node {
             if direction == Direction::Outbound {
                 self.dial_linked(now, addr);
             }
-            self.peers.insert(link, Peer::new(now, addr, id, direction));
+            let peer = Peer::new(now, addr, id, direction);
+            self.uploads.parties.came(peer.upload.party);
+            self.peers.insert(link, peer);
             return;
         };
         if direction == Direction::Outbound {
@@ -63,6 +86,38 @@ impl Node {
         }
         self.actions.push_back(Action::Close { link, why });
         self.seek_all(now);
+    }
+
+    /// Closes a link of somebody who came to us, for a newcomer from `addr`: one of a party with more than its share, or, with
+    /// `idle`, one of which nothing was heard for long. Nobody pushes out those who have fewer links than himself, and those we
+    /// dialled stay. False if there is none.
+    fn make_room(&mut self, now: Instant, addr: SocketAddr, idle: bool) -> bool {
+        let mut networks: BTreeMap<u64, u32> = BTreeMap::new();
+        let mut parties: BTreeMap<Party, u32> = BTreeMap::new();
+        for peer in self.peers.values().filter(|p| !p.closing) {
+            *parties.entry(peer.upload.party).or_default() += 1;
+            *networks.entry(peer.upload.party.network()).or_default() += 1;
+        }
+        let weight = |party: Party| {
+            let alone = parties.get(&party).copied().unwrap_or(0);
+            alone.max(networks.get(&party.network()).copied().unwrap_or(0) / NETWORK_PARTIES)
+        };
+        let ours = weight(Party::of(addr.ip()));
+        let fits = |peer: &Peer| {
+            let theirs = weight(peer.upload.party);
+            let grace = if peer.useful || peer.served { RECORD_GRACE } else { IDLE_GRACE };
+            let is_idle = idle && theirs >= ours && now.since(peer.used_at()) >= grace;
+            !peer.closing
+                && peer.direction == Direction::Inbound
+                && (is_idle || theirs >= PARTY_SHARE && theirs > ours + 1)
+        };
+        let victim = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| fits(peer))
+            .max_by_key(|(link, peer)| (weight(peer.upload.party), now.since(peer.used_at()), **link))
+            .map(|(link, _)| *link);
+        victim.inspect(|link| self.close(*link, "somebody else needs its place")).is_some()
     }
 
     pub(super) fn link_down(&mut self, now: Instant, link: LinkId, fault: Option<PeerFault>) {
@@ -73,22 +128,27 @@ impl Node {
         self.reorder(now, link);
         self.drop_uploads(now, link);
         let Some(peer) = self.peers.remove(&link) else { return };
+        self.uploads.parties.interests(peer.upload.party, -(peer.interests.len() as i32));
+        self.uploads.parties.left(peer.upload.party);
         self.timers.cancel(Timer::Stall(link));
         if self.departed.len() >= DEPARTED_MAX {
             self.departed.pop_front();
         }
-        self.departed.push_back((link, peer.addr, peer.id));
+        self.departed.push_back((link, peer.addr, peer.direction, peer.id));
         if fault.is_some_and(|f| f.severity() == Severity::Fatal) {
-            self.shut_out(now, peer.addr, peer.id);
+            self.shut_out(now, peer.addr, peer.direction, peer.id);
         }
         if peer.direction == Direction::Outbound {
-            if self.bans.is_banned(now, peer.addr, Some(peer.id)) {
+            if self.bans.is_banned(now, peer.addr, None) {
                 self.candidates.remove(&peer.addr);
             } else {
                 self.dial_over(now, peer.addr, peer.useful && fault.is_none());
             }
         }
-        self.owner_gone(now, &peer.id);
+        // Another link under its id, whoever said it, is no sign that it is gone.
+        if !self.peers.values().any(|other| other.id == peer.id && !other.closing) {
+            self.owner_gone(now, &peer.id);
+        }
         self.dial_next(now);
         self.seek_all(now);
         self.stirred = true;
@@ -110,6 +170,8 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&link) {
             peer.jobs.clear();
             peer.blocks_refused.clear();
+            let interests = peer.interests.len() as i32;
+            self.uploads.parties.interests(peer.upload.party, -interests);
             peer.interests.clear();
         }
         self.timers.cancel(Timer::Stall(link));
@@ -117,14 +179,16 @@ impl Node {
 
     /// Closes the link of a peer that did wrong and shuts it out, even if the link has gone meanwhile.
     pub(super) fn ban(&mut self, now: Instant, link: LinkId, why: &'static str) {
-        let gone = || self.departed.iter().find(|(id, ..)| *id == link).map(|(_, addr, id)| (*addr, *id));
-        let Some((addr, id)) = self.peers.get(&link).map(|p| (p.addr, p.id)).or_else(gone) else { return };
+        let gone =
+            || self.departed.iter().find(|(id, ..)| *id == link).map(|(_, addr, way, id)| (*addr, *way, *id));
+        let linked = self.peers.get(&link).map(|p| (p.addr, p.direction, p.id));
+        let Some((addr, direction, id)) = linked.or_else(gone) else { return };
         self.close(link, why);
-        self.shut_out(now, addr, id);
+        self.shut_out(now, addr, direction, id);
     }
 
-    fn shut_out(&mut self, now: Instant, addr: SocketAddr, peer_id: PeerId) {
-        if self.bans.is_banned(now, addr, Some(peer_id)) {
+    fn shut_out(&mut self, now: Instant, addr: SocketAddr, direction: Direction, peer_id: PeerId) {
+        if self.bans.shuts_out(now, addr, direction, peer_id) {
             return;
         }
         let until = self.bans.ban(now, addr, Some(peer_id));
@@ -134,7 +198,7 @@ impl Node {
         let same: Vec<LinkId> = self
             .peers
             .iter()
-            .filter(|(_, p)| self.bans.is_banned(now, p.addr, Some(p.id)))
+            .filter(|(_, p)| self.bans.shuts_out(now, p.addr, p.direction, p.id))
             .map(|(link, _)| *link)
             .collect();
         for link in same {
@@ -211,6 +275,12 @@ impl Node {
             self.seek_manifest(now, id);
         }
     }
+}
+
+/// Whether two links of one id in one direction lead to one peer. An id from elsewhere is another peer, whoever said it first:
+/// else to say an id would be to keep its owner out. Behind loopback addresses live unrelated processes, told apart by ports.
+fn is_same_place(one: SocketAddr, other: SocketAddr) -> bool {
+    if one.ip().is_loopback() { one == other } else { one.ip() == other.ip() }
 }
 
 /// Kept small: the runtime passes events by value.

@@ -48,12 +48,14 @@ mod job;
 mod jobs;
 mod lag;
 mod layout;
+pub mod limits;
 mod line;
 mod links;
 mod lists;
 mod manifest;
 mod origin;
 mod outages;
+mod party;
 mod peer;
 mod picker;
 pub(crate) mod rng;
@@ -235,7 +237,7 @@ pub struct Node {
     timers: Timers,
     actions: VecDeque<Action>,
     /// Links that went down lately.
-    departed: VecDeque<(LinkId, SocketAddr, PeerId)>,
+    departed: VecDeque<(LinkId, SocketAddr, Direction, PeerId)>,
     /// Time of the event being handled.
     now: Instant,
     origin_active: u32,
@@ -305,7 +307,7 @@ impl Node {
             Event::JobLooking { job, until } => self.job_looking(job, until),
             Event::JobFront { job, bytes } => self.job_front(now, job, bytes),
             Event::JobPaused { job, paused } => self.job_paused(now, job, paused),
-            Event::ManifestLocated { link, req, place } => self.manifest_located(link, req, place),
+            Event::ManifestLocated { link, req, place } => self.manifest_located(now, link, req, place),
             Event::FileLocated { link, file, total, runs } => self.file_located(link, file, total, runs),
             Event::XorbLocated { link, answer } => self.xorb_located(now, link, answer),
             Event::JobAdded { job, spec } => self.job_added(now, job, spec),
@@ -364,6 +366,14 @@ impl Node {
         self.peers.values().filter(|peer| peer.jobs.get(&job).is_some_and(|with| with.counted)).count()
     }
 
+    /// Whether a linked peer fetches one of these files, as it says.
+    #[must_use]
+    pub fn is_wanted(&self, files: &BTreeSet<zest_xet::Hash>) -> bool {
+        self.peers
+            .values()
+            .any(|peer| !peer.closing && peer.interests.keys().any(|file| files.contains(file)))
+    }
+
     /// Whether chunk `index` of `job` still has to come from somewhere.
     #[must_use]
     pub fn needs(&self, job: JobId, index: u32) -> bool {
@@ -378,7 +388,8 @@ impl Node {
 
     /// Panics if a promise of the node to itself is broken. Simulation and fuzzing call it after every event.
     pub fn check_invariants(&self) {
-        assert!(self.peers.len() <= self.config.peers_max, "peers stay within their limit");
+        let closing = self.peers.values().filter(|peer| peer.closing).count();
+        assert!(self.peers.len() - closing <= self.config.peers_max, "peers stay within their limit");
         assert!(self.candidates.len() <= CANDIDATES_MAX, "addresses stay within their limit");
         self.told.check_invariants();
         assert!(self.bans.len() <= BANS_MAX, "bans stay within their limit");

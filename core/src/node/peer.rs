@@ -6,6 +6,7 @@ use super::few::Few;
 use super::line::Upload;
 use super::manifest::Willing;
 use super::rng::Rng;
+use crate::endpoint::Party;
 use crate::link::ExtHandshake;
 use crate::wire::xet::Dialect;
 use crate::{Duration, Instant, JobId, PeerId, ReqId};
@@ -177,6 +178,10 @@ pub(crate) struct Peer {
     pub(crate) useful: bool,
     /// When it did so last, or came.
     gave_at: Instant,
+    /// Whether it took anything that it asked for.
+    pub(crate) served: bool,
+    /// When it last asked for something.
+    pub(crate) asked_at: Instant,
     window: u32,
     window_max: u32,
     /// It gives a file that others are still fetching, too, and so do they.
@@ -233,6 +238,8 @@ impl Peer {
             haves: 0,
             useful: false,
             gave_at: now,
+            served: false,
+            asked_at: now,
             window: WINDOW_START,
             window_max: WINDOW_MAX,
             crowded: false,
@@ -255,7 +262,7 @@ impl Peer {
             load: None,
             unowned: 0,
             told_wait: None,
-            upload: Upload::default(),
+            upload: Upload::new(Party::of(addr.ip())),
         }
     }
 
@@ -291,6 +298,13 @@ impl Peer {
     /// Whether its word about what it has is worth waiting for.
     pub(crate) fn counts(&self) -> bool {
         self.ready() && !self.probation()
+    }
+
+    /// When it last asked for something, took something or gave something.
+    pub(crate) fn used_at(&self) -> Instant {
+        let gave = if self.useful { self.progress_at } else { Instant::ZERO };
+        let took = if self.served { self.upload.moved_at } else { Instant::ZERO };
+        self.asked_at.max(gave).max(took)
     }
 
     /// Whether one more chunk may be asked of it.

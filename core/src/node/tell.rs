@@ -13,8 +13,15 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use zest_xet::Hash;
 
-/// Files one peer may be interested in at once: 4,096. Ours; more than the largest repositories have.
-pub(crate) const INTERESTS_MAX: usize = 4096;
+/// Files one peer may be interested in at once, those that we fetch included: 4,096. Ours; more than the largest repositories
+/// have.
+pub const INTERESTS_MAX: usize = 4096;
+/// Of those that we do not fetch (yet), so many are remembered of every link: 16. Ours; more than a pull fetches at once.
+pub const INTERESTS_LINK_MIN: usize = 16;
+/// Beyond that, so many of one party: 1,024. Ours.
+pub const INTERESTS_PARTY_MAX: u32 = 1024;
+/// And so many of all parties together: 16,384, about a megabyte. Ours.
+pub const INTERESTS_ALL_MAX: u32 = 16_384;
 /// News wait until about this many chunks have gathered. Ours; their head then weighs less than they do.
 const BATCH_CHUNKS: u64 = 8;
 /// The shortest such wait: 10 ms. Ours.
@@ -122,10 +129,22 @@ impl Node {
         let job = self.jobs.iter().find(|(_, job)| job.spec.file == file && job.spec.peers);
         let job = job.map(|(id, job)| (*id, job.len(), job.shown.end(), job.shown.set()));
         let Some(peer) = self.peers.get_mut(&link) else { return };
-        if peer.interests.len() >= INTERESTS_MAX && !peer.interests.contains_key(&file) {
-            return;
+        if !peer.interests.contains_key(&file) {
+            if peer.interests.len() >= INTERESTS_MAX {
+                return;
+            }
+            // What we fetch is few; of the rest only so much is remembered, and everything answered.
+            let fits = job.is_some()
+                || peer.interests.len() < INTERESTS_LINK_MIN
+                || self.uploads.parties.has_room_for_interest(peer.upload.party);
+            if fits {
+                peer.interests.insert(file, 0);
+                self.uploads.parties.interests(peer.upload.party, 1);
+            }
         }
-        peer.interests.insert(file, job.map_or(0, |(.., end, _)| end));
+        if let Some(told) = peer.interests.get_mut(&file) {
+            *told = job.map_or(0, |(.., end, _)| end);
+        }
         match job {
             // With a job under way the catalog has nothing of the file but what the job has.
             Some((id, total, _, shown)) => {
@@ -140,8 +159,10 @@ impl Node {
     }
 
     pub(super) fn uninterested(&mut self, link: LinkId, file: &Hash) {
-        if let Some(peer) = self.peers.get_mut(&link) {
-            peer.interests.remove(file);
+        if let Some(peer) = self.peers.get_mut(&link)
+            && peer.interests.remove(file).is_some()
+        {
+            self.uploads.parties.interests(peer.upload.party, -1);
         }
     }
 

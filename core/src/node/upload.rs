@@ -1,23 +1,26 @@
 //! Answering peers: who is sent chunks now, in which order, and how much.
 //!
-//! A peer's requests wait in its own queue, and peers stand in line by when they were served last; newcomers stand in
-//! front. Only a few peers are being sent something at a time, so that what is asked for waits here, where it can be called
+//! A peer's requests wait in its own queue, chunks and parts of chunk lists alike, and parties (everybody at one address) stand
+//! in line by when they were served last; newcomers stand in front. Only a few peers are being sent something at a time, so that what is asked for waits here, where it can be called
 //! off and overtaken, and not in sockets; a peer that reads slowly does not count among the few, and holds up nobody but
-//! itself. Of the peers that are about to be served, the one goes first that asks for what was given least often: so new
+//! itself. No party alone takes all of those places, nor more than its share of a day's budget. Of the peers that are about to be served, the one goes first that asks for what was given least often: so new
 //! chunks spread before old ones are repeated.
 //!
 //! Where a chunk lies is known here for files under way; finished files are looked up outside (the catalog is not core's),
 //! so such a request is an action and its outcome an event. Only what may be shared ever has a place.
 
 use super::event::ManifestPlace;
-use super::line::{AHEAD_CHUNKS, Ask, Lane, Part, QUEUE_MAX, Upload};
+use super::line::{AHEAD_CHUNKS, Ask, Lane, Places, QUEUE_MAX, Upload, Wanted};
+use super::peer::Peer;
 use super::timers::Timer;
 use super::{Action, Node};
+use crate::endpoint::Party;
 use crate::link::{Body, Dialect, Message, Outgoing};
-use crate::wire::zest::MANIFEST_RECORD_BYTES;
+use crate::wire::zest::{MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
 use crate::{Duration, FileKey, Instant, LinkId, Location, ReqId};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
 use zest_xet::{CHUNK_BYTES_MAX, Hash};
 
 /// The same while as many peers as can be served at a time wait in line: 2.
@@ -37,10 +40,13 @@ const PASSED_MAX: u32 = 8;
 const WAIT_TOLD: Duration = Duration::from_millis(100);
 /// But not more often than this: 1 s. Ours.
 const WAIT_TOLD_EVERY: Duration = Duration::from_secs(1);
-/// Parts of chunk lists that may wait for the cap: 64. Ours; for more than those we have no list.
-const PARTS_MAX: usize = 64;
-/// Least records of a part, whatever the cap: 1,024, the least that a node takes for a part that is not the last.
-const PART_RECORDS_MIN: u32 = 1024;
+/// Records of a part under a cap, at most: 3,640, as many bytes as the longest chunk has. More than the 1,024 that a node takes
+/// for a part that is not the last.
+const PART_RECORDS_CAPPED: u32 = CHUNK_BYTES_MAX as u32 / MANIFEST_RECORD_BYTES;
+/// One party gets so much of a day's budget at most: a quarter. Ours; who has one address must not be all who is served today.
+pub const BUDGET_SHARE: u64 = 4;
+/// But so many bytes at least, where a budget is small: 16 MiB. Ours.
+pub const BUDGET_PARTY_MIN: u64 = 16 << 20;
 /// Our code in an error reply to a peer that asks for too much at once.
 const TOO_MANY: u32 = 1;
 /// Our code in an error reply once the upload budget is used up.
@@ -48,9 +54,16 @@ const SPENT: u32 = 2;
 
 /// We do not answer this, and say why.
 fn refusal(ask: Ask, code: u32, text: &str) -> Outgoing {
-    let (req, hash, dialect) = (ask.req, ask.hash, ask.dialect);
-    Outgoing::ErrorReply { req, hash, dialect, code, text: String::from(text) }
+    let (req, hash) = (ask.req, ask.hash);
+    match ask.what {
+        Wanted::Chunk(dialect) => Outgoing::ErrorReply { req, hash, dialect, code, text: String::from(text) },
+        Wanted::Part { .. } => Outgoing::ManifestNone { req },
+    }
 }
+
+/// What is said of a budget.
+const SPENT_ALL: &str = "the upload budget is used up";
+const SPENT_SHARE: &str = "your share of the upload budget is used up";
 
 impl Node {
     pub(super) fn message(&mut self, now: Instant, link: LinkId, message: Message) {
@@ -58,16 +71,23 @@ impl Node {
         if self.peers.get(&link).is_none_or(|peer| peer.closing) {
             return;
         }
+        self.price(now, link, &message);
         match message {
             Message::ExtHandshake(remote) => self.introduced(now, link, &remote),
             Message::ChunkRequest { req, hash, dialect } => {
-                self.asked_for(now, link, Ask { req, hash, dialect })
+                self.asked_for(now, link, Ask { req, hash, what: Wanted::Chunk(dialect) })
             }
             Message::XorbRequest { req, xorb, start, end } => {
+                if let Some(peer) = self.peers.get_mut(&link) {
+                    peer.asked_at = now;
+                }
                 self.actions.push_back(Action::LookupXorb { link, req: ReqId(req), xorb, start, end });
             }
             Message::ManifestRequest { req, file, first, count } => {
-                self.list_asked_for(now, Part { link, req: ReqId(req), file, first, count });
+                let capped = self.upload_cap().is_some();
+                let count = if capped { count.min(PART_RECORDS_CAPPED) } else { count };
+                let count = count.min(MANIFEST_PART_RECORDS_MAX);
+                self.asked_for(now, link, Ask { req, hash: file, what: Wanted::Part { first, count } });
             }
             Message::Interest { file } => self.interested(now, link, file),
             Message::Uninterest { file } => self.uninterested(link, &file),
@@ -88,6 +108,26 @@ impl Node {
         }
     }
 
+    /// What a peer says has its price, which what it fetches pays for. A party that says much and fetches nothing is no longer
+    /// listened to for a while.
+    fn price(&mut self, now: Instant, link: LinkId, message: &Message) {
+        let free = match message {
+            // These have bounds of their own.
+            Message::Have { .. } | Message::HaveMore { .. } | Message::Claim { .. } | Message::Pex { .. } => {
+                true
+            }
+            // These are answers to what we asked.
+            Message::NotFound { .. } | Message::Error { .. } | Message::ManifestNone { .. } => true,
+            _ => false,
+        };
+        let Some(party) = self.peers.get(&link).map(|peer| peer.upload.party).filter(|_| !free) else {
+            return;
+        };
+        if let Some(until) = self.uploads.parties.get_mut(party).and_then(|record| record.said(now)) {
+            self.actions.push_back(Action::Hold { link, until });
+        }
+    }
+
     /// The peer says how long requests wait there.
     fn told_wait(&mut self, now: Instant, link: LinkId, wait_ms: u16) {
         if let Some(peer) = self.peers.get_mut(&link) {
@@ -97,16 +137,21 @@ impl Node {
     }
 
     fn asked_for(&mut self, now: Instant, link: LinkId, ask: Ask) {
-        if self.uploads.is_spent() {
-            self.send(link, refusal(ask, SPENT, "the upload budget is used up"));
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        peer.asked_at = now;
+        let spent = match self.uploads.is_spent() {
+            true => Some(SPENT_ALL),
+            false => self.uploads.has_had_its_share(peer.upload.party).then_some(SPENT_SHARE),
+        };
+        if let Some(why) = spent {
+            self.send(link, refusal(ask, SPENT, why));
             return;
         }
-        let Some(peer) = self.peers.get_mut(&link) else { return };
         if peer.upload.queue.len() >= QUEUE_MAX {
             self.send(link, refusal(ask, TOO_MANY, "more than 512 requests wait for an answer"));
             return;
         }
-        peer.upload.queue.push_back(ask);
+        peer.upload.push(ask);
         self.uploads.queued += 1;
         self.uploads.refile(link, &mut peer.upload);
         // Behind others nothing new can be given.
@@ -116,42 +161,8 @@ impl Node {
         self.tell_wait(now, link);
     }
 
-    /// Parts of chunk lists go out at once, unless that would break the cap; then they are shorter, and wait.
-    fn list_asked_for(&mut self, now: Instant, part: Part) {
-        let Some(cap) = self.upload_cap() else { return self.look_up_part(part) };
-        let fits = u32::try_from(cap / 4 / u64::from(MANIFEST_RECORD_BYTES)).unwrap_or(u32::MAX);
-        let part = Part { count: part.count.min(fits.max(PART_RECORDS_MIN)), ..part };
-        if self.uploads.parts.len() >= PARTS_MAX {
-            self.send(part.link, Outgoing::ManifestNone { req: part.req.0 });
-            return;
-        }
-        self.uploads.parts.push_back(part);
-        self.pump(now);
-    }
-
-    fn look_up_part(&mut self, part: Part) {
-        let Part { link, req, file, first, count } = part;
-        self.actions.push_back(Action::LookupManifest { link, req, file, first, count });
-    }
-
     fn upload_cap(&self) -> Option<u64> {
         self.config.upload_bytes_s.map(|cap| cap.max(super::UPLOAD_BYTES_S_MIN))
-    }
-
-    /// Gives the parts that the cap allows; false if it holds one up.
-    fn pump_parts(&mut self, now: Instant) -> bool {
-        while let (Some(&part), Some(cap)) = (self.uploads.parts.front(), self.upload_cap()) {
-            let bytes = u64::from(part.count) * u64::from(MANIFEST_RECORD_BYTES);
-            let at = self.uploads.allowed_at(now, bytes, cap);
-            if at > now {
-                self.timers.set_no_later(Timer::Upload, at);
-                return false;
-            }
-            self.uploads.parts.pop_front();
-            self.uploads.parts_out.push_back(bytes);
-            self.look_up_part(part);
-        }
-        true
     }
 
     /// Tells a peer that its requests wait, and for how long a new one would.
@@ -172,9 +183,12 @@ impl Node {
     fn called_off(&mut self, now: Instant, link: LinkId, req: u32) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let before = peer.upload.queue.len();
+        let parts = peer.upload.queue.iter().filter(|ask| ask.req == req && ask.is_part()).count();
         peer.upload.queue.retain(|ask| ask.req != req);
         self.uploads.queued -= (before - peer.upload.queue.len()) as u32;
         self.uploads.refile(link, &mut peer.upload);
+        // Whoever asks for a list is told in any case.
+        (0..parts).for_each(|_| self.send(link, Outgoing::ManifestNone { req }));
         self.pump(now);
     }
 
@@ -183,6 +197,11 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let taken = bytes.min(peer.upload.ahead);
         peer.upload.ahead -= taken;
+        peer.served |= taken > 0;
+        if let Some(record) = self.uploads.parties.get_mut(peer.upload.party) {
+            record.took(taken);
+            record.ahead = record.ahead.saturating_sub(taken);
+        }
         peer.upload.moved_at = now;
         self.uploads.ahead -= taken;
         self.uploads.cap.left(now, taken);
@@ -192,15 +211,12 @@ impl Node {
     }
 
     pub(super) fn upload_budget(&mut self, now: Instant, bytes: Option<u64>) {
-        self.uploads.budget = bytes;
+        self.uploads.allot(bytes);
         self.pump(now);
     }
 
     /// Gives chunks as long as sockets, cap and budget allow.
     pub(super) fn pump(&mut self, now: Instant) {
-        if !self.pump_parts(now) {
-            return;
-        }
         self.refuse_what_the_budget_lacks();
         while self.uploads.waiting > 0 {
             if self.uploads.is_spent() {
@@ -208,7 +224,9 @@ impl Node {
                 return;
             }
             if let Some(cap) = self.upload_cap() {
-                let at = self.uploads.allowed_at(now, CHUNK_BYTES_MAX as u64, cap);
+                let chunk = CHUNK_BYTES_MAX as u64;
+                let paced = self.uploads.cap.paced_at(now, chunk, cap);
+                let at = self.uploads.allowed_at(now, chunk, cap).max(paced);
                 if at > now {
                     self.timers.set_no_later(Timer::Upload, at);
                     return;
@@ -217,11 +235,14 @@ impl Node {
             let Some(link) = self.next_in_line(now) else { return };
             let Some(peer) = self.peers.get_mut(&link) else { return };
             let upload = &mut peer.upload;
-            self.uploads.turns += 1;
-            upload.turn = self.uploads.turns;
-            upload.passed = 0;
             let Some(ask) = upload.queue.pop_front() else { continue };
             self.uploads.queued -= 1;
+            self.uploads.serve(upload, &ask);
+            if self.uploads.has_had_its_share(upload.party) {
+                self.uploads.refile(link, upload);
+                self.send(link, refusal(ask, SPENT, SPENT_SHARE));
+                continue;
+            }
             let mut serves_again = false;
             if upload.queue.is_empty() {
                 serves_again = upload.told_at.take().is_some();
@@ -259,7 +280,7 @@ impl Node {
             self.uploads.queued -= asks.len() as u32;
             self.uploads.refile(link, &mut peer.upload);
             for ask in asks {
-                self.send(link, refusal(ask, SPENT, "the upload budget is used up"));
+                self.send(link, refusal(ask, SPENT, SPENT_ALL));
             }
         }
     }
@@ -269,17 +290,30 @@ impl Node {
         let slots = self.config.upload_slots.max(1);
         // Sockets that took something within the last moment.
         let slow = Instant(now.0.saturating_sub(SLOW.as_micros() as u64));
-        let moving = || self.uploads.busy.range((slow, LinkId(0))..).filter(|(at, _)| *at + SLOW > now);
-        let more = self.uploads.busy.len() < slots || moving().take(slots).count() < slots;
+        let first = (slow, LinkId(0), Party::of(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let moving = || self.uploads.busy.range(first..).filter(|(at, ..)| *at + SLOW > now);
+        let places = if self.uploads.busy.len() < slots || moving().take(slots).count() < slots {
+            Places::All
+        } else {
+            let mut taken: Vec<Party> = Vec::new();
+            for (.., party) in moving() {
+                if taken.len() < slots && !taken.contains(party) {
+                    taken.push(*party);
+                }
+            }
+            if taken.len() < slots { Places::Others(taken) } else { Places::None }
+        };
         let fast = self.uploads.turns >= PACE_TURNS && self.uploads.pace_us < PACE_FAST_US;
-        let crowded = self.uploads.waiting >= slots && !fast;
+        let crowded = self.uploads.is_crowded(slots) && !fast;
         let ahead = if crowded { AHEAD_CHUNKS_CROWDED } else { AHEAD_CHUNKS };
+        let cap = self.upload_cap();
         let mut best: Option<(u32, LinkId)> = None;
         let mut passed: Vec<LinkId> = Vec::new();
-        for link in self.uploads.in_line(more) {
+        for link in self.uploads.in_line(&places) {
             let Some(peer) = self.peers.get(&link) else { continue };
             let upload = &peer.upload;
-            let can = !upload.is_busy() || upload.has_room(ahead);
+            let can = (!upload.is_busy() || upload.has_room(ahead))
+                && !self.uploads.has_its_fill(upload.party, cap);
             let Some(ask) = upload.queue.front().filter(|_| can) else { continue };
             let given = match upload.passed >= PASSED_MAX {
                 true => 0,
@@ -293,7 +327,7 @@ impl Node {
                 break;
             }
         }
-        let slow_at = moving().next().map(|(at, _)| *at + SLOW);
+        let slow_at = moving().next().map(|(at, ..)| *at + SLOW);
         for link in passed {
             if let Some(peer) = self.peers.get_mut(&link) {
                 peer.upload.passed += 1;
@@ -318,34 +352,61 @@ impl Node {
 
     /// Answers from a job under way, or looks outside.
     fn answer(&mut self, link: LinkId, ask: Ask) {
+        if let Wanted::Chunk(_) = ask.what
+            && let Some(place) = self.place_of(&ask)
+        {
+            self.give(link, ask, place);
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        let bytes = ask.bytes_max();
+        peer.upload.looking.push_back((ask.req, bytes));
+        self.uploads.looking_bytes += bytes;
+        self.uploads.ahead_of(peer.upload.party, bytes, 0);
+        self.uploads.refile(link, &mut peer.upload);
+        let (req, hash) = (ReqId(ask.req), ask.hash);
+        self.actions.push_back(match ask.what {
+            Wanted::Chunk(dialect) => Action::LookupChunk { link, req, hash, dialect },
+            Wanted::Part { first, count } => Action::LookupManifest { link, req, file: hash, first, count },
+        });
+    }
+
+    /// Where a chunk lies, if a job under way has it.
+    fn place_of(&mut self, ask: &Ask) -> Option<Location> {
         for job in self.jobs.values_mut().filter(|job| job.spec.peers) {
             let Some(index) = job.shown.find(&ask.hash) else { continue };
             let Some((chunk, offset)) = job.chunk(index).filter(|(chunk, _)| chunk.hash == ask.hash) else {
                 continue;
             };
             job.shown.gave(index);
-            let place = Location { file: job.spec.place, offset, len: chunk.len };
-            self.give(link, ask, place);
-            return;
+            return Some(Location { file: job.spec.place, offset, len: chunk.len });
         }
-        if let Some(peer) = self.peers.get_mut(&link) {
-            peer.upload.looking += 1;
-            self.uploads.looking += 1;
-            self.uploads.refile(link, &mut peer.upload);
-            let (req, hash, dialect) = (ReqId(ask.req), ask.hash, ask.dialect);
-            self.actions.push_back(Action::LookupChunk { link, req, hash, dialect });
-        }
+        None
+    }
+
+    /// The outcome of a look-up is here; false if nobody waits for it any more.
+    fn looked_up(&mut self, link: LinkId, req: ReqId) -> bool {
+        let Some(peer) = self.peers.get_mut(&link) else { return false };
+        let Some(bytes) = peer.upload.looked_up(req) else { return false };
+        self.uploads.looking_bytes -= bytes;
+        self.uploads.ahead_of(peer.upload.party, 0, bytes);
+        self.uploads.refile(link, &mut peer.upload);
+        true
     }
 
     fn give(&mut self, link: LinkId, ask: Ask, place: Location) {
+        let Wanted::Chunk(dialect) = ask.what else { return };
+        let now = self.now;
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let len = u64::from(place.len);
+        self.uploads.cap.gave(now, len);
         peer.upload.ahead += len;
         self.uploads.ahead += len;
-        self.uploads.spend(len);
+        self.uploads.ahead_of(peer.upload.party, len, 0);
+        self.uploads.spend(peer.upload.party, len);
         self.uploads.refile(link, &mut peer.upload);
         self.stats.chunks_served += 1;
-        let (req, hash, dialect) = (ask.req, ask.hash, ask.dialect);
+        let (req, hash) = (ask.req, ask.hash);
         self.send(link, Outgoing::Chunk { req, dialect, hash, body: Body::File(place), len: place.len });
     }
 
@@ -358,15 +419,12 @@ impl Node {
         dialect: Dialect,
         place: Option<Location>,
     ) {
-        let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.upload.looking > 0) else { return };
-        peer.upload.looking -= 1;
-        self.uploads.looking -= 1;
+        if !self.looked_up(link, req) {
+            return;
+        }
         match place {
-            Some(place) => self.give(link, Ask { req: req.0, hash, dialect }, place),
-            None => {
-                self.uploads.refile(link, &mut peer.upload);
-                self.send(link, Outgoing::NotFound { req: req.0, hash, dialect });
-            }
+            Some(place) => self.give(link, Ask { req: req.0, hash, what: Wanted::Chunk(dialect) }, place),
+            None => self.send(link, Outgoing::NotFound { req: req.0, hash, dialect }),
         }
         self.pump(now);
     }
@@ -375,23 +433,27 @@ impl Node {
     pub(super) fn drop_uploads(&mut self, now: Instant, link: LinkId) {
         if let Some(peer) = self.peers.get_mut(&link) {
             self.uploads.ahead -= peer.upload.ahead;
-            self.uploads.looking -= peer.upload.looking;
+            let looking = peer.upload.looking.iter().map(|(_, bytes)| bytes).sum::<u64>();
+            self.uploads.looking_bytes -= looking;
+            self.uploads.ahead_of(peer.upload.party, 0, peer.upload.ahead + looking);
             self.uploads.queued -= peer.upload.queue.len() as u32;
-            let Upload { lane, busy_at, .. } = peer.upload;
-            peer.upload = Upload { lane, busy_at, ..Upload::default() };
+            let Upload { party, lane, busy_at, .. } = peer.upload;
+            peer.upload = Upload { lane, busy_at, ..Upload::new(party) };
             self.uploads.refile(link, &mut peer.upload);
         }
-        self.uploads.parts.retain(|part| part.link != link);
         self.pump(now);
     }
 
     pub(super) fn check_uploads(&self) {
         let uploads = &self.uploads;
-        assert!(uploads.parts.len() <= PARTS_MAX, "parts that wait are bounded");
+        let interests = self.peers.values().map(|peer| peer.interests.len()).sum();
+        uploads.parties.check_invariants(self.peers.len(), interests);
         let ahead: u64 = self.peers.values().map(|peer| peer.upload.ahead).sum();
         assert_eq!(ahead, uploads.ahead, "what sockets have not taken is the sum over peers");
-        let looking: u32 = self.peers.values().map(|peer| peer.upload.looking).sum();
-        assert_eq!(looking, uploads.looking, "what is looked up is the sum over peers");
+        let looking = |peer: &Peer| peer.upload.looking.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        let looking: u64 = self.peers.values().map(looking).sum();
+        assert_eq!(looking, uploads.looking_bytes, "what is looked up is the sum over peers");
+        assert_eq!(uploads.parties.ahead(), ahead + looking, "what parties have before them is the same");
         let queued: usize = self.peers.values().map(|peer| peer.upload.queue.len()).sum();
         assert_eq!(queued, uploads.queued as usize, "requests that wait are counted");
         let mut stand = [0; 3];
@@ -399,21 +461,37 @@ impl Node {
             let upload = &peer.upload;
             assert_eq!(upload.lane, upload.should_stand(), "whoever waits stands where it belongs");
             assert_eq!(upload.busy_at, upload.is_busy().then_some(upload.moved_at), "when its socket moved");
-            let listed = upload.lane.is_none_or(|(lane, turn)| match lane {
-                Lane::Fresh => uploads.fresh.contains(&(turn, *link)),
-                Lane::Going => uploads.going.contains(&(turn, *link)),
-                Lane::Full => true,
+            let party = upload.party;
+            let listed = uploads.parties.get(party).is_some_and(|record| {
+                upload.lane.is_none_or(|(lane, turn)| match lane {
+                    Lane::Fresh => {
+                        record.fresh.contains(&(turn, *link)) && uploads.fresh.contains(&(record.turn, party))
+                    }
+                    Lane::Going => {
+                        record.going.contains(&(turn, *link)) && uploads.going.contains(&(record.turn, party))
+                    }
+                    Lane::Full => true,
+                })
             });
-            let busy = upload.busy_at.is_none_or(|at| uploads.busy.contains(&(at, *link)));
+            let busy = upload.busy_at.is_none_or(|at| uploads.busy.contains(&(at, *link, party)));
             assert!(listed && busy, "a peer's place is where it says");
             stand[2] += usize::from(upload.busy_at.is_some());
             stand[0] += usize::from(upload.lane.is_some_and(|(lane, _)| lane != Lane::Full));
             stand[1] += usize::from(upload.lane.is_some());
         }
-        assert_eq!(stand, [uploads.fresh.len() + uploads.going.len(), uploads.waiting, uploads.busy.len()]);
+        assert_eq!(stand, [uploads.parties.standing(), uploads.waiting, uploads.busy.len()]);
     }
 
-    pub(super) fn manifest_located(&mut self, link: LinkId, req: ReqId, place: Option<ManifestPlace>) {
+    pub(super) fn manifest_located(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        req: ReqId,
+        place: Option<ManifestPlace>,
+    ) {
+        if !self.looked_up(link, req) {
+            return;
+        }
         let message = match place {
             Some(place) => Outgoing::ManifestPart {
                 req: req.0,
@@ -425,10 +503,10 @@ impl Node {
             },
             None => Outgoing::ManifestNone { req: req.0 },
         };
-        self.uploads.parts_out.pop_front();
         let spent = self.uploads.budget.is_some_and(|left| left < message.payload_bytes());
         let message = if spent { Outgoing::ManifestNone { req: req.0 } } else { message };
         self.send_counted(link, message);
+        self.pump(now);
     }
 
     pub(super) fn file_located(&mut self, link: LinkId, file: Hash, total: u32, runs: Vec<(u32, u32)>) {
@@ -441,7 +519,9 @@ impl Node {
         let capped = self
             .upload_cap()
             .is_some_and(|cap| bytes > cap || self.uploads.allowed_at(now, bytes, cap) > now);
-        let spent = self.uploads.budget.is_some_and(|left| left < bytes);
+        let Some(party) = self.peers.get(&link).map(|peer| peer.upload.party) else { return };
+        let spent = self.uploads.budget.is_some_and(|left| left < bytes)
+            || bytes > 0 && self.uploads.has_had_its_share(party);
         let refusal = match &answer {
             Outgoing::XorbRange { req, xorb, .. } | Outgoing::XorbBytes { req, xorb, .. }
                 if capped || spent =>
@@ -450,7 +530,9 @@ impl Node {
             }
             _ => None,
         };
-        self.send_counted(link, refusal.unwrap_or(answer));
+        let answer = refusal.unwrap_or(answer);
+        self.uploads.charge(party, answer.payload_bytes());
+        self.send_counted(link, answer);
     }
 
     /// Sends an answer whose bytes the socket has to take before the peer gets more chunks.
@@ -462,9 +544,11 @@ impl Node {
                 if !peer.upload.is_busy() {
                     peer.upload.moved_at = now;
                 }
+                self.uploads.cap.gave(now, bytes);
                 peer.upload.ahead += bytes;
                 self.uploads.ahead += bytes;
-                self.uploads.spend(bytes);
+                self.uploads.ahead_of(peer.upload.party, bytes, 0);
+                self.uploads.spend(peer.upload.party, bytes);
                 self.uploads.refile(link, &mut peer.upload);
             }
             self.send(link, message);

@@ -82,6 +82,8 @@ pub struct World {
     pub dialled: Vec<(Instant, SocketAddr)>,
     pub banned: Vec<(Instant, SocketAddr)>,
     pub sent: Vec<(LinkId, Outgoing)>,
+    /// Links that are not to be read for a while, and when that was said.
+    pub held: Vec<(Instant, LinkId)>,
     pub timers: u64,
     /// Time a copy on our own disk takes.
     pub disk_time: Duration,
@@ -99,6 +101,8 @@ pub struct World {
     /// Layouts that were asked for.
     pub plans: Vec<(Instant, JobId)>,
     scripts: BTreeMap<SocketAddr, Script>,
+    /// Whose id those say who have not their own: by port.
+    pub names: BTreeMap<SocketAddr, u16>,
     bufs: BTreeMap<BufId, Buf>,
     queue: BTreeMap<(Instant, u64), Happening>,
     number: u64,
@@ -124,6 +128,7 @@ impl World {
             dialled: vec![],
             banned: vec![],
             sent: vec![],
+            held: vec![],
             timers: 0,
             disk_time: WORK,
             streams: true,
@@ -134,6 +139,7 @@ impl World {
             fetched_at: vec![],
             plans: vec![],
             scripts: BTreeMap::new(),
+            names: BTreeMap::new(),
             bufs: BTreeMap::new(),
             queue: BTreeMap::new(),
             number: 0,
@@ -175,6 +181,11 @@ impl World {
     /// A remote that comes to us, from a port of its own.
     pub fn visitor(&mut self, port: u16, script: Script) -> LinkId {
         self.link_up(addr(port), script, Direction::Inbound)
+    }
+
+    /// The same from any address.
+    pub fn visitor_from(&mut self, addr: SocketAddr, script: Script) -> LinkId {
+        self.link_up(addr, script, Direction::Inbound)
     }
 
     pub fn job(&mut self, file: &Arc<File>, origin: Option<Origin>) -> JobId {
@@ -397,7 +408,8 @@ impl World {
     fn link_up(&mut self, addr: SocketAddr, script: Script, direction: Direction) -> LinkId {
         let link = LinkId(self.next_number());
         let mut id = [b'p'; 20];
-        id[..2].copy_from_slice(&addr.port().to_be_bytes());
+        let name = self.names.get(&addr).copied().unwrap_or(addr.port());
+        id[..2].copy_from_slice(&name.to_be_bytes());
         let remote = Remote {
             script: script.clone(),
             addr,
@@ -548,6 +560,7 @@ impl World {
                 self.handle_later(Event::FileLocated { link, file, total: 0, runs: vec![] });
             }
             Action::LookupXorb { .. } => {}
+            Action::Hold { link, .. } => self.held.push((self.now, link)),
         }
     }
 

@@ -123,6 +123,14 @@ impl World {
         }
     }
 
+    /// A node does not read a link for a while: whoever fetches and does what honest nodes do never hears of that.
+    pub(crate) fn hold(&mut self, host: u32, link: zest_core::LinkId, until: zest_core::Instant) {
+        let remote = self.ends[crate::link::other(link.0 as u32) as usize].host;
+        if self.hosts[remote as usize].actor == Actor::Honest {
+            self.fail(format!("host {host} does not listen to host {remote} until {until:?}"));
+        }
+    }
+
     /// Plays the run to its end and looks at what came out.
     pub(crate) fn run_checked(&mut self) {
         let limit = self.scenario.limit_ns;

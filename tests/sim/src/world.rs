@@ -400,6 +400,7 @@ impl World {
                     self.send(link.0 as u32, message);
                 }
             }
+            Action::Hold { link, until } => self.hold(host, link, until),
             Action::Dial { addr, info_hash } => self.dial(host, addr, info_hash),
             Action::Close { link, why } => {
                 if self.owns(host, link) && !self.ends[link.0 as usize].over {

@@ -1,0 +1,20 @@
+//! Every limit of the node that a stranger can press on, in one place. `SECURITY.md` shows them as a table, and a test compares
+//! the two. Those of one link are in [`crate::link`].
+
+use crate::Duration;
+
+pub use super::ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
+pub use super::links::{CLOSING_MAX, IDLE_GRACE, PARTY_SHARE, RECORD_GRACE};
+pub use super::tell::{INTERESTS_ALL_MAX, INTERESTS_LINK_MIN, INTERESTS_MAX, INTERESTS_PARTY_MAX};
+pub use super::upload::{BUDGET_PARTY_MIN, BUDGET_SHARE};
+pub use super::{CANDIDATES_MAX, INBOUND_MAX, PEERS_MAX, UPLOAD_SLOTS};
+
+/// Parties without a link that are remembered, so that hanging up and coming back makes nobody a newcomer: 1,024. Ours.
+pub const PARTIES_PAST_MAX: usize = 1024;
+/// What it costs a party to say something that we have to look at: 500 µs, 2,000 messages a second in the long run. Ours.
+pub const PRICE: Duration = Duration::from_micros(500);
+/// Payload that pays for one message: 4 KiB. Ours; the shortest chunk pays for two, so whoever fetches pays nothing.
+pub const PRICE_PAID_BYTES: u64 = 4 << 10;
+/// What a party may owe before its links are no longer read: 4 s, 8,000 messages. Ours; many links that all ask for the first
+/// time owe less.
+pub const PRICE_BURST: Duration = Duration::from_secs(4);
