@@ -38,11 +38,13 @@ pub enum Actor {
     Idle,
     /// Names addresses of a victim by peer exchange, without end.
     Namer,
+    /// A liar that says the peer id of an honest machine: of a seed, if there are any.
+    Forger,
 }
 
 impl Actor {
-    /// Those that make room for nobody, or knock elsewhere by the hands of others. They are in no small world drawn by lot.
-    pub const STRANGERS: [Actor; 2] = [Actor::Idle, Actor::Namer];
+    /// Those that make room for nobody, knock elsewhere by the hands of others, or lie under another's id. They are in no small world drawn by lot.
+    pub const STRANGERS: [Actor; 3] = [Actor::Idle, Actor::Namer, Actor::Forger];
 
     /// Everyone else but the honest.
     pub const ALL: [Actor; 10] = [
@@ -75,6 +77,7 @@ impl Actor {
             Actor::Dead => "dead",
             Actor::Idle => "idle",
             Actor::Namer => "namers",
+            Actor::Forger => "forgers",
         }
     }
 
@@ -87,7 +90,7 @@ impl Actor {
     /// Whether wrong bytes may come from it.
     #[must_use]
     pub fn lies(self) -> bool {
-        matches!(self, Actor::Liar | Actor::Twister)
+        matches!(self, Actor::Liar | Actor::Twister | Actor::Forger)
     }
 }
 
@@ -146,7 +149,10 @@ impl World {
     pub(crate) fn scripted(&mut self, end: u32, item: Item) {
         let What::Message(message) = item.what else { return };
         let host = self.ends[end as usize].host;
-        let actor = self.hosts[host as usize].actor;
+        let actor = match self.hosts[host as usize].actor {
+            Actor::Forger => Actor::Liar,
+            actor => actor,
+        };
         if matches!(actor, Actor::Idle | Actor::Namer) {
             return;
         }

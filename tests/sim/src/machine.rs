@@ -55,7 +55,12 @@ impl World {
 
     fn add_host(&mut self, host: u32, actor: Actor, slow: bool, seed: bool, rng: &mut Rng) {
         let scenario = &self.scenario;
-        let peer_id = peer_id(rng);
+        let mut peer_id = peer_id(rng);
+        if actor == Actor::Forger {
+            let (nodes, seeds) = (scenario.nodes, scenario.seeds);
+            let whose = if seeds > 0 { nodes + host % seeds } else { host % nodes };
+            peer_id = self.hosts[whose as usize].peer_id;
+        }
         let mut config = Config::new(rng.bytes32(), peer_id);
         config.policy = scenario.policy;
         config.patience = zest_core::outage::PATIENCE;

@@ -1,7 +1,7 @@
 //! Lying, silent and dead peers beside a healthy origin: right bytes, hardly later, and liars are shut out.
 
 use zest_core::node::Policy;
-use zest_sim::{Actor, Report, Scenario, run};
+use zest_sim::{Actor, NetOptions, Report, Scenario, run};
 
 fn alone_with(policy: Policy, others: Vec<(Actor, u32)>) -> Report {
     let scenario = Scenario { policy, actors: others, ..Scenario::crowd(3, 1) };
@@ -37,6 +37,21 @@ fn one_liar_of_twenty_is_cut_off_within_two_chunks_per_victim() {
     assert!(report.share(report.wrong_bytes) <= 0.02, "{report}");
     // Half the liars lie about chunk lists as well, and are shut out before they give a chunk.
     assert!(report.wrong_bytes <= 19 * 2 * (64 << 10), "{} wrong bytes", report.wrong_bytes);
+}
+
+/// Liars under the ids of all seeds, known before them or after: each is shut out, and no seed is.
+#[test]
+fn lying_under_an_honest_id_costs_its_owner_nothing() {
+    let with = |actors| {
+        let scenario = Scenario { policy: Policy::Fastest, seeds: 4, actors, ..Scenario::crowd(6, 8) };
+        let scenario = Scenario { net: NetOptions { nat_permille: 0, ..scenario.net.clone() }, ..scenario };
+        run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why))
+    };
+    let last = |report: &Report| report.finish_ns.iter().copied().max().expect("eight of them") as f64;
+    let (alone, beside) = (with(vec![]), with(vec![(Actor::Forger, 8)]));
+    let times = last(&beside) / last(&alone);
+    assert!(times <= 1.25, "8 forgers: {times:.3} times as long");
+    assert!(beside.bans >= 8, "{} bans", beside.bans);
 }
 
 /// Some claim all of the origin's work and do none of it; some do it and keep what they got. A claim is believed as long as
