@@ -69,7 +69,7 @@ impl Core {
             }
             Action::Hold { link, until } => {
                 if let Some(io) = self.links.borrow().get(&link) {
-                    io.held.set(Some(until));
+                    io.held.set(Some(self.lived.get().wall(until)));
                 }
             }
             Action::LookupChunk { .. } | Action::LookupManifest { .. } => self.look_up(action),

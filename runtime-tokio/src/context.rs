@@ -244,7 +244,7 @@ impl Context {
             }
             Action::Hold { link, until } => {
                 if let Some(io) = self.links.borrow().get(&link) {
-                    io.hold(until);
+                    io.hold(self.lived.get().wall(until));
                 }
             }
             Action::Prove { job, index, chunk, offset, buf, link } => {

@@ -1,8 +1,7 @@
 //! Who is shut out, and until when.
 //!
 //! Addresses are shut out. A peer id is no identity: whoever has read one can say it, so that a ban by id alone would let a liar
-//! shut out an honest peer by using its name. An id counts only together with the address that it came from, and only for
-//! links that came to us: their ports say nothing, while whom we dial is named by its address in full.
+//! shut out an honest peer by using its name. An id counts only together with the address that it came from.
 
 use super::event::Direction;
 use crate::{Duration, Instant, PeerId};
@@ -47,7 +46,9 @@ impl Bans {
 
     /// Whether a link is one of somebody who is shut out.
     pub(crate) fn shuts_out(&self, now: Instant, addr: SocketAddr, direction: Direction, id: PeerId) -> bool {
-        self.is_banned(now, addr, (direction == Direction::Inbound).then_some(id))
+        // Behind loopback addresses live unrelated processes: whom we dial there is who listens at that port.
+        let by_id = direction == Direction::Inbound || !addr.ip().is_loopback();
+        self.is_banned(now, addr, by_id.then_some(id))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -97,7 +98,13 @@ mod tests {
         bans.ban(Instant(0), liar, Some(id));
         assert!(!bans.is_banned(Instant(1), honest, Some(id)), "who only says the same name");
         assert!(bans.shuts_out(Instant(1), SocketAddr::new(liar.ip(), 9), Direction::Inbound, id));
-        assert!(!bans.shuts_out(Instant(1), SocketAddr::new(liar.ip(), 9), Direction::Outbound, id));
+        let (near, other) = ("127.0.0.1:9".parse().unwrap(), "127.0.0.1:6881".parse().unwrap());
+        bans.ban(Instant(0), near, Some(id));
+        assert!(bans.shuts_out(Instant(1), other, Direction::Inbound, id));
+        assert!(
+            !bans.shuts_out(Instant(1), other, Direction::Outbound, id),
+            "another process of this machine"
+        );
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Node {
             self.shut_out(now, peer.addr, peer.direction, peer.id);
         }
         if peer.direction == Direction::Outbound {
-            if self.bans.is_banned(now, peer.addr, None) {
+            if self.bans.shuts_out(now, peer.addr, peer.direction, peer.id) {
                 self.candidates.remove(&peer.addr);
             } else {
                 self.dial_over(now, peer.addr, peer.useful && fault.is_none());
