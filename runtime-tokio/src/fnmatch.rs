@@ -42,6 +42,25 @@ impl Filter {
     }
 }
 
+/// Where all that a pattern can match lies, if the pattern itself says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Literal<'a> {
+    /// It is the path of one file.
+    File(&'a str),
+    /// Everything it matches is below this folder.
+    Folder(&'a str),
+}
+
+/// What of `pattern` is literal; `None` if it may match at the top.
+pub(crate) fn literal(pattern: &str) -> Option<Literal<'_>> {
+    let wild = pattern.find(['*', '?', '[']);
+    if wild.is_none() && !pattern.ends_with('/') {
+        return Some(Literal::File(pattern));
+    }
+    let folder = pattern[..wild.unwrap_or(pattern.len())].rsplit_once('/')?.0;
+    (!folder.is_empty()).then_some(Literal::Folder(folder))
+}
+
 /// Whether `pattern` covers the whole of `path`. For many paths, [`Pattern::new`] once is cheaper.
 pub fn fnmatch(pattern: &str, path: &str) -> bool {
     Pattern::new(pattern).matches(path)
@@ -183,6 +202,24 @@ fn parse_set(body: &[char]) -> Token {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_literal_part_of_a_pattern_says_where_to_look() {
+        use super::{Literal, literal};
+        for (pattern, part) in [
+            ("config.json", Some(Literal::File("config.json"))),
+            ("data/a b/", Some(Literal::Folder("data/a b"))),
+            ("data/train/*.parquet", Some(Literal::Folder("data/train"))),
+            ("data/train-[0-9]/x", Some(Literal::Folder("data"))),
+            ("data/?", Some(Literal::Folder("data"))),
+            ("*.json", None),
+            ("train*/x", None),
+            ("/", None),
+            ("", Some(Literal::File(""))),
+        ] {
+            assert_eq!(literal(pattern), part, "{pattern}");
+        }
+    }
+
     use super::*;
 
     fn matches(pattern: &str, path: &str) -> bool {

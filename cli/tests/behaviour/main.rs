@@ -11,6 +11,7 @@ mod ctrl_c_ends_a_pull_cleanly;
 mod demo_leaves_nothing_behind;
 mod exit_codes_say_whose_fault_it_is;
 mod kill_9_costs_a_plain_file_little;
+mod large_repositories_cost_what_is_wanted;
 mod mirrors_are_used_as_they_are;
 mod outages_are_said;
 mod ports_are_shared_sensibly;

@@ -161,16 +161,16 @@ impl Hub {
     /// that where the Hub can tell, which may be little of a large repository.
     ///
     /// # Errors
-    /// As [`Hub::tree`].
+    /// As [`Hub::listing`].
     pub async fn part(
         &self,
         repo: &RepoId,
         commit: &str,
         files: &[String],
         folders: &[String],
-    ) -> Result<Vec<TreeEntry>, HubError> {
+    ) -> Result<Tree, HubError> {
         self.check_revision(repo, commit)?;
-        tree::part(&self.inner.transport, repo, commit, files, folders).await?.whole()
+        tree::part(&self.inner.transport, repo, commit, files, folders).await
     }
 
     /// Whether a stranger without a token may read this commit: the proof that public sharing needs.

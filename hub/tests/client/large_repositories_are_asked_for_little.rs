@@ -32,7 +32,7 @@ async fn named_files_are_asked_for_by_name() {
     .await;
     let client = hub.hub(Some(HUB_TOKEN));
     let found = client.part(&repo(), COMMIT, &strings(&["d/a.bin", "gone", "d"]), &[]).await.unwrap();
-    assert_eq!(found.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["d/a.bin"]);
+    assert_eq!(found.entries.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["d/a.bin"]);
     assert_eq!(hub.paths(), [format!("/api/models/lab/tiny/paths-info/{COMMIT}")]);
     assert!(hub.seen()[0].header("authorization").is_some());
 }
@@ -49,7 +49,7 @@ async fn a_folder_is_listed_alone_with_its_pages() {
     })
     .await;
     let found = hub.hub(None).part(&repo(), COMMIT, &[], &strings(&["data/a b", "gone"])).await.unwrap();
-    assert_eq!(found.len(), 2);
+    assert_eq!(found.entries.len(), 2);
     assert_eq!(hub.seen().len(), 3);
 }
 
@@ -62,7 +62,7 @@ async fn a_mirror_that_does_not_know_the_call_is_asked_for_the_whole_list() {
         })
         .await;
         let found = hub.hub(None).part(&repo(), COMMIT, &strings(&["a"]), &[]).await.unwrap();
-        assert_eq!(found.len(), 2, "{status}: the caller picks");
+        assert_eq!(found.entries.len(), 2, "{status}: the caller picks");
     }
     let hub = Server::start(|_, _| Reply::new(401)).await;
     let error = hub.hub(None).part(&repo(), COMMIT, &strings(&["a"]), &[]).await.unwrap_err();

@@ -4,10 +4,17 @@ use super::PullOptions;
 use super::destination::Destination;
 use crate::PullError;
 use crate::error::FailedFile;
+use crate::fnmatch::{self, Literal};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 use zest_hub::{ErrorKind, Hub, HubError, RefusedRow, Tree};
-use zest_store::{PROOF_LASTS, StoreError, TreeEntry, is_commit};
+use zest_store::{PROOF_LASTS, StoreError, TreeEntry, check_name, is_commit};
+
+/// Folders that are listed each by itself: 16; of more the whole is cheaper.
+const FOLDERS_MAX: usize = 16;
+/// Files that are asked for by name: 5,000, ten requests.
+const FILES_MAX: usize = 5_000;
 
 /// The answer.
 pub(crate) struct Listing {
@@ -78,13 +85,18 @@ async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Res
         }
         (info.commit, !info.private && !info.gated)
     };
+    let mut may_share = open && options.p2p;
     let (entries, refused) = match destination.read_tree(repo, &commit) {
         Some(entries) => (entries, Vec::new()),
         None => {
-            let listed = hub.listing(repo, &commit).await;
+            let part = part(options);
+            let listed = match &part {
+                Some((files, folders)) => hub.part(repo, &commit, files, folders).await,
+                None => hub.listing(repo, &commit).await,
+            };
             let Tree { entries, refused } = listed.map_err(|error| lost_commit(options, &commit, error))?;
             // A list that lacks files is not kept: whoever reads it would take it for whole.
-            if !options.dry_run && refused.is_empty() {
+            if !options.dry_run && refused.is_empty() && part.is_none() {
                 match destination.write_tree(repo, &commit, &entries) {
                     // Another user's cache may be closed to us and complete all the same.
                     Err(error @ StoreError::ReadOnly { .. }) => {
@@ -93,17 +105,48 @@ async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Res
                     written => written?,
                 }
             }
+            if part.is_some() {
+                // Only what is in Xet can come from peers or go to them: else there is nothing to prove.
+                may_share &= entries.iter().any(|entry| entry.xet_hash.is_some());
+            }
             let refused = refused
                 .into_iter()
                 .map(|RefusedRow { path, error }| FailedFile { path, error: Arc::new(error.into()) });
             (entries, refused.collect())
         }
     };
-    let public_until = match open && options.p2p {
+    let public_until = match may_share {
         true => public_until(destination, hub, options, &commit).await,
         false => None,
     };
     Ok(Listing { commit, entries, public_until, hub_gone: false, as_found: false, refused })
+}
+
+/// Files and folders that hold all that is selected, where names and patterns say so: of a large repository that is little.
+fn part(options: &PullOptions) -> Option<(Vec<String>, Vec<String>)> {
+    if options.files.is_empty() && options.include.is_empty() {
+        return None;
+    }
+    let mut files = options.files.clone();
+    let mut folders = BTreeSet::new();
+    for pattern in &options.include {
+        match fnmatch::literal(pattern)? {
+            Literal::File(path) => files.push(path.to_owned()),
+            Literal::Folder(path) => {
+                // A name that is none would be another address.
+                check_name(path).ok()?;
+                folders.insert(path.to_owned());
+            }
+        }
+    }
+    // What lies below another one of them is listed with it.
+    let below_another = |folder: &str| {
+        folders
+            .iter()
+            .any(|other| folder.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('/')))
+    };
+    let folders: Vec<String> = folders.iter().filter(|folder| !below_another(folder)).cloned().collect();
+    (folders.len() <= FOLDERS_MAX && files.len() <= FILES_MAX).then_some((files, folders))
 }
 
 /// A branch was asked for, and the Hub does not have the commit that it gave for it: after a force push, while some cache on the
