@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, HeaderMap};
-use zest_store::{RepoId, check_name};
+use zest_store::{RepoId, check_storable};
 
 use super::Hub;
 use super::address::{self, shown};
@@ -42,7 +42,7 @@ impl Hub {
         bytes: Option<Range<u64>>,
     ) -> Result<PlainBody, HubError> {
         self.check_revision(repo, commit)?;
-        check_name(path).map_err(|error| HubError::UnsafeName {
+        check_storable(path).map_err(|error| HubError::UnsafeName {
             repo: address::shown_repo(repo),
             reason: shorter(&error.to_string()),
         })?;
