@@ -13,6 +13,7 @@ mod finding;
 mod formats;
 mod link;
 mod lz4;
+mod node;
 mod seeds;
 mod wire;
 
@@ -21,6 +22,7 @@ pub use finding::{lsd, pex, tracker_http, tracker_udp};
 pub use formats::{manifest, reconstruction, xorb_chunk};
 pub use link::link;
 pub use lz4::lz4_frame;
+pub use node::node;
 pub use seeds::seeds;
 pub use wire::{bencode, ext_handshake, xet_message, zest_message};
 
@@ -37,6 +39,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("lsd", lsd),
     ("lz4_frame", lz4_frame),
     ("manifest", manifest),
+    ("node", node),
     ("pex", pex),
     ("reconstruction", reconstruction),
     ("tracker_http", tracker_http),

@@ -39,6 +39,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("lsd", searches()),
         ("lz4_frame", lz4_frames()),
         ("manifest", manifests()),
+        ("node", swarms()),
         ("pex", exchanges()),
         ("reconstruction", reconstructions()),
         ("tracker_http", tracker_bodies()),
@@ -47,6 +48,28 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("xorb_chunk", xorb_chunks()),
         ("zest_message", zest_messages()),
     ]
+}
+
+/// A peer, then a job with it; two that claim; one that lies; a pull from the origin alone.
+fn swarms() -> Vec<Vec<u8>> {
+    // A link that greets and has all of file 1; the job of that file, its list and its layout.
+    let begin = [0, 33, 2, 0, 48, 9, 1, 0, 3, 0, 1, 4, 0, 1, 0, 0, 40, 10, 0, 3, 10, 0, 0, 13, 3];
+    let served = [8, 0, 2, 11, 0, 1, 8, 0, 3, 11, 0, 1, 7, 0, 0, 1, 3, 13, 9];
+    let lied = [8, 0, 2, 11, 0, 0, 8, 0, 131, 8, 0, 1, 0, 33, 13, 9];
+    let claimed = [
+        0, 65, 2, 1, 48, 3, 1, 1, 6, 0, 1, 2, 0, 0, 0, 4, 1, 5, 6, 1, 1, 1, 0, 1, 255, 14, 1, 44, 6, 0, 1, 1,
+        0, 0, 100,
+    ];
+    let fetched =
+        [9, 2, 2, 10, 0, 0, 13, 9, 12, 0, 1, 12, 0, 1, 12, 0, 1, 12, 0, 1, 12, 0, 0, 12, 0, 32, 14, 0, 99];
+    let mut all = Vec::new();
+    for flags in [0, 1, 2, 5] {
+        for rest in [&served[..], &lied, &claimed, &[claimed.as_slice(), &fetched, &served].concat()] {
+            all.push([&[flags], &begin[..], rest].concat());
+        }
+        all.push([&[flags], &fetched[..], &[1, 0, 9, 0, 1, 15, 0, 7, 13, 99]].concat());
+    }
+    all
 }
 
 fn bencode() -> Vec<Vec<u8>> {
