@@ -48,8 +48,10 @@ fn front(file: &JobFile, len: u32) -> Option<u64> {
     header_end(first, file.size)
 }
 
-/// Where a header of this length ends, if a file of `size` bytes can have it.
-fn header_end(len: [u8; LEN_BYTES], size: u64) -> Option<u64> {
+/// Where a header of this length ends, if a file of `size` bytes can have it. Public for the fuzz targets, no interface of the
+/// crate.
+#[must_use]
+pub fn header_end(len: [u8; LEN_BYTES], size: u64) -> Option<u64> {
     let len = u64::from_le_bytes(len);
     let end = len.checked_add(LEN_BYTES as u64)?;
     (len <= HEADER_BYTES_MAX && end <= size).then_some(end)

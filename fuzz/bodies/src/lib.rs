@@ -9,17 +9,22 @@
 
 mod cursor;
 mod dht;
+mod disk;
 mod finding;
 mod formats;
+mod http;
 mod link;
+mod local_seeds;
 mod lz4;
 mod node;
 mod seeds;
 mod wire;
 
 pub use dht::{dht, krpc};
+pub use disk::{catalog, journal, tree_file};
 pub use finding::{lsd, pex, tracker_http, tracker_udp};
 pub use formats::{manifest, reconstruction, xorb_chunk};
+pub use http::{hub_answers, hub_request, safetensors};
 pub use link::link;
 pub use lz4::lz4_frame;
 pub use node::node;
@@ -32,8 +37,12 @@ pub type Body = fn(&[u8]);
 /// Every target by name. The name is that of its folder of inputs and of its file in `fuzz/fuzz_targets`.
 pub const TARGETS: &[(&str, Body)] = &[
     ("bencode", bencode),
+    ("catalog", catalog),
     ("dht", dht),
     ("ext_handshake", ext_handshake),
+    ("hub_answers", hub_answers),
+    ("hub_request", hub_request),
+    ("journal", journal),
     ("krpc", krpc),
     ("link", link),
     ("lsd", lsd),
@@ -42,8 +51,10 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("node", node),
     ("pex", pex),
     ("reconstruction", reconstruction),
+    ("safetensors", safetensors),
     ("tracker_http", tracker_http),
     ("tracker_udp", tracker_udp),
+    ("tree_file", tree_file),
     ("xet_message", xet_message),
     ("xorb_chunk", xorb_chunk),
     ("zest_message", zest_message),

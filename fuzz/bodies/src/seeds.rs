@@ -30,7 +30,7 @@ const INTEROP_CHUNKS: [&[u8]; 3] =
 /// All inputs by target.
 #[must_use]
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    vec![
+    let mut all = vec![
         ("bencode", bencode()),
         ("dht", dhts()),
         ("ext_handshake", ext_handshakes()),
@@ -47,7 +47,9 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("xet_message", xet_messages()),
         ("xorb_chunk", xorb_chunks()),
         ("zest_message", zest_messages()),
-    ]
+    ];
+    all.extend(crate::local_seeds::seeds());
+    all
 }
 
 /// A peer, then a job with it; two that claim; one that lies; a pull from the origin alone.

@@ -28,6 +28,8 @@ mod body;
 mod cas;
 mod config;
 mod fields;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod plain;
 mod retry;
@@ -35,7 +37,7 @@ mod text;
 mod token;
 mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -97,6 +99,21 @@ pub struct RevisionInfo {
     pub gated: bool,
 }
 
+impl RevisionInfo {
+    /// What of the answer is read.
+    const FIELDS: [&str; 3] = ["sha", "private", "gated"];
+
+    fn read(answer: &BTreeMap<String, serde_json::Value>) -> Result<RevisionInfo, String> {
+        let commit = answer.get("sha").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        if !is_commit(&commit) {
+            return Err(format!("commit {commit:?}"));
+        }
+        // What is not said, or not with `false`, is not open.
+        let is_open = |name: &str| answer.get(name) == Some(&serde_json::Value::Bool(false));
+        Ok(RevisionInfo { commit, private: !is_open("private"), gated: !is_open("gated") })
+    }
+}
+
 impl Hub {
     /// Prepares a client; sends nothing.
     ///
@@ -125,19 +142,12 @@ impl Hub {
         let shown = address::shown(&url);
         let party = Party::Hub { repo, revision: rev, path: None, anonymous: false };
         let ask = Ask { url, party, range: None, form: None, stall: transport.config.api_stall };
-        let answer = transport.fields(&ask, &["sha", "private", "gated"]).await?;
-        let malformed = |reason: String| HubError::Malformed {
-            url: shown.clone(),
+        let answer = transport.fields(&ask, &RevisionInfo::FIELDS).await?;
+        RevisionInfo::read(&answer).map_err(|reason| HubError::Malformed {
+            url: shown,
             what: "revision",
             reason: http::shorter(&reason),
-        };
-        let commit = answer.get("sha").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-        if !is_commit(&commit) {
-            return Err(malformed(format!("commit {commit:?}")));
-        }
-        // What is not said, or not with `false`, is not open.
-        let is_open = |name: &str| answer.get(name) == Some(&serde_json::Value::Bool(false));
-        Ok(RevisionInfo { commit, private: !is_open("private"), gated: !is_open("gated") })
+        })
     }
 
     /// All files of a commit, in the Hub's order, with names and hashes that are safe to use as paths.

@@ -186,7 +186,7 @@ async fn page(
 }
 
 #[derive(Default)]
-struct Entries {
+pub(super) struct Entries {
     list: Vec<TreeEntry>,
     /// Path → place in `list`.
     places: BTreeMap<String, usize>,
@@ -194,7 +194,7 @@ struct Entries {
 }
 
 impl Entries {
-    fn add_page(&mut self, repo: &RepoId, url: &Url, body: &[u8]) -> Result<(), HubError> {
+    pub(super) fn add_page(&mut self, repo: &RepoId, url: &Url, body: &[u8]) -> Result<(), HubError> {
         let malformed = |reason: String| HubError::Malformed {
             url: shown(url),
             what: "file list",
@@ -237,7 +237,7 @@ impl Entries {
         Ok(())
     }
 
-    fn into_tree(self) -> Tree {
+    pub(super) fn into_tree(self) -> Tree {
         let Entries { list: mut entries, refused, .. } = self;
         // Of two files of one name neither is the right one.
         let bad: BTreeSet<&str> = refused.iter().map(|row| row.path.as_str()).collect();
@@ -291,7 +291,7 @@ fn is_hex(text: &str, lengths: &[usize]) -> bool {
 }
 
 /// The target of `rel="next"` among the `Link` headers (RFC 8288).
-fn next_link(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn next_link(headers: &HeaderMap) -> Option<&str> {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(links).find_map(|(target, parameters)| {
         let is_next = parameters.split(';').filter_map(|p| p.trim().strip_prefix("rel=")).any(|rel| {

@@ -21,6 +21,8 @@ mod cdn;
 mod digest;
 mod disk;
 mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod index;
 mod layout;
