@@ -129,6 +129,11 @@ impl Outage {
         self.tried.filter(|_| self.since.is_some()).map_or(next, |tried| next.max(tried + PROBE_MAX))
     }
 
+    /// Somebody is about to give up: the next try is due now, unless it asked for more.
+    pub fn hurry(&mut self, now: Instant) {
+        self.next = self.next.min(now);
+    }
+
     /// A try begins: while it fails, nobody else tries before this one is known to have failed, or has heard nothing for
     /// [`PROBE_MAX`].
     pub fn trying(&mut self, now: Instant) {

@@ -131,6 +131,20 @@ fn the_user_waits_half_a_minute_for_an_address_that_never_answered_and_ten_for_o
 }
 
 #[test]
+fn nobody_gives_up_in_the_pause_between_two_tries() {
+    for out in 0..12 {
+        let mut world = world();
+        // The last pauses lie elsewhere each time.
+        let origin = Origin { out: Some((ms(0), LIMIT * 2, refused())), ..Origin::healthy() };
+        world.run(ms(130 * out), |_| false);
+        let job = world.job(&File::new(1, 640), Some(origin));
+        assert!(world.run(LIMIT, |w| w.task(job).failed.is_some()), "it never failed");
+        let end = world.task(job).failed.clone().unwrap().0 - Instant(1_000_000);
+        assert!(tries(&world, end - ms(400), end + ms(1)) > 0, "{out}: the last try was long before {end:?}");
+    }
+}
+
+#[test]
 fn a_peer_that_gives_keeps_a_job_alive_whatever_the_origin_does() {
     let mut world = world();
     // 640 chunks, one in 4 s: three quarters of an hour.

@@ -30,6 +30,8 @@ pub(crate) struct Service {
     outage: Outage,
     /// What it said last, or what the network said of it.
     why: String,
+    /// When that was.
+    failed_at: Instant,
 }
 
 /// All of it.
@@ -39,6 +41,8 @@ pub(crate) struct Origin {
     blocks: Service,
     /// How long nothing came from anywhere while a job waits for the origin.
     patience: Patience,
+    /// Since when the patience is over and one more try is waited for.
+    last_try: Option<Instant>,
     /// When a block was last tried while the origin was out.
     pub(crate) tried_at: Instant,
     /// A peer gave something.
@@ -51,6 +55,7 @@ impl Origin {
             layouts: Service::default(),
             blocks: Service::default(),
             patience: Patience::new(patience),
+            last_try: None,
             tried_at: Instant::ZERO,
             fed: false,
         }
@@ -59,6 +64,7 @@ impl Origin {
     /// Something came, from wherever.
     pub(crate) fn came(&mut self, now: Instant) {
         self.patience.moved(now);
+        self.last_try = None;
     }
 }
 
@@ -69,6 +75,7 @@ impl Service {
             self.outage.heard();
         }
         self.why.clone_from(&fault.text);
+        self.failed_at = now;
     }
 }
 
@@ -209,7 +216,7 @@ impl Node {
         }
     }
 
-    /// Ends the jobs that wait for an origin that is out, once the user's patience is over.
+    /// Ends the jobs that wait for an origin that is out, once the user's patience is over and one more try has failed.
     pub(super) fn watch_outages(&mut self, now: Instant) {
         let (layouts, blocks) = (&self.origin.layouts.outage, &self.origin.blocks.outage);
         let waits = |job: &Job| job.waits_for(layouts, blocks);
@@ -225,6 +232,21 @@ impl Node {
         };
         let heard = self.origin.fed || waiting.iter().all(|(_, part)| heard(*part));
         if self.origin.patience.left(now, heard).is_some() {
+            self.origin.last_try = None;
+            return;
+        }
+        // The last word is a try's, not a pause's: the line may be back since the last one.
+        let Some(since) = self.origin.last_try else {
+            self.origin.last_try = Some(now);
+            self.origin.layouts.outage.hurry(now);
+            self.origin.blocks.outage.hurry(now);
+            return self.probe(now);
+        };
+        let failed = |part: Part| match part {
+            Part::Layouts => self.origin.layouts.failed_at >= since,
+            Part::Blocks => self.origin.blocks.failed_at >= since,
+        };
+        if now < since + PROBE_MAX && !waiting.iter().all(|(_, part)| failed(*part)) {
             return;
         }
         for (id, part) in waiting {
