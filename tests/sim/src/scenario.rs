@@ -475,10 +475,7 @@ impl Scenario {
         let mut clock = Rng::of(self.seed, "scenario clock");
         churn.jump_permille = clock.pick(&[0, 0, 0, 200]);
         let mut freeze = Rng::of(self.seed, "scenario freeze");
-        // Every third world stays as it was before there were freezes.
-        if !self.seed.is_multiple_of(3) {
-            churn.freeze_permille = freeze.pick(&[0, 0, 300, 1000]);
-        }
+        churn.freeze_permille = freeze.pick(&[0, 0, 300, 1000]);
         churn.frozen_ns = freeze.pick(&[(50 * MS, SEC), (500 * MS, 5 * SEC), (5 * SEC, 60 * SEC)]);
     }
 
