@@ -158,7 +158,8 @@ impl Transport {
         ask: &Ask<'_>,
         wanted: &[&str],
     ) -> Result<BTreeMap<String, serde_json::Value>, HubError> {
-        retry::run(&self.config.retry, || async {
+        let persistence = self.config.persistence.as_deref();
+        retry::run_patiently(&self.config.retry, persistence, || async {
             let reply = self.send(ask).await?;
             let malformed = |reason: String| HubError::Malformed {
                 url: shown(&reply.url),
