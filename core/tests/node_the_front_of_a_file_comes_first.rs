@@ -141,6 +141,24 @@ fn the_origin_begins_with_it_where_nodes_begin_anywhere() {
 }
 
 #[test]
+fn a_crowd_whose_word_came_before_the_size_of_the_file_is_one() {
+    for front in [0, 8] {
+        let mut world = world(config(1), front);
+        for port in 1..=3 {
+            let has = Some((None, vec![(CHUNKS - u32::from(port), 1)]));
+            world.peer(port, Script { has, ..Script::fast() });
+        }
+        world.run(ms(10), |_| false);
+        let job = world.job(&File::new(1, CHUNKS), Some(Origin::healthy()));
+        world.run(LIMIT, |world| !world.fetched.is_empty());
+        let first = fetched(&world, job);
+        assert!(first.len() <= 2, "two streams at once in a crowd, not {first:?}");
+        assert!(front == 0 || first[0] == 0, "{first:?}");
+        world.finish(job, LIMIT);
+    }
+}
+
+#[test]
 fn the_origin_gives_it_of_every_file_before_it_gives_the_rest_of_one() {
     for front in [0, 8] {
         let mut world = world(config(1), 0);

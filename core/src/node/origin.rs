@@ -3,7 +3,7 @@
 use super::event::{Block, FaultKind, OriginFault, Source};
 use super::job::{Job, OriginState};
 use super::outages::moves;
-use super::peer::Pending;
+use super::peer::{Has, Peer, Pending, With};
 use super::timers::Timer;
 use super::{Action, BitSet, Node};
 use crate::outage::Outage;
@@ -155,8 +155,12 @@ impl Node {
             }
             let all = job.joined || job.manifest.is_none();
             // Where many fetch the same, a few streams each bring in more that is new to all of them.
-            let crowd =
-                self.peers.values().filter(|p| p.crowded && p.counts() && p.jobs.contains_key(&id)).count();
+            // Who said what it has before the size of the file was known is one of them as well.
+            let fetches_too = |p: &&Peer| {
+                let part = |with: &With| p.crowded || with.counted && matches!(with.has, Has::Some(_));
+                p.counts() && p.jobs.get(&id).is_some_and(part)
+            };
+            let crowd = self.peers.values().filter(fetches_too).count();
             let most = if crowd >= CROWD {
                 STREAMS_CROWDED
             } else if job.many && job.manifest.is_none() {
