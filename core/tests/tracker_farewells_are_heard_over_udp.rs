@@ -185,3 +185,17 @@ fn over_http_a_farewell_waits_a_second_for_what_was_said_before() {
     world.handle(Event::HttpReply { id, status: 200, body: EMPTY });
     assert_eq!((world.gets.len(), world.trackers.farewells()), (1, 0), "once");
 }
+
+#[test]
+fn a_tracker_that_has_not_answered_yet_is_neither_told_nor_waited_for() {
+    for url in ["http://t.example", "udp://192.0.2.9:6969"] {
+        let mut world = World::new(config(&[&[url]]));
+        world.add(1);
+        let before = (world.gets.len(), world.sent.len());
+        world.handle(Event::Shutdown);
+        assert_eq!((world.trackers.farewells(), world.trackers.poll_timeout()), (0, None), "{url}");
+        world.now = world.now + secs(5);
+        world.handle(Event::Timer);
+        assert_eq!((world.gets.len(), world.sent.len()), before, "{url}");
+    }
+}

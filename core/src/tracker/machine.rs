@@ -180,7 +180,8 @@ impl Trackers {
             let connecting = self.servers.iter().filter(|server| server.is_parting());
             let connecting = connecting.filter_map(|server| server.udp.connecting);
             let again = farewells.chain(connecting.map(|(.., at)| at + FAREWELL_AGAIN));
-            let again = again.chain(self.hold_until.filter(|_| !self.partings.is_empty())).min();
+            let held = self.partings.values().any(|parting| self.servers[parting.server].answers());
+            let again = again.chain(self.hold_until.filter(|_| held)).min();
             return again.map(|at| (at, Timer::Answer));
         }
         let lanes = self.lanes.iter().filter_map(|lane| lane.wake).map(|at| (at, Timer::Announce));
@@ -206,7 +207,8 @@ impl Trackers {
         let waiting = waiting.flat_map(|server| &server.udp.waiting).filter(|job| job.is_stop());
         let sent = self.over_udp.values();
         let sent = sent.filter(|sent| sent.job.is_stop() && self.servers[sent.server].answers());
-        self.partings.len() + waiting.count() + sent.count()
+        let held = self.partings.values().filter(|parting| self.servers[parting.server].answers());
+        held.count() + waiting.count() + sent.count()
     }
 
     /// Whether nothing is announced.
@@ -410,8 +412,12 @@ impl Trackers {
                 self.connect_again(now);
                 if self.hold_until.is_some_and(|at| at <= now) {
                     let held = core::mem::take(&mut self.partings);
-                    held.into_values()
-                        .for_each(|parting| self.bid_farewell(now, parting.server, parting.job));
+                    for parting in held.into_values() {
+                        // Who has not answered anything yet is not told either.
+                        if self.servers[parting.server].answers() {
+                            self.bid_farewell(now, parting.server, parting.job);
+                        }
+                    }
                 }
             }
             _ => return,
