@@ -113,7 +113,7 @@ mod tests {
     fn what_has_rotted_on_disk_is_mentioned_only_if_there_was_any() {
         assert!(!closing_statistics(&report(1, 0)).join("\n").contains("Rotten"));
         let text = closing_statistics(&PullReport { rotten_chunks: 3, ..report(1, 0) }).join("\n");
-        let words = "Rotten:      3 chunks  of an earlier run had changed on disk, fetched again";
+        let words = "Rotten:       3 chunks  of an earlier run had changed on disk, fetched again";
         assert!(text.contains(words), "{text}");
     }
 
