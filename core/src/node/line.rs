@@ -171,6 +171,8 @@ pub(crate) struct Uploads {
     pub(super) going: BTreeSet<(u64, Party)>,
     /// Peers with requests that wait, wherever they stand.
     pub(super) waiting: usize,
+    /// Parties of theirs.
+    pub(super) waiting_parties: usize,
     /// Peers whose sockets have something to take, or will, by when they last moved.
     pub(super) busy: BTreeSet<(Instant, LinkId, Party)>,
     /// Turns so far.
@@ -240,6 +242,9 @@ impl Uploads {
     fn stand(&mut self, party: Party, lane: Lane, place: (u64, LinkId), comes: bool) {
         let Some(record) = self.parties.get_mut(party) else { return };
         let turn = record.turn;
+        if record.waits(comes) {
+            self.waiting_parties = if comes { self.waiting_parties + 1 } else { self.waiting_parties - 1 };
+        }
         let Some(peers) = record.lane(lane) else { return };
         let was_empty = peers.is_empty();
         let changed = if comes { peers.insert(place) } else { peers.remove(&place) };
@@ -279,8 +284,7 @@ impl Uploads {
 
     /// Whether many wait: many parties, or many links of one that is alone.
     pub(super) fn is_crowded(&self, slots: usize) -> bool {
-        let parties = self.fresh.len().max(self.going.len());
-        self.waiting >= slots && (parties >= slots || self.fresh.len() + self.going.len() <= 1)
+        self.waiting >= slots && (self.waiting_parties >= slots || self.waiting_parties <= 1)
     }
 
     /// Answers that did not stand in line cost their party its turns afterwards.

@@ -19,6 +19,8 @@ pub(crate) struct Record {
     /// given more.
     pub(super) fresh: BTreeSet<(u64, LinkId)>,
     pub(super) going: BTreeSet<(u64, LinkId)>,
+    /// All its peers whose requests wait.
+    waiting: u32,
     /// When its small talk is paid for.
     paid_at: Instant,
     /// Bytes that its links were given and have not taken, and those that what is being looked up for it may come to.
@@ -32,6 +34,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// One peer more whose requests wait, or one less: whether it is the first, or was the last.
+    pub(super) fn waits(&mut self, comes: bool) -> bool {
+        self.waiting = if comes { self.waiting + 1 } else { self.waiting - 1 };
+        self.waiting == u32::from(comes)
+    }
+
     pub(super) fn lane(&mut self, lane: Lane) -> Option<&mut BTreeSet<(u64, LinkId)>> {
         match lane {
             Lane::Fresh => Some(&mut self.fresh),

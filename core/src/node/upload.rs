@@ -151,6 +151,15 @@ impl Node {
             self.send(link, refusal(ask, TOO_MANY, "more than 512 requests wait for an answer"));
             return;
         }
+        // Without a list a peer can neither ask nor give: where no cap holds it up it goes out at once, and costs its turns
+        // afterwards.
+        let at_once = ask.is_part() && peer.upload.looking.len() < AHEAD_CHUNKS as usize;
+        if at_once && self.config.upload_bytes_s.is_none() {
+            let party = peer.upload.party;
+            self.uploads.charge(party, ask.bytes_max());
+            self.answer(link, ask);
+            return;
+        }
         peer.upload.push(ask);
         self.uploads.queued += 1;
         self.uploads.refile(link, &mut peer.upload);
