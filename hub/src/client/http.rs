@@ -240,7 +240,9 @@ impl Transport {
                 }
                 let status = response.status().as_u16();
                 let error = self.refusal(ask, &url, response, at_home).await;
-                if at_home && matches!(status, 401 | 403 | 404) {
+                // A mirror that does not know what is posted to says nothing of the repository.
+                let unknown = ask.form.is_some() && matches!(error, HubError::Status { .. });
+                if at_home && matches!(status, 401 | 403 | 404) && !unknown {
                     self.tell_refusal(ask, &error);
                 }
                 return Err(error);
