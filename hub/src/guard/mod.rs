@@ -1,6 +1,6 @@
 //! An HTTP listener that nobody fills: whoever is slow, silent or many gives way, whatever is asked.
 //!
-//! [`serve`] gives each connection a place in a [`table`](table::Table). A head that does not come in time, a reader that takes
+//! [`serve`] gives each connection a place in a table. A head that does not come in time, a reader that takes
 //! nothing, ends its connection; one address has at most its share of the places; and where all are taken, the connection that
 //! has been idle or stalled for longest makes room for the newcomer. What is read and held for one connection is small
 //! ([`BUFFER_BYTES`]), and so is what waits to be sent, if its bodies come in pieces of about that size.
