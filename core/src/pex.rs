@@ -16,11 +16,11 @@
 //! use zest_core::wire::xet::Dialect;
 //! use zest_core::{Instant, LinkId};
 //!
-//! let (near, far) = ("192.0.2.1:6881".parse().unwrap(), "198.51.100.1:6881".parse().unwrap());
+//! let (one, other) = ("192.0.2.1:6881".parse().unwrap(), "192.0.2.77:6881".parse().unwrap());
 //! let mut hello = ExtHandshake::empty(Dialect::Chunk);
 //! hello.ut_pex = Some(4);
 //! let mut pex = Pex::new([7; 32]);
-//! for (link, addr) in [(LinkId(1), near), (LinkId(2), far)] {
+//! for (link, addr) in [(LinkId(1), one), (LinkId(2), other)] {
 //!     let direction = Direction::Outbound;
 //!     pex.handle(Instant::ZERO, Event::Introduced { link, addr, direction, hello: &hello, allow: true });
 //! }
