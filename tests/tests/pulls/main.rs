@@ -1,0 +1,11 @@
+//! A model is pulled, given and pulled again: the main job from end to end.
+//!
+//! One program for many files: each test binary links everything zest is made of.
+
+mod a_model_travels_hub_to_a_to_b;
+mod a_warm_peer_beats_a_slow_cdn;
+mod block_cache_gives_right_bytes_whatever_becomes_of_the_file;
+mod eight_machines_pull_one_model_together;
+mod limits_on_what_is_given_and_received_are_kept;
+mod safetensors_headers_come_first;
+mod what_is_proven_is_given_while_the_rest_is_fetched;
