@@ -46,8 +46,12 @@ fn check(site: &Site, report: &Value) {
     assert_same_files(Path::new(path), &site.folder("org/model"));
 }
 
+/// One swarm at a time: sixteen machines on the two cores of a small one are another test.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// All machines pull at once. Returns how many copies the CDN sent.
 async fn copies_for_all(policy: &'static str, cdn_bytes_s: u64) -> f64 {
+    let _turn = TURN.lock().await;
     let (site, bytes) = site().await;
     site.faults().set_cdn_rate(Some(cdn_bytes_s));
     let hosts: Vec<Host> = std::iter::repeat_with(Host::default).take(MACHINES).collect();
@@ -90,6 +94,7 @@ fn proven_so_far(home: &Path) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_killed_and_started_again_finishes_too() {
+    let _turn = TURN.lock().await;
     let (site, bytes) = site().await;
     let hosts: Vec<Host> = std::iter::repeat_with(Host::default).take(MACHINES).collect();
     let before = site.stats().cdn_bytes;
