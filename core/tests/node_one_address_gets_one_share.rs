@@ -53,7 +53,11 @@ impl Seed {
             while let Some(action) = self.node.poll_action() {
                 match action {
                     Action::LookupChunk { link, req, hash, dialect } => {
-                        let place = Some(Location { file: FileId(2), offset: 0, len: CHUNK_BYTES });
+                        let [.., a, b, c, d] = hash.as_bytes()[..12] else {
+                            unreachable!("a hash is longer")
+                        };
+                        let len = u32::from_le_bytes([a, b, c, d]);
+                        let place = Some(Location { file: FileId(2), offset: 0, len });
                         events.push_back(Event::ChunkLocated { link, req, hash, dialect, place });
                     }
                     Action::LookupManifest { link, req, first, count, .. } => {
@@ -82,7 +86,16 @@ impl Seed {
 
     fn asks(&mut self, link: u64) {
         self.next += 1;
-        let hash = Hash::from_bytes([self.next as u8; 32]);
+        self.asks_for(link, u64::from(self.next), CHUNK_BYTES);
+    }
+
+    /// For a chunk of its own number and length.
+    fn asks_for(&mut self, link: u64, chunk: u64, len: u32) {
+        self.next += 1;
+        let mut hash = [7; 32];
+        hash[..8].copy_from_slice(&chunk.to_le_bytes());
+        hash[8..12].copy_from_slice(&len.to_le_bytes());
+        let hash = Hash::from_bytes(hash);
         let message = Message::ChunkRequest { req: self.next, hash, dialect: Dialect::Chunk };
         self.handle(Event::Message { link: LinkId(link), message });
     }
@@ -117,12 +130,12 @@ impl Seed {
 }
 
 /// One honest peer beside a party with so many links, under a cap; its share.
-fn share_beside(links: usize, asks: impl Fn(&mut Seed, u64)) -> f64 {
+fn share_beside(links: usize, seconds: u32, asks: impl Fn(&mut Seed, u64)) -> f64 {
     let mut addresses = vec![ip(2); links + 1];
     addresses[HONEST as usize] = ip(1);
     let mut seed = Seed::new(Some(10_000_000), &addresses);
     let mut open = vec![0; links + 1];
-    for _ in 0..500 {
+    for _ in 0..50 * seconds {
         for link in 0..=links as u64 {
             // Each has 32 requests out.
             while open[link as usize] < 32 {
@@ -137,15 +150,107 @@ fn share_beside(links: usize, asks: impl Fn(&mut Seed, u64)) -> f64 {
     seed.share()
 }
 
+/// Honest peers, each at an address of its own, beside so many links of one other address, on a line without a cap that sends
+/// what is in its sockets in turn, as TCP does; the share of the honest together while all ask.
+fn share_of_a_line(honest: u64, links: u64, asks: impl Fn(&mut Seed, u64)) -> f64 {
+    let addresses: Vec<IpAddr> = (0..honest + links).map(|n| ip(n.min(honest) as u8)).collect();
+    let mut seed = Seed::new(None, &addresses);
+    let mut open = vec![0; addresses.len()];
+    for _ in 0..8000 / honest {
+        for link in 0..honest + links {
+            // Each has 32 requests out.
+            while open[link as usize] < 32 {
+                open[link as usize] += 1;
+                if link < honest { seed.asks(link) } else { asks(&mut seed, link) }
+            }
+        }
+        for link in 0..honest + links {
+            if seed.ahead[link as usize] > 0 {
+                seed.passes(Duration::from_micros(1000));
+                seed.reads(link, 16 << 10);
+            }
+            open[link as usize] -= std::mem::take(&mut seed.answers[link as usize]);
+        }
+    }
+    let taken = |link: usize| seed.given[link] - seed.ahead[link];
+    let ours: u64 = (0..honest as usize).map(taken).sum();
+    ours as f64 / (0..addresses.len()).map(taken).sum::<u64>() as f64
+}
+
+/// So much of what there is slows an honest peer by 1.25.
+const NEARLY_ALL: f64 = 0.8;
+
+#[test]
+fn who_asks_again_for_what_it_was_given_gets_what_others_leave() {
+    let again = |seed: &mut Seed, link: u64| seed.asks_for(link, u64::from(seed.next) % 50, CHUNK_BYTES);
+    for links in [1, 100] {
+        let share = share_beside(links, 20, again);
+        assert!(share >= NEARLY_ALL, "{share:.3} of the cap beside {links} links that ask again and again");
+        let share = share_of_a_line(1, links as u64, again);
+        assert!(share >= NEARLY_ALL, "{share:.3} of the line beside {links} links that ask again and again");
+    }
+    let lists = |seed: &mut Seed, link: u64| seed.asks_for_a_list(link, 4000);
+    let share = share_beside(20, 20, lists);
+    assert!(share >= NEARLY_ALL, "{share:.3} of the cap beside a list again and again");
+    let share = share_of_a_line(1, 20, lists);
+    assert!(share >= NEARLY_ALL, "{share:.3} of the line beside a list again and again");
+}
+
+#[test]
+fn who_asks_again_is_served_where_nobody_else_waits() {
+    let mut seed = Seed::new(None, &[ip(1), ip(2)]);
+    for _ in 0..2000 {
+        seed.asks_for(1, 7, CHUNK_BYTES);
+        seed.passes(Duration::from_millis(1));
+        seed.reads(1, u64::MAX);
+    }
+    assert_eq!(seed.given[1], 2000 * u64::from(CHUNK_BYTES), "all that was asked for");
+}
+
+#[test]
+fn more_chunks_than_are_remembered_are_told_apart_all_the_same() {
+    let again = |seed: &mut Seed, link: u64| seed.asks_for(link, u64::from(seed.next) % 600, CHUNK_BYTES);
+    let share = share_beside(1, 60, again);
+    assert!(
+        share >= NEARLY_ALL,
+        "{share:.3} of the cap beside 600 chunks again and again, the first time included"
+    );
+}
+
+#[test]
+fn many_links_that_fetch_like_others_get_one_share_of_a_line() {
+    let share = share_of_a_line(1, 100, Seed::asks);
+    assert!(share >= 0.45, "{share:.3} of the line for one beside a hundred links of one address");
+    let share = share_of_a_line(4, 100, Seed::asks);
+    assert!(share >= NEARLY_ALL, "{share:.3} of the line for four beside a hundred links of one address");
+}
+
+#[test]
+fn a_turn_is_so_many_bytes() {
+    let long = |seed: &mut Seed, link: u64| seed.asks_for(link, u64::from(seed.next), 2 * CHUNK_BYTES);
+    let share = share_beside(1, 60, long);
+    assert!(share >= 0.45, "{share:.3} of the cap beside one that asks for the longest chunks");
+    let mut seed = Seed::new(Some(10_000_000), &[ip(1), ip(2)]);
+    for _ in 0..3000 {
+        // Short ones for the honest one, as they come.
+        seed.asks_for(HONEST, u64::from(seed.next), CHUNK_BYTES / 16);
+        seed.asks(1);
+        seed.passes(Duration::from_millis(1));
+        (0..2).for_each(|link| seed.reads(link, u64::MAX));
+    }
+    let (short, long) = (seed.given[0] / 4096, seed.given[1] / 65_536);
+    assert!(short >= 2500, "{short} of 3,000 short chunks at 4 MB/s beside {long} long ones");
+}
+
 #[test]
 fn a_hundred_links_of_one_address_get_as_much_as_one() {
-    let share = share_beside(100, Seed::asks);
+    let share = share_beside(100, 10, Seed::asks);
     assert!(share > 0.45, "{share:.3} of the cap for an honest peer beside a hundred links of one address");
 }
 
 #[test]
 fn chunk_lists_take_turns_with_chunks() {
-    let share = share_beside(1, |seed, link| seed.asks_for_a_list(link, u32::MAX));
+    let share = share_beside(1, 10, |seed, link| seed.asks_for_a_list(link, u32::MAX));
     assert!(share > 0.3, "{share:.3} of the cap for an honest peer beside one that asks for chunk lists");
 }
 

@@ -53,7 +53,9 @@ impl Seed {
     fn asks(&mut self, peer: usize, count: u32) {
         for _ in 0..count {
             self.next += 1;
-            let hash = Hash::from_bytes([self.next as u8; 32]);
+            let mut hash = [7; 32];
+            hash[..4].copy_from_slice(&self.next.to_le_bytes());
+            let hash = Hash::from_bytes(hash);
             let message = Message::ChunkRequest { req: ReqId(self.next).0, hash, dialect: Dialect::Chunk };
             self.handle(Event::Message { link: LinkId(peer as u64), message });
         }

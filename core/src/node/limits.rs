@@ -9,6 +9,20 @@ pub use super::tell::{INTERESTS_ALL_MAX, INTERESTS_LINK_MIN, INTERESTS_MAX, INTE
 pub use super::upload::{BUDGET_PARTY_MIN, BUDGET_SHARE};
 pub use super::{CANDIDATES_MAX, INBOUND_MAX, PEERS_MAX, UPLOAD_SLOTS};
 
+/// Different things given to a party that are remembered to see whether it asks for them again: 256, 2 KiB. Ours; of more than
+/// that a sample is kept.
+pub const REPEATS_SAMPLE_MAX: usize = 256;
+/// So many things a party may ask for again for nothing: 64. Ours; links break, and what was under way is asked for anew.
+pub const REPEATS_FREE: u64 = 64;
+/// And so much of all that it was given: an eighth. Ours.
+pub const REPEATS_SHARE: u64 = 8;
+/// What a party was given is forgotten after this: 1 h. Ours; who deletes what it fetched may fetch it again.
+pub const REPEATS_AGE: Duration = Duration::from_secs(3600);
+/// Who asks again for what it was given waits so many turns for each, while others want something: 16. Ours; others get fifteen
+/// sixteenths of what there is, which slows them by less than 1.1.
+pub const REPEAT_TURNS: u64 = 16;
+/// Turns that a party may be behind until answers that do not stand in line have to: 64, about 4 MiB. Ours.
+pub const BEHIND_MAX: u64 = 64;
 /// Parties without a link that are remembered, so that hanging up and coming back makes nobody a newcomer: 1,024. Ours.
 pub const PARTIES_PAST_MAX: usize = 1024;
 /// What it costs a party to say something that we have to look at: 500 µs, 2,000 messages a second in the long run. Ours.

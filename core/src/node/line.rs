@@ -5,8 +5,9 @@
 
 use super::cap::Cap;
 use super::lag::Lag;
-use super::party::Parties;
-use super::upload::{BUDGET_PARTY_MIN, BUDGET_SHARE};
+use super::limits::{BEHIND_MAX, BUDGET_PARTY_MIN, BUDGET_SHARE, REPEAT_TURNS};
+use super::party::{Parties, Record};
+use super::repeats::Marker;
 use crate::endpoint::Party;
 use crate::link::Dialect;
 use crate::{Instant, LinkId, ReqId};
@@ -67,6 +68,10 @@ impl Ask {
 const NEW_DAY: u64 = 16;
 /// Under a cap a party has so much of a second before it at most: a sixteenth, or one chunk. Ours.
 const CAP_PARTY_SHARE: u64 = 16;
+/// A turn is so many bytes: 64 KiB, what a chunk has on average.
+const TURN_BYTES: i64 = CHUNK_BYTES_TARGET as i64;
+/// What short chunks leave of turns is kept up to so many bytes: what may be looked up at once.
+const OVER_MIN: i64 = AHEAD_CHUNKS as i64 * TURN_BYTES;
 const RECORD_BYTES: u64 = crate::wire::zest::MANIFEST_RECORD_BYTES as u64;
 
 /// What one peer asks of us.
@@ -75,8 +80,8 @@ pub(crate) struct Upload {
     /// Whose link it is.
     pub(super) party: Party,
     pub(super) queue: VecDeque<Ask>,
-    /// What is being looked up: requests, and the bytes that they may come to.
-    pub(super) looking: VecDeque<(u32, u64)>,
+    /// What is being looked up: requests, the bytes that they may come to, and their marks.
+    pub(super) looking: VecDeque<(u32, u64, u64)>,
     /// Bytes that its link was given and its socket has not taken.
     pub(super) ahead: u64,
     /// When its socket last took something, or got something to take.
@@ -129,10 +134,11 @@ impl Upload {
         }
     }
 
-    /// The outcome of a look-up is here: the bytes that were kept free for it; `None` if nobody waits for it any more.
-    pub(super) fn looked_up(&mut self, req: ReqId) -> Option<u64> {
-        let at = self.looking.iter().position(|(other, _)| *other == req.0)?;
-        self.looking.remove(at).map(|(_, bytes)| bytes)
+    /// The outcome of a look-up is here: the bytes that were kept free for it and its mark; `None` if nobody waits for it any
+    /// more.
+    pub(super) fn looked_up(&mut self, req: ReqId) -> Option<(u64, u64)> {
+        let at = self.looking.iter().position(|(other, ..)| *other == req.0)?;
+        self.looking.remove(at).map(|(_, bytes, mark)| (bytes, mark))
     }
 
     pub(super) fn has_room(&self, chunks: u32) -> bool {
@@ -164,6 +170,8 @@ impl Upload {
 pub(crate) struct Uploads {
     /// Everybody who is linked, and those lately.
     pub(crate) parties: Parties,
+    /// Marks what parties are given.
+    pub(super) marker: Marker,
     /// Parties that stand in line with a peer to which nothing is under way.
     pub(super) fresh: BTreeSet<(u64, Party)>,
     /// Those with a peer that is being sent to and may be given more. Peers that may not stand nowhere: so whoever is next is
@@ -200,6 +208,10 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
+    pub(super) fn new(began: Instant, marker: Marker) -> Uploads {
+        Uploads { cap: Cap::since(began), marker, ..Uploads::default() }
+    }
+
     /// Whether one more chunk, of any length, might break the budget.
     pub(super) fn is_spent(&self) -> bool {
         self.budget.is_some_and(|left| left < CHUNK_BYTES_MAX as u64 + self.looking_bytes)
@@ -264,7 +276,55 @@ impl Uploads {
         upload.turn = self.turns;
         upload.passed = 0;
         let waiting = self.fresh.len().max(self.going.len()) as u64;
-        self.move_back(upload.party, self.turns + (ask.turns() - 1) * waiting);
+        let mut turn = self.turns + (ask.turns() - 1) * waiting;
+        let others = self.others(upload.party);
+        if let Some(record) = self.parties.get_mut(upload.party) {
+            if record.repeats.are_many() {
+                turn += (REPEAT_TURNS - 1) * others.max(1);
+            } else if record.over <= -TURN_BYTES && record.turn <= turn {
+                // Its last chunks were short: the turn goes on.
+                record.over += TURN_BYTES;
+                turn = record.turn;
+            }
+        }
+        self.move_back(upload.party, turn);
+    }
+
+    /// A party is given this: a chunk counts as long as it is, and what it had before it pays for.
+    pub(super) fn gives(&mut self, now: Instant, party: Party, mark: u64, chunk_bytes: Option<u32>) {
+        let others = self.others(party);
+        let Some(record) = self.parties.get_mut(party) else { return };
+        record.repeats.gives(now, mark);
+        let Some(len) = chunk_bytes else { return };
+        record.over = (record.over + i64::from(len) - TURN_BYTES).max(-OVER_MIN);
+        if record.over >= TURN_BYTES {
+            record.over -= TURN_BYTES;
+            let turn = record.turn + others;
+            self.move_back(party, turn);
+        }
+    }
+
+    /// Other parties whose requests wait.
+    fn others(&self, party: Party) -> u64 {
+        let ours = self.parties.get(party).is_some_and(Record::is_waiting);
+        (self.waiting_parties - usize::from(ours)) as u64
+    }
+
+    /// Whether a party asks again for what it was given, and has had its turn.
+    pub(super) fn repeats(&self, party: Party) -> bool {
+        self.parties.get(party).is_some_and(|record| record.repeats.are_many())
+    }
+
+    /// Whether its next turn has not come yet.
+    pub(super) fn has_had_its_turn(&self, party: Party) -> bool {
+        self.parties.get(party).is_some_and(|record| record.turn > self.turns)
+    }
+
+    /// Whether a party was given so much out of turn that it has to stand in line like others.
+    pub(super) fn is_far_behind(&self, party: Party) -> bool {
+        let others = self.others(party);
+        others > 0
+            && self.parties.get(party).is_some_and(|record| record.turn > self.turns + BEHIND_MAX * others)
     }
 
     /// A party has so many bytes more that it was given and has not taken, or so many less.
@@ -291,7 +351,8 @@ impl Uploads {
     pub(super) fn charge(&mut self, party: Party, bytes: u64) {
         let waiting = self.fresh.len().max(self.going.len()).max(1) as u64;
         let turn = self.parties.get_mut(party).map_or(0, |record| record.turn.max(self.turns));
-        self.move_back(party, turn + bytes / CHUNK_BYTES_TARGET as u64 * waiting);
+        let times = if self.repeats(party) { REPEAT_TURNS } else { 1 };
+        self.move_back(party, turn + times * (bytes / CHUNK_BYTES_TARGET as u64) * waiting);
     }
 
     fn move_back(&mut self, party: Party, turn: u64) {

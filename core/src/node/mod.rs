@@ -58,6 +58,7 @@ mod outages;
 mod party;
 mod peer;
 mod picker;
+mod repeats;
 pub(crate) mod rng;
 mod sparing;
 mod standing;
@@ -82,7 +83,6 @@ use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use ban::Bans;
-use cap::Cap;
 use core::net::SocketAddr;
 use dials::{Candidate, Told};
 use job::Job;
@@ -90,6 +90,7 @@ use line::Uploads;
 use links::DEPARTED_MAX;
 use peer::Peer;
 use picker::Shared;
+use repeats::Marker;
 use rng::Rng;
 use sparing::Sparing;
 use timers::Timers;
@@ -261,7 +262,7 @@ impl Node {
             order: BTreeSet::new(),
             stirred: false,
             shared: Shared::default(),
-            uploads: Uploads { cap: Cap::since(config.began), ..Uploads::default() },
+            uploads: Uploads::new(config.began, Marker::new(config.seed)),
             income: (0, Instant::ZERO),
             income_bytes_s: 0,
             sparing: Sparing::default(),

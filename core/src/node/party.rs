@@ -4,6 +4,7 @@ use super::limits::{
     INTERESTS_ALL_MAX, INTERESTS_PARTY_MAX, PARTIES_PAST_MAX, PRICE, PRICE_BURST, PRICE_PAID_BYTES,
 };
 use super::line::Lane;
+use super::repeats::Repeats;
 use crate::endpoint::Party;
 use crate::{Duration, Instant, LinkId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,6 +16,10 @@ pub(crate) struct Record {
     pub(crate) links: u32,
     /// Its place in line: the number of its last turn; 0 for a newcomer.
     pub(super) turn: u64,
+    /// Bytes that its chunks were longer than a turn, less those that they were shorter.
+    pub(super) over: i64,
+    /// What it was given, to see whether it asks for that again.
+    pub(super) repeats: Repeats,
     /// Its peers whose requests wait, by when they were served last: those that nothing is under way to, and those that may be
     /// given more.
     pub(super) fresh: BTreeSet<(u64, LinkId)>,
@@ -38,6 +43,10 @@ impl Record {
     pub(super) fn waits(&mut self, comes: bool) -> bool {
         self.waiting = if comes { self.waiting + 1 } else { self.waiting - 1 };
         self.waiting == u32::from(comes)
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting > 0
     }
 
     pub(super) fn lane(&mut self, lane: Lane) -> Option<&mut BTreeSet<(u64, LinkId)>> {
@@ -142,6 +151,7 @@ impl Parties {
         assert_eq!(counted, links, "every link is its party's");
         let without = self.records.values().filter(|record| record.links == 0).count();
         assert!(without <= self.past.len(), "who has no link is among those that left");
+        self.records.values().for_each(|record| record.repeats.check_invariants());
     }
 }
 

@@ -153,7 +153,10 @@ impl Node {
         }
         // Without a list a peer can neither ask nor give: where no cap holds it up it goes out at once, and costs its turns
         // afterwards.
-        let at_once = ask.is_part() && peer.upload.looking.len() < AHEAD_CHUNKS as usize;
+        let at_once = ask.is_part()
+            && peer.upload.looking.len() < AHEAD_CHUNKS as usize
+            && !self.uploads.repeats(peer.upload.party)
+            && !self.uploads.is_far_behind(peer.upload.party);
         if at_once && self.config.upload_bytes_s.is_none() {
             let party = peer.upload.party;
             self.uploads.charge(party, ask.bytes_max());
@@ -314,13 +317,19 @@ impl Node {
         };
         let fast = self.uploads.turns >= PACE_TURNS && self.uploads.pace_us < PACE_FAST_US;
         let crowded = self.uploads.is_crowded(slots) && !fast;
-        let ahead = if crowded { AHEAD_CHUNKS_CROWDED } else { AHEAD_CHUNKS };
         let cap = self.upload_cap();
+        let others_move = |party: Party| moving().any(|(.., other)| *other != party);
         let mut best: Option<(u32, LinkId)> = None;
+        // Served only if nobody else is.
+        let mut last: Option<LinkId> = None;
         let mut passed: Vec<LinkId> = Vec::new();
         for link in self.uploads.in_line(&places) {
             let Some(peer) = self.peers.get(&link) else { continue };
             let upload = &peer.upload;
+            let party = upload.party;
+            let repeats = self.uploads.repeats(party);
+            let little = crowded || repeats && others_move(party);
+            let ahead = if little { AHEAD_CHUNKS_CROWDED } else { AHEAD_CHUNKS };
             let can = (!upload.is_busy() || upload.has_room(ahead))
                 && !self.uploads.has_its_fill(upload.party, cap);
             let Some(ask) = upload.queue.front().filter(|_| can) else { continue };
@@ -328,6 +337,14 @@ impl Node {
                 true => 0,
                 false => self.given(&ask.hash),
             };
+            // Lines are shared by link, whatever we do: while others are sent to, one link of a party is at a time, and none of one
+            // that has had its turn.
+            let behind = repeats && self.uploads.has_had_its_turn(party)
+                || moving().any(|(_, other, of)| *of == party && *other != link);
+            if behind {
+                last = last.or_else(|| (!others_move(party)).then_some(link));
+                continue;
+            }
             if best.is_none_or(|(least, _)| given < least) {
                 passed.extend(best.map(|(_, link)| link));
                 best = Some((given, link));
@@ -342,12 +359,13 @@ impl Node {
                 peer.upload.passed += 1;
             }
         }
-        if best.is_none()
+        let next = best.map(|(_, link)| link).or(last);
+        if next.is_none()
             && let Some(at) = slow_at
         {
             self.timers.set_no_later(Timer::Upload, at);
         }
-        best.map(|(_, link)| link)
+        next
     }
 
     /// How often this chunk of a file under way was given to peers; 0 for others.
@@ -364,12 +382,15 @@ impl Node {
         if let Wanted::Chunk(_) = ask.what
             && let Some(place) = self.place_of(&ask)
         {
-            self.give(link, ask, place);
+            let mark = self.uploads.marker.mark(&ask.hash, 0);
+            self.give(link, ask, place, mark);
             return;
         }
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let bytes = ask.bytes_max();
-        peer.upload.looking.push_back((ask.req, bytes));
+        let first = if let Wanted::Part { first, .. } = ask.what { first } else { 0 };
+        let mark = self.uploads.marker.mark(&ask.hash, first);
+        peer.upload.looking.push_back((ask.req, bytes, mark));
         self.uploads.looking_bytes += bytes;
         self.uploads.ahead_of(peer.upload.party, bytes, 0);
         self.uploads.refile(link, &mut peer.upload);
@@ -393,17 +414,17 @@ impl Node {
         None
     }
 
-    /// The outcome of a look-up is here; false if nobody waits for it any more.
-    fn looked_up(&mut self, link: LinkId, req: ReqId) -> bool {
-        let Some(peer) = self.peers.get_mut(&link) else { return false };
-        let Some(bytes) = peer.upload.looked_up(req) else { return false };
+    /// The outcome of a look-up is here: the mark of what was asked for; `None` if nobody waits for it any more.
+    fn looked_up(&mut self, link: LinkId, req: ReqId) -> Option<u64> {
+        let peer = self.peers.get_mut(&link)?;
+        let (bytes, mark) = peer.upload.looked_up(req)?;
         self.uploads.looking_bytes -= bytes;
         self.uploads.ahead_of(peer.upload.party, 0, bytes);
         self.uploads.refile(link, &mut peer.upload);
-        true
+        Some(mark)
     }
 
-    fn give(&mut self, link: LinkId, ask: Ask, place: Location) {
+    fn give(&mut self, link: LinkId, ask: Ask, place: Location, mark: u64) {
         let Wanted::Chunk(dialect) = ask.what else { return };
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&link) else { return };
@@ -414,6 +435,7 @@ impl Node {
         self.uploads.ahead_of(peer.upload.party, len, 0);
         self.uploads.spend(peer.upload.party, len);
         self.uploads.refile(link, &mut peer.upload);
+        self.uploads.gives(now, peer.upload.party, mark, Some(place.len));
         self.stats.chunks_served += 1;
         let (req, hash) = (ask.req, ask.hash);
         self.send(link, Outgoing::Chunk { req, dialect, hash, body: Body::File(place), len: place.len });
@@ -428,11 +450,11 @@ impl Node {
         dialect: Dialect,
         place: Option<Location>,
     ) {
-        if !self.looked_up(link, req) {
-            return;
-        }
+        let Some(mark) = self.looked_up(link, req) else { return };
         match place {
-            Some(place) => self.give(link, Ask { req: req.0, hash, what: Wanted::Chunk(dialect) }, place),
+            Some(place) => {
+                self.give(link, Ask { req: req.0, hash, what: Wanted::Chunk(dialect) }, place, mark)
+            }
             None => self.send(link, Outgoing::NotFound { req: req.0, hash, dialect }),
         }
         self.pump(now);
@@ -442,7 +464,7 @@ impl Node {
     pub(super) fn drop_uploads(&mut self, now: Instant, link: LinkId) {
         if let Some(peer) = self.peers.get_mut(&link) {
             self.uploads.ahead -= peer.upload.ahead;
-            let looking = peer.upload.looking.iter().map(|(_, bytes)| bytes).sum::<u64>();
+            let looking = peer.upload.looking.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
             self.uploads.looking_bytes -= looking;
             self.uploads.ahead_of(peer.upload.party, 0, peer.upload.ahead + looking);
             self.uploads.queued -= peer.upload.queue.len() as u32;
@@ -459,7 +481,7 @@ impl Node {
         uploads.parties.check_invariants(self.peers.len(), interests);
         let ahead: u64 = self.peers.values().map(|peer| peer.upload.ahead).sum();
         assert_eq!(ahead, uploads.ahead, "what sockets have not taken is the sum over peers");
-        let looking = |peer: &Peer| peer.upload.looking.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        let looking = |peer: &Peer| peer.upload.looking.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
         let looking: u64 = self.peers.values().map(looking).sum();
         assert_eq!(looking, uploads.looking_bytes, "what is looked up is the sum over peers");
         assert_eq!(uploads.parties.ahead(), ahead + looking, "what parties have before them is the same");
@@ -498,8 +520,9 @@ impl Node {
         req: ReqId,
         place: Option<ManifestPlace>,
     ) {
-        if !self.looked_up(link, req) {
-            return;
+        let Some(mark) = self.looked_up(link, req) else { return };
+        if let Some(peer) = self.peers.get(&link).filter(|_| place.is_some()) {
+            self.uploads.gives(now, peer.upload.party, mark, None);
         }
         let message = match place {
             Some(place) => Outgoing::ManifestPart {
@@ -530,7 +553,8 @@ impl Node {
             .is_some_and(|cap| bytes > cap || self.uploads.allowed_at(now, bytes, cap) > now);
         let Some(party) = self.peers.get(&link).map(|peer| peer.upload.party) else { return };
         let spent = self.uploads.budget.is_some_and(|left| left < bytes)
-            || bytes > 0 && self.uploads.has_had_its_share(party);
+            || bytes > 0 && self.uploads.has_had_its_share(party)
+            || bytes > 0 && self.uploads.is_far_behind(party);
         let refusal = match &answer {
             Outgoing::XorbRange { req, xorb, .. } | Outgoing::XorbBytes { req, xorb, .. }
                 if capped || spent =>
@@ -540,6 +564,10 @@ impl Node {
             _ => None,
         };
         let answer = refusal.unwrap_or(answer);
+        if let Outgoing::XorbRange { xorb, start, .. } | Outgoing::XorbBytes { xorb, start, .. } = &answer {
+            let mark = self.uploads.marker.mark(xorb, *start);
+            self.uploads.gives(now, party, mark, None);
+        }
         self.uploads.charge(party, answer.payload_bytes());
         self.send_counted(link, answer);
     }
