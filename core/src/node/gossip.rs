@@ -21,6 +21,19 @@ const GATHER: Duration = Duration::from_millis(5);
 const GATHER_BEATS: Duration = Duration::from_millis(500);
 /// What peers told is looked through after this long, together: 10 ms. Ours.
 const LOOK: Duration = Duration::from_millis(10);
+/// A claim that is renewed sooner than this is no news to anybody: a quarter of the time that its owner should take. Ours.
+const BEAT_MIN: Duration = Duration::from_secs(1);
+const _: () = assert!(BEAT_MIN.as_micros() * 4 == BEAT.as_micros());
+
+/// What hearing of a claim comes to.
+enum Heard {
+    /// It was known, or is dead.
+    Old,
+    /// We know a better one.
+    Less,
+    /// Somebody else has the unit now, or nobody, or it is whole.
+    News,
+}
 
 impl Node {
     /// What a peer heard or says of claims.
@@ -40,14 +53,22 @@ impl Node {
         peer.haves += 1;
         for id in ids {
             let mut better: Vec<Claim> = Vec::new();
+            let mut news = false;
             for claim in claims {
-                if self.claim_heard(now, id, link, *claim) {
-                    let unit = self.jobs.get(&id).and_then(|job| job.unit_at(claim.first));
-                    better.extend(unit.and_then(|unit| self.jobs.get(&id)?.claim_of(unit)));
+                match self.claim_heard(now, id, link, *claim) {
+                    Heard::Old => {}
+                    Heard::Less => {
+                        let unit = self.jobs.get(&id).and_then(|job| job.unit_at(claim.first));
+                        better.extend(unit.and_then(|unit| self.jobs.get(&id)?.claim_of(unit)));
+                    }
+                    Heard::News => news = true,
                 }
             }
             self.send_claims(id, &better, link);
-            self.look_soon(now, id);
+            // What changes nothing wakes nobody, however often it is said.
+            if news {
+                self.look_soon(now, id);
+            }
             self.pass_on_soon(now, id);
         }
     }
@@ -59,18 +80,18 @@ impl Node {
         }
     }
 
-    /// Takes in what was heard of one claim; true if we know better.
-    fn claim_heard(&mut self, now: Instant, id: JobId, link: LinkId, claim: Claim) -> bool {
-        let Some(job) = self.jobs.get_mut(&id) else { return false };
-        let Some(unit) = job.unit_at(claim.first) else { return false };
+    /// Takes in what was heard of one claim.
+    fn claim_heard(&mut self, now: Instant, id: JobId, link: LinkId, claim: Claim) -> Heard {
+        let Some(job) = self.jobs.get_mut(&id) else { return Heard::Old };
+        let Some(unit) = job.unit_at(claim.first) else { return Heard::Old };
         let unseen = job.believes(unit, false) > job.claims.idle(false);
         let standing = job.claims.units.entry(unit).or_default();
         let known = standing.claim;
         if claim.beat == Claim::RELEASED {
             if known.is_none_or(|(score, _)| score != claim.score) {
-                return false;
+                return Heard::Old;
             }
-            if standing.mine
+            return if standing.mine
                 || score(&job.blocks[unit as usize].block.xorb, &self.config.peer_id) == claim.score
             {
                 // Somebody lost its link to us: we are still there.
@@ -79,19 +100,20 @@ impl Node {
                     *beat = (*beat).min(Claim::RELEASED - 1);
                 }
                 job.claims.dirty.insert(unit, Vec::new());
+                Heard::Old
             } else {
                 // Who says so says it to all that may know the owner; the others miss its beat soon.
                 job.claims.forget(unit);
-            }
-            return false;
+                Heard::News
+            };
         }
         let old = |(score, beat): (u64, u16)| score == claim.score && beat >= claim.beat;
         if standing.dead.is_some_and(old) {
-            return false;
+            return Heard::Old;
         }
         match known {
             Some((score, _)) if score > claim.score => {
-                return true;
+                return Heard::Less;
             }
             Some(known) if old(known) => {
                 if known.1 == claim.beat
@@ -99,19 +121,19 @@ impl Node {
                 {
                     links.push(link);
                 }
-                return false;
+                return Heard::Old;
             }
             Some((score, _)) if score == claim.score => {
-                if standing.mine {
-                    return false;
-                }
                 let done = claim.beat >= DONE && known.is_some_and(|(_, beat)| beat < DONE);
+                if standing.mine || !done && now.since(standing.heard) < BEAT_MIN {
+                    return Heard::Old;
+                }
                 standing.claim = Some((claim.score, claim.beat));
                 standing.heard = now;
                 if !done {
                     job.claims.stands.insert(unit);
                     job.claims.stands_at.get_or_insert(now + GATHER_BEATS);
-                    return false;
+                    return Heard::Old;
                 }
                 // Where nothing could be seen of it before, that it is whole is news: now it has its time to spread.
                 if unseen {
@@ -137,7 +159,7 @@ impl Node {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.claims.dirty.insert(unit, alloc::vec![link]);
         }
-        false
+        Heard::News
     }
 
     /// Somebody with a higher score has a unit that we had begun: what is not nearly done is left to them.

@@ -90,7 +90,6 @@ impl Node {
         let mut crowd = false;
         let mut switched: Vec<(JobId, Vec<u32>)> = Vec::new();
         for id in ids {
-            self.look_soon(now, id);
             let (Some(peer), Some(job)) = (self.peers.get_mut(&link), self.jobs.get_mut(&id)) else { return };
             let peer_counts = peer.counts();
             let Some(with) = peer.jobs.get_mut(&id).filter(|with| !with.unbelieved) else { continue };
@@ -101,6 +100,7 @@ impl Node {
                 None => u64::from(total) <= chunk_count_max(job.spec.size),
             };
             let len = job.len();
+            let mut news = false;
             match total {
                 Some(total) => {
                     let mut set = BitSet::empty(if possible(total) { total } else { 0 });
@@ -108,7 +108,9 @@ impl Node {
                     if core::mem::take(&mut with.counted) {
                         job.supply.remove(&with.has);
                     }
-                    with.has = Has::of(set);
+                    let has = Has::of(set);
+                    news = has != with.has;
+                    with.has = has;
                 }
                 None => {
                     if with.has == Has::None && job.sized {
@@ -121,7 +123,9 @@ impl Node {
                         if index >= set.len() {
                             break;
                         }
-                        if set.insert(index) && counted {
+                        let new = set.insert(index);
+                        news |= new;
+                        if new && counted {
                             job.supply.gain(index);
                             gained.extend(job.asked.contains_key(&index).then_some(index));
                         }
@@ -151,6 +155,9 @@ impl Node {
             }
             if job.manifest.is_none() && job.sized {
                 lists.push(id);
+            }
+            if news {
+                self.look_soon(now, id);
             }
             self.seek_manifest(now, id);
         }

@@ -203,7 +203,7 @@ impl World {
                     // Whoever began in a long outage does not know that there ever was a line.
                     Some(End::Failed(NoSource { origin: Some(_), .. }))
                         if outage.is_some_and(|outage| {
-                            (outage.from_ns + UNHEARD..outage.until_ns + 3 * SEC).contains(&task.over_at)
+                            (outage.from_ns + UNHEARD..outage.until_ns + SEC).contains(&task.over_at)
                         }) => {}
                     Some(End::Failed(fault)) if reachable => {
                         why = Some(format!(
