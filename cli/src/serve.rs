@@ -6,18 +6,14 @@ use crate::args::ServeArgs;
 use crate::discovery::{self, Purpose};
 use crate::engine::{self, DiscoveryStatus, EngineStats, IndexProgress, Session, Settings};
 use crate::failure::Failure;
-use crate::sharing::{Folders, Shared};
+use crate::sharing::{Board, Folders, Told, anonymous_hub};
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::{Value, json};
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
-use zest_hub::{Hub, HubConfig};
+use std::time::{Duration, Instant};
 use zest_runtime_tokio::DiscoveryConfig;
-use zest_store::{Catalog, Env};
+use zest_store::Env;
 
 /// Time between two looks at the counters for the status line: 1 s.
 pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -110,96 +106,21 @@ pub(crate) fn who_hears(discovery: Option<&DiscoveryConfig>) -> String {
     }
 }
 
-/// What the indexer tells the status line.
-#[derive(Default)]
-struct Board {
-    progress: RefCell<IndexProgress>,
-    /// Files and bytes that are given to whoever asks.
-    shared: Cell<(u64, u64)>,
-    /// Whether the first look at the cache is over.
-    indexed: Cell<bool>,
-}
-
 /// Indexes the cache now and then. Ends only if standard output is gone.
 async fn index(session: &Session, env: &Env, board: &Board, ui: &Ui) -> Result<(), Failure> {
-    // Without a token: the question is what anybody may read.
-    let hub = match env.offline {
-        true => None,
-        false => Hub::new(HubConfig::new(env.endpoint.as_str(), None)).map(Some).or_else(|error| {
-            ui.say(format!("cannot ask the Hub what is public: {error}"));
-            Ok::<_, Failure>(None)
-        })?,
-    };
+    let hub = anonymous_hub(env, ui);
+    let catalog = &session.store.catalog;
     let mut told = Told::default();
-    told.sharing(&session.store.catalog).into_iter().for_each(|line| ui.say(line));
+    told.sharing(catalog).into_iter().for_each(|line| ui.say(line));
     loop {
         let report = |progress: &IndexProgress| {
             board.progress.replace(progress.clone());
         };
         let progress = engine::keep_index(session.store.clone(), hub.clone(), report).await;
-        board.shared.set(shared(&session.store.catalog));
         session.catalog_changed().await;
-        let lines = told.sharing(&session.store.catalog);
-        lines.iter().chain(&told.news(&progress)).for_each(|line| ui.say(line));
-        board.progress.replace(progress);
-        if !board.indexed.replace(true) && ui.json() {
-            let (files, bytes) = board.shared.get();
-            let event = json!({
-                "event": "indexed",
-                "files_shared": files,
-                "bytes_shared": bytes,
-                "shared": told.shared.document(),
-            });
-            ui.data(&event.to_string())?;
-        } else if !lines.is_empty() && ui.json() {
-            ui.data(&json!({"event": "shared", "shared": told.shared.document()}).to_string())?;
-        }
+        told.round(catalog, progress, board, ui)?;
         tokio::time::sleep(INDEX_EVERY).await;
     }
-}
-
-/// What was said already: a file that stays wrong is named once.
-#[derive(Default)]
-pub(crate) struct Told {
-    mismatches: BTreeSet<PathBuf>,
-    hub_error: Option<String>,
-    /// What is shared.
-    pub(crate) shared: Shared,
-}
-
-impl Told {
-    /// What has changed about what is shared, by name.
-    pub(crate) fn sharing(&mut self, catalog: &Catalog) -> Vec<String> {
-        let before = std::mem::replace(&mut self.shared, Shared::of(catalog));
-        self.shared.news(&before)
-    }
-
-    pub(crate) fn news(&mut self, progress: &IndexProgress) -> Vec<String> {
-        let mut lines = Vec::new();
-        for path in &progress.mismatches {
-            if self.mismatches.insert(path.clone()) {
-                lines.push(format!(
-                    "not shared: {} is not what its name says (see `zest verify`)",
-                    path.display()
-                ));
-            }
-        }
-        if progress.hub_error != self.hub_error {
-            if let Some(error) = &progress.hub_error {
-                lines.push(format!("not shared until the Hub says what is public: {error}"));
-            }
-            self.hub_error.clone_from(&progress.hub_error);
-        }
-        lines
-    }
-}
-
-/// Files and bytes with an unexpired public proof.
-pub(crate) fn shared(catalog: &Catalog) -> (u64, u64) {
-    let now = SystemTime::now();
-    let files = catalog.files();
-    let public = files.iter().filter(|file| file.public_until.is_some_and(|until| until > now));
-    public.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.size))
 }
 
 /// Keeps the status line. Never ends.
@@ -295,20 +216,5 @@ mod tests {
             line(&EngineStats::default(), &found, &idle, (0, 0)),
             "sharing 0 files (0 B) · 0 peers · 0 B in 0 chunks given · 12 DHT nodes · 1 revision not public"
         );
-    }
-
-    #[test]
-    fn a_wrong_file_and_a_silent_hub_are_mentioned_once() {
-        let mut told = Told::default();
-        let progress = IndexProgress {
-            mismatches: vec![PathBuf::from("/cache/x")],
-            hub_error: Some("no route".to_owned()),
-            ..IndexProgress::default()
-        };
-        assert_eq!(told.news(&progress).len(), 2);
-        assert_eq!(told.news(&progress).len(), 0);
-        let healed = IndexProgress::default();
-        assert_eq!(told.news(&healed).len(), 0);
-        assert_eq!(told.news(&progress).len(), 1, "the Hub went silent again");
     }
 }

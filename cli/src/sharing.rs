@@ -1,10 +1,15 @@
-//! What is shared, by name: the folders, and the repositories in them that anyone may read.
+//! What is shared, by name: the folders, and the repositories in them that anyone may read; and what is told of it after each
+//! look at them.
 
+use crate::engine::IndexProgress;
 use crate::failure::{Failure, Kind};
-use crate::ui::units;
+use crate::ui::{Ui, units};
 use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use zest_hub::{Hub, HubConfig};
 use zest_store::{Catalog, Env, RepoId};
 
 /// Repositories named on the screen at once: 20. `--json` names all.
@@ -123,5 +128,120 @@ impl Shared {
             lines.push(format!("not shared any more: {repo}"));
         }
         lines
+    }
+}
+
+/// What the indexer tells the status line.
+#[derive(Default)]
+pub(crate) struct Board {
+    pub(crate) progress: RefCell<IndexProgress>,
+    /// Files and bytes that are given to whoever asks.
+    pub(crate) shared: Cell<(u64, u64)>,
+    /// Whether the first look at the caches is over.
+    pub(crate) indexed: Cell<bool>,
+}
+
+/// What was said already: a file that stays wrong is named once.
+#[derive(Default)]
+pub(crate) struct Told {
+    mismatches: BTreeSet<PathBuf>,
+    hub_error: Option<String>,
+    /// What is shared.
+    pub(crate) shared: Shared,
+}
+
+impl Told {
+    /// Tells what a look at the caches has come to: people what is new, programs `indexed` after the first look and `shared`
+    /// after others that changed something.
+    ///
+    /// # Errors
+    /// Standard output is gone.
+    pub(crate) fn round(
+        &mut self,
+        catalog: &Catalog,
+        progress: IndexProgress,
+        board: &Board,
+        ui: &Ui,
+    ) -> Result<(), Failure> {
+        board.shared.set(shared(catalog));
+        let lines = self.sharing(catalog);
+        lines.iter().chain(&self.news(&progress)).for_each(|line| ui.say(line));
+        board.progress.replace(progress);
+        if !board.indexed.replace(true) && ui.json() {
+            let (files, bytes) = board.shared.get();
+            let event = json!({
+                "event": "indexed",
+                "files_shared": files,
+                "bytes_shared": bytes,
+                "shared": self.shared.document(),
+            });
+            ui.data(&event.to_string())?;
+        } else if !lines.is_empty() && ui.json() {
+            ui.data(&json!({"event": "shared", "shared": self.shared.document()}).to_string())?;
+        }
+        Ok(())
+    }
+
+    /// What has changed about what is shared, by name.
+    pub(crate) fn sharing(&mut self, catalog: &Catalog) -> Vec<String> {
+        let before = std::mem::replace(&mut self.shared, Shared::of(catalog));
+        self.shared.news(&before)
+    }
+
+    pub(crate) fn news(&mut self, progress: &IndexProgress) -> Vec<String> {
+        let mut lines = Vec::new();
+        for path in &progress.mismatches {
+            if self.mismatches.insert(path.clone()) {
+                lines.push(format!(
+                    "not shared: {} is not what its name says (see `zest verify`)",
+                    path.display()
+                ));
+            }
+        }
+        if progress.hub_error != self.hub_error {
+            if let Some(error) = &progress.hub_error {
+                lines.push(format!("not shared until the Hub says what is public: {error}"));
+            }
+            self.hub_error.clone_from(&progress.hub_error);
+        }
+        lines
+    }
+}
+
+/// Files and bytes with an unexpired public proof.
+pub(crate) fn shared(catalog: &Catalog) -> (u64, u64) {
+    let now = SystemTime::now();
+    let files = catalog.files();
+    let public = files.iter().filter(|file| file.public_until.is_some_and(|until| until > now));
+    public.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.size))
+}
+
+/// A Hub without a token: the question is what anybody may read. `None` if it is not to be asked, or cannot.
+pub(crate) fn anonymous_hub(env: &Env, ui: &Ui) -> Option<Hub> {
+    if env.offline {
+        return None;
+    }
+    Hub::new(HubConfig::new(env.endpoint.as_str(), None))
+        .inspect_err(|error| ui.say(format!("cannot ask the Hub what is public: {error}")))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_file_and_a_silent_hub_are_mentioned_once() {
+        let mut told = Told::default();
+        let progress = IndexProgress {
+            mismatches: vec![PathBuf::from("/cache/x")],
+            hub_error: Some("no route".to_owned()),
+            ..IndexProgress::default()
+        };
+        assert_eq!(told.news(&progress).len(), 2);
+        assert_eq!(told.news(&progress).len(), 0);
+        let healed = IndexProgress::default();
+        assert_eq!(told.news(&healed).len(), 0);
+        assert_eq!(told.news(&progress).len(), 1, "the Hub went silent again");
     }
 }

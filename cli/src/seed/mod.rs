@@ -10,17 +10,16 @@ use crate::address::{self, ListenHost};
 use crate::discovery::{self, Purpose};
 use crate::engine::{self, DiscoveryStatus, IndexProgress};
 use crate::failure::{Failure, Kind};
-use crate::serve::{INDEX_EVERY, LINE_EVERY, STATUS_EVERY, Told, shared, who_hears};
-use crate::sharing::Folders;
+use crate::serve::{INDEX_EVERY, LINE_EVERY, STATUS_EVERY, who_hears};
+use crate::sharing::{Board, Folders, Told, anonymous_hub, shared};
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use running::{Numbers, Running, Wanted};
 use serde_json::json;
-use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zest_hub::{Hub, HubConfig};
+use zest_hub::Hub;
 use zest_runtime_tokio::StoreHandles;
 use zest_store::{Catalog, Env, HfCache};
 
@@ -127,26 +126,6 @@ fn open(env: &Env, folders: &Folders) -> Result<Vec<Arc<StoreHandles>>, Failure>
     Ok(stores)
 }
 
-/// Without a token: the question is what anybody may read.
-fn anonymous_hub(env: &Env, ui: &Ui) -> Option<Hub> {
-    if env.offline {
-        return None;
-    }
-    Hub::new(HubConfig::new(env.endpoint.as_str(), None))
-        .inspect_err(|error| ui.say(format!("cannot ask the Hub what is public: {error}")))
-        .ok()
-}
-
-/// What the indexer tells the status line.
-#[derive(Default)]
-struct Board {
-    progress: RefCell<IndexProgress>,
-    /// Files and bytes that are given to whoever asks.
-    shared: Cell<(u64, u64)>,
-    /// Whether the first look at the caches is over.
-    indexed: Cell<bool>,
-}
-
 /// Indexes every cache once.
 async fn index(stores: &[Arc<StoreHandles>], hub: Option<&Hub>, board: &Board) -> IndexProgress {
     let mut sum = IndexProgress::default();
@@ -187,22 +166,7 @@ async fn keep(
     loop {
         let progress = index(stores, hub, board).await;
         running.refresh().await;
-        board.shared.set(shared(&stores[0].catalog));
-        let lines = told.sharing(&stores[0].catalog);
-        lines.iter().chain(&told.news(&progress)).for_each(|line| ui.say(line));
-        board.progress.replace(progress);
-        if !board.indexed.replace(true) && ui.json() {
-            let (files, bytes) = board.shared.get();
-            let event = json!({
-                "event": "indexed",
-                "files_shared": files,
-                "bytes_shared": bytes,
-                "shared": told.shared.document(),
-            });
-            ui.data(&event.to_string())?;
-        } else if !lines.is_empty() && ui.json() {
-            ui.data(&json!({"event": "shared", "shared": told.shared.document()}).to_string())?;
-        }
+        told.round(&stores[0].catalog, progress, board, ui)?;
         tokio::time::sleep(INDEX_EVERY).await;
     }
 }
