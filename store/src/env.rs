@@ -19,12 +19,12 @@ const TOKEN_FILE_BYTES_MAX: u64 = 16_384;
 pub struct Token(String);
 
 impl Token {
-    /// Cleans a token as read from a variable or file: line breaks and outer spaces go; `None` if nothing is
-    /// left.
+    /// Cleans a token as read from a variable or file: line breaks, outer spaces and the mark that some editors put before a
+    /// text go; `None` if nothing is left.
     #[must_use]
     pub fn new(raw: &str) -> Option<Token> {
         let clean: String = raw.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-        let clean = clean.trim();
+        let clean = clean.trim_start_matches('\u{feff}').trim();
         if clean.is_empty() { None } else { Some(Token(clean.to_owned())) }
     }
 
@@ -168,9 +168,21 @@ fn is_true(value: &str) -> bool {
 
 fn read_token(path: &Path) -> Option<Token> {
     use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    Token::new(&text)
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(TOKEN_FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    Token::new(&text(&bytes))
+}
+
+/// Text as editors and shells write it: UTF-8, or with a mark before it UTF-16 (PowerShell's `>`). What is no text stays as
+/// signs that no token has, so that it is named and not passed over.
+fn text(bytes: &[u8]) -> String {
+    let units = |of: fn([u8; 2]) -> u16| bytes[2..].chunks_exact(2).map(move |pair| of([pair[0], pair[1]]));
+    let wide = |units: Vec<u16>| String::from_utf16_lossy(&units);
+    match bytes {
+        [0xff, 0xfe, ..] => wide(units(u16::from_le_bytes).collect()),
+        [0xfe, 0xff, ..] => wide(units(u16::from_be_bytes).collect()),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 /// Expands a leading `~` and `$NAME` / `${NAME}` anywhere, once, in that order. What is not set stays as it
@@ -300,6 +312,18 @@ mod tests {
         std::fs::write(dir.path().join("other"), " hf_other \r\n").unwrap();
         let token = |vars: &[(&str, &str)]| env(vars).token.map(|token| token.as_str().to_owned());
         assert_eq!(token(&[("HF_HOME", home)]).as_deref(), Some("hf_file"));
+        for written in [
+            b"\xef\xbb\xbfhf_file\r\n".to_vec(),
+            b"\xff\xfe"
+                .iter()
+                .copied()
+                .chain("hf_file\r\n".encode_utf16().flat_map(u16::to_le_bytes))
+                .collect(),
+            b"\xfe\xff".iter().copied().chain("hf_file".encode_utf16().flat_map(u16::to_be_bytes)).collect(),
+        ] {
+            std::fs::write(dir.path().join("token"), written).unwrap();
+            assert_eq!(token(&[("HF_HOME", home)]).as_deref(), Some("hf_file"));
+        }
         let other = format!("{home}/other");
         assert_eq!(token(&[("HF_HOME", home), ("HF_TOKEN_PATH", &other)]).as_deref(), Some("hf_other"));
         assert_eq!(
