@@ -15,7 +15,9 @@
 //! | packed lengths | 4 `n` or 0 | hints, not proven |
 //! | terms | 40 `t` | xorb hash ‖ first chunk ‖ end chunk, in file order |
 
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 
 use zest_xet::{ChunkRef, Hash, MANIFEST_RECORD_BYTES, Manifest, chunk_hash};
 
@@ -151,6 +153,20 @@ pub(super) struct Decoded<'a> {
     bytes: &'a [u8],
 }
 
+/// Reads a whole file of `len` bytes if its header says that it has as many: no memory is taken for what is no list.
+pub(super) fn read(file: &File, len: u64) -> Option<Vec<u8>> {
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact_at(&mut header, 0).ok()?;
+    if Header::decode(&header)?.end() != len {
+        return None;
+    }
+    let (len, mut bytes) = (usize::try_from(len).ok()?, Vec::new());
+    bytes.try_reserve_exact(len).ok()?;
+    bytes.resize(len, 0);
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    Some(bytes)
+}
+
 /// `None` for anything that [`encode`] did not write.
 pub(super) fn decode(bytes: &[u8]) -> Option<Decoded<'_>> {
     let header = Header::decode(bytes)?;
@@ -232,6 +248,21 @@ mod tests {
         }
         let longer = [&good[..], &[0]].concat();
         assert!(decode(&longer).is_none());
+    }
+
+    #[test]
+    fn a_file_that_only_claims_a_length_takes_no_memory() {
+        let (manifest, hints, terms) = sample();
+        let good = encode(&manifest, Some(&hints), &terms);
+        let file = tempfile::tempfile().unwrap();
+        let len = || file.metadata().unwrap().len();
+        // A hole of 8 TiB, without and with a head.
+        file.set_len(8 << 40).unwrap();
+        assert!(read(&file, len()).is_none());
+        file.write_all_at(&good, 0).unwrap();
+        assert!(read(&file, len()).is_none());
+        file.set_len(good.len() as u64).unwrap();
+        assert_eq!(read(&file, len()), Some(good));
     }
 
     #[test]

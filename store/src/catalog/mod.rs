@@ -366,7 +366,8 @@ impl Catalog {
     /// The packed length of each of a file's chunks, if they were ever told. Not proven.
     #[must_use]
     pub fn load_hints(&self, file: &Hash) -> Option<Vec<u32>> {
-        format::decode(&fs::read(self.manifest_path(file)).ok()?)?.hints()
+        let file = File::open(self.manifest_path(file)).ok()?;
+        format::decode(&format::read(&file, file.metadata().ok()?.len())?)?.hints()
     }
 
     /// The copy of a whole file on this disk, unchanged since it was proven.
@@ -541,9 +542,9 @@ impl Catalog {
         let path = self.manifest_path(file);
         let opened = File::open(&path).ok()?;
         let identity = Identity::of(&opened.metadata().ok()?);
-        let mut bytes = vec![0; usize::try_from(identity.size).ok()?];
-        opened.read_exact_at(&mut bytes, 0).ok()?;
-        let Some(decoded) = format::decode(&bytes).filter(|decoded| decoded.header.file == *file) else {
+        let bytes = format::read(&opened, identity.size);
+        let decoded = bytes.as_deref().and_then(format::decode);
+        let Some(decoded) = decoded.filter(|decoded| decoded.header.file == *file) else {
             tracing::warn!(path = %path.display(), "ignoring a damaged chunk list; it is made anew by indexing");
             return None;
         };

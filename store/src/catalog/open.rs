@@ -78,9 +78,7 @@ impl Catalog {
         let identity = Identity::of(&file.metadata().ok()?);
         if identity != known {
             // Written anew by another process, or damaged: only its checksum tells.
-            let mut bytes = vec![0; usize::try_from(identity.size).ok()?];
-            file.read_exact_at(&mut bytes, 0).ok()?;
-            let decoded = format::decode(&bytes)?.header;
+            let decoded = format::decode(&format::read(&file, identity.size)?)?.header;
             let same =
                 (decoded.file, decoded.size, decoded.chunks) == (header.file, header.size, header.chunks);
             if !same {
