@@ -3,7 +3,7 @@
 
 use crate::address;
 use crate::args::{self, OriginPolicy, RepoKind, UploadArgs};
-use crate::failure::{Failure, Kind};
+use crate::failure::{FailedFile, Failure, Kind};
 use crate::sharing::Folders;
 use crate::ui::Ui;
 use std::net::SocketAddr;
@@ -234,21 +234,31 @@ pub(crate) fn engine_failure(error: &EngineError) -> Failure {
 }
 
 fn pull_failure(error: &PullError) -> Failure {
-    let mut retry_after = None;
-    let kind = match error.kind() {
+    let retry_after = match error.kind() {
+        PullErrorKind::RateLimited { retry_after } => retry_after,
+        _ => None,
+    };
+    let files = match error {
+        PullError::SomeFiles { failed, .. } => failed.iter().map(failed_file).collect(),
+        _ => Vec::new(),
+    };
+    Failure { kind: pull_kind(error), message: error.to_string(), hint: error.hint(), retry_after, files }
+}
+
+fn failed_file(file: &zest_runtime_tokio::FailedFile) -> FailedFile {
+    FailedFile { path: file.path.clone(), kind: pull_kind(&file.error), message: file.error.to_string() }
+}
+
+fn pull_kind(error: &PullError) -> Kind {
+    match error.kind() {
         PullErrorKind::Usage => Kind::Usage,
         PullErrorKind::Auth | PullErrorKind::Gated => Kind::Auth,
         PullErrorKind::NotFound => Kind::NotFound,
-        PullErrorKind::Offline | PullErrorKind::Network => Kind::Network,
-        PullErrorKind::RateLimited { retry_after: asked } => {
-            retry_after = asked;
-            Kind::Network
-        }
+        PullErrorKind::Offline | PullErrorKind::Network | PullErrorKind::RateLimited { .. } => Kind::Network,
         PullErrorKind::Verify => Kind::Verify,
         PullErrorKind::Disk => Kind::Disk,
         PullErrorKind::Place => Kind::Place,
         PullErrorKind::Interrupted => Kind::Interrupted,
         PullErrorKind::Protocol | PullErrorKind::Other => Kind::Other,
-    };
-    Failure { kind, message: error.to_string(), hint: error.hint(), retry_after }
+    }
 }

@@ -83,11 +83,23 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
     /// How long a server asks us to stay away, if that is what went wrong and it said so.
     pub(crate) retry_after: Option<Duration>,
+    /// The files that could not be had, where others were.
+    pub(crate) files: Vec<FailedFile>,
+}
+
+/// A file that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FailedFile {
+    /// Its path in the repository.
+    pub(crate) path: String,
+    pub(crate) kind: Kind,
+    /// What went wrong with it.
+    pub(crate) message: String,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl fmt::Display) -> Failure {
-        Failure { kind, message: message.to_string(), hint: None, retry_after: None }
+        Failure { kind, message: message.to_string(), hint: None, retry_after: None, files: Vec::new() }
     }
 
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Failure {
@@ -95,8 +107,8 @@ impl Failure {
         self
     }
 
-    /// One JSON object on one line: `{"error":{"kind","message","hint","exit_code"}}`, and `retry_after_s` where a server
-    /// asked for a pause.
+    /// One JSON object on one line: `{"error":{"kind","message","hint","exit_code"}}`, `retry_after_s` where a server asked for a
+    /// pause, and `files` (each `path`, `kind`, `message`) where some could not be had and the others are in place.
     pub(crate) fn to_json(&self) -> String {
         let mut error = json!({
             "kind": self.kind.word(),
@@ -106,6 +118,10 @@ impl Failure {
         });
         if let Some(wait) = self.retry_after {
             error["retry_after_s"] = json!(wait.as_secs_f64());
+        }
+        if !self.files.is_empty() {
+            let file = |file: &FailedFile| json!({"path": file.path, "kind": file.kind.word(), "message": file.message});
+            error["files"] = self.files.iter().map(file).collect();
         }
         json!({ "error": error }).to_string()
     }
@@ -147,6 +163,19 @@ mod tests {
         assert_eq!(value["error"]["hint"], "look again");
         assert_eq!(value["error"]["exit_code"], 4);
         assert_eq!(value["error"].get("retry_after_s"), None);
+    }
+
+    #[test]
+    fn json_lists_the_files_that_could_not_be_had() {
+        let mut failure = Failure::new(Kind::Place, "2 of 3 files could not be had");
+        let file = |path: &str, kind| FailedFile { path: path.to_owned(), kind, message: "why".to_owned() };
+        failure.files = vec![file("a \"b\".txt", Kind::Place), file("c", Kind::Verify)];
+        let value: serde_json::Value = serde_json::from_str(&failure.to_json()).expect("valid JSON");
+        let want = json!([
+            {"path": "a \"b\".txt", "kind": "place", "message": "why"},
+            {"path": "c", "kind": "verify", "message": "why"},
+        ]);
+        assert_eq!(value["error"]["files"], want);
     }
 
     #[test]

@@ -50,6 +50,12 @@ fn what_cannot_be_stored_is_named_at_the_end_and_everything_else_lands() {
     for bad in ["../evil", &long, "hashless", "3 of 7 files"] {
         assert!(error.contains(bad), "{bad} in {error}");
     }
+    // For programs as a list.
+    let listed = document(&output)["error"]["files"].as_array().expect("a list").clone();
+    let kinds: Vec<_> = listed.iter().map(|file| (file["path"].as_str(), file["kind"].as_str())).collect();
+    let kind = |path| kinds.iter().find(|(p, _)| *p == Some(path)).expect("it is listed").1;
+    assert_eq!((kinds.len(), kind("../evil"), kind(&long)), (3, Some("place"), Some("place")), "{listed:?}");
+    assert!(listed.iter().all(|file| file["message"].is_string()), "{listed:?}");
     let snapshot = cache(&host).join("snapshots").join("1".repeat(40));
     for (name, data) in good {
         assert_eq!(read(&snapshot, name), data);
