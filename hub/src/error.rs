@@ -238,6 +238,15 @@ pub enum HubError {
         /// Where and how it deviates.
         reason: String,
     },
+    /// A web page came where none can be: the log-in page of a network, the notice of a proxy, an endpoint that is no Hub.
+    /// Like a line that is cut it may pass by itself.
+    #[error(
+        "{url} answered with a web page: no Hub, but perhaps the log-in page of this network or a proxy's notice"
+    )]
+    Page {
+        /// Address without query.
+        url: String,
+    },
     /// The repository holds a file whose name could leave the folder it is written to.
     #[error("{repo} holds a file with an unsafe name: {reason}")]
     UnsafeName {
@@ -301,6 +310,7 @@ impl HubError {
             HubError::Server { .. } | HubError::ShortBody { .. } => ErrorKind::Server,
             HubError::Stalled { .. } | HubError::Trickles { .. } => ErrorKind::Stalled,
             HubError::Status { .. }
+            | HubError::Page { .. }
             | HubError::TooLarge { .. }
             | HubError::WrongRange { .. }
             | HubError::Redirect { .. }
@@ -329,6 +339,7 @@ impl HubError {
                 | HubError::Stalled { .. }
                 | HubError::Trickles { .. }
                 | HubError::ShortBody { .. }
+                | HubError::Page { .. }
         )
     }
 

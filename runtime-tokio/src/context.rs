@@ -7,7 +7,7 @@ use crate::engine::StoreHandles;
 use crate::hot::Hot;
 use crate::jobs::{JobState, add, is_partial};
 use crate::linkio::{self, LinkIo};
-use crate::outages::{Out, Outages, Service};
+use crate::outages::Outages;
 use crate::peer_range::PeerRange;
 use crate::throttle::Throttle;
 use crate::workers::{Done, Mailbox, Place, Work, Workers};
@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use zest_core::link::{Dialect, LinkConfig, Outgoing, PeerFault, Role, Severity};
 use zest_core::lived::Lived;
 use zest_core::lobby::Lobby;
-use zest_core::node::{Action, Direction, Event, Found, Node, Part, Source};
+use zest_core::node::{Action, Direction, Event, Found, Node, Source};
 use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
 use zest_xet::Hash;
 
@@ -41,7 +41,7 @@ const DECODES_MAX: usize = 64;
 pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// The node's clock, which stands still while this thread is not run.
-    lived: Cell<Lived>,
+    pub(crate) lived: Cell<Lived>,
     /// How the Hub does, for whoever asks it beside the node.
     pub(crate) outages: Arc<Outages>,
     pub(crate) pool: Pool,
@@ -78,11 +78,11 @@ pub(crate) struct Context {
     given: Cell<u64>,
     /// The cap on what is received, if there is one.
     pub(crate) throttle: Option<Throttle>,
-    origin_moved_at: Cell<zest_core::Instant>,
+    pub(crate) origin_moved_at: Cell<zest_core::Instant>,
     /// When the origin was last asked for a block while it was asked for no other.
     pub(crate) asked_at: Cell<zest_core::Instant>,
     /// When a connection was last opened beside one that is silent.
-    beside_at: Cell<zest_core::Instant>,
+    pub(crate) beside_at: Cell<zest_core::Instant>,
     pub(crate) downloaded_past: Cell<u64>,
     /// Told whenever the workers were given something.
     pub(crate) pushed: Notify,
@@ -423,28 +423,6 @@ impl Context {
             self.beside_at.set(now);
         }
         may
-    }
-
-    /// What does not answer, the Hub first.
-    pub(crate) fn out(&self) -> Vec<Out> {
-        let node = self.node.borrow();
-        let of_node = node.outages().map(|(part, since, why)| Out {
-            service: match part {
-                Part::Layouts => Service::Cas,
-                Part::Blocks => Service::Cdn,
-            },
-            for_: self.lived.get().seems(self.clock.now()) - since,
-            why: why.to_owned(),
-        });
-        let mut out: Vec<Out> = self.outages.out().into_iter().chain(of_node).collect();
-        // Silence on lines that stand is no fault yet to the node; another connection was tried since something came.
-        let (now, moved_at) = (self.clock.now(), self.origin_moved_at.get());
-        let silent = self.beside_at.get() > moved_at && self.jobs.borrow().values().any(|job| job.fetches());
-        if silent && out.iter().all(|out| out.service != Service::Cdn) {
-            let why = "no byte comes".to_owned();
-            out.push(Out { service: Service::Cdn, for_: now - moved_at.max(self.asked_at.get()), why });
-        }
-        out
     }
 
     /// Whether any transfer from the origin moved within this time.

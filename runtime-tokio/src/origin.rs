@@ -52,7 +52,9 @@ impl OriginJob {
     fn fault(&self, error: HubError) -> OriginFault {
         let kind = match (&error, error.kind()) {
             (HubError::Server { .. }, _) | (_, ErrorKind::RateLimited { .. }) => FaultKind::Busy,
-            (_, ErrorKind::Offline | ErrorKind::Server | ErrorKind::Stalled) => FaultKind::Unreachable,
+            (HubError::Page { .. }, _) | (_, ErrorKind::Offline | ErrorKind::Server | ErrorKind::Stalled) => {
+                FaultKind::Unreachable
+            }
             (_, ErrorKind::UrlExpired | ErrorKind::Protocol) => FaultKind::Broken,
             (
                 _,
@@ -119,7 +121,11 @@ async fn layout(context: &Context, job: &JobState) -> Result<Plan, OriginFault> 
     // The token for the CAS is the Hub's, which gave the listing.
     let known = context.outages.heard();
     let cas = origin.cas().await.map_err(|e| OriginFault { known, ..origin.fault(e) })?;
-    let reconstruction = cas.reconstruction(&job.file.file).await.map_err(|e| origin.fault(e))?;
+    // It may have the Hub's own address.
+    let reconstruction = cas.reconstruction(&job.file.file).await.map_err(|error| {
+        let known = origin.hub.has_answered(cas.host());
+        OriginFault { known, ..origin.fault(error) }
+    })?;
     Plan::new(&reconstruction, job.file.size).map_err(|error| {
         let (url, reason) = (cas.host().to_owned(), format!("{}: {error}", job.file.file));
         let malformed = HubError::Malformed { url, what: "reconstruction", reason };
@@ -288,13 +294,15 @@ async fn fetch(
             Ok(next) => next,
             Err(End::Silence(waited)) => {
                 let text = format!("xorb {}: no byte for {waited:?}", range.xorb);
-                return Err(OriginFault::new(FaultKind::Unreachable, text));
+                let known = origin.hub.has_answered(&range.url);
+                return Err(OriginFault { known, ..OriginFault::new(FaultKind::Unreachable, text) });
             }
             Err(End::Hub(error)) => {
                 if matches!(error.kind(), ErrorKind::UrlExpired) {
                     refresh_urls(context, job, &plan).await?;
                 }
-                return Err(origin.fault(error));
+                let known = origin.hub.has_answered(&range.url);
+                return Err(OriginFault { known, ..origin.fault(error) });
             }
         };
         let Some(mut bytes) = next else { break };

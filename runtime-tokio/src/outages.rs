@@ -3,13 +3,15 @@
 //! [`crate::Progress::outages`].
 
 use crate::clock::Clock;
+use crate::context::Context;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use zest_core::Instant;
-use zest_core::outage::{Outage, Patience, Trouble};
+use zest_core::node::Part;
+use zest_core::outage::{Outage, PATIENCE_UNHEARD, Patience, Trouble};
 use zest_hub::{ErrorKind, HubError, Persistence};
 
 /// Whoever waits looks again this often: 1 s. What is left of the patience counts by looks.
@@ -57,6 +59,42 @@ pub struct Out {
     pub for_: Duration,
     /// What it said last, or what the network said of it.
     pub why: String,
+    /// Whether it is waited for as long as the user waits: it has answered before, or others give meanwhile.
+    pub heard: bool,
+}
+
+impl Out {
+    /// How long nothing may come until a pull gives up, of a user who waits for so long.
+    #[must_use]
+    pub fn patience(&self, give_up_after: Duration) -> Duration {
+        if self.heard { give_up_after } else { give_up_after.min(PATIENCE_UNHEARD) }
+    }
+}
+
+impl Context {
+    /// What does not answer, the Hub first.
+    pub(crate) fn out(&self) -> Vec<Out> {
+        let node = self.node.borrow();
+        let of_node = node.outages().map(|(part, since, why, heard)| Out {
+            service: match part {
+                Part::Layouts => Service::Cas,
+                Part::Blocks => Service::Cdn,
+            },
+            for_: self.lived.get().seems(self.clock.now()) - since,
+            why: why.to_owned(),
+            heard,
+        });
+        let mut out: Vec<Out> = self.outages.out().into_iter().chain(of_node).collect();
+        // Silence on lines that stand is no fault yet to the node; another connection was tried since something came.
+        let (now, moved_at) = (self.clock.now(), self.origin_moved_at.get());
+        let silent = self.beside_at.get() > moved_at && self.jobs.borrow().values().any(|job| job.fetches());
+        if silent && out.iter().all(|out| out.service != Service::Cdn) {
+            let why = "no byte comes".to_owned();
+            let for_ = now - moved_at.max(self.asked_at.get());
+            out.push(Out { service: Service::Cdn, for_, why, heard: true });
+        }
+        out
+    }
 }
 
 /// What an error of the Hub client means for the service; `None` if the service is well and asking again is no use.
@@ -65,7 +103,10 @@ pub(crate) fn trouble(error: &HubError) -> Option<Trouble> {
         (HubError::Server { .. }, _) | (_, ErrorKind::RateLimited { .. }) => {
             Some(Trouble::Busy { retry_after: error.retry_after() })
         }
-        (_, ErrorKind::Offline | ErrorKind::Server | ErrorKind::Stalled) => Some(Trouble::Unreachable),
+        // Behind a log-in page there may be a Hub.
+        (HubError::Page { .. }, _) | (_, ErrorKind::Offline | ErrorKind::Server | ErrorKind::Stalled) => {
+            Some(Trouble::Unreachable)
+        }
         _ => None,
     }
 }
@@ -191,7 +232,8 @@ impl Outages {
         let since = state.outage.since()?;
         // This is asked several times a second: waiting is measured by it, too.
         self.left(&mut state, now);
-        Some(Out { service: Service::Hub, for_: now - since, why: state.why.clone() })
+        let (why, heard) = (state.why.clone(), state.outage.has_answered());
+        Some(Out { service: Service::Hub, for_: now - since, why, heard })
     }
 }
 

@@ -117,6 +117,16 @@ impl PlainPartial {
         Some(start..(start + count as u64 * WINDOW_BYTES).min(self.size))
     }
 
+    /// The last window that is held: its place and its bytes.
+    #[must_use]
+    pub fn sample(&self) -> Option<(Range<u64>, Vec<u8>)> {
+        let last = self.lock().state.iter().rposition(|window| *window == Window::Held)?;
+        let range = self.range(last as u32);
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        self.partial.read_at(range.start, &mut bytes).ok()?;
+        Some((range, bytes))
+    }
+
     /// Whether every window is held.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -18,7 +18,12 @@ pub enum Line {
     Mute = 2,
     /// A byte a second gets through; connections that are opened later do better.
     Trickles = 3,
+    /// Connections break, and whoever opens one is answered with the log-in page of a network.
+    Page = 4,
 }
+
+/// What a network shows to whoever has not logged in yet.
+const PAGE: &str = "<!DOCTYPE html><html><body>Log in to the hotel's network</body></html>";
 
 #[derive(Debug)]
 struct State {
@@ -26,6 +31,8 @@ struct State {
     changed: Notify,
     /// Connections that were opened while the line was not good.
     tries: AtomicU32,
+    /// Bytes that got through to whoever opened a connection.
+    carried: AtomicU64,
 }
 
 /// See [`Relay::to`].
@@ -40,8 +47,8 @@ impl Relay {
     pub async fn to(target: SocketAddr) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port of loopback");
         let address = listener.local_addr().expect("a listener has an address");
-        let (line, tries) = (AtomicU8::new(0), AtomicU32::new(0));
-        let state = Arc::new(State { line, changed: Notify::new(), tries });
+        let (line, tries, carried) = (AtomicU8::new(0), AtomicU32::new(0), AtomicU64::new(0));
+        let state = Arc::new(State { line, changed: Notify::new(), tries, carried });
         let shared = state.clone();
         tokio::spawn(async move {
             while let Ok((from, _)) = listener.accept().await {
@@ -76,6 +83,12 @@ impl Relay {
         self.state.changed.notify_waiters();
     }
 
+    /// Bytes that got through to whoever opened a connection, heads included.
+    #[must_use]
+    pub fn carried(&self) -> u64 {
+        self.state.carried.load(SeqCst)
+    }
+
     /// Connections that were opened while the line was not good.
     #[must_use]
     pub fn tries(&self) -> u32 {
@@ -97,10 +110,16 @@ async fn carry(mut from: TcpStream, target: SocketAddr, state: Arc<State>) {
         // It hears nothing, ever.
         return std::future::pending().await;
     }
+    if state.line() == Line::Page as u8 {
+        return show_page(from).await;
+    }
     let Ok(mut to) = TcpStream::connect(target).await else { return };
-    let trickles = tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut from, &mut to) => return,
-        () = changed => state.line(),
+    let trickles = {
+        let ((mut reads, mut writes), (mut answers, mut asks)) = (from.split(), to.split());
+        tokio::select! {
+            _ = async { tokio::join!(tokio::io::copy(&mut reads, &mut asks), count(&mut answers, &mut writes, &state)) } => return,
+            () = changed => state.line(),
+        }
     };
     if trickles == Line::Mute as u8 {
         return std::future::pending().await;
@@ -112,4 +131,36 @@ async fn carry(mut from: TcpStream, target: SocketAddr, state: Arc<State>) {
     while to.read_exact(&mut byte).await.is_ok() && from.write_all(&byte).await.is_ok() {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
+}
+
+/// Carries bytes, and counts them.
+async fn count(
+    from: &mut (impl tokio::io::AsyncRead + Unpin),
+    to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    state: &State,
+) -> std::io::Result<()> {
+    let mut room = vec![0; 16 << 10];
+    loop {
+        let read = from.read(&mut room).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&room[..read]).await?;
+        state.carried.fetch_add(read as u64, SeqCst);
+    }
+}
+
+/// Answers one request.
+async fn show_page(mut from: TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = from.read_u8().await else { return };
+        head.push(byte);
+    }
+    let length = PAGE.len();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{PAGE}"
+    );
+    let _gone = from.write_all(answer.as_bytes()).await;
+    let _gone = from.shutdown().await;
 }

@@ -54,11 +54,13 @@ impl Outages {
                     let since = now.saturating_sub(out.for_);
                     let peers = progress.from_peers;
                     self.known.push(Known { service: out.service, since, said: now, peers });
+                    let patience = out.patience(self.give_up_after);
+                    let never = if out.heard { "" } else { ", as it has never answered" };
                     lines.push(format!(
-                        "{} is out: {}; trying until it answers, giving up after {} in which nothing comes",
+                        "{} is out: {}; trying until it answers, giving up after {} in which nothing comes{never}",
                         out.service.name(),
                         out.why,
-                        duration::words(self.give_up_after)
+                        duration::words(patience)
                     ));
                 }
                 Some(known) if now.saturating_sub(known.said) >= AGAIN_AFTER => {
@@ -112,7 +114,7 @@ mod tests {
 
     fn out(for_: u64) -> Progress {
         let why = "cannot reach http://cdn.example/x: connection refused".to_owned();
-        let out = Out { service: Service::Cdn, for_: Duration::from_secs(for_), why };
+        let out = Out { service: Service::Cdn, for_: Duration::from_secs(for_), why, heard: true };
         Progress { outages: vec![out], ..Progress::default() }
     }
 
@@ -139,6 +141,15 @@ mod tests {
         assert_eq!(end, ["the CDN answers again, after 71 s"]);
         assert!(outages.show(Duration::from_secs(82), &Progress::default()).is_empty());
         assert_eq!(outages.document(Duration::from_secs(90)), [json!({"service": "cdn", "seconds": 71})]);
+    }
+
+    #[test]
+    fn who_never_answered_is_waited_for_half_a_minute_and_that_is_said() {
+        let mut progress = out(3);
+        progress.outages[0].heard = false;
+        let said = Outages::new(Duration::from_secs(600)).show(Duration::from_secs(3), &progress);
+        let end = "giving up after 30 s in which nothing comes, as it has never answered";
+        assert!(said[0].ends_with(end), "{said:?}");
     }
 
     #[test]

@@ -93,11 +93,13 @@ impl Job {
 }
 
 impl Node {
-    /// What of the origin is out, since when, and why.
-    pub fn outages(&self) -> impl Iterator<Item = (Part, Instant, &str)> {
+    /// What of the origin is out, since when, why, and whether it is waited for as long as the user waits: who never answered is
+    /// not, for longer than [`PATIENCE_UNHEARD`].
+    pub fn outages(&self) -> impl Iterator<Item = (Part, Instant, &str, bool)> {
         let parts = [(Part::Layouts, &self.origin.layouts), (Part::Blocks, &self.origin.blocks)];
         parts.into_iter().filter_map(|(part, service)| {
-            service.outage.since().map(|since| (part, since, service.why.as_str()))
+            let heard = self.origin.fed || service.outage.has_answered();
+            service.outage.since().map(|since| (part, since, service.why.as_str(), heard))
         })
     }
 

@@ -10,8 +10,9 @@ use zest_xet::{Hash, Reconstruction};
 
 use super::Hub;
 use super::address::{follow, shown};
+use super::ask::{Ask, Party};
 use super::body::Body;
-use super::http::{Ask, Party, shorter};
+use super::http::shorter;
 use super::token::XetToken;
 use crate::error::HubError;
 

@@ -3,10 +3,10 @@
 //! Redirects are followed here and not by the HTTP library, because a token may only ever go to its own origin: it is sent
 //! to the first address (the configured endpoint, or the CAS the Hub named) and, from the first hop elsewhere on, never again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -14,10 +14,9 @@ use reqwest::header::{
 };
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use zest_store::RepoId;
-use zest_xet::Hash;
 
 use super::address::{Endpoint, follow, is_plain_loopback, shown, shown_repo};
+use super::ask::{About, Ask, Party, begins_as_page, is_page};
 use super::body::Body;
 use super::config::HubConfig;
 use super::fields::Fields;
@@ -32,31 +31,10 @@ const REDIRECTS_MAX: usize = 10;
 const ERROR_BODY_BYTES_MAX: u64 = 8 << 10;
 /// An answer that trickles for so long is asked for anew: 10 s, and twice as long each time.
 const PACE_WINDOW: Duration = Duration::from_secs(10);
+/// Origins that are remembered to have answered: 256. A pull meets three.
+const ORIGINS_MAX: usize = 256;
 /// Counts a download on the repository's page, as every official client asks (huggingface_hub sends it with every call).
 const DOWNLOAD_COUNTER: &str = "x-hf-download-counter";
-
-/// Whom a request is meant for: decides the credentials and how refusals read.
-#[derive(Clone, Copy)]
-pub(super) enum Party<'a> {
-    /// The Hub, about a repository.
-    Hub { repo: &'a RepoId, revision: &'a str, path: Option<&'a str>, anonymous: bool },
-    /// The CAS, about a file.
-    Cas { file: &'a Hash, token: &'a str },
-    /// A signed address, which needs no other credentials.
-    Signed,
-}
-
-/// One GET.
-#[derive(Clone)]
-pub(super) struct Ask<'a> {
-    pub(super) url: Url,
-    pub(super) party: Party<'a>,
-    pub(super) range: Option<Range<u64>>,
-    /// JSON to post; else it is a GET.
-    pub(super) form: Option<&'a str>,
-    /// Silence after which the request or its body has stalled.
-    pub(super) stall: Duration,
-}
 
 /// A 200 or 206, and where it finally came from.
 pub(super) struct Reply {
@@ -76,6 +54,8 @@ pub(super) struct Transport {
     outside: OnceLock<Client>,
     /// Hears of every refusal, see [`super::Hub::watch_refusals`].
     pub(super) watch: OnceLock<super::RefusalWatch>,
+    /// Origins that have answered, if only with a refusal.
+    heard: Mutex<BTreeSet<String>>,
 }
 
 impl Transport {
@@ -107,6 +87,7 @@ impl Transport {
             local: OnceLock::new(),
             outside: OnceLock::new(),
             watch: OnceLock::new(),
+            heard: Mutex::default(),
         };
         transport.client_for(&transport.endpoint.url("/")?)?;
         Ok(transport)
@@ -139,14 +120,20 @@ impl Transport {
         persistence: Option<&dyn Persistence>,
     ) -> Result<(HeaderMap, Vec<u8>), HubError> {
         let tries = AtomicU32::new(0);
-        retry::run_patiently(policy, persistence, || {
+        retry::run(policy, persistence, || {
             // A line that has no more must get through in the end.
             let pace = PACE_WINDOW * (1 << tries.fetch_add(1, Relaxed).min(8));
             async move {
                 let reply = self.send(ask).await?;
                 let headers = reply.response.headers().clone();
-                let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, None).at_pace(pace);
-                Ok((headers, body.bytes(bytes_max).await?))
+                let at = shown(&reply.url);
+                let body = Body::new(reply.response, at.clone(), ask.stall, None, None).at_pace(pace);
+                let body = body.bytes(bytes_max).await?;
+                // All that is read whole is JSON.
+                if begins_as_page(&body) {
+                    return Err(HubError::Page { url: at });
+                }
+                Ok((headers, body))
             }
         })
         .await
@@ -159,7 +146,7 @@ impl Transport {
         wanted: &[&str],
     ) -> Result<BTreeMap<String, serde_json::Value>, HubError> {
         let persistence = self.config.persistence.as_deref();
-        retry::run_patiently(&self.config.retry, persistence, || async {
+        retry::run(&self.config.retry, persistence, || async {
             let reply = self.send(ask).await?;
             let malformed = |reason: String| HubError::Malformed {
                 url: shown(&reply.url),
@@ -169,6 +156,9 @@ impl Transport {
             let mut body = Body::new(reply.response, shown(&reply.url), ask.stall, None, None);
             let mut fields = Fields::new(wanted);
             while let Some(bytes) = body.chunk().await? {
+                if body.received() == bytes.len() as u64 && begins_as_page(&bytes) {
+                    return Err(HubError::Page { url: shown(&reply.url) });
+                }
                 let has_all = fields.push(&bytes).map_err(malformed)?;
                 // A short rest is read, so that the connection can serve the next request.
                 let is_short = body.len().is_some_and(|len| len - body.received() <= ERROR_BODY_BYTES_MAX);
@@ -193,7 +183,7 @@ impl Transport {
         // Ranges have the scheduler to wait for them.
         let persistence =
             self.config.persistence.as_deref().filter(|_| matches!(ask.party, Party::Hub { .. }));
-        let (reply, want) = retry::run_patiently(policy, persistence, || async {
+        let (reply, want) = retry::run(policy, persistence, || async {
             let reply = self.send(ask).await?;
             let want = check_range(&reply, ask.range.as_ref())?;
             Ok((reply, want))
@@ -204,6 +194,21 @@ impl Transport {
             body.look_ahead().await?;
         }
         Ok(body)
+    }
+
+    /// Whether anything but a log-in page ever came from the origin of this address.
+    pub(super) fn has_answered(&self, url: &str) -> bool {
+        let Ok(url) = Url::parse(url) else { return false };
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.contains(&url.origin().ascii_serialization())
+    }
+
+    fn heard_from(&self, url: &Url) {
+        let origin = url.origin().ascii_serialization();
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.len() < ORIGINS_MAX {
+            heard.insert(origin);
+        }
     }
 
     /// One of the transfers that may be under way at once.
@@ -220,6 +225,10 @@ impl Transport {
             let response = self.once(ask, &url, at_home).await?;
             let status = response.status();
             if status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT && ask.range.is_some() {
+                if is_page(response.headers()) && !ask.may_be_page() {
+                    return Err(HubError::Page { url: shown(&url) });
+                }
+                self.heard_from(&url);
                 let malformed =
                     |reason: String| HubError::Malformed { url: shown(&url), what: "body", reason };
                 return match Coding::of(response.headers()) {
@@ -239,10 +248,9 @@ impl Transport {
                     continue;
                 }
                 let status = response.status().as_u16();
+                self.heard_from(&url);
                 let error = self.refusal(ask, &url, response, at_home).await;
-                // A mirror that does not know what is posted to says nothing of the repository.
-                let unknown = ask.form.is_some() && matches!(error, HubError::Status { .. });
-                if at_home && matches!(status, 401 | 403 | 404) && !unknown {
+                if at_home && matches!(status, 401 | 403 | 404) {
                     self.tell_refusal(ask, &error);
                 }
                 return Err(error);
@@ -366,7 +374,7 @@ impl Transport {
                 return HubError::LoginRefused { repo: shown_repo(repo), url, message };
             }
             (403, _) if !at_home => return HubError::UrlExpired { url, body: message },
-            (_, Party::Hub { repo, revision, path, anonymous }) if at_home => {
+            (_, Party::Hub { repo, revision, about, anonymous }) if at_home => {
                 let had_token = self.authorization.is_some() && !anonymous;
                 let page = self.endpoint.page(repo);
                 let (name, revision) = (shown_repo(repo), revision.to_owned());
@@ -378,8 +386,8 @@ impl Transport {
                     (Some("RevisionNotFound"), ..) => {
                         return HubError::RevisionNotFound { repo: name, revision };
                     }
-                    (Some("EntryNotFound"), ..) | (None, 404, _) if path.is_some() => {
-                        let path = path.unwrap_or_default().to_owned();
+                    (Some("EntryNotFound"), ..) | (None, 404, _) if about.path().is_some() => {
+                        let path = about.path().unwrap_or_default().to_owned();
                         return HubError::EntryNotFound { repo: name, revision, path };
                     }
                     (_, 403, _) => return HubError::Forbidden { repo: name, url, message },
@@ -392,7 +400,12 @@ impl Transport {
     }
 
     fn tell_refusal(&self, ask: &Ask<'_>, error: &HubError) {
-        if let (Party::Hub { repo, revision, anonymous, .. }, Some(watch)) = (ask.party, self.watch.get()) {
+        let (Party::Hub { repo, revision, about, anonymous }, Some(watch)) = (ask.party, self.watch.get())
+        else {
+            return;
+        };
+        // Who does not know the call or the address says so without a word of the repository.
+        if about != About::Rows || !matches!(error, HubError::Status { .. }) {
             watch(&super::Refusal { repo, revision, as_stranger: anonymous, error });
         }
     }

@@ -24,6 +24,7 @@
 //! Every method is cancel-safe: dropping its future gives up the request and nothing else.
 
 mod address;
+mod ask;
 mod body;
 mod cas;
 mod config;
@@ -53,7 +54,8 @@ pub use retry::{Persistence, RetryPolicy};
 pub use tree::{RefusedRow, Tree};
 
 use crate::error::{ErrorKind, HubError};
-use http::{Ask, Party, Transport};
+use ask::{About, Ask, Party};
+use http::Transport;
 use token::{Tokens, XetToken};
 
 /// Answer of a token call: 64 KiB; about 1 KB in practice.
@@ -131,6 +133,12 @@ impl Hub {
         let _the_first_counts = self.inner.transport.watch.set(Box::new(tell));
     }
 
+    /// Whether anything but a log-in page ever came from the origin of this address.
+    #[must_use]
+    pub fn has_answered(&self, url: &str) -> bool {
+        self.inner.transport.has_answered(url)
+    }
+
     /// Resolves a branch, tag, `refs/pr/N` or commit.
     ///
     /// # Errors
@@ -140,7 +148,7 @@ impl Hub {
         let transport = &self.inner.transport;
         let url = transport.endpoint.api(repo, &format!("revision/{}", address::encode_segment(rev)))?;
         let shown = address::shown(&url);
-        let party = Party::Hub { repo, revision: rev, path: None, anonymous: false };
+        let party = Party::Hub { repo, revision: rev, about: About::Revision, anonymous: false };
         let ask = Ask { url, party, range: None, form: None, stall: transport.config.api_stall };
         let answer = transport.fields(&ask, &RevisionInfo::FIELDS).await?;
         RevisionInfo::read(&answer).map_err(|reason| HubError::Malformed {
@@ -259,7 +267,7 @@ impl Hub {
         })?;
         let transport = &self.inner.transport;
         let url = transport.endpoint.resolve(repo, commit, path)?;
-        let party = Party::Hub { repo, revision: commit, path: Some(path), anonymous: false };
+        let party = Party::Hub { repo, revision: commit, about: About::File(path), anonymous: false };
         let ask = Ask { url, party, range, form: None, stall: transport.config.stall };
         transport.open(&ask, &transport.config.retry).await
     }
@@ -280,7 +288,7 @@ impl Hub {
         let transport = &self.inner.transport;
         let url =
             transport.endpoint.api(repo, &format!("xet-read-token/{}", address::encode_segment(commit)))?;
-        let party = Party::Hub { repo, revision: commit, path: None, anonymous };
+        let party = Party::Hub { repo, revision: commit, about: About::Revision, anonymous };
         let ask = Ask { url, party, range: None, form: None, stall: transport.config.api_stall };
         let (headers, body) = match anonymous {
             true => transport.fetch(&ask, TOKEN_BYTES_MAX).await?,

@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_RANGE, HeaderMap};
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap};
 use zest_store::{RepoId, check_storable};
 
 use super::Hub;
 use super::address::{self, shown};
+use super::ask::{About, Ask, Party, is_page};
 use super::body::Body;
-use super::http::{Ask, Party, shorter};
+use super::http::shorter;
 use crate::error::HubError;
 
 /// The bytes of a file from some place on.
@@ -22,6 +23,19 @@ pub struct PlainBody {
     pub start: u64,
     /// Bytes of the whole file as the server knows it, if it says.
     pub total: Option<u64>,
+    /// What the server calls this version of the file (a strong `ETag`). Between two answers from one address it tells whether
+    /// the file changed; of the content it tells nothing.
+    pub version: Option<String>,
+    /// The answer says that it is a web page.
+    pub is_page: bool,
+}
+
+impl PlainBody {
+    /// What to make of it if it is a log-in page and not the file.
+    #[must_use]
+    pub fn page(&self) -> HubError {
+        HubError::Page { url: self.body.url().to_owned() }
+    }
 }
 
 impl Hub {
@@ -48,7 +62,7 @@ impl Hub {
         })?;
         let transport = &self.inner.transport;
         let url = transport.endpoint.resolve(repo, commit, path)?;
-        let party = Party::Hub { repo, revision: commit, path: Some(path), anonymous: false };
+        let party = Party::Hub { repo, revision: commit, about: About::File(path), anonymous: false };
         let bytes = bytes.filter(|bytes| !bytes.is_empty());
         let ask = Ask { url, party, range: bytes, form: None, stall: transport.config.stall };
         let permit = transport.permit().await;
@@ -64,16 +78,28 @@ impl Hub {
             }
             _ => None,
         };
+        let headers = reply.response.headers();
+        let (version, is_page) = (version(headers), is_page(headers));
         // It is gone on with over another connection, where the server can.
         let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, permit).at_pace(PACE_WINDOW);
         // The length of a packed body on the wire is not that of the file.
         let (start, total) = named.unwrap_or((0, body.len()));
-        Ok(PlainBody { body, start, total })
+        Ok(PlainBody { body, start, total, version, is_page })
     }
 }
 
 /// A body that trickles for so long is given up: 30 s.
 const PACE_WINDOW: Duration = Duration::from_secs(30);
+
+/// Longest ETag that is kept: 256 bytes.
+const VERSION_BYTES_MAX: usize = 256;
+
+/// The `ETag`, if it stands for the bytes (RFC 9110, 8.8.3: weak ones do not).
+fn version(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(ETAG)?.to_str().ok()?.trim();
+    let strong = text.starts_with('"') && text.len() <= VERSION_BYTES_MAX;
+    strong.then(|| text.to_owned())
+}
 
 /// First byte and whole length of what a 206 says it holds (RFC 9110, 14.4).
 fn part(headers: &HeaderMap) -> Result<(u64, Option<u64>), String> {

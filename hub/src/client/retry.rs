@@ -32,6 +32,8 @@ pub struct RetryPolicy {
     pub backoff_max: Duration,
     /// Longest wait that a server can make us sit out: 5 min, the Hub's rate-limit window.
     pub retry_after_max: Duration,
+    /// A server that asks for a longer pause is not asked again: no limit, unless the caller can do without it.
+    pub asked_max: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -42,6 +44,7 @@ impl Default for RetryPolicy {
             base: Duration::from_millis(200),
             backoff_max: Duration::from_secs(5),
             retry_after_max: Duration::from_secs(300),
+            asked_max: Duration::MAX,
         }
     }
 }
@@ -62,10 +65,12 @@ impl RetryPolicy {
             return None;
         }
         let limit = match error {
-            HubError::Unreachable { .. } | HubError::Stalled { .. } => self.unanswered_tries.min(self.tries),
+            HubError::Unreachable { .. } | HubError::Stalled { .. } | HubError::Page { .. } => {
+                self.unanswered_tries.min(self.tries)
+            }
             _ => self.tries,
         };
-        if tries >= limit {
+        if tries >= limit || error.retry_after().is_some_and(|asked| asked > self.asked_max) {
             return None;
         }
         let full = self.base.saturating_mul(1 << (tries - 1).min(20)).min(self.backoff_max);
@@ -97,11 +102,12 @@ pub trait Persistence: fmt::Debug + Send + Sync {
     fn answered(&self);
 }
 
-/// Runs `attempt` as [`run`] does, or as the `persistence` says.
+/// Runs `attempt` until it succeeds, fails for good, or is not to be repeated: as the `persistence` says, if there is one that
+/// decides at present, else as the `policy` does.
 ///
-/// While nobody answers, a try that hears nothing for [`BESIDE`] is let run, and the next begins beside it: on a line that
+/// While nobody answers the patient, a try that hears nothing for [`BESIDE`] is let run, and the next begins beside it: on a line that
 /// swallows everything, a connection that was begun before it came back may take ten times as long as a new one.
-pub(super) async fn run_patiently<T, F, A>(
+pub(super) async fn run<T, F, A>(
     policy: &RetryPolicy,
     persistence: Option<&dyn Persistence>,
     mut attempt: F,
@@ -111,7 +117,7 @@ where
     A: Future<Output = Result<T, HubError>>,
 {
     let Some(persistence) = persistence.filter(|persistence| persistence.is_patient()) else {
-        return run(policy, attempt).await;
+        return by_policy(policy, attempt).await;
     };
     let mut tries = 0;
     let mut running = FuturesUnordered::new();
@@ -153,8 +159,7 @@ where
     }
 }
 
-/// Runs `attempt` until it succeeds, fails for good, or the policy's tries are used up.
-pub(super) async fn run<T, F, A>(policy: &RetryPolicy, mut attempt: F) -> Result<T, HubError>
+async fn by_policy<T, F, A>(policy: &RetryPolicy, mut attempt: F) -> Result<T, HubError>
 where
     F: FnMut() -> A,
     A: Future<Output = Result<T, HubError>>,
@@ -278,6 +283,14 @@ mod tests {
         let policy = RetryPolicy::default();
         assert_eq!(policy.wait_after(&limited(Some(7)), 1, 0), Some(Duration::from_secs(7)));
         assert_eq!(policy.wait_after(&limited(Some(1 << 30)), 1, 0), Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn who_can_do_without_a_server_waits_for_it_no_longer_than_he_wants() {
+        let policy = RetryPolicy { asked_max: Duration::from_secs(10), ..RetryPolicy::default() };
+        assert_eq!(policy.wait_after(&limited(Some(10)), 1, 0), Some(Duration::from_secs(10)));
+        assert_eq!(policy.wait_after(&limited(Some(11)), 1, 0), None);
+        assert!(policy.wait_after(&limited(None), 1, 0).is_some());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use zest_store::{RepoId, TreeEntry, check_storable};
 
 use super::address::{encode_path, shown, shown_repo};
-use super::http::{Ask, Party, Transport, shorter};
+use super::ask::{About, Ask, Party};
+use super::http::{Transport, shorter};
 use crate::error::HubError;
 
 /// Pages of one listing: 100,000; the Hub gives 1,000 entries on each.
@@ -118,7 +119,7 @@ async fn paths_info(
     let url =
         transport.endpoint.api(repo, &format!("paths-info/{}", super::address::encode_segment(commit)))?;
     let form = serde_json::json!({"paths": paths, "expand": false}).to_string();
-    let party = Party::Hub { repo, revision: commit, path: None, anonymous: false };
+    let party = Party::Hub { repo, revision: commit, about: About::Rows, anonymous: false };
     let ask = Ask { url, party, range: None, form: Some(&form), stall: transport.config.api_stall };
     let (_, body) = transport.fetch(&ask, PAGE_BYTES_MAX).await?;
     entries.add_page(repo, &ask.url, &body)
@@ -165,14 +166,19 @@ async fn page(
     seen: &mut BTreeSet<String>,
 ) -> Result<(Url, HeaderMap, Vec<u8>), HubError> {
     let mut outcome = None;
+    let sure = places.len() == 1;
     for url in places {
         if !seen.insert(url.to_string()) {
             let reason = "the listing's next page is one we had".to_owned();
             outcome.get_or_insert(HubError::Redirect { url: shown(&url), reason });
             continue;
         }
-        let path = Some(folder).filter(|folder| !folder.is_empty());
-        let party = Party::Hub { repo, revision: commit, path, anonymous: false };
+        let about = match sure {
+            false => About::Rows,
+            true if folder.is_empty() => About::Revision,
+            true => About::Folder(folder),
+        };
+        let party = Party::Hub { repo, revision: commit, about, anonymous: false };
         let ask = Ask { url, party, range: None, form: None, stall: transport.config.api_stall };
         match transport.fetch(&ask, PAGE_BYTES_MAX).await {
             Ok((headers, body)) => return Ok((ask.url, headers, body)),

@@ -166,3 +166,80 @@ async fn a_server_that_is_down_says_when_it_is_back() {
     assert_eq!(error.retry_after(), Some(std::time::Duration::from_millis(2)));
     assert_eq!(error.kind(), ErrorKind::Server);
 }
+
+#[tokio::test]
+async fn a_page_that_is_not_under_a_proxys_link_is_no_refusal_of_the_repository() {
+    // Behind this proxy links have the endpoint's path twice.
+    let hub = Server::start(|seen, number| {
+        let page = |name: &str| Reply::ok(listing(name));
+        match number {
+            0 => page("a").header(
+                "link",
+                format!("<http://{}/m{}&c=2>; rel=\"next\"", seen.headers["host"], seen.path),
+            ),
+            _ if seen.path.starts_with("/m/m/") => Reply::new(404).body("no such page"),
+            _ => page("b"),
+        }
+    })
+    .await;
+    let mut config = hub.config(Some(HUB_TOKEN));
+    config.endpoint += "/m";
+    let client = zest_hub::Hub::new(config).unwrap();
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = told.clone();
+    client.watch_refusals(move |refusal| heard.lock().unwrap().push(refusal.error.clone()));
+    assert_eq!(client.tree(&repo(), COMMIT).await.unwrap().len(), 2);
+    assert_eq!(*told.lock().unwrap(), [], "sharing would end with it");
+}
+
+fn page() -> Reply {
+    Reply::ok("<!DOCTYPE html><p>Log in to this network</p>")
+        .header("content-type", "text/html; charset=utf-8")
+}
+
+#[tokio::test]
+async fn a_log_in_page_is_a_line_that_is_out_and_no_broken_answer() {
+    // It does not always say what it is.
+    for bare in [false, true] {
+        let portal = move || if bare { Reply::ok("\r\n<html>Log in</html>") } else { page() };
+        let hub = Server::start(move |seen, number| match number {
+            0 | 1 => portal(),
+            _ if seen.path.contains("/tree/") => Reply::ok(listing("a")),
+            _ => Reply::ok(format!(r#"{{"sha":"{COMMIT}","private":false,"gated":false}}"#)),
+        })
+        .await;
+        let client = hub.hub(None);
+        assert_eq!(client.revision(&repo(), "main").await.unwrap().commit, COMMIT, "bare: {bare}");
+        assert!(client.has_answered(&format!("{}/whatever", hub.origin)));
+        assert_eq!(hub.seen().len(), 3);
+        let hub =
+            Server::start(move |_, number| if number < 2 { portal() } else { Reply::ok(listing("a")) }).await;
+        assert_eq!(hub.hub(None).tree(&repo(), COMMIT).await.unwrap().len(), 1, "bare: {bare}");
+        let hub = Server::start(move |_, _| portal()).await;
+        let client = hub.hub(None);
+        let error = client.is_public(&repo(), COMMIT).await.unwrap_err();
+        assert!(matches!(error, HubError::Page { .. }) && error.is_transient(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_page_is_no_range_of_a_xorb_and_no_word_of_its_server() {
+    let cdn = Server::start(|_, _| page()).await;
+    let origin = cdn.origin.clone();
+    let hub = Server::start(move |_, _| token_json(&origin, CAS_TOKEN)).await;
+    let client = hub.hub(None);
+    let cas = client.cas(&repo(), COMMIT).await.unwrap();
+    let error = cas.range(&format!("{}/x", cdn.origin), 0..5).await.unwrap_err();
+    assert!(matches!(error, HubError::Page { .. }), "{error:?}");
+    assert!(matches!(cas.reconstruction(&hash(1)).await.unwrap_err(), HubError::Page { .. }));
+    assert!(client.has_answered(&hub.origin) && !client.has_answered(&cdn.origin));
+}
+
+#[tokio::test]
+async fn a_file_may_be_a_web_page() {
+    let hub = Server::start(|_, _| page().header("etag", "\"v1\"")).await;
+    let client = hub.hub(None);
+    let body = client.plain_file(&repo(), COMMIT, "index.html", None).await.unwrap();
+    assert!(body.is_page);
+    assert_eq!(body.version.as_deref(), Some("\"v1\""));
+}

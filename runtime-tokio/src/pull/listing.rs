@@ -3,18 +3,36 @@
 use super::PullOptions;
 use super::destination::Destination;
 use crate::PullError;
+use crate::context::Context;
 use crate::error::FailedFile;
 use crate::fnmatch::{self, Literal};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
-use zest_hub::{ErrorKind, Hub, HubError, RefusedRow, Tree};
-use zest_store::{PROOF_LASTS, StoreError, TreeEntry, check_name, is_commit};
+use std::time::{Duration, SystemTime};
+use zest_hub::{ErrorKind, Hub, HubConfig, HubError, RefusedRow, RetryPolicy, Tree};
+use zest_store::{Env, PROOF_LASTS, StoreError, TreeEntry, check_name, is_commit};
 
 /// Folders that are listed each by itself: 16; of more the whole is cheaper.
 const FOLDERS_MAX: usize = 16;
 /// Files that are asked for by name: 5,000, ten requests.
 const FILES_MAX: usize = 5_000;
+
+/// How the Hub is asked where the cache can answer in its place: 4 times, about a second, and no pause beyond 10 s is sat out.
+fn brief() -> RetryPolicy {
+    RetryPolicy { tries: 4, asked_max: Duration::from_secs(10), ..RetryPolicy::default() }
+}
+
+/// The Hub as a pull asks it: for as long as its user waits. Of the CAS and the CDN the node decides when they are asked
+/// again.
+pub(super) fn patient(context: &Context, env: &Env) -> HubConfig {
+    HubConfig {
+        persistence: Some(context.outages.clone()),
+        retry: brief(),
+        cas_retry: Some(RetryPolicy::once()),
+        range_retry: RetryPolicy::once(),
+        ..HubConfig::from_env(env)
+    }
+}
 
 /// The answer.
 pub(crate) struct Listing {
@@ -22,8 +40,8 @@ pub(crate) struct Listing {
     pub(crate) entries: Vec<TreeEntry>,
     /// An anonymous request for this commit was answered, which counts until then: peers may be asked, and may ask us.
     pub(crate) public_until: Option<SystemTime>,
-    /// The Hub could not be reached; the answer is the cache's.
-    pub(crate) hub_gone: bool,
+    /// The answer is the cache's, as the Hub could not be asked: why, if it was to be.
+    pub(crate) hub_gone: Option<HubError>,
     /// The answer is what lies there, as nobody knows the list: files may be missing of which nothing is known.
     pub(crate) as_found: bool,
     /// Rows that name no file that could be had.
@@ -46,7 +64,7 @@ pub(crate) async fn list(
     options: &PullOptions,
 ) -> Result<Listing, PullError> {
     let repo = &options.repo;
-    let cached = || {
+    let cached = |hub_gone: Option<&HubError>| {
         let unknown =
             || PullError::OfflineRevision { repo: repo.name.clone(), revision: options.revision.clone() };
         let known = match is_commit(&options.revision) {
@@ -56,20 +74,15 @@ pub(crate) async fn list(
         let (commit, entries, as_found) = destination.as_known_here(repo, known).ok_or_else(unknown)?;
         let public_until = destination.stretch_public(repo, &commit);
         let refused = Vec::new();
-        Ok::<_, PullError>(Listing { commit, entries, public_until, hub_gone: true, as_found, refused })
+        let hub_gone = hub_gone.cloned();
+        Ok::<_, PullError>(Listing { commit, entries, public_until, hub_gone, as_found, refused })
     };
-    let Some(hub) = hub else { return cached() };
+    let Some(hub) = hub else { return cached(None) };
     match ask(destination, hub, options).await {
-        Err(PullError::Hub(error)) if unreachable(&error) => match cached() {
-            Ok(listing) => Ok(listing),
-            Err(_) => Err(error.into()),
-        },
+        // It said nothing of the repository.
+        Err(PullError::Hub(error)) if error.is_transient() => cached(Some(&error)).or(Err(error.into())),
         listing => listing,
     }
-}
-
-fn unreachable(error: &HubError) -> bool {
-    matches!(error.kind(), ErrorKind::Offline | ErrorKind::Stalled | ErrorKind::Server)
 }
 
 async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Result<Listing, PullError> {
@@ -119,7 +132,7 @@ async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Res
         true => public_until(destination, hub, options, &commit).await,
         false => None,
     };
-    Ok(Listing { commit, entries, public_until, hub_gone: false, as_found: false, refused })
+    Ok(Listing { commit, entries, public_until, hub_gone: None, as_found: false, refused })
 }
 
 /// Files and folders that hold all that is selected, where names and patterns say so: of a large repository that is little.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use zest_core::outage::PROBE_MAX;
-use zest_hub::{Hub, HubConfig, HubError, RetryPolicy};
+use zest_hub::{Hub, HubConfig, HubError};
 use zest_store::{Env, RepoId, TreeEntry};
 
 /// Progress is told this often.
@@ -167,17 +167,6 @@ pub async fn pull(
         .unwrap_or(Err(PullError::EngineGone))
 }
 
-/// The Hub as a pull asks it: for as long as its user waits. Of the CAS and the CDN the node decides when they are asked
-/// again.
-fn patient(context: &Context, env: &Env) -> HubConfig {
-    HubConfig {
-        persistence: Some(context.outages.clone()),
-        cas_retry: Some(RetryPolicy::once()),
-        range_retry: RetryPolicy::once(),
-        ..HubConfig::from_env(env)
-    }
-}
-
 async fn run(
     context: Rc<Context>,
     options: PullOptions,
@@ -189,7 +178,7 @@ async fn run(
     let bad_before = context.node_stats();
     let hub = match options.env.offline {
         true => None,
-        false => Some(Hub::new(patient(&context, &options.env))?),
+        false => Some(Hub::new(listing::patient(&context, &options.env))?),
     };
     let refused = hub.as_ref().map(|hub| withdraw_what_is_refused(hub, &context.store.catalog));
     let destination = Destination::new(&context.store, options.local_dir.as_deref())?;
@@ -242,8 +231,11 @@ async fn run(
             format!("{} is not readable by everyone: peers are not asked for it", pull.options.repo.name);
         pull.notice("not-shared", None, text);
     }
-    if hub_gone && !pull.options.env.offline {
-        let text = "the Hub cannot be reached; using what is known here of this revision".to_owned();
+    if let Some(why) = hub_gone {
+        let text = format!(
+            "the Hub could not be asked: {why}; using what is known here of revision {}, which may have moved on",
+            pull.options.revision
+        );
         pull.notice("hub-gone", None, text);
     }
     pull.tally.files_total.set((wanted.len() + pull.tally.failed.borrow().len()) as u32);
@@ -522,6 +514,17 @@ impl Pull {
             text += &format!("; {unnamed} of them cannot be proven");
         }
         self.notice("no-listing", None, text);
+    }
+
+    /// Says which file was not what an earlier run had left.
+    fn say_rotten(&self, path: &str, parts: u64) {
+        if parts > 0 {
+            let (name, s) = (path.escape_debug(), if parts == 1 { "" } else { "s" });
+            let text = format!(
+                "{name}: {parts} part{s} of what an earlier run left had rotted on disk: fetched again"
+            );
+            self.notice("rotten", Some(path), text);
+        }
     }
 
     /// Says what changes the outcome.

@@ -11,11 +11,11 @@ use crate::progress::How;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use line::Line;
 use sink::Sink;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
-use zest_hub::{ErrorKind, Hub, HubError};
+use zest_hub::{ErrorKind, Hub, HubError, PlainBody};
 use zest_store::{FileLock, TreeEntry};
 
 /// Files fetched at once.
@@ -39,6 +39,8 @@ enum Came {
     Odd(HubError),
     /// The server's file is not as long as the Hub says.
     Length(u64),
+    /// The server has another version of the file than the one that was begun.
+    Changed,
 }
 
 /// One file on its way, for the counts.
@@ -49,6 +51,31 @@ struct Under<'a> {
     disk: Cell<u64>,
     /// The server began further back than it was asked to: what it sends first is there already.
     begins_early: Cell<bool>,
+    /// What the server called the version that was begun, and at which address.
+    version: RefCell<Option<(String, String)>>,
+    /// It has told of another version once already. A server that always does only numbers its answers.
+    changed: Cell<bool>,
+}
+
+impl<'a> Under<'a> {
+    fn new(entry: &'a TreeEntry) -> Under<'a> {
+        Under {
+            entry,
+            hub: Cell::new(0),
+            disk: Cell::new(0),
+            begins_early: Cell::new(false),
+            version: RefCell::new(None),
+            changed: Cell::new(false),
+        }
+    }
+
+    /// Whether this answer is of another version than what was begun. Only what one address says is compared.
+    fn is_another(&self, answer: &PlainBody, begun: bool) -> bool {
+        let Some(version) = answer.version.clone() else { return false };
+        let before = self.version.replace(Some((answer.body.url().to_owned(), version.clone())));
+        let is_other = |(url, old): (String, String)| url == answer.body.url() && old != version;
+        begun && before.is_some_and(is_other) && !self.changed.replace(true)
+    }
 }
 
 impl Pull {
@@ -81,8 +108,7 @@ impl Pull {
             return Ok(());
         }
         let mut sink = self.open_sink(&entry, &line, lock.is_some()).await?;
-        let under =
-            Under { entry: &entry, hub: Cell::new(0), disk: Cell::new(0), begins_early: Cell::new(false) };
+        let under = Under::new(&entry);
         let mut round = 1;
         loop {
             self.fill(&mut sink, &under, &line).await?;
@@ -146,19 +172,14 @@ impl Pull {
         let old = sink.earlier();
         let looking = async {
             let Some(old) = old else { return Ok(()) };
+            let mut rotten = 0;
             while let Some(looked) = old.look().await? {
                 under.disk.set(under.disk.get() + looked.good_bytes);
                 self.tally.whole_disk.set(self.tally.whole_disk.get() + looked.good_bytes);
-                if looked.rotten > 0 {
-                    let (path, windows) = (&under.entry.path, looked.rotten);
-                    tracing::warn!(
-                        path,
-                        windows,
-                        "parts of an earlier run have rotted on disk; they are fetched again"
-                    );
-                    self.tally.rotten.set(self.tally.rotten.get() + looked.rotten);
-                }
+                self.tally.rotten.set(self.tally.rotten.get() + looked.rotten);
+                rotten += looked.rotten;
             }
+            self.say_rotten(&under.entry.path, rotten);
             Ok(())
         };
         futures_util::future::try_join(looking, self.fetch_gaps(sink, under, line)).await?;
@@ -214,6 +235,15 @@ impl Pull {
                     parts = !parts;
                     line.pause(now);
                 }
+                // Of several servers behind one name each may name its versions otherwise.
+                Came::Changed if self.still_has(hub, sink, entry).await => {}
+                Came::Changed => {
+                    let path = entry.path.escape_debug();
+                    let text = format!("{path}: the server has another version of it now; fetching it anew");
+                    self.notice("changed", Some(&entry.path), text);
+                    self.take_back(under);
+                    sink.restart(entry)?;
+                }
             }
         }
         Ok(())
@@ -236,6 +266,13 @@ impl Pull {
             Ok(answer) => answer,
             Err(error) => return came_of(error),
         };
+        if is_log_in_page(&answer, entry) {
+            return Ok(Came::Broke(answer.page()));
+        }
+        // What is there already does not go with what this server has now.
+        if under.is_another(&answer, gap != (0..size)) {
+            return Ok(Came::Changed);
+        }
         if let Some(total) = answer.total.filter(|total| *total != size) {
             return Ok(Came::Length(total));
         }
@@ -276,6 +313,25 @@ impl Pull {
         Ok(Came::All)
     }
 
+    /// Whether the server still has what lies here, by one window of it. If that cannot be told it may have: the proof of the
+    /// whole comes at the end anyway.
+    async fn still_has(&self, hub: &Hub, sink: &Sink, entry: &TreeEntry) -> bool {
+        let Some((range, bytes)) = sink.sample() else { return false };
+        let asked = hub.plain_file(&self.options.repo, &self.commit, &entry.path, Some(range.clone())).await;
+        let Ok(mut answer) = asked else { return true };
+        let (mut rest, at) = (&bytes[..], answer.start);
+        while at == range.start && !rest.is_empty() {
+            let Ok(Some(new)) = answer.body.chunk().await else { break };
+            self.tally.whole_wire.set(self.tally.whole_wire.get() + new.len() as u64);
+            let both = new.len().min(rest.len());
+            if new[..both] != rest[..both] {
+                return false;
+            }
+            rest = &rest[both..];
+        }
+        true
+    }
+
     /// What came does not count after all.
     fn take_back(&self, under: &Under<'_>) {
         let (hub, disk) = (&self.tally.whole_hub, &self.tally.whole_disk);
@@ -291,6 +347,15 @@ impl Pull {
         *round += 1;
         Ok(())
     }
+}
+
+/// Whether a web page came in place of the file. A server may take any file for a page; that of another file has another length.
+fn is_log_in_page(answer: &PlainBody, entry: &TreeEntry) -> bool {
+    let named_so = |ending: &str| entry.path.to_ascii_lowercase().ends_with(ending);
+    let may_be_one = [".html", ".htm", ".xhtml"].into_iter().any(named_so);
+    // Of a file a server tells the version; a page that stands in for everything has none.
+    let is_file = answer.total == Some(entry.content_size()) || may_be_one && answer.version.is_some();
+    answer.is_page && !is_file
 }
 
 /// Whether a failed request can be made up for, and how.

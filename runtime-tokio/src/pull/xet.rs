@@ -59,7 +59,9 @@ impl Pull {
         let origin = self.hub.clone().map(|hub| OriginJob::new(hub, repo.clone(), commit.clone()));
         let (id, job, ended) = self.context.add_job(entry.path.clone(), new, partial, origin);
         self.tally.running.borrow_mut().push(job.clone());
-        match ended.await {
+        let ended = ended.await;
+        self.say_rotten(&job.path, job.counts.rotten_chunks.get());
+        match ended {
             Ok(end) => end?,
             Err(_) => return Err(PullError::EngineGone),
         }

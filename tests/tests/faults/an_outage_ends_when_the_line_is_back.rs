@@ -1,9 +1,11 @@
 //! The line to the Hub breaks in the middle of a pull, or is not there when it begins. The pull waits as long as its user does, says
 //! so, asks little meanwhile, and ends well; nothing that was held is fetched again.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use zest_runtime_tokio::{CancelToken, Progress, PullErrorKind, Service, pull};
+use zest_tests::program::{Host, Pulling};
 use zest_tests::relay::{Line, Relay};
 use zest_tests::{Machine, Site, assert_same_files, noise};
 
@@ -28,8 +30,13 @@ async fn until(seen: &mut watch::Receiver<Progress>, is: impl Fn(&Progress) -> b
 
 /// Pulls through the relay, and makes the line so in the middle, for so long.
 async fn broken(line: Line, seconds: u64, with_peer: bool) {
+    broken_for(line, seconds, with_peer, true).await;
+}
+
+async fn broken_for(line: Line, seconds: u64, with_peer: bool, xet: bool) {
     let (site, relay) = site().await;
-    let machine = Machine::new(&relay.endpoint()).await;
+    let mut machine = Machine::new(&relay.endpoint()).await;
+    machine.env.disable_xet = !xet;
     // Slow enough that it is not done before the line is back.
     let peer = Machine::with(&site.endpoint(), |config| config.upload_bytes_s = Some(400_000)).await;
     let mut options = machine.options(REPO);
@@ -77,14 +84,46 @@ async fn a_cdn_that_trickles_is_left_for_a_new_connection() {
 }
 
 #[tokio::test]
+async fn a_log_in_page_in_place_of_everything_is_an_outage_like_another() {
+    broken(Line::Page, 3, false).await;
+}
+
+#[tokio::test]
+async fn files_outside_xet_come_well_through_a_log_in_page_and_a_cut() {
+    broken_for(Line::Page, 3, false, false).await;
+    broken_for(Line::Cut, 3, false, false).await;
+}
+
+#[tokio::test]
+async fn a_log_in_page_does_not_hide_what_is_cached() {
+    let (site, relay) = site().await;
+    let machine = Machine::new(&relay.endpoint()).await;
+    machine.pull_from(REPO, &[]).await.expect("the line is good");
+    relay.set(Line::Page);
+    let report = machine.pull_from(REPO, &[]).await.expect("all of it is here");
+    assert_same_files(&report.path, &site.folder(REPO));
+    let notice = report.notices.iter().find(|notice| notice.kind == "hub-gone").expect("it is said");
+    assert!(notice.text.contains("web page"), "{}", notice.text);
+}
+
+#[tokio::test]
 async fn a_peer_gives_meanwhile() {
     broken(Line::Cut, 2, true).await;
 }
 
 #[tokio::test]
 async fn a_hub_that_is_not_there_at_first_is_waited_for_and_named() {
+    not_there_at_first(Line::Cut).await;
+}
+
+#[tokio::test]
+async fn a_hub_behind_a_log_in_page_is_waited_for_and_named() {
+    not_there_at_first(Line::Page).await;
+}
+
+async fn not_there_at_first(line: Line) {
     let (site, relay) = site().await;
-    relay.set(Line::Cut);
+    relay.set(line);
     let machine = Machine::new(&relay.endpoint()).await;
     let (progress, mut seen) = watch::channel(Progress::default());
     let pulling = pull(machine.engine(), machine.options(REPO), progress, CancelToken::new());
@@ -128,4 +167,64 @@ async fn the_user_says_when_it_is_enough() {
         Machine::with(&relay.endpoint(), |config| config.give_up_after = Duration::from_secs(2)).await;
     let error = machine.pull(machine.options(REPO)).await.expect_err("there is no line");
     assert_eq!(error.kind(), PullErrorKind::Network, "{error}");
+}
+
+/// What the program must not lose: what is on its way when it dies, eight connections of the CDN with a chunk each.
+const WINDOW: u64 = 8 * (128 << 10);
+
+/// Kills the real program inside an outage, twice, and once after it. Gives what came in all.
+async fn killed(xet: bool) -> u64 {
+    let (site, relay) = site().await;
+    let host = Host::default();
+    let command = || {
+        let words = ["pull", "--json", "--no-p2p", REPO].map(str::to_owned);
+        let mut command = host.command(&relay.endpoint(), &words);
+        if !xet {
+            command.env("HF_HUB_DISABLE_XET", "1");
+        }
+        command
+    };
+    let reached = async |bytes: u64| {
+        while relay.carried() < bytes {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let tried = async |tries: u32| {
+        while relay.tries() < tries {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let pulling = Pulling::start(command());
+    reached(BYTES as u64 / 4).await;
+    relay.set(Line::Cut);
+    tried(3).await;
+    pulling.kill();
+    // The next one begins inside the outage, and dies there.
+    let before = relay.tries();
+    let pulling = Pulling::start(command());
+    tried(before + 3).await;
+    pulling.kill();
+    let pulling = Pulling::start(command());
+    tried(relay.tries() + 1).await;
+    relay.set(Line::Good);
+    reached(BYTES as u64 * 3 / 4).await;
+    pulling.kill();
+    let report = tokio::task::spawn_blocking({
+        let command = command();
+        move || Pulling::start(command).report()
+    });
+    let report = report.await.expect("no panic");
+    assert_same_files(Path::new(report["path"].as_str().expect("a path")), &site.folder(REPO));
+    assert!(report["bytes"]["from_disk"].as_u64().expect("a number") > BYTES as u64 / 2, "{report}");
+    relay.carried()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_killed_inside_an_outage_and_after_it_loses_what_was_on_its_way() {
+    for xet in [true, false] {
+        let carried = killed(xet).await;
+        // One cut and one kill met bytes that were on their way; heads and listings come with each of the four runs.
+        let most = BYTES as u64 + 2 * WINDOW + 100_000;
+        assert!(carried <= most, "{carried} bytes for {BYTES}, xet: {xet}");
+    }
 }

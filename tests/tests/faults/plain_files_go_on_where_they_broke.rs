@@ -163,7 +163,8 @@ async fn serve(
         Some((first.parse().ok()?, last.parse().unwrap_or(SIZE - 1)))
     });
     let reply = answer(range);
-    let head = format!("HTTP/1.1 {}\r\nETag: \"any\"\r\nConnection: close\r\n\r\n", reply.head);
+    let version = if reply.head.contains("ETag:") { "" } else { "\r\nETag: \"any\"" };
+    let head = format!("HTTP/1.1 {}{version}\r\nConnection: close\r\n\r\n", reply.head);
     stream.write_all(head.as_bytes()).await?;
     for part in reply.body.chunks(16_384) {
         stream.write_all(part).await?;
@@ -269,6 +270,36 @@ async fn another_size_on_going_on_is_one_servers_mistake() {
     pulled(&front).await;
 }
 
+fn version(mut reply: Reply, version: usize) -> Reply {
+    reply.head += &format!("\r\nETag: \"{version}\"");
+    reply
+}
+
+#[tokio::test]
+async fn a_file_that_has_changed_meanwhile_is_begun_anew_at_once_and_said() {
+    let front = Front::new(|content, asked| match asked.count {
+        // What a mirror had of it before.
+        0 => version(honest(&noise(92, SIZE), asked, 2_000_000), 1),
+        _ => version(honest(content, asked, SIZE), 2),
+    })
+    .await;
+    let report = pulled(&front).await;
+    assert!(report.notices.iter().any(|notice| notice.kind == "changed"), "{:?}", report.notices);
+    let wire = report.cdn_wire_bytes;
+    assert!(
+        wire <= SIZE as u64 + 2_000_002 + WINDOW,
+        "{wire}: not to the end, to find then that it is not the file"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_numbers_its_answers_costs_a_window() {
+    let front = Front::new(|content, asked| version(honest(content, asked, 1_500_000), asked.count)).await;
+    let report = pulled(&front).await;
+    assert!(report.cdn_wire_bytes <= SIZE as u64 + 2 + WINDOW, "{}", report.cdn_wire_bytes);
+    assert!(report.notices.is_empty(), "{:?}", report.notices);
+}
+
 #[tokio::test]
 async fn wrong_bytes_are_fetched_anew_and_given_up_by_name() {
     let front = Front::new(|content, asked| {
@@ -348,6 +379,8 @@ async fn what_has_rotted_since_is_fetched_again_alone_and_told() {
     let report = in_time(machine.pull_from("org/model", &[])).await.expect("the rest comes");
     front.check(&report);
     assert_eq!(report.rotten_chunks, 3);
+    let named = report.notices.iter().find(|notice| notice.kind == "rotten").expect("it is said");
+    assert!(named.path.as_deref() == Some("model.bin") && named.text.contains("3 parts"), "{named:?}");
     assert!(report.from_disk > SIZE as u64 / 2 - 6 * WINDOW, "{} from disk", report.from_disk);
 }
 

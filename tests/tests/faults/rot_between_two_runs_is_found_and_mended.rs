@@ -80,6 +80,8 @@ async fn without_a_list() {
         "{} of {rotten}",
         report.rotten_chunks
     );
+    let named = report.notices.iter().find(|notice| notice.kind == "rotten").expect("it is said");
+    assert_eq!(named.path.as_deref(), Some("model.bin"), "{named:?}");
     assert!(report.from_disk > 0 && report.from_disk < had, "{} of {had} held", report.from_disk);
     assert!(machine.store().cache.partials().is_empty(), "nothing is left over");
 }

@@ -3,13 +3,13 @@
 
 use crate::PullError;
 use crate::clock::Clock;
-use crate::outages::Outages;
+use crate::outages::{Outages, trouble};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 use zest_core::Instant;
 use zest_core::outage::{Outage, Patience, Trouble};
-use zest_hub::{ErrorKind, HubError};
+use zest_hub::HubError;
 use zest_store::Leftovers;
 
 /// While the line is out, it is looked whether it may be tried at least this often: 500 ms.
@@ -69,11 +69,7 @@ impl Line {
 
     /// A request came to nothing, or its answer broke.
     pub(super) fn failed(&self, now: Instant, error: HubError) {
-        let trouble = match error.kind() {
-            ErrorKind::RateLimited { retry_after } => Trouble::Busy { retry_after },
-            ErrorKind::Server => Trouble::Busy { retry_after: None },
-            _ => Trouble::Unreachable,
-        };
+        let trouble = trouble(&error).unwrap_or(Trouble::Unreachable);
         self.outage.borrow_mut().failed(now, trouble, jitter());
         self.outages.failed(&error);
         *self.why.borrow_mut() = Some(error);
@@ -103,4 +99,25 @@ impl Line {
 fn jitter() -> u16 {
     // Without system randomness the pauses are merely less spread.
     getrandom::u32().map_or(0, |random| random as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zest_core::outage::PROBE_MAX;
+
+    #[test]
+    fn a_line_that_breaks_again_and_again_is_tried_every_two_seconds_at_least() {
+        let clock = Clock::start();
+        let outages = Outages::new(clock, Duration::from_secs(600));
+        let mut now = Instant(1_000_000);
+        let line = Line::new(now, Leftovers::default(), outages);
+        for _ in 0..20 {
+            let url = String::new();
+            line.failed(now, HubError::ShortBody { url, got: 0, want: None, reason: "closed".into() });
+            let due = line.outage.borrow().due();
+            assert!(due - now <= PROBE_MAX, "{:?}: it is the line, not a server that is full", due - now);
+            now = due;
+        }
+    }
 }

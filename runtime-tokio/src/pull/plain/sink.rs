@@ -99,6 +99,29 @@ impl Sink {
         Ok(())
     }
 
+    /// Some bytes that are here and where they are; `None` if it is so little that it is soon fetched anew.
+    pub(super) fn sample(&self) -> Option<(Range<u64>, Vec<u8>)> {
+        match self {
+            Sink::Memory { .. } => None,
+            Sink::Disk(file) => file.partial.sample(),
+        }
+    }
+
+    /// Forgets what came: it was of another file.
+    pub(super) fn restart(&mut self, entry: &TreeEntry) -> Result<(), PullError> {
+        let restarted = match self {
+            Sink::Memory { bytes, .. } => {
+                bytes.clear();
+                Ok(())
+            }
+            Sink::Disk(file) => {
+                file.filling = Filling::default();
+                file.partial.restart()
+            }
+        };
+        restarted.map_err(|source| self.error(source, entry))
+    }
+
     /// What an earlier run left and nobody has looked at.
     pub(super) fn earlier(&self) -> Option<Earlier> {
         match self {
