@@ -7,7 +7,10 @@
 
 use crate::special::{Purpose, special};
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use nom::Parser as _;
+use nom::number::complete::be_u128;
+use zest_xet::fields::{Parsed, be_u16, be_u32, each};
 
 /// Bytes of an IPv4 address and port in compact form: 6 (BEP 23).
 pub const COMPACT_V4_BYTES: usize = 6;
@@ -145,24 +148,22 @@ pub fn push_compact(out: &mut Vec<u8>, addr: SocketAddr) {
 
 /// The IPv4 addresses of a compact list; what is left over at its end is ignored.
 pub fn compact_v4(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
-    bytes.as_chunks::<COMPACT_V4_BYTES>().0.iter().map(|b| {
-        let ip = Ipv4Addr::new(b[0], b[1], b[2], b[3]);
-        SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be_bytes([b[4], b[5]])))
-    })
+    each(endpoint_v4, bytes)
 }
 
 /// The IPv6 addresses of a compact list; what is left over at its end is ignored.
 pub fn compact_v6(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
-    bytes.as_chunks::<COMPACT_V6_BYTES>().0.iter().map(|b| {
-        let mut ip = [0; 16];
-        ip.copy_from_slice(&b[..16]);
-        canonical(SocketAddr::V6(SocketAddrV6::new(
-            Ipv6Addr::from(ip),
-            u16::from_be_bytes([b[16], b[17]]),
-            0,
-            0,
-        )))
-    })
+    each(endpoint_v6, bytes).map(canonical)
+}
+
+/// IPv4 address 4, port 2.
+pub(crate) fn endpoint_v4(input: &[u8]) -> Parsed<'_, SocketAddr> {
+    (be_u32, be_u16).map(|(ip, port)| SocketAddr::new(Ipv4Addr::from_bits(ip).into(), port)).parse(input)
+}
+
+/// IPv6 address 16, port 2.
+pub(crate) fn endpoint_v6(input: &[u8]) -> Parsed<'_, SocketAddr> {
+    (be_u128, be_u16).map(|(ip, port)| SocketAddr::new(Ipv6Addr::from_bits(ip).into(), port)).parse(input)
 }
 
 #[cfg(test)]

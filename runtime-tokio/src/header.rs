@@ -10,11 +10,7 @@ use crate::jobs::JobState;
 use std::rc::Rc;
 use zest_core::JobId;
 use zest_core::node::Event;
-
-/// Bytes that say how long the header is: a 64-bit number, least byte first (safetensors' description of its format).
-const LEN_BYTES: usize = 8;
-/// The longest header that programs accept: 100 MB (safetensors, "the header size is limited to 100 MB").
-const HEADER_BYTES_MAX: u64 = 100_000_000;
+use zest_xet::safetensors::{LEN_BYTES, header_end};
 
 /// Whether the file's name says that it begins with such a header.
 pub(crate) fn is_expected(path: &str) -> bool {
@@ -48,30 +44,9 @@ fn front(file: &JobFile, len: u32) -> Option<u64> {
     header_end(first, file.size)
 }
 
-/// Where a header of this length ends, if a file of `size` bytes can have it. Public for the fuzz targets, no interface of the
-/// crate.
-#[must_use]
-pub fn header_end(len: [u8; LEN_BYTES], size: u64) -> Option<u64> {
-    let len = u64::from_le_bytes(len);
-    let end = len.checked_add(LEN_BYTES as u64)?;
-    (len <= HEADER_BYTES_MAX && end <= size).then_some(end)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_length_that_cannot_be_is_not_believed() {
-        let end = |len: u64, size| header_end(len.to_le_bytes(), size);
-        assert_eq!(end(0, 8), Some(8));
-        assert_eq!(end(92, 100), Some(100));
-        assert_eq!(end(93, 100), None, "longer than the file");
-        assert_eq!(end(100_000_000, u64::MAX), Some(100_000_008));
-        assert_eq!(end(100_000_001, u64::MAX), None, "longer than the format allows");
-        assert_eq!(end(u64::MAX, u64::MAX), None);
-        assert_eq!(header_end([16, 39, 0, 0, 0, 0, 0, 0], 1 << 20), Some(10_008), "least byte first");
-    }
 
     #[test]
     fn the_name_tells() {

@@ -45,8 +45,6 @@ pub use discovery::{
 pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX, StoreHandles};
 pub use error::{EngineError, FailedFile, PullError, PullErrorKind, SourceFault, store_hint};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
-#[doc(hidden)]
-pub use header::header_end;
 pub use index::{IndexProgress, keep_index};
 pub use outages::{Out, Service};
 pub use progress::{CancelToken, FileProgress, How, Notice, Phase, Progress, PullReport, PulledFile};

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use zest_core::node::{Event, FaultKind, OriginFault};
 use zest_core::{JobId, LinkId};
+use zest_xet::fields::{chunk_record, each};
 use zest_xet::{
-    CHUNK_BYTES_MAX, ChunkRef, Hash, MANIFEST_RECORD_BYTES, Plan, XORB_BYTES_MAX, XORB_CHUNKS_MAX, xorb_hash,
+    CHUNK_BYTES_MAX, ChunkRef, MANIFEST_RECORD_BYTES, Plan, XORB_BYTES_MAX, XORB_CHUNKS_MAX, xorb_hash,
 };
 
 /// A xorb with this many bytes unpacked had no room for one more chunk: 64 MiB less the longest chunk.
@@ -146,16 +147,12 @@ pub(crate) async fn prove_records(
 
 /// Records in wire form; `None` if they cannot be those of a xorb.
 fn read_records(records: &[u8]) -> Option<Vec<ChunkRef>> {
-    let (records, []) = records.as_chunks::<MANIFEST_RECORD_BYTES>() else { return None };
-    if records.is_empty() || records.len() > XORB_CHUNKS_MAX {
+    let count = records.len() / MANIFEST_RECORD_BYTES;
+    if !records.len().is_multiple_of(MANIFEST_RECORD_BYTES) || !(1..=XORB_CHUNKS_MAX).contains(&count) {
         return None;
     }
-    let read = |record: &[u8; MANIFEST_RECORD_BYTES]| {
-        let (hash, len) = record.split_first_chunk::<32>()?;
-        let len = u32::from_be_bytes(len.try_into().ok()?);
-        (1..=CHUNK_BYTES_MAX as u32).contains(&len).then_some(ChunkRef { hash: Hash::from_bytes(*hash), len })
-    };
-    records.iter().map(read).collect()
+    let lawful = |chunk: ChunkRef| (1..=CHUNK_BYTES_MAX as u32).contains(&chunk.len).then_some(chunk);
+    each(chunk_record, records).map(lawful).collect()
 }
 
 /// Makes a proven list the measure of a block, and tells the node.
@@ -209,7 +206,7 @@ fn fits_plan(plan: &Plan, block: u32, list: &[ChunkRef]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zest_xet::{PlanBlock, PlanTerm};
+    use zest_xet::{Hash, PlanBlock, PlanTerm};
 
     fn xorb(n: u8) -> Hash {
         Hash::from_bytes([n; 32])

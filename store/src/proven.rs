@@ -15,7 +15,11 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use nom::Parser as _;
+use nom::bytes::complete::take;
+use nom::number::complete::be_i64;
 use sha2::{Digest as _, Sha256};
+use zest_xet::fields::{self, Parsed, array, be_u64};
 
 use crate::lock::FileLock;
 use crate::os::{self, Identity};
@@ -182,18 +186,23 @@ fn encode(identity: &Identity, name: &Name) -> [u8; RECORD_BYTES] {
 }
 
 fn decode(record: &[u8; RECORD_BYTES]) -> Option<(Identity, Name)> {
-    if record[56..] != checksum(&record[..56]) {
+    let (_, (body, sum)) = record_parts(record).ok()?;
+    if sum != checksum(body) {
         return None;
     }
-    let word = |at: usize| record[at * 8..].first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    let identity = Identity {
-        dev: word(0),
-        ino: word(1),
-        size: word(2),
-        mtime_ns: word(3).cast_signed(),
-        ctime_ns: word(4).cast_signed(),
-    };
-    Some((identity, first(&record[40..56])))
+    fields::first((identity, array), body)
+}
+
+/// What the checksum covers, and the checksum.
+fn record_parts(input: &[u8]) -> Parsed<'_, (&[u8], [u8; 8])> {
+    (take(56usize), array).parse(input)
+}
+
+/// device 8, inode 8, size 8, times of last change of content and of inode 8 each
+fn identity(input: &[u8]) -> Parsed<'_, Identity> {
+    (be_u64, be_u64, be_u64, be_i64, be_i64)
+        .map(|(dev, ino, size, mtime_ns, ctime_ns)| Identity { dev, ino, size, mtime_ns, ctime_ns })
+        .parse(input)
 }
 
 #[cfg(test)]

@@ -29,11 +29,13 @@ extern crate alloc;
 extern crate std;
 
 mod chunker;
+pub mod fields;
 mod hash;
 mod manifest;
 mod plan;
 mod proof;
 mod reconstruction;
+pub mod safetensors;
 mod tree;
 mod xorb;
 

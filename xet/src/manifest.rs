@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::CHUNK_BYTES_MAX;
+use crate::fields::{chunk_record, each};
 use crate::hash::{ChunkRef, Hash};
 use crate::tree::file_hash;
 
@@ -105,11 +106,14 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::prove`], and when the records are not whole.
     pub fn parse(file: Hash, size: u64, records: &[u8]) -> Result<Manifest, ManifestError> {
-        let (records, []) = records.as_chunks::<MANIFEST_RECORD_BYTES>() else {
+        if !records.len().is_multiple_of(MANIFEST_RECORD_BYTES) {
             return Err(ManifestError::Records { bytes: records.len() });
-        };
-        check_count(records.len(), size)?;
-        Manifest::prove(file, size, records.iter().map(read_record).collect())
+        }
+        let count = records.len() / MANIFEST_RECORD_BYTES;
+        check_count(count, size)?;
+        let mut chunks = Vec::with_capacity(count);
+        chunks.extend(each(chunk_record, records));
+        Manifest::prove(file, size, chunks)
     }
 
     /// Appends the records of the chunks in `range` to `out`.
@@ -202,13 +206,6 @@ fn check_count(count: usize, size: u64) -> Result<(), ManifestError> {
     let fits =
         count <= size && count <= u64::from(u32::MAX) && count >= size.div_ceil(CHUNK_BYTES_MAX as u64);
     if fits { Ok(()) } else { Err(ManifestError::Count { count, size }) }
-}
-
-fn read_record(record: &[u8; MANIFEST_RECORD_BYTES]) -> ChunkRef {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(&record[..32]);
-    let len = u32::from_be_bytes([record[32], record[33], record[34], record[35]]);
-    ChunkRef { hash: Hash::from_bytes(hash), len }
 }
 
 #[cfg(test)]

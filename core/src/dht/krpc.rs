@@ -23,9 +23,14 @@ use super::NodeId;
 use super::limits::{DATAGRAM_BYTES_MAX, NODES_READ_MAX, TID_BYTES_MAX};
 use crate::InfoHash;
 use crate::bencode::{self, BencodeError, Dict, List, Value};
+use crate::endpoint::{endpoint_v4, endpoint_v6};
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
+use nom::Parser as _;
+use nom::branch::alt;
+use nom::combinator::all_consuming;
 use thiserror::Error;
+use zest_xet::fields::{Parsed, array, each, whole};
 
 /// Our client id in `v`: `ZT` and the version, 0.5.
 pub const VERSION: [u8; 4] = *b"ZT\x00\x05";
@@ -122,12 +127,8 @@ pub struct Reply<'a> {
 impl<'a> Reply<'a> {
     /// The nodes of both families, 32 of each at most.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> + 'a {
-        let v4 = self.nodes.chunks_exact(26).take(NODES_READ_MAX);
-        let v6 = self.nodes6.chunks_exact(38).take(NODES_READ_MAX);
-        v4.chain(v6).filter_map(|node| {
-            let (id, addr) = node.split_first_chunk()?;
-            Some((NodeId(*id), compact_addr(addr)?))
-        })
+        let v4 = each(node_v4, self.nodes).take(NODES_READ_MAX);
+        v4.chain(each(node_v6, self.nodes6).take(NODES_READ_MAX))
     }
 
     /// The peers; entries of other lengths are skipped.
@@ -301,15 +302,19 @@ fn parse_reply<'a>(top: &Top<'a>) -> Option<Reply<'a>> {
     })
 }
 
-/// 4 or 16 bytes of address and 2 of port.
+/// 20 id, 4 address, 2 port
+pub(super) fn node_v4(input: &[u8]) -> Parsed<'_, (NodeId, SocketAddr)> {
+    (array.map(NodeId), endpoint_v4).parse(input)
+}
+
+/// 20 id, 16 address, 2 port
+pub(super) fn node_v6(input: &[u8]) -> Parsed<'_, (NodeId, SocketAddr)> {
+    (array.map(NodeId), endpoint_v6).parse(input)
+}
+
+/// 4 or 16 address, 2 port
 fn compact_addr(bytes: &[u8]) -> Option<SocketAddr> {
-    let (ip, port) = bytes.split_last_chunk::<2>()?;
-    let ip = match ip.len() {
-        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(ip).ok()?)),
-        16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(ip).ok()?)),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, u16::from_be_bytes(*port)))
+    whole(alt((all_consuming(endpoint_v4), endpoint_v6)), bytes)
 }
 
 /// Writes a query.

@@ -12,9 +12,14 @@
 
 use super::NodeId;
 use super::addr::{Family, is_usable};
+use super::krpc::{node_v4, node_v6};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use nom::Parser as _;
+use nom::bytes::complete::tag;
+use nom::multi::count;
 use thiserror::Error;
+use zest_xet::fields::{Parsed, array, be_u16};
 
 /// Nodes of one family that are written or read: 400. Ours; a table holds 8 in each of some 20 buckets.
 pub const SAVED_NODES_MAX: usize = 400;
@@ -86,19 +91,17 @@ impl Saved {
     pub fn parse(bytes: &[u8]) -> Result<Saved, SavedError> {
         let length = SavedError::Length(bytes.len());
         let (body, check) = bytes.split_last_chunk::<8>().ok_or(length)?;
-        let mut rest = body.strip_prefix(&MAGIC).ok_or(SavedError::Version)?;
+        let (mut rest, _) = magic(body).map_err(|_| SavedError::Version)?;
         let mut family = |family| {
-            let (id, tail) = rest.split_first_chunk::<20>().ok_or(length)?;
-            let (count, tail) = tail.split_first_chunk::<2>().ok_or(length)?;
-            let count = usize::from(u16::from_be_bytes(*count));
+            let (tail, (id, nodes)) = family_head(rest).map_err(|_| length)?;
+            let count = usize::from(nodes);
             if count > SAVED_NODES_MAX {
                 return Err(SavedError::TooMany(count));
             }
-            let node_bytes = if family == Family::V4 { 26 } else { 38 };
-            let (nodes, tail) = tail.split_at_checked(count * node_bytes).ok_or(length)?;
+            let nodes = nodes_of(family, count, tail);
+            let (tail, nodes) = nodes.map_err(|_| length)?;
             rest = tail;
-            let nodes = nodes.chunks_exact(node_bytes).filter_map(node).filter(|(_, addr)| is_usable(*addr));
-            Ok((NodeId(*id), nodes.collect()))
+            Ok((id, nodes.into_iter().filter(|(_, addr)| is_usable(*addr)).collect()))
         };
         let families = [family(Family::V4)?, family(Family::V6)?];
         if !rest.is_empty() {
@@ -111,14 +114,22 @@ impl Saved {
     }
 }
 
-fn node(bytes: &[u8]) -> Option<(NodeId, SocketAddr)> {
-    let (id, rest) = bytes.split_first_chunk::<20>()?;
-    let (ip, port) = rest.split_last_chunk::<2>()?;
-    let ip = match ip.len() {
-        4 => IpAddr::from(<[u8; 4]>::try_from(ip).ok()?),
-        _ => IpAddr::from(<[u8; 16]>::try_from(ip).ok()?),
-    };
-    Some((NodeId(*id), SocketAddr::new(ip, u16::from_be_bytes(*port))))
+/// `zdht`, version
+fn magic(input: &[u8]) -> Parsed<'_, &[u8]> {
+    tag(&MAGIC[..])(input)
+}
+
+/// our id 20, number of nodes 2
+fn family_head(input: &[u8]) -> Parsed<'_, (NodeId, u16)> {
+    (array.map(NodeId), be_u16).parse(input)
+}
+
+/// So many nodes.
+fn nodes_of(family: Family, nodes: usize, input: &[u8]) -> Parsed<'_, Vec<(NodeId, SocketAddr)>> {
+    match family {
+        Family::V4 => count(node_v4, nodes).parse(input),
+        Family::V6 => count(node_v6, nodes).parse(input),
+    }
 }
 
 fn checksum(bytes: &[u8]) -> [u8; 8] {

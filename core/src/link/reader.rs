@@ -6,11 +6,11 @@ use super::{
 };
 use crate::ids::ReqId;
 use crate::wire::ext_handshake::{EXT_HANDSHAKE_BYTES_MAX, PEX_ID, UT_XET_ID, XET_ID, ZEST_ID};
-use crate::wire::frame::{EXTENDED, EXTENDED_HEAD_BYTES, LENGTH_BYTES};
+use crate::wire::frame::{self, EXTENDED, EXTENDED_HEAD_BYTES, LENGTH_BYTES};
 use crate::wire::pex::{self, PEX_BYTES_MAX, Pex};
+use crate::wire::text;
 use crate::wire::xet::{self, Dialect, Incoming, Step};
 use crate::wire::zest::{self, MANIFEST_RECORD_BYTES, ZestError, ZestMessage};
-use crate::wire::{text, u32_at};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -49,14 +49,14 @@ const KNOWN_ID_MAX: u8 = 9;
 
 /// Reads the frame that begins with `seen`. `lenient_ids` (a zest 0.4 remote) takes any unknown extension id for Xet.
 pub(super) fn decode<'a>(seen: &'a [u8], requests: &Requests, lenient_ids: bool) -> Decoded<'a> {
-    let Some(len) = u32_at(seen, 0) else { return Decoded::Need(LENGTH_BYTES) };
+    let Ok((rest, len)) = frame::length(seen) else { return Decoded::Need(LENGTH_BYTES) };
     if len == 0 {
         return Decoded::Frame { head: LENGTH_BYTES, what: What::Chatter { rest: 0 } };
     }
     if len > FRAME_BYTES_MAX {
         return too_long("a frame", len, FRAME_BYTES_MAX);
     }
-    let Some(&id) = seen.get(LENGTH_BYTES) else { return Decoded::Need(LENGTH_BYTES + 1) };
+    let Ok((rest, id)) = frame::id(rest) else { return Decoded::Need(LENGTH_BYTES + 1) };
     if id != EXTENDED {
         if len > CONTROL_FRAME_BYTES_MAX {
             return too_long("a message", len, CONTROL_FRAME_BYTES_MAX);
@@ -66,8 +66,7 @@ pub(super) fn decode<'a>(seen: &'a [u8], requests: &Requests, lenient_ids: bool)
     if len == 1 {
         return Decoded::Fault(PeerFault::WrongLength { what: "extended message", len: 0 });
     }
-    let Some(&ext_id) = seen.get(LENGTH_BYTES + 1) else { return Decoded::Need(EXTENDED_HEAD_BYTES) };
-    let body = &seen[EXTENDED_HEAD_BYTES..];
+    let Ok((body, ext_id)) = frame::id(rest) else { return Decoded::Need(EXTENDED_HEAD_BYTES) };
     let n = len - 2;
     match ext_id {
         0 => {

@@ -18,7 +18,14 @@ use crate::InfoHash;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_till, take_until};
+use nom::combinator::{eof, map_opt, not, opt, rest};
+use nom::multi::fill;
+use nom::sequence::{preceded, separated_pair, terminated};
+use nom::{ParseTo as _, Parser as _};
 use thiserror::Error;
+use zest_xet::fields::{Parsed, byte, each, first, whole};
 
 /// Longest message that is sent: 1,400 bytes (BEP 14: to fit a datagram that is not cut up).
 pub const MESSAGE_BYTES_MAX: usize = 1400;
@@ -87,24 +94,22 @@ pub fn read(message: &[u8]) -> Result<Search<'_>, SearchError> {
     if bytes > READ_BYTES_MAX {
         return Err(SearchError::TooLong { bytes });
     }
-    let mut lines = message.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let first = lines.next().unwrap_or_default();
-    if first.split(|byte| *byte == b' ').next() != Some(b"BT-SEARCH") {
+    let mut lines = each(line, message);
+    if lines.next().and_then(|line| first(search, line)).is_none() {
         return Err(SearchError::NotASearch);
     }
     let mut search = Search { port: 0, swarms: Vec::new(), cookie: None };
     for line in lines {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+        let Some((name, value)) = first(header, line) else { continue };
         if name.eq_ignore_ascii_case(b"infohash") {
-            if let Some(swarm) = hash_of(value)
+            if let Some(swarm) = whole(info_hash, value)
                 && search.swarms.len() < READ_HASHES_MAX
                 && !search.swarms.contains(&swarm)
             {
                 search.swarms.push(swarm);
             }
         } else if name.eq_ignore_ascii_case(b"port") {
-            search.port = core::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+            search.port = value.parse_to().unwrap_or(0);
         } else if name.eq_ignore_ascii_case(b"cookie") {
             search.cookie = Some(&value[..value.len().min(COOKIE_BYTES_MAX)]);
         }
@@ -115,20 +120,39 @@ pub fn read(message: &[u8]) -> Result<Search<'_>, SearchError> {
     if search.swarms.is_empty() { Err(SearchError::NoInfoHash) } else { Ok(search) }
 }
 
+/// A line without what ends it and without blanks around it; the last one may end with the message.
+fn line(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let line = terminated(take_till(|byte| byte == b'\n'), opt(tag(&b"\n"[..])));
+    preceded(not(eof), line).map(<[u8]>::trim_ascii).parse(input)
+}
+
+/// The first line: `BT-SEARCH`, then nothing or a blank.
+fn search(line: &[u8]) -> Parsed<'_, &[u8]> {
+    terminated(tag(&b"BT-SEARCH"[..]), alt((tag(&b" "[..]), eof))).parse(line)
+}
+
+/// Any other line: name, `:`, value.
+fn header(line: &[u8]) -> Parsed<'_, (&[u8], &[u8])> {
+    separated_pair(
+        take_until(&b":"[..]).map(<[u8]>::trim_ascii),
+        tag(&b":"[..]),
+        rest.map(<[u8]>::trim_ascii),
+    )
+    .parse(line)
+}
+
 /// 40 hex digits.
-fn hash_of(text: &[u8]) -> Option<InfoHash> {
-    let (pairs, []) = text.as_chunks::<2>() else { return None };
+fn info_hash(value: &[u8]) -> Parsed<'_, InfoHash> {
     let mut hash = [0; 20];
-    if pairs.len() != hash.len() {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(pairs) {
-        let digit = |at: usize| (pair[at] as char).to_digit(16);
-        #[expect(clippy::cast_possible_truncation, reason = "two hex digits are a byte")]
-        let value = (digit(0)? * 16 + digit(1)?) as u8;
-        *byte = value;
-    }
-    Some(InfoHash(hash))
+    let (rest, ()) = fill(hex_byte, &mut hash).parse(value)?;
+    Ok((rest, InfoHash(hash)))
+}
+
+/// Two hex digits.
+fn hex_byte(input: &[u8]) -> Parsed<'_, u8> {
+    let digit = || map_opt(byte, |digit| char::from(digit).to_digit(16));
+    #[expect(clippy::cast_possible_truncation, reason = "two hex digits are a byte")]
+    (digit(), digit()).map(|(high, low)| (high * 16 + low) as u8).parse(input)
 }
 
 const _: () = assert!(
@@ -147,7 +171,7 @@ mod tests {
 Infohash: 0123456789abcdef0123456789abcdef01234567\r\ncookie: 1a2b3c4d\r\n\r\n\r\n";
 
     fn hash(text: &str) -> InfoHash {
-        hash_of(text.as_bytes()).unwrap()
+        whole(info_hash, text.as_bytes()).unwrap()
     }
 
     #[test]

@@ -17,11 +17,13 @@
 use super::announce::{Announce, AnnounceReply, REASON_CHARS_MAX, Scraped};
 use crate::InfoHash;
 use crate::endpoint::{compact_v4, compact_v6};
-use crate::wire::{text, u32_at, u64_at};
+use crate::wire::text;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
+use nom::Parser as _;
 use thiserror::Error;
+use zest_xet::fields::{Parsed, be_u32, be_u64, each, first};
 
 /// First eight bytes of a connect request (BEP 15).
 pub const PROTOCOL_ID: u64 = 0x0417_2710_1980;
@@ -140,7 +142,7 @@ fn head(out: &mut Vec<u8>, connection: u64, action: u32, transaction: u32) {
 /// Whether a datagram on a shared socket may be a tracker's: replies begin with a small number, DHT messages with `d`.
 #[must_use]
 pub fn is_reply(datagram: &[u8]) -> bool {
-    datagram.len() >= 8 && u32_at(datagram, 0).is_some_and(|action| action <= ERROR)
+    first((be_u32, be_u32), datagram).is_some_and(|(action, _transaction)| action <= ERROR)
 }
 
 /// Reads a reply: its transaction and what it says. `v6` is the family of the datagram.
@@ -152,21 +154,22 @@ pub fn reply(datagram: &[u8], v6: bool) -> Result<(u32, Reply), UdpError> {
     if bytes > REPLY_BYTES_MAX {
         return Err(UdpError::TooLong { bytes });
     }
-    let action = u32_at(datagram, 0).ok_or(UdpError::TooShort { bytes, action: u32::MAX })?;
-    let short = UdpError::TooShort { bytes, action };
-    let transaction = u32_at(datagram, 4).ok_or(short)?;
-    let rest = &datagram[8..];
+    let short = |action| move |_| UdpError::TooShort { bytes, action };
+    let (rest, action) = be_u32(datagram).map_err(short(u32::MAX))?;
+    let (rest, transaction) = be_u32(rest).map_err(short(action))?;
     let reply = match action {
-        CONNECT => Reply::Connected { connection: u64_at(rest, 0).ok_or(short)? },
+        CONNECT => {
+            let (_, connection) = be_u64(rest).map_err(short(action))?;
+            Reply::Connected { connection }
+        }
         ANNOUNCE => {
-            let number = |at| u32_at(rest, at).ok_or(short);
+            let (peers, (interval_s, leeches, seeds)) = announced(rest).map_err(short(action))?;
             let mut reply = AnnounceReply {
-                interval_s: Some(number(0)?),
-                leeches: Some(number(4)?),
-                seeds: Some(number(8)?),
+                interval_s: Some(interval_s),
+                leeches: Some(leeches),
+                seeds: Some(seeds),
                 ..AnnounceReply::default()
             };
-            let peers = &rest[12..];
             if v6 {
                 reply.add_peers(compact_v6(peers))
             } else {
@@ -174,19 +177,23 @@ pub fn reply(datagram: &[u8], v6: bool) -> Result<(u32, Reply), UdpError> {
             }
             Reply::Announced(reply)
         }
-        SCRAPE => {
-            let number = |bytes: &[u8]| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            let counts = rest.as_chunks::<12>().0.iter().take(SCRAPE_HASHES_MAX).map(|b| Scraped {
-                seeds: number(&b[..4]),
-                completed: number(&b[4..8]),
-                leeches: number(&b[8..]),
-            });
-            Reply::Scraped(counts.collect())
-        }
+        SCRAPE => Reply::Scraped(each(scraped, rest).take(SCRAPE_HASHES_MAX).collect()),
         ERROR => Reply::Error { reason: text(rest, REASON_CHARS_MAX) },
         other => return Err(UdpError::Action(other)),
     };
     Ok((transaction, reply))
+}
+
+/// interval 4, leeches 4, seeds 4; peers follow
+fn announced(input: &[u8]) -> Parsed<'_, (u32, u32, u32)> {
+    (be_u32, be_u32, be_u32).parse(input)
+}
+
+/// seeds 4, completed 4, leeches 4
+fn scraped(input: &[u8]) -> Parsed<'_, Scraped> {
+    (be_u32, be_u32, be_u32)
+        .map(|(seeds, completed, leeches)| Scraped { seeds, completed, leeches })
+        .parse(input)
 }
 
 #[cfg(test)]

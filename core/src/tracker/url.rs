@@ -1,9 +1,23 @@
 //! The URL of a tracker, as a user gives it.
+//!
+//! | part | |
+//! |---|---|
+//! | scheme | `http://`, `https://` or `udp://`, in any case |
+//! | authority | user part up to the last `@`, if any; host; `:` and port, if any; up to `/`, `?` or `#` |
+//! | host | an IPv6 address in brackets, or anything without `:` |
+//! | path | up to `?` or `#` |
+//! | query | after `?`, up to `#` |
 
 use alloc::string::{String, ToString as _};
 use core::fmt;
 use core::net::IpAddr;
 use core::str::FromStr;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, tag_no_case, take_till, take_until, take_while1};
+use nom::combinator::{all_consuming, not, opt, rest, value, verify};
+use nom::multi::many0_count;
+use nom::sequence::{delimited, preceded};
+use nom::{IResult, Parser as _};
 use thiserror::Error;
 
 /// Longest tracker URL that is taken: 2,048 bytes. Ours; what browsers and proxies carry.
@@ -80,19 +94,10 @@ impl FromStr for TrackerUrl {
         if let Some((at, byte)) = text.bytes().enumerate().find(|(_, byte)| !byte.is_ascii_graphic()) {
             return Err(UrlError::BadByte { at, byte });
         }
-        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
-        let transport = match scheme.to_ascii_lowercase().as_str() {
-            "http" => Transport::Http,
-            "https" => Transport::Https,
-            "udp" => Transport::Udp,
-            _ => return Err(UrlError::Scheme),
-        };
-        let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let at = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(at);
-        let (host, port) = host_and_port(authority)?;
-        let port = match (port, transport) {
+        let (rest, transport) = scheme(text).map_err(|_| UrlError::Scheme)?;
+        let (_, (authority, path, query)) = parts(rest).map_err(|_| UrlError::Host)?;
+        let (_, (host, port)) = host_and_port(authority).map_err(|_| UrlError::Host)?;
+        let port = match (port.filter(|port| !port.is_empty()), transport) {
             (Some(port), _) => {
                 port.parse().ok().filter(|&port| port != 0).ok_or_else(|| UrlError::Port(port.to_string()))?
             }
@@ -117,22 +122,34 @@ impl FromStr for TrackerUrl {
     }
 }
 
+/// What a parser gives of a text: what is left, and the value.
+type Parsed<'a, T> = IResult<&'a str, T, ()>;
+
+fn scheme(input: &str) -> Parsed<'_, Transport> {
+    alt((
+        value(Transport::Http, tag_no_case("http://")),
+        value(Transport::Https, tag_no_case("https://")),
+        value(Transport::Udp, tag_no_case("udp://")),
+    ))
+    .parse(input)
+}
+
+/// Authority, path and query; what comes after is no part of a request.
+fn parts(input: &str) -> Parsed<'_, (&str, &str, &str)> {
+    let (input, authority) = take_till(|c| matches!(c, '/' | '?' | '#'))(input)?;
+    let (input, path) = take_till(|c| matches!(c, '?' | '#'))(input)?;
+    let (input, query) = opt(preceded(tag("?"), take_till(|c| c == '#'))).parse(input)?;
+    Ok((input, (authority, path, query.unwrap_or_default())))
+}
+
 /// Host (an IPv6 address without its brackets) and port text.
-fn host_and_port(authority: &str) -> Result<(&str, Option<&str>), UrlError> {
-    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
-    let (host, port) = if let Some(rest) = place.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or(UrlError::Host)?;
-        host.parse::<core::net::Ipv6Addr>().map_err(|_| UrlError::Host)?;
-        match rest.strip_prefix(':') {
-            Some(port) => (host, Some(port)),
-            None if rest.is_empty() => (host, None),
-            None => return Err(UrlError::Host),
-        }
-    } else {
-        let (host, port) = place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port)));
-        (host, port)
-    };
-    if host.is_empty() { Err(UrlError::Host) } else { Ok((host, port.filter(|port| !port.is_empty()))) }
+fn host_and_port(authority: &str) -> Parsed<'_, (&str, Option<&str>)> {
+    let user = many0_count((take_until("@"), tag("@")));
+    let v6 = delimited(tag("["), take_until("]"), tag("]"));
+    let v6 = verify(v6, |host: &str| host.parse::<core::net::Ipv6Addr>().is_ok());
+    let name = preceded(not(tag("[")), take_while1(|c| c != ':'));
+    let port = opt(preceded(tag(":"), rest));
+    all_consuming(preceded(user, (alt((v6, name)), port))).parse(authority)
 }
 
 impl TrackerUrl {

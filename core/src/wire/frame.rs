@@ -10,6 +10,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use zest_xet::fields::{Parsed, be_u32, byte};
 
 /// Bytes of the length prefix: 4 (BEP 3).
 pub const LENGTH_BYTES: usize = 4;
@@ -81,6 +82,18 @@ impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_bytes().iter().try_for_each(|b| write!(f, "{b:02x}"))
     }
+}
+
+/// The first line of the table above. Whoever reads a frame as it comes judges each line before the next one is there.
+#[inline(always)]
+pub(crate) fn length(seen: &[u8]) -> Parsed<'_, u32> {
+    be_u32(seen)
+}
+
+/// The second and the third line: message id, extension id.
+#[inline(always)]
+pub(crate) fn id(seen: &[u8]) -> Parsed<'_, u8> {
+    byte(seen)
 }
 
 /// Appends an extended frame with this whole message to `out`.

@@ -9,6 +9,9 @@
 //! | 48 | 20 | peer id |
 
 use crate::ids::{InfoHash, PeerId};
+use nom::Parser as _;
+use nom::bytes::complete::tag;
+use zest_xet::fields::{Parsed, array};
 
 /// Bytes of a handshake: 68 (BEP 3).
 pub const HANDSHAKE_BYTES: usize = 68;
@@ -72,12 +75,8 @@ impl Handshake {
     /// [`NotAHandshake`] if the fixed part is wrong.
     pub fn parse(bytes: &[u8; HANDSHAKE_BYTES]) -> Result<Handshake, NotAHandshake> {
         Handshake::check_prefix(bytes)?;
-        let mut parsed =
-            Handshake { reserved: [0; 8], info_hash: InfoHash([0; 20]), peer_id: PeerId([0; 20]) };
-        parsed.reserved.copy_from_slice(&bytes[20..28]);
-        parsed.info_hash.0.copy_from_slice(&bytes[28..48]);
-        parsed.peer_id.0.copy_from_slice(&bytes[48..68]);
-        Ok(parsed)
+        let (_, handshake) = handshake(bytes).expect("the fixed part is right, and 68 bytes hold all fields");
+        Ok(handshake)
     }
 
     /// The bytes.
@@ -102,6 +101,15 @@ impl Handshake {
     pub fn is_original(&self) -> bool {
         self.peer_id.0.starts_with(b"-ZE0")
     }
+}
+
+/// The table above, line by line.
+fn handshake(input: &[u8]) -> Parsed<'_, Handshake> {
+    let (input, _) = tag(&PROTOCOL[..])(input)?;
+    let (input, reserved) = array(input)?;
+    let (input, info_hash) = array.map(InfoHash).parse(input)?;
+    let (input, peer_id) = array.map(PeerId).parse(input)?;
+    Ok((input, Handshake { reserved, info_hash, peer_id }))
 }
 
 #[cfg(test)]

@@ -4,9 +4,14 @@
 
 use super::zest::ZestError;
 use alloc::vec::Vec;
+use nom::Parser as _;
+use zest_xet::fields::{Parsed, byte};
 
 /// Fewest bytes of a run: 2 (skip and take below 128).
 const RUN_BYTES_MIN: usize = 2;
+
+/// Bytes of the longest number: 5 (32 bits, seven in each).
+const LEB128_BYTES_MAX: u32 = 5;
 
 /// Reads `count` runs that fill `rest`, as (first chunk, chunks), in order and apart from one another. No run reaches past
 /// `total`. `what` names the message.
@@ -20,17 +25,15 @@ pub(super) fn parse(
     let mut runs = Vec::with_capacity(usize::from(count).min(rest.len() / RUN_BYTES_MIN));
     let mut end = 0u32;
     for index in 0..u32::from(count) {
-        let run = (|| {
-            let skip = take_leb128(&mut rest)?;
-            let take = take_leb128(&mut rest)?;
-            let first = end.checked_add(skip)?;
-            let past = first.checked_add(take)?;
-            let touches = skip == 0 && index > 0;
-            (take > 0 && past <= total && !touches).then_some((first, take))
-        })();
-        let (first, take) = run.ok_or(ZestError::Run(index))?;
+        let (left, (skip, take)) = (leb128, leb128).parse(rest).map_err(|_| ZestError::Run(index))?;
+        let first = end.checked_add(skip);
+        let past = first.and_then(|first| first.checked_add(take)).filter(|past| *past <= total);
+        let touches = skip == 0 && index > 0;
+        let (Some(first), Some(past), false, 1..) = (first, past, touches, take) else {
+            return Err(ZestError::Run(index));
+        };
         runs.push((first, take));
-        end = first + take;
+        (rest, end) = (left, past);
     }
     if rest.is_empty() { Ok(runs) } else { Err(ZestError::Length(what)) }
 }
@@ -92,17 +95,21 @@ impl Written {
     }
 }
 
-fn take_leb128(rest: &mut &[u8]) -> Option<u32> {
+/// Seven bits a byte, the lowest first; the top bit says that more follow.
+fn leb128(input: &[u8]) -> Parsed<'_, u32> {
+    let mut rest = input;
     let mut value = 0u64;
-    for (index, &byte) in rest.iter().enumerate().take(5) {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            let shortest = byte != 0 || index == 0;
-            *rest = &rest[index + 1..];
-            return u32::try_from(value).ok().filter(|_| shortest);
+    for index in 0..LEB128_BYTES_MAX {
+        let bits;
+        (rest, bits) = byte(rest)?;
+        value |= u64::from(bits & 0x7f) << (7 * index);
+        if bits & 0x80 == 0 {
+            let shortest = bits != 0 || index == 0;
+            let value = u32::try_from(value).ok().filter(|_| shortest);
+            return value.map(|value| (rest, value)).ok_or(nom::Err::Error(()));
         }
     }
-    None
+    Err(nom::Err::Error(()))
 }
 
 fn put_leb128(out: &mut Vec<u8>, mut value: u32) {

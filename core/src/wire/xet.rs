@@ -16,9 +16,11 @@
 //! that payloads can go straight from the socket to where they belong.
 
 use super::frame::{EXTENDED_HEAD_BYTES, Head, LENGTH_BYTES, Writer};
-use super::{hash_at, u32_at};
 use alloc::vec::Vec;
+use nom::Parser as _;
+use nom::bytes::complete::take;
 use zest_xet::Hash;
+use zest_xet::fields::{self, Parsed, be_u32, byte};
 
 /// Layout of Xet messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,40 +156,29 @@ pub enum Step<'a> {
 /// hash is the final judge, and [`other_reading`] gives the second chance before anybody is blamed.
 #[must_use]
 pub fn classify<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Step<'a> {
-    // Bytes up to `k` are there, or are asked for.
-    macro_rules! need {
-        ($k:expr) => {
-            if seen.len() < $k as usize {
-                return Step::Need($k);
-            }
-        };
-    }
     if n == 0 {
         return Step::Is(Incoming::Unknown);
     }
-    need!(1);
-    let kind = seen[0];
+    let Ok((fields, kind)) = kind(seen) else { return Step::Need(1) };
     match (kind, n) {
         (REQUEST, 33 | 37 | 45) => {
-            need!(n);
-            return Step::Is(request(seen, n).unwrap_or(Incoming::Unknown));
+            return request(fields, n).map_or(Step::Need(n), |(_, request)| Step::Is(request));
         }
         (RESPONSE, 9..) => {
-            need!(9);
-            let req = u32_at(seen, 1).unwrap_or_default();
+            let Ok((rest, (req, word))) = id_and_word(fields) else { return Step::Need(9) };
             let asked = pending.by_id(req);
             if let Some(asked) = asked {
                 let answer = |dialect, head, start| {
                     Step::Is(Incoming::Answer { req, dialect, head, start, len: n - head })
                 };
                 // Nobody answers a xorb request in the chunk layout, and it would give nothing that can be proven.
-                if asked.dialect != Dialect::Range && u32_at(seen, 5) == Some(n - 9) {
+                if asked.dialect != Dialect::Range && word == n - 9 {
                     return answer(Dialect::Chunk, 9, 0);
                 }
                 if n >= 13 {
-                    need!(13);
-                    if u32_at(seen, 9) == Some(n - 13) {
-                        return answer(Dialect::Range, 13, u32_at(seen, 5).unwrap_or_default());
+                    let Ok((_, len)) = word_of(rest) else { return Step::Need(13) };
+                    if len == n - 13 {
+                        return answer(Dialect::Range, 13, word);
                     }
                 }
             }
@@ -195,12 +186,12 @@ pub fn classify<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Step
                 return step;
             }
             if n >= 37 {
-                need!(33);
-                if let Some(by_hash) = hash_at(seen, 1).and_then(|hash| pending.by_hash(&hash)) {
-                    need!(37);
+                let Ok((rest, hash)) = fields::hash(fields) else { return Step::Need(33) };
+                if let Some(by_hash) = pending.by_hash(&hash) {
+                    let Ok((_, len)) = word_of(rest) else { return Step::Need(37) };
                     let req = by_hash.req;
-                    return Step::Is(if u32_at(seen, 33) == Some(n - 37) {
-                        Incoming::Answer { req, dialect: Dialect::Doc, head: 37, start: 0, len: n - 37 }
+                    return Step::Is(if len == n - 37 {
+                        Incoming::Answer { req, dialect: Dialect::Doc, head: 37, start: 0, len }
                     } else {
                         Incoming::BadLength { req }
                     });
@@ -211,43 +202,46 @@ pub fn classify<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Step
                 None => Incoming::Unsolicited { req },
             });
         }
-        (NOT_FOUND, 5 | 33 | 37) => {
+        (NOT_FOUND, 5) => {
+            let Ok((_, req)) = word_of(fields) else { return Step::Need(n) };
+            if let Some(Pending { req, .. }) = pending.by_id(req) {
+                return Step::Is(Incoming::NotFound { req, dialect: Dialect::Chunk });
+            }
+        }
+        (NOT_FOUND, 33) => {
+            let Ok((_, hash)) = fields::hash(fields) else { return Step::Need(n) };
+            if let Some(Pending { req, .. }) = pending.by_hash(&hash) {
+                return Step::Is(Incoming::NotFound { req, dialect: Dialect::Doc });
+            }
+        }
+        (NOT_FOUND, 37) => {
             // A naked answer of one byte has this length too, and its head is shorter: never ask for more than that first.
-            if n == 37
-                && let Some(step) = naked(seen, n, pending)
-            {
+            if let Some(step) = naked(seen, n, pending) {
                 return step;
             }
-            need!(n);
-            let by_id = u32_at(seen, 1).and_then(|req| pending.by_id(req));
-            let found = match n {
-                5 => by_id.map(|p| (p, Dialect::Chunk)),
-                37 => by_id.filter(|p| hash_at(seen, 5) == Some(p.hash)).map(|p| (p, p.dialect)),
-                _ => hash_at(seen, 1).and_then(|hash| pending.by_hash(&hash)).map(|p| (p, Dialect::Doc)),
-            };
-            if let Some((Pending { req, .. }, dialect)) = found {
+            let Ok((_, (req, hash))) = id_and_hash(fields) else { return Step::Need(n) };
+            if let Some(Pending { req, dialect, .. }) = pending.by_id(req).filter(|asked| asked.hash == hash)
+            {
                 return Step::Is(Incoming::NotFound { req, dialect });
             }
         }
         (ERROR, 9..) => {
-            need!(9);
-            let by_id = u32_at(seen, 1).and_then(|req| pending.by_id(req));
-            let (asked, at) = if by_id.is_some() {
-                (by_id, 5)
+            let Ok((rest, (req, code))) = id_and_word(fields) else { return Step::Need(9) };
+            let (asked, head, code, text) = if let Some(asked) = pending.by_id(req) {
+                (Some(asked), 9, code, rest)
             } else if n >= 37 {
                 if let Some(step) = naked(seen, n, pending) {
                     return step;
                 }
-                need!(37);
-                (hash_at(seen, 1).and_then(|hash| pending.by_hash(&hash)), 33)
+                let Ok((rest, (hash, code))) = hash_and_word(fields) else { return Step::Need(37) };
+                (pending.by_hash(&hash), 37, code, rest)
             } else {
-                (None, 0)
+                (None, n, 0, rest)
             };
             if let Some(Pending { req, .. }) = asked {
-                let text_end = n.min(at + 4 + ERROR_TEXT_BYTES_MAX);
-                need!(text_end);
-                let code = u32_at(seen, at as usize).unwrap_or_default();
-                let text = &seen[at as usize + 4..text_end as usize];
+                let bytes = (n - head).min(ERROR_TEXT_BYTES_MAX);
+                let text: Parsed<'_, &[u8]> = take(bytes)(text);
+                let Ok((_, text)) = text else { return Step::Need(head + bytes) };
                 return Step::Is(Incoming::Error { req, code, text });
             }
         }
@@ -256,19 +250,46 @@ pub fn classify<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Step
     naked(seen, n, pending).unwrap_or(Step::Is(Incoming::Unknown))
 }
 
-fn request(seen: &[u8], n: u32) -> Option<Incoming<'_>> {
-    Some(match n {
-        33 => Incoming::ChunkRequest { req: 0, hash: hash_at(seen, 1)?, dialect: Dialect::Doc },
-        37 => {
-            Incoming::ChunkRequest { req: u32_at(seen, 1)?, hash: hash_at(seen, 5)?, dialect: Dialect::Chunk }
-        }
-        _ => Incoming::XorbRequest {
-            req: u32_at(seen, 1)?,
-            xorb: hash_at(seen, 5)?,
-            start: u32_at(seen, 37)?,
-            end: u32_at(seen, 41)?,
-        },
-    })
+/// The type byte.
+#[inline(always)]
+fn kind(seen: &[u8]) -> Parsed<'_, u8> {
+    byte(seen)
+}
+
+/// len 4, or req 4
+#[inline(always)]
+fn word_of(fields: &[u8]) -> Parsed<'_, u32> {
+    be_u32(fields)
+}
+
+/// req 4, then len 4, start 4 or code 4
+#[inline(always)]
+fn id_and_word(fields: &[u8]) -> Parsed<'_, (u32, u32)> {
+    (be_u32, be_u32).parse(fields)
+}
+
+/// req 4, hash 32
+#[inline(always)]
+fn id_and_hash(fields: &[u8]) -> Parsed<'_, (u32, Hash)> {
+    (be_u32, fields::hash).parse(fields)
+}
+
+/// hash 32, then len 4 or code 4
+#[inline(always)]
+fn hash_and_word(fields: &[u8]) -> Parsed<'_, (Hash, u32)> {
+    (fields::hash, be_u32).parse(fields)
+}
+
+/// The three requests of the table, told apart by the length of the message.
+fn request(fields: &[u8], n: u32) -> Parsed<'_, Incoming<'_>> {
+    let chunk = |req, hash, dialect| Incoming::ChunkRequest { req, hash, dialect };
+    match n {
+        33 => fields::hash.map(|hash| chunk(0, hash, Dialect::Doc)).parse(fields),
+        37 => id_and_hash.map(|(req, hash)| chunk(req, hash, Dialect::Chunk)).parse(fields),
+        _ => (be_u32, fields::hash, be_u32, be_u32)
+            .map(|(req, xorb, start, end)| Incoming::XorbRequest { req, xorb, start, end })
+            .parse(fields),
+    }
 }
 
 /// Answers without a type byte: only if the first 32 bytes are a pending hash.
@@ -276,7 +297,7 @@ fn naked<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Option<Step
     if n < 32 {
         return None;
     }
-    let Some(hash) = hash_at(seen, 0) else { return Some(Step::Need(32)) };
+    let Ok((rest, hash)) = fields::hash(seen) else { return Some(Step::Need(32)) };
     let req = pending.by_hash(&hash)?.req;
     if n == 32 {
         return Some(Step::Is(Incoming::NotFound { req, dialect: Dialect::Doc }));
@@ -284,7 +305,7 @@ fn naked<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Option<Step
     if n < 36 {
         return None;
     }
-    let Some(word) = u32_at(seen, 32) else { return Some(Step::Need(36)) };
+    let Ok((_, word)) = word_of(rest) else { return Some(Step::Need(36)) };
     Some(Step::Is(if word == n - 36 {
         Incoming::Answer { req, dialect: Dialect::Doc, head: 36, start: 0, len: n - 36 }
     } else {
@@ -296,8 +317,8 @@ fn naked<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Option<Step
 /// the message was perhaps a [`Dialect::Range`] answer with start = len + 4, and this rest is its data.
 #[must_use]
 pub fn other_reading(payload: &[u8]) -> Option<&[u8]> {
-    let rest = payload.get(4..)?;
-    (u32_at(payload, 0) == u32::try_from(rest.len()).ok()).then_some(rest)
+    let (rest, len) = word_of(payload).ok()?;
+    (u32::try_from(rest.len()) == Ok(len)).then_some(rest)
 }
 
 /// A request for one chunk, framed. [`Dialect::Range`] cannot ask for a chunk and is written as [`Dialect::Chunk`].
@@ -472,7 +493,7 @@ mod tests {
         ) {
             let mut bytes = bytes;
             bytes[0] = kind;
-            let req = if known { u32_at(&bytes, 1).unwrap_or(req) } else { req };
+            let req = if known { fields::first(be_u32, &bytes[1..]).unwrap_or(req) } else { req };
             let pending = vec![Pending { req, dialect: Dialect::Chunk, hash: H }];
             let (seen, what) = staged(&bytes, &pending);
             if let Incoming::Answer { head, len, .. } = what {

@@ -22,10 +22,13 @@
 //! are ignored; a known type of wrong length is a fault.
 
 use super::frame::{EXTENDED, Head, Writer};
-use super::{hash_at, runs, u16_at, u32_at, u64_at};
+use super::runs;
 use crate::ids::FileKey;
 use alloc::vec::Vec;
+use nom::Parser as _;
+use nom::multi::count;
 use zest_xet::Hash;
+use zest_xet::fields::{Parsed, array, be_u16, be_u32, be_u64, byte, hash, whole};
 
 /// Most records in one manifest part: 14,336 (504 KiB). Ours; 0.9 GB of a file at 64 KiB a chunk, so a 5 GB file takes
 /// six round trips that can overlap.
@@ -171,71 +174,72 @@ pub fn parse(seen: &[u8], n: u32) -> Result<ZestMessage, ZestError> {
     let kind = *seen.first().ok_or(ZestError::Length("empty message"))?;
     let needed = bytes_needed(kind, n)? as usize;
     let seen = seen.get(..needed).ok_or(ZestError::Length("cut message"))?;
-    Ok(match kind {
+    let (fields, _) = byte(seen).map_err(|_| ZestError::Length("empty message"))?;
+    let message = match kind {
+        MANIFEST_REQUEST => whole(read_manifest_request, fields),
+        MANIFEST_PART => whole(read_manifest_part, fields),
+        MANIFEST_NONE => whole(be_u32.map(|req| ZestMessage::ManifestNone { req }), fields),
+        INTEREST => whole(hash.map(|file| ZestMessage::Interest { file }), fields),
+        UNINTEREST => whole(hash.map(|file| ZestMessage::Uninterest { file }), fields),
         HAVE => {
-            let cut = || ZestError::Length("have");
-            let total = u32_at(seen, 33).ok_or_else(cut)?;
-            let count = u16_at(seen, 37).ok_or_else(cut)?;
-            let runs = runs::parse(&seen[HAVE_HEAD_BYTES..], count, total, "have")?;
-            ZestMessage::Have { file: hash_at(seen, 1).ok_or_else(cut)?, total, runs }
+            let have = read_have(fields);
+            let (runs, (file, total, count)) = have.map_err(|_| ZestError::Length("have"))?;
+            return Ok(ZestMessage::Have { file, total, runs: runs::parse(runs, count, total, "have")? });
         }
         HAVE_MORE => {
-            let cut = || ZestError::Length("have more");
-            let count = u16_at(seen, 9).ok_or_else(cut)?;
-            let runs = runs::parse(&seen[LIST_HEAD_BYTES..], count, u32::MAX, "have more")?;
-            ZestMessage::HaveMore { file: key_at(seen, 1).ok_or_else(cut)?, runs }
+            let (runs, (file, count)) = read_list(fields).map_err(|_| ZestError::Length("have more"))?;
+            return Ok(ZestMessage::HaveMore {
+                file,
+                runs: runs::parse(runs, count, u32::MAX, "have more")?,
+            });
         }
-        CLAIM => parse_claims(seen).ok_or(ZestError::Length("claim"))?,
-        SLOT => match seen[1] {
-            state @ 0..=1 => ZestMessage::Slot { open: state == 1, wait_ms: u16_at(seen, 2).unwrap_or(0) },
-            state => return Err(ZestError::SlotState(state)),
+        SLOT => match whole((byte, be_u16), fields) {
+            Some((state @ 2.., _)) => return Err(ZestError::SlotState(state)),
+            fields => fields.map(|(state, wait_ms)| ZestMessage::Slot { open: state == 1, wait_ms }),
         },
-        _ => parse_fixed(kind, seen).unwrap_or(ZestMessage::Unknown),
-    })
-}
-
-/// The kinds whose fields all have fixed places; `seen` has their length.
-fn parse_fixed(kind: u8, seen: &[u8]) -> Option<ZestMessage> {
-    Some(match kind {
-        MANIFEST_REQUEST => ZestMessage::ManifestRequest {
-            req: u32_at(seen, 1)?,
-            file: hash_at(seen, 5)?,
-            first: u32_at(seen, 37)?,
-            count: u32_at(seen, 41)?,
-        },
-        MANIFEST_PART => ZestMessage::ManifestPart {
-            req: u32_at(seen, 1)?,
-            file_size: u64_at(seen, 5)?,
-            total: u32_at(seen, 13)?,
-            first: u32_at(seen, 17)?,
-            count: u32_at(seen, 21)?,
-        },
-        MANIFEST_NONE => ZestMessage::ManifestNone { req: u32_at(seen, 1)? },
-        INTEREST => ZestMessage::Interest { file: hash_at(seen, 1)? },
-        UNINTEREST => ZestMessage::Uninterest { file: hash_at(seen, 1)? },
-        CANCEL => ZestMessage::Cancel { req: u32_at(seen, 1)? },
-        _ => return None,
-    })
-}
-
-fn key_at(bytes: &[u8], at: usize) -> Option<FileKey> {
-    bytes.get(at..)?.first_chunk().map(|key| FileKey(*key))
-}
-
-/// `seen` is the whole message; `None` if its count is not that of its claims.
-fn parse_claims(seen: &[u8]) -> Option<ZestMessage> {
-    let count = u16_at(seen, 9)?;
-    let (records, rest) = seen.get(LIST_HEAD_BYTES..)?.as_chunks::<CLAIM_BYTES>();
-    if records.len() != usize::from(count) || !rest.is_empty() {
-        return None;
-    }
-    let claim = |record: &[u8; CLAIM_BYTES]| {
-        Some(Claim { first: u32_at(record, 0)?, score: u64_at(record, 4)?, beat: u16_at(record, 12)? })
+        CANCEL => whole(be_u32.map(|req| ZestMessage::Cancel { req }), fields),
+        CLAIM => return whole(read_claims, fields).ok_or(ZestError::Length("claim")),
+        _ => Some(ZestMessage::Unknown),
     };
-    Some(ZestMessage::Claim {
-        file: key_at(seen, 1)?,
-        claims: records.iter().map(claim).collect::<Option<_>>()?,
+    message.ok_or(ZestError::Length("cut message"))
+}
+
+/// 01: req 4, file hash 32, first 4, count 4
+fn read_manifest_request(fields: &[u8]) -> Parsed<'_, ZestMessage> {
+    let fields = (be_u32, hash, be_u32, be_u32).parse(fields);
+    fields.map(|(rest, (req, file, first, count))| {
+        (rest, ZestMessage::ManifestRequest { req, file, first, count })
     })
+}
+
+/// 02: req 4, file size 8, total 4, first 4, count 4
+fn read_manifest_part(fields: &[u8]) -> Parsed<'_, ZestMessage> {
+    let fields = (be_u32, be_u64, be_u32, be_u32, be_u32).parse(fields);
+    fields.map(|(rest, (req, file_size, total, first, count))| {
+        (rest, ZestMessage::ManifestPart { req, file_size, total, first, count })
+    })
+}
+
+/// 06: file hash 32, total 4, runs 2
+fn read_have(fields: &[u8]) -> Parsed<'_, (Hash, u32, u16)> {
+    (hash, be_u32, be_u16).parse(fields)
+}
+
+/// 07 and 0A: file key 8, runs or claims 2
+fn read_list(fields: &[u8]) -> Parsed<'_, (FileKey, u16)> {
+    (array.map(FileKey), be_u16).parse(fields)
+}
+
+/// 0A: as many claims as it says, first chunk 4, score 8, beat 2 each
+fn read_claims(fields: &[u8]) -> Parsed<'_, ZestMessage> {
+    let (rest, (file, claims)) = read_list(fields)?;
+    let claims = usize::from(claims);
+    if rest.len() != claims * CLAIM_BYTES {
+        return Err(nom::Err::Error(()));
+    }
+    let claim = (be_u32, be_u64, be_u16).map(|(first, score, beat)| Claim { first, score, beat });
+    let (rest, claims) = count(claim, claims).parse(rest)?;
+    Ok((rest, ZestMessage::Claim { file, claims }))
 }
 
 /// 01, framed.

@@ -163,7 +163,7 @@ pub fn safetensors(input: &[u8]) {
     let bytes = input.bytes(8);
     first[..bytes.len()].copy_from_slice(bytes);
     let len = u64::from_le_bytes(first);
-    match zest_runtime_tokio::header_end(first, size) {
+    match zest_xet::safetensors::header_end(first, size) {
         Some(end) => assert!(end <= size && end - 8 == len && len <= 100_000_000),
         None => assert!(len > 100_000_000 || size < 8 || len > size - 8),
     }

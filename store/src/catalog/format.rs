@@ -19,7 +19,10 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use zest_xet::{ChunkRef, Hash, MANIFEST_RECORD_BYTES, Manifest, chunk_hash};
+use nom::Parser as _;
+use nom::bytes::complete::{tag, take};
+use zest_xet::fields::{Parsed, be_u32, be_u64, byte, each, first, hash};
+use zest_xet::{Hash, MANIFEST_RECORD_BYTES, Manifest, chunk_hash};
 
 /// Bytes before the records.
 pub(super) const HEADER_BYTES: usize = 128;
@@ -79,33 +82,26 @@ impl Header {
         out
     }
 
+    /// `None` if this is none of ours. The checksum is for who has the body.
     fn decode(bytes: &[u8]) -> Option<Header> {
-        let header = Header {
-            file: hash_at(bytes, 8)?,
-            size: u64::from_be_bytes(array_at(bytes, 40)?),
-            chunks: u32_at(bytes, 48)?,
-            terms: u32_at(bytes, 52)?,
-            hints: *bytes.get(56)? == 1,
-        };
+        let header = first(header, bytes)?;
         (bytes.get(..CHECKSUM_AT)? == &header.encode()[..CHECKSUM_AT]).then_some(header)
     }
 }
 
-pub(super) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
+/// The table up to the checksum.
+fn header(input: &[u8]) -> Parsed<'_, Header> {
+    let (input, _) = tag(&MAGIC[..])(input)?;
+    let (input, (file, size)) = (hash, be_u64).parse(input)?;
+    let (input, (chunks, terms)) = (be_u32, be_u32).parse(input)?;
+    let (input, hints) = byte(input)?;
+    let (input, _zero) = take(39usize)(input)?;
+    Ok((input, Header { file, size, chunks, terms, hints: hints == 1 }))
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(array_at(bytes, at)?))
-}
-
-pub(super) fn hash_at(bytes: &[u8], at: usize) -> Option<Hash> {
-    Some(Hash::from_bytes(array_at(bytes, at)?))
-}
-
-/// A record as it stands on disk and on the wire.
-pub(super) fn decode_record(bytes: &[u8]) -> Option<ChunkRef> {
-    Some(ChunkRef { hash: hash_at(bytes, 0)?, len: u32_at(bytes, 32)? })
+/// xorb hash, first chunk, end chunk
+fn term(input: &[u8]) -> Parsed<'_, TermSpan> {
+    (hash, be_u32, be_u32).map(|(xorb, start, end)| (xorb, start..end)).parse(input)
 }
 
 /// The checksum: header and body hashed apart, so that neither need be copied.
@@ -182,9 +178,7 @@ impl<'a> Decoded<'a> {
 
     pub(super) fn hints(&self) -> Option<Vec<u32>> {
         let section = &self.bytes[self.header.hints_at() as usize..self.header.terms_at() as usize];
-        self.header
-            .hints
-            .then(|| section.chunks_exact(HINT_BYTES).filter_map(|hint| u32_at(hint, 0)).collect())
+        self.header.hints.then(|| each(be_u32, section).collect())
     }
 
     /// Terms with the file index of their first chunk; cut short if they do not fit the file.
@@ -192,11 +186,7 @@ impl<'a> Decoded<'a> {
         let section = &self.bytes[self.header.terms_at() as usize..];
         let mut first = 0u32;
         let mut terms = Vec::with_capacity(self.header.terms as usize);
-        for term in section.chunks_exact(TERM_BYTES) {
-            let (Some(xorb), Some(start), Some(end)) = (hash_at(term, 0), u32_at(term, 32), u32_at(term, 36))
-            else {
-                break;
-            };
+        for (xorb, Range { start, end }) in each(term, section) {
             let count = end.saturating_sub(start);
             if count == 0 || count > self.header.chunks - first {
                 break;
@@ -211,7 +201,7 @@ impl<'a> Decoded<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zest_xet::file_hash;
+    use zest_xet::{ChunkRef, file_hash};
 
     fn sample() -> (Manifest, Vec<u32>, Vec<TermSpan>) {
         let chunks: Vec<ChunkRef> =
@@ -232,7 +222,7 @@ mod tests {
         let again = Manifest::parse(manifest.file(), manifest.size(), decoded.records()).unwrap();
         assert_eq!(again.chunks(), manifest.chunks());
         let at = decoded.header.offset_at(7) as usize;
-        assert_eq!(u64::from_be_bytes(array_at(&bytes, at).unwrap()), manifest.offset(7));
+        assert_eq!(first(be_u64, &bytes[at..]).unwrap(), manifest.offset(7));
         assert!(decode(&encode(&manifest, None, &[])).unwrap().hints().is_none());
     }
 

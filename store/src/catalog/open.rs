@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use zest_xet::fields::{be_u64, chunk_record, each, first};
 use zest_xet::{ChunkRef, MANIFEST_RECORD_BYTES};
 
 use super::open_files::OpenFile;
@@ -34,7 +35,7 @@ impl Catalog {
         file.read_exact_at(&mut record, header.record_at(index)).ok()?;
         let mut offset = [0; 8];
         file.read_exact_at(&mut offset, header.offset_at(index)).ok()?;
-        Some((format::decode_record(&record)?, u64::from_be_bytes(offset)))
+        Some((first(chunk_record, &record)?, first(be_u64, &offset)?))
     }
 
     /// Appends a run of chunks of a file.
@@ -50,8 +51,7 @@ impl Catalog {
         let header = self.read().files[number as usize].header;
         let mut records = vec![0; run.len() * MANIFEST_RECORD_BYTES];
         file.read_exact_at(&mut records, header.record_at(run.start)).ok()?;
-        for record in records.chunks_exact(MANIFEST_RECORD_BYTES) {
-            let chunk = format::decode_record(record)?;
+        for chunk in each(chunk_record, &records) {
             let file = FileId::data(number, access);
             found.push(Located { hash: chunk.hash, file, offset, len: chunk.len });
             offset += u64::from(chunk.len);

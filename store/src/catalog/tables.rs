@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use zest_xet::fields::{self, first};
 use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 
 use super::folders::Folders;
-use super::format::{self, Header, TermSpan};
+use super::format::{Header, TermSpan};
 use super::places::{Copy, Member, from_seconds, now_seconds};
 use super::proofs::{Proofs, is_current};
 use super::slots::{Slot, Slots};
@@ -130,7 +131,7 @@ impl Inner {
 
 /// One slot per different chunk of a file.
 fn add_slots(records: &[u8], number: u32, slots: &mut Vec<Slot>) {
-    let hash = |index: u32| format::hash_at(records, index as usize * MANIFEST_RECORD_BYTES);
+    let hash = |index: u32| first(fields::hash, records.get(index as usize * MANIFEST_RECORD_BYTES..)?);
     let count = (records.len() / MANIFEST_RECORD_BYTES) as u32;
     let mut own: Vec<Slot> =
         (0..count).filter_map(|index| Some(Slot::new(&hash(index)?, number, index))).collect();

@@ -15,7 +15,11 @@
 //! it, so that neither a torn write nor a record left over from another journal passes. Records are aligned
 //! to their size and never straddle a disk sector.
 
-use zest_xet::{CHUNK_BYTES_MAX, ChunkRef, Hash, chunk_hash};
+use nom::Parser as _;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take};
+use zest_xet::fields::{Parsed, array, be_u32, be_u64, chunk_record, first, hash, whole};
+use zest_xet::{CHUNK_BYTES_MAX, chunk_hash};
 
 use super::{Entry, PartialSpec};
 
@@ -53,14 +57,7 @@ fn checksum(nonce: &Nonce, bytes: &[u8]) -> [u8; 8] {
     input[..16].copy_from_slice(nonce);
     input[16..16 + bytes.len()].copy_from_slice(bytes);
     let hash = chunk_hash(&input[..16 + bytes.len()]);
-    array(&hash.as_bytes()[..8])
-}
-
-/// Copies a slice whose length is known to be right.
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(bytes);
-    out
+    first(array, hash.as_bytes()).expect("a hash has 32 bytes")
 }
 
 pub(super) fn encode_header(spec: &PartialSpec, nonce: &Nonce) -> [u8; HEADER_BYTES] {
@@ -76,8 +73,18 @@ pub(super) fn encode_header(spec: &PartialSpec, nonce: &Nonce) -> [u8; HEADER_BY
 
 /// The nonce, if this is the header of a journal for this file.
 pub(super) fn decode_header(bytes: &[u8; HEADER_BYTES], spec: &PartialSpec) -> Option<Nonce> {
-    let nonce = array(&bytes[48..64]);
-    (*bytes == encode_header(spec, &nonce)).then_some(nonce)
+    let (found, nonce) = whole(header, bytes)?;
+    (found == *spec && *bytes == encode_header(spec, &nonce)).then_some(nonce)
+}
+
+/// The table's left half: what it is about, and the nonce. Zeros and checksum are for who writes it anew and compares.
+fn header(input: &[u8]) -> Parsed<'_, (PartialSpec, Nonce)> {
+    let (input, _) = tag(&MAGIC[..])(input)?;
+    let (input, (file, size)) = (hash, be_u64).parse(input)?;
+    let (input, nonce) = array(input)?;
+    let (input, _zero) = take(56usize)(input)?;
+    let (input, _checksum) = take(8usize)(input)?;
+    Ok((input, (PartialSpec { file, size }, nonce)))
 }
 
 pub(super) fn encode_record(record: &Record, nonce: &Nonce) -> [u8; RECORD_BYTES] {
@@ -109,35 +116,50 @@ pub(super) fn encode_record(record: &Record, nonce: &Nonce) -> [u8; RECORD_BYTES
 
 /// `None` for torn or foreign bytes, and for an entry that cannot lie in a file of `size` bytes.
 pub(super) fn decode_record(bytes: &[u8; RECORD_BYTES], nonce: &Nonce, size: u64) -> Option<Record> {
-    if checksum(nonce, &bytes[..56]) != bytes[56..] {
+    let (_, (body, sum)) = record(bytes).ok()?;
+    if sum != checksum(nonce, body) {
         return None;
     }
-    let index = u32::from_be_bytes(array(&bytes[4..8]));
-    let offset = u64::from_be_bytes(array(&bytes[8..16]));
-    match bytes[0] {
-        1 => {
-            let hash = Hash::from_bytes(array(&bytes[16..48]));
-            let len = u32::from_be_bytes(array(&bytes[48..52]));
-            let packed_len = u32::from_be_bytes(array(&bytes[52..56]));
-            let fits = len > 0
-                && len as usize <= CHUNK_BYTES_MAX
-                && offset.checked_add(u64::from(len)).is_some_and(|end| end <= size);
-            fits.then_some(Record::Entry(Entry { index, offset, chunk: ChunkRef { hash, len }, packed_len }))
-        }
-        // 2 was zest 0.5's word that data was durable; nobody relies on it any more.
-        3 => Some(Record::Discard { index }),
-        4 => Some(Record::Session(Session {
-            id: array(&bytes[16..32]),
-            dev: u64::from_be_bytes(array(&bytes[32..40])),
-            ino: u64::from_be_bytes(array(&bytes[40..48])),
-        })),
-        _ => None,
-    }
+    let record = first(alt((entry, discard, session)), body)?;
+    let Record::Entry(Entry { offset, chunk, .. }) = record else { return Some(record) };
+    let fits = chunk.len > 0
+        && chunk.len as usize <= CHUNK_BYTES_MAX
+        && offset.checked_add(u64::from(chunk.len)).is_some_and(|end| end <= size);
+    fits.then_some(record)
+}
+
+/// The table's right half: what the checksum covers, and the checksum.
+fn record(input: &[u8]) -> Parsed<'_, (&[u8], [u8; 8])> {
+    (take(56usize), array).parse(input)
+}
+
+/// Kind 1: chunk index, offset, chunk hash, chunk length, packed length.
+fn entry(input: &[u8]) -> Parsed<'_, Record> {
+    let (input, _) = (tag(&[1][..]), take(3usize)).parse(input)?;
+    let (input, (index, offset)) = (be_u32, be_u64).parse(input)?;
+    let (input, (chunk, packed_len)) = (chunk_record, be_u32).parse(input)?;
+    Ok((input, Record::Entry(Entry { index, offset, chunk, packed_len })))
+}
+
+// Kind 2 was zest 0.5's word that data was durable; nobody relies on it any more.
+
+/// Kind 3: chunk index.
+fn discard(input: &[u8]) -> Parsed<'_, Record> {
+    let (input, _) = (tag(&[3][..]), take(3usize)).parse(input)?;
+    be_u32.map(|index| Record::Discard { index }).parse(input)
+}
+
+/// Kind 4: in the place of the chunk hash the session: its id 16, device 8, inode 8.
+fn session(input: &[u8]) -> Parsed<'_, Record> {
+    let (input, _) = (tag(&[4][..]), take(15usize)).parse(input)?;
+    let (input, (id, dev, ino)) = (array, be_u64, be_u64).parse(input)?;
+    Ok((input, Record::Session(Session { id, dev, ino })))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zest_xet::ChunkRef;
 
     const NONCE: Nonce = [7; 16];
 

@@ -2,7 +2,13 @@
 
 use alloc::vec::Vec;
 
+use nom::Parser as _;
+use nom::bytes::complete::take;
+use nom::multi::count;
+use nom::number::complete::le_u32;
+
 use super::ChunkHeader;
+use crate::fields::{Parsed, array, first, hash, whole};
 use crate::hash::{ChunkRef, Hash};
 use crate::tree::xorb_hash;
 use crate::{CHUNK_BYTES_MAX, XORB_CHUNKS_MAX};
@@ -133,7 +139,7 @@ impl Footer {
     /// # Errors
     /// The bytes are no length of a footer: most likely the file has none.
     pub fn bytes_from_tail(tail: [u8; 4]) -> Result<usize, FooterError> {
-        let got = u32::from_le_bytes(tail) as usize + 4;
+        let got = first(le_u32, &tail).map_or(0, |len| len as usize) + 4;
         let lawful =
             got > FIXED_BYTES && got <= Footer::BYTES_MAX && (got - FIXED_BYTES).is_multiple_of(CHUNK_BYTES);
         if lawful { Ok(got) } else { Err(FooterError::Length { got, have: 4 }) }
@@ -170,39 +176,29 @@ impl Footer {
             return Err(FooterError::Length { got, have });
         }
         let count = (have - FIXED_BYTES) / CHUNK_BYTES;
-        let mut at = 0;
-        let mut take = |len: usize| {
-            at += len;
-            &bytes[at - len..at]
+        let stored = whole(|input| stored(input, count), bytes).ok_or(FooterError::Length { got, have })?;
+
+        let tag = |section, got: [u8; 8], want| {
+            if got == want { Ok(()) } else { Err(FooterError::Tag { section, got }) }
         };
-        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_le_bytes);
-        let tag = |section, got: &[u8], want: [u8; 8]| match <[u8; 8]>::try_from(got) {
-            Ok(got) if got != want => Err(FooterError::Tag { section, got }),
-            _ => Ok(()),
-        };
-        let expect = |what, got: &[u8], want: usize| {
-            let (got, want) = (number(got), want as u32);
+        let number = |what, got: u32, want: usize| {
+            let want = want as u32;
             if got == want { Ok(()) } else { Err(FooterError::Number { what, got, want }) }
         };
+        tag("the footer", stored.tag, FOOTER_TAG)?;
+        tag("the hash section", stored.hashes_tag, HASHES_TAG)?;
+        number("the number of hashes", stored.hashes_count, count)?;
+        tag("the boundary section", stored.bounds_tag, BOUNDS_TAG)?;
+        number("the number of boundaries", stored.bounds_count, count)?;
+        number("the number of chunks", stored.count, count)?;
+        number("the offset of the hash section", stored.hashes_from_end, hashes_from_end(count))?;
+        number("the offset of the boundary section", stored.bounds_from_end, bounds_from_end(count))?;
 
-        tag("the footer", take(8), FOOTER_TAG)?;
-        let xorb = read_hash(take(32));
-        tag("the hash section", take(8), HASHES_TAG)?;
-        expect("the number of hashes", take(4), count)?;
-        let hashes: Vec<Hash> = take(32 * count).chunks_exact(32).map(read_hash).collect();
-        tag("the boundary section", take(8), BOUNDS_TAG)?;
-        expect("the number of boundaries", take(4), count)?;
-        let packed_ends: Vec<u32> = take(4 * count).chunks_exact(4).map(number).collect();
-        let unpacked_ends: Vec<u32> = take(4 * count).chunks_exact(4).map(number).collect();
-        expect("the number of chunks", take(4), count)?;
-        expect("the offset of the hash section", take(4), hashes_from_end(count))?;
-        expect("the offset of the boundary section", take(4), bounds_from_end(count))?;
-
-        let footer = Footer { xorb, hashes, packed_ends, unpacked_ends };
+        let footer = stored.footer;
         footer.check_bounds()?;
         let got = xorb_hash(&footer.chunks().collect::<Vec<_>>());
-        if got != xorb {
-            return Err(FooterError::Root { got, want: xorb });
+        if got != footer.xorb {
+            return Err(FooterError::Root { got, want: footer.xorb });
         }
         Ok(footer)
     }
@@ -255,6 +251,50 @@ impl Footer {
     }
 }
 
+/// Every field of a footer as it stands there.
+struct Stored {
+    tag: [u8; 8],
+    hashes_tag: [u8; 8],
+    hashes_count: u32,
+    bounds_tag: [u8; 8],
+    bounds_count: u32,
+    count: u32,
+    hashes_from_end: u32,
+    bounds_from_end: u32,
+    footer: Footer,
+}
+
+/// The table of [`Footer`], line by line.
+fn stored(input: &[u8], n: usize) -> Parsed<'_, Stored> {
+    let (input, tag) = array(input)?;
+    let (input, xorb) = hash(input)?;
+    let (input, hashes_tag) = array(input)?;
+    let (input, hashes_count) = le_u32(input)?;
+    let (input, hashes) = count(hash, n).parse(input)?;
+    let (input, bounds_tag) = array(input)?;
+    let (input, bounds_count) = le_u32(input)?;
+    let (input, packed_ends) = count(le_u32, n).parse(input)?;
+    let (input, unpacked_ends) = count(le_u32, n).parse(input)?;
+    let (input, chunks) = le_u32(input)?;
+    let (input, hashes_from_end) = le_u32(input)?;
+    let (input, bounds_from_end) = le_u32(input)?;
+    let (input, _reserved) = take(16usize)(input)?;
+    let (input, _len) = le_u32(input)?;
+    let footer = Footer { xorb, hashes, packed_ends, unpacked_ends };
+    let stored = Stored {
+        tag,
+        hashes_tag,
+        hashes_count,
+        bounds_tag,
+        bounds_count,
+        count: chunks,
+        hashes_from_end,
+        bounds_from_end,
+        footer,
+    };
+    Ok((input, stored))
+}
+
 /// Lengths from ends; negative where the ends go back.
 fn lens(ends: &[u32]) -> impl Iterator<Item = i64> {
     let mut start = 0;
@@ -267,12 +307,6 @@ fn bounds_from_end(count: usize) -> usize {
 
 fn hashes_from_end(count: usize) -> usize {
     8 + 4 + 32 * count + bounds_from_end(count)
-}
-
-fn read_hash(bytes: &[u8]) -> Hash {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(bytes);
-    Hash::from_bytes(hash)
 }
 
 #[cfg(test)]

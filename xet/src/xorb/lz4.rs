@@ -7,7 +7,12 @@ use alloc::vec::Vec;
 
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, decompress_into_with_dict};
 
+use nom::Parser;
+use nom::bytes::complete::{tag, take};
+use nom::number::complete::{le_u8, le_u32, le_u64};
+
 use super::xxh32::xxh32;
+use crate::fields::{Parsed, array, whole};
 
 /// First four bytes of a frame.
 const MAGIC: [u8; 4] = 0x184d_2204u32.to_le_bytes();
@@ -127,17 +132,23 @@ pub(crate) fn decode_frame(frame: &[u8], out: &mut [u8]) -> Result<(), FrameErro
 
 /// The block of a frame in the usual form: one compressed independent block, nothing optional.
 fn single_block(frame: &[u8]) -> Option<&[u8]> {
-    let (header, rest) = frame.split_first_chunk::<HEADER_BYTES>()?;
-    let [m0, m1, m2, m3, flg, bd, check] = *header;
-    let usual = [m0, m1, m2, m3] == MAGIC
-        && flg == VERSION | INDEPENDENT
+    let (flg, bd, check, block) = whole(single_block_frame, frame)?;
+    let usual = flg == VERSION | INDEPENDENT
         && block_bytes_max(bd).is_some()
         && check == descriptor_check(&[flg, bd]);
-    let (len, rest) = rest.split_first_chunk::<4>()?;
-    let (block, end) = rest.split_last_chunk::<4>()?;
-    let len = u32::from_le_bytes(*len);
-    let single = len != 0 && len & STORED == 0 && len as usize == block.len() && *end == [0; 4];
-    (usual && single).then_some(block)
+    usual.then_some(block)
+}
+
+/// Magic 4, flags 1, block descriptor 1, checksum of both 1, length of the block 4, the block, four zeros.
+fn single_block_frame(input: &[u8]) -> Parsed<'_, (u8, u8, u8, &[u8])> {
+    let (input, _) = tag(&MAGIC[..])(input)?;
+    let (input, (flg, bd, check, len)) = (le_u8, le_u8, le_u8, le_u32).parse(input)?;
+    if len == 0 || len & STORED != 0 {
+        return Err(nom::Err::Error(()));
+    }
+    let (input, block) = take(len)(input)?;
+    let (input, _) = tag(&[0; 4][..])(input)?;
+    Ok((input, (flg, bd, check, block)))
 }
 
 fn decode_single(block: &[u8], out: &mut [u8]) -> Result<(), FrameError> {
@@ -149,44 +160,47 @@ fn decode_single(block: &[u8], out: &mut [u8]) -> Result<(), FrameError> {
     }
 }
 
-/// Reads front to back; every read says what it wanted.
-struct Reader<'a> {
-    rest: &'a [u8],
+/// What is left, and what was read.
+type Field<'a, T> = Result<(&'a [u8], T), FrameError>;
+
+/// Reads a field of `want` bytes; where there are fewer, says which one it was.
+fn field<'a, T>(
+    mut parser: impl Parser<&'a [u8], Output = T, Error = ()>,
+    input: &'a [u8],
+    want: usize,
+    what: &'static str,
+) -> Field<'a, T> {
+    parser.parse(input).map_err(|_| FrameError::Truncated { what, have: input.len(), want })
 }
 
-impl<'a> Reader<'a> {
-    fn take(&mut self, bytes: usize, what: &'static str) -> Result<&'a [u8], FrameError> {
-        let missing = FrameError::Truncated { what, have: self.rest.len(), want: bytes };
-        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(missing)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], FrameError> {
-        let missing = FrameError::Truncated { what, have: self.rest.len(), want: N };
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(missing)?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    /// Checks that the next four bytes are the XXH32 of `data`.
-    fn checksum(&mut self, data: &[u8], what: &'static str) -> Result<(), FrameError> {
-        let (got, want) = (u32::from_le_bytes(self.array(what)?), xxh32(data));
-        if got == want { Ok(()) } else { Err(FrameError::Checksum { what, got, want }) }
-    }
+/// Reads four bytes, which must be the XXH32 of `data`.
+fn checksum<'a>(input: &'a [u8], data: &[u8], what: &'static str) -> Field<'a, ()> {
+    let (rest, got) = field(le_u32, input, 4, what)?;
+    let want = xxh32(data);
+    if got == want { Ok((rest, ())) } else { Err(FrameError::Checksum { what, got, want }) }
 }
 
 /// Decodes any legal frame without a dictionary.
+///
+/// | bytes | field |
+/// |---|---|
+/// | 4 | magic |
+/// | 1 | flags |
+/// | 1 | block descriptor |
+/// | 8 or 0 | content size |
+/// | 1 | checksum of the three above |
+/// | | blocks: length 4, data, checksum 4 or 0 |
+/// | 4 | 0, a length that ends the blocks |
+/// | 4 or 0 | checksum of the content |
+///
+/// All numbers are little-endian.
 fn decode_any(frame: &[u8], out: &mut [u8]) -> Result<(), FrameError> {
-    let mut reader = Reader { rest: frame };
-    let magic = reader.array("the magic number")?;
-    if magic != MAGIC {
-        let got = u32::from_le_bytes(magic);
+    let (descriptor, got) = field(le_u32, frame, 4, "the magic number")?;
+    if got.to_le_bytes() != MAGIC {
         let skippable = (SKIPPABLE..SKIPPABLE + 16).contains(&got);
         return Err(if skippable { FrameError::Skippable { got } } else { FrameError::Magic { got } });
     }
-    let descriptor = reader.rest;
-    let [flg, bd] = reader.array("the frame descriptor")?;
+    let (rest, [flg, bd]) = field(array, descriptor, 2, "the frame descriptor")?;
     let block_max = match block_bytes_max(bd) {
         Some(max) if flg & VERSION_MASK == VERSION && flg & RESERVED == 0 => max,
         _ => return Err(FrameError::Descriptor { flg, bd }),
@@ -194,12 +208,12 @@ fn decode_any(frame: &[u8], out: &mut [u8]) -> Result<(), FrameError> {
     if flg & DICTIONARY != 0 {
         return Err(FrameError::Dictionary);
     }
-    let content_size = match flg & CONTENT_SIZE {
-        0 => None,
-        _ => Some(u64::from_le_bytes(reader.array("the content size")?)),
+    let (rest, content_size) = match flg & CONTENT_SIZE {
+        0 => (rest, None),
+        _ => field(le_u64.map(Some), rest, 8, "the content size")?,
     };
-    let descriptor = &descriptor[..descriptor.len() - reader.rest.len()];
-    let [got] = reader.array("the descriptor checksum")?;
+    let descriptor = &descriptor[..descriptor.len() - rest.len()];
+    let (mut rest, got) = field(le_u8, rest, 1, "the descriptor checksum")?;
     let want = descriptor_check(descriptor);
     if got != want {
         let (got, want) = (u32::from(got), u32::from(want));
@@ -213,7 +227,8 @@ fn decode_any(frame: &[u8], out: &mut [u8]) -> Result<(), FrameError> {
 
     let mut filled = 0;
     loop {
-        let word = u32::from_le_bytes(reader.array("a block length")?);
+        let word;
+        (rest, word) = field(le_u32, rest, 4, "a block length")?;
         if word == 0 {
             break;
         }
@@ -221,9 +236,10 @@ fn decode_any(frame: &[u8], out: &mut [u8]) -> Result<(), FrameError> {
         if len > block_max {
             return Err(FrameError::BlockLength { got: len, max: block_max });
         }
-        let block = reader.take(len, "a block")?;
+        let block;
+        (rest, block) = field(take(len), rest, len, "a block")?;
         if flg & BLOCK_CHECKSUM != 0 {
-            reader.checksum(block, "block")?;
+            (rest, ()) = checksum(rest, block, "block")?;
         }
         let (before, room) = out.split_at_mut(filled);
         let room_len = room.len().min(block_max);
@@ -243,9 +259,9 @@ fn decode_any(frame: &[u8], out: &mut [u8]) -> Result<(), FrameError> {
         return Err(FrameError::Short { got: filled, want: out.len() });
     }
     if flg & CONTENT_CHECKSUM != 0 {
-        reader.checksum(out, "content")?;
+        (rest, ()) = checksum(rest, out, "content")?;
     }
-    if reader.rest.is_empty() { Ok(()) } else { Err(FrameError::Trailing { bytes: reader.rest.len() }) }
+    if rest.is_empty() { Ok(()) } else { Err(FrameError::Trailing { bytes: rest.len() }) }
 }
 
 /// Greatest block of a frame with block descriptor `bd`: 64 KiB to 4 MiB, `None` for bytes the format forbids.

@@ -14,7 +14,12 @@ pub use encode::{Encoder, SchemeChoice};
 pub use footer::{Footer, FooterError};
 pub use lz4::FrameError;
 
+use nom::Parser as _;
+use nom::bytes::complete::take;
+use nom::number::complete::{le_u8, le_u24};
+
 use crate::CHUNK_BYTES_MAX;
+use crate::fields::{Parsed, array};
 
 /// Longest data of a chunk that we accept, in bytes: 1 KiB above the longest chunk.
 ///
@@ -125,7 +130,8 @@ impl ChunkHeader {
     /// Unknown version or scheme; a length outside 1 to 131,072; a packed length of 0, more than 132,096,
     /// or different from the length when nothing is compressed.
     pub fn parse(bytes: &[u8; 8]) -> Result<ChunkHeader, XorbError> {
-        let [version, p0, p1, p2, scheme, u0, u1, u2] = *bytes;
+        let (_, (version, packed_len, scheme, len)) =
+            header_fields(bytes).expect("eight bytes hold all fields");
         if version != 0 {
             return Err(XorbError::Version { got: version });
         }
@@ -135,11 +141,7 @@ impl ChunkHeader {
             2 => Scheme::Bg4Lz4,
             got => return Err(XorbError::Scheme { got }),
         };
-        let header = ChunkHeader {
-            packed_len: u32::from_le_bytes([p0, p1, p2, 0]),
-            scheme,
-            len: u32::from_le_bytes([u0, u1, u2, 0]),
-        };
+        let header = ChunkHeader { packed_len, scheme, len };
         header.check()?;
         Ok(header)
     }
@@ -167,6 +169,11 @@ impl ChunkHeader {
         };
         if fits { Ok(()) } else { Err(XorbError::PackedLength { got: packed_len, len, scheme }) }
     }
+}
+
+/// Version, packed length, scheme, unpacked length.
+fn header_fields(input: &[u8]) -> Parsed<'_, (u8, u32, u8, u32)> {
+    (le_u8, le_u24, le_u8, le_u24).parse(input)
 }
 
 /// Walks over the chunks of a serialised range: a whole xorb without its footer, or any run of its chunks.
@@ -199,18 +206,19 @@ impl<'a> Iterator for XorbChunks<'a> {
             return None;
         }
         let rest = core::mem::take(&mut self.rest);
-        let Some((header, data)) = rest.split_first_chunk() else {
+        let Ok((data, header)) = array(rest) else {
             return Some(Err(XorbError::Truncated { have: rest.len(), want: ChunkHeader::BYTES }));
         };
-        let header = match ChunkHeader::parse(header) {
+        let header = match ChunkHeader::parse(&header) {
             Ok(header) => header,
             Err(error) => return Some(Err(error)),
         };
-        let Some((data, rest)) = data.split_at_checked(header.packed_len as usize) else {
+        let packed: Parsed<'_, &[u8]> = take(header.packed_len)(data);
+        let Ok((after, data)) = packed else {
             let want = ChunkHeader::BYTES + header.packed_len as usize;
             return Some(Err(XorbError::Truncated { have: rest.len(), want }));
         };
-        self.rest = rest;
+        self.rest = after;
         Some(Ok((header, data)))
     }
 }
