@@ -15,7 +15,11 @@ mod encode;
 
 pub use encode::Encoder;
 
+use nom::combinator::{map_opt, opt, verify};
+use nom::sequence::preceded;
+use nom::{IResult, Parser as _};
 use thiserror::Error;
+use zest_xet::fields::{Parsed, byte};
 
 /// Deepest nesting that is read: 8 levels. Ours; no message we know has more than 4.
 pub const DEPTH_MAX: usize = 8;
@@ -305,84 +309,114 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Digits up to `stop` as a number that fits 64 bits; stands behind `stop` after.
-    fn digits(&mut self, stop: u8, wrong: Wrong) -> Option<u64> {
-        let mut rest = self.rest;
-        let mut value = 0u64;
-        let mut count = 0;
-        while let [byte, ref tail @ ..] = *rest {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                if byte != stop || count == 0 {
-                    break;
-                }
-                self.rest = tail;
-                return Some(value);
+    /// Takes what a parser gave.
+    #[inline(always)]
+    fn took<T>(&mut self, read: IResult<&'a [u8], T, Fault>) -> Option<T> {
+        match read {
+            Ok((rest, value)) => {
+                self.rest = rest;
+                Some(value)
             }
-            let leading_zero = count == 1 && value == 0;
-            // Nineteen digits always fit.
-            let more = match count {
-                0..19 => Some(value * 10 + u64::from(digit)),
-                _ => value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit))),
-            };
-            let Some(more) = more.filter(|_| !leading_zero) else { break };
-            (value, rest, count) = (more, tail, count + 1);
+            Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
+                self.err_at(self.len - fault.left, fault.what)
+            }
+            Err(nom::Err::Incomplete(_)) => self.err(Wrong::Truncated),
         }
-        self.rest = rest;
-        self.err(wrong)
     }
 
     /// A byte string.
     #[inline(always)]
     fn string(&mut self) -> Option<&'a [u8]> {
-        let start = self.at();
-        let len = match *self.rest {
-            // Nearly every string is this short.
-            [digit @ b'0'..=b'9', b':', ref rest @ ..] => {
-                self.rest = rest;
-                u64::from(digit - b'0')
-            }
-            _ => self.digits(b':', Wrong::Length)?,
-        };
-        match usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len)) {
-            Some((bytes, rest)) => {
-                self.rest = rest;
-                Some(bytes)
-            }
-            None => self.err_at(start, Wrong::Length),
-        }
+        let read = string(self.rest);
+        self.took(read)
     }
 
     /// An integer, which the next byte says it is.
     #[inline(always)]
     fn int(&mut self) -> Option<i64> {
         self.count()?;
-        if let [_, digit @ b'0'..=b'9', b'e', ref rest @ ..] = *self.rest {
-            self.rest = rest;
-            return Some(i64::from(digit - b'0'));
-        }
-        self.long_int()
+        let read = int(self.rest);
+        self.took(read)
     }
+}
 
-    fn long_int(&mut self) -> Option<i64> {
-        let start = self.at();
-        let negative = match *self.rest {
-            [_, b'-', ref rest @ ..] => {
-                self.rest = rest;
-                true
-            }
-            _ => {
-                self.rest = &self.rest[1..];
-                false
-            }
-        };
-        let value = self.digits(b'e', Wrong::Integer)?;
-        let int =
-            if negative && value != 0 { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() };
-        match int {
-            Some(int) if !(negative && value == 0) => Some(int),
-            _ => self.err_at(start, Wrong::Integer),
-        }
+/// What is wrong, and how many bytes are left where it is.
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    left: usize,
+    what: Wrong,
+}
+
+impl Fault {
+    /// At the first of these bytes, or because there is none.
+    #[cold]
+    fn at(rest: &[u8], what: Wrong) -> nom::Err<Fault> {
+        let what = if rest.is_empty() { Wrong::Truncated } else { what };
+        nom::Err::Error(Fault { left: rest.len(), what })
+    }
+}
+
+/// Decimal length, `:`, bytes.
+#[inline(always)]
+fn string(input: &[u8]) -> IResult<&[u8], &[u8], Fault> {
+    let (rest, len) = match *input {
+        // Nearly every string is this short.
+        [digit @ b'0'..=b'9', b':', ref rest @ ..] => (rest, u64::from(digit - b'0')),
+        _ => decimal(input, b':', Wrong::Length)?,
+    };
+    match usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len)) {
+        Some((bytes, rest)) => Ok((rest, bytes)),
+        None => Err(nom::Err::Error(Fault { left: input.len(), what: Wrong::Length })),
+    }
+}
+
+/// `i`, decimal, `e`.
+#[inline(always)]
+fn int(input: &[u8]) -> IResult<&[u8], i64, Fault> {
+    match *input {
+        // Nearly every integer is this short.
+        [b'i', digit @ b'0'..=b'9', b'e', ref rest @ ..] => Ok((rest, i64::from(digit - b'0'))),
+        _ => long_int(input),
+    }
+}
+
+fn long_int(input: &[u8]) -> IResult<&[u8], i64, Fault> {
+    let wrong = nom::Err::Error(Fault { left: input.len(), what: Wrong::Integer });
+    let sign = preceded(is(b'i'), opt(is(b'-'))).parse(input);
+    let (rest, minus) = sign.map_err(|_| Fault::at(input, Wrong::Unexpected))?;
+    let negative = minus.is_some();
+    let (rest, value) = decimal(rest, b'e', Wrong::Integer)?;
+    let int =
+        if negative && value != 0 { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() };
+    int.filter(|_| !(negative && value == 0)).map(|int| (rest, int)).ok_or(wrong)
+}
+
+/// This byte.
+#[inline(always)]
+fn is(want: u8) -> impl Fn(&[u8]) -> Parsed<'_, u8> {
+    move |input| verify(byte, |byte: &u8| *byte == want).parse(input)
+}
+
+/// One decimal digit.
+#[inline(always)]
+fn digit(input: &[u8]) -> Parsed<'_, u8> {
+    map_opt(byte, |byte| Some(byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9)).parse(input)
+}
+
+/// Digits up to `stop` as a number that fits 64 bits, in the one form that has no leading zero.
+fn decimal(input: &[u8], stop: u8, wrong: Wrong) -> IResult<&[u8], u64, Fault> {
+    let mut rest = input;
+    let mut value = 0u64;
+    let mut count = 0;
+    while let Ok((tail, next)) = digit(rest) {
+        let leading_zero = count == 1 && value == 0;
+        let more = value.checked_mul(10).and_then(|value| value.checked_add(u64::from(next)));
+        let Some(more) = more.filter(|_| !leading_zero) else { return Err(Fault::at(rest, wrong)) };
+        (value, rest, count) = (more, tail, count + 1);
+    }
+    match is(stop)(rest) {
+        Ok((rest, _)) if count > 0 => Ok((rest, value)),
+        _ => Err(Fault::at(rest, wrong)),
     }
 }
 
