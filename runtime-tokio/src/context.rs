@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
-use zest_core::link::{Dialect, LinkConfig, Outgoing, PeerFault, Role, Severity};
+use zest_core::link::{Dialect, Link, LinkConfig, Outgoing, PeerFault, Role, Severity};
 use zest_core::lived::Lived;
 use zest_core::lobby::Lobby;
 use zest_core::node::{Action, Direction, Event, Found, Node, Source};
@@ -497,7 +497,7 @@ impl Context {
     ) {
         let id = LinkId(self.number());
         let config = LinkConfig { role, our_id: self.peer_id, listen_port: self.listen_port.get() };
-        let io = LinkIo::new(id, addr, direction, linkio::link_for(self, config));
+        let io = LinkIo::new(id, addr, direction, Link::new(self.clock.now(), config));
         self.links.borrow_mut().insert(id, io.clone());
         if direction == Direction::Inbound {
             let one_too_many = self.lobby.borrow_mut().came(id, addr.ip());

@@ -18,9 +18,7 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use zest_core::link::{
-    Body, Head, Link, LinkAction, LinkConfig, LinkEvent, Message, Outgoing, PayloadKind, PeerFault,
-};
+use zest_core::link::{Body, Head, Link, LinkAction, LinkEvent, Message, Outgoing, PayloadKind, PeerFault};
 use zest_core::node::{Direction, Event};
 use zest_core::{LinkId, Location, ReqId};
 use zest_xet::Hash;
@@ -550,9 +548,4 @@ fn direct(context: &Rc<Context>, io: &Rc<LinkIo>, payload: &mut Option<Payload>,
     }
     io.link.borrow_mut().handle(context.clock.now(), LinkEvent::PayloadRead { bytes: bytes as u32 });
     io.drain(context, &[], payload, &mut None);
-}
-
-/// A link for a connection we opened or accepted.
-pub(crate) fn link_for(context: &Context, config: LinkConfig) -> Link {
-    Link::new(context.clock.now(), config)
 }

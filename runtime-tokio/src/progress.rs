@@ -2,10 +2,7 @@
 
 use crate::outages::Out;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// Where a pull is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -157,36 +154,4 @@ pub struct PullReport {
 }
 
 /// Asks a running pull to end early, keeping what is proven. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<(AtomicBool, Notify)>);
-
-impl CancelToken {
-    /// A token nobody has cancelled.
-    #[must_use]
-    pub fn new() -> CancelToken {
-        CancelToken::default()
-    }
-
-    /// Asks the pull to end.
-    pub fn cancel(&self) {
-        self.0.0.store(true, Ordering::SeqCst);
-        self.0.1.notify_waiters();
-    }
-
-    /// Whether somebody has.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.0.0.load(Ordering::SeqCst)
-    }
-
-    /// Waits until somebody does.
-    pub async fn cancelled(&self) {
-        loop {
-            let notified = self.0.1.notified();
-            if self.is_cancelled() {
-                return;
-            }
-            notified.await;
-        }
-    }
-}
+pub use tokio_util::sync::CancellationToken as CancelToken;

@@ -70,8 +70,6 @@ pub struct Env {
     pub disable_xet: bool,
     /// `HF_HUB_DISABLE_PROGRESS_BARS`.
     pub disable_progress: bool,
-    /// `HF_HUB_DISABLE_TELEMETRY`, `DISABLE_TELEMETRY` or `DO_NOT_TRACK`.
-    pub disable_telemetry: bool,
     /// `HF_HUB_ETAG_TIMEOUT`, whole seconds.
     pub etag_timeout: Duration,
     /// `HF_HUB_DOWNLOAD_TIMEOUT`, whole seconds.
@@ -146,9 +144,6 @@ impl Env {
             disable_shared_blobs: flag("HF_HUB_DISABLE_SHARED_BLOBS") || disable_xet,
             disable_xet,
             disable_progress: flag("HF_HUB_DISABLE_PROGRESS_BARS"),
-            disable_telemetry: flag("HF_HUB_DISABLE_TELEMETRY")
-                || flag("DISABLE_TELEMETRY")
-                || flag("DO_NOT_TRACK"),
             etag_timeout: seconds("HF_HUB_ETAG_TIMEOUT"),
             download_timeout: seconds("HF_HUB_DOWNLOAD_TIMEOUT"),
         }
@@ -298,7 +293,6 @@ mod tests {
         assert!(env(&[("TRANSFORMERS_OFFLINE", "1")]).offline);
         assert!(!env(&[("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")]).offline);
         assert!(env(&[("HF_HUB_DISABLE_XET", "1")]).disable_shared_blobs);
-        assert!(env(&[("DO_NOT_TRACK", "1")]).disable_telemetry);
         assert_eq!(env(&[("HF_ENDPOINT", "http://hub.local:8080//")]).endpoint, "http://hub.local:8080");
         assert_eq!(env(&[("HF_HUB_DOWNLOAD_TIMEOUT", "30")]).download_timeout, Duration::from_secs(30));
         assert_eq!(env(&[("HF_HUB_DOWNLOAD_TIMEOUT", "soon")]).download_timeout, Duration::from_secs(10));

@@ -173,15 +173,6 @@ impl BitSet {
         None
     }
 
-    /// Adds everything in `other`, which must range over the same indices.
-    pub fn union(&mut self, other: &BitSet) {
-        debug_assert_eq!(self.len, other.len, "sets of one job have one length");
-        for (word, more) in self.words.iter_mut().zip(&other.words) {
-            *word |= more;
-        }
-        self.count = self.words.iter().map(|w| w.count_ones()).sum();
-    }
-
     /// The set as ascending runs of (first, count).
     pub fn runs(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let mut at = 0;

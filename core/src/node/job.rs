@@ -63,8 +63,6 @@ pub(crate) struct Job {
     pub(crate) missing: BitSet,
     /// Missing chunks whose hash is known: what peers can be asked for.
     pub(crate) open: BitSet,
-    /// Counts up whenever `open` grows: peers that had nothing to give are looked at again.
-    pub(crate) grown: u32,
     /// Asked of a peer: the one request that counts. Older requests that were given up may still be answered.
     pub(crate) asked: BTreeMap<u32, (LinkId, ReqId)>,
     /// A peer's answer is being proven.
@@ -128,7 +126,6 @@ impl Job {
             held: BitSet::empty(0),
             missing: BitSet::empty(0),
             open: BitSet::empty(0),
-            grown: 0,
             asked: BTreeMap::new(),
             proving: BitSet::empty(0),
             copying: BitSet::empty(0),
@@ -192,8 +189,8 @@ impl Job {
     /// The chunk is nobody's again.
     pub(crate) fn give_back(&mut self, index: u32) {
         self.missing.insert(index);
-        if self.is_listed(index) && self.open.insert(index) {
-            self.grown = self.grown.wrapping_add(1);
+        if self.is_listed(index) {
+            self.open.insert(index);
         }
     }
 
@@ -215,7 +212,6 @@ impl Job {
                 open
             }
         };
-        self.grown = self.grown.wrapping_add(1);
     }
 
     /// Notes that a held chunk is what a proven list says: from now on it is served.

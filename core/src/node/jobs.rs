@@ -172,7 +172,6 @@ impl Node {
             }
             job.show(index);
         }
-        job.grown = job.grown.wrapping_add(1);
         self.look_at_front(id);
         self.drop_list_ask(id, block);
         self.tell_soon(now, id, true);

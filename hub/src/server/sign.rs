@@ -2,7 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 
 /// Block of SHA-256 in bytes (FIPS 180-4), the key length of its HMAC.
 const HMAC_BLOCK_BYTES: usize = 64;
@@ -31,11 +33,8 @@ impl Purpose {
     }
 }
 
-/// The process's signing key.
-pub(crate) struct Signer {
-    inner: Sha256,
-    outer: Sha256,
-}
+/// The process's signing key, already mixed in.
+pub(crate) struct Signer(Hmac<Sha256>);
 
 impl Signer {
     /// A signer with a fresh random key.
@@ -45,15 +44,12 @@ impl Signer {
         Ok(Self::from_key(&key))
     }
 
-    /// HMAC (RFC 2104) with the two padded-key blocks hashed once.
     fn from_key(key: &[u8; HMAC_BLOCK_BYTES]) -> Self {
-        let padded = |pad: u8| Sha256::new_with_prefix(key.map(|byte| byte ^ pad));
-        Self { inner: padded(0x36), outer: padded(0x5c) }
+        Self(Hmac::new(key.into()))
     }
 
     fn mac(&self, message: &[u8]) -> String {
-        let inner = self.inner.clone().chain_update(message).finalize();
-        hex(&self.outer.clone().chain_update(inner).finalize())
+        hex(&self.0.clone().chain_update(message).finalize().into_bytes())
     }
 
     /// Signature of `content`, valid until `expires` (Unix seconds).
@@ -71,7 +67,7 @@ impl Signer {
 
 /// Compares secrets without telling by its duration where they differ. Lengths are not secret.
 pub(crate) fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && std::hint::black_box(a.iter().zip(b).fold(0, |diff, (x, y)| diff | (x ^ y))) == 0
+    a.ct_eq(b).into()
 }
 
 /// Seconds since the Unix epoch; a clock before it counts as 0, which makes everything expire later, not earlier than a
