@@ -244,11 +244,8 @@ async fn run(
         let (pull, progress) = (pull.clone(), progress.clone());
         async move {
             loop {
-                let peers = pull.context.node_stats().peers;
                 pull.tell_remarks();
-                let mut now = pull.tally.progress(peers, pull.context.given_bytes() - given_before);
-                now.outages = pull.context.out();
-                progress.send_replace(now);
+                progress.send_replace(pull.progress(given_before));
                 if progress.is_closed() {
                     std::future::pending::<()>().await;
                 }
@@ -283,13 +280,13 @@ async fn run(
     pull.leave_running().await;
     pull.tell_remarks();
     let given = pull.context.given_bytes() - given_before;
-    progress.send_replace(pull.tally.progress(pull.context.node_stats().peers, given));
+    progress.send_replace(pull.progress(given_before));
     end?;
     let nothing = pull.tally.files.borrow().is_empty();
     if !pull.options.dry_run && !pull.as_found && !nothing {
         pull.destination.write_ref(&pull.options, &pull.commit)?;
         pull.tell_remarks();
-        progress.send_replace(pull.tally.progress(pull.context.node_stats().peers, given));
+        progress.send_replace(pull.progress(given_before));
     }
     let tally = &pull.tally;
     let failed = tally.failed.take();
@@ -297,7 +294,7 @@ async fn run(
         for FailedFile { path, error } in &failed {
             pull.notice("refused", Some(path), format!("{}: {error}", path.escape_debug()));
         }
-        progress.send_replace(tally.progress(0, given));
+        progress.send_replace(pull.progress(given_before));
     } else if !failed.is_empty() {
         let (repo, total) = (pull.options.repo.name.clone(), tally.files_total.get() as usize);
         return Err(PullError::some_files(repo, total, failed));
@@ -494,6 +491,13 @@ impl Pull {
             }
         }
         Ok(())
+    }
+
+    /// How far it is, and what is out: also when that has ended it.
+    fn progress(&self, given_before: u64) -> Progress {
+        let given = self.context.given_bytes() - given_before;
+        let now = self.tally.progress(self.context.node_stats().peers, given);
+        Progress { outages: self.context.out(), ..now }
     }
 
     /// Passes on what the cache has to say.

@@ -160,6 +160,18 @@ async fn a_cas_that_answers_503_for_a_while_is_waited_for_and_named() {
 }
 
 #[tokio::test]
+async fn what_ended_a_pull_is_not_said_to_answer_again() {
+    let (site, relay) = site().await;
+    site.faults().set_cas_off(true);
+    let machine =
+        Machine::with(&relay.endpoint(), |config| config.give_up_after = Duration::from_secs(3)).await;
+    let (progress, seen) = watch::channel(Progress::default());
+    let outcome = pull(machine.engine(), machine.options(REPO), progress, CancelToken::new()).await;
+    assert_eq!(outcome.expect_err("there is no CAS").kind(), PullErrorKind::Network);
+    assert_eq!(seen.borrow().outages.iter().map(|out| out.service).collect::<Vec<_>>(), [Service::Cas]);
+}
+
+#[tokio::test]
 async fn the_user_says_when_it_is_enough() {
     let (_site, relay) = site().await;
     relay.set(Line::Cut);
