@@ -76,6 +76,7 @@ impl Crowd {
             file,
             size: manifest.size(),
             peers: true,
+            near: false,
             origin: false,
             place: FileId(1),
             priority: 0,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use zest_runtime_tokio::{
     DhtConfig, DiscoveryConfig, DiscoveryStatus, ROUTERS, Reachability, TrackerUrl, UrlError,
 };
-use zest_store::Env;
+use zest_store::{Endpoint, Env};
 
 /// The DHT's routing table between runs, in zest's cache.
 const TABLE: &str = "dht";
@@ -40,6 +40,10 @@ pub(crate) struct DiscoveryArgs {
     /// Find, dial and let in nobody outside this network, peers named with --peer aside
     #[arg(long, conflicts_with_all = ["tracker", "bootstrap", "dht_port"])]
     pub(crate) lan_only: bool,
+
+    /// This Hub is as good as the public one: what it shows to everyone may be given to everyone (repeatable)
+    #[arg(long, value_name = "URL", env = "ZEST_PUBLIC_MIRRORS", value_delimiter = ',', value_parser = parse_mirror)]
+    pub(crate) public_mirror: Vec<Endpoint>,
 
     /// Do not ask the router to let others connect (UPnP, PCP, NAT-PMP); `seed` does
     #[arg(long, env = "ZEST_NO_PORT_MAPPING", hide_env_values = true, action = ArgAction::SetTrue,
@@ -85,6 +89,14 @@ impl DiscoveryArgs {
             announce_all: purpose != Purpose::Pull,
             port_mapping: purpose == Purpose::Seed && !self.no_port_mapping && !self.lan_only,
         }
+    }
+}
+
+fn parse_mirror(text: &str) -> Result<Endpoint, String> {
+    let endpoint = Endpoint::new(text);
+    match endpoint.as_str().split_once("://") {
+        Some(("http" | "https", host)) if !host.is_empty() => Ok(endpoint),
+        _ => Err(format!("{text:?} is not the address of a Hub (https://HOST)")),
     }
 }
 
@@ -205,6 +217,18 @@ mod tests {
             "--bootstrap ::1:5x",
             "--bootstrap ::1:5",
         ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn mirrors_are_hubs_by_their_address() {
+        let args =
+            parse("--public-mirror https://A.example/ --public-mirror http://b.example:80/hf,https://c")
+                .expect("valid");
+        let names: Vec<&str> = args.public_mirror.iter().map(Endpoint::as_str).collect();
+        assert_eq!(names, ["https://a.example", "http://b.example/hf", "https://c"]);
+        for line in ["--public-mirror a.example", "--public-mirror ftp://a", "--public-mirror https://"] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

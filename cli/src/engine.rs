@@ -14,7 +14,7 @@ use zest_runtime_tokio::{
     DiscoveryConfig, Engine, EngineConfig, EngineError, Policy, PullError, PullErrorKind, StoreHandles,
     UploadBudget,
 };
-use zest_store::{Catalog, Env, HfCache, RepoId, RepoType, StoreError, StoreErrorKind};
+use zest_store::{Catalog, Endpoint, Env, HfCache, RepoId, RepoType, StoreError, StoreErrorKind};
 
 pub(crate) use zest_runtime_tokio::{
     CancelToken, DiscoveryStatus, EngineStats, FileProgress, How, IndexProgress, Notice, Out, Phase,
@@ -107,7 +107,7 @@ impl Session {
             catalog: Arc::new(Catalog::open(&env.zest_cache).map_err(failed)?),
             cache: HfCache::open(&env.hub_cache, env.cache_options()).map_err(failed)?,
         });
-        settings.folders.apply(&store.catalog);
+        settings.folders.apply(env, &store.catalog);
         let account = env.zest_cache.join(UPLOADS);
         let config = EngineConfig {
             listen: listen.to_vec(),
@@ -118,6 +118,7 @@ impl Session {
             download_bytes_s: settings.max_download,
             congestion_control: settings.congestion_control.clone(),
             give_up_after: settings.give_up_after.unwrap_or(zest_runtime_tokio::PATIENCE),
+            hub: Some(Endpoint::new(&env.endpoint)),
             upload_budget: settings.upload.upload_budget.map(|bytes| UploadBudget { bytes, account }),
             ..match settings.give_from {
                 Some(cache_bytes) => EngineConfig::to_give(Arc::clone(&store), cache_bytes),

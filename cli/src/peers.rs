@@ -36,7 +36,7 @@ pub(crate) async fn run(args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     let settings = Settings {
         discovery: Some(discovery),
         next_port: args.listen.is_none(),
-        folders: Folders::of_cache(&env, false),
+        folders: Folders::of_cache(&env, false).with_mirrors(&args.discovery.public_mirror),
         ..Settings::default()
     };
     let session: Session = pull::start(&env, args.listen, true, &settings).await?;

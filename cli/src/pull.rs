@@ -58,7 +58,7 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         discovery: Some(discovery).filter(|_| p2p),
         next_port: args.listen.is_none(),
         // What is landed meanwhile is given too, wherever it lies.
-        folders: Folders::of_cache(&env, named),
+        folders: Folders::of_cache(&env, named).with_mirrors(&args.discovery.public_mirror),
         ..Settings::default()
     };
     let session = start(&env, args.listen, listens, &settings).await?;

@@ -36,7 +36,9 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
         env.hub_cache = dir;
     }
     let settings = Settings {
-        folders: Folders::of_cache(&env, named).and(&args.local_dir)?,
+        folders: Folders::of_cache(&env, named)
+            .with_mirrors(&args.discovery.public_mirror)
+            .and(&args.local_dir)?,
         upload: args.upload,
         give_from: Some(args.cache_mem),
         discovery: Some(args.discovery.config(purpose, &env)),
@@ -55,6 +57,7 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
     ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
     ui.say(settings.folders.words());
     ui.say("others can fetch the public models in there; private and gated ones stay here");
+    settings.folders.reach(&env).into_iter().for_each(|line| ui.say(line));
     ui.say(who_hears(settings.discovery.as_ref()));
 
     let board = Board::default();

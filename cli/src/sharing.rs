@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use zest_hub::{Hub, HubConfig};
-use zest_store::{Catalog, Env, RepoId};
+use zest_store::{Catalog, Commit, Endpoint, Env, RepoId};
 
 /// Repositories named on the screen at once: 20. `--json` names all.
 const NAMES_SHOWN: usize = 20;
@@ -24,12 +24,20 @@ pub(crate) struct Folders {
     pub(crate) local_dirs: Vec<PathBuf>,
     /// Nobody named a cache: it is the usual one, and the original's caches belong to it.
     pub(crate) usual: bool,
+    /// Hubs that are as good as the public one.
+    pub(crate) mirrors: Vec<Endpoint>,
 }
 
 impl Folders {
     /// The cache that was named, or the usual one of the environment.
     pub(crate) fn of_cache(env: &Env, named: bool) -> Folders {
-        Folders { caches: vec![env.hub_cache.clone()], local_dirs: Vec::new(), usual: !named }
+        Folders { caches: vec![env.hub_cache.clone()], usual: !named, ..Folders::default() }
+    }
+
+    /// What these Hubs show to everyone may be given to everyone.
+    pub(crate) fn with_mirrors(mut self, mirrors: &[Endpoint]) -> Folders {
+        self.mirrors.extend_from_slice(mirrors);
+        self
     }
 
     /// The same, and these folders.
@@ -45,8 +53,9 @@ impl Folders {
         Ok(self)
     }
 
-    /// Nothing outside of them is shared from now on.
-    pub(crate) fn apply(&self, catalog: &Catalog) {
+    /// Nothing outside of them is shared from now on, and nothing on the word of a Hub that this environment does not speak of.
+    pub(crate) fn apply(&self, env: &Env, catalog: &Catalog) {
+        catalog.speak_for(&Endpoint::new(&env.endpoint), &self.mirrors);
         catalog.share_below(&self.all().map(Path::to_path_buf).collect::<Vec<_>>(), self.usual);
     }
 
@@ -58,6 +67,15 @@ impl Folders {
     pub(crate) fn words(&self) -> String {
         let names: Vec<String> = self.all().map(|folder| folder.display().to_string()).collect();
         format!("sharing what lies in {}, and nothing else", names.join(", "))
+    }
+
+    /// With whom, if not with everybody.
+    pub(crate) fn reach(&self, env: &Env) -> Option<String> {
+        let hub = Endpoint::new(&env.endpoint);
+        let everybody = hub == Endpoint::public() || self.mirrors.contains(&hub);
+        (!everybody).then(|| {
+            format!("what {hub} shows goes to this network and named peers that use it too; --public-mirror widens that")
+        })
     }
 
     /// For programs.
@@ -80,13 +98,16 @@ pub(crate) struct Shared(BTreeMap<(RepoId, String), Amount>);
 impl Shared {
     pub(crate) fn of(catalog: &Catalog) -> Shared {
         let mut commits: BTreeMap<(RepoId, String), Amount> = BTreeMap::new();
-        let mut open: BTreeMap<(RepoId, String), bool> = BTreeMap::new();
-        for file in catalog.files().into_iter().filter(|file| file.public_until.is_some()) {
-            for owner in file.repos {
+        let mut open: BTreeMap<Commit, bool> = BTreeMap::new();
+        for file in catalog.files().into_iter().filter(|file| file.near_until.is_some()) {
+            for of in file.commits {
                 // A file may be in a closed repository, too; that one is not what is shared.
-                let known = open.entry(owner.clone());
-                if *known.or_insert_with(|| catalog.public_until(&owner.0, &owner.1).is_some()) {
-                    let amount = commits.entry(owner).or_default();
+                let is_open = || {
+                    let hub = of.hub.as_ref();
+                    hub.is_some_and(|hub| catalog.public_until(hub, &of.repo, &of.commit).is_some())
+                };
+                if *open.entry(of.clone()).or_insert_with(is_open) {
+                    let amount = commits.entry((of.repo, of.commit)).or_default();
                     amount.files += 1;
                     amount.bytes += file.size;
                 }
@@ -212,7 +233,7 @@ impl Told {
 pub(crate) fn shared(catalog: &Catalog) -> (u64, u64) {
     let now = SystemTime::now();
     let files = catalog.files();
-    let public = files.iter().filter(|file| file.public_until.is_some_and(|until| until > now));
+    let public = files.iter().filter(|file| file.near_until.is_some_and(|until| until > now));
     public.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.size))
 }
 

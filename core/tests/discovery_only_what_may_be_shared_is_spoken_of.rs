@@ -179,3 +179,26 @@ fn after_the_end_of_the_process_nothing_is_begun() {
     world.handle(Event::Timer);
     assert!(world.log.is_empty());
 }
+
+#[test]
+fn what_is_for_this_network_goes_to_no_tracker_and_not_into_the_dht() {
+    let mut world = open_world();
+    let near = |n| SharedFile { proof: Shareable::readable_near(Instant(u64::MAX)), ..file(n, u64::from(n)) };
+    world.handle(Event::Seed { file: near(1) });
+    world.handle(Event::Want { job: JobId(1), file: near(2), xorbs: &[hash(9)] });
+    world.handle(Event::Starved { job: JobId(1) });
+    live(&mut world, 5000);
+    let hexes: Vec<String> =
+        [key(1), key(2), InfoHash::of_xorb(&hash(9))].iter().map(|key| format!("{key:?}")).collect();
+    let words = world.on_the_wire();
+    for word in words.iter().filter(|word| !word.starts_with("BT-SEARCH")) {
+        assert!(!hexes.iter().any(|hex| word.contains(hex)) && !word.starts_with("http"), "{word}");
+    }
+    for hex in &hexes[..2] {
+        assert!(words.iter().any(|w| w.starts_with("BT-SEARCH") && w.contains(hex)), "neighbours hear of it");
+    }
+    // Everybody may know of it by now.
+    world.handle(Event::Seed { file: file(1, 1) });
+    live(&mut world, 5000);
+    assert!(world.on_the_wire().contains(&hexes[0]), "the DHT hears of it");
+}

@@ -35,7 +35,8 @@ impl World {
     fn job(&mut self, n: u32) {
         let file = Hash::from_bytes([n as u8; 32]);
         let (place, priority, front) = (FileId(n), 0, 0);
-        let spec = JobSpec { file, size: 1 << 30, peers: true, origin: true, place, priority, front };
+        let spec =
+            JobSpec { file, size: 1 << 30, peers: true, near: false, origin: true, place, priority, front };
         self.handle(Event::JobAdded { job: JobId(n), spec });
     }
 

@@ -116,6 +116,11 @@ fn handshakes() {
     assert!(DOCUMENT.contains(dict));
     let whole = format!("{dict}{}:{CLIENT}e", CLIENT.len());
     assert_eq!(ext_handshake::ours(6881, 512), whole.as_bytes());
+    let hub = zest_core::link::hub_key("http://hub.example");
+    assert_eq!(
+        hub.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        "1b0b3b5953d570113aef77bff73cdda15353202a"
+    );
 
     let mut us = Driver::new(Role::Accept);
     us.receive(&handshake(SWARM, THEIR_ID));

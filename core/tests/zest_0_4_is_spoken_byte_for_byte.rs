@@ -65,6 +65,7 @@ fn we_fetch_from_its_serve() {
         client: "zest/0.3".into(),
         listen_port: Some(6881),
         reqq: None,
+        hub: None,
         dialect_guess: Dialect::Range,
     };
     assert_eq!(us.take_steps(), [Step::Message(Message::ExtHandshake(expected))]);

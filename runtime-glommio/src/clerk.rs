@@ -2,6 +2,7 @@
 
 use crate::files::Found;
 use crate::inbox::{Inbox, Mail};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc;
 use zest_core::link::{Body, Dialect, Outgoing};
@@ -19,9 +20,9 @@ pub(crate) enum Ask {
     /// Open a file.
     Open(FileId),
     /// Look for a chunk that is on no shelf.
-    Chunk { link: LinkId, req: ReqId, hash: Hash, dialect: Dialect },
+    Chunk { link: LinkId, req: ReqId, hash: Hash, dialect: Dialect, access: Access },
     /// Look for chunks of a xorb.
-    Xorb { link: LinkId, req: ReqId, xorb: Hash, start: u32, end: u32 },
+    Xorb { link: LinkId, req: ReqId, xorb: Hash, start: u32, end: u32, access: Access },
 }
 
 /// The way to the clerk. It ends when all of these are gone.
@@ -49,12 +50,13 @@ impl Clerk {
 fn answer(catalog: &Catalog, ask: Ask) -> Mail {
     match ask {
         Ask::Open(file) => Mail::Opened { file, found: Found::look(catalog, file) },
-        Ask::Chunk { link, req, hash, dialect } => {
-            let place = catalog.locate(&hash, Access::Share).map(|found| location(&found));
+        Ask::Chunk { link, req, hash, dialect, access } => {
+            let place = catalog.locate(&hash, access).map(|found| location(&found));
             Mail::Event(Event::ChunkLocated { link, req, hash, dialect, place })
         }
-        Ask::Xorb { link, req, xorb, start, end } => {
-            Mail::Event(Event::XorbLocated { link, answer: xorb_answer(catalog, req.0, xorb, start, end) })
+        Ask::Xorb { link, req, xorb, start, end, access } => {
+            let answer = xorb_answer(catalog, req.0, xorb, start..end, access);
+            Mail::Event(Event::XorbLocated { link, answer })
         }
     }
 }
@@ -65,9 +67,10 @@ pub(crate) fn location(found: &Located) -> Location {
 
 /// Chunks of a xorb, serialised, for a zest 0.4 peer: from a file of the original as it lies there; else our files, which
 /// hold them uncompressed, each with a header of scheme "none"; else, as the original does, a single chunk of that name.
-fn xorb_answer(catalog: &Catalog, req: u32, xorb: Hash, start: u32, end: u32) -> Outgoing {
+fn xorb_answer(catalog: &Catalog, req: u32, xorb: Hash, range: Range<u32>, access: Access) -> Outgoing {
+    let Range { start, end } = range;
     let open = |file: FileId| catalog.open_file(file).is_some();
-    if let Some(found) = catalog.original_xorb(&xorb, start..end, Access::Share)
+    if let Some(found) = catalog.original_xorb(&xorb, start..end, access)
         && found.len <= XORB_RANGE_BYTES_MAX
         && open(found.file)
     {
@@ -76,9 +79,9 @@ fn xorb_answer(catalog: &Catalog, req: u32, xorb: Hash, start: u32, end: u32) ->
         let body = Body::File(Location { file, offset: found.offset, len });
         return Outgoing::XorbBytes { req, xorb, start: found.first, body, len };
     }
-    let chunks = if start < end { catalog.xorb_range(&xorb, start..end, Access::Share) } else { None };
+    let chunks = if start < end { catalog.xorb_range(&xorb, start..end, access) } else { None };
     let Some(chunks) = chunks else {
-        return match catalog.locate(&xorb, Access::Share) {
+        return match catalog.locate(&xorb, access) {
             Some(found) => {
                 let body = Body::File(location(&found));
                 Outgoing::XorbBytes { req, xorb, start: 0, body, len: found.len }

@@ -48,6 +48,8 @@ pub(crate) struct CoreConfig {
     pub(crate) upload_bytes_s: Option<u64>,
     pub(crate) links_max: usize,
     pub(crate) local_only: bool,
+    /// The Hub that is named on this network.
+    pub(crate) hub: Option<[u8; 20]>,
     pub(crate) shelf: Arc<Shelf>,
     /// Which of the cores it is, and the letter boxes of all.
     pub(crate) index: usize,
@@ -61,6 +63,7 @@ pub(crate) struct Core {
     peer_id: PeerId,
     listen_port: u16,
     local_only: bool,
+    hub: Option<[u8; 20]>,
     pub(crate) node: RefCell<Node>,
     pub(crate) pex: RefCell<Pex>,
     pub(crate) events: RefCell<VecDeque<Event>>,
@@ -98,13 +101,14 @@ impl Core {
         let inbox = others.swap_remove(config.index);
         let mut node = Config::new(config.seed, config.peer_id);
         (node.peers_max, node.inbound_max) = (config.links_max, config.links_max);
-        node.upload_bytes_s = config.upload_bytes_s;
+        (node.upload_bytes_s, node.hub) = (config.upload_bytes_s, config.hub);
         Rc::new(Core {
             started: std::time::Instant::now(),
             lived: Cell::default(),
             peer_id: config.peer_id,
             listen_port: config.listen_port,
             local_only: config.local_only,
+            hub: config.hub,
             node: RefCell::new(Node::new(node)),
             pex: RefCell::new(Pex::new(config.pex_seed)),
             events: RefCell::default(),
@@ -158,7 +162,11 @@ impl Core {
     pub(crate) fn add_link(&self, addr: std::net::SocketAddr) -> Rc<LinkIo> {
         let id = LinkId(self.next_link.replace(self.next_link.get() + 1));
         let config = LinkConfig { role: Role::Accept, our_id: self.peer_id, listen_port: self.listen_port };
-        let io = LinkIo::new(id, addr, Link::new(self.now(), config));
+        let mut link = Link::new(self.now(), config);
+        if let Some(hub) = self.hub.filter(|_| scope(addr.ip()) == Scope::Local) {
+            link.name_hub(hub);
+        }
+        let io = LinkIo::new(id, addr, link);
         let one_too_many = self.lobby.borrow_mut().came(id, addr.ip());
         let mut links = self.links.borrow_mut();
         links.insert(id, io.clone());

@@ -18,7 +18,7 @@ use zest_core::node::{Action, Direction, Event, ManifestPlace};
 use zest_core::pex;
 use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
 use zest_core::{LinkId, Location};
-use zest_store::{FileId, Span};
+use zest_store::{Access, FileId, Span};
 use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 
 impl Core {
@@ -74,7 +74,7 @@ impl Core {
             }
             Action::LookupChunk { .. } | Action::LookupManifest { .. } => self.look_up(action),
             Action::LookupFile { link, file } => {
-                let found = self.shelf.borrow().manifest(&file, now_s());
+                let found = self.shelf.borrow().manifest(&file, self.access_of(link), now_s());
                 let (total, runs) = match found {
                     // Its chunk list may outlive a file: then it is known, but nothing of it is here.
                     Some((list, true)) if list.count > 0 => (list.count, vec![(0, list.count)]),
@@ -132,8 +132,8 @@ impl Core {
         match action {
             Action::LookupChunk { link, req, hash, dialect } => {
                 let shelf = self.shelf.borrow().clone();
-                let mut listed = false;
-                for found in shelf.places(&hash, now_s()) {
+                let (mut listed, access) = (false, self.access_of(link));
+                for found in shelf.places(&hash, access, now_s()) {
                     listed = true;
                     let place = Some(location(&found));
                     if self.cache.borrow().contains(&hash) || self.is_good(found.file) {
@@ -144,12 +144,12 @@ impl Core {
                     }
                 }
                 if !listed && shelf.has_originals() {
-                    return self.clerk.ask(&self.inbox, Ask::Chunk { link, req, hash, dialect });
+                    return self.clerk.ask(&self.inbox, Ask::Chunk { link, req, hash, dialect, access });
                 }
                 self.event(Event::ChunkLocated { link, req, hash, dialect, place: None });
             }
             Action::LookupManifest { link, req, file, first, count } => {
-                let found = self.shelf.borrow().manifest(&file, now_s());
+                let found = self.shelf.borrow().manifest(&file, self.access_of(link), now_s());
                 let Some((list, _)) = found else {
                     return self.event(Event::ManifestLocated { link, req, place: None });
                 };
@@ -174,6 +174,11 @@ impl Core {
             }
             _ => {}
         }
+    }
+
+    /// What a linked peer may have.
+    fn access_of(&self, link: LinkId) -> Access {
+        if self.node.borrow().is_near(link) { Access::Near } else { Access::Share }
     }
 
     /// Whether a file is open and unchanged. One that changed is given up.
@@ -203,7 +208,8 @@ impl Core {
     }
 
     pub(crate) fn ask_xorb(&self, link: LinkId, (req, xorb, start, end): XorbAsk) {
-        self.clerk.ask(&self.inbox, Ask::Xorb { link, req, xorb, start, end });
+        let access = self.access_of(link);
+        self.clerk.ask(&self.inbox, Ask::Xorb { link, req, xorb, start, end, access });
     }
 
     /// What the clerk found.

@@ -17,7 +17,8 @@ use std::os::fd::{FromRawFd as _, IntoRawFd as _};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use zest_core::PeerId;
-use zest_store::{Catalog, Shelf};
+use zest_core::link::hub_key;
+use zest_store::{Catalog, Endpoint, Shelf};
 
 /// Azureus-style client prefix of our peer ids: ZT, version 0.5.0.
 const PEER_ID_PREFIX: &[u8; 8] = b"-ZT0500-";
@@ -44,6 +45,8 @@ pub struct SeederConfig {
     pub links_max: usize,
     /// Nobody from outside this site is let in.
     pub local_only: bool,
+    /// The Hub we are configured for, as `zest_runtime_tokio::EngineConfig::hub`.
+    pub hub: Option<Endpoint>,
     /// TCP congestion control of the connections; `None`: the system's.
     pub congestion_control: Option<String>,
     /// What may be given.
@@ -61,6 +64,7 @@ impl SeederConfig {
             upload_bytes_s: None,
             links_max: LINKS_MAX,
             local_only: false,
+            hub: None,
             congestion_control: None,
             catalog,
         }
@@ -120,6 +124,8 @@ impl Seeder {
             shelf: Mutex::new(shelf.clone()),
             registered: false,
         };
+        let hub = config.hub.as_ref().filter(|hub| !config.catalog.is_public_hub(hub));
+        let hub = hub.map(|hub| hub_key(hub.as_str()));
         let (report, reports) = mpsc::channel();
         let share = cores.len();
         let inboxes: Vec<Inbox> = cores.iter().map(|_| Inbox::default()).collect();
@@ -140,6 +146,7 @@ impl Seeder {
                 upload_bytes_s: config.upload_bytes_s.map(|cap| cap / share as u64),
                 links_max: config.links_max,
                 local_only: config.local_only,
+                hub,
                 shelf: shelf.clone(),
                 index,
                 inboxes: inboxes.clone(),

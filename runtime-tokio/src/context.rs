@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
+use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{Dialect, Link, LinkConfig, Outgoing, PeerFault, Role, Severity};
 use zest_core::lived::Lived;
 use zest_core::lobby::Lobby;
@@ -55,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
     pub(crate) peer_id: PeerId,
     pub(crate) listen_port: Cell<u16>,
+    /// The Hub that is named to those who may speak of it, if not everybody knows it.
+    pub(crate) hub: Cell<Option<[u8; 20]>>,
     /// Whether peers that are found are dialled.
     pub(crate) dials: Cell<bool>,
     /// Who came and has not shaken hands.
@@ -84,6 +87,8 @@ pub(crate) struct Context {
     /// When a connection was last opened beside one that is silent.
     pub(crate) beside_at: Cell<zest_core::Instant>,
     pub(crate) downloaded_past: Cell<u64>,
+    /// Addresses that the user named.
+    named: RefCell<BTreeSet<SocketAddr>>,
     /// Told whenever the workers were given something.
     pub(crate) pushed: Notify,
     /// Told whenever the node's next deadline may have moved.
@@ -120,6 +125,7 @@ impl Context {
             links: RefCell::default(),
             peer_id,
             listen_port: Cell::new(0),
+            hub: Cell::new(None),
             dials: Cell::new(true),
             lobby: RefCell::default(),
             finder: OnceCell::new(),
@@ -139,6 +145,7 @@ impl Context {
             asked_at: Cell::default(),
             beside_at: Cell::default(),
             downloaded_past: Cell::new(0),
+            named: RefCell::default(),
             pushed: Notify::new(),
             timer_moved: Notify::new(),
         })
@@ -177,6 +184,11 @@ impl Context {
         node.needs(job, index) && !node.is_set_aside(job, index)
     }
 
+    /// See [`Node::is_near`].
+    pub(crate) fn is_near(&self, link: LinkId) -> bool {
+        self.node.borrow().is_near(link)
+    }
+
     /// Linked peers that have something of a job's file.
     pub(crate) fn job_sources(&self, job: JobId) -> usize {
         self.node.borrow().sources(job)
@@ -184,6 +196,7 @@ impl Context {
 
     /// The user named a peer.
     pub(crate) fn name_peer(self: &Rc<Context>, addr: SocketAddr) {
+        self.named.borrow_mut().insert(addr);
         match self.finder.get() {
             Some(finder) => finder.named(addr),
             None => self.event(Event::PeerFound { addr, how: Found::Named }),
@@ -279,7 +292,8 @@ impl Context {
                 }
             }
             Action::LookupChunk { link, req, hash, dialect } => {
-                let place = self.locate_hot(&hash).or_else(|| self.locate_chunk(&hash));
+                let access = self.access_of(link);
+                let place = self.locate_hot(&hash, access).or_else(|| self.locate_chunk(&hash, access));
                 self.event(Event::ChunkLocated { link, req, hash, dialect, place });
             }
             Action::LookupXorb { link, req, xorb, start, end } => {
@@ -289,7 +303,7 @@ impl Context {
                     Some(io) if io.is_behind() => {
                         Outgoing::NotFound { req: req.0, hash: xorb, dialect: Dialect::Range }
                     }
-                    _ => self.locate_xorb(req.0, xorb, start, end),
+                    _ => self.locate_xorb(req.0, xorb, self.access_of(link), start, end),
                 };
                 self.event(Event::XorbLocated { link, answer });
             }
@@ -297,11 +311,12 @@ impl Context {
                 let io = self.links.borrow().get(&link).cloned();
                 // A part may be half a megabyte: who does not read what it was sent gets no more of them.
                 let behind = io.is_some_and(|io| io.is_behind());
-                let place = if behind { None } else { self.locate_manifest(&file, first, count) };
+                let access = self.access_of(link);
+                let place = if behind { None } else { self.locate_manifest(&file, access, first, count) };
                 self.event(Event::ManifestLocated { link, req, place });
             }
             Action::LookupFile { link, file } => {
-                let (total, runs) = self.locate_file(&file);
+                let (total, runs) = self.locate_file(&file, self.access_of(link));
                 self.event(Event::FileLocated { link, file, total, runs });
             }
             Action::Complete { job } => {
@@ -497,7 +512,11 @@ impl Context {
     ) {
         let id = LinkId(self.number());
         let config = LinkConfig { role, our_id: self.peer_id, listen_port: self.listen_port.get() };
-        let io = LinkIo::new(id, addr, direction, Link::new(self.clock.now(), config));
+        let mut link = Link::new(self.clock.now(), config);
+        if let Some(hub) = self.hub.get().filter(|_| self.may_name_hub(addr, direction)) {
+            link.name_hub(hub);
+        }
+        let io = LinkIo::new(id, addr, direction, link);
         self.links.borrow_mut().insert(id, io.clone());
         if direction == Direction::Inbound {
             let one_too_many = self.lobby.borrow_mut().came(id, addr.ip());
@@ -506,6 +525,16 @@ impl Context {
             }
         }
         linkio::run(self.clone(), stream, io).await;
+    }
+
+    /// Whether our Hub is named there: within a site, to those whom we dialled by name, and to those who come from such an address.
+    fn may_name_hub(&self, addr: SocketAddr, direction: Direction) -> bool {
+        let ip = addr.ip().to_canonical();
+        let named = match direction {
+            Direction::Outbound => self.named.borrow().contains(&addr),
+            Direction::Inbound => self.named.borrow().iter().any(|named| named.ip().to_canonical() == ip),
+        };
+        named || scope(ip) == Scope::Local
     }
 
     pub(crate) fn link_ended(self: &Rc<Context>, io: &LinkIo, established: bool, fault: Option<PeerFault>) {

@@ -20,13 +20,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use zest_core::PeerId;
 use zest_core::endpoint::Scope;
-use zest_core::link::Role;
+use zest_core::link::{Role, hub_key};
 use zest_core::node::{
     Config, Direction, Event, INBOUND_MAX as PEERS_INBOUND_MAX, Node, PEERS_MAX, Policy, UPLOAD_BYTES_S_MIN,
 };
 use zest_core::outage::PATIENCE;
 use zest_core::wire::handshake::PEER_ID_PREFIX;
-use zest_store::{Catalog, HfCache};
+use zest_store::{Catalog, Endpoint, HfCache};
 
 /// Peers linked at once, at most, whatever an engine is told: 512.
 pub const LINKS_MAX: usize = LINKED_MAX;
@@ -86,6 +86,9 @@ pub struct EngineConfig {
     pub congestion_control: Option<String>,
     /// How long nothing at all may come from anywhere before a pull gives up: [`PATIENCE`].
     pub give_up_after: Duration,
+    /// The Hub we are configured for. If not everybody knows it (see [`Catalog::speak_for`]), it is named to peers of this
+    /// network, and what it shows is spoken of with those who name the same. `None`: it is named to nobody.
+    pub hub: Option<Endpoint>,
 }
 
 impl EngineConfig {
@@ -107,6 +110,7 @@ impl EngineConfig {
             links_max: PEERS_MAX,
             congestion_control: None,
             give_up_after: PATIENCE,
+            hub: None,
         }
     }
 
@@ -427,9 +431,12 @@ async fn run(
     id[8..].copy_from_slice(tail);
     let seed = seed.try_into().expect("32 bytes were split off");
     let links_max = config.links_max.min(LINKS_MAX);
+    let hub = config.hub.as_ref().filter(|hub| !config.store.catalog.is_public_hub(hub));
+    let hub = hub.map(|hub| hub_key(hub.as_str()));
     let node = Node::new(Config {
         policy: config.policy,
         upload_bytes_s: config.upload_bytes_s,
+        hub,
         peers_max: links_max,
         patience: config.give_up_after,
         // What nobody is looked for is not waited for.
@@ -446,6 +453,7 @@ async fn run(
     let outages = Outages::new(clock, config.give_up_after);
     let context =
         Context::new(clock, node, config.store, workers, mailbox.clone(), PeerId(id), throttle, hot, outages);
+    context.hub.set(hub);
     context.dials.set(config.announced.is_empty());
     let reached_at = if config.announced.is_empty() { listen } else { config.announced };
     context.listen_port.set(reached_at.first().map_or(0, SocketAddr::port));

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use zest_core::Location;
-use zest_store::{BlockCache, Lender};
+use zest_store::{Access, BlockCache, Lender};
 use zest_xet::{CHUNK_BYTES_TARGET, ChunkRef, Hash, Proven, verify};
 
 /// Chunks being read to be kept, at most: 64, that is 8 MiB at most. Ours; what comes beyond that is asked for again.
@@ -87,9 +87,9 @@ fn read(file: &File, place: Location) -> io::Result<Vec<u8>> {
 
 impl Context {
     /// Where a chunk in memory lies, if it still may be shared.
-    pub(crate) fn locate_hot(&self, hash: &Hash) -> Option<Location> {
+    pub(crate) fn locate_hot(&self, hash: &Hash, access: Access) -> Option<Location> {
         let place = self.hot.place(hash)?;
-        self.store.catalog.is_shared(zest_store::FileId(place.file.0)).then_some(place)
+        self.store.catalog.is_shared(zest_store::FileId(place.file.0), access).then_some(place)
     }
 
     /// A chunk is being sent from its file. If that happens often it is read, to be kept.

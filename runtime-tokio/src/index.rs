@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zest_hub::{ErrorKind, Hub, HubError};
-use zest_store::{Catalog, IndexTask, Indexed, RepoId, is_commit};
+use zest_store::{Catalog, Commit, Endpoint, FileStatus, IndexTask, Indexed, RepoId, is_commit};
+use zest_xet::Hash;
 
 /// An answer is asked for anew once it is this old: 6 h, half its life.
 const RENEW_FROM: Duration = Duration::from_secs(6 * 3600);
@@ -110,29 +111,37 @@ async fn index(
 /// What is asked of the Hub in one look.
 struct Questions {
     catalog: Arc<Catalog>,
+    /// Without a token: the question is what anybody may read.
     hub: Option<Hub>,
-    asked: BTreeSet<(RepoId, String)>,
+    asked: BTreeSet<Commit>,
     failures: u32,
 }
 
 impl Questions {
     fn new(store: &Arc<StoreHandles>, hub: Option<Hub>) -> Questions {
         let catalog = store.catalog.clone();
+        let hub = hub.and_then(|hub| hub.anonymous().ok());
         if let Some(hub) = &hub {
             withdraw_what_is_refused(hub, &catalog);
         }
         Questions { catalog, hub, asked: BTreeSet::new(), failures: 0 }
     }
 
-    /// Asks for every catalogued commit whose proof is missing or old, oldest first, and counts.
+    /// Asks for every catalogued commit whose proof is missing or old, oldest first, and counts. Nothing is asked about a
+    /// commit that came from another Hub: its name is none of this one's business.
     async fn ask(&mut self, progress: &mut IndexProgress) {
         // Of what is not to be shared nobody is told the name, nor asked.
-        let files = self.catalog.files().into_iter().filter(|file| file.lies_right);
-        let commits: BTreeSet<(RepoId, String)> = files.flat_map(|file| file.repos).collect();
-        let mut due: Vec<(Option<SystemTime>, (RepoId, String))> = Vec::new();
-        for commit in commits.iter().filter(|commit| !self.asked.contains(*commit)) {
-            let asked = self.catalog.public_proof(&commit.0, &commit.1).map(|proof| proof.asked);
-            if asked.is_none_or(|asked| is_due(asked, &commit.1)) {
+        let files: Vec<FileStatus> =
+            self.catalog.files().into_iter().filter(|file| file.lies_right).collect();
+        let own = self.hub.as_ref().map(Hub::endpoint);
+        let commits: BTreeSet<Commit> = files.iter().flat_map(|file| file.commits.iter().cloned()).collect();
+        let asked_here = |commit: &&Commit| own.is_none() || commit.hub.is_none() || commit.hub == own;
+        let mut due: Vec<(Option<SystemTime>, Commit)> = Vec::new();
+        for commit in commits.iter().filter(asked_here).filter(|commit| !self.asked.contains(*commit)) {
+            let hub = commit.hub.as_ref();
+            let proof = hub.and_then(|hub| self.catalog.public_proof(hub, &commit.repo, &commit.commit));
+            let asked = proof.map(|proof| proof.asked);
+            if asked.is_none_or(|asked| is_due(asked, &commit.commit)) {
                 due.push((asked, commit.clone()));
             }
         }
@@ -144,52 +153,84 @@ impl Questions {
                 continue;
             }
             self.asked.insert(commit.clone());
-            let (repo, commit) = &commit;
-            if let Err(error) = self.ask_one(repo, commit).await {
-                self.catalog.stretch_public(repo, commit);
+            if let Err(error) = self.ask_one(&commit, &files).await {
+                self.stretch(&commit);
                 progress.hub_error = Some(error);
             }
         }
         if self.failures >= FAILURES_MAX {
             // These would have failed too.
-            for (repo, commit) in &unasked {
-                self.catalog.stretch_public(repo, commit);
-            }
+            unasked.iter().for_each(|commit| self.stretch(commit));
         }
-        let public = |(repo, commit): &&(RepoId, String)| self.catalog.public_until(repo, commit).is_some();
+        // What was nobody's may have been found to be this Hub's.
+        let files = self.catalog.files().into_iter().filter(|file| file.lies_right);
+        let commits: BTreeSet<Commit> = files.flat_map(|file| file.commits).collect();
+        let public = |commit: &&Commit| {
+            let hub = commit.hub.as_ref();
+            hub.is_some_and(|hub| self.catalog.public_until(hub, &commit.repo, &commit.commit).is_some())
+        };
         progress.public = commits.iter().filter(public).count();
         progress.not_public = commits.len() - progress.public;
         progress.unasked = unasked.iter().filter(|commit| !public(commit)).count();
     }
 
-    async fn ask_one(&mut self, repo: &RepoId, commit: &str) -> Result<(), String> {
-        let Some(hub) = &self.hub else {
+    fn stretch(&self, commit: &Commit) {
+        if let Some(hub) = &commit.hub {
+            self.catalog.stretch_public(hub, &commit.repo, &commit.commit);
+        }
+    }
+
+    async fn ask_one(&mut self, of: &Commit, files: &[FileStatus]) -> Result<(), String> {
+        let Some(hub) = self.hub.clone() else {
             self.failures = FAILURES_MAX;
             return Err("offline".to_owned());
         };
+        let (endpoint, Commit { repo, commit, .. }) = (hub.endpoint(), of);
         let asked = SystemTime::now();
-        match tokio::time::timeout(ANSWER_WAIT, hub.is_public(repo, commit)).await {
-            Ok(Ok(true)) => {
-                if let Err(error) = self.catalog.prove_public(repo, commit, asked) {
-                    tracing::warn!(%error, "cannot note that this revision is public; other processes will ask again");
-                }
-                Ok(())
-            }
-            Ok(Ok(false)) => {
-                // What was public once and is no more is not shared any longer.
-                withdraw(&self.catalog, repo, Some(commit));
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                let all_fail = matches!(error.kind(), ErrorKind::Offline | ErrorKind::RateLimited { .. });
-                self.failures += if all_fail { FAILURES_MAX } else { 1 };
-                Err(error.to_string())
-            }
+        let answer = match tokio::time::timeout(ANSWER_WAIT, hub.is_public(repo, commit)).await {
+            Ok(answer) => answer.map_err(|error| self.failed(&error))?,
             Err(_) => {
                 self.failures = FAILURES_MAX;
-                Err(format!("the Hub gave no answer within {} s", ANSWER_WAIT.as_secs()))
+                return Err(format!("the Hub gave no answer within {} s", ANSWER_WAIT.as_secs()));
             }
+        };
+        let known = of.hub.is_some();
+        let here: BTreeSet<Hash> = match known {
+            true => BTreeSet::new(),
+            // Its files are the Hub's if its own list names them.
+            false => files.iter().filter(|file| file.commits.contains(of)).map(|file| file.file).collect(),
+        };
+        if !answer {
+            // What was public once and is no more is not shared any longer.
+            withdraw(&self.catalog, &endpoint, repo, Some(commit));
+            if !known && self.catalog.is_public_hub(&endpoint) {
+                self.attribute(&endpoint, of, here);
+            }
+            return Ok(());
         }
+        if !known {
+            let listed = hub.tree(repo, commit).await.map_err(|error| self.failed(&error))?;
+            let listed: BTreeSet<Hash> = listed.iter().filter_map(|entry| entry.xet_hash).collect();
+            self.attribute(&endpoint, of, &here & &listed);
+        }
+        if let Err(error) = self.catalog.prove_public(&endpoint, repo, commit, asked) {
+            tracing::warn!(%error, "cannot note that this revision is public; other processes will ask again");
+        }
+        Ok(())
+    }
+
+    fn attribute(&self, hub: &Endpoint, of: &Commit, files: BTreeSet<Hash>) {
+        let files: Vec<Hash> = files.into_iter().collect();
+        if let Err(error) = self.catalog.attribute(hub, &of.repo, &of.commit, &files) {
+            tracing::warn!(%error, "cannot note where files came from; it will be asked again");
+        }
+    }
+
+    /// Notes a failure, and says it.
+    fn failed(&mut self, error: &HubError) -> String {
+        let all_fail = matches!(error.kind(), ErrorKind::Offline | ErrorKind::RateLimited { .. });
+        self.failures += if all_fail { FAILURES_MAX } else { 1 };
+        error.to_string()
     }
 }
 
@@ -200,10 +241,10 @@ fn is_due(asked: SystemTime, commit: &str) -> bool {
     SystemTime::now().duration_since(asked).unwrap_or_default() >= wait
 }
 
-fn withdraw(catalog: &Catalog, repo: &RepoId, commit: Option<&str>) {
+fn withdraw(catalog: &Catalog, hub: &Endpoint, repo: &RepoId, commit: Option<&str>) {
     let written = match commit {
-        Some(commit) => catalog.revoke_public(repo, commit),
-        None => catalog.revoke_repo(repo),
+        Some(commit) => catalog.revoke_public(hub, repo, commit),
+        None => catalog.revoke_repo(hub, repo),
     };
     if let Err(error) = written {
         tracing::warn!(%error, "{} is not shared any more, but this cannot be noted for other processes", repo.name);
@@ -217,7 +258,7 @@ pub(crate) fn withdraw_what_is_refused(
     catalog: &Arc<Catalog>,
 ) -> watch::Receiver<Option<HubError>> {
     let (tell, refused) = watch::channel(None);
-    let catalog = catalog.clone();
+    let (catalog, endpoint) = (catalog.clone(), hub.endpoint());
     hub.watch_refusals(move |refusal| {
         let of_commit = match refusal.error.kind() {
             // A branch that is not there says nothing of a commit.
@@ -225,7 +266,7 @@ pub(crate) fn withdraw_what_is_refused(
             ErrorKind::RevisionNotFound | ErrorKind::EntryNotFound => Some(refusal.revision),
             _ => None,
         };
-        withdraw(&catalog, refusal.repo, of_commit);
+        withdraw(&catalog, &endpoint, refusal.repo, of_commit);
         if !refusal.as_stranger && refusal.error.kind() != ErrorKind::EntryNotFound {
             tell.send_replace(Some(refusal.error.clone()));
         }

@@ -68,6 +68,8 @@ pub(crate) struct JobState {
     pub(crate) has_header: bool,
     /// Whether others may be given what is proven of it.
     pub(crate) shared: bool,
+    /// Of them only those who speak of the same Hub.
+    pub(crate) near: bool,
     /// The partial file as peers read it: the same file still when it has its final name.
     _partial: Option<Arc<File>>,
     /// Chunk lists in wire form that were asked for, by the hash they belong to.
@@ -135,16 +137,17 @@ impl Context {
         let place = FileId(PARTIAL | id.0);
         let served = if new.public.is_some() { self.open_partial(place, &partial) } else { None };
         let NewJob { file, size, public, priority, has_header } = new;
-        let peers = public.is_some();
+        let (peers, near) = (public.is_some(), public.as_ref().is_some_and(|public| public.near));
         let job_file = JobFile::new(id, file, size, partial);
         let front = if has_header { header::front_at_start(&job_file) } else { 0 };
-        let spec = JobSpec { file, size, peers, origin: origin.is_some(), place, priority, front };
+        let spec = JobSpec { file, size, peers, near, origin: origin.is_some(), place, priority, front };
         let (end, ended) = oneshot::channel();
         let state = Rc::new(JobState {
             file: Arc::new(job_file),
             listed: RefCell::default(),
             has_header,
             shared: peers,
+            near,
             _partial: served,
             records: RefCell::default(),
             path,

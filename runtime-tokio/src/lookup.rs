@@ -30,14 +30,25 @@ fn to_records(chunks: &[ChunkRef]) -> Bytes {
 }
 
 impl Context {
-    pub(crate) fn locate_chunk(&self, hash: &Hash) -> Option<Location> {
-        let found = self.store.catalog.locate(hash, Access::Share)?;
+    /// What a linked peer may have.
+    pub(crate) fn access_of(&self, link: LinkId) -> Access {
+        if self.is_near(link) { Access::Near } else { Access::Share }
+    }
+
+    pub(crate) fn locate_chunk(&self, hash: &Hash, access: Access) -> Option<Location> {
+        let found = self.store.catalog.locate(hash, access)?;
         Some(Location { file: FileId(found.file.0), offset: found.offset, len: found.len })
     }
 
-    pub(crate) fn locate_manifest(&self, file: &Hash, first: u32, count: u32) -> Option<ManifestPlace> {
-        let Some(found) = self.store.catalog.manifest(file, Access::Share) else {
-            return self.locate_list(file, first, count);
+    pub(crate) fn locate_manifest(
+        &self,
+        file: &Hash,
+        access: Access,
+        first: u32,
+        count: u32,
+    ) -> Option<ManifestPlace> {
+        let Some(found) = self.store.catalog.manifest(file, access) else {
+            return self.locate_list(file, access, first, count);
         };
         let count = part(first, count, found.count)?;
         let record = MANIFEST_RECORD_BYTES as u64;
@@ -52,9 +63,9 @@ impl Context {
     }
 
     /// A list of a job under way, of its file or of one of its xorbs. It is put into wire form once.
-    fn locate_list(&self, hash: &Hash, first: u32, count: u32) -> Option<ManifestPlace> {
+    fn locate_list(&self, hash: &Hash, access: Access, first: u32, count: u32) -> Option<ManifestPlace> {
         let jobs = self.jobs.borrow();
-        jobs.values().filter(|job| job.shared).find_map(|job| {
+        jobs.values().filter(|job| job.shared && (!job.near || access == Access::Near)).find_map(|job| {
             let manifest = job.file.manifest.get().filter(|manifest| manifest.file() == *hash);
             let listed = job.listed.borrow();
             let chunks = match manifest {
@@ -80,12 +91,10 @@ impl Context {
         })
     }
 
-    pub(crate) fn locate_file(&self, file: &Hash) -> (u32, Vec<(u32, u32)>) {
-        match self.store.catalog.manifest(file, Access::Share) {
+    pub(crate) fn locate_file(&self, file: &Hash, access: Access) -> (u32, Vec<(u32, u32)>) {
+        match self.store.catalog.manifest(file, access) {
             // Its chunk list may outlive a file: then it is known, but nothing of it is here.
-            Some(found) if self.store.catalog.data(file, Access::Share).is_none() => {
-                (found.count, Vec::new())
-            }
+            Some(found) if self.store.catalog.data(file, access).is_none() => (found.count, Vec::new()),
             Some(found) if found.count > 0 => (found.count, vec![(0, found.count)]),
             _ => (0, Vec::new()),
         }
@@ -93,9 +102,9 @@ impl Context {
 
     /// Chunks of a xorb for a zest 0.4 peer, which expects them serialised: our files hold them uncompressed, so each
     /// gets a header of scheme "none" before its range. An original cache file is sent as it lies.
-    pub(crate) fn locate_xorb(&self, req: u32, xorb: Hash, start: u32, end: u32) -> Outgoing {
+    pub(crate) fn locate_xorb(&self, req: u32, xorb: Hash, access: Access, start: u32, end: u32) -> Outgoing {
         let none = Outgoing::NotFound { req, hash: xorb, dialect: Dialect::Range };
-        if let Some(found) = self.store.catalog.original_xorb(&xorb, start..end, Access::Share)
+        if let Some(found) = self.store.catalog.original_xorb(&xorb, start..end, access)
             && found.len <= RANGE_DATA_BYTES_MAX
             && self.open(FileId(found.file.0)).is_some()
         {
@@ -104,12 +113,12 @@ impl Context {
             return Outgoing::XorbBytes { req, xorb, start: found.first, body, len };
         }
         let chunks = match start < end {
-            true => self.store.catalog.xorb_range(&xorb, start..end, Access::Share),
+            true => self.store.catalog.xorb_range(&xorb, start..end, access),
             false => None,
         };
         let Some(chunks) = chunks else {
             // The original looks among single chunks too, and sends what it finds as it is, whatever range was named.
-            return match self.locate_chunk(&xorb) {
+            return match self.locate_chunk(&xorb, access) {
                 Some(place) => {
                     Outgoing::XorbBytes { req, xorb, start: 0, body: Body::File(place), len: place.len }
                 }

@@ -46,6 +46,7 @@ mod block_cache;
 mod cache;
 mod catalog;
 mod digest;
+mod endpoint;
 mod env;
 mod error;
 mod lend;
@@ -63,9 +64,10 @@ mod verify;
 pub use block_cache::{BlockCache, SEGMENT_BYTES};
 pub use cache::{CacheOptions, HfCache, PartialFile, Presence, SnapshotFile, StoredBlob};
 pub use catalog::{
-    Access, Catalog, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb,
+    Access, Catalog, Commit, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb,
     PROOF_LASTS, PROOF_LASTS_AT_MOST, Place, PublicProof, Shelf,
 };
+pub use endpoint::Endpoint;
 pub use env::{ENDPOINT_DEFAULT, Env, Token};
 pub use error::{StoreError, StoreErrorKind, io_kind};
 pub use lend::{Lender, Lent, Piece};

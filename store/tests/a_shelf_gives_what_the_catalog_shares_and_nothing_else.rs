@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, SystemTime};
 
 use common::{COMMIT, World, land, manifest, noise, repo};
-use zest_store::{Access, Located, PROOF_LASTS, Place, RepoId, RepoType};
+use zest_store::{Access, Endpoint, Located, PROOF_LASTS, Place, RepoId, RepoType};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -17,12 +17,13 @@ fn now() -> u64 {
 impl World {
     fn publish(&self, repo: &RepoId, data: &[u8]) {
         let path = land(&self.cache, repo, COMMIT, &common::large("model.bin", data), data);
-        let place = Place { path, repo: repo.clone(), commit: COMMIT.to_owned() };
+        let place =
+            Place { hub: Some(Endpoint::public()), path, repo: repo.clone(), commit: COMMIT.to_owned() };
         self.catalog.publish(&manifest(data), &place, None, None).unwrap();
     }
 
     fn share(&self, repo: &RepoId) {
-        self.catalog.prove_public(repo, COMMIT, SystemTime::now()).unwrap();
+        self.catalog.prove_public(&Endpoint::public(), repo, COMMIT, SystemTime::now()).unwrap();
     }
 }
 
@@ -46,20 +47,20 @@ fn every_chunk_of_every_shared_file_is_where_the_catalog_says() {
         let manifest = manifest(data);
         for index in 0..manifest.len() {
             let hash = manifest.chunk(index).hash;
-            let mut places: Vec<Located> = shelf.places(&hash, now()).collect();
+            let mut places: Vec<Located> = shelf.places(&hash, Access::Share, now()).collect();
             assert!(places.contains(&world.catalog.locate(&hash, Access::Share).unwrap()), "chunk {index}");
             let file = world.catalog.data(&manifest.file(), Access::Share).unwrap();
             places.retain(|place| place.file == file);
             let place = places.first().expect("in this file too");
             assert_eq!((place.offset, place.len), (manifest.offset(index), manifest.chunk(index).len));
         }
-        let (list, here) = shelf.manifest(&manifest.file(), now()).unwrap();
+        let (list, here) = shelf.manifest(&manifest.file(), Access::Share, now()).unwrap();
         assert_eq!(Some(list), world.catalog.manifest(&manifest.file(), Access::Share));
         assert!(here);
     }
     let secret = manifest(&three);
-    assert!(shelf.manifest(&secret.file(), now()).is_none());
-    assert_eq!(shelf.places(&secret.chunk(0).hash, now()).count(), 0);
+    assert!(shelf.manifest(&secret.file(), Access::Share, now()).is_none());
+    assert_eq!(shelf.places(&secret.chunk(0).hash, Access::Share, now()).count(), 0);
 }
 
 #[test]
@@ -86,14 +87,24 @@ fn what_ran_out_or_was_forgotten_is_not_given() {
     let manifest = manifest(&data);
     let hash = manifest.chunk(1).hash;
     let later = now() + PROOF_LASTS.as_secs() + HOUR.as_secs();
-    assert_eq!((shelf.places(&hash, now()).count(), shelf.places(&hash, later).count()), (1, 0));
-    assert!(shelf.manifest(&manifest.file(), later).is_none());
+    assert_eq!(
+        (
+            shelf.places(&hash, Access::Share, now()).count(),
+            shelf.places(&hash, Access::Share, later).count()
+        ),
+        (1, 0)
+    );
+    assert!(shelf.manifest(&manifest.file(), Access::Share, later).is_none());
     shelf.forget(world.catalog.data(&manifest.file(), Access::Share).unwrap());
-    assert_eq!(shelf.places(&hash, now()).count(), 0);
-    assert_eq!(shelf.manifest(&manifest.file(), now()).map(|(_, here)| here), Some(false), "its list is");
+    assert_eq!(shelf.places(&hash, Access::Share, now()).count(), 0);
+    assert_eq!(
+        shelf.manifest(&manifest.file(), Access::Share, now()).map(|(_, here)| here),
+        Some(false),
+        "its list is"
+    );
     // The file is a good one after all: the next shelf has it again.
     let next = world.catalog.shelf(Some(&shelf)).expect("a file that went is looked at again");
-    assert_eq!(next.places(&hash, now()).count(), 1);
+    assert_eq!(next.places(&hash, Access::Share, now()).count(), 1);
 }
 
 #[test]
@@ -106,12 +117,12 @@ fn what_is_taken_back_is_gone_from_shelves_that_were_made_before() {
     let manifest = manifest(&data);
     let given = |shelf: &zest_store::Shelf| {
         (
-            shelf.places(&manifest.chunk(1).hash, now()).count(),
-            shelf.manifest(&manifest.file(), now()).is_some(),
+            shelf.places(&manifest.chunk(1).hash, Access::Share, now()).count(),
+            shelf.manifest(&manifest.file(), Access::Share, now()).is_some(),
         )
     };
     assert_eq!(given(&shelf), (1, true));
-    world.catalog.revoke_public(&repo(), COMMIT).unwrap();
+    world.catalog.revoke_public(&Endpoint::public(), &repo(), COMMIT).unwrap();
     assert_eq!(given(&shelf), (0, false));
     world.share(&repo());
     assert_eq!(given(&shelf), (1, true));

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use zest_store::{Access, Catalog, Place, RepoId, RepoType};
+use zest_store::{Access, Catalog, Endpoint, Place, RepoId, RepoType};
 use zest_xet::{ChunkRef, Manifest, chunk_hash, file_hash};
 
 const COMMIT: &str = "1111111111111111111111111111111111111111";
@@ -28,7 +28,8 @@ fn measure() {
             let path = dir.path().join(format!("data{file}"));
             std::fs::File::create(&path).unwrap().set_len(size).unwrap();
             let manifest = Manifest::prove(file_hash(&list), size, list).unwrap();
-            let place = Place { path, repo: repo.clone(), commit: COMMIT.to_owned() };
+            let place =
+                Place { hub: Some(Endpoint::public()), path, repo: repo.clone(), commit: COMMIT.to_owned() };
             catalog.publish(&manifest, &place, None, None).unwrap();
         }
         drop(catalog);

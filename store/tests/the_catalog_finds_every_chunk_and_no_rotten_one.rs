@@ -9,13 +9,20 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use common::{COMMIT, COMMIT_2, LOCAL, World, land, large, large_by, manifest, noise, repo};
-use zest_store::{Access, Catalog, FileId, HfCache, Indexed, Located, Place, RepoId, RepoType, StoreError};
+use zest_store::{
+    Access, Catalog, Endpoint, FileId, HfCache, Indexed, Located, Place, RepoId, RepoType, StoreError,
+};
 use zest_xet::{Encoder, Hash, MANIFEST_RECORD_BYTES, Rule, SchemeChoice, chunk_hash, xorb_hash};
 
 impl World {
     fn publish(&self, name: &str, data: &[u8], terms: Option<&[(Hash, std::ops::Range<u32>)]>) -> PathBuf {
         let path = land(&self.cache, &repo(), COMMIT, &large(name, data), data);
-        let place = Place { path: path.clone(), repo: repo(), commit: COMMIT.to_owned() };
+        let place = Place {
+            hub: Some(Endpoint::public()),
+            path: path.clone(),
+            repo: repo(),
+            commit: COMMIT.to_owned(),
+        };
         self.catalog.publish(&manifest(data), &place, None, terms).unwrap();
         fs::canonicalize(path).unwrap()
     }
@@ -132,7 +139,7 @@ fn a_second_copy_serves_when_the_first_is_gone() {
     let first = world.publish("a.bin", &data, None);
     let other = HfCache::open(&world.dir.path().join("other"), LOCAL).unwrap();
     let path = land(&other, &repo(), COMMIT_2, &large("a.bin", &data), &data);
-    let place = Place { path, repo: repo(), commit: COMMIT_2.to_owned() };
+    let place = Place { hub: Some(Endpoint::public()), path, repo: repo(), commit: COMMIT_2.to_owned() };
     world.catalog.publish(&manifest(&data), &place, None, None).unwrap();
     assert_eq!(world.catalog.files()[0].paths.len(), 2);
     flip(&first, 9);
@@ -232,7 +239,7 @@ fn publishing_a_file_of_another_size_is_refused() {
     let world = World::new();
     let path = world.dir.path().join("f");
     fs::write(&path, b"short").unwrap();
-    let place = Place { path, repo: repo(), commit: COMMIT.to_owned() };
+    let place = Place { hub: Some(Endpoint::public()), path, repo: repo(), commit: COMMIT.to_owned() };
     let result = world.catalog.publish(&manifest(&noise(1, 9_999)), &place, None, None);
     assert!(matches!(result, Err(StoreError::WrongSize { expected: 9_999, actual: 5, .. })), "{result:?}");
 }
@@ -274,14 +281,19 @@ fn hints_and_terms_given_once_are_kept_when_the_file_is_published_again() {
     let xorb = chunk_hash(b"x");
     let path = world.publish("a.bin", &data, Some(&[(xorb, 0..manifest.len())]));
     let hints: Vec<u32> = (0..manifest.len()).collect();
-    let place = |commit: &str| Place { path: path.clone(), repo: repo(), commit: commit.to_owned() };
+    let place = |commit: &str| Place {
+        hub: Some(Endpoint::public()),
+        path: path.clone(),
+        repo: repo(),
+        commit: commit.to_owned(),
+    };
     world.catalog.publish(&manifest, &place(COMMIT_2), Some(&hints), None).unwrap();
     world.catalog.publish(&manifest, &place(COMMIT), None, None).unwrap();
     for catalog in [&world.catalog, &Catalog::open(&world.zest()).unwrap()] {
         assert_eq!(catalog.load_hints(&manifest.file()), Some(hints.clone()));
         assert!(catalog.xorb_range(&xorb, 0..1, Access::Own).is_some());
         assert!(catalog.locate(&manifest.chunk(0).hash, Access::Own).is_some());
-        assert_eq!(catalog.files()[0].repos.len(), 2);
+        assert_eq!(catalog.files()[0].commits.len(), 2);
         assert_eq!(catalog.chunks(), manifest.len() as usize, "no chunk twice in the index");
     }
 }
@@ -337,10 +349,15 @@ fn the_caches_of_the_original_are_checked_and_shared_only_as_far_as_public_files
     assert!(catalog.locate(&chunk.hash, Access::Share).is_none());
     let public = RepoId::new(RepoType::Model, "lab/public").unwrap();
     let path = land(&world.cache, &public, COMMIT, &large("a.bin", &data), &data);
-    let place = Place { path: path.clone(), repo: public.clone(), commit: COMMIT.to_owned() };
+    let place = Place {
+        hub: Some(Endpoint::public()),
+        path: path.clone(),
+        repo: public.clone(),
+        commit: COMMIT.to_owned(),
+    };
     catalog.publish(&manifest, &place, None, None).unwrap();
     assert!(catalog.original_xorb(&xorb, 0..2, Access::Share).is_none());
-    catalog.prove_public(&public, COMMIT, SystemTime::now()).unwrap();
+    catalog.prove_public(&Endpoint::public(), &public, COMMIT, SystemTime::now()).unwrap();
     assert!(catalog.original_xorb(&xorb, 0..2, Access::Share).is_some());
     // The public file itself may be gone by now; that its chunks are public stays true.
     fs::remove_file(fs::canonicalize(&path).unwrap()).unwrap();

@@ -267,6 +267,8 @@ impl Machine {
     fn clean(&self, program: &Path, endpoint: &str, words: &str) -> Command {
         let mut command = self.command(program);
         command.args(words.split(' ')).env_clear().env("HOME", self.home()).env("HF_ENDPOINT", endpoint);
+        // A test's Hub stands for the one that everybody knows, unless the test says otherwise.
+        command.env("ZEST_PUBLIC_MIRRORS", endpoint);
         let path: PathBuf = std::env::var_os("PATH").map(PathBuf::from).unwrap_or_default();
         command.env("PATH", path);
         if let Ok(log) = std::env::var("ZEST_TEST_LOG") {

@@ -134,6 +134,8 @@ impl Host {
     fn clean(&self, program: &Path, endpoint: &str, words: &[String]) -> Command {
         let mut command = Command::new(program);
         command.args(words).env_clear().env("HOME", self.home()).env("HF_ENDPOINT", endpoint);
+        // A test's Hub stands for the one that everybody knows, unless the test says otherwise.
+        command.env("ZEST_PUBLIC_MIRRORS", endpoint);
         // A test that looks for peers takes these away again; listening on loopback, it stays on this machine all the same.
         command.envs([("ZEST_NO_DHT", "1"), ("ZEST_NO_LAN", "1"), ("ZEST_NO_PORT_MAPPING", "1")]);
         if let Ok(log) = std::env::var("ZEST_TEST_LOG") {

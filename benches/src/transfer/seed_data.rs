@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use zest_store::{Catalog, Place, RepoId, RepoType};
+use zest_store::{Catalog, Endpoint, Place, RepoId, RepoType};
 use zest_xet::{ChunkRef, Chunker, Manifest, Rule, file_hash};
 
 /// Bytes made at once.
@@ -56,9 +56,14 @@ impl Data {
         let catalog = Catalog::open(&home.join(".cache/zest"))?;
         let repo = RepoId::new(RepoType::Model, "bench/sample")?;
         let commit = "0123456789012345678901234567890123456789";
-        let place = Place { path: file.clone(), repo: repo.clone(), commit: commit.to_owned() };
+        let place = Place {
+            hub: Some(Endpoint::public()),
+            path: file.clone(),
+            repo: repo.clone(),
+            commit: commit.to_owned(),
+        };
         catalog.publish(&manifest, &place, None, None)?;
-        catalog.prove_public(&repo, commit, SystemTime::now())?;
+        catalog.prove_public(&Endpoint::public(), &repo, commit, SystemTime::now())?;
         let mut plain = Vec::new();
         for index in 0..manifest.len() {
             let chunk = manifest.chunk(index);

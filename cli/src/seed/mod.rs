@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zest_hub::Hub;
 use zest_runtime_tokio::StoreHandles;
-use zest_store::{Catalog, Env, HfCache};
+use zest_store::{Catalog, Endpoint, Env, HfCache};
 
 /// Time between two `status` events on standard output: 5 s.
 const JSON_EVERY: Duration = Duration::from_secs(5);
@@ -53,6 +53,7 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
         congestion_control: args.congestion_control,
         discovery: args.discovery.config(Purpose::Seed, &env),
         store: stores[0].clone(),
+        hub: Endpoint::new(&env.endpoint),
     };
     let heard = who_hears(Some(&wanted.discovery));
     let running = Running::start(wanted, |text| ui.say(text)).await?;
@@ -70,6 +71,7 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
     ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
     ui.say(running.describe(cache_bytes));
     ui.say(folders.words());
+    folders.reach(&env).into_iter().for_each(|line| ui.say(line));
     ui.say(heard);
 
     let outcome = tokio::select! {
@@ -110,14 +112,14 @@ fn folders(env: &Env, args: &SeedArgs) -> Result<Folders, Failure> {
         return Err(Failure::new(Kind::Disk, format_args!("{} is not a folder", root.display()))
             .hint("name a Hugging Face cache with --root; it holds folders like models--ORG--NAME"));
     }
-    folders.and(&args.local_dir)
+    folders.with_mirrors(&args.discovery.public_mirror).and(&args.local_dir)
 }
 
 /// One store per cache, all with one catalog.
 fn open(env: &Env, folders: &Folders) -> Result<Vec<Arc<StoreHandles>>, Failure> {
     let failed = |error| engine::store_failure(&error);
     let catalog = Arc::new(Catalog::open(&env.zest_cache).map_err(failed)?);
-    folders.apply(&catalog);
+    folders.apply(env, &catalog);
     let mut stores = Vec::new();
     for root in &folders.caches {
         let cache = HfCache::open(root, env.cache_options()).map_err(failed)?;

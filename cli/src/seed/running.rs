@@ -7,6 +7,7 @@ use crate::failure::{Failure, Kind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use zest_runtime_tokio::{DiscoveryConfig, DiscoveryStatus, Engine, EngineConfig, StoreHandles};
+use zest_store::Endpoint;
 
 #[cfg(all(target_os = "linux", feature = "glommio"))]
 use zest_runtime_glommio::{Seeder, SeederConfig, SeederError, probe};
@@ -22,6 +23,7 @@ pub(crate) struct Wanted {
     pub(crate) congestion_control: Option<String>,
     pub(crate) discovery: DiscoveryConfig,
     pub(crate) store: Arc<StoreHandles>,
+    pub(crate) hub: Endpoint,
 }
 
 /// Numbers for a status line.
@@ -66,6 +68,7 @@ impl Running {
             upload_bytes_s: wanted.upload_bytes_s,
             congestion_control: wanted.congestion_control,
             discovery: Some(wanted.discovery),
+            hub: Some(wanted.hub),
             ..EngineConfig::to_give(wanted.store, wanted.cache_bytes)
         };
         Ok(Running::Tokio(Engine::start(config).await.map_err(|error| engine_failure(&error))?))
@@ -203,6 +206,7 @@ async fn on_uring(wanted: &Wanted) -> Result<Running, Failure> {
         upload_bytes_s: wanted.upload_bytes_s,
         congestion_control: wanted.congestion_control.clone(),
         local_only: wanted.discovery.local_only,
+        hub: Some(wanted.hub.clone()),
         ..SeederConfig::new(wanted.store.catalog.clone())
     };
     let started = tokio::task::spawn_blocking(move || Seeder::start(config)).await;

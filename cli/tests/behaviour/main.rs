@@ -15,6 +15,7 @@ mod large_repositories_cost_what_is_wanted;
 mod mirrors_are_used_as_they_are;
 mod outages_are_said;
 mod ports_are_shared_sensibly;
+mod public_is_one_hubs_word;
 mod scripted_hub;
 mod seed_box_gives_many_neighbours_what_hub_gave_us;
 #[cfg(target_os = "linux")]

@@ -30,6 +30,7 @@ impl Discovery {
                 break self
                     .swarms
                     .values()
+                    .filter(|s| !s.near)
                     .filter_map(|s| s.seeding)
                     .filter(|s| s.op.is_none())
                     .map(|s| s.next)
@@ -56,7 +57,7 @@ impl Discovery {
     /// Of the seeded files whose period is over, the one with the largest product of weight and time since.
     fn most_overdue(&self, now: Instant) -> Option<InfoHash> {
         let due = self.swarms.iter().filter_map(|(hash, swarm)| {
-            let seeding = swarm.seeding.filter(|s| s.op.is_none() && s.next <= now)?;
+            let seeding = swarm.seeding.filter(|s| !swarm.near && s.op.is_none() && s.next <= now)?;
             Some((urgency(now, &seeding), *hash))
         });
         // The smaller hash wins a tie, so that equal states give equal plans.

@@ -10,17 +10,26 @@ use zest_xet::Hash;
 
 /// Leave to speak of a file to strangers. Nothing is announced or looked up without one, and no longer than it holds.
 ///
-/// It is no proof itself: whoever makes one says that the Hub has shown the file's commit to an anonymous request.
+/// It is no proof itself: whoever makes one says that a Hub has shown the file's commit to an anonymous request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shareable {
     pub(super) until: Instant,
+    /// On this network alone.
+    pub(super) near: bool,
 }
 
 impl Shareable {
     /// The Hub has shown the file to an anonymous request; that counts until `until`.
     #[must_use]
     pub const fn anonymously_readable(until: Instant) -> Shareable {
-        Shareable { until }
+        Shareable { until, near: false }
+    }
+
+    /// A Hub that not everybody knows has shown the file to an anonymous request: it is spoken of on this network, never in the
+    /// DHT nor at a tracker.
+    #[must_use]
+    pub const fn readable_near(until: Instant) -> Shareable {
+        Shareable { until, near: true }
     }
 }
 

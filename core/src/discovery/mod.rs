@@ -321,6 +321,7 @@ impl Discovery {
         assert!(self.groups.values().all(|group| !group.is_empty()), "no group is empty");
         for op in self.ops.values() {
             assert!(self.swarms.contains_key(&op.swarm), "no question is about a swarm that is gone");
+            assert!(!self.is_near(op.swarm), "nor about one that only this network may hear of");
         }
         for job in self.jobs.values() {
             assert!(self.swarms.contains_key(&job.file), "a job's swarm is known");
@@ -328,6 +329,11 @@ impl Discovery {
     }
 
     fn tell_trackers(&mut self, now: Instant, event: tracker::Event<'_>) {
+        if let tracker::Event::Add { swarm, .. } = &event
+            && self.is_near(*swarm)
+        {
+            return;
+        }
         self.trackers.handle(now, event);
         while let Some(action) = self.trackers.poll_action() {
             match action {
@@ -357,10 +363,11 @@ impl Discovery {
     fn file_swarm(&mut self, now: Instant, file: &SharedFile) -> Option<InfoHash> {
         let kind = Kind::File { bytes: file.bytes, group: file.group };
         let hash = InfoHash::of_file(&file.hash);
-        self.swarm(now, hash, kind, file.proof.until).then_some(hash)
+        self.swarm(now, hash, kind, file.proof).then_some(hash)
     }
 
-    fn swarm(&mut self, now: Instant, hash: InfoHash, kind: Kind, until: Instant) -> bool {
+    fn swarm(&mut self, now: Instant, hash: InfoHash, kind: Kind, proof: Shareable) -> bool {
+        let Shareable { until, near } = proof;
         if until <= now {
             return false;
         }
@@ -369,12 +376,20 @@ impl Discovery {
             self.proofs.remove(&(swarm.until, hash));
             swarm.until = swarm.until.max(until);
             self.proofs.insert((swarm.until, hash));
+            if swarm.near && !near {
+                swarm.near = false;
+                let seeded = swarm.seeding.is_some();
+                self.rank(now, hash, 0);
+                if seeded && self.dht_up {
+                    self.announce_wake = Some(self.announce_wake.map_or(now, |wake| wake.min(now)));
+                }
+            }
             return true;
         }
         if self.swarms.len() >= SWARMS_MAX {
             return false;
         }
-        self.swarms.insert(hash, Swarm::new(kind, until));
+        self.swarms.insert(hash, Swarm::new(kind, until, near));
         self.proofs.insert((until, hash));
         true
     }
@@ -450,6 +465,11 @@ impl Discovery {
         self.op_next += 1;
         self.ops.insert(op, Op { swarm, began: now, packets });
         op
+    }
+
+    /// Whether a swarm is nothing that trackers and the DHT may hear of.
+    pub(super) fn is_near(&self, hash: InfoHash) -> bool {
+        self.swarms.get(&hash).is_some_and(|swarm| swarm.near)
     }
 
     /// A peer of a swarm, new or not.

@@ -4,7 +4,7 @@ use super::plan::GET_PACKETS;
 use super::swarm::{Group, Job, Kind, Round};
 use super::{
     ALONE_PAUSE, Action, CACHE, Discovery, GATHER, JOBS_MAX, LOOK_AGAIN, LOOK_AGAIN_FEW, LOOK_AGAIN_MAX,
-    OPS_MAX, OpId, PEERS_ENOUGH, PEERS_FEW, ROUND_MAX, ROUND_MIN, SharedFile, XORBS_MAX,
+    OPS_MAX, OpId, PEERS_ENOUGH, PEERS_FEW, ROUND_MAX, ROUND_MIN, Shareable, SharedFile, XORBS_MAX,
 };
 use crate::tracker::{self, Rank};
 use crate::{Duration, InfoHash, Instant, JobId, lsd};
@@ -127,10 +127,13 @@ impl Discovery {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.by_xorb) else { return };
         job.by_xorb = true;
         let (file, xorbs) = (job.file, job.xorbs.clone());
-        let Some(until) = self.swarms.get(&file).map(|swarm| swarm.until) else { return };
+        // Xorbs are looked up at trackers and in the DHT alone.
+        let Some(until) = self.swarms.get(&file).filter(|swarm| !swarm.near).map(|swarm| swarm.until) else {
+            return;
+        };
         for hash in xorbs {
             let other = self.swarms.get(&hash).is_some_and(|swarm| swarm.kind != Kind::Xorb);
-            if other || !self.swarm(now, hash, Kind::Xorb, until) {
+            if other || !self.swarm(now, hash, Kind::Xorb, Shareable { until, near: false }) {
                 continue;
             }
             let Some(swarm) = self.swarms.get_mut(&hash) else { continue };
@@ -152,7 +155,7 @@ impl Discovery {
                 self.set_search(hash, later);
                 continue;
             }
-            let ask = self.dht_up;
+            let ask = self.dht_up && !self.is_near(hash);
             if ask && self.ops.len() >= OPS_MAX {
                 // An answer comes, or its time is up.
                 break None;

@@ -1,7 +1,7 @@
 //! What is seeded, what stands for what, and the end of a leave to speak of a file.
 
 use super::swarm::{Group, Kind, Seeding, Swarm};
-use super::{Discovery, GATHER, OpId, SharedFile};
+use super::{Discovery, GATHER, OpId, Shareable, SharedFile};
 use crate::tracker::{self, Rank};
 use crate::{InfoHash, Instant, JobId, lsd};
 use alloc::collections::BTreeSet;
@@ -141,7 +141,7 @@ impl Discovery {
             swarm.jobs.iter().filter_map(|job| self.jobs.get(job)).map(|job| job.file).collect();
         let longest = files.iter().filter_map(|file| self.swarms.get(file)).map(|file| file.until).max();
         if let Some(until) = longest.filter(|until| *until > now) {
-            self.swarm(now, hash, Kind::Xorb, until);
+            self.swarm(now, hash, Kind::Xorb, Shareable { until, near: false });
         } else {
             files.into_iter().for_each(|file| self.withdraw(now, file));
         }

@@ -60,14 +60,16 @@ pub(super) struct Swarm {
     pub(super) kind: Kind,
     /// Not spoken of from then on.
     pub(super) until: Instant,
+    /// Spoken of on this network alone.
+    pub(super) near: bool,
     pub(super) jobs: BTreeSet<JobId>,
     pub(super) search: Search,
     pub(super) seeding: Option<Seeding>,
 }
 
 impl Swarm {
-    pub(super) fn new(kind: Kind, until: Instant) -> Swarm {
-        Swarm { kind, until, jobs: BTreeSet::new(), search: Search::default(), seeding: None }
+    pub(super) fn new(kind: Kind, until: Instant, near: bool) -> Swarm {
+        Swarm { kind, until, near, jobs: BTreeSet::new(), search: Search::default(), seeding: None }
     }
 
     pub(super) fn is_wanted(&self) -> bool {

@@ -75,7 +75,7 @@ mod reader;
 mod requests;
 mod writer;
 
-pub use crate::wire::ext_handshake::ExtHandshake;
+pub use crate::wire::ext_handshake::{ExtHandshake, hub_key};
 pub use crate::wire::frame::{HEAD_INLINE_BYTES, Head};
 pub use crate::wire::xet::Dialect;
 pub use crate::wire::zest::Claim;
@@ -120,6 +120,8 @@ pub struct Link {
     chatter_since: Instant,
     chatter_bytes: u64,
     late_bytes: u64,
+    /// The Hub that is named to the remote.
+    hub: Option<[u8; 20]>,
 }
 
 /// What the next received byte is.
@@ -159,12 +161,19 @@ impl Link {
             chatter_since: now,
             chatter_bytes: 0,
             late_bytes: 0,
+            hub: None,
         };
         if let Role::Dial { info_hash } = config.role {
             let ours = Handshake::ours(info_hash, config.our_id).encode();
             link.transmit(now, Head::new(&ours), None);
         }
         link
+    }
+
+    /// Names a Hub to the remote, by its [`hub_key`], with our extension handshake; said before that went out. For links on
+    /// which files may be spoken of that this Hub alone shows.
+    pub fn name_hub(&mut self, key: [u8; 20]) {
+        self.hub = Some(key);
     }
 
     /// Takes one event. Never fails: what the remote did wrong comes out as [`LinkAction::Close`].
@@ -412,7 +421,8 @@ impl Link {
         let to_self = theirs.peer_id == self.config.our_id;
         if theirs.bep10() && !to_self {
             // zest 0.4 gives up on a peer whose first message is not the extension handshake.
-            let ours = ext_handshake::ours(self.config.listen_port, OUTSTANDING_MAX as u32);
+            let ours =
+                ext_handshake::ours_of(self.hub.as_ref(), self.config.listen_port, OUTSTANDING_MAX as u32);
             frame::extended(&mut out, 0, &ours);
             out.extend_from_slice(&[0, 0, 0, 1, UNCHOKE, 0, 0, 0, 1, INTERESTED]);
         }

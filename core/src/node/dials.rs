@@ -6,6 +6,7 @@
 //! one of them keeps us from what the others find; and a link that gives nothing makes room within seconds.
 
 use super::event::Direction;
+use super::job::Job;
 use super::peer::Peer;
 use super::timers::Timer;
 use super::{Action, CANDIDATES_MAX, Found, Node};
@@ -346,7 +347,10 @@ impl Node {
     }
 
     fn dial(&mut self, now: Instant, addr: SocketAddr, how: Found) {
-        let swarm = self.jobs.values().find(|j| j.spec.peers && !j.ended).map(|j| j.spec.file);
+        // What not everybody may hear of is named to nobody who was told of by strangers.
+        let near = scope(addr.ip()) == Scope::Loopback || how <= Found::Lan;
+        let named = |j: &&Job| j.spec.peers && !j.ended && (near || !j.spec.near);
+        let swarm = self.jobs.values().find(named).map(|j| j.spec.file);
         let Some(candidate) = self.candidates.get_mut(&addr) else { return };
         candidate.state = Dial::Dialling;
         candidate.since = now;
@@ -396,6 +400,21 @@ impl Node {
             let pause = REDIAL.saturating_mul(1 << candidate.dials.saturating_sub(1).min(5));
             let pause = if lasting { pause.min(REDIAL_LASTING) } else { pause };
             self.timers.set(Timer::Redial(addr), now + pause);
+        }
+    }
+
+    /// Whether we dialled it because the user named it, or because it was heard on this network; or it came from an address that
+    /// the user named.
+    pub(super) fn is_expected(&self, peer: &Peer) -> bool {
+        match peer.direction {
+            Direction::Outbound => self.candidates.get(&peer.addr).is_some_and(|c| c.how <= Found::Lan),
+            Direction::Inbound => {
+                let ip = peer.addr.ip().to_canonical();
+                let named = |(addr, c): (&SocketAddr, &Candidate)| {
+                    c.how == Found::Named && addr.ip().to_canonical() == ip
+                };
+                self.candidates.iter().any(named)
+            }
         }
     }
 

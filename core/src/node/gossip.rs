@@ -42,7 +42,10 @@ impl Node {
             .jobs
             .iter()
             .filter(|(_, job)| {
-                FileKey::of(&job.spec.file) == file && job.spec.peers && !job.ended && !job.blocks.is_empty()
+                FileKey::of(&job.spec.file) == file
+                    && self.peers.get(&link).is_some_and(|peer| job.spec.is_open_to(peer))
+                    && !job.ended
+                    && !job.blocks.is_empty()
             })
             .map(|(id, _)| *id)
             .collect();

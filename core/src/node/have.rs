@@ -3,6 +3,7 @@
 use super::manifest::Willing;
 use super::peer::{Has, With};
 use super::{Action, BitSet, Node};
+use crate::endpoint::{Scope, scope};
 use crate::link::{ExtHandshake, Outgoing};
 use crate::{Instant, JobId, LinkId};
 use alloc::vec::Vec;
@@ -15,8 +16,11 @@ pub(crate) const HAVES_MAX: u32 = 256;
 impl Node {
     /// The extension handshake: now it is known what the peer understands.
     pub(super) fn introduced(&mut self, now: Instant, link: LinkId, remote: &ExtHandshake) {
+        let expected = self.peers.get(&link).is_some_and(|peer| self.is_expected(peer));
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.introduce(remote);
+        let same_hub = remote.hub.is_some() && remote.hub == self.config.hub;
+        peer.near |= same_hub && (scope(peer.addr.ip()) != Scope::Global || expected);
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in ids {
             self.introduce(link, id);
@@ -38,7 +42,14 @@ impl Node {
 
     fn introduce(&mut self, link: LinkId, id: JobId) {
         let (Some(peer), Some(job)) = (self.peers.get_mut(&link), self.jobs.get(&id)) else { return };
-        if !peer.ready() || !job.spec.peers || job.ended {
+        if !job.spec.is_open_to(peer) {
+            // What it asked for before there was a job is nothing that we speak of with it.
+            if job.spec.peers && peer.interests.remove(&job.spec.file).is_some() {
+                self.uploads.parties.interests(peer.upload.party, -1);
+            }
+            return;
+        }
+        if !peer.ready() || job.ended {
             return;
         }
         let new = !peer.jobs.contains_key(&id);
@@ -76,7 +87,9 @@ impl Node {
         let ids: Vec<JobId> = self
             .jobs
             .iter()
-            .filter(|(_, j)| is_it(&j.spec.file) && j.spec.peers)
+            .filter(|(_, j)| {
+                is_it(&j.spec.file) && self.peers.get(&link).is_some_and(|p| j.spec.is_open_to(p))
+            })
             .map(|(id, _)| *id)
             .collect();
         let Some(peer) = self.peers.get_mut(&link).filter(|_| !ids.is_empty()) else { return };

@@ -24,6 +24,9 @@ pub struct JobSpec {
     pub size: u64,
     /// Whether peers may be asked for it (only what an anonymous request could read).
     pub peers: bool,
+    /// Whether only those are told of it, ask and are asked who speak of our Hub ([`super::Config::hub`]) on this network or by
+    /// name: that Hub shows it to everyone, but the world does not know that Hub.
+    pub near: bool,
     /// Whether the origin may be asked for it.
     pub origin: bool,
     /// What [`Location::file`] says of the partial file, so that proven chunks are served while others are still missing.
@@ -33,6 +36,13 @@ pub struct JobSpec {
     /// So many bytes at the beginning of the file come first, before anything else of any job: safetensors headers. 0 if it
     /// is all one. [`super::Event::JobFront`] changes it.
     pub front: u64,
+}
+
+impl JobSpec {
+    /// Whether this peer may be spoken with of the file.
+    pub(crate) fn is_open_to(&self, peer: &super::peer::Peer) -> bool {
+        self.peers && (!self.near || peer.near)
+    }
 }
 
 /// What the origin can do for a job.

@@ -157,6 +157,8 @@ pub struct Config {
     /// Peers that are served at a time, those left out whose sockets take nothing. While more wait in line, each is given
     /// little ahead.
     pub upload_slots: usize,
+    /// The Hub we speak of, if not everybody knows it: see [`crate::link::hub_key`].
+    pub hub: Option<[u8; 20]>,
     /// Upload cap in bytes/s over any second; `None`: none. Not below [`UPLOAD_BYTES_S_MIN`].
     pub upload_bytes_s: Option<u64>,
     /// When this process began, by the clock of its events. Another one may have used the cap up a moment before (a restart):
@@ -184,6 +186,7 @@ impl Config {
             upload_slots: UPLOAD_SLOTS,
             upload_bytes_s: None,
             began: Instant::ZERO,
+            hub: None,
         }
     }
 }
@@ -373,6 +376,12 @@ impl Node {
         self.peers
             .values()
             .any(|peer| !peer.closing && peer.interests.keys().any(|file| files.contains(file)))
+    }
+
+    /// Whether a peer may have what only those get who speak of our Hub: see [`JobSpec::near`].
+    #[must_use]
+    pub fn is_near(&self, link: LinkId) -> bool {
+        self.peers.get(&link).is_some_and(|peer| peer.near)
     }
 
     /// Whether chunk `index` of `job` still has to come from somewhere.

@@ -6,7 +6,7 @@ use super::few::Few;
 use super::line::Upload;
 use super::manifest::Willing;
 use super::rng::Rng;
-use crate::endpoint::Party;
+use crate::endpoint::{Party, Scope, scope};
 use crate::link::ExtHandshake;
 use crate::wire::xet::Dialect;
 use crate::{Duration, Instant, JobId, PeerId, ReqId};
@@ -161,6 +161,8 @@ pub(crate) struct Peer {
     pub(crate) addr: SocketAddr,
     pub(crate) id: PeerId,
     pub(crate) direction: Direction,
+    /// On this machine; or it speaks of our Hub, and the user named it or it is on this network.
+    pub(crate) near: bool,
     pub(crate) introduced: bool,
     chunks: bool,
     pub(crate) zest: bool,
@@ -226,6 +228,7 @@ impl Peer {
             addr,
             id,
             direction,
+            near: scope(addr.ip()) == Scope::Loopback,
             introduced: false,
             chunks: false,
             zest: false,

@@ -129,6 +129,11 @@ impl Node {
         let job = self.jobs.iter().find(|(_, job)| job.spec.file == file && job.spec.peers);
         let job = job.map(|(id, job)| (*id, job.len(), job.shown.end(), job.shown.set()));
         let Some(peer) = self.peers.get_mut(&link) else { return };
+        if self.jobs.values().any(|j| j.spec.file == file && j.spec.peers && !j.spec.is_open_to(peer)) {
+            // As if we never heard of it; the catalog may have it for everybody.
+            self.actions.push_back(Action::LookupFile { link, file });
+            return;
+        }
         if !peer.interests.contains_key(&file) {
             if peer.interests.len() >= INTERESTS_MAX {
                 return;

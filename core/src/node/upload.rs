@@ -380,7 +380,7 @@ impl Node {
     /// Answers from a job under way, or looks outside.
     fn answer(&mut self, link: LinkId, ask: Ask) {
         if let Wanted::Chunk(_) = ask.what
-            && let Some(place) = self.place_of(&ask)
+            && let Some(place) = self.place_of(link, &ask)
         {
             let mark = self.uploads.marker.mark(&ask.hash, 0);
             self.give(link, ask, place, mark);
@@ -402,8 +402,9 @@ impl Node {
     }
 
     /// Where a chunk lies, if a job under way has it.
-    fn place_of(&mut self, ask: &Ask) -> Option<Location> {
-        for job in self.jobs.values_mut().filter(|job| job.spec.peers) {
+    fn place_of(&mut self, link: LinkId, ask: &Ask) -> Option<Location> {
+        let peer = self.peers.get(&link)?;
+        for job in self.jobs.values_mut().filter(|job| job.spec.is_open_to(peer)) {
             let Some(index) = job.shown.find(&ask.hash) else { continue };
             let Some((chunk, offset)) = job.chunk(index).filter(|(chunk, _)| chunk.hash == ask.hash) else {
                 continue;

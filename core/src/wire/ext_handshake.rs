@@ -2,6 +2,7 @@
 //!
 //! | key | value | here |
 //! |---|---|---|
+//! | `hub` | 20 bytes: [`hub_key`] of the Hub whose files the sender shares with this link alone | only on links within a site, and to peers the user named |
 //! | `m` | dictionary name → extension id of the sender, 0 withdraws | `ut_pex`, `ut_xet`, `xet`, `zest` |
 //! | `p` | TCP port the sender accepts links on | ours: always present, 0 for none |
 //! | `reqq` | requests the sender queues before it drops any | [`crate::link::OUTSTANDING_MAX`] |
@@ -15,6 +16,7 @@ use super::client_name::ClientName;
 use super::xet::Dialect;
 use crate::bencode::{Encoder, Value, lenient_dict};
 use alloc::vec::Vec;
+use sha1::{Digest as _, Sha1};
 
 /// Our extension id for `ut_xet`.
 pub const UT_XET_ID: u8 = 1;
@@ -27,6 +29,16 @@ pub const ZEST_ID: u8 = 3;
 
 /// Our extension id for `ut_pex` ([`super::pex`]).
 pub const PEX_ID: u8 = 4;
+
+/// What a Hub is called on the wire: SHA-1 of `zest-hub-v1:` and its address. Two ends that say the same may speak of files
+/// that this Hub shows to everyone who can reach it.
+#[must_use]
+pub fn hub_key(address: &str) -> [u8; 20] {
+    let mut sha = Sha1::new();
+    sha.update(b"zest-hub-v1:");
+    sha.update(address.as_bytes());
+    sha.finalize().into()
+}
 
 /// Longest extension handshake that is read: 16 KiB. Ours; real ones have some hundred bytes.
 pub const EXT_HANDSHAKE_BYTES_MAX: u32 = 16 << 10;
@@ -51,6 +63,8 @@ pub struct ExtHandshake {
     pub listen_port: Option<u16>,
     /// Requests it queues.
     pub reqq: Option<u32>,
+    /// The [`hub_key`] of the Hub it speaks of.
+    pub hub: Option<[u8; 20]>,
     /// Layout in which to ask it: [`Dialect::Range`] (ask for xorb ranges) for the original, else [`Dialect::Chunk`].
     pub dialect_guess: Dialect,
 }
@@ -67,6 +81,7 @@ impl ExtHandshake {
             client: ClientName::NONE,
             listen_port: None,
             reqq: None,
+            hub: None,
             dialect_guess,
         }
     }
@@ -86,6 +101,7 @@ impl ExtHandshake {
         let Ok(dict) = lenient_dict(message) else { return false };
         for (key, value) in dict.iter() {
             match (key, value) {
+                (b"hub", Value::Bytes(key)) => self.hub = key.try_into().ok(),
                 (b"m", Value::Dict(names)) => self.update_ids(names.iter()),
                 (b"p", Value::Int(port)) => {
                     self.listen_port = u16::try_from(port).ok().filter(|&port| port != 0);
@@ -126,9 +142,18 @@ fn is_original(client: &ClientName) -> bool {
 /// Our handshake: the bencoded dictionary.
 #[must_use]
 pub fn ours(listen_port: u16, reqq: u32) -> Vec<u8> {
-    let mut out = Vec::with_capacity(96);
+    ours_of(None, listen_port, reqq)
+}
+
+/// The same, naming the Hub that is spoken of on this link.
+#[must_use]
+pub fn ours_of(hub: Option<&[u8; 20]>, listen_port: u16, reqq: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
     let mut enc = Encoder::new(&mut out);
     enc.dict();
+    if let Some(hub) = hub {
+        enc.key(b"hub").bytes(hub);
+    }
     enc.key(b"m").dict();
     enc.key(b"ut_pex").int(PEX_ID.into());
     enc.key(b"ut_xet").int(UT_XET_ID.into()).key(b"xet").int(XET_ID.into()).key(b"zest").int(ZEST_ID.into());
@@ -164,6 +189,16 @@ mod tests {
         assert_eq!((seen.ut_xet, seen.xet, seen.zest, seen.ut_pex), (Some(1), Some(2), Some(3), Some(4)));
         assert_eq!((seen.listen_port, seen.reqq, &*seen.client), (Some(6881), Some(512), CLIENT));
         assert_eq!(seen.dialect_guess, Dialect::Chunk);
+    }
+
+    #[test]
+    fn a_hub_is_named_by_a_key_and_only_where_it_is_asked_for() {
+        let key = hub_key("https://hub.example");
+        let seen = read(&ours_of(Some(&key), 6881, 512));
+        assert_eq!((seen.hub, seen.zest, seen.listen_port), (Some(key), Some(3), Some(6881)));
+        assert_eq!(read(&ours(6881, 512)).hub, None);
+        assert_ne!(key, hub_key("https://hub.example:8443"));
+        assert_eq!(read(b"d3:hub3:abce").hub, None, "a key of another length is none");
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub struct World {
     pub lived: Option<Lived>,
     /// What came over links that are not read from.
     unread: BTreeMap<LinkId, Vec<Happening>>,
+    /// Whether jobs to come are for those near alone.
+    pub near: bool,
     /// Blocks that the origin was asked for, in order, and when.
     pub fetched: Vec<(JobId, u32)>,
     pub fetched_at: Vec<Instant>,
@@ -133,6 +135,7 @@ impl World {
             disk_time: WORK,
             streams: true,
             front: 0,
+            near: false,
             fetched: vec![],
             lived: None,
             unread: BTreeMap::new(),
@@ -203,6 +206,7 @@ impl World {
             file: file.hash(),
             size: file.manifest.size(),
             peers,
+            near: self.near,
             origin: origin.is_some(),
             place: FileId(7),
             priority: 0,

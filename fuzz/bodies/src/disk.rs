@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use zest_store::{
-    Access, Catalog, Entry, Identity, PROOF_LASTS_AT_MOST, Partial, PartialSpec, Place, RepoId, RepoType,
-    TreeEntry, format_tree, parse_tree,
+    Access, Catalog, Endpoint, Entry, Identity, PROOF_LASTS_AT_MOST, Partial, PartialSpec, Place, RepoId,
+    RepoType, TreeEntry, format_tree, parse_tree,
 };
 use zest_xet::{ChunkRef, Hash, Manifest, chunk_hash, file_hash};
 
@@ -140,17 +140,19 @@ pub fn catalog(input: &[u8]) {
     let commit = "c".repeat(40);
     {
         let made = Catalog::open(&root).expect("a new catalog");
-        let place = Place { path: model, repo: repo.clone(), commit: commit.clone() };
+        let hub = Endpoint::public();
+        let place = Place { hub: Some(hub.clone()), path: model, repo: repo.clone(), commit: commit.clone() };
         let terms = [(xorb, 4..6), (xorb, 0..1)];
         made.publish(&manifest, &place, Some(&[900, 20, 77]), Some(&terms)).expect("room for a catalog");
         made.note_proven(&identity, &entry("a"));
-        made.prove_public(&repo, &commit, SystemTime::now()).expect("room for a note");
+        made.prove_public(&hub, &repo, &commit, SystemTime::now()).expect("room for a note");
     }
     let name = manifest.file().to_string();
+    let hub = chunk_hash(Endpoint::public().as_str().as_bytes()).to_plain_hex();
     let files = [
         root.join("files").join(&name[..2]).join(&name),
         root.join("places").join(&name[..2]).join(format!("{name}.json")),
-        root.join("public").join(repo.folder()).join(format!("{commit}.json")),
+        root.join("proofs").join(&hub[..16]).join(repo.folder()).join(format!("{commit}.json")),
         root.join("proven"),
     ];
     assert!(files.iter().all(|path| path.exists()), "a catalog has its files where this body looks for them");
@@ -166,10 +168,10 @@ pub fn catalog(input: &[u8]) {
     assert!(!catalog.is_proven(&identity, &entry("b")), "proven by nobody");
     let noted =
         fs::read(&files[2]).ok().and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
-    let may_share = noted.is_some_and(|note| note["format"] == 1 && note["until"].as_u64() > Some(0));
+    let may_share = noted.is_some_and(|note| note["format"] == 2 && note["until"].as_u64() > Some(0));
     for _ in 0..2 {
-        for access in [Access::Own, Access::Share] {
-            let shares = access == Access::Share;
+        for access in [Access::Own, Access::Near, Access::Share] {
+            let shares = access != Access::Own;
             if let Some(read) = catalog.load_manifest(&manifest.file(), access) {
                 assert_eq!(read.chunks(), manifest.chunks(), "a list that is not proven was given");
                 assert!(!shares || may_share);

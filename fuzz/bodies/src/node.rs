@@ -23,6 +23,8 @@ const BLOCK: u32 = 4;
 const FILES: [u32; 3] = [1, 12, 40];
 /// Actions that one event may lead to: more than all peers can be asked for at once.
 const ACTIONS_MAX: usize = 4096;
+/// The Hub that is spoken of.
+const HUB: [u8; 20] = [9; 20];
 /// Links at once; more that come are not played.
 const LINKS_MAX: usize = 12;
 
@@ -64,6 +66,7 @@ fn play(input: &[u8]) -> Vec<String> {
         (config.peers_max, config.inbound_max, config.dials_max, config.upload_slots) = (3, 2, 1, 1);
         (config.origin_fetches_max, config.copies_max) = (1, 1);
     }
+    config.hub = Some(HUB);
     if flags & 4 != 0 {
         config.upload_bytes_s = Some(1 << 20);
     }
@@ -290,6 +293,7 @@ impl World {
                     ut_xet: (what & 1 == 0).then_some(1),
                     zest: (what & 2 == 0).then_some(3),
                     reqq: (what & 4 != 0).then_some(u32::from(what >> 3)),
+                    hub: (what & 128 != 0).then_some(HUB),
                     ..ExtHandshake::empty(if what & 8 != 0 { Dialect::Range } else { Dialect::Chunk })
                 };
                 self.says(link, Message::ExtHandshake(hello));
@@ -449,6 +453,7 @@ impl World {
             file: manifest.file(),
             size: manifest.size(),
             peers: what & 2 == 0,
+            near: what & 64 != 0,
             origin: what & 4 == 0,
             place: FileId(file as u32),
             priority: what >> 7,

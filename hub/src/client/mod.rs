@@ -43,7 +43,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use zest_store::{RepoId, TreeEntry, check_revision, check_storable, is_commit};
+use zest_store::{Endpoint, RepoId, TreeEntry, check_revision, check_storable, is_commit};
 
 pub use address::{endpoint_name, endpoint_secrets};
 pub use body::{Body, TRICKLE_BYTES_S};
@@ -125,6 +125,23 @@ impl Hub {
         let transport = Transport::new(config)?;
         let inner = Inner { transport, tokens: Tokens::default(), v1_hosts: Mutex::default() };
         Ok(Hub { inner: Arc::new(inner) })
+    }
+
+    /// Whose client it is.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&self.inner.transport.config.endpoint)
+    }
+
+    /// A client of the same Hub without a token.
+    ///
+    /// # Errors
+    /// As [`Hub::new`].
+    pub fn anonymous(&self) -> Result<Hub, HubError> {
+        match &self.inner.transport.config.token {
+            None => Ok(self.clone()),
+            Some(_) => Hub::new(HubConfig { token: None, ..self.inner.transport.config.clone() }),
+        }
     }
 
     /// Has `tell` hear of every refusal of the Hub, whatever the request was for, before its caller does. The first watch

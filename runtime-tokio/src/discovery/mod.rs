@@ -73,7 +73,7 @@ pub(crate) struct Finder {
     groups: RefCell<Groups>,
     jobs: RefCell<BTreeMap<JobId, Seeking>>,
     /// What is announced of the catalog, and until when it may be.
-    shelf: RefCell<BTreeMap<Hash, SystemTime>>,
+    shelf: RefCell<BTreeMap<Hash, (SystemTime, bool)>>,
     /// Links whose remotes said what they speak.
     linked: RefCell<BTreeSet<LinkId>>,
     /// Peers the user named.

@@ -59,10 +59,18 @@ impl Finder {
         self.now() + left
     }
 
+    /// Leave to speak of a file. On this machine alone there is nobody who may not hear.
+    fn leave(&self, near: bool, until: Instant) -> Shareable {
+        match near && !self.reach.loopback {
+            true => Shareable::readable_near(until),
+            false => Shareable::anonymously_readable(until),
+        }
+    }
+
     /// A job of a file that anyone may read begins.
     pub(crate) fn want(self: &Rc<Finder>, job: JobId, hash: Hash, bytes: u64, of: &Public) {
         let group = self.groups.borrow_mut().of(&of.repo, &of.commit);
-        let proof = Shareable::anonymously_readable(self.until(of.until));
+        let proof = self.leave(of.near, self.until(of.until));
         let file = SharedFile { hash, bytes, group, proof };
         let now = self.now();
         let seeking = Seeking { file, began: now, told: now, starved: now, announced: false, met: false };
@@ -126,26 +134,31 @@ impl Finder {
     /// Compares the catalog with what is announced.
     fn stock(self: &Rc<Finder>, files: &[FileStatus]) {
         let now = SystemTime::now();
-        let mut gone: BTreeMap<Hash, SystemTime> = self.shelf.take();
+        let mut gone: BTreeMap<Hash, (SystemTime, bool)> = self.shelf.take();
         let mut shelf = BTreeMap::new();
         for status in files {
             let was = gone.remove(&status.file);
-            let Some(until) = status.public_until.filter(|until| *until > now) else {
+            // What only this network may hear of is told to it alone.
+            let near = status.public_until.is_none();
+            let Some(until) = status.near_until.filter(|until| *until > now) else {
                 if was.is_some() {
                     self.tell(Event::Withdraw { file: status.file });
                 }
                 continue;
             };
-            let (false, Some((repo, commit))) = (status.paths.is_empty(), status.repos.first()) else {
+            let (false, Some(of)) = (status.paths.is_empty(), status.commits.first()) else {
                 if was.is_some() {
                     self.tell(Event::Unseed { file: status.file });
                 }
                 continue;
             };
-            shelf.insert(status.file, until);
-            if was.is_none_or(|was| was < until) {
-                let group = self.groups.borrow_mut().of(repo, commit);
-                let proof = Shareable::anonymously_readable(self.until(until));
+            shelf.insert(status.file, (until, near));
+            if was.is_some_and(|(_, was_near)| was_near != near) {
+                self.tell(Event::Withdraw { file: status.file });
+            }
+            if was.is_none_or(|was| was.0 < until || was.1 != near) {
+                let group = self.groups.borrow_mut().of(&of.repo, &of.commit);
+                let proof = self.leave(near, self.until(until));
                 let file = SharedFile { hash: status.file, bytes: status.size, group, proof };
                 self.tell(Event::Seed { file });
             }
@@ -198,6 +211,8 @@ pub(crate) struct Public {
     pub(crate) repo: RepoId,
     pub(crate) commit: String,
     pub(crate) until: SystemTime,
+    /// Only those may hear of it who speak of the same Hub: see [`zest_core::node::JobSpec::near`].
+    pub(crate) near: bool,
 }
 
 /// Keeps what is announced like the catalog. Never ends.

@@ -15,6 +15,7 @@ use zest_core::endpoint::Found;
 use zest_core::link::Outgoing;
 use zest_core::node::Direction;
 use zest_core::{JobId, LinkId};
+use zest_store::Endpoint;
 use zest_xet::Hash;
 
 /// Files that peers are asked for: 1,024. Ours; larger repositories are shown in part.
@@ -100,7 +101,9 @@ async fn run(context: Rc<Context>, options: PullOptions, wait: Duration) -> Resu
     let (Some(until), Some(finder)) = (public_until, context.finder.get()) else { return Ok(survey) };
     let mut heard = finder.listen();
     context.event(zest_core::node::Event::Seeking { on: true });
-    let public = Public { repo: options.repo.clone(), commit, until };
+    let hub = Endpoint::new(&options.env.endpoint);
+    let near = !context.store.catalog.is_public_hub(&hub);
+    let public = Public { repo: options.repo.clone(), commit, until, near };
     let mut jobs = BTreeSet::new();
     for (file, hash) in &files {
         let job = JobId(context.next_job.replace(context.next_job.get() + 1));
@@ -108,8 +111,14 @@ async fn run(context: Rc<Context>, options: PullOptions, wait: Duration) -> Resu
         finder.want(job, *hash, file.size, &public);
     }
     peers.into_iter().for_each(|addr| context.name_peer(addr));
-    let mut known =
-        Known { context: &context, finder, files: &files, peers: BTreeMap::new(), links: BTreeMap::new() };
+    let mut known = Known {
+        context: &context,
+        finder,
+        files: &files,
+        near,
+        peers: BTreeMap::new(),
+        links: BTreeMap::new(),
+    };
     let end = Instant::now() + wait;
     let mut waiting = jobs.clone();
     // With nothing to look with, only peers that were named can answer.
@@ -139,6 +148,8 @@ struct Known<'a> {
     context: &'a Rc<Context>,
     finder: &'a Rc<Finder>,
     files: &'a [(SurveyFile, Hash)],
+    /// Only those are asked who speak of the same Hub.
+    near: bool,
     peers: BTreeMap<SocketAddr, SurveyPeer>,
     links: BTreeMap<LinkId, SocketAddr>,
 }
@@ -161,7 +172,7 @@ impl Known<'_> {
                     peer.found = Some(Found::Named);
                 }
                 let io = self.context.links.borrow().get(&link).cloned();
-                let Some(io) = io else { return };
+                let Some(io) = io.filter(|_| !self.near || self.context.is_near(link)) else { return };
                 for (_, file) in self.files {
                     io.send(self.context, Outgoing::Interest { file: *file });
                 }

@@ -6,8 +6,8 @@ use crate::engine::StoreHandles;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zest_store::{
-    FileLock, FinishedFile, Identity, Leftovers, LocalDir, PartialError, PlainPartial, Presence, RepoId,
-    StoreError, TreeEntry, is_commit,
+    Commit, FileLock, FinishedFile, Identity, Leftovers, LocalDir, PartialError, PlainPartial, Presence,
+    RepoId, StoreError, TreeEntry, is_commit,
 };
 
 /// Spreads the bits of a number over all of it: the golden ratio's.
@@ -120,25 +120,46 @@ impl Destination {
         self.store.cache.resolve_ref(repo, revision)
     }
 
-    pub(crate) fn public_until(&self, repo: &RepoId, commit: &str) -> Option<std::time::SystemTime> {
-        self.store.catalog.public_until(repo, commit)
+    pub(crate) fn public_until(&self, of: &Commit) -> Option<std::time::SystemTime> {
+        self.store.catalog.public_until(of.hub.as_ref()?, &of.repo, &of.commit)
     }
 
     /// See [`zest_store::Catalog::stretch_public`].
-    pub(crate) fn stretch_public(&self, repo: &RepoId, commit: &str) -> Option<std::time::SystemTime> {
-        self.store.catalog.stretch_public(repo, commit)
+    pub(crate) fn stretch_public(&self, of: &Commit) -> Option<std::time::SystemTime> {
+        self.store.catalog.stretch_public(of.hub.as_ref()?, &of.repo, &of.commit)
     }
 
-    pub(crate) fn prove_public(&self, repo: &RepoId, commit: &str, asked: std::time::SystemTime) {
-        if let Err(error) = self.store.catalog.prove_public(repo, commit, asked) {
+    pub(crate) fn prove_public(&self, of: &Commit, asked: std::time::SystemTime) {
+        let Some(hub) = &of.hub else { return };
+        if let Err(error) = self.store.catalog.prove_public(hub, &of.repo, &of.commit, asked) {
             tracing::warn!(%error, "cannot note that this repository is public; other commands will ask again");
         }
     }
 
     /// The Hub says that it is not for everyone.
-    pub(crate) fn revoke_public(&self, repo: &RepoId) {
-        if let Err(error) = self.store.catalog.revoke_repo(repo) {
+    pub(crate) fn revoke_public(&self, of: &Commit) {
+        let Some(hub) = &of.hub else { return };
+        if let Err(error) = self.store.catalog.revoke_repo(hub, &of.repo) {
             tracing::warn!(%error, "cannot note that this repository is not public; here it is not shared any more");
+        }
+    }
+
+    /// See [`zest_store::Catalog::knows_list`].
+    pub(crate) fn knows_list(&self, of: &Commit, entries: &[TreeEntry]) -> bool {
+        self.store.catalog.knows_list(of, entries)
+    }
+
+    pub(crate) fn note_list(&self, of: &Commit, entries: &[TreeEntry]) {
+        if let Err(error) = self.store.catalog.note_list(of, entries) {
+            tracing::info!(%error, "it cannot be noted whose list of files this is; it will be asked for again");
+        }
+    }
+
+    /// A file that is here belongs to a commit that is not for everyone.
+    pub(crate) fn note_owner(&self, entry: &TreeEntry, of: &Commit) {
+        let Some(hash) = entry.xet_hash else { return };
+        if let Err(error) = self.store.catalog.note_owner(&hash, of) {
+            tracing::warn!(%error, path = entry.path, "cannot note whose file this is");
         }
     }
 

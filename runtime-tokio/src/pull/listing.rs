@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use zest_hub::{ErrorKind, Hub, HubConfig, HubError, RefusedRow, RetryPolicy, Tree};
-use zest_store::{Env, PROOF_LASTS, StoreError, TreeEntry, check_name, is_commit};
+use zest_store::{Commit, Endpoint, Env, PROOF_LASTS, StoreError, TreeEntry, check_name, is_commit};
 
 /// Folders that are listed each by itself: 16; of more the whole is cheaper.
 const FOLDERS_MAX: usize = 16;
@@ -44,6 +44,8 @@ pub(crate) struct Listing {
     pub(crate) hub_gone: Option<HubError>,
     /// The answer is what lies there, as nobody knows the list: files may be missing of which nothing is known.
     pub(crate) as_found: bool,
+    /// The Hub we are configured for gave the list, now or before. Else it is nobody's word on whose files these are.
+    pub(crate) listed: bool,
     /// Rows that name no file that could be had.
     pub(crate) refused: Vec<FailedFile>,
 }
@@ -72,10 +74,11 @@ pub(crate) async fn list(
             false => destination.resolve_ref(repo, &options.revision),
         };
         let (commit, entries, as_found) = destination.as_known_here(repo, known).ok_or_else(unknown)?;
-        let public_until = destination.stretch_public(repo, &commit);
-        let refused = Vec::new();
-        let hub_gone = hub_gone.cloned();
-        Ok::<_, PullError>(Listing { commit, entries, public_until, hub_gone, as_found, refused })
+        let of = of(options, &commit);
+        let listed = !as_found && destination.knows_list(&of, &entries);
+        let public_until = if listed { destination.stretch_public(&of) } else { None };
+        let (hub_gone, refused) = (hub_gone.cloned(), Vec::new());
+        Ok::<_, PullError>(Listing { commit, entries, public_until, hub_gone, as_found, listed, refused })
     };
     let Some(hub) = hub else { return cached(None) };
     match ask(destination, hub, options).await {
@@ -85,31 +88,52 @@ pub(crate) async fn list(
     }
 }
 
+/// A commit of the Hub we are configured for.
+fn of(options: &PullOptions, commit: &str) -> Commit {
+    let hub = Some(Endpoint::new(&options.env.endpoint));
+    Commit { hub, repo: options.repo.clone(), commit: commit.to_owned() }
+}
+
 async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Result<Listing, PullError> {
     let repo = &options.repo;
-    // A commit never changes: with its tree in the cache nothing has to be asked.
+    // A commit never changes: with its tree in the cache nothing has to be asked, if it is this Hub's. Whose it is only matters
+    // where something is shared.
     let (commit, open) = if is_commit(&options.revision) {
         (options.revision.clone(), true)
     } else {
         let info = hub.revision(repo, &options.revision).await?;
         if info.private || info.gated {
             // It may have been open when it was asked about.
-            destination.revoke_public(repo);
+            destination.revoke_public(&of(options, &info.commit));
         }
         (info.commit, !info.private && !info.gated)
     };
     let mut may_share = open && options.p2p;
-    let (entries, refused) = match destination.read_tree(repo, &commit) {
-        Some(entries) => (entries, Vec::new()),
-        None => {
+    let whose = of(options, &commit);
+    let kept = destination.read_tree(repo, &commit);
+    let known = kept.as_ref().is_some_and(|entries| destination.knows_list(&whose, entries));
+    let mut listed = known || kept.is_none() || may_share;
+    let (entries, refused) = match kept {
+        Some(entries) if known || !may_share => (entries, Vec::new()),
+        kept => {
             let part = part(options);
-            let listed = match &part {
+            let asked = match &part {
                 Some((files, folders)) => hub.part(repo, &commit, files, folders).await,
                 None => hub.listing(repo, &commit).await,
             };
-            let Tree { entries, refused } = listed.map_err(|error| lost_commit(options, &commit, error))?;
+            let Tree { entries, refused } = match (asked, kept) {
+                (Ok(tree), _) => tree,
+                // Of a list that somebody else gave the files may be had, and nothing of them is shared.
+                (Err(error), Some(entries)) if !error.is_transient() => {
+                    tracing::info!(%error, "this Hub does not say what files these are: peers are not used");
+                    (listed, may_share) = (false, false);
+                    Tree { entries, refused: Vec::new() }
+                }
+                (Err(error), _) => return Err(lost_commit(options, &commit, error)),
+            };
             // A list that lacks files is not kept: whoever reads it would take it for whole.
-            if !options.dry_run && refused.is_empty() && part.is_none() {
+            if listed && !options.dry_run && refused.is_empty() && part.is_none() {
+                destination.note_list(&whose, &entries);
                 match destination.write_tree(repo, &commit, &entries) {
                     // Another user's cache may be closed to us and complete all the same.
                     Err(error @ StoreError::ReadOnly { .. }) => {
@@ -132,7 +156,7 @@ async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Res
         true => public_until(destination, hub, options, &commit).await,
         false => None,
     };
-    Ok(Listing { commit, entries, public_until, hub_gone: None, as_found: false, refused })
+    Ok(Listing { commit, entries, public_until, hub_gone: None, as_found: false, listed, refused })
 }
 
 /// Files and folders that hold all that is selected, where names and patterns say so: of a large repository that is little.
@@ -181,21 +205,21 @@ async fn public_until(
     options: &PullOptions,
     commit: &str,
 ) -> Option<SystemTime> {
-    let repo = &options.repo;
-    if let Some(until) = destination.public_until(repo, commit) {
+    let of = of(options, commit);
+    if let Some(until) = destination.public_until(&of) {
         return Some(until);
     }
     let asked = SystemTime::now();
-    match hub.is_public(repo, commit).await {
+    match hub.is_public(&of.repo, commit).await {
         Ok(true) => {
             if !options.dry_run {
-                destination.prove_public(repo, commit, asked);
+                destination.prove_public(&of, asked);
             }
             Some(asked + PROOF_LASTS)
         }
         Ok(false) => None,
         Err(error) => {
-            let until = destination.stretch_public(repo, commit);
+            let until = destination.stretch_public(&of);
             if until.is_none() {
                 tracing::warn!(%error, "cannot tell whether anyone may read this; peers are not used");
             }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use zest_core::outage::PROBE_MAX;
 use zest_hub::{Hub, HubConfig, HubError};
-use zest_store::{Env, RepoId, TreeEntry};
+use zest_store::{Commit, Endpoint, Env, RepoId, TreeEntry};
 
 /// Progress is told this often.
 const TELL: Duration = Duration::from_millis(100);
@@ -76,6 +76,8 @@ pub(crate) struct Pull {
     pub(crate) commit: String,
     /// Until when anyone may read the commit, if so.
     pub(crate) public_until: Option<SystemTime>,
+    /// The commit as what it is shared: of the Hub that listed it.
+    whose: Commit,
     /// Nobody knows the list of files: what lies there is what there is.
     as_found: bool,
     pub(crate) tally: Tally,
@@ -210,7 +212,9 @@ async fn run(
         () = waiting => unreachable!("it tells for ever"),
     };
     context.outages.set_patient(true);
-    let Listing { commit, entries, public_until, hub_gone, as_found, refused: rows } = listing;
+    let Listing { commit, entries, public_until, hub_gone, as_found, listed, refused: rows } = listing;
+    let hub_of = listed.then(|| Endpoint::new(&options.env.endpoint));
+    let whose = Commit { hub: hub_of, repo: options.repo.clone(), commit: commit.clone() };
     let shareable = public_until.is_some();
     let closed = !shareable && !addrs.is_empty();
     if closed {
@@ -220,7 +224,8 @@ async fn run(
         unresolved.clear();
     }
     let tally = Tally::default();
-    let pull = Rc::new(Pull { context, options, destination, hub, commit, public_until, as_found, tally });
+    let pull =
+        Rc::new(Pull { context, options, destination, hub, commit, public_until, whose, as_found, tally });
     let Selected { wanted, failed } = select(&pull.options, entries, rows, as_found)?;
     if as_found {
         pull.say_as_found(&wanted);
@@ -555,6 +560,14 @@ impl Pull {
     fn note_failed(&self, path: &str, error: Arc<PullError>) {
         tracing::info!(path, %error, "this file cannot be had");
         self.tally.failed.borrow_mut().push(FailedFile { path: path.to_owned(), error });
+    }
+
+    /// What the Hub does not show to everyone is not given to others on anybody else's word.
+    pub(super) fn note_restriction(&self, entry: &TreeEntry) {
+        // Where peers have no part in it nobody asked whether it is public.
+        if self.public_until.is_none() && self.options.p2p && !self.options.dry_run {
+            self.destination.note_owner(entry, &self.whose);
+        }
     }
 
     /// Room for everything that is missing, less what partial files hold already.

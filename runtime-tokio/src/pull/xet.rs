@@ -49,13 +49,20 @@ impl Pull {
         let (repo, commit) = (&self.options.repo, &self.commit);
         let Some(hash) = entry.xet_hash else { return Ok(()) };
         if self.destination.copy_from_cache(repo, commit, &entry).await? {
+            self.note_restriction(&entry);
             self.tally.file_done(&entry, How::Linked);
             return Ok(());
         }
         let Some((partial, _lock)) = self.open_partial(&entry, hash).await? else { return Ok(()) };
         let size = entry.content_size();
         let has_header = header::is_expected(&entry.path);
-        let new = NewJob { file: hash, size, public: self.public(), priority: priority(size), has_header };
+        let new = NewJob {
+            file: hash,
+            size,
+            public: self.public(&entry, &hash),
+            priority: priority(size),
+            has_header,
+        };
         let origin = self.hub.clone().map(|hub| OriginJob::new(hub, repo.clone(), commit.clone()));
         let (id, job, ended) = self.context.add_job(entry.path.clone(), new, partial, origin);
         self.tally.running.borrow_mut().push(job.clone());
@@ -76,9 +83,19 @@ impl Pull {
     }
 
     /// Leave to ask peers for this commit's files, and to give them.
-    fn public(&self) -> Option<Public> {
+    fn public(&self, entry: &TreeEntry, file: &Hash) -> Option<Public> {
         let until = self.public_until.filter(|_| self.options.p2p)?;
-        Some(Public { repo: self.options.repo.clone(), commit: self.commit.clone(), until })
+        let (of, catalog) = (self.whose.clone(), &self.context.store.catalog);
+        if !catalog.may_be_given(file, &of) {
+            let text = format!(
+                "{}: not shared, nor asked of peers: the same file has come from where not everyone may read it",
+                entry.path
+            );
+            self.notice("not-shared", Some(&entry.path), text);
+            return None;
+        }
+        let near = !of.hub.as_ref().is_some_and(|hub| catalog.is_public_hub(hub));
+        Some(Public { repo: of.repo, commit: of.commit, until, near })
     }
 
     /// Opens the partial file under the file's lock. `None`: another process finished it meanwhile.
@@ -135,11 +152,12 @@ impl Pull {
             .filter(|plan| plan.chunks == manifest.len())
             .map(|plan| plan.terms.iter().map(|t| (t.xorb, t.chunks.clone())).collect());
         let (repo, commit) = (self.options.repo.clone(), self.commit.clone());
+        let hub = self.whose.hub.clone();
         let plan = job.plan.borrow().clone().filter(|_| self.options.keep_xorbs).map(|plan| (*plan).clone());
         let zest_cache = self.options.env.zest_cache.clone();
         let publish = move |store: &StoreHandles, path: &Path| {
             let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-            let place = Place { path, repo, commit };
+            let place = Place { hub, path, repo, commit };
             if let Err(error) = store.catalog.publish(&manifest, &place, hints.as_deref(), terms.as_deref()) {
                 tracing::warn!(%error, "the file is complete, but it cannot be noted for sharing");
             }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use zest_xet::{Hash, Manifest, Rule, file_hash};
 
-use super::places::{Copy, Member, Places};
+use super::places::{Copy, Member, Places, add_member};
 use super::{Access, Catalog, FileId};
 use crate::cache::HfCache;
 use crate::digest;
@@ -86,7 +86,10 @@ impl Catalog {
             && let entry = &inner.files[number as usize]
             && entry.copies.iter().any(|known| known == copy)
         {
-            let listed = |(repo, commit): &Owner| entry.members.contains(&Member::new(repo, commit));
+            let listed = |(repo, commit): &Owner| {
+                let member = Member::new(None, repo, commit);
+                entry.members.iter().any(|known| known.is_like(&member))
+            };
             return (!repos.iter().all(listed)).then_some(true);
         }
         drop(inner);
@@ -99,7 +102,7 @@ impl Catalog {
     /// [`StoreError::ChangedMeanwhile`]; the system's.
     pub fn index(&self, task: &IndexTask) -> Result<Indexed, StoreError> {
         let members: Vec<Member> =
-            task.repos.iter().map(|(repo, commit)| Member::new(repo, commit)).collect();
+            task.repos.iter().map(|(repo, commit)| Member::new(None, repo, commit)).collect();
         if task.known
             && let Some(id) = self.adopt(&task.file, &members)?
         {
@@ -139,9 +142,7 @@ impl Catalog {
         let mut inner = self.write();
         let entry = &mut inner.files[number as usize];
         for member in members {
-            if !entry.members.contains(member) {
-                entry.members.push(member.clone());
-            }
+            add_member(&mut entry.members, member.clone());
         }
         inner.judge(number as usize);
         Ok(Some(FileId::data(number, Access::Own)))

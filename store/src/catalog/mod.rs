@@ -3,7 +3,8 @@
 //! ```text
 //! <zest cache>/files/8e/<file hash>              chunk list, offsets, packed lengths, xorb terms (own format)
 //! <zest cache>/places/8e/<file hash>.json        copies with their identity; repositories and commits
-//! <zest cache>/public/<repo folder>/<commit>.json   when anybody was let read that commit
+//! <zest cache>/proofs/<Hub>/<repo folder>/<commit>.json   when that Hub let anybody read that commit
+//! <zest cache>/proofs/<Hub>/<repo folder>/<commit>.list   which files that Hub named as those of that commit
 //! <zest cache>/lock                              held while one of these is rewritten
 //! <zest cache>/proven                            which files on this disk were read and found right, whatever they are
 //! ```
@@ -18,7 +19,9 @@
 
 mod folders;
 mod format;
+mod hubs;
 mod indexer;
+mod lists;
 mod on_disk;
 mod open;
 mod open_files;
@@ -39,14 +42,16 @@ use std::time::SystemTime;
 use zest_xet::{Hash, MANIFEST_RECORD_BYTES, Manifest, XORB_CHUNKS_MAX};
 
 use self::format::TermSpan;
+use self::hubs::Hubs;
 use self::open_files::OpenFiles;
 use self::originals::Originals;
-use self::places::{Copy, Member, Places};
+use self::places::{Copy, Member, Places, now_seconds};
 use self::proofs::Proof;
 pub use self::proofs::{PROOF_LASTS, PROOF_LASTS_AT_MOST, PublicProof};
 use self::slots::Slot;
 use self::tables::{FileEntry, Inner, LoadedFile};
 pub use self::{indexer::IndexTask, indexer::Indexed, originals::OriginalXorb, shelf::Shelf};
+use crate::endpoint::Endpoint;
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
 use crate::names::{RepoId, is_hex};
@@ -70,7 +75,7 @@ impl FileId {
 
     fn data(number: u32, access: Access) -> FileId {
         match access {
-            Access::Share => FileId(number << 1),
+            Access::Share | Access::Near => FileId(number << 1),
             Access::Own => FileId(number << 1 | FileId::OWN),
         }
     }
@@ -83,15 +88,30 @@ impl FileId {
 /// On whose behalf the catalog is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// For a stranger: only files of commits with an unexpired public proof.
+    /// For a stranger: only files of commits with an unexpired public proof of a Hub that everybody knows.
     Share,
+    /// For who speaks of the same Hub, by name or on this network: also what that Hub shows to everyone.
+    Near,
     /// For this machine's own use: everything on disk.
     Own,
+}
+
+/// A commit of a repository of a Hub.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Commit {
+    /// The Hub; `None`: found in a cache, and nobody says where it came from.
+    pub hub: Option<Endpoint>,
+    /// Repository.
+    pub repo: RepoId,
+    /// Commit.
+    pub commit: String,
 }
 
 /// A finished file on disk, and the repository and commit it was landed for.
 #[derive(Debug, Clone)]
 pub struct Place {
+    /// The Hub that listed it; `None`: nobody knows who did.
+    pub hub: Option<Endpoint>,
     /// Where it is; links are followed.
     pub path: PathBuf,
     /// Repository.
@@ -139,10 +159,12 @@ pub struct FileStatus {
     pub chunks: u32,
     /// Known copies.
     pub paths: Vec<PathBuf>,
-    /// Repositories and commits it belongs to.
-    pub repos: Vec<(RepoId, String)>,
-    /// Until when it may be shared; `None`: it may not.
+    /// What it belongs to.
+    pub commits: Vec<Commit>,
+    /// Until when it may be shared with everybody; `None`: it may not.
     pub public_until: Option<SystemTime>,
+    /// The same with those who speak of the same Hub.
+    pub near_until: Option<SystemTime>,
     /// Whether it lies where sharing is allowed, see [`Catalog::share_below`].
     pub lies_right: bool,
 }
@@ -255,7 +277,13 @@ impl Catalog {
         let identity = Identity::of(&fs::metadata(&path).at("examine", &path)?);
         let copy = Copy { path, identity };
         self.note_landed(&copy.path);
-        self.enter(manifest, copy, vec![Member::new(&place.repo, &place.commit)], hints, terms)
+        self.enter(
+            manifest,
+            copy,
+            vec![Member::new(place.hub.as_ref(), &place.repo, &place.commit)],
+            hints,
+            terms,
+        )
     }
 
     fn enter(
@@ -331,11 +359,10 @@ impl Catalog {
         self.original_chunk(hash, access)
     }
 
-    /// Whether what lies in this file may be given to whoever asks.
+    /// Whether what lies in this file may be given to somebody who asks with this leave.
     #[must_use]
-    pub fn is_shared(&self, file: FileId) -> bool {
-        let entry =
-            |number: u32| self.read().files.get(number as usize).is_some_and(|e| e.allows(Access::Share));
+    pub fn is_shared(&self, file: FileId, access: Access) -> bool {
+        let entry = |number: u32| self.read().files.get(number as usize).is_some_and(|e| e.allows(access));
         file.0 & (FileId::ORIGINAL | FileId::OWN) == 0 && entry(file.0 >> 1)
     }
 
@@ -421,9 +448,15 @@ impl Catalog {
     ///
     /// # Errors
     /// The system's, when other processes cannot be told; for this one the answer counts all the same.
-    pub fn prove_public(&self, repo: &RepoId, commit: &str, asked: SystemTime) -> Result<(), StoreError> {
+    pub fn prove_public(
+        &self,
+        hub: &Endpoint,
+        repo: &RepoId,
+        commit: &str,
+        asked: SystemTime,
+    ) -> Result<(), StoreError> {
         crate::names::check_commit(commit)?;
-        let (member, proof) = (Member::new(repo, commit), Proof::new(asked));
+        let (member, proof) = (Member::new(Some(hub), repo, commit), Proof::new(asked));
         self.change_public(&member, |inner| inner.public.grant(member.clone(), proof));
         proofs::write(&self.root, &member, proof)?;
         self.write().public.saved(&member);
@@ -435,19 +468,19 @@ impl Catalog {
     ///
     /// # Errors
     /// The system's, when other processes cannot be told.
-    pub fn revoke_public(&self, repo: &RepoId, commit: &str) -> Result<(), StoreError> {
+    pub fn revoke_public(&self, hub: &Endpoint, repo: &RepoId, commit: &str) -> Result<(), StoreError> {
         crate::names::check_commit(commit)?;
-        self.withdraw(&Member::new(repo, commit))
+        self.withdraw(&Member::new(Some(hub), repo, commit))
     }
 
     /// Takes back all public proofs of a repository.
     ///
     /// # Errors
     /// As [`Catalog::revoke_public`].
-    pub fn revoke_repo(&self, repo: &RepoId) -> Result<(), StoreError> {
+    pub fn revoke_repo(&self, hub: &Endpoint, repo: &RepoId) -> Result<(), StoreError> {
         let folder = repo.folder();
-        let mut members = self.read().public.of(&folder);
-        members.extend(proofs::read_of(&self.root, &folder).into_iter().map(|(member, _)| member));
+        let mut members = self.read().public.of(hub, &folder);
+        members.extend(proofs::read_of(&self.root, hub, &folder).into_iter().map(|(member, _)| member));
         // All of them, whatever goes wrong with one.
         let written: Vec<_> = members.iter().map(|member| self.withdraw(member)).collect();
         written.into_iter().collect()
@@ -460,29 +493,88 @@ impl Catalog {
 
     /// The Hub cannot be asked about a commit: the last answer counts for [`PROOF_LASTS_AT_MOST`], in this process. Says until
     /// when it may be shared; `None` if there was no answer or it is too old even for that.
-    pub fn stretch_public(&self, repo: &RepoId, commit: &str) -> Option<SystemTime> {
-        let member = Member::new(repo, commit);
+    pub fn stretch_public(&self, hub: &Endpoint, repo: &RepoId, commit: &str) -> Option<SystemTime> {
+        let member = Member::new(Some(hub), repo, commit);
         self.look_for_proof(&member);
         self.change_public(&member, |inner| inner.public.stretch(&member));
-        self.public_until(repo, commit)
+        self.public_until(hub, repo, commit)
     }
 
     /// Until when a commit may be shared; `None` if there is no proof or it has expired.
     #[must_use]
-    pub fn public_until(&self, repo: &RepoId, commit: &str) -> Option<SystemTime> {
-        self.public_proof(repo, commit).map(|proof| proof.until)
+    pub fn public_until(&self, hub: &Endpoint, repo: &RepoId, commit: &str) -> Option<SystemTime> {
+        self.public_proof(hub, repo, commit).map(|proof| proof.until)
     }
 
     /// What is known of a commit, if it counts still.
     #[must_use]
-    pub fn public_proof(&self, repo: &RepoId, commit: &str) -> Option<PublicProof> {
-        let member = Member::new(repo, commit);
+    pub fn public_proof(&self, hub: &Endpoint, repo: &RepoId, commit: &str) -> Option<PublicProof> {
+        let member = Member::new(Some(hub), repo, commit);
         let known = self.read().public.get(&member);
         if known.is_some() || !crate::is_commit(commit) {
             return known;
         }
         self.look_for_proof(&member);
         self.read().public.get(&member)
+    }
+
+    /// Which Hub this process is configured for, and which are as good as the public one. Without a word about it every Hub is
+    /// our own.
+    pub fn speak_for(&self, own: &Endpoint, mirrors: &[Endpoint]) {
+        let mut inner = self.write();
+        inner.hubs = Hubs::new(own.clone(), mirrors);
+        inner.judge_all();
+    }
+
+    /// Whether what this Hub shows to everyone may be given to everyone.
+    #[must_use]
+    pub fn is_public_hub(&self, hub: &Endpoint) -> bool {
+        self.read().hubs.is_public(hub)
+    }
+
+    /// Whether a file of which this Hub says that anyone may read it may be given to others: not if its bytes may have come
+    /// from somewhere that did not say so.
+    #[must_use]
+    pub fn may_be_given(&self, file: &Hash, of: &Commit) -> bool {
+        let Some(hub) = &of.hub else { return false };
+        let mut members = Places::read(&self.root, file).members;
+        places::add_member(&mut members, Member::new(Some(hub), &of.repo, &of.commit));
+        let inner = self.read();
+        let leave = inner.hubs.leave(&members, &inner.public);
+        let until = if inner.hubs.is_public(hub) { leave.all } else { leave.near };
+        proofs::is_current(until, now_seconds())
+    }
+
+    /// A file that is here already was listed by a Hub that does not show it to everyone: it is not given to others unless
+    /// that Hub says otherwise.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn note_owner(&self, file: &Hash, of: &Commit) -> Result<(), StoreError> {
+        let member = Member::new(of.hub.as_ref(), &of.repo, &of.commit);
+        let number = self.read().by_hash.get(file).copied();
+        if let Some(number) = number {
+            let mut inner = self.write();
+            places::add_member(&mut inner.files[number as usize].members, member.clone());
+            inner.judge(number as usize);
+        }
+        let _lock = self.lock_files()?;
+        self.update_places(file, |places| places.add_members([member]))
+    }
+
+    /// A Hub was asked about a commit of which nobody knew whose it is: it is its own as far as these files go.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn attribute(
+        &self,
+        hub: &Endpoint,
+        repo: &RepoId,
+        commit: &str,
+        files: &[Hash],
+    ) -> Result<(), StoreError> {
+        let of = Commit { hub: Some(hub.clone()), repo: repo.clone(), commit: commit.to_owned() };
+        files.iter().try_for_each(|file| self.note_owner(file, &of))
     }
 
     /// Another process may have been answered.
@@ -515,8 +607,8 @@ impl Catalog {
     }
 
     /// Whether a file of a commit that anybody may read has this chunk; whether it is on disk does not matter.
-    fn is_known_public(&self, hash: &Hash) -> bool {
-        let slots = self.candidates(hash, Access::Share, false);
+    fn is_known_public(&self, hash: &Hash, access: Access) -> bool {
+        let slots = self.candidates(hash, access, false);
         slots
             .into_iter()
             .any(|slot| self.record(slot.file, slot.index).is_some_and(|(chunk, _)| chunk.hash == *hash))

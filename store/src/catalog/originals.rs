@@ -125,7 +125,7 @@ impl Catalog {
                 continue;
             }
             let chunks = &checked.chunks[from..to];
-            if access == Access::Share && !chunks.iter().all(|(hash, _)| self.is_known_public(hash)) {
+            if access != Access::Own && !chunks.iter().all(|(hash, _)| self.is_known_public(hash, access)) {
                 continue;
             }
             let offset = from.checked_sub(1).map_or(0, |before| checked.chunks[before].1);
@@ -143,7 +143,7 @@ impl Catalog {
 
     /// A chunk in the original's chunk cache.
     pub(super) fn original_chunk(&self, hash: &Hash, access: Access) -> Option<Located> {
-        if access == Access::Share && !self.shares_originals() {
+        if access != Access::Own && !self.shares_originals() {
             return None;
         }
         let name = hash.to_plain_hex();
@@ -152,7 +152,7 @@ impl Catalog {
             originals.has_chunks.then(|| originals.root.join("chunks").join(&name[..2]).join(&name))?
         };
         let (bytes, identity) = read_whole(&path, CHUNK_BYTES_MAX as u64)?;
-        if chunk_hash(&bytes) != *hash || (access == Access::Share && !self.is_known_public(hash)) {
+        if chunk_hash(&bytes) != *hash || (access != Access::Own && !self.is_known_public(hash, access)) {
             return None;
         }
         let file = self.originals().id(&path, identity);

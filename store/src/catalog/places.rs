@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use zest_xet::Hash;
 
+use super::Commit;
+use crate::endpoint::Endpoint;
 use crate::error::{Context as _, StoreError};
 use crate::names::RepoId;
 use crate::os::{self, Identity};
@@ -26,18 +28,28 @@ pub(super) struct Copy {
 /// A repository's commit that a file belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(super) struct Member {
+    /// Whose repository it is. `None`: found in a cache, and nobody says where it came from; so are all notes of versions
+    /// before this was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hub: Option<Endpoint>,
     /// Folder name of the repository.
     pub(super) repo: String,
     pub(super) commit: String,
 }
 
 impl Member {
-    pub(super) fn new(repo: &RepoId, commit: &str) -> Member {
-        Member { repo: repo.folder(), commit: commit.to_owned() }
+    pub(super) fn new(hub: Option<&Endpoint>, repo: &RepoId, commit: &str) -> Member {
+        Member { hub: hub.cloned(), repo: repo.folder(), commit: commit.to_owned() }
     }
 
-    pub(super) fn parts(&self) -> Option<(RepoId, String)> {
-        Some((RepoId::from_folder(&self.repo)?, self.commit.clone()))
+    pub(super) fn commit(&self) -> Option<Commit> {
+        let repo = RepoId::from_folder(&self.repo)?;
+        Some(Commit { hub: self.hub.clone(), repo, commit: self.commit.clone() })
+    }
+
+    /// Whether it is the same commit, whosever.
+    pub(super) fn is_like(&self, other: &Member) -> bool {
+        self.repo == other.repo && self.commit == other.commit
     }
 }
 
@@ -91,14 +103,22 @@ impl Places {
     }
 
     pub(super) fn add_members(&mut self, members: impl IntoIterator<Item = Member>) -> bool {
-        let before = self.members.len();
-        for member in members {
-            if !self.members.contains(&member) {
-                self.members.push(member);
-            }
-        }
-        self.members.len() > before
+        // All of them, also after the first that is new.
+        members.into_iter().filter(|member| add_member(&mut self.members, member.clone())).count() > 0
     }
+}
+
+/// Notes whose a file is. Where that was not known it is now; what is known already stays. Says whether anything is new.
+pub(super) fn add_member(members: &mut Vec<Member>, member: Member) -> bool {
+    if members.contains(&member) || member.hub.is_none() && members.iter().any(|known| known.is_like(&member))
+    {
+        return false;
+    }
+    match members.iter_mut().find(|known| known.hub.is_none() && known.is_like(&member)) {
+        Some(known) => *known = member,
+        None => members.push(member),
+    }
+    true
 }
 
 /// Names in a folder, sorted.

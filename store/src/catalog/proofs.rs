@@ -1,5 +1,6 @@
-//! Which commits anybody may read: what the Hub answered to an anonymous request, when, and how long that counts
-//! (`public/<repo folder>/<commit>.json`).
+//! Which commits anybody may read: what a Hub answered to an anonymous request about a commit of its own, when, and how long
+//! that counts (`proofs/<Hub>/<repo folder>/<commit>.json`). Earlier versions kept `public/<repo folder>/<commit>.json`, which
+//! does not say whose word it is: it proves nothing here.
 //!
 //! Memory decides, the disk only remembers: a proof that was taken back stays so in this process whatever lies on a disk
 //! that is full, read-only or written by others meanwhile.
@@ -9,7 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use zest_xet::chunk_hash;
+
 use super::places::{Member, from_seconds, now_seconds, subdirs, to_seconds};
+use crate::endpoint::Endpoint;
 use crate::error::{Context as _, StoreError};
 use crate::names::is_commit;
 use crate::os;
@@ -23,7 +27,9 @@ pub const PROOF_LASTS_AT_MOST: Duration = Duration::from_secs(24 * 3600);
 /// seconds.
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
 /// Version of the format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Digits of its hash that name a Hub's folder: 16. Ours; what is in it says whose it is.
+const HUB_DIGITS: usize = 16;
 
 /// An anonymous request for a commit was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,61 +133,100 @@ impl Proofs {
         stale.map(|(member, _)| member.clone()).collect()
     }
 
+    /// Whether the Hub's last word was yes, however long ago.
+    pub(super) fn is_open(&self, member: &Member) -> bool {
+        self.known.contains_key(member)
+    }
+
     /// Those of a repository.
-    pub(super) fn of(&self, repo: &str) -> Vec<Member> {
-        self.known.keys().filter(|member| member.repo == repo).cloned().collect()
+    pub(super) fn of(&self, hub: &Endpoint, repo: &str) -> Vec<Member> {
+        let same = |member: &&Member| member.repo == repo && member.hub.as_ref() == Some(hub);
+        self.known.keys().filter(same).cloned().collect()
     }
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct OnDisk {
     format: u32,
-    /// Seconds since 1970. Notes of zest 0.5 and before lack it: then nobody knows when it was asked, and it does not count.
-    #[serde(default)]
+    hub: Endpoint,
+    /// Seconds since 1970.
     asked: u64,
     /// Seconds since 1970.
     until: u64,
 }
 
-fn path_of(root: &Path, member: &Member) -> PathBuf {
-    root.join("public").join(&member.repo).join(format!("{}.json", member.commit))
+fn folder_of(root: &Path, hub: &Endpoint) -> PathBuf {
+    let name = chunk_hash(hub.as_str().as_bytes()).to_plain_hex();
+    root.join("proofs").join(&name[..HUB_DIGITS])
+}
+
+fn path_of(root: &Path, member: &Member) -> Option<PathBuf> {
+    let folder = folder_of(root, member.hub.as_ref()?);
+    Some(folder.join(&member.repo).join(format!("{}.json", member.commit)))
+}
+
+/// Where it is noted which files a Hub named as those of a commit: see `lists.rs`.
+pub(super) fn list_path(root: &Path, member: &Member) -> Option<PathBuf> {
+    path_of(root, member).map(|path| path.with_extension("list"))
 }
 
 /// A proof on disk, whether or not it still counts. However far ahead its end is dated, it is no farther than it can be.
 pub(super) fn read(root: &Path, member: &Member) -> Option<Proof> {
-    let noted: OnDisk = serde_json::from_slice(&fs::read(path_of(root, member)).ok()?).ok()?;
+    let noted: OnDisk = serde_json::from_slice(&fs::read(path_of(root, member)?).ok()?).ok()?;
     let until = noted.until.min(noted.asked.saturating_add(PROOF_LASTS.as_secs()));
-    (noted.format == FORMAT).then_some(Proof { asked: noted.asked, until, saved: true })
+    let right = noted.format == FORMAT && Some(&noted.hub) == member.hub.as_ref();
+    right.then_some(Proof { asked: noted.asked, until, saved: true })
 }
 
 pub(super) fn write(root: &Path, member: &Member, proof: Proof) -> Result<(), StoreError> {
-    let path = path_of(root, member);
+    let (Some(path), Some(hub)) = (path_of(root, member), member.hub.clone()) else { return Ok(()) };
     let dir = path.parent().expect("proofs lie in a folder");
     fs::create_dir_all(dir).at("create directory", dir)?;
-    let json = format!("{{\"format\":{FORMAT},\"asked\":{},\"until\":{}}}", proof.asked, proof.until);
-    os::write_atomically(&path, ".tmp", 0o600, json.as_bytes()).at("write", &path)
+    let noted = OnDisk { format: FORMAT, hub, asked: proof.asked, until: proof.until };
+    let json = serde_json::to_vec(&noted).map_err(|error| StoreError::Malformed {
+        path: path.clone(),
+        what: "public proof",
+        why: error.to_string(),
+    })?;
+    os::write_atomically(&path, ".tmp", 0o600, &json).at("write", &path)
 }
 
 pub(super) fn remove(root: &Path, member: &Member) -> Result<(), StoreError> {
-    let path = path_of(root, member);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &path),
-        _ => Ok(()),
-    }
+    // Programs of an earlier version look there.
+    let old = root.join("public").join(&member.repo).join(format!("{}.json", member.commit));
+    let removed =
+        [Some(old), path_of(root, member)].into_iter().flatten().map(|path| match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &path),
+            _ => Ok(()),
+        });
+    // Both of them, whatever goes wrong with one.
+    removed.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// All proofs on disk, expired or not.
 pub(super) fn read_all(root: &Path) -> BTreeMap<Member, Proof> {
-    let repos = subdirs(&root.join("public")).into_iter();
-    repos.flat_map(|repo| read_of(root, &repo)).collect()
+    let mut proofs = BTreeMap::new();
+    for folder in subdirs(&root.join("proofs")) {
+        let folder = root.join("proofs").join(folder);
+        for repo in subdirs(&folder) {
+            proofs.extend(read_below(root, &folder, &repo));
+        }
+    }
+    proofs
 }
 
 /// Those of a repository.
-pub(super) fn read_of(root: &Path, repo: &str) -> Vec<(Member, Proof)> {
-    let names = subdirs(&root.join("public").join(repo)).into_iter();
-    let members = names.filter_map(|name| {
+pub(super) fn read_of(root: &Path, hub: &Endpoint, repo: &str) -> Vec<(Member, Proof)> {
+    read_below(root, &folder_of(root, hub), repo)
+}
+
+fn read_below(root: &Path, folder: &Path, repo: &str) -> Vec<(Member, Proof)> {
+    let dir = folder.join(repo);
+    let members = subdirs(&dir).into_iter().filter_map(|name| {
         let commit = name.strip_suffix(".json").filter(|commit| is_commit(commit))?;
-        Some(Member { repo: repo.to_owned(), commit: commit.to_owned() })
+        let noted: OnDisk = serde_json::from_slice(&fs::read(dir.join(&name)).ok()?).ok()?;
+        Some(Member { hub: Some(noted.hub), repo: repo.to_owned(), commit: commit.to_owned() })
     });
+    // One that lies in another Hub's folder is not found under its name.
     members.filter_map(|member| read(root, &member).map(|proof| (member, proof))).collect()
 }

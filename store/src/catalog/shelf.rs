@@ -68,7 +68,7 @@ impl Catalog {
     pub fn shelf(&self, before: Option<&Shelf>) -> Option<Shelf> {
         let mut shared: Vec<(Hash, bool, Share)> = {
             let inner = self.read();
-            let shared = inner.files.iter().filter(|entry| entry.allows(Access::Share));
+            let shared = inner.files.iter().filter(|entry| entry.allows(Access::Near));
             shared.map(|entry| (entry.header.file, !entry.copies.is_empty(), entry.share.clone())).collect()
         };
         shared.sort_unstable_by_key(|(file, ..)| *file);
@@ -82,9 +82,9 @@ impl Catalog {
         }
         let mut shelf = Shelf { originals: self.has_originals(), ..Shelf::default() };
         for (hash, has_copy, share) in &shared {
-            let Some(list) = self.manifest(hash, Access::Share) else { continue };
-            let Some(manifest) = self.load_manifest(hash, Access::Share) else { continue };
-            let data = if *has_copy { self.data(hash, Access::Share) } else { None };
+            let Some(list) = self.manifest(hash, Access::Near) else { continue };
+            let Some(manifest) = self.load_manifest(hash, Access::Near) else { continue };
+            let data = if *has_copy { self.data(hash, Access::Near) } else { None };
             let number = shelf.files.len() as u32;
             shelf.by_hash.insert(*hash, number);
             let chunks = manifest.chunks();
@@ -129,7 +129,7 @@ impl Shelf {
     }
 
     /// Places of a chunk, each in another file, that may be shared at this time (seconds since 1970).
-    pub fn places(&self, hash: &Hash, now: u64) -> impl Iterator<Item = Located> + '_ {
+    pub fn places(&self, hash: &Hash, access: Access, now: u64) -> impl Iterator<Item = Located> + '_ {
         let (high, low) = halves(hash);
         let at = bucket(high, self.bits);
         let range = match self.buckets.get(at..at + 2) {
@@ -140,7 +140,7 @@ impl Shelf {
         let same = self.entries[range].iter().filter(move |entry| (entry.high, entry.low) == (high, low));
         same.filter_map(move |entry| {
             let file = &self.files[entry.file as usize];
-            if file.is_gone() || !file.share.allows(now) {
+            if file.is_gone() || !file.share.allows(access, now) {
                 return None;
             }
             let (offset, len) = file.chunk(entry.index as usize);
@@ -150,9 +150,9 @@ impl Shelf {
 
     /// A file's chunk list, if it may be shared at this time, and whether the file itself is here.
     #[must_use]
-    pub fn manifest(&self, file: &Hash, now: u64) -> Option<(ManifestOnDisk, bool)> {
+    pub fn manifest(&self, file: &Hash, access: Access, now: u64) -> Option<(ManifestOnDisk, bool)> {
         let listed = &self.files[*self.by_hash.get(file)? as usize];
-        listed.share.allows(now).then(|| {
+        listed.share.allows(access, now).then(|| {
             let list = ManifestOnDisk {
                 file: *file,
                 size: listed.size,

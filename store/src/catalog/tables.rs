@@ -10,6 +10,7 @@ use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 
 use super::folders::Folders;
 use super::format::{Header, TermSpan};
+use super::hubs::{Hubs, Leave};
 use super::places::{Copy, Member, from_seconds, now_seconds};
 use super::proofs::{Proofs, is_current};
 use super::slots::{Slot, Slots};
@@ -26,23 +27,29 @@ pub(super) struct FileEntry {
     pub(super) share: Share,
 }
 
-/// Until when a file may be shared. The shelves made of the catalog look at the same one, so that what is taken back is
+/// Until when a file may be shared, and with whom. The shelves made of the catalog look at the same one, so that what is taken back is
 /// given by nobody from that moment on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Share(Arc<AtomicU64>);
+pub(super) struct Share(Arc<[AtomicU64; 2]>);
 
 impl Share {
-    /// Seconds since 1970; 0: never.
-    pub(super) fn until(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    pub(super) fn leave(&self) -> Leave {
+        let [all, near] = &*self.0;
+        Leave { all: all.load(Ordering::Relaxed), near: near.load(Ordering::Relaxed) }
     }
 
-    pub(super) fn set(&self, until: u64) {
-        self.0.store(until, Ordering::Relaxed);
+    pub(super) fn set(&self, leave: Leave) {
+        let [all, near] = &*self.0;
+        all.store(leave.all, Ordering::Relaxed);
+        near.store(leave.near, Ordering::Relaxed);
     }
 
-    pub(super) fn allows(&self, now: u64) -> bool {
-        is_current(self.until(), now)
+    pub(super) fn allows(&self, access: Access, now: u64) -> bool {
+        match access {
+            Access::Own => true,
+            Access::Near => is_current(self.leave().near, now),
+            Access::Share => is_current(self.leave().all, now),
+        }
     }
 }
 
@@ -63,6 +70,7 @@ pub(super) struct Inner {
     /// Sorted by xorb and first chunk.
     pub(super) terms: Vec<TermSlot>,
     pub(super) public: Proofs,
+    pub(super) hubs: Hubs,
     /// What may be shared; `None`: all of it.
     pub(super) folders: Option<Folders>,
 }
@@ -114,8 +122,8 @@ impl Inner {
     /// Works out until when a file may be shared.
     pub(super) fn judge(&self, number: usize) {
         let entry = &self.files[number];
-        let until = entry.members.iter().map(|member| self.public.until(member)).max().unwrap_or(0);
-        entry.share.set(if self.lies_right(entry) { until } else { 0 });
+        let right = self.lies_right(entry);
+        entry.share.set(if right { self.hubs.leave(&entry.members, &self.public) } else { Leave::default() });
     }
 
     pub(super) fn judge_all(&self) {
@@ -142,10 +150,7 @@ fn add_slots(records: &[u8], number: u32, slots: &mut Vec<Slot>) {
 
 impl FileEntry {
     pub(super) fn allows(&self, access: Access) -> bool {
-        match access {
-            Access::Own => true,
-            Access::Share => self.share.allows(now_seconds()),
-        }
+        self.share.allows(access, now_seconds())
     }
 
     pub(super) fn status(&self, lies_right: bool) -> FileStatus {
@@ -155,8 +160,9 @@ impl FileEntry {
             size: self.header.size,
             chunks: self.header.chunks,
             paths: self.copies.iter().map(|copy| copy.path.clone()).collect(),
-            repos: self.members.iter().filter_map(Member::parts).collect(),
-            public_until: self.allows(Access::Share).then(|| from_seconds(self.share.until())),
+            commits: self.members.iter().filter_map(Member::commit).collect(),
+            public_until: self.allows(Access::Share).then(|| from_seconds(self.share.leave().all)),
+            near_until: self.allows(Access::Near).then(|| from_seconds(self.share.leave().near)),
         }
     }
 }

@@ -267,6 +267,7 @@ impl World {
             file: of.hash,
             size: of.size(),
             peers: true,
+            near: false,
             origin: true,
             place: FileId(file),
             priority: u8::from(of.len() < 4),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::time::SystemTime;
-use zest_store::{Place, RepoId, RepoType};
+use zest_store::{Endpoint, Place, RepoId, RepoType};
 use zest_tests::caller::Caller;
 use zest_tests::known::{Known, xorbs_of};
 use zest_tests::{Kind, Machine, Site, noise, speak};
@@ -62,11 +62,13 @@ async fn machine(kind: Kind, endpoint: &str, public: bool) -> Machine {
     let manifest = Manifest::prove(file_hash(&refs), content.len() as u64, refs).expect("a good list");
     let repo = RepoId::new(RepoType::Model, "org/old").expect("a good name");
     let commit = "0123456789012345678901234567890123456789";
-    let place = Place { path, repo: repo.clone(), commit: commit.into() };
+    let place = Place { hub: Some(Endpoint::public()), path, repo: repo.clone(), commit: commit.into() };
     let catalog = &machine.store().catalog;
     catalog.publish(&manifest, &place, None, None).expect("the catalog takes it");
     if public {
-        catalog.prove_public(&repo, commit, SystemTime::now()).expect("the catalog takes it");
+        catalog
+            .prove_public(&Endpoint::public(), &repo, commit, SystemTime::now())
+            .expect("the catalog takes it");
     }
     machine.seed_on(kind).await
 }

@@ -213,3 +213,37 @@ async fn a_seed_that_has_one_names_only_the_others() {
     }
     let _site_outlives_them = (&office.site, &office.boot);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_model_of_a_hub_that_not_everybody_knows_is_named_on_this_network_alone() {
+    if !netns::enter("an_open_model_of_a_hub_that_not_everybody_knows_is_named_on_this_network_alone") {
+        return;
+    }
+    let office = office().await;
+    office.site.faults().set_cdn_rate(Some(CDN_BYTES_S));
+    let capture = Capture::start();
+    for words in ["pull org/open", "pull org/open --force-download"] {
+        let mut command = office.zest(words);
+        command.env_remove("ZEST_PUBLIC_MIRRORS");
+        let report = in_background(|| Pulling::start(command).report()).await;
+        assert_eq!(report["shareable"], true, "{report}");
+    }
+    let mut command = office.zest("seed");
+    command.env_remove("ZEST_PUBLIC_MIRRORS");
+    in_background(move || {
+        let mut seeding = Running::start(command);
+        assert_eq!(seeding.event("indexed")["files_shared"], 1);
+        seeding.event("status");
+        seeding.stop();
+    })
+    .await;
+    let frames = capture.stop();
+    let naming: Vec<&Frame> =
+        office.told(&frames).into_iter().filter(|frame| office.open.are_in(frame)).collect();
+    println!("{} frames name it", naming.len());
+    assert!(naming.iter().any(|frame| is_multicast(frame)), "this network hears of it");
+    for frame in naming {
+        assert!(is_multicast(frame), "nobody else does: {frame:?}");
+    }
+    let _site_outlives_them = (&office.site, &office.boot);
+}

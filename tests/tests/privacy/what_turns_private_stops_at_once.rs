@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 use zest_runtime_tokio::PullErrorKind;
-use zest_store::{RepoId, RepoType, Token};
+use zest_store::{Endpoint, RepoId, RepoType, Token};
 use zest_tests::caller::Caller;
 use zest_tests::known::Known;
 use zest_tests::peer::in_time;
@@ -43,7 +43,8 @@ impl World {
     /// The noted answer is old enough to be asked for again.
     fn age(&self) {
         let asked = SystemTime::now() - Duration::from_secs(11 * 3600 + 1800);
-        self.machine.store().catalog.prove_public(&self.repo, &self.commit, asked).expect("noted");
+        let hub = Endpoint::new(&self.site.endpoint());
+        self.machine.store().catalog.prove_public(&hub, &self.repo, &self.commit, asked).expect("noted");
     }
 
     /// Whether a stranger gets a chunk of it.
@@ -118,5 +119,6 @@ async fn a_pull_that_is_refused_takes_nothing_from_peers_either() {
     options.peers = vec![world.machine.address()];
     let error = in_time(other.pull(options)).await.expect_err("the Hub refuses it");
     assert!(matches!(error.kind(), PullErrorKind::Auth | PullErrorKind::NotFound), "{error}");
-    assert_eq!(other.store().catalog.public_until(&world.repo, &world.commit), None);
+    let hub = Endpoint::new(&world.site.endpoint());
+    assert_eq!(other.store().catalog.public_until(&hub, &world.repo, &world.commit), None);
 }

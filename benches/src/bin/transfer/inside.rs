@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 use zest_benches::{Packed, Weights};
-use zest_store::{Catalog, Place, RepoId, RepoType};
+use zest_store::{Catalog, Endpoint, Place, RepoId, RepoType};
 use zest_xet::{CHUNK_BYTES_MAX, ChunkRef, Decoder, Manifest, SchemeChoice, chunk_hash, file_hash};
 
 use crate::Error;
@@ -57,7 +57,7 @@ pub(crate) fn open_catalog(runs: usize, report: &mut Report) -> Result<(), Error
         // Sparse: the catalog looks at a file's size and identity when it opens, not at its bytes.
         let path = dir.path().join(format!("model-{number}"));
         File::create(&path)?.set_len(size)?;
-        let place = Place { path, repo: repo.clone(), commit: "0".repeat(40) };
+        let place = Place { hub: Some(Endpoint::public()), path, repo: repo.clone(), commit: "0".repeat(40) };
         catalog.publish(&manifest, &place, None, None)?;
     }
     drop(catalog);

@@ -1,0 +1,76 @@
+//! Whose word reaches how far. What a Hub that everybody knows shows to everybody may be given to everybody. What another one
+//! shows stays among those who speak of it: peers that the user named, and this network. No Hub lifts the restriction of
+//! another: bytes that came from one may be given only while that one's own last word about them is yes.
+
+use std::collections::BTreeSet;
+
+use super::places::Member;
+use super::proofs::Proofs;
+use crate::endpoint::Endpoint;
+
+/// The Hubs that this process speaks of.
+#[derive(Debug)]
+pub(super) struct Hubs {
+    /// The one it is configured for; `None`: any.
+    own: Option<Endpoint>,
+    /// The public one, and mirrors of it that the user vouches for.
+    public: BTreeSet<Endpoint>,
+}
+
+impl Default for Hubs {
+    fn default() -> Hubs {
+        Hubs { own: None, public: BTreeSet::from([Endpoint::public()]) }
+    }
+}
+
+/// Until when a file may be given, in seconds since 1970; 0: not at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Leave {
+    /// To everybody.
+    pub(super) all: u64,
+    /// To those who speak of the same Hub.
+    pub(super) near: u64,
+}
+
+impl Hubs {
+    pub(super) fn new(own: Endpoint, mirrors: &[Endpoint]) -> Hubs {
+        let mut hubs = Hubs { own: Some(own), ..Hubs::default() };
+        hubs.public.extend(mirrors.iter().cloned());
+        hubs
+    }
+
+    pub(super) fn is_public(&self, hub: &Endpoint) -> bool {
+        self.public.contains(hub)
+    }
+
+    fn is_own(&self, hub: &Endpoint) -> bool {
+        self.own.as_ref().is_none_or(|own| own == hub)
+    }
+
+    /// What may be done with a file that belongs to these.
+    pub(super) fn leave(&self, members: &[Member], proofs: &Proofs) -> Leave {
+        let open = |hub: &Endpoint| members.iter().any(|m| m.hub.as_ref() == Some(hub) && proofs.is_open(m));
+        let mut leave = Leave::default();
+        let mut near_repos = BTreeSet::new();
+        for member in members {
+            let Some(hub) = &member.hub else { continue };
+            if !open(hub) {
+                return Leave::default();
+            }
+            let until = proofs.until(member);
+            if self.is_public(hub) {
+                leave.all = leave.all.max(until);
+            } else if self.is_own(hub) {
+                near_repos.insert(&member.repo);
+                leave.near = leave.near.max(until);
+            }
+        }
+        // What nobody knows the origin of may have been another Hub's secret. Where everybody can have the same bytes from
+        // the public one that makes no difference; elsewhere it does.
+        if members.iter().any(|member| member.hub.is_none() && !near_repos.contains(&member.repo)) {
+            leave.near = 0;
+        }
+        leave.near = leave.near.max(leave.all);
+        leave
+    }
+}

@@ -1,0 +1,69 @@
+//! A Hub by its address, written in one way only: what tells whose word a proof is.
+
+use crate::env::ENDPOINT_DEFAULT;
+
+/// The address of a Hub: lower-case scheme and host, no default port, no slash at the end, no user and no password.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    /// From an address as people write it. Nothing is refused: what is no address is no Hub anybody speaks of.
+    #[must_use]
+    pub fn new(text: &str) -> Endpoint {
+        let text = text.trim();
+        let text = text.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+        let Some((scheme, rest)) = text.split_once("://") else { return Endpoint(text.to_owned()) };
+        let scheme = scheme.to_ascii_lowercase();
+        let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host).to_ascii_lowercase();
+        let usual = match scheme.as_str() {
+            "https" => ":443",
+            "http" => ":80",
+            _ => "",
+        };
+        let host = host.strip_suffix(usual).unwrap_or(&host);
+        Endpoint(format!("{scheme}://{host}{path}"))
+    }
+
+    /// The Hub that everybody knows.
+    #[must_use]
+    pub fn public() -> Endpoint {
+        Endpoint::new(ENDPOINT_DEFAULT)
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Endpoint;
+
+    #[test]
+    fn one_hub_has_one_name() {
+        let name = |text| Endpoint::new(text).as_str().to_owned();
+        for text in
+            ["https://huggingface.co", "HTTPS://HuggingFace.co:443/", " https://me:pw@huggingface.co//?x#y"]
+        {
+            assert_eq!(name(text), "https://huggingface.co", "{text}");
+            assert_eq!(Endpoint::new(text), Endpoint::public());
+        }
+        assert_eq!(name("http://Hub.Lab:8080/HF/"), "http://hub.lab:8080/HF");
+        assert_ne!(
+            Endpoint::new("http://huggingface.co"),
+            Endpoint::public(),
+            "nobody vouches for plain HTTP"
+        );
+        assert_eq!(name("nonsense"), "nonsense");
+    }
+}
