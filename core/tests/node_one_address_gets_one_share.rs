@@ -166,7 +166,7 @@ fn share_of_a_line(honest: u64, links: u64, asks: impl Fn(&mut Seed, u64)) -> f6
         }
         for link in 0..honest + links {
             if seed.ahead[link as usize] > 0 {
-                seed.passes(Duration::from_micros(1000));
+                seed.passes(Duration::from_micros(4000));
                 seed.reads(link, 16 << 10);
             }
             open[link as usize] -= std::mem::take(&mut seed.answers[link as usize]);

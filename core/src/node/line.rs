@@ -10,7 +10,7 @@ use super::party::{Parties, Record};
 use super::repeats::Marker;
 use crate::endpoint::Party;
 use crate::link::Dialect;
-use crate::{Instant, LinkId, ReqId};
+use crate::{Duration, Instant, LinkId, ReqId};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use zest_xet::{CHUNK_BYTES_MAX, CHUNK_BYTES_TARGET, Hash};
@@ -63,6 +63,11 @@ impl Ask {
     }
 }
 
+/// Who has something to take and took something within this time is being served: 1 s. Ours; where many links share a line the
+/// turn of each comes rarely, in that time a line of 1 MB/s serves sixteen once.
+pub(super) const QUIET: Duration = Duration::from_secs(1);
+/// And who has nothing to take at the moment: 250 ms. Ours; the next request may be on its way round the world.
+const PAUSE: Duration = Duration::from_millis(250);
 /// A budget that grows by more than a sixteenth of itself is a new day's: what was told to a link that broke does not count
 /// as given, and comes back. Ours.
 const NEW_DAY: u64 = 16;
@@ -183,6 +188,8 @@ pub(crate) struct Uploads {
     pub(super) waiting_parties: usize,
     /// Peers whose sockets have something to take, or will, by when they last moved.
     pub(super) busy: BTreeSet<(Instant, LinkId, Party)>,
+    /// The party that took something last, and the last one before that was another; when.
+    served: [(Option<Party>, Instant); 2],
     /// Turns so far.
     pub(super) turns: u64,
     /// Requests that wait.
@@ -240,6 +247,10 @@ impl Uploads {
         }
         let busy_at = upload.is_busy().then_some(upload.moved_at);
         if busy_at != upload.busy_at {
+            if let Some(record) = self.parties.get_mut(upload.party) {
+                record.busy =
+                    record.busy + u32::from(busy_at.is_some()) - u32::from(upload.busy_at.is_some());
+            }
             if let Some(at) = upload.busy_at {
                 self.busy.remove(&(at, link, upload.party));
             }
@@ -313,6 +324,28 @@ impl Uploads {
     /// Whether a party asks again for what it was given, and has had its turn.
     pub(super) fn repeats(&self, party: Party) -> bool {
         self.parties.get(party).is_some_and(|record| record.repeats.are_many())
+    }
+
+    /// Links of a party whose sockets have something to take, or will.
+    pub(super) fn busy_links(&self, party: Party) -> u32 {
+        self.parties.get(party).map_or(0, |record| record.busy)
+    }
+
+    /// A party's socket took something.
+    pub(super) fn is_served(&mut self, now: Instant, party: Party) {
+        if self.served[0].0 != Some(party) {
+            self.served[1] = self.served[0];
+        }
+        self.served[0] = (Some(party), now);
+    }
+
+    /// Whether another party is being served: it took something a moment ago.
+    pub(super) fn others_are_served(&self, now: Instant, party: Party) -> bool {
+        self.served.iter().any(|(other, at)| {
+            other
+                .filter(|other| *other != party)
+                .is_some_and(|other| now.since(*at) < if self.busy_links(other) > 0 { QUIET } else { PAUSE })
+        })
     }
 
     /// Whether its next turn has not come yet.

@@ -26,6 +26,8 @@ pub(crate) struct Record {
     pub(super) going: BTreeSet<(u64, LinkId)>,
     /// All its peers whose requests wait.
     waiting: u32,
+    /// Its peers whose sockets have something to take, or will.
+    pub(super) busy: u32,
     /// When its small talk is paid for.
     paid_at: Instant,
     /// Bytes that its links were given and have not taken, and those that what is being looked up for it may come to.

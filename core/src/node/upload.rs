@@ -10,7 +10,7 @@
 //! so such a request is an action and its outcome an event. Only what may be shared ever has a place.
 
 use super::event::ManifestPlace;
-use super::line::{AHEAD_CHUNKS, Ask, Lane, Places, QUEUE_MAX, Upload, Wanted};
+use super::line::{AHEAD_CHUNKS, Ask, Lane, Places, QUEUE_MAX, QUIET, Upload, Wanted};
 use super::peer::Peer;
 use super::timers::Timer;
 use super::{Action, Node};
@@ -179,11 +179,14 @@ impl Node {
 
     /// Tells a peer that its requests wait, and for how long a new one would.
     fn tell_wait(&mut self, now: Instant, link: LinkId) {
-        let wait_us = u64::from(self.uploads.queued) * self.uploads.pace_us;
+        let (queued, parties) = (u64::from(self.uploads.queued), self.uploads.waiting_parties as u64);
+        let pace_us = self.uploads.pace_us;
         let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.zest && !peer.upload.queue.is_empty())
         else {
             return;
         };
+        // Others go before each of its own, not all that they ask for.
+        let wait_us = queued.min(peer.upload.queue.len() as u64 * parties) * pace_us;
         let told = peer.upload.told_at.is_some_and(|at| now.since(at) < WAIT_TOLD_EVERY);
         if u128::from(wait_us) >= WAIT_TOLD.as_micros() && !told {
             peer.upload.told_at = Some(now);
@@ -210,6 +213,9 @@ impl Node {
         let taken = bytes.min(peer.upload.ahead);
         peer.upload.ahead -= taken;
         peer.served |= taken > 0;
+        if taken > 0 {
+            self.uploads.is_served(now, peer.upload.party);
+        }
         if let Some(record) = self.uploads.parties.get_mut(peer.upload.party) {
             record.took(taken);
             record.ahead = record.ahead.saturating_sub(taken);
@@ -318,17 +324,23 @@ impl Node {
         let fast = self.uploads.turns >= PACE_TURNS && self.uploads.pace_us < PACE_FAST_US;
         let crowded = self.uploads.is_crowded(slots) && !fast;
         let cap = self.upload_cap();
-        let others_move = |party: Party| moving().any(|(.., other)| *other != party);
+        // Those that took something within a longer moment: where many links share a line, the turn of each comes rarely.
+        let lately = Instant(now.0.saturating_sub(QUIET.as_micros() as u64));
+        let lately = (lately, LinkId(0), Party::of(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let active = || self.uploads.busy.range(lately..).filter(|(at, ..)| *at + QUIET > now);
+        let another_moves = |party: Party, link: LinkId| {
+            self.uploads.busy_links(party) > 0 && active().any(|(_, l, of)| *of == party && *l != link)
+        };
         let mut best: Option<(u32, LinkId)> = None;
-        // Served only if nobody else is.
-        let mut last: Option<LinkId> = None;
+        let mut held_back = false;
         let mut passed: Vec<LinkId> = Vec::new();
         for link in self.uploads.in_line(&places) {
             let Some(peer) = self.peers.get(&link) else { continue };
             let upload = &peer.upload;
             let party = upload.party;
             let repeats = self.uploads.repeats(party);
-            let little = crowded || repeats && others_move(party);
+            let others = self.uploads.others_are_served(now, party);
+            let little = crowded || repeats && others;
             let ahead = if little { AHEAD_CHUNKS_CROWDED } else { AHEAD_CHUNKS };
             let can = (!upload.is_busy() || upload.has_room(ahead))
                 && !self.uploads.has_its_fill(upload.party, cap);
@@ -339,10 +351,8 @@ impl Node {
             };
             // Lines are shared by link, whatever we do: while others are sent to, one link of a party is at a time, and none of one
             // that has had its turn.
-            let behind = repeats && self.uploads.has_had_its_turn(party)
-                || moving().any(|(_, other, of)| *of == party && *other != link);
-            if behind {
-                last = last.or_else(|| (!others_move(party)).then_some(link));
+            if others && (repeats && self.uploads.has_had_its_turn(party) || another_moves(party, link)) {
+                held_back = true;
                 continue;
             }
             if best.is_none_or(|(least, _)| given < least) {
@@ -354,18 +364,18 @@ impl Node {
             }
         }
         let slow_at = moving().next().map(|(at, ..)| *at + SLOW);
+        let slow_at = slow_at.or(held_back.then_some(now + SLOW));
         for link in passed {
             if let Some(peer) = self.peers.get_mut(&link) {
                 peer.upload.passed += 1;
             }
         }
-        let next = best.map(|(_, link)| link).or(last);
-        if next.is_none()
+        if best.is_none()
             && let Some(at) = slow_at
         {
             self.timers.set_no_later(Timer::Upload, at);
         }
-        next
+        best.map(|(_, link)| link)
     }
 
     /// How often this chunk of a file under way was given to peers; 0 for others.

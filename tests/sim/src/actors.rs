@@ -1,13 +1,14 @@
 //! Those who are no honest nodes: some play a script, some are a real node whose output is twisted.
 
 use crate::file::ChunkId;
+use crate::host::Life;
 use crate::link::{Content, End, Item, What, other};
 use crate::scenario::{MS, SEC};
 use crate::world::{Happening, World};
 use std::net::{Ipv4Addr, SocketAddr};
 use zest_core::link::{Body, Claim, Dialect, Outgoing};
 use zest_core::node::{Event, Found};
-use zest_core::{FileId, Location};
+use zest_core::{FileId, InfoHash, Location};
 
 /// Who plays at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,11 +41,16 @@ pub enum Actor {
     Namer,
     /// A liar that says the peer id of an honest machine: of a seed, if there are any.
     Forger,
+    /// Comes to everybody and asks for the same few chunks without end. All of them have one address.
+    Hog,
+    /// Comes to everybody, says nothing, and comes again when it is sent away. All of them have one address.
+    Squatter,
 }
 
 impl Actor {
-    /// Those that make room for nobody, knock elsewhere by the hands of others, or lie under another's id. They are in no small world drawn by lot.
-    pub const STRANGERS: [Actor; 3] = [Actor::Idle, Actor::Namer, Actor::Forger];
+    /// Those that make room for nobody, knock elsewhere by the hands of others, lie under another's id, or press on one machine
+    /// from one address. They are in no small world drawn by lot.
+    pub const STRANGERS: [Actor; 5] = [Actor::Idle, Actor::Namer, Actor::Forger, Actor::Hog, Actor::Squatter];
 
     /// Everyone else but the honest.
     pub const ALL: [Actor; 10] = [
@@ -78,6 +84,8 @@ impl Actor {
             Actor::Idle => "idle",
             Actor::Namer => "namers",
             Actor::Forger => "forgers",
+            Actor::Hog => "hogs",
+            Actor::Squatter => "squatters",
         }
     }
 
@@ -85,6 +93,12 @@ impl Actor {
     #[must_use]
     pub fn has_node(self) -> bool {
         matches!(self, Actor::Honest | Actor::Leecher | Actor::NotFoundLiar | Actor::Twister)
+    }
+
+    /// Whether it dials by itself, and nobody dials it.
+    #[must_use]
+    pub fn comes(self) -> bool {
+        matches!(self, Actor::Hog | Actor::Squatter)
     }
 
     /// Whether wrong bytes may come from it.
@@ -98,6 +112,9 @@ impl Actor {
 const TICK: u64 = 200 * MS;
 /// Messages of a flooder's burst on each link.
 const BURST: u32 = 24;
+/// Requests that a hog has open on each link, and different chunks among them.
+const HOG_OPEN: u32 = 32;
+const HOG_CHUNKS: u64 = 8;
 /// Where no machine of any world is, and nobody wants to be knocked at.
 pub(crate) const VICTIM: Ipv4Addr = Ipv4Addr::new(45, 7, 7, 7);
 /// A flooder gets tired in the end, so that a world can come to rest.
@@ -143,6 +160,28 @@ impl World {
                 self.later(TICK, Happening::Tick { host });
             }
         }
+        if actor == Actor::Hog {
+            (0..HOG_OPEN).for_each(|_| self.hog_asks(end));
+        }
+    }
+
+    fn hog_asks(&mut self, end: u32) {
+        let index = self.dice.actors.below(HOG_CHUNKS.min(u64::from(self.files.all[0].len()))) as u32;
+        let chunk = self.files.chunk(ChunkId::new(0, index));
+        let req = zest_core::ReqId(self.dice.actors.u64() as u32);
+        self.say(end, Outgoing::ChunkRequest { req, hash: chunk.hash, len_max: chunk.len });
+    }
+
+    /// Dials every honest machine that it has no link to.
+    fn come(&mut self, host: u32) {
+        for to in 0..self.scenario.nodes + self.scenario.seeds {
+            let linked =
+                |end: &u32| self.ends[other(*end) as usize].host == to && !self.ends[*end as usize].over;
+            if self.hosts[to as usize].life == Life::Up && !self.hosts[host as usize].links.iter().any(linked)
+            {
+                self.dial(host, World::address(to), InfoHash::of_file(&self.files.all[0].hash));
+            }
+        }
     }
 
     /// A scripted actor is told something.
@@ -153,7 +192,13 @@ impl World {
             Actor::Forger => Actor::Liar,
             actor => actor,
         };
-        if matches!(actor, Actor::Idle | Actor::Namer) {
+        if matches!(actor, Actor::Idle | Actor::Namer | Actor::Squatter) {
+            return;
+        }
+        if actor == Actor::Hog {
+            if matches!(message, Outgoing::Chunk { .. }) && self.unfinished > 0 {
+                self.hog_asks(end);
+            }
             return;
         }
         match message {
@@ -219,6 +264,12 @@ impl World {
 
     /// A flooder or claim liar has its turn.
     pub(crate) fn tick(&mut self, host: u32) {
+        if self.hosts[host as usize].actor.comes() {
+            if self.unfinished == 0 {
+                return;
+            }
+            self.come(host);
+        }
         let up = |end: &End| end.host == host && end.up && end.known;
         let ends: Vec<u32> =
             self.hosts[host as usize].links.iter().copied().filter(|e| up(&self.ends[*e as usize])).collect();
@@ -226,10 +277,12 @@ impl World {
             match self.hosts[host as usize].actor {
                 Actor::ClaimLiar => self.claim_all(end),
                 Actor::Namer => self.name_victims(end),
+                Actor::Hog => self.hog_asks(end),
+                Actor::Squatter => {}
                 _ => self.flood(end),
             }
         }
-        if self.now < FLOOD_UNTIL {
+        if self.now < FLOOD_UNTIL || self.hosts[host as usize].actor.comes() {
             self.later(TICK, Happening::Tick { host });
         }
     }

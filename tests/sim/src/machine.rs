@@ -8,9 +8,13 @@ use crate::rng::Rng;
 use crate::scenario::{MS, SEC, Start, US};
 use crate::world::{Happening, World};
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use zest_core::lived::Lived;
 use zest_core::node::{BitSet, Config, Event, JobSpec, Node, UPLOAD_BYTES_S_MIN};
 use zest_core::{FileId, InfoHash, Instant, JobId, PeerId};
+
+/// Where those come from that all have one address: no machine's.
+const ONE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 255, 255, 1);
 
 impl World {
     pub(crate) fn populate(&mut self) {
@@ -123,12 +127,14 @@ impl World {
             epoch: 0,
             config,
             node: None,
-            addr: World::address(host),
+            // Where nobody can be dialled.
+            addr: if actor.comes() { (ONE_ADDRESS, 7000 + host as u16).into() } else { World::address(host) },
             peer_id,
             up: Uplink::new(up),
             down_bytes_s: net.down_bytes_s,
             down_free_at: 0,
-            nat: !seed && self.dice.net.permille(net.nat_permille),
+            // Who only waits to be dialled can be.
+            nat: !seed && self.dice.net.permille(net.nat_permille) && actor != Actor::Idle,
             side: self.dice.net.one_in(2),
             disk,
             links: Vec::new(),
@@ -216,6 +222,10 @@ impl World {
                 self.later(from, Happening::Pause { host, epoch, paused: true });
                 self.later(from + pause, Happening::Pause { host, epoch, paused: false });
             }
+        }
+        if self.hosts[host as usize].actor.comes() {
+            self.later(MS, Happening::Tick { host });
+            return;
         }
         if self.scenario.known > 0 {
             let epoch = self.hosts[host as usize].epoch;

@@ -15,7 +15,8 @@ zest-sim --seed S [--bytes] [--off WHAT,…] [--nodes N] [--trace]     play one 
 zest-sim run [OPTIONS]                         play one flash crowd and print its figures
   --nodes N  --chunks M  --block B  --seed S  --seeds N (as many seeds, one line each)
   --policy fastest|spare-origin  --warm|--cold  --mixed
-  --liars N --mute N --dead N … (also tricklers, flooders, have-liars, claim-liars, leechers, not-found-liars, twisters, forgers)
+  --liars N --mute N --dead N … (also tricklers, flooders, have-liars, claim-liars, leechers, not-found-liars, twisters,
+  forgers, idle, namers, hogs, squatters)
   --leave PERMILLE  --crash PERMILLE  --nat PERMILLE  --partition FROM,UNTIL (s)  --full-seeds N
   --up B/s  --down B/s  --origin B/s|none  --latency US  --known K  --socket BYTES  --write US
   --deep-sockets (nodes hear of bytes when a socket takes them, not when they are sent)

@@ -103,6 +103,24 @@ pub fn rows(nodes_max: u32) -> Vec<Row> {
     special("20 % crash", 64, spare, &|s| s.churn.crash_permille = 200);
     special("parted 3-8 s", 64, spare, &|s| s.net.partition_ns = Some((3 * SEC, 8 * SEC)));
     special("nobody known", 8, spare, &|s| s.known = 0);
+    special("crash, rot", 64, spare, &|s| (s.churn.crash_permille, s.churn.rot_permille) = (200, 50));
+    // One seed has all, and there is no origin to speak of.
+    let strangers = [
+        (Actor::Idle, 0),
+        (Actor::Idle, 40),
+        (Actor::Namer, 12),
+        (Actor::Forger, 8),
+        (Actor::Hog, 16),
+        (Actor::Squatter, 300),
+    ];
+    for (actor, count) in strangers {
+        let name = if count == 0 { "1 seed".to_owned() } else { format!("seed, {count} {}", actor.name()) };
+        special(&name, 3, Policy::Fastest, &|s| {
+            (s.seeds, s.actors) = (1, vec![(actor, count)]);
+            s.origin.total_bytes_s = Some(50_000);
+            s.net.nat_permille = if actor == Actor::Idle { 1000 } else { 0 };
+        });
+    }
     for (nodes, policy) in [(1, Policy::Fastest), (8, spare)] {
         for (what, seconds) in [(Line::Cdn, 30), (Line::Cdn, 120), (Line::Whole, 30), (Line::Whole, 120)] {
             let name = format!("{} out {seconds} s", what.name());

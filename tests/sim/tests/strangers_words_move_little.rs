@@ -9,6 +9,8 @@ const SEC: f64 = 1e9;
 fn fetching(actors: Vec<(Actor, u32)>, told: Found) -> Report {
     let mut scenario =
         Scenario { policy: Policy::Fastest, seeds: 1, actors, told, known: 60, ..Scenario::crowd(3, 1) };
+    // Nobody can come to it, so that it has to dial the one who gives.
+    scenario.net.nat_permille = 1000;
     scenario.origin.total_bytes_s = Some(50_000);
     run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why))
 }
@@ -23,6 +25,32 @@ fn idle_peers_keep_nobody_from_the_one_who_gives() {
         let patience = 3.0 + 0.6 * f64::from(idle);
         assert!(took <= alone + patience, "{idle} idle, told by {told:?}: {took:.1} s, alone {alone:.1} s");
     }
+}
+
+/// One seed, the only one who has anything, and three nodes that fetch from it; how long the last one takes.
+fn served(actors: Vec<(Actor, u32)>) -> f64 {
+    let mut scenario = Scenario { policy: Policy::Fastest, seeds: 1, actors, ..Scenario::crowd(3, 3) };
+    scenario.origin.total_bytes_s = Some(50_000);
+    let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
+    report.finish_ns.iter().copied().max().expect("three of them") as f64 / SEC
+}
+
+#[test]
+fn one_address_that_asks_without_end_slows_nobody_by_more_than_a_quarter() {
+    let alone = served(vec![]);
+    for hogs in [1, 16, 64] {
+        let took = served(vec![(Actor::Hog, hogs)]);
+        println!("{hogs} hogs: {took:.1} s, alone {alone:.1} s");
+        assert!(took <= 1.25 * alone, "{hogs} hogs of one address: {took:.1} s, alone {alone:.1} s");
+    }
+}
+
+#[test]
+fn one_address_that_takes_every_place_keeps_nobody_out() {
+    let alone = served(vec![]);
+    let took = served(vec![(Actor::Squatter, 300)]);
+    println!("300 squatters: {took:.1} s, alone {alone:.1} s");
+    assert!(took <= 1.25 * alone, "300 squatters of one address: {took:.1} s, alone {alone:.1} s");
 }
 
 #[test]
