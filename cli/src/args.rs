@@ -216,6 +216,10 @@ pub(crate) struct ServeArgs {
     #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen_host)]
     pub(crate) listen: Vec<ListenHost>,
 
+    /// Connect to this peer, and give it also what a Hub of your own shows (repeatable)
+    #[arg(short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
+    pub(crate) peer: Vec<String>,
+
     /// Cache to serve instead of HF_HUB_CACHE
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
@@ -543,7 +547,9 @@ mod tests {
             (args.upload.max_upload, args.upload.upload_budget),
             (Some(1_572_864), Some(20_000_000_000))
         );
-        let Command::Serve(serve) = parse("serve --max-upload 1M").expect("valid").command else { panic!() };
+        let line = "serve --max-upload 1M --peer 192.0.2.7";
+        let Command::Serve(serve) = parse(line).expect("valid").command else { panic!() };
+        assert_eq!(serve.peer, ["192.0.2.7:6881"]);
         assert_eq!(serve.upload.max_upload, Some(1_000_000));
         for line in ["--max-upload 10k", "--max-download 0", "--upload-budget 5", "--policy slow"] {
             assert!(parse(&format!("pull a/b {line}")).is_err(), "{line}");

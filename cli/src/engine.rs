@@ -139,6 +139,11 @@ impl Session {
         Session::start(env, &[SocketAddr::new(address::everywhere(), port)], settings).await
     }
 
+    /// The user named these peers.
+    pub(crate) async fn name_peers(&self, given: Vec<String>) {
+        self.engine.name_peers(given).await;
+    }
+
     /// How long nothing may come before a pull gives up.
     pub(crate) fn give_up_after(&self) -> Duration {
         self.give_up_after

@@ -49,6 +49,7 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
     };
     let port = args.listen_port.unwrap_or(PORT_DEFAULT);
     let session = start(&env, &args.listen, port, &settings).await?;
+    session.name_peers(args.peer).await;
     let addrs: Vec<String> = session.local_addrs().iter().map(SocketAddr::to_string).collect();
     if ui.json() {
         let folders = settings.folders.document();

@@ -5,7 +5,7 @@ use crate::engine;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Ui, units};
 use serde_json::{Value, json};
-use zest_store::{HfCache, VerifyEvent, VerifyOutcome, VerifySummary, verify_cache};
+use zest_store::{Catalog, HfCache, VerifyEvent, VerifyOutcome, VerifySummary, verify_and_note};
 
 /// Bytes between two updates of the status line: 64 MB, a few per second.
 const STATUS_BYTES: u64 = 64_000_000;
@@ -22,10 +22,12 @@ pub(crate) fn run(args: VerifyArgs, ui: &Ui) -> Result<(), Failure> {
     }
     let cache = HfCache::open(&env.hub_cache, env.cache_options()).map_err(|e| engine::store_failure(&e))?;
 
+    // What is found right here need not be read again by a pull or a seeder.
+    let catalog = Catalog::open(&env.zest_cache).map_err(|e| engine::store_failure(&e))?;
     let mut report = Report::default();
     let mut status = ui.status();
     let mut next_status = 0;
-    let summary = verify_cache(&cache, filter.as_ref(), &mut |event| {
+    let summary = verify_and_note(&cache, filter.as_ref(), &catalog, &mut |event| {
         report.bytes += event.size;
         if let Some(line) = report.take(&event) {
             ui.say(line);

@@ -33,6 +33,7 @@ pub mod link;
 pub mod lived;
 pub mod lobby;
 pub mod lsd;
+pub mod networks;
 pub mod node;
 pub mod outage;
 pub mod pex;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use swarm::File;
 use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, hub_key};
+use zest_core::networks::of_linux;
 use zest_core::node::*;
 use zest_core::{FileId, InfoHash, Instant, JobId, LinkId, PeerId};
 
@@ -123,6 +124,10 @@ fn it_is_asked_of_neighbours_alone_and_given_to_them_alone() {
         let asked = take(&mut node, Event::Message { link, message: request });
         let given = |action: &Action| matches!(action, Action::Send { message: Outgoing::Chunk { .. }, .. });
         assert_eq!(asked.iter().any(given), near.contains(&link), "{link:?}: {asked:?}");
+        if asked.iter().any(given) {
+            // Its socket has taken it: a party is sent to over one link at a time.
+            take(&mut node, Event::Sent { link, bytes: file.manifest.chunk(2).len.into() });
+        }
         for action in asked {
             if let Action::LookupChunk { link, req, hash, dialect } = action {
                 take(&mut node, Event::ChunkLocated { link, req, hash, dialect, place: None });
@@ -147,5 +152,68 @@ fn strangers_that_are_dialled_do_not_hear_its_name() {
             let [Action::Dial { info_hash, .. }] = actions[..] else { panic!("{actions:?}") };
             assert_eq!(info_hash == InfoHash::of_file(&file.hash()), is_told, "{at}");
         }
+    }
+}
+
+#[test]
+fn an_address_that_reaches_everywhere_is_a_neighbours_on_a_network_of_ours() {
+    let key = hub_key("http://hub.lab");
+    let mut node = node();
+    let ours = of_linux(
+        "",
+        "20010db9000000010000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth0",
+    );
+    assert_eq!(ours.len(), 1);
+    let mut number = 0;
+    let mut is_near = |node: &mut Node, at: &str, hub: Option<[u8; 20]>| {
+        number += 1;
+        let (link, peer_id) = (LinkId(number), PeerId([number as u8; 20]));
+        take(node, Event::LinkUp { link, addr: addr(at), direction: Direction::Inbound, peer_id });
+        let hello =
+            ExtHandshake { ut_xet: Some(1), zest: Some(3), hub, ..ExtHandshake::empty(Dialect::Chunk) };
+        take(node, Event::Message { link, message: Message::ExtHandshake(hello) });
+        node.is_near(link)
+    };
+    assert!(!is_near(&mut node, "[2001:db9:0:1::7]:1", Some(key)), "nobody has said what our networks are");
+    take(&mut node, Event::Networks { ours });
+    assert!(is_near(&mut node, "[2001:db9:0:1::8]:1", Some(key)));
+    assert!(!is_near(&mut node, "[2001:db9:0:1::9]:1", None), "it speaks of no Hub");
+    assert!(!is_near(&mut node, "[2001:db9:0:2::7]:1", Some(key)), "that is another network");
+    take(&mut node, Event::Networks { ours: Vec::new() });
+    assert!(!is_near(&mut node, "[2001:db9:0:1::a]:1", Some(key)), "we have left it");
+}
+
+#[test]
+fn of_a_hub_on_this_machine_only_named_peers_speak() {
+    let key = hub_key("http://127.0.0.1:8080");
+    let config = Config::new([5; 32], PeerId(*b"-ZT0500-we-ourselves"));
+    let mut node = Node::new(Config { hub: Some(key), hub_here: true, ..config });
+    let file = File::new(1, 6);
+    take(&mut node, Event::JobAdded { job: JobId(1), spec: spec(&file, true) });
+    let named = |actions: &[Action]| match actions {
+        [Action::Dial { info_hash, .. }] => *info_hash == InfoHash::of_file(&file.hash()),
+        other => panic!("{other:?}"),
+    };
+    let found = |node: &mut Node, at: &str, how| named(&take(node, Event::PeerFound { addr: addr(at), how }));
+    assert!(found(&mut node, "192.168.1.7:6881", Found::Named));
+    assert!(!found(&mut node, "192.168.1.8:6881", Found::Lan), "it has another Hub at that address");
+    let (inbound, outbound) = (Direction::Inbound, Direction::Outbound);
+    for (number, (at, direction, is_near)) in (1..).zip([
+        ("192.168.1.7:6881", outbound, true),
+        ("192.168.1.8:6881", outbound, false),
+        ("192.168.1.9:1", inbound, false),
+        ("192.168.1.7:1", inbound, true),
+        ("127.0.0.1:1", inbound, true),
+    ]) {
+        let (link, peer_id) = (LinkId(number), PeerId([number as u8; 20]));
+        take(&mut node, Event::LinkUp { link, addr: addr(at), direction, peer_id });
+        let hello = ExtHandshake {
+            ut_xet: Some(1),
+            zest: Some(3),
+            hub: Some(key),
+            ..ExtHandshake::empty(Dialect::Chunk)
+        };
+        take(&mut node, Event::Message { link, message: Message::ExtHandshake(hello) });
+        assert_eq!(node.is_near(link), is_near, "{at}");
     }
 }

@@ -18,6 +18,7 @@ use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{Link, LinkConfig, Role};
 use zest_core::lived::{LATE, Lived};
 use zest_core::lobby::Lobby;
+use zest_core::networks::{self, Networks};
 use zest_core::node::{Config, Event, Node};
 use zest_core::pex::{self, Pex};
 use zest_core::{Duration, Instant, LinkId, PeerId};
@@ -64,6 +65,8 @@ pub(crate) struct Core {
     listen_port: u16,
     local_only: bool,
     hub: Option<[u8; 20]>,
+    /// Where this machine's neighbours are.
+    networks: RefCell<Networks>,
     pub(crate) node: RefCell<Node>,
     pub(crate) pex: RefCell<Pex>,
     pub(crate) events: RefCell<VecDeque<Event>>,
@@ -109,6 +112,7 @@ impl Core {
             listen_port: config.listen_port,
             local_only: config.local_only,
             hub: config.hub,
+            networks: RefCell::default(),
             node: RefCell::new(Node::new(node)),
             pex: RefCell::new(Pex::new(config.pex_seed)),
             events: RefCell::default(),
@@ -154,16 +158,33 @@ impl Core {
     }
 
     /// Whether a connection from there is let in.
-    pub(crate) fn lets_in(&self, addr: std::net::SocketAddr) -> bool {
-        !self.local_only || scope(addr.ip()) != Scope::Global
+    pub(crate) fn lets_in(self: &Rc<Core>, addr: std::net::SocketAddr) -> bool {
+        !self.local_only || self.is_near_by(addr.ip())
+    }
+
+    /// Whether this is an address of this site, or of a network that this machine is on.
+    fn is_near_by(self: &Rc<Core>, ip: std::net::IpAddr) -> bool {
+        if scope(ip) != Scope::Global {
+            return true;
+        }
+        let now = self.now();
+        if self.networks.borrow().are_old(now) {
+            let read = |name| std::fs::read_to_string(name).unwrap_or_default();
+            let ours = networks::of_linux(&read("/proc/net/route"), &read("/proc/net/ipv6_route"));
+            if self.networks.borrow_mut().learn(now, ours.clone()) {
+                self.event(Event::Networks { ours });
+            }
+        }
+        self.networks.borrow().have(ip)
     }
 
     /// Registers a connection that came.
-    pub(crate) fn add_link(&self, addr: std::net::SocketAddr) -> Rc<LinkIo> {
+    pub(crate) fn add_link(self: &Rc<Core>, addr: std::net::SocketAddr) -> Rc<LinkIo> {
         let id = LinkId(self.next_link.replace(self.next_link.get() + 1));
         let config = LinkConfig { role: Role::Accept, our_id: self.peer_id, listen_port: self.listen_port };
         let mut link = Link::new(self.now(), config);
-        if let Some(hub) = self.hub.filter(|_| scope(addr.ip()) == Scope::Local) {
+        let is_near = || scope(addr.ip()) != Scope::Loopback && self.is_near_by(addr.ip());
+        if let Some(hub) = self.hub.filter(|_| is_near()) {
             link.name_hub(hub);
         }
         let io = LinkIo::new(id, addr, link);

@@ -124,7 +124,7 @@ impl Seeder {
             shelf: Mutex::new(shelf.clone()),
             registered: false,
         };
-        let hub = config.hub.as_ref().filter(|hub| !config.catalog.is_public_hub(hub));
+        let hub = config.hub.as_ref().filter(|hub| !config.catalog.is_public_hub(hub) && !hub.is_loopback());
         let hub = hub.map(|hub| hub_key(hub.as_str()));
         let (report, reports) = mpsc::channel();
         let share = cores.len();

@@ -21,10 +21,10 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
-use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{Dialect, Link, LinkConfig, Outgoing, PeerFault, Role, Severity};
 use zest_core::lived::Lived;
 use zest_core::lobby::Lobby;
+use zest_core::networks::Networks;
 use zest_core::node::{Action, Direction, Event, Found, Node, Source};
 use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
 use zest_xet::Hash;
@@ -58,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) listen_port: Cell<u16>,
     /// The Hub that is named to those who may speak of it, if not everybody knows it.
     pub(crate) hub: Cell<Option<[u8; 20]>>,
+    /// That Hub is on this machine alone.
+    pub(crate) hub_here: Cell<bool>,
     /// Whether peers that are found are dialled.
     pub(crate) dials: Cell<bool>,
     /// Who came and has not shaken hands.
@@ -87,8 +89,10 @@ pub(crate) struct Context {
     /// When a connection was last opened beside one that is silent.
     pub(crate) beside_at: Cell<zest_core::Instant>,
     pub(crate) downloaded_past: Cell<u64>,
+    /// Where this machine's neighbours are.
+    pub(crate) networks: RefCell<Networks>,
     /// Addresses that the user named.
-    named: RefCell<BTreeSet<SocketAddr>>,
+    pub(crate) named: RefCell<BTreeSet<SocketAddr>>,
     /// Told whenever the workers were given something.
     pub(crate) pushed: Notify,
     /// Told whenever the node's next deadline may have moved.
@@ -126,6 +130,7 @@ impl Context {
             peer_id,
             listen_port: Cell::new(0),
             hub: Cell::new(None),
+            hub_here: Cell::new(false),
             dials: Cell::new(true),
             lobby: RefCell::default(),
             finder: OnceCell::new(),
@@ -145,6 +150,7 @@ impl Context {
             asked_at: Cell::default(),
             beside_at: Cell::default(),
             downloaded_past: Cell::new(0),
+            networks: RefCell::default(),
             named: RefCell::default(),
             pushed: Notify::new(),
             timer_moved: Notify::new(),
@@ -525,16 +531,6 @@ impl Context {
             }
         }
         linkio::run(self.clone(), stream, io).await;
-    }
-
-    /// Whether our Hub is named there: within a site, to those whom we dialled by name, and to those who come from such an address.
-    fn may_name_hub(&self, addr: SocketAddr, direction: Direction) -> bool {
-        let ip = addr.ip().to_canonical();
-        let named = match direction {
-            Direction::Outbound => self.named.borrow().contains(&addr),
-            Direction::Inbound => self.named.borrow().iter().any(|named| named.ip().to_canonical() == ip),
-        };
-        named || scope(ip) == Scope::Local
     }
 
     pub(crate) fn link_ended(self: &Rc<Context>, io: &LinkIo, established: bool, fault: Option<PeerFault>) {

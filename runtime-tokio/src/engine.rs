@@ -295,6 +295,12 @@ impl Engine {
         .await;
     }
 
+    /// The user named these peers, as people write addresses: they are dialled, and they may have what only those get who are near. A
+    /// name without an address is looked up until it has one.
+    pub async fn name_peers(&self, given: Vec<String>) {
+        self.run(move |context| Box::pin(async move { crate::pull::peers::name_all(&context, given) })).await;
+    }
+
     /// What the catalog holds has changed: what is announced follows at once.
     pub async fn catalog_changed(&self) {
         self.run(|context| {
@@ -432,11 +438,13 @@ async fn run(
     let seed = seed.try_into().expect("32 bytes were split off");
     let links_max = config.links_max.min(LINKS_MAX);
     let hub = config.hub.as_ref().filter(|hub| !config.store.catalog.is_public_hub(hub));
+    let hub_here = hub.is_some_and(Endpoint::is_loopback);
     let hub = hub.map(|hub| hub_key(hub.as_str()));
     let node = Node::new(Config {
         policy: config.policy,
         upload_bytes_s: config.upload_bytes_s,
         hub,
+        hub_here,
         peers_max: links_max,
         patience: config.give_up_after,
         // What nobody is looked for is not waited for.
@@ -454,6 +462,7 @@ async fn run(
     let context =
         Context::new(clock, node, config.store, workers, mailbox.clone(), PeerId(id), throttle, hot, outages);
     context.hub.set(hub);
+    context.hub_here.set(hub_here);
     context.dials.set(config.announced.is_empty());
     let reached_at = if config.announced.is_empty() { listen } else { config.announced };
     context.listen_port.set(reached_at.first().map_or(0, SocketAddr::port));

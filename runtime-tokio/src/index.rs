@@ -261,13 +261,14 @@ pub(crate) fn withdraw_what_is_refused(
     let (catalog, endpoint) = (catalog.clone(), hub.endpoint());
     hub.watch_refusals(move |refusal| {
         let of_commit = match refusal.error.kind() {
-            // A branch that is not there says nothing of a commit.
-            ErrorKind::RevisionNotFound | ErrorKind::EntryNotFound if !is_commit(refusal.revision) => return,
-            ErrorKind::RevisionNotFound | ErrorKind::EntryNotFound => Some(refusal.revision),
+            // A name that is not in a commit says nothing of the others in it, and a branch that is not there nothing of a commit.
+            ErrorKind::EntryNotFound => return,
+            ErrorKind::RevisionNotFound if !is_commit(refusal.revision) => return,
+            ErrorKind::RevisionNotFound => Some(refusal.revision),
             _ => None,
         };
         withdraw(&catalog, &endpoint, refusal.repo, of_commit);
-        if !refusal.as_stranger && refusal.error.kind() != ErrorKind::EntryNotFound {
+        if !refusal.as_stranger {
             tell.send_replace(Some(refusal.error.clone()));
         }
     });

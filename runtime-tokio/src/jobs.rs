@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 use zest_core::node::{Event, JobSpec};
 use zest_core::{BufId, FileId, JobId, LinkId, Location};
-use zest_store::Partial;
+use zest_store::{Endpoint, Partial};
 use zest_xet::{ChunkRef, Hash, Plan};
 
 /// Marks the numbers of partial files among those of the catalog: bit 30, which the catalog would need 2^29 files for.
@@ -32,6 +32,8 @@ pub(crate) struct NewJob {
     pub(crate) size: u64,
     /// Peers may be asked, and may ask, since anyone may read it.
     pub(crate) public: Option<Public>,
+    /// The Hub that lists it: see [`zest_store::Catalog::may_lend`].
+    pub(crate) hub: Option<Endpoint>,
     /// See [`JobSpec::priority`].
     pub(crate) priority: u8,
     /// It begins with a header, which comes first: see [`crate::header`].
@@ -70,6 +72,8 @@ pub(crate) struct JobState {
     pub(crate) shared: bool,
     /// Of them only those who speak of the same Hub.
     pub(crate) near: bool,
+    /// The Hub that lists it.
+    pub(crate) hub: Option<Endpoint>,
     /// The partial file as peers read it: the same file still when it has its final name.
     _partial: Option<Arc<File>>,
     /// Chunk lists in wire form that were asked for, by the hash they belong to.
@@ -136,7 +140,7 @@ impl Context {
         let id = JobId(self.next_job.replace(self.next_job.get() + 1));
         let place = FileId(PARTIAL | id.0);
         let served = if new.public.is_some() { self.open_partial(place, &partial) } else { None };
-        let NewJob { file, size, public, priority, has_header } = new;
+        let NewJob { file, size, public, hub, priority, has_header } = new;
         let (peers, near) = (public.is_some(), public.as_ref().is_some_and(|public| public.near));
         let job_file = JobFile::new(id, file, size, partial);
         let front = if has_header { header::front_at_start(&job_file) } else { 0 };
@@ -148,6 +152,7 @@ impl Context {
             has_header,
             shared: peers,
             near,
+            hub,
             _partial: served,
             records: RefCell::default(),
             path,

@@ -34,6 +34,7 @@ mod pull;
 mod seal;
 mod stream;
 mod throttle;
+mod vicinity;
 mod workers;
 mod writer;
 

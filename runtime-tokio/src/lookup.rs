@@ -10,7 +10,7 @@ use zest_core::node::{BitSet, Event, ManifestPlace};
 use zest_core::wire::xet::{Dialect, RANGE_DATA_BYTES_MAX};
 use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
 use zest_core::{FileId, JobId, LinkId, Location};
-use zest_store::{Access, Catalog};
+use zest_store::{Access, Catalog, Endpoint};
 use zest_xet::{ChunkHeader, ChunkRef, Hash, MANIFEST_RECORD_BYTES, Manifest, Scheme};
 
 /// Records of a list of `total` that one answer has, if any.
@@ -30,11 +30,6 @@ fn to_records(chunks: &[ChunkRef]) -> Bytes {
 }
 
 impl Context {
-    /// What a linked peer may have.
-    pub(crate) fn access_of(&self, link: LinkId) -> Access {
-        if self.is_near(link) { Access::Near } else { Access::Share }
-    }
-
     pub(crate) fn locate_chunk(&self, hash: &Hash, access: Access) -> Option<Location> {
         let found = self.store.catalog.locate(hash, access)?;
         Some(Location { file: FileId(found.file.0), offset: found.offset, len: found.len })
@@ -141,13 +136,19 @@ impl Context {
     }
 }
 
-/// Places of missing chunks in other files of this machine.
-pub(crate) fn local_places(catalog: &Catalog, manifest: &Manifest, held: &BitSet) -> Vec<(u32, Location)> {
+/// Places of missing chunks in other files of this machine, for a file that this Hub lists.
+fn local_places(
+    catalog: &Catalog,
+    hub: Option<&Endpoint>,
+    manifest: &Manifest,
+    held: &BitSet,
+) -> Vec<(u32, Location)> {
     (0..manifest.len())
         .filter(|index| !held.contains(*index))
         .filter_map(|index| {
             let chunk = manifest.chunk(index);
             let found = catalog.locate(&chunk.hash, Access::Own).filter(|f| f.len == chunk.len)?;
+            hub.is_none_or(|hub| catalog.may_lend(found.file, hub)).then_some(())?;
             Some((index, Location { file: FileId(found.file.0), offset: found.offset, len: found.len }))
         })
         .collect()
@@ -178,7 +179,7 @@ pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: A
     file.set_manifest(manifest.clone());
     crate::peer_range::judge_doubts(context, id, &job, &manifest);
     let store = context.store.clone();
-    let unchecked = job.unchecked();
+    let (unchecked, hub) = (job.unchecked(), job.hub.clone());
     let (to, found) = tokio::sync::oneshot::channel();
     context.push(Work::Task(Box::new({
         let manifest = manifest.clone();
@@ -204,7 +205,7 @@ pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: A
             local.iter().for_each(|(index, _)| {
                 known.insert(*index);
             });
-            local.extend(local_places(&store.catalog, &manifest, &known));
+            local.extend(local_places(&store.catalog, hub.as_ref(), &manifest, &known));
             let _ = to.send((held, local));
         }
     })));

@@ -195,10 +195,11 @@ fn local_terms(
     let mut places = Vec::new();
     let mut offsets = job.local_offsets.borrow_mut();
     for term in &plan.terms {
-        let Some(found) = context.store.catalog.xorb_range(&term.xorb, term.chunks.clone(), Access::Own)
-        else {
+        let catalog = &context.store.catalog;
+        let Some(found) = catalog.xorb_range(&term.xorb, term.chunks.clone(), Access::Own) else { continue };
+        if job.hub.as_ref().is_some_and(|hub| found.iter().any(|f| !catalog.may_lend(f.file, hub))) {
             continue;
-        };
+        }
         if found.iter().map(|f| u64::from(f.len)).sum::<u64>() != term.len {
             continue;
         }

@@ -32,6 +32,20 @@ impl Endpoint {
         Endpoint::new(ENDPOINT_DEFAULT)
     }
 
+    /// Whether it is an address of this machine alone, so that another machine means another Hub by it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let rest = self.0.split_once("://").map_or(self.0.as_str(), |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = match authority.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or_default(),
+            None => authority.split(':').next().unwrap_or_default(),
+        };
+        let name = host.strip_suffix('.').unwrap_or(host);
+        let by_address = |ip: std::net::IpAddr| ip.to_canonical().is_loopback();
+        name == "localhost" || name.ends_with(".localhost") || host.parse().is_ok_and(by_address)
+    }
+
     /// The address.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -48,6 +62,27 @@ impl std::fmt::Display for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::Endpoint;
+
+    #[test]
+    fn hubs_on_this_machine_are_known_by_their_address() {
+        for text in [
+            "http://127.0.0.1:8080",
+            "http://localhost",
+            "https://hub.localhost.:1/x",
+            "http://[::1]:8080/hf",
+        ] {
+            assert!(Endpoint::new(text).is_loopback(), "{text}");
+        }
+        for text in [
+            "http://192.168.1.1",
+            "https://localhost.example",
+            "http://[fe80::1]:1",
+            "https://huggingface.co",
+            "x",
+        ] {
+            assert!(!Endpoint::new(text).is_loopback(), "{text}");
+        }
+    }
 
     #[test]
     fn one_hub_has_one_name() {

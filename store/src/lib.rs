@@ -79,4 +79,4 @@ pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
 pub use plain::{Filling, Leftovers, Looked, PlainPartial, WINDOW_BYTES};
 pub use send_queue::{AHEAD_MAX, GATHER_MAX, Part, READ_BYTES_MAX, Read, SendQueue, Span};
 pub use tree::{TreeEntry, format_tree, parse_tree};
-pub use verify::{VerifyEvent, VerifyOutcome, VerifySummary, verify_cache};
+pub use verify::{VerifyEvent, VerifyOutcome, VerifySummary, verify_and_note, verify_cache};

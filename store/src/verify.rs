@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cache::{HfCache, SnapshotFile};
+use crate::catalog::Catalog;
 use crate::digest::{self, BlobDigest};
 use crate::names::RepoId;
 use crate::os::Identity;
@@ -78,12 +79,31 @@ pub fn verify_cache(
     only: Option<&RepoId>,
     on_event: &mut dyn FnMut(VerifyEvent),
 ) -> VerifySummary {
+    verify(cache, only, None, on_event)
+}
+
+/// The same, and notes in the catalog what was found right: nobody has to read it again for as long as it stays as it is.
+pub fn verify_and_note(
+    cache: &HfCache,
+    only: Option<&RepoId>,
+    catalog: &Catalog,
+    on_event: &mut dyn FnMut(VerifyEvent),
+) -> VerifySummary {
+    verify(cache, only, Some(catalog), on_event)
+}
+
+fn verify(
+    cache: &HfCache,
+    only: Option<&RepoId>,
+    catalog: Option<&Catalog>,
+    on_event: &mut dyn FnMut(VerifyEvent),
+) -> VerifySummary {
     let mut summary = VerifySummary::default();
     let mut seen: BTreeMap<(u64, u64, String), VerifyOutcome> = BTreeMap::new();
     for repo in cache.repos().into_iter().filter(|repo| only.is_none_or(|only| only == repo)) {
         for commit in cache.commits(&repo) {
             for file in cache.snapshot(&repo, &commit) {
-                let outcome = check(&file, &mut seen, &mut summary.bytes);
+                let outcome = check(&file, catalog, &mut seen, &mut summary.bytes);
                 summary.files += 1;
                 *match &outcome {
                     VerifyOutcome::Ok => &mut summary.ok,
@@ -102,6 +122,7 @@ pub fn verify_cache(
 
 fn check(
     file: &SnapshotFile,
+    catalog: Option<&Catalog>,
     seen: &mut BTreeMap<(u64, u64, String), VerifyOutcome>,
     bytes: &mut u64,
 ) -> VerifyOutcome {
@@ -130,6 +151,11 @@ fn check(
         }
         Err(error) => unreadable(error),
     };
+    // Written to or replaced meanwhile, it is another state than the one that was read.
+    let same = || fs::metadata(&file.path).is_ok_and(|meta| Identity::of(&meta) == identity);
+    if let Some(catalog) = catalog.filter(|_| outcome == VerifyOutcome::Ok && same()) {
+        catalog.note_proven(&identity, &file.entry);
+    }
     seen.insert(key, outcome.clone());
     outcome
 }

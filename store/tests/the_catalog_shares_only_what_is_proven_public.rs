@@ -434,3 +434,21 @@ fn what_nobody_knows_the_origin_of_is_not_given_on_the_word_of_a_hub_that_not_ev
         assert_eq!(seen(catalog, &data, Access::Near), [false; 5]);
     }
 }
+
+#[test]
+fn whoever_watches_hears_of_every_withdrawal_and_of_nothing_else() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    let world = World::new();
+    let hub = Endpoint::public();
+    let heard = Arc::new(AtomicU32::new(0));
+    let (ear, catalog) = (Arc::downgrade(&heard), &world.catalog);
+    catalog.watch_withdrawals(move || ear.upgrade().map(|heard| heard.fetch_add(1, Relaxed)).is_some());
+    catalog.prove_public(&hub, &repo(), COMMIT, SystemTime::now()).unwrap();
+    catalog.prove_public(&hub, &repo(), COMMIT_2, SystemTime::now()).unwrap();
+    assert_eq!(heard.load(Relaxed), 0);
+    catalog.revoke_public(&hub, &repo(), COMMIT).unwrap();
+    assert_eq!(heard.load(Relaxed), 1);
+    catalog.revoke_repo(&hub, &repo()).unwrap();
+    assert!(heard.load(Relaxed) >= 2);
+}

@@ -6,7 +6,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use common::{COMMIT, COMMIT_2, LOCAL, SHARED, files, land, large_by, noise, pull, repo};
-use zest_store::{HfCache, RepoId, RepoType, TreeEntry, VerifyOutcome, VerifySummary, verify_cache};
+use zest_store::{
+    Catalog, HfCache, Identity, RepoId, RepoType, TreeEntry, VerifyOutcome, VerifySummary, verify_and_note,
+    verify_cache,
+};
 use zest_xet::Rule;
 
 fn outcomes(cache: &HfCache) -> (VerifySummary, Vec<(String, VerifyOutcome)>) {
@@ -76,4 +79,33 @@ fn a_file_known_by_its_xet_hash_alone_is_cut_by_both_rules() {
         cache.write_tree(&repo(), COMMIT, &[other]).unwrap();
         assert!(matches!(&outcomes(&cache).1[0].1, VerifyOutcome::Wrong { algorithm: "xet hash", .. }));
     }
+}
+
+#[test]
+fn what_is_found_right_is_noted_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = HfCache::open(&dir.path().join("hub"), SHARED).unwrap();
+    let files = files();
+    pull(&cache, &repo(), COMMIT, &files);
+    let at = |index: usize| {
+        fs::canonicalize(cache.snapshot_dir(&repo(), COMMIT).join(&files[index].0.path)).unwrap()
+    };
+    let model = at(2);
+    fs::set_permissions(&model, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut rotten = files[2].1.clone();
+    rotten[300_000] ^= 0x80;
+    fs::write(&model, rotten).unwrap();
+    let catalog = || Catalog::open(&dir.path().join("zest")).unwrap();
+    let known = |catalog: &Catalog| -> Vec<bool> {
+        let is_proven = |index| {
+            let identity = Identity::of(&fs::metadata(at(index)).unwrap());
+            catalog.is_proven(&identity, &files[index].0)
+        };
+        (0..files.len()).map(is_proven).collect()
+    };
+    verify_cache(&cache, None, &mut |_| ());
+    assert_eq!(known(&catalog()), [false; 5]);
+    let summary = verify_and_note(&cache, None, &catalog(), &mut |_| ());
+    assert_eq!((summary.ok, summary.wrong), (4, 1));
+    assert_eq!(known(&catalog()), [true, true, false, true, true], "another process knows it, too");
 }

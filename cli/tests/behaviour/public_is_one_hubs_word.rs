@@ -9,15 +9,14 @@ const TOKEN: &str = "hf_opensTheClosedOne";
 
 /// A model below a hub's root.
 fn model(root: &Path, repo: &str, access: &str, seed: u32) {
+    model_of(root, repo, access, &noise(seed));
+}
+
+fn model_of(root: &Path, repo: &str, access: &str, bytes: &[u8]) {
     let dir = root.join("models").join(repo);
     std::fs::create_dir_all(dir.join("main")).expect("a folder");
-    let mut state = seed;
-    let noise = (0..3 << 20).map(|_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    });
-    std::fs::write(dir.join("main/model.safetensors"), noise.collect::<Vec<u8>>()).expect("a file");
     std::fs::write(dir.join("access"), access).expect("a mark");
+    std::fs::write(dir.join("main/model.safetensors"), bytes).expect("a file");
 }
 
 /// A hub with one model of these bytes, closed or not.
@@ -83,6 +82,76 @@ fn a_file_of_a_gated_repository_stays_closed_under_a_hub_that_lists_its_hash() {
     assert_eq!(shared(home.path(), &open, "0"), 0);
     // Nor where it is fetched once more.
     std::fs::remove_dir_all(home.path().join(".cache/huggingface/hub")).expect("removed");
+    pull(home.path(), &open, "liar/free");
+    assert_eq!(shared(home.path(), &open, "0"), 0);
+    assert_eq!((own.stop(), liar.stop()), (Some(0), Some(0)));
+}
+
+/// Bytes that look like nothing.
+fn noise(seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let byte = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..3 << 20).map(byte).collect()
+}
+
+#[test]
+fn another_file_of_the_same_chunks_is_not_made_from_those_of_a_gated_one() {
+    let (home, elsewhere, own, other) = (folder(), folder(), folder(), folder());
+    // It begins like the gated one, and lies in the same xorb as far as that goes: each Hub has seen that one first.
+    let longer = [noise(7), noise(8)].concat();
+    let (own_hub, closed) = hub(home.path(), own.path(), "org/gated", "gated");
+    let (liar, open) = hub(home.path(), other.path(), "liar/gated", "gated");
+    pull(home.path(), &closed, "org/gated");
+    pull(elsewhere.path(), &open, "liar/gated");
+    model_of(own.path(), "org/tuned", "public", &longer);
+    model_of(other.path(), "liar/free", "public", &longer);
+    let pulled = pull(home.path(), &open, "liar/free");
+    assert_eq!(pulled["bytes"]["from_disk"], 0, "all of it is his own: {pulled}");
+    assert_eq!(shared(home.path(), &open, "0"), 1, "so he may have it given");
+    // The gated one's own Hub may have them used.
+    let third = folder();
+    pull(third.path(), &closed, "org/gated");
+    let pulled = pull(third.path(), &closed, "org/tuned");
+    assert!(pulled["bytes"]["from_disk"].as_u64().expect("a number") > 2 << 20, "{pulled}");
+    assert_eq!((own_hub.stop(), liar.stop()), (Some(0), Some(0)));
+}
+
+/// Whether the disk has blocks of a file under way.
+fn has_begun(home: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut folders = vec![home.join(".cache/huggingface/hub")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.is_dir() {
+                folders.push(entry.path());
+            } else if meta.blocks() > 64 && entry.path().extension().is_some_and(|end| end == "zest-partial")
+            {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn what_was_broken_off_under_a_gated_repository_stays_closed_when_another_hub_completes_it() {
+    let (home, own, liar) = (folder(), folder(), folder());
+    let (own, closed) = hub(home.path(), own.path(), "org/gated", "gated");
+    let (liar, open) = hub(home.path(), liar.path(), "liar/free", "public");
+    let words = ["pull", "org/gated", "--max-download", "256KiB", "--json", "-q"];
+    let mut pulling = command(home.path(), &words);
+    pulling.env("HF_ENDPOINT", &closed).env("HF_TOKEN", TOKEN);
+    let mut pulling = pulling.stdout(std::process::Stdio::null()).spawn().expect("zest starts");
+    while !has_begun(home.path()) {
+        assert!(pulling.try_wait().expect("a child").is_none(), "it takes some seconds");
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    pulling.kill().expect("it lives");
+    pulling.wait().expect("it ends");
     pull(home.path(), &open, "liar/free");
     assert_eq!(shared(home.path(), &open, "0"), 0);
     assert_eq!((own.stop(), liar.stop()), (Some(0), Some(0)));

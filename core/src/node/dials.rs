@@ -348,7 +348,7 @@ impl Node {
 
     fn dial(&mut self, now: Instant, addr: SocketAddr, how: Found) {
         // What not everybody may hear of is named to nobody who was told of by strangers.
-        let near = scope(addr.ip()) == Scope::Loopback || how <= Found::Lan;
+        let near = scope(addr.ip()) == Scope::Loopback || how <= self.expected_from();
         let named = |j: &&Job| j.spec.peers && !j.ended && (near || !j.spec.near);
         let swarm = self.jobs.values().find(named).map(|j| j.spec.file);
         let Some(candidate) = self.candidates.get_mut(&addr) else { return };
@@ -403,11 +403,18 @@ impl Node {
         }
     }
 
+    /// Up to which way of finding a peer may hear of what only those hear of who are near.
+    fn expected_from(&self) -> Found {
+        if self.config.hub_here { Found::Named } else { Found::Lan }
+    }
+
     /// Whether we dialled it because the user named it, or because it was heard on this network; or it came from an address that
     /// the user named.
     pub(super) fn is_expected(&self, peer: &Peer) -> bool {
         match peer.direction {
-            Direction::Outbound => self.candidates.get(&peer.addr).is_some_and(|c| c.how <= Found::Lan),
+            Direction::Outbound => {
+                self.candidates.get(&peer.addr).is_some_and(|c| c.how <= self.expected_from())
+            }
             Direction::Inbound => {
                 let ip = peer.addr.ip().to_canonical();
                 let named = |(addr, c): (&SocketAddr, &Candidate)| {

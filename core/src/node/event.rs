@@ -3,6 +3,7 @@
 use super::{BitSet, JobSpec};
 use crate::endpoint::Found;
 use crate::link::{Body, Dialect, Message, Outgoing, PayloadKind, PeerFault};
+use crate::networks::Network;
 use crate::outage::Trouble;
 use crate::{BufId, Duration, InfoHash, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use alloc::boxed::Box;
@@ -161,6 +162,12 @@ pub enum Event {
     Seeking {
         /// From now on.
         on: bool,
+    },
+    /// The networks that this machine is on: who is there is a neighbour, whatever kind of address it has. Counts for whoever says
+    /// from now on what it understands.
+    Networks {
+        /// All of them, at most [`crate::networks::NETWORKS_MAX`].
+        ours: Vec<Network>,
     },
     /// [`Action::Dial`] came to nothing.
     DialFailed {

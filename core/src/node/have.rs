@@ -16,11 +16,16 @@ pub(crate) const HAVES_MAX: u32 = 256;
 impl Node {
     /// The extension handshake: now it is known what the peer understands.
     pub(super) fn introduced(&mut self, now: Instant, link: LinkId, remote: &ExtHandshake) {
-        let expected = self.peers.get(&link).is_some_and(|peer| self.is_expected(peer));
+        let near_by = self.peers.get(&link).is_some_and(|peer| {
+            let ip = peer.addr.ip();
+            let neighbour =
+                || scope(ip) != Scope::Global || self.networks.iter().any(|ours| ours.contains(ip));
+            self.is_expected(peer) || !self.config.hub_here && neighbour()
+        });
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.introduce(remote);
         let same_hub = remote.hub.is_some() && remote.hub == self.config.hub;
-        peer.near |= same_hub && (scope(peer.addr.ip()) != Scope::Global || expected);
+        peer.near |= same_hub && near_by;
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in ids {
             self.introduce(link, id);

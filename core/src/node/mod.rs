@@ -79,6 +79,7 @@ pub use job::JobSpec;
 pub use outages::Part;
 pub use timers::Timer;
 
+use crate::networks::Network;
 use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -159,6 +160,8 @@ pub struct Config {
     pub upload_slots: usize,
     /// The Hub we speak of, if not everybody knows it: see [`crate::link::hub_key`].
     pub hub: Option<[u8; 20]>,
+    /// That Hub is on this machine alone: others mean another one by that name, so only peers that the user named speak of the same.
+    pub hub_here: bool,
     /// Upload cap in bytes/s over any second; `None`: none. Not below [`UPLOAD_BYTES_S_MIN`].
     pub upload_bytes_s: Option<u64>,
     /// When this process began, by the clock of its events. Another one may have used the cap up a moment before (a restart):
@@ -187,6 +190,7 @@ impl Config {
             upload_bytes_s: None,
             began: Instant::ZERO,
             hub: None,
+            hub_here: false,
         }
     }
 }
@@ -238,6 +242,8 @@ pub struct Node {
     /// News of what is proven wait this long for more.
     tell_wait: Duration,
     bans: Bans,
+    /// Those that this machine is on.
+    networks: Vec<Network>,
     timers: Timers,
     actions: VecDeque<Action>,
     /// Links that went down lately.
@@ -272,6 +278,7 @@ impl Node {
             answer_us: 0,
             tell_wait: Duration::from_millis(50),
             bans: Bans::default(),
+            networks: Vec::new(),
             timers: Timers::new(),
             actions: VecDeque::new(),
             departed: VecDeque::new(),
@@ -290,6 +297,7 @@ impl Node {
         match event {
             Event::PeerFound { addr, how } => self.peer_found(now, addr, how),
             Event::Seeking { on } => self.seeking(now, on),
+            Event::Networks { ours } => self.networks = ours,
             Event::DialFailed { addr } => self.dial_failed(now, addr),
             Event::OwnAddress { addr } => self.own_address(now, addr),
             Event::LinkUp { link, addr, direction, peer_id } => {

@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use survey::Heard;
 use table::Table;
@@ -83,7 +84,7 @@ pub(crate) struct Finder {
     /// Told when a deadline may have moved.
     moved: Notify,
     /// Told when the catalog may have changed.
-    restock: Notify,
+    restock: Arc<Notify>,
     /// Told when a tracker may have heard a farewell, or is not waited for any longer.
     farewells: Notify,
 }
@@ -149,7 +150,7 @@ impl Finder {
             named: RefCell::default(),
             listener: RefCell::default(),
             moved: Notify::new(),
-            restock: Notify::new(),
+            restock: Arc::new(Notify::new()),
             farewells: Notify::new(),
         });
         listen.iter().filter(|addr| !addr.ip().is_unspecified()).for_each(|addr| finder.own(*addr));
@@ -205,12 +206,18 @@ impl Finder {
     /// Whether a datagram can and may be sent there.
     fn speaks(&self, addr: SocketAddr) -> bool {
         let socket = if addr.is_ipv4() { &self.udp.v4 } else { &self.udp.v6 };
-        socket.is_some() && self.reach.covers(addr, self.config.local_only)
+        socket.is_some() && self.covers(addr)
     }
 
     /// Whether a connection from there is let in.
     pub(crate) fn lets_in(&self, addr: SocketAddr) -> bool {
-        !self.config.local_only || Reach::covers(self.reach, canonical(addr), true)
+        !self.config.local_only || self.covers(canonical(addr))
+    }
+
+    /// Whether a peer that was found there may be dialled.
+    fn covers(&self, addr: SocketAddr) -> bool {
+        let near = || self.context.upgrade().is_some_and(|context| context.is_near_by(addr.ip()));
+        self.reach.covers(addr, false) && (!self.config.local_only || near())
     }
 
     /// Somebody from as far as this has connected.
@@ -257,7 +264,7 @@ impl Finder {
     }
 
     fn lan_datagram(self: &Rc<Finder>, group: Group, from: SocketAddr, bytes: &[u8]) {
-        if self.reach.covers(from, self.config.local_only) {
+        if self.covers(from) {
             self.tell(Event::LanDatagram { group, from, bytes });
         }
     }
@@ -333,7 +340,7 @@ impl Finder {
     }
 
     fn found(self: &Rc<Finder>, addr: SocketAddr, how: Found) {
-        if how != Found::Named && !self.reach.covers(addr, self.config.local_only) {
+        if how != Found::Named && !self.covers(addr) {
             return;
         }
         if self.board.found(addr, how) {

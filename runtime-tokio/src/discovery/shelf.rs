@@ -59,18 +59,20 @@ impl Finder {
         self.now() + left
     }
 
-    /// Leave to speak of a file. On this machine alone there is nobody who may not hear.
-    fn leave(&self, near: bool, until: Instant) -> Shareable {
+    /// Leave to speak of a file, if there is anybody who may hear. On this machine alone there is nobody who may not.
+    fn leave(&self, near: bool, until: Instant) -> Option<Shareable> {
+        let hub_here = || self.context.upgrade().is_some_and(|context| context.hub_here.get());
         match near && !self.reach.loopback {
-            true => Shareable::readable_near(until),
-            false => Shareable::anonymously_readable(until),
+            true if hub_here() => None,
+            true => Some(Shareable::readable_near(until)),
+            false => Some(Shareable::anonymously_readable(until)),
         }
     }
 
     /// A job of a file that anyone may read begins.
     pub(crate) fn want(self: &Rc<Finder>, job: JobId, hash: Hash, bytes: u64, of: &Public) {
         let group = self.groups.borrow_mut().of(&of.repo, &of.commit);
-        let proof = self.leave(of.near, self.until(of.until));
+        let Some(proof) = self.leave(of.near, self.until(of.until)) else { return };
         let file = SharedFile { hash, bytes, group, proof };
         let now = self.now();
         let seeking = Seeking { file, began: now, told: now, starved: now, announced: false, met: false };
@@ -146,7 +148,9 @@ impl Finder {
                 }
                 continue;
             };
-            let (false, Some(of)) = (status.paths.is_empty(), status.commits.first()) else {
+            let proof = self.leave(near, self.until(until));
+            let (false, Some(of), Some(proof)) = (status.paths.is_empty(), status.commits.first(), proof)
+            else {
                 if was.is_some() {
                     self.tell(Event::Unseed { file: status.file });
                 }
@@ -158,7 +162,6 @@ impl Finder {
             }
             if was.is_none_or(|was| was.0 < until || was.1 != near) {
                 let group = self.groups.borrow_mut().of(&of.repo, &of.commit);
-                let proof = self.leave(near, self.until(until));
                 let file = SharedFile { hash: status.file, bytes: status.size, group, proof };
                 self.tell(Event::Seed { file });
             }
@@ -217,6 +220,10 @@ pub(crate) struct Public {
 
 /// Keeps what is announced like the catalog. Never ends.
 pub(super) async fn keep_stocked(finder: Rc<Finder>, context: Rc<Context>) {
+    // What is taken back is announced no longer, whoever on this machine's threads has met the refusal.
+    let restock = Arc::downgrade(&finder.restock);
+    let tell = move || restock.upgrade().inspect(|restock| restock.notify_one()).is_some();
+    context.store.catalog.watch_withdrawals(tell);
     loop {
         let store = Arc::clone(&context.store);
         if let Ok(files) = tokio::task::spawn_blocking(move || store.catalog.files()).await {

@@ -2,7 +2,7 @@
 
 mod destination;
 mod listing;
-mod peers;
+pub(crate) mod peers;
 mod plain;
 mod proof;
 mod waiting;
@@ -562,10 +562,10 @@ impl Pull {
         self.tally.failed.borrow_mut().push(FailedFile { path: path.to_owned(), error });
     }
 
-    /// What the Hub does not show to everyone is not given to others on anybody else's word.
-    pub(super) fn note_restriction(&self, entry: &TreeEntry) {
-        // Where peers have no part in it nobody asked whether it is public.
-        if self.public_until.is_none() && self.options.p2p && !self.options.dry_run {
+    /// A file that is here is this Hub's, too: it is not given to others on anybody else's word, and no other Hub is asked about the
+    /// repository.
+    pub(super) fn note_whose(&self, entry: &TreeEntry) {
+        if self.whose.hub.is_some() && !self.options.dry_run {
             self.destination.note_owner(entry, &self.whose);
         }
     }

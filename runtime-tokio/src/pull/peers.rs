@@ -1,7 +1,10 @@
 //! Peer addresses as people write them.
 
 use crate::PullError;
+use crate::context::Context;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use zest_core::outage::PROBE_MAX;
 
 /// Port of a peer where none is given (BitTorrent's first).
 const PORT_DEFAULT: u16 = 6881;
@@ -22,6 +25,30 @@ pub(crate) async fn resolve(given: &str) -> Result<Vec<SocketAddr>, PullError> {
         return Err(unknown("the name has no address".into()));
     }
     Ok(addrs)
+}
+
+/// Names these peers, each as soon as it has an address.
+pub(crate) fn name_all(context: &Rc<Context>, given: Vec<String>) {
+    for given in given {
+        let context = context.clone();
+        tokio::task::spawn_local(async move {
+            let mut said = false;
+            let found = loop {
+                match resolve(&given).await {
+                    Ok(found) => break found,
+                    // A name server that is out will be back.
+                    Err(error @ PullError::PeerName { .. }) => {
+                        if !std::mem::replace(&mut said, true) {
+                            tracing::warn!("{error}; trying again until it has one");
+                        }
+                        tokio::time::sleep(PROBE_MAX).await;
+                    }
+                    Err(error) => return tracing::warn!("{error}"),
+                }
+            };
+            found.into_iter().for_each(|addr| context.name_peer(addr));
+        });
+    }
 }
 
 fn split(given: &str) -> Result<(String, u16), String> {

@@ -95,7 +95,7 @@ impl Pull {
 
     /// A file that is there and right.
     pub(super) async fn settle(&self, entry: &TreeEntry, presence: Presence) -> Result<(), PullError> {
-        self.note_restriction(entry);
+        self.note_whose(entry);
         match presence {
             Presence::Complete(_) => self.tally.file_done(entry, How::Cached),
             _ => {

@@ -49,9 +49,13 @@ impl Pull {
         let (repo, commit) = (&self.options.repo, &self.commit);
         let Some(hash) = entry.xet_hash else { return Ok(()) };
         if self.destination.copy_from_cache(repo, commit, &entry).await? {
-            self.note_restriction(&entry);
+            self.note_whose(&entry);
             self.tally.file_done(&entry, How::Linked);
             return Ok(());
+        }
+        if self.public_until.is_none() && self.whose.hub.is_some() && !self.options.dry_run {
+            // Before a byte of it is here: what is left of it when this is broken off is that Hub's, too.
+            self.destination.note_owner(&entry, &self.whose);
         }
         let Some((partial, _lock)) = self.open_partial(&entry, hash).await? else { return Ok(()) };
         let size = entry.content_size();
@@ -60,6 +64,7 @@ impl Pull {
             file: hash,
             size,
             public: self.public(&entry, &hash),
+            hub: self.whose.hub.clone(),
             priority: priority(size),
             has_header,
         };

@@ -47,6 +47,17 @@ impl Hubs {
         self.own.as_ref().is_none_or(|own| own == hub)
     }
 
+    /// Whether bytes of a file that belongs to these may become part of one that this Hub lists.
+    pub(super) fn may_lend(&self, members: &[Member], proofs: &Proofs, to: &Endpoint) -> bool {
+        let open = |hub: &Endpoint| members.iter().any(|m| m.hub.as_ref() == Some(hub) && proofs.is_open(m));
+        let same = |repo: &str| members.iter().any(|m| m.hub.as_ref() == Some(to) && m.repo == repo);
+        members.iter().all(|member| match &member.hub {
+            Some(hub) => hub == to || open(hub),
+            // As where a file itself is to be given.
+            None => self.is_public(to) || same(&member.repo),
+        })
+    }
+
     /// What may be done with a file that belongs to these.
     pub(super) fn leave(&self, members: &[Member], proofs: &Proofs) -> Leave {
         let open = |hub: &Endpoint| members.iter().any(|m| m.hub.as_ref() == Some(hub) && proofs.is_open(m));

@@ -31,6 +31,7 @@ mod proofs;
 mod shelf;
 mod slots;
 mod tables;
+mod watches;
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -50,6 +51,7 @@ use self::proofs::Proof;
 pub use self::proofs::{PROOF_LASTS, PROOF_LASTS_AT_MOST, PublicProof};
 use self::slots::Slot;
 use self::tables::{FileEntry, Inner, LoadedFile};
+use self::watches::Watches;
 pub use self::{indexer::IndexTask, indexer::Indexed, originals::OriginalXorb, shelf::Shelf};
 use crate::endpoint::Endpoint;
 use crate::error::{Context as _, StoreError};
@@ -176,6 +178,7 @@ pub struct Catalog {
     open: Mutex<OpenFiles>,
     originals: Mutex<Originals>,
     proven: ProvenFiles,
+    watches: Watches,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -209,6 +212,7 @@ impl Catalog {
             root,
             inner: RwLock::default(),
             open: Mutex::default(),
+            watches: Watches::default(),
         };
         catalog.refresh();
         Ok(catalog)
@@ -488,6 +492,7 @@ impl Catalog {
 
     fn withdraw(&self, member: &Member) -> Result<(), StoreError> {
         self.change_public(member, |inner| inner.public.withdraw(member));
+        self.watches.tell();
         proofs::remove(&self.root, member)
     }
 
@@ -545,6 +550,20 @@ impl Catalog {
         proofs::is_current(until, now_seconds())
     }
 
+    /// Whether bytes of this file may become part of one that this Hub lists. Not if another Hub keeps them closed: who knows the
+    /// hashes of its chunks could list a file made of them, and have it given to everyone.
+    #[must_use]
+    pub fn may_lend(&self, file: FileId, to: &Endpoint) -> bool {
+        let inner = self.read();
+        if file.0 & FileId::ORIGINAL != 0 {
+            // Nobody noted where these came from.
+            return inner.hubs.is_public(to);
+        }
+        let number = (file.0 & !FileId::OWN) >> 1;
+        let entry = inner.files.get(number as usize);
+        entry.is_some_and(|entry| inner.hubs.may_lend(&entry.members, &inner.public, to))
+    }
+
     /// A file that is here already was listed by a Hub that does not show it to everyone: it is not given to others unless
     /// that Hub says otherwise.
     ///
@@ -554,6 +573,9 @@ impl Catalog {
         let member = Member::new(of.hub.as_ref(), &of.repo, &of.commit);
         let number = self.read().by_hash.get(file).copied();
         if let Some(number) = number {
+            if self.read().files[number as usize].members.contains(&member) {
+                return Ok(());
+            }
             let mut inner = self.write();
             places::add_member(&mut inner.files[number as usize].members, member.clone());
             inner.judge(number as usize);

@@ -138,6 +138,7 @@ fn code(event: &Event) -> u64 {
         Event::JobRemoved { job } => 26 << 40 | u64::from(job.0),
         Event::Timer => 27 << 40,
         Event::OwnAddress { addr } => 28 << 40 | u64::from(addr.port()),
+        Event::Networks { ours } => 41 << 40 | ours.len() as u64,
         Event::Seeking { on } => 40 << 40 | u64::from(*on),
         Event::JobLooking { job, .. } => 29 << 40 | u64::from(job.0),
         Event::JobFront { job, .. } => 30 << 40 | u64::from(job.0),

@@ -2,6 +2,7 @@
 //! hears of it, and whatever the disk says.
 
 use std::time::{Duration, SystemTime};
+use zest_hub::server::LoggedRequest;
 use zest_runtime_tokio::PullErrorKind;
 use zest_store::{Endpoint, RepoId, RepoType, Token};
 use zest_tests::caller::Caller;
@@ -14,6 +15,7 @@ on_every_runtime!(
     a_refusal_counts_though_the_disk_cannot_note_it,
     a_refusal_that_a_pull_meets_counts_for_all_that_was_public,
     an_outage_is_no_refusal,
+    a_name_that_is_not_in_it_says_nothing_of_the_rest,
 );
 
 struct World {
@@ -104,6 +106,22 @@ async fn an_outage_is_no_refusal(kind: Kind) {
     let progress = world.machine.index().await;
     assert!(progress.hub_error.is_some(), "it says why it could not ask");
     assert!(world.is_given().await, "nobody said no");
+}
+
+async fn a_name_that_is_not_in_it_says_nothing_of_the_rest(kind: Kind) {
+    let world = world(kind).await;
+    // The whole list is not asked for where a part is enough, so it has to be asked again.
+    let trees = world.machine.env.hub_cache.join("models--org--open/trees");
+    std::fs::remove_dir_all(trees).expect("the kept list can be removed");
+    let mut options = world.machine.options("org/open");
+    options.include = vec!["no-such-folder/*".to_owned()];
+    world.site.log_requests(100);
+    let outcome = world.machine.pull(options).await;
+    let asked = world.site.take_requests();
+    println!("{:?}", outcome.map(|report| report.files.len()));
+    let refused = |request: &LoggedRequest| request.path.contains("no-such-folder");
+    assert!(asked.iter().any(refused), "the Hub was asked for it: {asked:?}");
+    assert!(world.is_given().await, "of the others it has said nothing");
 }
 
 #[tokio::test]

@@ -1,0 +1,173 @@
+//! The networks that a machine is on: who has an address of one of them is its neighbour, however far that address reaches. With
+//! IPv6, machines side by side usually know each other by addresses that reach everywhere.
+
+use crate::special::special;
+use crate::{Duration, Instant};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Networks that are remembered: 64. Ours; a machine is on one to four.
+pub const NETWORKS_MAX: usize = 64;
+/// A look at the tables counts for so long: 10 s. Ours.
+const READ_AGAIN: Duration = Duration::from_secs(10);
+/// Widest IPv4 network that is one of neighbours: a /16. Ours; what is wider is a route into the world.
+const V4_BITS_MIN: u8 = 16;
+/// Widest IPv6 network that is one of neighbours: a /56, what a home or a floor of an office has.
+const V6_BITS_MIN: u8 = 56;
+/// The route is refused (`RTF_REJECT` of linux/route.h).
+const REJECT: u32 = 0x200;
+/// The route leads through somebody else (`RTF_GATEWAY`).
+const GATEWAY: u32 = 0x2;
+/// The route is up (`RTF_UP`).
+const UP: u32 = 0x1;
+
+/// A network that needs no router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    first: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// The network of this address and prefix length; `None` if it is too wide for one, or reaches no farther than this site, which
+    /// is known without it.
+    #[must_use]
+    pub fn new(ip: IpAddr, bits: u8) -> Option<Network> {
+        let (least, most) = if ip.is_ipv4() { (V4_BITS_MIN, 32) } else { (V6_BITS_MIN, 128) };
+        let plain = special(ip).is_none() && !ip.is_multicast() && !ip.is_unspecified();
+        ((least..=most).contains(&bits) && plain).then_some(Network { first: ip, bits })
+    }
+
+    /// Whether an address is in it. An IPv4 address inside an IPv6 one counts as the IPv4 address.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.first, ip.to_canonical()) {
+            (IpAddr::V4(first), IpAddr::V4(ip)) => {
+                (u32::from(first) ^ u32::from(ip)).checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(first), IpAddr::V6(ip)) => {
+                (u128::from(first) ^ u128::from(ip)).checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What a runtime knows of them. Machines change networks, so the tables are read again now and then.
+#[derive(Debug, Default)]
+pub struct Networks {
+    ours: Vec<Network>,
+    read_at: Option<Instant>,
+}
+
+impl Networks {
+    /// Whether the tables are to be read before anything is asked.
+    #[must_use]
+    pub fn are_old(&self, now: Instant) -> bool {
+        self.read_at.is_none_or(|at| now.since(at) >= READ_AGAIN)
+    }
+
+    /// The tables were read. Says whether anything is new.
+    pub fn learn(&mut self, now: Instant, ours: Vec<Network>) -> bool {
+        self.read_at = Some(now);
+        core::mem::replace(&mut self.ours, ours) != self.ours
+    }
+
+    /// Whether one of them has this address.
+    #[must_use]
+    pub fn have(&self, ip: IpAddr) -> bool {
+        self.ours.iter().any(|network| network.contains(ip))
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Network] {
+        &self.ours
+    }
+}
+
+/// The networks in Linux's tables of routes, `/proc/net/route` and `/proc/net/ipv6_route`: where no router stands between. Lines
+/// that cannot be read are passed over.
+#[must_use]
+pub fn of_linux(v4: &str, v6: &str) -> Vec<Network> {
+    let all = v4.lines().filter_map(v4_line).chain(v6.lines().filter_map(v6_line));
+    all.take(NETWORKS_MAX).collect()
+}
+
+/// `Iface Destination Gateway Flags RefCnt Use Metric Mask …`; addresses as the memory of this machine has them, in hex.
+fn v4_line(line: &str) -> Option<Network> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let mut number = || u32::from_str_radix(words.next()?, 16).ok();
+    let (to, gateway, flags) = (number()?, number()?, number()?);
+    let mask = u32::from_str_radix(words.nth(3)?, 16).ok()?;
+    let bits = mask.count_ones();
+    let direct = gateway == 0 && flags & (UP | GATEWAY | REJECT) == UP;
+    let ip = IpAddr::V4(Ipv4Addr::from(to.to_ne_bytes()));
+    direct.then(|| Network::new(ip, u8::try_from(bits).ok()?)).flatten()
+}
+
+/// `destination length source length next-hop metric references use flags device`, all in hex.
+fn v6_line(line: &str) -> Option<Network> {
+    let mut words = line.split_ascii_whitespace();
+    let mut number = |digits: usize| {
+        let word = words.next().filter(|word| word.len() == digits)?;
+        u128::from_str_radix(word, 16).ok()
+    };
+    let (to, bits, _from, from_bits, hop) = (number(32)?, number(2)?, number(32)?, number(2)?, number(32)?);
+    let (_metric, _references, _used, flags) = (number(8)?, number(8)?, number(8)?, number(8)?);
+    let flags = u32::try_from(flags).ok()?;
+    let direct = hop == 0 && from_bits == 0 && flags & (UP | GATEWAY | REJECT) == UP;
+    direct.then(|| Network::new(IpAddr::V6(Ipv6Addr::from(to)), u8::try_from(bits).ok()?)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(networks: &[Network], ip: &str) -> bool {
+        let ip = ip.parse().unwrap();
+        networks.iter().any(|network| network.contains(ip))
+    }
+
+    #[test]
+    fn routes_without_a_router_are_our_networks() {
+        let v6 = "\
+20010db9000000010000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0
+fe800000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000002 00000000 00000001     eth0
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000003 00000000 00000003     eth0
+20010db9000000020000000000000000 40 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000003 00000000 00000003     eth0
+20010db9000000030000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000201       lo
+20000000000000000000000000000000 03 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     tun0
+nonsense";
+        let networks = of_linux("", v6);
+        assert!(holds(&networks, "2001:db9:0:1::7"), "{networks:?}");
+        for far in ["2001:db9:0:2::7", "2001:db9:0:3::7", "2001:db9::7", "fe80::1", "192.0.2.1"] {
+            assert!(!holds(&networks, far), "{far}");
+        }
+    }
+
+    #[test]
+    fn the_same_with_ipv4() {
+        let line = |to: [u8; 4], gateway: [u8; 4], flags: u32, mask: [u8; 4]| {
+            let hex = |bytes: [u8; 4]| alloc::format!("{:08X}", u32::from_ne_bytes(bytes));
+            let (to, gateway, mask) = (hex(to), hex(gateway), hex(mask));
+            alloc::format!("eth0\t{to}\t{gateway}\t{flags:04X}\t0\t0\t100\t{mask}\t0\t0\t0\n")
+        };
+        let table = [
+            "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n".into(),
+            line([0; 4], [193, 0, 0, 1], 3, [0; 4]),
+            line([193, 0, 0, 0], [0; 4], 1, [255, 255, 254, 0]),
+            line([193, 0, 4, 0], [193, 0, 0, 1], 3, [255, 255, 255, 0]),
+            line([128, 0, 0, 0], [0; 4], 1, [128, 0, 0, 0]),
+            line([10, 1, 0, 0], [0; 4], 1, [255, 255, 0, 0]),
+        ];
+        let networks = of_linux(&table.concat(), "");
+        assert_eq!(networks.len(), 1, "{networks:?}");
+        assert!(holds(&networks, "193.0.1.9") && holds(&networks, "::ffff:193.0.0.9"));
+        assert!(
+            !holds(&networks, "193.0.2.9")
+                && !holds(&networks, "193.0.4.9")
+                && !holds(&networks, "200.0.0.1")
+        );
+    }
+}
