@@ -90,7 +90,7 @@ impl Core {
                     io.next_xorb(self);
                 }
             }
-            Action::Banned { addr, peer_id, until } => {
+            Action::Banned { addr, peer_id, until, jobs: _ } => {
                 let secs = (until - self.lived.get().seems(self.now())).as_secs();
                 tracing::warn!(%addr, ?peer_id, secs, "peer shut out: it broke the protocol");
             }

@@ -1,6 +1,6 @@
 //! What goes into the node and what comes out of it.
 
-use super::{BitSet, JobSpec};
+use super::{BitSet, JobSpec, Policy, Priority};
 use crate::endpoint::Found;
 use crate::link::{Body, Dialect, Message, Outgoing, PayloadKind, PeerFault};
 use crate::networks::Network;
@@ -355,6 +355,20 @@ pub enum Event {
         /// Rest or go on.
         paused: bool,
     },
+    /// The user wants a job sooner or later than others.
+    JobPriority {
+        /// Which job.
+        job: JobId,
+        /// How soon.
+        priority: Priority,
+    },
+    /// The user has other wishes for the whole process from now on, see [`super::Config`].
+    Settings {
+        /// How the origin is used beside the peers.
+        policy: Policy,
+        /// Upload cap in bytes/s over any second, if there is one.
+        upload_bytes_s: Option<u64>,
+    },
     /// The manifest gathered from a peer did not prove.
     ManifestBad {
         /// Which job.
@@ -593,5 +607,7 @@ pub enum Action {
         peer_id: PeerId,
         /// Until when.
         until: Instant,
+        /// The jobs that it had something for, or was asked for. None is named if its link had ended before.
+        jobs: Vec<JobId>,
     },
 }

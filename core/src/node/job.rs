@@ -15,6 +15,18 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use zest_xet::{ChunkRef, Hash, Manifest};
 
+/// How soon the user wants a job, compared with others of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// After all others.
+    Low,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Before all others.
+    High,
+}
+
 /// What is known of a file when its job begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSpec {
@@ -120,6 +132,8 @@ pub(crate) struct Job {
     pub(crate) ended: bool,
     /// Resting by the user's wish.
     pub(crate) paused: bool,
+    /// How soon the user wants it.
+    pub(crate) wish: Priority,
 }
 
 impl Job {
@@ -161,6 +175,7 @@ impl Job {
             grace_end: now,
             ended: false,
             paused: false,
+            wish: Priority::default(),
         }
     }
 

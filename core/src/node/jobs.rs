@@ -1,7 +1,7 @@
 //! Jobs from their beginning to their end: what the runtime tells of them, and what becomes of their chunks.
 
 use super::event::{Block, JobFailure, Source};
-use super::job::{Job, JobSpec, OriginState, permanent};
+use super::job::{Job, JobSpec, OriginState, Priority, permanent};
 use super::layout::Layout;
 use super::origin::BlockState;
 use super::supply::Supply;
@@ -199,10 +199,37 @@ impl Node {
         self.refill(now);
     }
 
-    /// Jobs in the order in which they are filled: by priority, then by age.
+    /// The user wants a job sooner or later than others.
+    pub(super) fn job_priority(&mut self, now: Instant, id: JobId, priority: Priority) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if core::mem::replace(&mut job.wish, priority) != priority {
+            self.order_jobs();
+            self.refill(now);
+        }
+    }
+
+    /// Other wishes for the whole process.
+    pub(super) fn settings(&mut self, now: Instant, policy: Policy, upload_bytes_s: Option<u64>) {
+        self.config.upload_bytes_s = upload_bytes_s;
+        if core::mem::replace(&mut self.config.policy, policy) != policy {
+            for id in self.job_order.clone() {
+                // What was claimed under the other policy is anybody's again.
+                self.release_claims(now, id);
+                self.count_fetchers(id);
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    job.claims.look_again();
+                }
+            }
+            self.stirred = true;
+            self.refill(now);
+        }
+        self.pump(now);
+    }
+
+    /// Jobs in the order in which they are filled: by the user's wish, by priority, then by age.
     pub(super) fn order_jobs(&mut self) {
-        let mut order: Vec<(core::cmp::Reverse<u8>, JobId)> =
-            self.jobs.iter().map(|(id, job)| (core::cmp::Reverse(job.spec.priority), *id)).collect();
+        let urgency = |job: &Job| core::cmp::Reverse((job.wish, job.spec.priority));
+        let mut order: Vec<_> = self.jobs.iter().map(|(id, job)| (urgency(job), *id)).collect();
         order.sort_unstable();
         self.job_order = order.into_iter().map(|(_, id)| id).collect();
         self.order_turns();

@@ -123,6 +123,8 @@ impl Node {
     pub(super) fn link_down(&mut self, now: Instant, link: LinkId, fault: Option<PeerFault>) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.closing = true;
+        let wrong = fault.as_ref().is_some_and(|f| f.severity() == Severity::Fatal);
+        let jobs = if wrong { peer.part_in() } else { Vec::new() };
         self.call_off(link, |_| true);
         self.sync_counted(link);
         self.reorder(now, link);
@@ -135,8 +137,8 @@ impl Node {
             self.departed.pop_front();
         }
         self.departed.push_back((link, peer.addr, peer.direction, peer.id));
-        if fault.is_some_and(|f| f.severity() == Severity::Fatal) {
-            self.shut_out(now, peer.addr, peer.direction, peer.id);
+        if wrong {
+            self.shut_out(now, peer.addr, peer.direction, peer.id, jobs);
         }
         if peer.direction == Direction::Outbound {
             if self.bans.shuts_out(now, peer.addr, peer.direction, peer.id) {
@@ -183,17 +185,25 @@ impl Node {
             || self.departed.iter().find(|(id, ..)| *id == link).map(|(_, addr, way, id)| (*addr, *way, *id));
         let linked = self.peers.get(&link).map(|p| (p.addr, p.direction, p.id));
         let Some((addr, direction, id)) = linked.or_else(gone) else { return };
+        let jobs = self.peers.get(&link).map(Peer::part_in).unwrap_or_default();
         self.close(link, why);
-        self.shut_out(now, addr, direction, id);
+        self.shut_out(now, addr, direction, id, jobs);
     }
 
-    fn shut_out(&mut self, now: Instant, addr: SocketAddr, direction: Direction, peer_id: PeerId) {
+    fn shut_out(
+        &mut self,
+        now: Instant,
+        addr: SocketAddr,
+        direction: Direction,
+        peer_id: PeerId,
+        jobs: Vec<JobId>,
+    ) {
         if self.bans.shuts_out(now, addr, direction, peer_id) {
             return;
         }
         let until = self.bans.ban(now, addr, Some(peer_id));
         self.stats.banned += 1;
-        self.actions.push_back(Action::Banned { addr, peer_id, until });
+        self.actions.push_back(Action::Banned { addr, peer_id, until, jobs });
         // It may have other links, in the other direction or, after several bans, from other ports.
         let same: Vec<LinkId> = self
             .peers

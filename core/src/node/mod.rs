@@ -75,7 +75,7 @@ pub use dials::{DHT_DIALS_PER_S, TOLD_AGAIN, TOLD_DIALS_PER_S};
 pub use event::{
     Action, Block, Direction, Event, FaultKind, JobFailure, ManifestPlace, OriginFault, Run, Source,
 };
-pub use job::JobSpec;
+pub use job::{JobSpec, Priority};
 pub use outages::Part;
 pub use timers::Timer;
 
@@ -319,6 +319,8 @@ impl Node {
             Event::JobLooking { job, until } => self.job_looking(job, until),
             Event::JobFront { job, bytes } => self.job_front(now, job, bytes),
             Event::JobPaused { job, paused } => self.job_paused(now, job, paused),
+            Event::JobPriority { job, priority } => self.job_priority(now, job, priority),
+            Event::Settings { policy, upload_bytes_s } => self.settings(now, policy, upload_bytes_s),
             Event::ManifestLocated { link, req, place } => self.manifest_located(now, link, req, place),
             Event::FileLocated { link, file, total, runs } => self.file_located(link, file, total, runs),
             Event::XorbLocated { link, answer } => self.xorb_located(now, link, answer),
@@ -376,6 +378,19 @@ impl Node {
     #[must_use]
     pub fn sources(&self, job: JobId) -> usize {
         self.peers.values().filter(|peer| peer.jobs.get(&job).is_some_and(|with| with.counted)).count()
+    }
+
+    /// Linked peers that have something of one of these jobs' files, as far as is known, or fetch one of them.
+    #[must_use]
+    pub fn linked_for(&self, jobs: &BTreeSet<JobId>) -> usize {
+        let file = |id: &JobId| self.jobs.get(id).map(|job| job.spec.file);
+        let takes_part = |peer: &&Peer| {
+            !peer.closing
+                && jobs.iter().any(|id| {
+                    peer.gives(*id) || file(id).is_some_and(|file| peer.interests.contains_key(&file))
+                })
+        };
+        self.peers.values().filter(takes_part).count()
     }
 
     /// Whether a linked peer fetches one of these files, as it says.

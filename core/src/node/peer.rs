@@ -223,6 +223,28 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Whether it has something of a job's file, as far as is known, or gives something of it.
+    pub(crate) fn gives(&self, id: JobId) -> bool {
+        let bytes = |what: Pending| matches!(what, Pending::Chunk { .. } | Pending::Block { .. });
+        self.jobs.get(&id).is_some_and(|with| with.has != Has::None)
+            || self.requests.iter().any(|(_, request)| request.what.job() == id && bytes(request.what))
+    }
+
+    /// The same, or was asked for a list of it.
+    fn has_part_in(&self, id: JobId) -> bool {
+        self.gives(id) || self.requests.iter().any(|(_, request)| request.what.job() == id)
+    }
+
+    /// The jobs of which that is true.
+    pub(crate) fn part_in(&self) -> Vec<JobId> {
+        let asked = self.requests.iter().map(|(_, request)| request.what.job());
+        let mut jobs: Vec<JobId> = self.jobs.keys().copied().chain(asked).collect();
+        jobs.sort_unstable();
+        jobs.dedup();
+        jobs.retain(|id| self.has_part_in(*id));
+        jobs
+    }
+
     pub(crate) fn new(now: Instant, addr: SocketAddr, id: PeerId, direction: Direction) -> Peer {
         Peer {
             addr,
