@@ -1,14 +1,19 @@
 //! Everything the engine's thread owns: the node, the links, the jobs. Events go in here, actions are performed here.
 
 use crate::buffers::{BUFFER_BYTES, Buffer, Pool};
+use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::discovery::Finder;
 use crate::engine::StoreHandles;
+use crate::figures::Figures;
+use crate::giving::Giving;
 use crate::hot::Hot;
+use crate::hubs::Hubs;
 use crate::jobs::{JobState, add, is_partial};
 use crate::linkio::{self, LinkIo};
-use crate::outages::Outages;
 use crate::peer_range::PeerRange;
+use crate::pull::{Errand, ErrandKey};
+use crate::session::Limits;
 use crate::throttle::Throttle;
 use crate::workers::{Done, Mailbox, Place, Work, Workers};
 use bytes::Bytes;
@@ -17,7 +22,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::rc::Weak as RcWeak;
 use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -43,8 +50,8 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// The node's clock, which stands still while this thread is not run.
     pub(crate) lived: Cell<Lived>,
-    /// How the Hub does, for whoever asks it beside the node.
-    pub(crate) outages: Arc<Outages>,
+    /// How Hubs are asked, and how they do.
+    pub(crate) hubs: Hubs,
     pub(crate) pool: Pool,
     pub(crate) store: Arc<StoreHandles>,
     /// Chunks in memory.
@@ -81,8 +88,23 @@ pub(crate) struct Context {
     uploaded: Cell<u64>,
     /// Payload bytes that links were told to send: what the upload budget counts.
     given: Cell<u64>,
+    /// Cancelled when the engine ends.
+    pub(crate) ending: CancelToken,
+    /// Pulls that run.
+    pub(crate) pulls: Cell<usize>,
+    pull_over: Notify,
+    /// Files that pulls wait for.
+    pub(crate) errands: RefCell<BTreeMap<ErrandKey, Rc<Errand>>>,
+    /// Whose turn it is with a plain file.
+    plain_turns: RefCell<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    /// The counters of the pulls that run.
+    pub(crate) figures: RefCell<Vec<RcWeak<Figures>>>,
+    /// The job that the event in hand is about, if it tells of wrong bytes.
+    blamed: Cell<Option<JobId>>,
     /// The cap on what is received, if there is one.
-    pub(crate) throttle: Option<Throttle>,
+    throttle: Throttle,
+    /// Who is given to.
+    giving: Cell<Giving>,
     pub(crate) origin_moved_at: Cell<zest_core::Instant>,
     /// When the origin was last asked for a block while it was asked for no other.
     pub(crate) asked_at: Cell<zest_core::Instant>,
@@ -111,14 +133,14 @@ impl Context {
         workers: Workers,
         mailbox: Mailbox,
         peer_id: PeerId,
-        throttle: Option<Throttle>,
+        throttle: Throttle,
         hot: Hot,
-        outages: Arc<Outages>,
+        hubs: Hubs,
     ) -> Rc<Context> {
         Rc::new(Context {
             clock,
             lived: Cell::default(),
-            outages,
+            hubs,
             pool: Pool::default(),
             store,
             hot,
@@ -145,7 +167,15 @@ impl Context {
             landed: RefCell::default(),
             uploaded: Cell::new(0),
             given: Cell::new(0),
+            ending: CancelToken::new(),
+            pulls: Cell::new(0),
+            pull_over: Notify::new(),
+            errands: RefCell::default(),
+            plain_turns: RefCell::default(),
+            figures: RefCell::default(),
+            blamed: Cell::new(None),
             throttle,
+            giving: Cell::default(),
             origin_moved_at: Cell::default(),
             asked_at: Cell::default(),
             beside_at: Cell::default(),
@@ -167,6 +197,7 @@ impl Context {
             let Some(event) = self.events.borrow_mut().pop_front() else { break };
             tracing::trace!(?event);
             let now = self.node_now();
+            self.blamed.set(blamed(&event));
             self.node.borrow_mut().handle(now, event);
             loop {
                 let Some(action) = self.node.borrow_mut().poll_action() else { break };
@@ -251,7 +282,13 @@ impl Context {
             Action::Send { link, message } => {
                 let io = self.links.borrow().get(&link).cloned();
                 if let Some(io) = io {
-                    self.given.set(self.given.get() + message.payload_bytes());
+                    let payload = message.payload_bytes();
+                    if payload > 0 && !self.giving.get().covers(io.addr) {
+                        // Nothing of it goes out: the node's account is settled at once.
+                        io.send(self, withheld(message));
+                        return self.event(Event::Sent { link, bytes: payload });
+                    }
+                    self.count_given(&message);
                     io.send(self, message);
                 }
             }
@@ -335,7 +372,10 @@ impl Context {
                     job.finish(Err(crate::PullError::NoSource { path, why, origin }));
                 }
             }
-            Action::Banned { addr, peer_id, until } => {
+            Action::Banned { addr, peer_id, until, jobs } => {
+                // Wrong bytes are about one job, a broken protocol about all that the peer had to do with.
+                let jobs = self.blamed.get().map_or(jobs, |job| vec![job]);
+                self.count_banned(addr, &jobs);
                 let secs = (until - self.lived.get().seems(self.clock.now())).as_secs();
                 tracing::warn!(%addr, ?peer_id, secs, "peer shut out: it sent wrong bytes or broke the protocol");
             }
@@ -364,7 +404,7 @@ impl Context {
                         add(bytes, u64::from(len));
                         add(chunks, 1);
                     }
-                    self.outages.moved();
+                    self.hubs.moved();
                     crate::origin::sync_now_and_then(self, &job);
                     if index == 0 {
                         crate::header::first_chunk_came(self, id, &job, len);
@@ -433,7 +473,7 @@ impl Context {
     /// Bytes came from the origin.
     pub(crate) fn origin_moved(&self) {
         self.origin_moved_at.set(self.clock.now());
-        self.outages.moved();
+        self.hubs.moved();
     }
 
     /// Whether one of the silent transfers may try another connection: one in so much time, however many they are.
@@ -457,9 +497,57 @@ impl Context {
 
     /// Bytes came in, from whomever.
     pub(crate) fn took(&self, bytes: usize) {
-        if let Some(throttle) = &self.throttle {
+        if let Some(throttle) = self.throttle() {
             throttle.took(bytes);
         }
+    }
+
+    /// The cap on what is received, if there is one.
+    pub(crate) fn throttle(&self) -> Option<&Throttle> {
+        Some(&self.throttle).filter(|throttle| throttle.is_set())
+    }
+
+    /// Other caps, and another use of the origin, from now on.
+    pub(crate) fn set_limits(self: &Rc<Context>, limits: &Limits) {
+        self.throttle.set(limits.max_download);
+        let (policy, upload_bytes_s) = (limits.policy, limits.max_upload);
+        self.event(Event::Settings { policy, upload_bytes_s });
+    }
+
+    /// Gives to these from now on.
+    pub(crate) fn give(&self, giving: Giving) {
+        self.giving.set(giving);
+        if let Some(finder) = self.finder.get() {
+            finder.shelf_changed();
+        }
+    }
+
+    /// Counts a pull for as long as it runs.
+    pub(crate) fn count_pull(self: &Rc<Context>) -> RunningPull {
+        self.pulls.set(self.pulls.get() + 1);
+        RunningPull(self.clone())
+    }
+
+    /// Waits until no pull runs.
+    pub(crate) async fn pulls_over(&self) {
+        while self.pulls.get() > 0 {
+            self.pull_over.notified().await;
+        }
+    }
+
+    /// Waits until no other pull is at a plain file.
+    pub(crate) async fn plain_turn(&self, place: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.plain_turns.borrow_mut();
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            turns.entry(place.to_path_buf()).or_default().clone()
+        };
+        turn.lock_owned().await
+    }
+
+    /// So many payload bytes more are given.
+    pub(crate) fn given_more(&self, bytes: u64) {
+        self.given.set(self.given.get() + bytes);
     }
 
     pub(crate) fn given_bytes(&self) -> u64 {
@@ -567,6 +655,38 @@ impl Context {
         let (to, from) = mpsc::channel(64);
         tokio::task::spawn_local(crate::peer_range::block_from_peer(self.clone(), job, block, peer, from));
         Some(to)
+    }
+}
+
+/// See [`Context::count_pull`].
+pub(crate) struct RunningPull(Rc<Context>);
+
+impl Drop for RunningPull {
+    fn drop(&mut self) {
+        self.0.pulls.set(self.0.pulls.get() - 1);
+        self.0.pull_over.notify_one();
+    }
+}
+
+/// The answer where something is not given.
+fn withheld(message: Outgoing) -> Outgoing {
+    match message {
+        Outgoing::Chunk { req, hash, dialect, .. } => Outgoing::NotFound { req, hash, dialect },
+        Outgoing::XorbBytes { req, xorb, .. } | Outgoing::XorbRange { req, xorb, .. } => {
+            Outgoing::NotFound { req, hash: xorb, dialect: Dialect::Range }
+        }
+        Outgoing::ManifestPart { req, .. } => Outgoing::ManifestNone { req },
+        other => other,
+    }
+}
+
+/// The job about which an event says that a peer sent wrong bytes.
+fn blamed(event: &Event) -> Option<JobId> {
+    match event {
+        Event::ChunkBad { job, source: Source::Peer(_), .. }
+        | Event::ManifestBad { job, .. }
+        | Event::BlockListBad { job, .. } => Some(*job),
+        _ => None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! The engine: one thread with a current-thread tokio runtime that owns everything in [`crate::context`].
 
+use crate::api::PeerStatus;
 use crate::budget::{Budget, UPLOAD_BUDGET_MIN, UploadBudget};
 use crate::clock::Clock;
 use crate::context::{Context, LINKED_MAX};
 use crate::discovery::{DiscoveryConfig, DiscoveryStatus, Finder};
 use crate::error::EngineError;
 use crate::hot::Hot;
-use crate::outages::Outages;
+use crate::hubs::Hubs;
 use crate::throttle::{DOWNLOAD_BYTES_S_MIN, Throttle};
 use crate::workers::{Mailbox, Workers};
 use std::future::Future;
@@ -14,7 +15,8 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -43,6 +45,14 @@ const NEXT_PORTS: u16 = 8;
 const DESCRIPTORS_FEW: u64 = 1100;
 /// Pause after `accept` failed (out of descriptors): the listener must not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long pulls may take to make durable what they have when the engine ends: 400 ms. Ours; what is not durable by then is
+/// looked at again by the next run.
+const END: Duration = Duration::from_millis(400);
+/// How long work on the disk may take when the engine ends: 5 s.
+const BLOCKING_END: Duration = Duration::from_secs(5);
+/// How long trackers are waited for where nobody waits for the engine's end: 200 ms. Ours.
+const FAREWELL_SHORT: Duration = Duration::from_millis(200);
 
 /// The disk as the engine uses it.
 #[derive(Debug)]
@@ -149,7 +159,7 @@ impl EngineConfig {
 }
 
 /// Numbers of a running engine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EngineStats {
     /// Peers linked.
     pub peers: u32,
@@ -170,10 +180,13 @@ type LocalTask = Box<dyn FnOnce(Rc<Context>) -> Pin<Box<dyn Future<Output = ()>>
 /// A running engine. Dropping it ends its thread; [`Engine::shutdown`] waits for that.
 #[derive(Debug)]
 pub struct Engine {
-    tasks: Option<mpsc::UnboundedSender<LocalTask>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    /// Nothing once it is to end.
+    tasks: SyncMutex<Option<mpsc::UnboundedSender<LocalTask>>>,
+    thread: SyncMutex<Option<std::thread::JoinHandle<()>>>,
     addrs: Vec<SocketAddr>,
     store: Arc<StoreHandles>,
+    /// It is to end at once: nobody waits for farewells.
+    hurry: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -216,6 +229,8 @@ impl Engine {
         getrandom::fill(&mut random).map_err(|error| EngineError::Random(error.to_string()))?;
         let (tasks, inbox) = mpsc::unbounded_channel::<LocalTask>();
         let (started, start) = oneshot::channel();
+        let hurry = Arc::new(AtomicBool::new(false));
+        let (hurried, ended) = (hurry.clone(), hurry.clone());
         let store = config.store.clone();
         let listen = addrs.clone();
         let thread = std::thread::Builder::new()
@@ -229,10 +244,11 @@ impl Engine {
                     }
                 };
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, run(config, listeners, listen, random, inbox, started));
+                local.block_on(&runtime, run(config, listeners, listen, random, inbox, started, hurried));
                 // Tasks that still wait for peers are dropped with the set; their sockets close with them.
                 drop(local);
-                runtime.shutdown_timeout(Duration::from_secs(5));
+                let wait = if ended.load(Ordering::Relaxed) { FAREWELL_SHORT } else { BLOCKING_END };
+                runtime.shutdown_timeout(wait);
             })
             .map_err(EngineError::Thread)?;
         match start.await {
@@ -242,7 +258,8 @@ impl Engine {
                 return Err(EngineError::Thread(std::io::Error::other("the engine's thread ended at once")));
             }
         }
-        Ok(Engine { tasks: Some(tasks), thread: Some(thread), addrs, store })
+        let (tasks, thread) = (SyncMutex::new(Some(tasks)), SyncMutex::new(Some(thread)));
+        Ok(Engine { tasks, thread, addrs, store, hurry })
     }
 
     /// Where peers can reach us, as bound.
@@ -270,6 +287,18 @@ impl Engine {
                     chunks_bad: node.chunks_bad,
                     banned: node.banned,
                 }
+            })
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    /// Every linked peer.
+    pub(crate) async fn peers(&self) -> Vec<PeerStatus> {
+        self.run(|context| {
+            Box::pin(async move {
+                let links = context.links.borrow();
+                links.values().filter_map(|io| io.status()).collect()
             })
         })
         .await
@@ -340,14 +369,36 @@ impl Engine {
                 let _ = to.send(task(context).await);
             })
         });
-        self.tasks.as_ref()?.send(task).ok()?;
+        self.send(task)?;
         result.await.ok()
     }
 
+    /// Begins a future on the engine's thread; false if the engine has ended.
+    pub(crate) fn spawn(
+        &self,
+        task: impl FnOnce(Rc<Context>) -> Pin<Box<dyn Future<Output = ()>>> + Send + 'static,
+    ) -> bool {
+        self.send(Box::new(task)).is_some()
+    }
+
+    fn send(&self, task: LocalTask) -> Option<()> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.send(task).ok()
+    }
+
+    /// Has it end; gives its thread to whoever asks first.
+    fn stop(&self) -> Option<std::thread::JoinHandle<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Closes every link, lets the workers finish what they hold, and waits for the thread.
-    pub async fn shutdown(mut self) {
-        self.tasks = None;
-        if let Some(thread) = self.thread.take() {
+    pub async fn shutdown(self) {
+        self.end().await;
+    }
+
+    /// The same for whoever only borrows it. Who asks second does not wait.
+    pub(crate) async fn end(&self) {
+        if let Some(thread) = self.stop() {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
@@ -355,7 +406,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.tasks = None;
+        let runs = self.thread.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        self.hurry.store(runs, Ordering::Relaxed);
+        drop(self.stop());
     }
 }
 
@@ -417,6 +470,7 @@ async fn run(
     random: [u8; 76],
     mut inbox: mpsc::UnboundedReceiver<LocalTask>,
     started: oneshot::Sender<Result<(), EngineError>>,
+    hurry: Arc<AtomicBool>,
 ) {
     let mailbox = Mailbox::default();
     let count = match config.workers {
@@ -455,12 +509,12 @@ async fn run(
         inbound_max: if links_max > PEERS_MAX { links_max } else { links_max.min(PEERS_INBOUND_MAX) },
         ..Config::new(seed, PeerId(id))
     });
-    let throttle = config.download_bytes_s.map(Throttle::new);
+    let throttle = Throttle::new(config.download_bytes_s);
     let hot = Hot::new(config.cache_bytes);
     let clock = Clock::start();
-    let outages = Outages::new(clock, config.give_up_after);
+    let hubs = Hubs::new(clock, config.give_up_after, config.store.catalog.clone());
     let context =
-        Context::new(clock, node, config.store, workers, mailbox.clone(), PeerId(id), throttle, hot, outages);
+        Context::new(clock, node, config.store, workers, mailbox.clone(), PeerId(id), throttle, hot, hubs);
     context.hub.set(hub);
     context.hub_here.set(hub_here);
     context.dials.set(config.announced.is_empty());
@@ -533,8 +587,30 @@ async fn run(
             () = context.timer_moved.notified() => {}
         }
     }
+    let hurry = hurry.load(Ordering::Relaxed);
+    // Pulls that run end and leave what they have; the workers' reports are taken in meanwhile.
+    context.ending.cancel();
+    let kept = async {
+        while context.pulls.get() > 0 {
+            mailbox.take(&mut batch).await;
+            for one in batch.drain(..) {
+                context.done(one);
+            }
+        }
+    };
+    let _at_last = tokio::time::timeout(END, async {
+        tokio::select! {
+            () = kept => {}
+            () = context.pulls_over() => {}
+        }
+    })
+    .await;
     if let Some(finder) = context.finder.get() {
-        finder.end().await;
+        let farewell = finder.end();
+        match hurry {
+            true => drop(tokio::time::timeout(FAREWELL_SHORT, farewell).await),
+            false => farewell.await,
+        }
     }
     for io in context.links.borrow().values() {
         io.close();

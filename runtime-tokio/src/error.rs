@@ -95,6 +95,24 @@ pub enum PullErrorKind {
     Other,
 }
 
+impl PullErrorKind {
+    /// A word for programs, one for each exit code of the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            PullErrorKind::Usage => "usage",
+            PullErrorKind::Auth | PullErrorKind::Gated => "auth",
+            PullErrorKind::NotFound => "not-found",
+            PullErrorKind::Offline | PullErrorKind::Network | PullErrorKind::RateLimited { .. } => "network",
+            PullErrorKind::Verify => "verify",
+            PullErrorKind::Disk => "disk",
+            PullErrorKind::Place => "place",
+            PullErrorKind::Interrupted => "interrupted",
+            PullErrorKind::Protocol | PullErrorKind::Other => "other",
+        }
+    }
+}
+
 /// What the origin did wrong last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceFault {
@@ -237,6 +255,9 @@ pub enum PullError {
     /// The engine's thread ended.
     #[error("the engine has stopped")]
     EngineGone,
+    /// What ended the fetching of a file that several pulls waited for.
+    #[error("{0}")]
+    Shared(Arc<PullError>),
 }
 
 /// A file that could not be had, while others were.
@@ -290,6 +311,7 @@ impl PullError {
     /// name, what is not what the Hub named, what the Hub lists and does not have.
     pub(crate) fn is_of_one_file(&self) -> bool {
         match self {
+            PullError::Shared(error) => error.is_of_one_file(),
             PullError::Store(StoreError::Unreadable { .. }) => true,
             PullError::Store(error) => matches!(
                 error.kind(),
@@ -308,6 +330,7 @@ impl PullError {
     #[must_use]
     pub fn kind(&self) -> PullErrorKind {
         match self {
+            PullError::Shared(error) => error.kind(),
             PullError::Hub(error) => hub_kind(error),
             PullError::Store(error) => store_kind(error.kind()),
             PullError::Io { source, .. } => store_kind(io_kind(source)),
@@ -335,6 +358,9 @@ impl PullError {
     /// What the user can do next.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
+        if let PullError::Shared(error) = self {
+            return error.hint();
+        }
         if let PullError::SomeFiles { failed, .. } = self {
             return failed.first().and_then(|file| file.error.hint());
         }

@@ -5,7 +5,6 @@ use crate::StoreHandles;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zest_hub::{ErrorKind, Hub, HubError};
 use zest_store::{Catalog, Commit, Endpoint, FileStatus, IndexTask, Indexed, RepoId, is_commit};
@@ -24,13 +23,14 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const FAILURES_MAX: u32 = 3;
 
 /// How far the index has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct IndexProgress {
     /// Files looked at.
     pub files_done: usize,
     /// Files to look at.
     pub files_total: usize,
     /// Files whose content is not what their name says; they are not shared.
+    #[serde(serialize_with = "as_text")]
     pub mismatches: Vec<std::path::PathBuf>,
     /// Repositories and commits that anyone may read.
     pub public: usize,
@@ -40,6 +40,25 @@ pub struct IndexProgress {
     pub unasked: usize,
     /// Why the Hub could not be asked, if so.
     pub hub_error: Option<String>,
+}
+
+fn as_text<S: serde::Serializer>(paths: &[std::path::PathBuf], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
+}
+
+impl IndexProgress {
+    /// Progress in one cache on top of that in others. What is public is counted over the whole catalog each time.
+    pub(crate) fn and(&self, now: &IndexProgress) -> IndexProgress {
+        IndexProgress {
+            files_done: self.files_done + now.files_done,
+            files_total: self.files_total + now.files_total,
+            mismatches: self.mismatches.iter().chain(&now.mismatches).cloned().collect(),
+            public: now.public,
+            not_public: now.not_public,
+            unasked: now.unasked,
+            hub_error: now.hub_error.clone(),
+        }
+    }
 }
 
 /// Indexes every file of the cache that is not indexed yet, and asks the Hub *anonymously* which commits anyone may read.
@@ -122,7 +141,7 @@ impl Questions {
         let catalog = store.catalog.clone();
         let hub = hub.and_then(|hub| hub.anonymous().ok());
         if let Some(hub) = &hub {
-            withdraw_what_is_refused(hub, &catalog);
+            withdraw_what_is_refused(hub, &catalog, |_, _| {});
         }
         Questions { catalog, hub, asked: BTreeSet::new(), failures: 0 }
     }
@@ -251,13 +270,13 @@ fn withdraw(catalog: &Catalog, hub: &Endpoint, repo: &RepoId, commit: Option<&st
     }
 }
 
-/// From now on what the Hub refuses to a request of this client, whatever it was for, is shared no longer. The receiver
-/// tells of those refusals after which it is no use to go on.
+/// From now on what the Hub refuses to a request of this client, whatever it was for, is shared no longer. `tell` hears of
+/// those refusals after which it is no use to go on with the repository.
 pub(crate) fn withdraw_what_is_refused(
     hub: &Hub,
     catalog: &Arc<Catalog>,
-) -> watch::Receiver<Option<HubError>> {
-    let (tell, refused) = watch::channel(None);
+    tell: impl Fn(&RepoId, &HubError) + Send + Sync + 'static,
+) {
     let (catalog, endpoint) = (catalog.clone(), hub.endpoint());
     hub.watch_refusals(move |refusal| {
         let of_commit = match refusal.error.kind() {
@@ -269,10 +288,9 @@ pub(crate) fn withdraw_what_is_refused(
         };
         withdraw(&catalog, &endpoint, refusal.repo, of_commit);
         if !refusal.as_stranger {
-            tell.send_replace(Some(refusal.error.clone()));
+            tell(refusal.repo, refusal.error);
         }
     });
-    refused
 }
 
 #[cfg(test)]

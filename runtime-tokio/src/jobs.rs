@@ -26,6 +26,11 @@ pub(crate) fn is_partial(id: FileId) -> bool {
     id.0 & (PARTIAL | CATALOG_ORIGINAL) == PARTIAL
 }
 
+/// What a job's partial file is called among places.
+pub(crate) fn partial_place(job: JobId) -> FileId {
+    FileId(PARTIAL | job.0)
+}
+
 /// What is known of a file that is to be fetched.
 pub(crate) struct NewJob {
     pub(crate) file: Hash,
@@ -95,6 +100,71 @@ pub(crate) struct JobCounts {
     pub(crate) rotten_chunks: Cell<u64>,
 }
 
+/// The same as plain numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) peer_bytes: u64,
+    pub(crate) cdn_bytes: u64,
+    pub(crate) disk_bytes: u64,
+    pub(crate) peer_chunks: u64,
+    pub(crate) cdn_chunks: u64,
+    pub(crate) disk_chunks: u64,
+    pub(crate) wire_bytes: u64,
+    pub(crate) bad_chunks: u64,
+    pub(crate) rotten_chunks: u64,
+}
+
+impl JobCounts {
+    pub(crate) fn all(&self) -> Counts {
+        Counts {
+            peer_bytes: self.peer_bytes.get(),
+            cdn_bytes: self.cdn_bytes.get(),
+            disk_bytes: self.disk_bytes.get(),
+            peer_chunks: self.peer_chunks.get(),
+            cdn_chunks: self.cdn_chunks.get(),
+            disk_chunks: self.disk_chunks.get(),
+            wire_bytes: self.wire_bytes.get(),
+            bad_chunks: self.bad_chunks.get(),
+            rotten_chunks: self.rotten_chunks.get(),
+        }
+    }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Counts;
+
+    fn add(self, other: Counts) -> Counts {
+        Counts {
+            peer_bytes: self.peer_bytes + other.peer_bytes,
+            cdn_bytes: self.cdn_bytes + other.cdn_bytes,
+            disk_bytes: self.disk_bytes + other.disk_bytes,
+            peer_chunks: self.peer_chunks + other.peer_chunks,
+            cdn_chunks: self.cdn_chunks + other.cdn_chunks,
+            disk_chunks: self.disk_chunks + other.disk_chunks,
+            wire_bytes: self.wire_bytes + other.wire_bytes,
+            bad_chunks: self.bad_chunks + other.bad_chunks,
+            rotten_chunks: self.rotten_chunks + other.rotten_chunks,
+        }
+    }
+}
+
+impl Counts {
+    /// What came since `before`. What was there by then was on this machine already.
+    pub(crate) fn since(&self, before: &Counts) -> Counts {
+        Counts {
+            peer_bytes: self.peer_bytes - before.peer_bytes,
+            cdn_bytes: self.cdn_bytes - before.cdn_bytes,
+            disk_bytes: self.disk_bytes + before.peer_bytes + before.cdn_bytes,
+            peer_chunks: self.peer_chunks - before.peer_chunks,
+            cdn_chunks: self.cdn_chunks - before.cdn_chunks,
+            disk_chunks: self.disk_chunks + before.peer_chunks + before.cdn_chunks,
+            wire_bytes: self.wire_bytes - before.wire_bytes,
+            bad_chunks: self.bad_chunks - before.bad_chunks,
+            rotten_chunks: self.rotten_chunks - before.rotten_chunks,
+        }
+    }
+}
+
 pub(crate) fn add(cell: &Cell<u64>, n: u64) {
     cell.set(cell.get() + n);
 }
@@ -107,7 +177,7 @@ impl JobState {
     /// Chunks that an earlier process wrote and nobody has looked at yet, as places for the node: they wait like those that
     /// lie in other files, and count once they are proven again.
     pub(crate) fn unchecked(&self) -> Vec<(u32, Location)> {
-        let file = FileId(PARTIAL | self.file.id.0);
+        let file = partial_place(self.file.id);
         let place = |(index, offset, len)| (index, Location { file, offset, len });
         self.file.unchecked().into_iter().map(place).collect()
     }
@@ -138,7 +208,7 @@ impl Context {
         origin: Option<OriginJob>,
     ) -> (JobId, Rc<JobState>, oneshot::Receiver<JobEnd>) {
         let id = JobId(self.next_job.replace(self.next_job.get() + 1));
-        let place = FileId(PARTIAL | id.0);
+        let place = partial_place(id);
         let served = if new.public.is_some() { self.open_partial(place, &partial) } else { None };
         let NewJob { file, size, public, hub, priority, has_header } = new;
         let (peers, near) = (public.is_some(), public.as_ref().is_some_and(|public| public.near));

@@ -1,6 +1,7 @@
 //! Drives `zest-core` with tokio: one thread owns the node, every socket and the origin's streams; a few workers prove,
 //! decode and write.
 //!
+//! - [`Session`]: zest inside a program; pulls, gives and tells, on any thread and runtime. Begin here.
 //! - [`Engine`]: that thread. [`Engine::start`] opens the listener, [`Engine::shutdown`] ends it cleanly.
 //! - [`pull`]: one repository into the HF cache.
 //! - [`keep_index`]: makes what is in the HF cache ready to be shared.
@@ -9,17 +10,22 @@
 //! writes it to its place (`workers`), the node hears that it is done. To a peer: the node names a file range, the link's
 //! writer sends a 15-byte head and `sendfile`s the range.
 
+mod api;
 mod block;
 mod budget;
 mod buffers;
+mod cancel;
 mod clock;
 mod context;
 mod discovery;
 mod engine;
 mod error;
+mod figures;
 mod fnmatch;
+mod giving;
 mod header;
 mod hot;
+mod hubs;
 mod index;
 mod job;
 mod jobs;
@@ -29,16 +35,21 @@ mod lookup;
 mod origin;
 mod outages;
 mod peer_range;
-mod progress;
 mod pull;
 mod seal;
+mod session;
 mod stream;
 mod throttle;
 mod vicinity;
 mod workers;
 mod writer;
 
+pub use api::{
+    FileProgress, How, Notice, PastOutage, PeerStatus, Phase, Priority, Progress, PullEvent, PullFailure,
+    PullReport, PullRequest, PullState, PullStatus, PulledFile, SessionStatus,
+};
 pub use budget::{UPLOAD_BUDGET_MIN, UploadBudget};
+pub use cancel::CancelToken;
 pub use discovery::{
     DhtConfig, DiscoveryConfig, DiscoveryStatus, ROUTERS, Reachability, Survey, SurveyFile, SurveyPeer,
     TrackerStatus, survey,
@@ -46,10 +57,11 @@ pub use discovery::{
 pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX, StoreHandles};
 pub use error::{EngineError, FailedFile, PullError, PullErrorKind, SourceFault, store_hint};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
+pub use giving::{Amount, Folders, Giving, GivingStatus, INDEX_EVERY, Shared, index_once, keep_giving};
 pub use index::{IndexProgress, keep_index};
 pub use outages::{Out, Service};
-pub use progress::{CancelToken, FileProgress, How, Notice, Phase, Progress, PullReport, PulledFile};
 pub use pull::{PullOptions, pull};
+pub use session::{Limits, PullHandle, Session, SessionConfig, SessionError};
 pub use throttle::DOWNLOAD_BYTES_S_MIN;
 pub use zest_core::endpoint::{Found, Scope};
 pub use zest_core::node::{Policy, UPLOAD_BYTES_S_MIN};

@@ -4,6 +4,7 @@
 //! payload goes from the socket straight to the first byte of its page-aligned buffer. The writing half is in
 //! `writer.rs`.
 
+use crate::api::PeerStatus;
 use crate::buffers::{BUFFER_BYTES, Buffer};
 use crate::context::Context;
 use crate::peer_range::PeerRange;
@@ -309,6 +310,13 @@ pub(crate) async fn run(context: Rc<Context>, stream: TcpStream, io: Rc<LinkIo>)
 }
 
 impl LinkIo {
+    /// For people, once both sides have shaken hands.
+    pub(crate) fn status(&self) -> Option<PeerStatus> {
+        let inbound = self.direction == Direction::Inbound;
+        let (addr, gave, took) = (self.addr, self.downloaded.get(), self.uploaded.get());
+        self.established.get().then_some(PeerStatus { addr, inbound, gave, took })
+    }
+
     pub(crate) fn dialled(&self) -> Option<SocketAddr> {
         (self.direction == Direction::Outbound).then_some(self.addr)
     }
@@ -355,7 +363,7 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
             continue;
         }
         // With a cap on what is received, only so much is read at once, and only when it is this link's turn.
-        let room = match &context.throttle {
+        let room = match context.throttle() {
             Some(throttle) => throttle.turn().await,
             None => usize::MAX,
         };

@@ -3,6 +3,7 @@
 use crate::SourceFault;
 use crate::block::{ChunkCutter, Placer};
 use crate::context::Context;
+use crate::hubs::Client;
 use crate::jobs::JobState;
 use crate::lists;
 use crate::lookup::adopt_manifest;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 use zest_core::node::{Block, Event, FaultKind, OriginFault, Run, Source};
 use zest_core::{FileId, JobId, Location};
-use zest_hub::{Cas, ErrorKind, Hub, HubError};
+use zest_hub::{Cas, ErrorKind, HubError};
 use zest_store::{Access, RepoId};
 use zest_xet::Plan;
 
@@ -26,7 +27,7 @@ const FIRST_TERMS: usize = 16;
 
 /// How to reach one file at the origin.
 pub(crate) struct OriginJob {
-    pub(crate) hub: Hub,
+    client: Arc<Client>,
     pub(crate) repo: RepoId,
     pub(crate) commit: String,
     cas: RefCell<Option<Cas>>,
@@ -34,8 +35,8 @@ pub(crate) struct OriginJob {
 }
 
 impl OriginJob {
-    pub(crate) fn new(hub: Hub, repo: RepoId, commit: String) -> OriginJob {
-        OriginJob { hub, repo, commit, cas: RefCell::new(None), last_fault: RefCell::new(None) }
+    pub(crate) fn new(client: Arc<Client>, repo: RepoId, commit: String) -> OriginJob {
+        OriginJob { client, repo, commit, cas: RefCell::new(None), last_fault: RefCell::new(None) }
     }
 
     /// What the origin did wrong last, for the kind of error that a job without a source ends with.
@@ -76,7 +77,7 @@ impl OriginJob {
         match known {
             Some(cas) => Ok(cas),
             None => {
-                let cas = self.hub.cas(&self.repo, &self.commit).await?;
+                let cas = self.client.hub.cas(&self.repo, &self.commit).await?;
                 *self.cas.borrow_mut() = Some(cas.clone());
                 Ok(cas)
             }
@@ -100,7 +101,7 @@ pub(crate) async fn plan(context: Rc<Context>, id: JobId) {
 /// Asks for the layout alone, for the first time or once more.
 pub(crate) async fn ask_layout(context: Rc<Context>, id: JobId) {
     let Some(job) = context.job(id) else { return };
-    match layout(&context, &job).await {
+    match layout(&job).await {
         Ok(plan) => {
             adopt_plan(&context, id, &job, plan);
             // What an earlier run fetched of whole xorbs can be shared at once.
@@ -116,14 +117,14 @@ pub(crate) async fn ask_layout(context: Rc<Context>, id: JobId) {
     }
 }
 
-async fn layout(context: &Context, job: &JobState) -> Result<Plan, OriginFault> {
+async fn layout(job: &JobState) -> Result<Plan, OriginFault> {
     let Some(origin) = &job.origin else { return Err(broken("the origin is not used".into())) };
     // The token for the CAS is the Hub's, which gave the listing.
-    let known = context.outages.heard();
+    let known = origin.client.outages.heard();
     let cas = origin.cas().await.map_err(|e| OriginFault { known, ..origin.fault(e) })?;
     // It may have the Hub's own address.
     let reconstruction = cas.reconstruction(&job.file.file).await.map_err(|error| {
-        let known = origin.hub.has_answered(cas.host());
+        let known = origin.client.hub.has_answered(cas.host());
         OriginFault { known, ..origin.fault(error) }
     })?;
     Plan::new(&reconstruction, job.file.size).map_err(|error| {
@@ -288,21 +289,21 @@ async fn fetch(
     let mut stream = Stream::new(context.clone(), cas, range.url.clone(), at..range.bytes.end);
     let mut cutter = ChunkCutter::default();
     loop {
-        if let Some(throttle) = &context.throttle {
+        if let Some(throttle) = context.throttle() {
             throttle.turn().await;
         }
         let next = match stream.next().await {
             Ok(next) => next,
             Err(End::Silence(waited)) => {
                 let text = format!("xorb {}: no byte for {waited:?}", range.xorb);
-                let known = origin.hub.has_answered(&range.url);
+                let known = origin.client.hub.has_answered(&range.url);
                 return Err(OriginFault { known, ..OriginFault::new(FaultKind::Unreachable, text) });
             }
             Err(End::Hub(error)) => {
                 if matches!(error.kind(), ErrorKind::UrlExpired) {
-                    refresh_urls(context, job, &plan).await?;
+                    refresh_urls(job, &plan).await?;
                 }
-                let known = origin.hub.has_answered(&range.url);
+                let known = origin.client.hub.has_answered(&range.url);
                 return Err(OriginFault { known, ..origin.fault(error) });
             }
         };
@@ -353,9 +354,9 @@ fn broken(text: String) -> OriginFault {
 }
 
 /// Signed URLs have run out: asks for the layout again and takes over its URLs.
-async fn refresh_urls(context: &Context, job: &JobState, old: &Rc<Plan>) -> Result<(), OriginFault> {
+async fn refresh_urls(job: &JobState, old: &Rc<Plan>) -> Result<(), OriginFault> {
     // If that fails because the CAS is out, it is no fault of the block.
-    let new = layout(context, job).await?;
+    let new = layout(job).await?;
     let same = new.blocks.len() == old.blocks.len()
         && new.blocks.iter().zip(&old.blocks).all(|(a, b)| a.xorb == b.xorb && a.chunks == b.chunks);
     if same {

@@ -2,10 +2,12 @@
 //! how long the user waits. The node keeps the same account of layouts and blocks (`zest_core::node`); both show in
 //! [`crate::Progress::outages`].
 
+use crate::api::PastOutage;
 use crate::clock::Clock;
 use crate::context::Context;
+use serde::{Deserialize, Serialize};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -18,7 +20,8 @@ use zest_hub::{ErrorKind, HubError, Persistence};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Something that can be out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Service {
     /// The Hub: names, listings, small files.
     Hub,
@@ -51,15 +54,17 @@ impl Service {
 }
 
 /// A service that does not answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Out {
     /// Which.
     pub service: Service,
-    /// For how long already.
+    /// For how long already; whole seconds in a document.
+    #[serde(rename = "seconds", with = "seconds")]
     pub for_: Duration,
     /// What it said last, or what the network said of it.
     pub why: String,
     /// Whether it is waited for as long as the user waits: it has answered before, or others give meanwhile.
+    #[serde(default)]
     pub heard: bool,
 }
 
@@ -73,7 +78,7 @@ impl Out {
 
 impl Context {
     /// What does not answer, the Hub first.
-    pub(crate) fn out(&self) -> Vec<Out> {
+    pub(crate) fn out(&self, hub: &Outages) -> Vec<Out> {
         let node = self.node.borrow();
         let of_node = node.outages().map(|(part, since, why, heard)| Out {
             service: match part {
@@ -84,7 +89,7 @@ impl Context {
             why: why.to_owned(),
             heard,
         });
-        let mut out: Vec<Out> = self.outages.out().into_iter().chain(of_node).collect();
+        let mut out: Vec<Out> = hub.out().into_iter().chain(of_node).collect();
         // Silence on lines that stand is no fault yet to the node; another connection was tried since something came.
         let (now, moved_at) = (self.clock.now(), self.origin_moved_at.get());
         let silent = self.beside_at.get() > moved_at && self.jobs.borrow().values().any(|job| job.fetches());
@@ -94,6 +99,64 @@ impl Context {
             out.push(Out { service: Service::Cdn, for_, why, heard: true });
         }
         out
+    }
+}
+
+tokio::task_local! {
+    /// Set for what need not wait for the Hub, because the cache can answer in its place. Of one request, not of the client:
+    /// others that share the client wait all the same.
+    static IMPATIENT: ();
+}
+
+/// Runs a request that is not to wait for a Hub that is out.
+pub(crate) fn without_patience<F: Future>(request: F) -> impl Future<Output = F::Output> {
+    IMPATIENT.scope((), request)
+}
+
+mod seconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(time.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_secs)
+    }
+}
+
+/// An outage is worth a word when it has lasted so long: 2 s. Shorter ones are nobody's concern.
+const WORTH_NOTING: Duration = Duration::from_secs(2);
+
+/// The outages that one pull has lived through.
+#[derive(Debug, Default)]
+pub(crate) struct Spells {
+    /// What is out, and since when, in time since the pull began.
+    open: Vec<(Service, Duration)>,
+    past: Vec<(Service, Duration)>,
+}
+
+impl Spells {
+    /// What is out, seen `now` after the pull began.
+    pub(crate) fn note(&mut self, now: Duration, out: &[Out]) {
+        for (service, since) in
+            self.open.extract_if(.., |(service, _)| out.iter().all(|out| out.service != *service))
+        {
+            self.past.push((service, now.saturating_sub(since)));
+        }
+        for out in out.iter().filter(|out| out.for_ >= WORTH_NOTING) {
+            if self.open.iter().all(|(service, _)| *service != out.service) {
+                self.open.push((out.service, now.saturating_sub(out.for_)));
+            }
+        }
+    }
+
+    /// All of them, `now` after the pull began.
+    pub(crate) fn all(&self, now: Duration) -> Vec<PastOutage> {
+        let open = self.open.iter().map(|(service, since)| (*service, now.saturating_sub(*since)));
+        let all = self.past.iter().copied().chain(open);
+        all.map(|(service, lasted)| PastOutage { service, seconds: lasted.as_secs() }).collect()
     }
 }
 
@@ -118,7 +181,7 @@ struct State {
     why: String,
 }
 
-/// The account of one engine for the Hub, shared by all its pulls.
+/// The account of one engine for one Hub, shared by all pulls that ask it.
 #[derive(Debug)]
 pub(crate) struct Outages {
     clock: Clock,
@@ -126,8 +189,6 @@ pub(crate) struct Outages {
     hub: Mutex<State>,
     /// When something last came from anywhere, in core's microseconds.
     moved_at: AtomicU64,
-    /// Whether there is anything to wait for: not if the cache can answer in the Hub's place.
-    patient: AtomicBool,
     back: Notify,
 }
 
@@ -139,7 +200,6 @@ impl Outages {
             give_up_after,
             hub: Mutex::new(State { outage, patience, why: String::new() }),
             moved_at: AtomicU64::new(0),
-            patient: AtomicBool::new(true),
             back: Notify::new(),
         })
     }
@@ -156,11 +216,6 @@ impl Outages {
     /// Bytes came, from wherever: nobody waits in vain.
     pub(crate) fn moved(&self) {
         self.moved_at.store(self.clock.now().0, Relaxed);
-    }
-
-    /// Whether to wait for the Hub at all.
-    pub(crate) fn set_patient(&self, patient: bool) {
-        self.patient.store(patient, Relaxed);
     }
 
     /// A request failed. Gives the pause before the next try, or nothing if it is no use or the user's patience is over.
@@ -239,7 +294,7 @@ impl Outages {
 
 impl Persistence for Outages {
     fn is_patient(&self) -> bool {
-        self.patient.load(Relaxed)
+        IMPATIENT.try_with(|()| ()).is_err()
     }
 
     fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -252,5 +307,30 @@ impl Persistence for Outages {
 
     fn answered(&self) {
         Outages::answered(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_out_for_a_while_is_in_the_report_and_a_hiccup_is_not() {
+        let out = |seconds| Out {
+            service: Service::Cdn,
+            for_: Duration::from_secs(seconds),
+            why: String::new(),
+            heard: true,
+        };
+        let mut spells = Spells::default();
+        spells.note(Duration::from_secs(5), &[out(1)]);
+        spells.note(Duration::from_secs(6), &[]);
+        for second in 0..=70 {
+            spells.note(Duration::from_secs(10 + second), &[out(second)]);
+        }
+        assert_eq!(spells.all(Duration::from_secs(50)), [PastOutage { service: Service::Cdn, seconds: 40 }]);
+        spells.note(Duration::from_secs(81), &[]);
+        spells.note(Duration::from_secs(82), &[]);
+        assert_eq!(spells.all(Duration::from_secs(90)), [PastOutage { service: Service::Cdn, seconds: 71 }]);
     }
 }

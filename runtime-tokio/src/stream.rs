@@ -154,7 +154,8 @@ impl Stream {
         if since.elapsed() >= self.window {
             let came = self.left.start - from;
             // Our own cap is not the server's fault.
-            let trickles = came < TRICKLE_BYTES_S * self.window.as_secs() && self.context.throttle.is_none();
+            let trickles =
+                came < TRICKLE_BYTES_S * self.window.as_secs() && self.context.throttle().is_none();
             if trickles && self.beside.is_empty() && !self.left.is_empty() {
                 tracing::info!(came, window = ?self.window, "a transfer trickles; trying another connection");
                 self.open_beside();

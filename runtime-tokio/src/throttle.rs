@@ -36,18 +36,32 @@ impl Debt {
 /// The cap. Turns are given in the order in which they are asked for.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    turn_bytes: usize,
+    /// 0 while there is no cap.
+    turn_bytes: Cell<usize>,
     /// Whoever holds it is next.
     turn: Mutex<()>,
     debt: Cell<Debt>,
 }
 
 impl Throttle {
-    pub(crate) fn new(bytes_s: u64) -> Throttle {
-        let bytes_s = bytes_s.max(DOWNLOAD_BYTES_S_MIN);
-        let turn_bytes = (bytes_s / TURNS_S).clamp(TURN_BYTES_MIN, TURN_BYTES_MAX) as usize;
-        let debt = Debt { bytes_s, paid_at: Instant::now() };
-        Throttle { turn_bytes, turn: Mutex::new(()), debt: Cell::new(debt) }
+    pub(crate) fn new(bytes_s: Option<u64>) -> Throttle {
+        let debt = Debt { bytes_s: u64::MAX, paid_at: Instant::now() };
+        let throttle = Throttle { turn_bytes: Cell::new(0), turn: Mutex::new(()), debt: Cell::new(debt) };
+        throttle.set(bytes_s);
+        throttle
+    }
+
+    /// Another cap from now on, or none.
+    pub(crate) fn set(&self, bytes_s: Option<u64>) {
+        let capped = |bytes_s: u64| (bytes_s / TURNS_S).clamp(TURN_BYTES_MIN, TURN_BYTES_MAX) as usize;
+        let bytes_s = bytes_s.map(|bytes_s| bytes_s.max(DOWNLOAD_BYTES_S_MIN));
+        self.turn_bytes.set(bytes_s.map_or(0, capped));
+        self.debt.set(Debt { bytes_s: bytes_s.unwrap_or(u64::MAX), paid_at: Instant::now() });
+    }
+
+    /// Whether there is a cap.
+    pub(crate) fn is_set(&self) -> bool {
+        self.turn_bytes.get() > 0
     }
 
     /// Waits for a turn; gives how many bytes to read in it. [`Throttle::took`] has to follow without a pause where the
@@ -58,7 +72,11 @@ impl Throttle {
         if at > Instant::now() {
             tokio::time::sleep_until(at.into()).await;
         }
-        self.turn_bytes
+        match self.turn_bytes.get() {
+            // It was lifted meanwhile.
+            0 => usize::MAX,
+            bytes => bytes,
+        }
     }
 
     /// Bytes have been read.
@@ -100,8 +118,8 @@ mod tests {
 
     #[test]
     fn turns_are_short_under_a_low_cap() {
-        assert_eq!(Throttle::new(1).turn_bytes, TURN_BYTES_MIN as usize);
-        assert_eq!(Throttle::new(64 << 20).turn_bytes, 512 << 10);
-        assert_eq!(Throttle::new(u64::MAX).turn_bytes, TURN_BYTES_MAX as usize);
+        assert_eq!(Throttle::new(Some(1)).turn_bytes.get(), TURN_BYTES_MIN as usize);
+        assert_eq!(Throttle::new(Some(64 << 20)).turn_bytes.get(), 512 << 10);
+        assert_eq!(Throttle::new(Some(u64::MAX)).turn_bytes.get(), TURN_BYTES_MAX as usize);
     }
 }

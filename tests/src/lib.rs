@@ -147,6 +147,14 @@ fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
+/// What a user with this home, no token and this Hub would have.
+#[must_use]
+pub fn environment(home: &Path, endpoint: &str) -> Env {
+    let home = home.to_str().expect("temporary folders have Unicode names");
+    let vars = [("HOME", home), ("HF_ENDPOINT", endpoint)];
+    Env::from_map(&vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+}
+
 /// One machine: an own HF cache, an own zest cache, an engine.
 pub struct Machine {
     dir: Arc<TempDir>,
@@ -176,14 +184,7 @@ impl Machine {
 
     async fn on(dir: Arc<TempDir>, endpoint: &str, change: impl FnOnce(&mut EngineConfig)) -> Machine {
         Machine::log();
-        let vars: BTreeMap<String, String> = [
-            ("HOME", dir.path().to_str().expect("temporary folders have Unicode names").to_owned()),
-            ("HF_ENDPOINT", endpoint.to_owned()),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-        let env = Env::from_map(&vars);
+        let env = environment(dir.path(), endpoint);
         let store = Arc::new(StoreHandles {
             catalog: Arc::new(Catalog::open(&env.zest_cache).expect("the catalog opens")),
             cache: HfCache::open(&env.hub_cache, env.cache_options()).expect("the cache opens"),

@@ -1,11 +1,12 @@
-//! What a pull tells while it runs and when it is done.
+//! What a pull tells while it runs.
 
 use crate::outages::Out;
-use std::path::PathBuf;
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Where a pull is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Asking the Hub what there is.
     #[default]
@@ -21,7 +22,7 @@ pub enum Phase {
 }
 
 /// One file of a pull under way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileProgress {
     /// Its path in the repository.
     pub path: String,
@@ -32,10 +33,13 @@ pub struct FileProgress {
 }
 
 /// A snapshot of a running pull. Byte counts are of file content (uncompressed).
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Progress {
     /// Where it is.
     pub phase: Phase,
+    /// It rests by its user's wish.
+    pub paused: bool,
     /// Files to fetch or find.
     pub files_total: u32,
     /// Files in their final place.
@@ -50,9 +54,9 @@ pub struct Progress {
     pub from_cdn: u64,
     /// Of these: already on this machine (whole files, resumed chunks, chunks of other files).
     pub from_disk: u64,
-    /// Payload bytes given to peers since the pull began.
+    /// Bytes of its files given to peers since the pull began.
     pub given: u64,
-    /// Peers linked now.
+    /// Peers linked now that have something of its files or fetch them.
     pub peers: u32,
     /// Files under way, the ones that began first come first.
     pub current: Vec<FileProgress>,
@@ -63,10 +67,10 @@ pub struct Progress {
 }
 
 /// Something that changes what the user gets, or makes him wait: said as it happens, and in the report.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// A word for programs: `wrong-on-disk`, `proving`, `waiting`, …
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// The file concerned, by its path in the repository.
     pub path: Option<String>,
     /// A sentence for people: lower case, with values.
@@ -74,7 +78,8 @@ pub struct Notice {
 }
 
 /// How a file of a pull came to its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum How {
     /// It was in the cache.
     Cached,
@@ -103,7 +108,7 @@ impl How {
 }
 
 /// One file of a finished pull.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PulledFile {
     /// Its path in the repository.
     pub path: String,
@@ -112,46 +117,3 @@ pub struct PulledFile {
     /// How it came.
     pub how: How,
 }
-
-/// What a finished pull did. Byte counts are of file content unless they say wire.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PullReport {
-    /// The snapshot folder (or the local folder).
-    pub path: PathBuf,
-    /// The commit.
-    pub commit: String,
-    /// Every selected file.
-    pub files: Vec<PulledFile>,
-    /// Bytes from peers.
-    pub from_peers: u64,
-    /// Bytes from the Hub and its CDN.
-    pub from_cdn: u64,
-    /// Bytes found on this machine.
-    pub from_disk: u64,
-    /// Payload bytes given to peers meanwhile.
-    pub given: u64,
-    /// Bytes that came over the wire from the CDN (compressed, with anything fetched twice).
-    pub cdn_wire_bytes: u64,
-    /// Chunks from peers, proven.
-    pub chunks_from_peers: u64,
-    /// Chunks from the CDN.
-    pub chunks_from_cdn: u64,
-    /// Chunks from this machine.
-    pub chunks_from_disk: u64,
-    /// Chunks that failed their proof, whoever sent them.
-    pub bad_chunks: u64,
-    /// Parts of files that an earlier run had fetched and that were something else when they were read again: they were
-    /// fetched anew.
-    pub rotten_chunks: u64,
-    /// Peers shut out.
-    pub peers_banned: u64,
-    /// Whether peers may be asked for these files at all (only what anyone may read).
-    pub shareable: bool,
-    /// What changed the outcome, in order.
-    pub notices: Vec<Notice>,
-    /// Time from start to end.
-    pub elapsed: Duration,
-}
-
-/// Asks a running pull to end early, keeping what is proven. Cheap to clone.
-pub use tokio_util::sync::CancellationToken as CancelToken;

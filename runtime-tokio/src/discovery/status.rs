@@ -1,5 +1,6 @@
 //! What is known of how peers are found, for people.
 
+use serde::{Serialize, Serializer};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,12 @@ pub enum Reachability {
     Open,
 }
 
+impl Serialize for Reachability {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
 impl Reachability {
     /// One word, for people and programs.
     #[must_use]
@@ -39,26 +46,30 @@ impl Reachability {
 }
 
 /// How one tracker does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TrackerStatus {
     /// Scheme, host and port; never the path, which may hold a key.
+    #[serde(rename = "url")]
     pub name: String,
     /// What it says, for people.
+    #[serde(rename = "says")]
     pub standing: String,
     /// It answers.
     pub works: bool,
 }
 
 /// How peers are being found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DiscoveryStatus {
     /// Files and xorbs that are spoken of.
     pub swarms: usize,
     /// Nodes of the DHT that are known, IPv4 and IPv6; `None` without the DHT.
+    #[serde(serialize_with = "some_by_family")]
     pub dht_nodes: Option<[u32; 2]>,
     /// UDP port of the DHT and of UDP trackers.
     pub udp_port: Option<u16>,
     /// Multicast groups that can be sent to: IPv4, IPv6.
+    #[serde(serialize_with = "by_family")]
     pub lan: [bool; 2],
     /// Trackers that have shown how they do.
     pub trackers: Vec<TrackerStatus>,
@@ -68,6 +79,21 @@ pub struct DiscoveryStatus {
     pub external: Option<IpAddr>,
     /// Whether others can connect.
     pub reachable: Reachability,
+}
+
+/// A value for IPv4 and one for IPv6.
+#[derive(Serialize)]
+struct ByFamily<T> {
+    ipv4: T,
+    ipv6: T,
+}
+
+fn by_family<T: Serialize, S: Serializer>([ipv4, ipv6]: &[T; 2], to: S) -> Result<S::Ok, S::Error> {
+    ByFamily { ipv4, ipv6 }.serialize(to)
+}
+
+fn some_by_family<T: Serialize, S: Serializer>(both: &Option<[T; 2]>, to: S) -> Result<S::Ok, S::Error> {
+    both.as_ref().map(|[ipv4, ipv6]| ByFamily { ipv4, ipv6 }).serialize(to)
 }
 
 /// What was noted so far.

@@ -56,6 +56,14 @@ impl Destination {
         }
     }
 
+    /// Where a file's content is to lie.
+    pub(crate) fn place(&self, repo: &RepoId, entry: &TreeEntry) -> Result<PathBuf, StoreError> {
+        match &self.local {
+            Some(local) => local.file_path(entry),
+            None => Ok(self.store.cache.final_blob_path(repo, entry)),
+        }
+    }
+
     /// The nearest existing folder above the place, for asking after its file system.
     pub(crate) fn existing_root(&self, repo: &RepoId) -> PathBuf {
         let mut at = match &self.local {

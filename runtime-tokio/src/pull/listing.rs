@@ -3,36 +3,18 @@
 use super::PullOptions;
 use super::destination::Destination;
 use crate::PullError;
-use crate::context::Context;
 use crate::error::FailedFile;
 use crate::fnmatch::{self, Literal};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use zest_hub::{ErrorKind, Hub, HubConfig, HubError, RefusedRow, RetryPolicy, Tree};
-use zest_store::{Commit, Endpoint, Env, PROOF_LASTS, StoreError, TreeEntry, check_name, is_commit};
+use std::time::SystemTime;
+use zest_hub::{ErrorKind, Hub, HubError, RefusedRow, Tree};
+use zest_store::{Commit, Endpoint, PROOF_LASTS, StoreError, TreeEntry, check_name, is_commit};
 
 /// Folders that are listed each by itself: 16; of more the whole is cheaper.
 const FOLDERS_MAX: usize = 16;
 /// Files that are asked for by name: 5,000, ten requests.
 const FILES_MAX: usize = 5_000;
-
-/// How the Hub is asked where the cache can answer in its place: 4 times, about a second, and no pause beyond 10 s is sat out.
-fn brief() -> RetryPolicy {
-    RetryPolicy { tries: 4, asked_max: Duration::from_secs(10), ..RetryPolicy::default() }
-}
-
-/// The Hub as a pull asks it: for as long as its user waits. Of the CAS and the CDN the node decides when they are asked
-/// again.
-pub(super) fn patient(context: &Context, env: &Env) -> HubConfig {
-    HubConfig {
-        persistence: Some(context.outages.clone()),
-        retry: brief(),
-        cas_retry: Some(RetryPolicy::once()),
-        range_retry: RetryPolicy::once(),
-        ..HubConfig::from_env(env)
-    }
-}
 
 /// The answer.
 pub(crate) struct Listing {

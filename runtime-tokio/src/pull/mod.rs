@@ -1,6 +1,8 @@
 //! One repository into the HF cache (or a local folder): list, compare with the disk, fetch what is missing, land it.
 
+mod control;
 mod destination;
+mod errand;
 mod listing;
 pub(crate) mod peers;
 mod plain;
@@ -10,17 +12,23 @@ mod xet;
 mod xorbs;
 
 use crate::PullError;
+use crate::api::{FileProgress, How, Notice, Phase, Progress, PullReport, PulledFile};
+use crate::cancel::CancelToken;
 use crate::context::Context;
-use crate::engine::Engine;
+use crate::engine::{Engine, StoreHandles};
 use crate::error::FailedFile;
+use crate::figures::Figures;
 use crate::fnmatch::Filter;
-use crate::index::withdraw_what_is_refused;
-use crate::jobs::JobState;
-use crate::progress::{CancelToken, FileProgress, How, Notice, Phase, Progress, PullReport, PulledFile};
+use crate::hubs::Client;
+use crate::jobs::Counts;
+use crate::outages::{Outages, Spells, without_patience};
+pub(crate) use control::{Arrivals, Control, Wish};
 use destination::Destination;
+pub(crate) use errand::{Errand, ErrandKey, Share};
 use listing::Listing;
 use proof::Looked;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -28,8 +36,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use zest_core::outage::PROBE_MAX;
-use zest_hub::{Hub, HubConfig, HubError};
-use zest_store::{Commit, Endpoint, Env, RepoId, TreeEntry};
+use zest_hub::{Hub, HubError};
+use zest_store::{Commit, Endpoint, Env, HfCache, RepoId, TreeEntry};
 
 /// Progress is told this often.
 const TELL: Duration = Duration::from_millis(100);
@@ -72,7 +80,10 @@ pub(crate) struct Pull {
     pub(crate) context: Rc<Context>,
     pub(crate) options: PullOptions,
     pub(crate) destination: Destination,
-    pub(crate) hub: Option<Hub>,
+    pub(crate) client: Option<Arc<Client>>,
+    /// How the Hub does.
+    pub(crate) outages: Arc<Outages>,
+    pub(crate) control: Control,
     pub(crate) commit: String,
     /// Until when anyone may read the commit, if so.
     pub(crate) public_until: Option<SystemTime>,
@@ -81,6 +92,7 @@ pub(crate) struct Pull {
     /// Nobody knows the list of files: what lies there is what there is.
     as_found: bool,
     pub(crate) tally: Tally,
+    pub(crate) figures: Rc<Figures>,
 }
 
 /// Counts of a pull. Bytes of running jobs are added when asked for.
@@ -98,8 +110,14 @@ pub(crate) struct Tally {
     pub(crate) whole_wire: Cell<u64>,
     /// Parts of plain files that had rotted since an earlier run.
     pub(crate) rotten: Cell<u64>,
-    pub(crate) ended: RefCell<Vec<Rc<JobState>>>,
-    pub(crate) running: RefCell<Vec<Rc<JobState>>>,
+    /// What files that are not under way any more counted.
+    pub(crate) ended: RefCell<Vec<Counts>>,
+    /// Files under way in chunks.
+    pub(crate) shares: RefCell<Vec<Rc<Share>>>,
+    /// Bytes of plain files that the Hub gave before the pull rested, by path.
+    pub(crate) credit: RefCell<BTreeMap<String, u64>>,
+    peers_max: Cell<u32>,
+    spells: RefCell<Spells>,
     pub(crate) files: RefCell<Vec<PulledFile>>,
     /// Files on disk that are being read to be proven.
     reading: RefCell<Vec<Arc<proof::Reading>>>,
@@ -109,33 +127,36 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn file_done(&self, entry: &TreeEntry, how: How) {
-        self.files_done.set(self.files_done.get() + 1);
-        let size = entry.content_size();
-        if matches!(how, How::Cached | How::Linked) {
-            self.whole_disk.set(self.whole_disk.get() + size);
-        }
-        self.files.borrow_mut().push(PulledFile { path: entry.path.clone(), size, how });
+    /// What all files in chunks counted so far.
+    fn counts(&self) -> Counts {
+        let running: Vec<Counts> = self.shares.borrow().iter().map(|share| share.counts()).collect();
+        self.ended.borrow().iter().chain(&running).fold(Counts::default(), |sum, one| sum + *one)
     }
 
-    fn sum(&self, of: impl Fn(&JobState) -> u64) -> u64 {
-        self.ended.borrow().iter().chain(self.running.borrow().iter()).map(|job| of(job)).sum()
+    /// Of so many bytes of a plain file that lie here those that the Hub gave to this pull before it rested.
+    pub(crate) fn take_credit(&self, path: &str, bytes: u64) -> u64 {
+        let mut credit = self.credit.borrow_mut();
+        let Some(left) = credit.get_mut(path) else { return 0 };
+        let taken = bytes.min(*left);
+        *left -= taken;
+        taken
     }
 
     fn progress(&self, peers: u32, given: u64) -> Progress {
-        let from_peers = self.sum(|j| j.counts.peer_bytes.get());
-        let from_cdn = self.sum(|j| j.counts.cdn_bytes.get()) + self.whole_hub.get();
+        let counts = self.counts();
+        let from_peers = counts.peer_bytes;
+        let from_cdn = counts.cdn_bytes + self.whole_hub.get();
         let read: u64 = self.reading.borrow().iter().map(|file| file.done()).sum();
-        let from_disk = self.sum(|j| j.counts.disk_bytes.get()) + self.whole_disk.get() + read;
-        let running = self.running.borrow();
-        let jobs = running.iter().map(|job| FileProgress {
-            path: job.path.clone(),
-            size: job.file.size,
-            done: job.done_bytes().min(job.file.size),
+        let from_disk = counts.disk_bytes + self.whole_disk.get() + read;
+        let shares = self.shares.borrow();
+        let jobs = shares.iter().filter_map(|share| {
+            let size = share.errand.size()?;
+            Some(FileProgress { path: share.path.clone(), size, done: share.done_bytes().min(size) })
         });
         let current = jobs.chain(self.reading.borrow().iter().map(|file| file.progress())).collect();
         Progress {
             phase: self.phase.get(),
+            paused: false,
             files_total: self.files_total.get(),
             files_done: self.files_done.get(),
             bytes_total: self.bytes_total.get(),
@@ -163,27 +184,41 @@ pub async fn pull(
     progress: watch::Sender<Progress>,
     cancel: CancelToken,
 ) -> Result<PullReport, PullError> {
+    let control = Control::simple(progress, cancel);
     engine
-        .run(move |context| Box::pin(run(context, options, progress, cancel)))
+        .run(move |context| Box::pin(run(context, options, control)))
         .await
         .unwrap_or(Err(PullError::EngineGone))
 }
 
-async fn run(
+/// The place a pull writes to, in the engine's cache or another one.
+fn destination(context: &Context, options: &PullOptions) -> Result<Destination, PullError> {
+    let store = match options.env.hub_cache == context.store.cache.root() {
+        true => context.store.clone(),
+        false => {
+            let cache = HfCache::open(&options.env.hub_cache, options.env.cache_options())?;
+            Arc::new(StoreHandles { catalog: context.store.catalog.clone(), cache })
+        }
+    };
+    Ok(Destination::new(&store, options.local_dir.as_deref())?)
+}
+
+pub(crate) async fn run(
     context: Rc<Context>,
     options: PullOptions,
-    progress: watch::Sender<Progress>,
-    cancel: CancelToken,
+    control: Control,
 ) -> Result<PullReport, PullError> {
     let started = Instant::now();
-    let given_before = context.given_bytes();
-    let bad_before = context.node_stats();
-    let hub = match options.env.offline {
+    let _running = context.count_pull();
+    let ending = context.ending.clone();
+    let figures = Figures::new(&context);
+    let client = match options.env.offline {
         true => None,
-        false => Some(Hub::new(listing::patient(&context, &options.env))?),
+        false => Some(context.hubs.client(&options.env)?),
     };
-    let refused = hub.as_ref().map(|hub| withdraw_what_is_refused(hub, &context.store.catalog));
-    let destination = Destination::new(&context.store, options.local_dir.as_deref())?;
+    let mut refused = client.as_ref().map(|client| client.refused(&options.repo));
+    let outages = context.hubs.outages(&options.env.endpoint);
+    let destination = destination(&context, &options)?;
     let (mut addrs, mut unresolved) = (Vec::new(), Vec::new());
     if options.p2p {
         for given in &options.peers {
@@ -198,20 +233,31 @@ async fn run(
             }
         }
     }
-    let progress = Rc::new(progress);
+    let tally = Tally::default();
     let waiting = async {
         loop {
-            progress.send_replace(Progress { outages: context.out(), ..Progress::default() });
+            let out = context.out(&outages);
+            tally.spells.borrow_mut().note(started.elapsed(), &out);
+            let paused = control.is_paused();
+            control.progress.send_replace(Progress { outages: out, paused, ..Progress::default() });
             tokio::time::sleep(TELL).await;
         }
     };
-    context.outages.set_patient(!listing::is_cached(&destination, &options));
+    let listing = async {
+        control.unpaused().await;
+        let hub = client.as_ref().map(|client| &client.hub);
+        let listing = listing::list(&destination, hub, &options);
+        match listing::is_cached(&destination, &options) {
+            true => without_patience(listing).await,
+            false => listing.await,
+        }
+    };
     let listing = tokio::select! {
-        listing = listing::list(&destination, hub.as_ref(), &options) => listing?,
-        () = cancel.cancelled() => return Err(PullError::Interrupted),
+        listing = listing => listing?,
+        () = control.cancel.cancelled() => return Err(PullError::Interrupted),
+        () = ending.cancelled() => return Err(PullError::EngineGone),
         () = waiting => unreachable!("it tells for ever"),
     };
-    context.outages.set_patient(true);
     let Listing { commit, entries, public_until, hub_gone, as_found, listed, refused: rows } = listing;
     let hub_of = listed.then(|| Endpoint::new(&options.env.endpoint));
     let whose = Commit { hub: hub_of, repo: options.repo.clone(), commit: commit.clone() };
@@ -223,9 +269,21 @@ async fn run(
     if !shareable {
         unresolved.clear();
     }
-    let tally = Tally::default();
-    let pull =
-        Rc::new(Pull { context, options, destination, hub, commit, public_until, whose, as_found, tally });
+    let (mut wish, cancel) = (control.wish.clone(), control.cancel.clone());
+    let pull = Rc::new(Pull {
+        context,
+        options,
+        destination,
+        client,
+        outages,
+        control,
+        commit,
+        public_until,
+        whose,
+        as_found,
+        tally,
+        figures,
+    });
     let Selected { wanted, failed } = select(&pull.options, entries, rows, as_found)?;
     if as_found {
         pull.say_as_found(&wanted);
@@ -245,22 +303,27 @@ async fn run(
     }
     pull.tally.files_total.set((wanted.len() + pull.tally.failed.borrow().len()) as u32);
     pull.tally.bytes_total.set(wanted.iter().map(TreeEntry::content_size).sum());
-    let teller = tokio::task::spawn_local({
-        let (pull, progress) = (pull.clone(), progress.clone());
-        async move {
-            loop {
-                pull.tell_remarks();
-                progress.send_replace(pull.progress(given_before));
-                if progress.is_closed() {
-                    std::future::pending::<()>().await;
-                }
-                tokio::time::sleep(TELL).await;
-            }
-        }
-    });
-    for addr in addrs {
-        pull.context.name_peer(addr);
+    for file in wanted.iter().filter_map(|entry| entry.xet_hash) {
+        pull.figures.has_file(&pull.context, &file);
     }
+    for addr in addrs {
+        pull.name_peer(addr);
+    }
+    let telling = async {
+        loop {
+            pull.tell_remarks();
+            pull.tell(started);
+            tokio::time::sleep(TELL).await;
+        }
+    };
+    let obeying = async {
+        loop {
+            Control::changed(&mut wish).await;
+            pull.tell(started);
+            let shares = pull.tally.shares.borrow().clone();
+            shares.iter().for_each(|share| share.errand.wish(&pull.context));
+        }
+    };
     let resolving = async {
         for given in &unresolved {
             let found = loop {
@@ -270,28 +333,29 @@ async fn run(
                 }
             };
             tracing::warn!("peer {given:?} has an address now");
-            found.into_iter().for_each(|addr| pull.context.name_peer(addr));
+            found.into_iter().for_each(|addr| pull.name_peer(addr));
         }
         std::future::pending::<()>().await;
     };
     let end = tokio::select! {
         end = pull.clone().fetch_all(wanted) => end,
         // Peers neither give what we may not have, nor get it.
-        error = refusal(refused) => Err(error.into()),
+        error = refusal(refused.as_mut()) => Err(error.into()),
         () = cancel.cancelled() => Err(PullError::Interrupted),
+        () = ending.cancelled() => Err(PullError::EngineGone),
+        () = telling => unreachable!("it tells for ever"),
+        () = obeying => unreachable!("it obeys for ever"),
         () = resolving => unreachable!("it never ends"),
     };
-    teller.abort();
     pull.leave_running().await;
     pull.tell_remarks();
-    let given = pull.context.given_bytes() - given_before;
-    progress.send_replace(pull.progress(given_before));
+    pull.tell(started);
     end?;
     let nothing = pull.tally.files.borrow().is_empty();
     if !pull.options.dry_run && !pull.as_found && !nothing {
         pull.destination.write_ref(&pull.options, &pull.commit)?;
         pull.tell_remarks();
-        progress.send_replace(pull.progress(given_before));
+        pull.tell(started);
     }
     let tally = &pull.tally;
     let failed = tally.failed.take();
@@ -299,40 +363,19 @@ async fn run(
         for FailedFile { path, error } in &failed {
             pull.notice("refused", Some(path), format!("{}: {error}", path.escape_debug()));
         }
-        progress.send_replace(pull.progress(given_before));
+        pull.tell(started);
     } else if !failed.is_empty() {
         let (repo, total) = (pull.options.repo.name.clone(), tally.files_total.get() as usize);
         return Err(PullError::some_files(repo, total, failed));
     }
-    let mut files = tally.files.take();
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    let now = pull.context.node_stats();
-    Ok(PullReport {
-        path: pull.destination.root(&pull.options.repo, &pull.commit),
-        commit: pull.commit.clone(),
-        files,
-        from_peers: tally.sum(|j| j.counts.peer_bytes.get()),
-        from_cdn: tally.sum(|j| j.counts.cdn_bytes.get()) + tally.whole_hub.get(),
-        from_disk: tally.sum(|j| j.counts.disk_bytes.get()) + tally.whole_disk.get(),
-        given,
-        cdn_wire_bytes: tally.sum(|j| j.counts.wire_bytes.get()) + tally.whole_wire.get(),
-        chunks_from_peers: tally.sum(|j| j.counts.peer_chunks.get()),
-        chunks_from_cdn: tally.sum(|j| j.counts.cdn_chunks.get()),
-        chunks_from_disk: tally.sum(|j| j.counts.disk_chunks.get()),
-        bad_chunks: tally.sum(|j| j.counts.bad_chunks.get()),
-        rotten_chunks: tally.sum(|j| j.counts.rotten_chunks.get()) + tally.rotten.get(),
-        peers_banned: u64::from(now.banned - bad_before.banned),
-        shareable,
-        notices: tally.notices.take(),
-        elapsed: started.elapsed(),
-    })
+    Ok(pull.report(started, shareable))
 }
 
 /// The Hub's refusal, when it comes.
-async fn refusal(refused: Option<watch::Receiver<Option<HubError>>>) -> HubError {
-    if let Some(mut refused) = refused
-        && let Ok(error) = refused.wait_for(Option::is_some).await
-        && let Some(error) = error.clone()
+async fn refusal(refused: Option<&mut watch::Receiver<Option<HubError>>>) -> HubError {
+    if let Some(refused) = refused
+        && refused.changed().await.is_ok()
+        && let Some(error) = refused.borrow().clone()
     {
         return error;
     }
@@ -353,20 +396,18 @@ pub(crate) async fn list_for_peers(
     context: &Rc<Context>,
     options: &PullOptions,
 ) -> Result<Listed, PullError> {
-    let hub = match options.env.offline {
+    let client = match options.env.offline {
         true => None,
-        false => Some(Hub::new(HubConfig::from_env(&options.env))?),
+        false => Some(context.hubs.client(&options.env)?),
     };
-    if let Some(hub) = &hub {
-        withdraw_what_is_refused(hub, &context.store.catalog);
-    }
     let destination = Destination::new(&context.store, None)?;
     let mut addrs = Vec::new();
     for given in &options.peers {
         addrs.extend(peers::resolve(given).await?);
     }
     let Listing { commit, entries, public_until, as_found, refused, .. } =
-        listing::list(&destination, hub.as_ref(), options).await?;
+        without_patience(listing::list(&destination, client.as_ref().map(|client| &client.hub), options))
+            .await?;
     let entries = select(options, entries, refused, as_found)?.wanted;
     Ok(Listed { commit, entries, public_until, peers: addrs })
 }
@@ -438,10 +479,10 @@ impl Pull {
         self.tally.phase.set(Phase::Checking);
         let Looked { missing, unproven } = self.look_at_disk(wanted).await?;
         if self.options.dry_run {
-            missing.iter().for_each(|entry| self.tally.file_done(entry, How::Wanted));
+            missing.iter().for_each(|entry| self.file_done(entry, How::Wanted));
             return self.prove_all(unproven).await;
         }
-        if !missing.is_empty() && (self.as_found || self.hub.is_none() && !self.may_ask_peers()) {
+        if !missing.is_empty() && (self.as_found || self.client.is_none() && !self.may_ask_peers()) {
             let names: Vec<&str> =
                 missing.iter().take(NAMES_SHOWN).map(|entry| entry.path.as_str()).collect();
             let more = if missing.len() > NAMES_SHOWN { ", …" } else { "" };
@@ -470,6 +511,70 @@ impl Pull {
         Ok(())
     }
 
+    /// Tells its user how far it is.
+    fn tell(&self, started: Instant) {
+        let mut now = self.tally.progress(self.figures.peers(&self.context), self.figures.given());
+        now.outages = self.context.out(&self.outages);
+        now.paused = self.control.is_paused();
+        self.tally.spells.borrow_mut().note(started.elapsed(), &now.outages);
+        self.tally.peers_max.set(self.tally.peers_max.get().max(now.peers));
+        self.control.progress.send_replace(now);
+    }
+
+    fn report(&self, started: Instant, shareable: bool) -> PullReport {
+        let tally = &self.tally;
+        let counts = tally.counts();
+        let mut files = tally.files.take();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        PullReport {
+            repo: self.options.repo.to_string(),
+            revision: self.options.revision.clone(),
+            dry_run: self.options.dry_run,
+            path: self.destination.root(&self.options.repo, &self.commit),
+            commit: self.commit.clone(),
+            files,
+            from_peers: counts.peer_bytes,
+            from_cdn: counts.cdn_bytes + tally.whole_hub.get(),
+            from_disk: counts.disk_bytes + tally.whole_disk.get(),
+            given: self.figures.given(),
+            cdn_wire_bytes: counts.wire_bytes + tally.whole_wire.get(),
+            chunks_from_peers: counts.peer_chunks,
+            chunks_from_cdn: counts.cdn_chunks,
+            chunks_from_disk: counts.disk_chunks,
+            bad_chunks: counts.bad_chunks,
+            rotten_chunks: counts.rotten_chunks + tally.rotten.get(),
+            peers: tally.peers_max.get(),
+            peers_banned: self.figures.banned(),
+            shareable,
+            outages: tally.spells.borrow().all(started.elapsed()),
+            notices: tally.notices.take(),
+            elapsed: started.elapsed(),
+        }
+    }
+
+    /// The Hub, unless nothing is to be asked of it.
+    pub(crate) fn hub(&self) -> Option<&Hub> {
+        self.client.as_ref().map(|client| &client.hub)
+    }
+
+    /// A file is in its place.
+    pub(crate) fn file_done(&self, entry: &TreeEntry, how: How) {
+        let tally = &self.tally;
+        tally.files_done.set(tally.files_done.get() + 1);
+        let size = entry.content_size();
+        if matches!(how, How::Cached | How::Linked) {
+            tally.whole_disk.set(tally.whole_disk.get() + size);
+        }
+        let file = PulledFile { path: entry.path.clone(), size, how };
+        self.control.arrived(file.clone());
+        tally.files.borrow_mut().push(file);
+    }
+
+    fn name_peer(&self, addr: SocketAddr) {
+        self.figures.has_peer(addr);
+        self.context.name_peer(addr);
+    }
+
     /// Whether a file comes in chunks, not whole from the Hub.
     fn is_chunked(&self, entry: &TreeEntry) -> bool {
         entry.xet_hash.is_some() && !self.options.env.disable_xet && entry.content_size() > 0
@@ -492,17 +597,10 @@ impl Pull {
             }
             let linked = self.destination.link_twin(&self.options.repo, &self.commit, &entry, &first).await;
             if self.outcome_of(&entry.path, linked)? {
-                self.tally.file_done(&entry, How::Linked);
+                self.file_done(&entry, How::Linked);
             }
         }
         Ok(())
-    }
-
-    /// How far it is, and what is out: also when that has ended it.
-    fn progress(&self, given_before: u64) -> Progress {
-        let given = self.context.given_bytes() - given_before;
-        let now = self.tally.progress(self.context.node_stats().peers, given);
-        Progress { outages: self.context.out(), ..now }
     }
 
     /// Passes on what the cache has to say.
@@ -541,7 +639,7 @@ impl Pull {
         tracing::info!(kind, path, "{text}");
         let mut notices = self.tally.notices.borrow_mut();
         if notices.len() < NOTICES_MAX {
-            notices.push(Notice { kind, path: path.map(str::to_owned), text });
+            notices.push(Notice { kind: kind.into(), path: path.map(str::to_owned), text });
         }
     }
 
@@ -583,21 +681,15 @@ impl Pull {
         Ok(())
     }
 
-    /// Jobs that still run (the pull failed or was cancelled): end them, keep what is proven.
+    /// Files that are still under way (the pull failed or was cancelled): what nobody else waits for ends, and what is proven
+    /// is kept.
     async fn leave_running(&self) {
-        let running = self.tally.running.take();
-        for job in running {
-            self.context.remove_job(job.file.id);
-            let file = job.file.clone();
-            let synced = tokio::task::spawn_blocking(move || {
-                let synced = file.sync();
-                drop(file.take());
-                synced
-            });
-            if let Ok(Err(error)) = synced.await {
-                tracing::warn!(%error, path = job.path, "cannot make the partial file durable");
+        for share in self.tally.shares.take() {
+            let alone = share.leave();
+            if alone {
+                share.errand.over().await;
             }
-            self.tally.ended.borrow_mut().push(job);
+            self.tally.ended.borrow_mut().push(share.counts());
         }
     }
 }

@@ -7,7 +7,7 @@ mod sink;
 use super::Pull;
 use super::waiting::Waiting;
 use crate::PullError;
-use crate::progress::How;
+use crate::api::How;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use line::Line;
 use sink::Sink;
@@ -45,6 +45,7 @@ enum Came {
 
 /// One file on its way, for the counts.
 struct Under<'a> {
+    pull: &'a Pull,
     entry: &'a TreeEntry,
     /// Bytes of it that count so far: from the Hub, from an earlier run.
     hub: Cell<u64>,
@@ -58,8 +59,9 @@ struct Under<'a> {
 }
 
 impl<'a> Under<'a> {
-    fn new(entry: &'a TreeEntry) -> Under<'a> {
+    fn new(pull: &'a Pull, entry: &'a TreeEntry) -> Under<'a> {
         Under {
+            pull,
             entry,
             hub: Cell::new(0),
             disk: Cell::new(0),
@@ -78,13 +80,24 @@ impl<'a> Under<'a> {
     }
 }
 
+impl Drop for Under<'_> {
+    /// A pull that rests counts what is there anew when it goes on. What the Hub gave stays the Hub's.
+    fn drop(&mut self) {
+        if self.pull.control.is_paused() {
+            let hub = self.hub.get();
+            self.pull.take_back(self);
+            self.pull.tally.credit.borrow_mut().insert(self.entry.path.clone(), hub);
+        }
+    }
+}
+
 impl Pull {
     pub(super) async fn fetch_plain(self: Rc<Pull>, entries: Vec<TreeEntry>) -> Result<(), PullError> {
         if entries.is_empty() {
             return Ok(());
         }
         let leftovers = self.destination.leftovers(&self.options.repo, &entries).await?;
-        let line = Rc::new(Line::new(self.context.clock.now(), leftovers, self.context.outages.clone()));
+        let line = Rc::new(Line::new(self.context.clock.now(), leftovers, self.outages.clone()));
         let mut waiting = entries.into_iter();
         let mut running = FuturesUnordered::new();
         loop {
@@ -101,23 +114,37 @@ impl Pull {
     }
 
     async fn fetch_one(self: Rc<Pull>, entry: TreeEntry, line: Rc<Line>) -> Result<(), PullError> {
+        let place = self.destination.place(&self.options.repo, &entry)?;
+        loop {
+            self.control.unpaused().await;
+            // Of the pulls here that want it one fetches it, and the others find it on disk.
+            let _turn = self.context.plain_turn(&place).await;
+            tokio::select! {
+                done = self.fetch_now(&entry, &line) => return done,
+                // What came is gone on with later, as after the end of a process.
+                () = self.control.paused() => {}
+            }
+        }
+    }
+
+    async fn fetch_now(&self, entry: &TreeEntry, line: &Rc<Line>) -> Result<(), PullError> {
         let (repo, commit) = (&self.options.repo, &self.commit);
-        let Some(lock) = self.lock_plain(&entry).await? else { return Ok(()) };
-        if self.destination.copy_from_cache(repo, commit, &entry).await? {
-            self.tally.file_done(&entry, How::Linked);
+        let Some(lock) = self.lock_plain(entry).await? else { return Ok(()) };
+        if self.destination.copy_from_cache(repo, commit, entry).await? {
+            self.file_done(entry, How::Linked);
             return Ok(());
         }
-        let mut sink = self.open_sink(&entry, &line, lock.is_some()).await?;
-        let under = Under::new(&entry);
+        let mut sink = self.open_sink(entry, line, lock.is_some()).await?;
+        let under = Under::new(self, entry);
         let mut round = 1;
         loop {
-            self.fill(&mut sink, &under, &line).await?;
-            sink = match sink.land(&self.destination, repo, commit, &entry).await? {
+            self.fill(&mut sink, &under, line).await?;
+            sink = match sink.land(&self.destination, repo, commit, entry).await? {
                 Ok(()) => break,
                 Err((error, empty)) => {
                     tracing::warn!(path = entry.path, %error, round, "what came is not the file; fetching it anew");
                     self.take_back(&under);
-                    if let Err(error) = self.next_round(&entry, &mut round) {
+                    if let Err(error) = self.next_round(entry, &mut round) {
                         empty.abandon();
                         return Err(error);
                     }
@@ -126,7 +153,7 @@ impl Pull {
             };
         }
         drop(lock);
-        self.tally.file_done(&entry, How::Hub);
+        self.file_done(entry, How::Hub);
         Ok(())
     }
 
@@ -138,10 +165,10 @@ impl Pull {
             if let Some(lock) = self.destination.try_lock(&self.options.repo, entry)? {
                 break Some(lock);
             }
-            if self.passes_over(entry, &mut waiting) {
+            if self.passes_over(entry, &mut waiting, None) {
                 break None;
             }
-            self.wait_a_little(entry, &mut waiting).await?;
+            self.wait_a_little(entry, &mut waiting, None).await?;
         };
         // It may have landed since this pull looked, whether there was a wait or not.
         if !self.options.force && self.came_meanwhile(entry).await? {
@@ -174,8 +201,12 @@ impl Pull {
             let Some(old) = old else { return Ok(()) };
             let mut rotten = 0;
             while let Some(looked) = old.look().await? {
-                under.disk.set(under.disk.get() + looked.good_bytes);
-                self.tally.whole_disk.set(self.tally.whole_disk.get() + looked.good_bytes);
+                let credit = self.tally.take_credit(&under.entry.path, looked.good_bytes);
+                let old = looked.good_bytes - credit;
+                under.hub.set(under.hub.get() + credit);
+                self.tally.whole_hub.set(self.tally.whole_hub.get() + credit);
+                under.disk.set(under.disk.get() + old);
+                self.tally.whole_disk.set(self.tally.whole_disk.get() + old);
                 self.tally.rotten.set(self.tally.rotten.get() + looked.rotten);
                 rotten += looked.rotten;
             }
@@ -191,7 +222,7 @@ impl Pull {
         // Whether the server is asked for parts; answers in a row that were none; tries in a row that gave nothing.
         let (mut parts, mut odd, mut barren) = (true, 0, 0);
         while let Some(gap) = sink.gap() {
-            let hub = self.hub.as_ref().ok_or_else(|| PullError::Offline {
+            let hub = self.hub().ok_or_else(|| PullError::Offline {
                 repo: self.options.repo.name.clone(),
                 missing: 1,
                 total: 1,
@@ -285,7 +316,7 @@ impl Pull {
         under.begins_early.set(answer.start < gap.start);
         let mut at = answer.start;
         while at < gap.end {
-            if let Some(throttle) = &self.context.throttle {
+            if let Some(throttle) = self.context.throttle() {
                 throttle.turn().await;
             }
             let bytes = match answer.body.chunk().await {

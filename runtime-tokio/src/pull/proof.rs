@@ -4,7 +4,7 @@
 use super::Pull;
 use super::destination::OnDisk;
 use crate::PullError;
-use crate::progress::{FileProgress, How};
+use crate::api::{FileProgress, How};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -97,12 +97,12 @@ impl Pull {
     pub(super) async fn settle(&self, entry: &TreeEntry, presence: Presence) -> Result<(), PullError> {
         self.note_whose(entry);
         match presence {
-            Presence::Complete(_) => self.tally.file_done(entry, How::Cached),
+            Presence::Complete(_) => self.file_done(entry, How::Cached),
             _ => {
                 if !self.options.dry_run {
                     self.destination.link(&self.options.repo, &self.commit, entry).await?;
                 }
-                self.tally.file_done(entry, How::Linked);
+                self.file_done(entry, How::Linked);
             }
         }
         Ok(())
@@ -145,13 +145,13 @@ impl Pull {
                 return Ok(());
             }
             Err(error) if is_something_else(&error) => {
-                let can_fetch = self.hub.is_some() || self.may_ask_peers();
+                let can_fetch = self.client.is_some() || self.may_ask_peers();
                 let next =
                     if can_fetch && !self.options.dry_run { "fetching it anew" } else { "it is wrong" };
                 let text = format!("{}: not what the Hub named: {error}; {next}", entry.path);
                 self.notice("wrong-on-disk", Some(&entry.path), text);
                 if self.options.dry_run {
-                    names.iter().for_each(|(entry, _)| self.tally.file_done(entry, How::Wanted));
+                    names.iter().for_each(|(entry, _)| self.file_done(entry, How::Wanted));
                     return Ok(());
                 }
                 if !can_fetch {

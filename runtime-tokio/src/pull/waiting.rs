@@ -1,6 +1,7 @@
 //! Waiting for a lock that another process holds: said at once, with its holder, and not for ever.
 
 use super::Pull;
+use super::errand::Errand;
 use crate::PullError;
 use std::time::Duration;
 use zest_store::TreeEntry;
@@ -32,12 +33,17 @@ impl Waiting {
 
 impl Pull {
     /// Whether the lock of a file is to be waited for no longer. Says so once.
-    pub(super) fn passes_over(&self, entry: &TreeEntry, waiting: &mut Waiting) -> bool {
+    pub(super) fn passes_over(
+        &self,
+        entry: &TreeEntry,
+        waiting: &mut Waiting,
+        errand: Option<&Errand>,
+    ) -> bool {
         let over = waiting.still >= LOCK_PATIENCE;
         if over && !std::mem::replace(&mut waiting.said, true) {
             let secs = LOCK_PATIENCE.as_secs();
             let text = format!("{}: nothing moved for {secs} s: fetching it all the same", entry.path);
-            self.notice("passed-over", Some(&entry.path), text);
+            self.say(errand, "passed-over", entry, text);
         }
         over || waiting.said
     }
@@ -47,13 +53,14 @@ impl Pull {
         &self,
         entry: &TreeEntry,
         waiting: &mut Waiting,
+        errand: Option<&Errand>,
     ) -> Result<(), PullError> {
         let repo = &self.options.repo;
         if !waiting.has_waited() {
             let holder = self.destination.lock_holder(repo, entry);
             let who = holder.unwrap_or_else(|| "another process".to_owned());
             let text = format!("{}: waiting for {who}, which has the lock of this file", entry.path);
-            self.notice("waiting", Some(&entry.path), text);
+            self.say(errand, "waiting", entry, text);
         }
         if waiting.waited.as_millis().is_multiple_of(LOOK.as_millis()) {
             let now = self.destination.signs_of_life(repo, entry).await?;
@@ -65,5 +72,17 @@ impl Pull {
         waiting.waited += LOCK_POLL;
         waiting.still += LOCK_POLL;
         Ok(())
+    }
+
+    /// Says something of a file to all who wait for it.
+    fn say(&self, errand: Option<&Errand>, kind: &'static str, entry: &TreeEntry, text: String) {
+        match errand {
+            None => self.notice(kind, Some(&entry.path), text),
+            Some(errand) => {
+                for user in errand.users() {
+                    user.notice(kind, Some(&entry.path), text.clone());
+                }
+            }
+        }
     }
 }

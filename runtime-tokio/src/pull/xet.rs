@@ -1,19 +1,23 @@
 //! Files in Xet: one job each, a few at a time; what is proven lands under its name and in the catalog.
 
 use super::Pull;
+use super::errand::{Errand, ErrandKey, Outcome};
 use super::waiting::Waiting;
 use crate::PullError;
+use crate::api::How;
+use crate::context::Context;
 use crate::discovery::Public;
 use crate::engine::StoreHandles;
 use crate::header;
+use crate::hubs::ClientKey;
 use crate::jobs::{JobState, NewJob};
 use crate::origin::OriginJob;
-use crate::progress::How;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
-use zest_store::{FileLock, Partial, PartialError, PartialSpec, Place, TreeEntry};
+use std::sync::Arc;
+use zest_store::{FileLock, Partial, PartialError, PartialSpec, Place, Presence, TreeEntry};
 use zest_xet::Hash;
 
 /// Files under way at once. Each keeps its chunk list in memory; connections are shared among them.
@@ -22,6 +26,35 @@ const AT_ONCE: usize = 8;
 /// The smaller the more urgent: 255 below 1 MiB, one less for each doubling from there.
 fn priority(size: u64) -> u8 {
     u8::MAX - (size >> 20).checked_ilog2().map_or(0, |log| log as u8 + 1)
+}
+
+/// Runs an errand to its end: the file is there, it cannot be had, or nobody waits for it any more.
+pub(super) async fn run(pull: Rc<Pull>, errand: Rc<Errand>, key: ErrandKey, entry: TreeEntry) {
+    let outcome = tokio::select! {
+        biased;
+        outcome = pull.fetch_for_all(&errand, &entry, key.file) => outcome,
+        () = errand.left.notified() => Outcome::LookAgain,
+    };
+    let job = errand.job.borrow().clone();
+    if let Some(job) = job.filter(|job| pull.context.job(job.file.id).is_some()) {
+        keep_for_later(&pull.context, &job).await;
+    }
+    pull.context.errands.borrow_mut().remove(&key);
+    errand.ended(outcome);
+}
+
+/// Ends a job that is not done; what is proven stays for the next run.
+async fn keep_for_later(context: &Rc<Context>, job: &JobState) {
+    context.remove_job(job.file.id);
+    let file = job.file.clone();
+    let synced = tokio::task::spawn_blocking(move || {
+        let synced = file.sync();
+        drop(file.take());
+        synced
+    });
+    if let Ok(Err(error)) = synced.await {
+        tracing::warn!(%error, path = job.path, "cannot make the partial file durable");
+    }
 }
 
 impl Pull {
@@ -50,53 +83,117 @@ impl Pull {
         let Some(hash) = entry.xet_hash else { return Ok(()) };
         if self.destination.copy_from_cache(repo, commit, &entry).await? {
             self.note_whose(&entry);
-            self.tally.file_done(&entry, How::Linked);
+            self.file_done(&entry, How::Linked);
             return Ok(());
         }
         if self.public_until.is_none() && self.whose.hub.is_some() && !self.options.dry_run {
             // Before a byte of it is here: what is left of it when this is broken off is that Hub's, too.
             self.destination.note_owner(&entry, &self.whose);
         }
-        let Some((partial, _lock)) = self.open_partial(&entry, hash).await? else { return Ok(()) };
+        let client = self.client.is_some().then(|| ClientKey::of(&self.options.env));
+        let place = self.destination.partial_dir(repo, &entry)?;
+        let (public, hub) = (self.public(&entry, &hash), self.whose.hub.clone());
+        let key = ErrandKey { place, file: hash, client, public, hub };
+        loop {
+            self.control.unpaused().await;
+            let given_up = self.context.errands.borrow().get(&key).filter(|e| !e.is_wanted()).cloned();
+            if let Some(errand) = given_up {
+                // It makes durable what it has, and then somebody may go on with it.
+                errand.over().await;
+                continue;
+            }
+            let share = self.share(key.clone(), &entry);
+            self.tally.shares.borrow_mut().push(share.clone());
+            let outcome = share.over().await;
+            self.tally.shares.borrow_mut().retain(|other| !Rc::ptr_eq(other, &share));
+            self.tally.ended.borrow_mut().push(share.counts());
+            match outcome {
+                Outcome::Landed => {
+                    if share.began || self.point_to(&entry).await? {
+                        self.figures.has_file(&self.context, &hash);
+                        self.file_done(&entry, How::Chunks);
+                        return Ok(());
+                    }
+                }
+                Outcome::LookAgain => {
+                    if !self.options.force && self.came_meanwhile(&entry).await? {
+                        return Ok(());
+                    }
+                }
+                Outcome::Failed(error) => return Err(share.own(error)),
+            }
+        }
+    }
+
+    /// Gives a file that another pull has landed its name in this one; false if it is not there.
+    async fn point_to(&self, entry: &TreeEntry) -> Result<bool, PullError> {
+        let looked = self.look(vec![entry.clone()]).await?;
+        match looked.into_iter().next() {
+            Some((_, Some(found))) => {
+                if !matches!(found.presence, Presence::Complete(_)) {
+                    self.destination.link(&self.options.repo, &self.commit, entry).await?;
+                }
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Fetches a file for all who wait for it.
+    async fn fetch_for_all(&self, errand: &Errand, entry: &TreeEntry, hash: Hash) -> Outcome {
+        match self.try_for_all(errand, entry, hash).await {
+            Ok(true) => Outcome::Landed,
+            Ok(false) => Outcome::LookAgain,
+            Err(error) => Outcome::Failed(Arc::new(error)),
+        }
+    }
+
+    async fn try_for_all(&self, errand: &Errand, entry: &TreeEntry, hash: Hash) -> Result<bool, PullError> {
+        let (repo, commit) = (&self.options.repo, &self.commit);
+        let Some((partial, _lock)) = self.open_partial(entry, hash, errand).await? else { return Ok(false) };
         let size = entry.content_size();
         let has_header = header::is_expected(&entry.path);
-        let new = NewJob {
-            file: hash,
-            size,
-            public: self.public(&entry, &hash),
-            hub: self.whose.hub.clone(),
-            priority: priority(size),
-            has_header,
-        };
-        let origin = self.hub.clone().map(|hub| OriginJob::new(hub, repo.clone(), commit.clone()));
+        let (public, hub, priority) = (self.public_of(&hash), self.whose.hub.clone(), priority(size));
+        let new = NewJob { file: hash, size, public, hub, priority, has_header };
+        let origin = self.client.clone().map(|client| OriginJob::new(client, repo.clone(), commit.clone()));
         let (id, job, ended) = self.context.add_job(entry.path.clone(), new, partial, origin);
-        self.tally.running.borrow_mut().push(job.clone());
+        errand.began(&self.context, &job);
         let ended = ended.await;
-        self.say_rotten(&job.path, job.counts.rotten_chunks.get());
+        for user in errand.users() {
+            user.say_rotten(&job.path, job.counts.rotten_chunks.get());
+        }
         match ended {
             Ok(end) => end?,
             Err(_) => return Err(PullError::EngineGone),
         }
         // It is served as a job until the catalog has it, so that peers find no gap in between.
-        self.land(&entry, &job).await?;
+        self.land(entry, &job).await?;
+        for user in errand.users() {
+            user.figures.has_file(&self.context, &hash);
+        }
         self.context.note_landed(&job);
         self.context.remove_job(id);
-        self.tally.running.borrow_mut().retain(|other| other.file.id != id);
-        self.tally.ended.borrow_mut().push(job);
-        self.tally.file_done(&entry, How::Chunks);
-        Ok(())
+        Ok(true)
     }
 
-    /// Leave to ask peers for this commit's files, and to give them.
-    fn public(&self, entry: &TreeEntry, file: &Hash) -> Option<Public> {
-        let until = self.public_until.filter(|_| self.options.p2p)?;
-        let (of, catalog) = (self.whose.clone(), &self.context.store.catalog);
-        if !catalog.may_be_given(file, &of) {
+    /// Whether peers may be asked for a file, and may ask. Says so where the file itself forbids it.
+    fn public(&self, entry: &TreeEntry, file: &Hash) -> bool {
+        let is_public = self.public_of(file).is_some();
+        if !is_public && self.options.p2p && self.public_until.is_some() {
             let text = format!(
                 "{}: not shared, nor asked of peers: the same file has come from where not everyone may read it",
                 entry.path
             );
             self.notice("not-shared", Some(&entry.path), text);
+        }
+        is_public
+    }
+
+    /// Leave to ask peers for a file, and to give it.
+    fn public_of(&self, file: &Hash) -> Option<Public> {
+        let until = self.public_until.filter(|_| self.options.p2p)?;
+        let (of, catalog) = (self.whose.clone(), &self.context.store.catalog);
+        if !catalog.may_be_given(file, &of) {
             return None;
         }
         let near = !of.hub.as_ref().is_some_and(|hub| catalog.is_public_hub(hub));
@@ -108,6 +205,7 @@ impl Pull {
         &self,
         entry: &TreeEntry,
         hash: Hash,
+        errand: &Errand,
     ) -> Result<Option<(Partial, Option<FileLock>)>, PullError> {
         let repo = &self.options.repo;
         let (mut waiting, mut lock) = (Waiting::default(), None);
@@ -115,8 +213,8 @@ impl Pull {
             if lock.is_none() {
                 lock = self.destination.try_lock(repo, entry)?;
             }
-            if lock.is_some() || self.passes_over(entry, &mut waiting) {
-                if waiting.has_waited() && !self.options.force && self.came_meanwhile(entry).await? {
+            if lock.is_some() || self.passes_over(entry, &mut waiting, Some(errand)) {
+                if waiting.has_waited() && !self.options.force && self.is_there(entry).await?.is_some() {
                     return Ok(None);
                 }
                 let dir = self.destination.partial_dir(repo, entry)?;
@@ -128,19 +226,23 @@ impl Pull {
                     Err(PartialError::Store(error)) => return Err(error.into()),
                 }
             }
-            self.wait_a_little(entry, &mut waiting).await?;
+            self.wait_a_little(entry, &mut waiting, Some(errand)).await?;
         }
     }
 
     /// Whether another process has put the file there, whole and right.
     pub(super) async fn came_meanwhile(&self, entry: &TreeEntry) -> Result<bool, PullError> {
+        let Some(presence) = self.is_there(entry).await? else { return Ok(false) };
+        self.settle(entry, presence).await?;
+        Ok(true)
+    }
+
+    /// The same without counting it.
+    async fn is_there(&self, entry: &TreeEntry) -> Result<Option<Presence>, PullError> {
         let looked = self.look(vec![entry.clone()]).await?;
-        let Some((_, Some(found))) = looked.into_iter().next() else { return Ok(false) };
+        let Some((_, Some(found))) = looked.into_iter().next() else { return Ok(None) };
         let right = found.proven || self.prove(entry, found.path).await?.is_ok();
-        if right {
-            self.settle(entry, found.presence).await?;
-        }
-        Ok(right)
+        Ok(right.then_some(found.presence))
     }
 
     async fn land(&self, entry: &TreeEntry, job: &Rc<JobState>) -> Result<(), PullError> {

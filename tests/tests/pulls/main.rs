@@ -7,5 +7,6 @@ mod a_warm_peer_beats_a_slow_cdn;
 mod block_cache_gives_right_bytes_whatever_becomes_of_the_file;
 mod eight_machines_pull_one_model_together;
 mod limits_on_what_is_given_and_received_are_kept;
+mod pulls_of_one_session_leave_each_other_alone;
 mod safetensors_headers_come_first;
 mod what_is_proven_is_given_while_the_rest_is_fetched;

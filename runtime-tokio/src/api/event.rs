@@ -1,0 +1,71 @@
+//! What happens to a pull, one thing at a time.
+
+use super::{Notice, Phase, Progress, PullReport, PulledFile};
+use crate::PullError;
+use crate::error::PullErrorKind;
+use crate::outages::Service;
+use serde::{Deserialize, Serialize};
+
+/// Something that happened to a pull. The last one is [`PullEvent::Done`] or [`PullEvent::Failed`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PullEvent {
+    /// It has come to another phase.
+    Phase {
+        /// Which.
+        phase: Phase,
+    },
+    /// How far it is, about ten times a second while something moves.
+    Progress(Progress),
+    /// A file is in its place.
+    File(PulledFile),
+    /// Something that changes the outcome.
+    Notice(Notice),
+    /// Something does not answer.
+    Out {
+        /// What.
+        service: Service,
+        /// What it said last, or what the network said of it.
+        why: String,
+    },
+    /// It answers again.
+    Back {
+        /// What.
+        service: Service,
+    },
+    /// It rests by its user's wish.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// It ended well.
+    Done(Box<PullReport>),
+    /// It ended without success. What is proven is kept.
+    Failed(PullFailure),
+}
+
+/// Why a pull ended without success.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PullFailure {
+    /// A word: `usage`, `auth`, `not-found`, `network`, `verify`, `disk`, `place`, `interrupted` or `other`.
+    pub kind: String,
+    /// What went wrong.
+    pub message: String,
+    /// What the user can do next.
+    pub hint: Option<String>,
+    /// For how long a server asks to be left alone, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<f64>,
+}
+
+impl From<&PullError> for PullFailure {
+    fn from(error: &PullError) -> PullFailure {
+        let kind = error.kind();
+        let retry_after_s = match kind {
+            PullErrorKind::RateLimited { retry_after } => retry_after.map(|wait| wait.as_secs_f64()),
+            _ => None,
+        };
+        let (message, hint) = (error.to_string(), error.hint());
+        PullFailure { kind: kind.word().to_owned(), message, hint, retry_after_s }
+    }
+}

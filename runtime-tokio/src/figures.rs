@@ -1,0 +1,111 @@
+//! What one pull gave, and whom it met: counted for that pull alone, however many run beside it.
+
+use crate::context::Context;
+use crate::jobs::partial_place;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use zest_core::link::{Body, Outgoing};
+use zest_core::{FileId, JobId};
+use zest_store::Access;
+use zest_xet::Hash;
+
+/// The counters of a pull that the engine's thread keeps for it. What concerns two pulls, such as a file that both wait for,
+/// counts for both.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    /// Its jobs, those that are over included.
+    jobs: RefCell<BTreeSet<JobId>>,
+    /// Where its files lie, as [`zest_core::Location`] names them: partial ones and finished ones.
+    places: RefCell<BTreeSet<FileId>>,
+    /// Peers that its user named.
+    named: RefCell<BTreeSet<SocketAddr>>,
+    given: Cell<u64>,
+    banned: Cell<u64>,
+}
+
+impl Figures {
+    /// Counters that `context` keeps from now on, until they are dropped.
+    pub(crate) fn new(context: &Context) -> Rc<Figures> {
+        let figures = Rc::<Figures>::default();
+        let mut all = context.figures.borrow_mut();
+        all.retain(|other: &Weak<Figures>| other.strong_count() > 0);
+        all.push(Rc::downgrade(&figures));
+        figures
+    }
+
+    /// A job is (also) this pull's.
+    pub(crate) fn has_job(&self, job: JobId) {
+        self.jobs.borrow_mut().insert(job);
+        self.places.borrow_mut().insert(partial_place(job));
+    }
+
+    /// A file of the catalog is (also) this pull's.
+    pub(crate) fn has_file(&self, context: &Context, file: &Hash) {
+        if let Some(place) = context.store.catalog.data(file, Access::Own) {
+            self.places.borrow_mut().insert(FileId(place.0));
+        }
+    }
+
+    /// The user named a peer for this pull.
+    pub(crate) fn has_peer(&self, addr: SocketAddr) {
+        self.named.borrow_mut().insert(addr);
+    }
+
+    /// Bytes of chunks of its files that were given to peers.
+    pub(crate) fn given(&self) -> u64 {
+        self.given.get()
+    }
+
+    /// Peers that were shut out for what they did to it: they had something of its files or were asked for it, or its user
+    /// had named them.
+    pub(crate) fn banned(&self) -> u64 {
+        self.banned.get()
+    }
+
+    /// Linked peers that have something of its files or fetch them.
+    pub(crate) fn peers(&self, context: &Context) -> u32 {
+        u32::try_from(context.node.borrow().linked_for(&self.jobs.borrow())).unwrap_or(u32::MAX)
+    }
+}
+
+impl Context {
+    fn each_figures(&self, mut tell: impl FnMut(&Figures)) {
+        for figures in self.figures.borrow().iter().filter_map(Weak::upgrade) {
+            tell(&figures);
+        }
+    }
+
+    /// A message goes out: its payload counts for the pulls whose files it is of.
+    pub(crate) fn count_given(&self, message: &Outgoing) {
+        let bytes = message.payload_bytes();
+        if bytes == 0 {
+            return;
+        }
+        self.given_more(bytes);
+        let count = |body: &Body| {
+            let Body::File(place) = body else { return };
+            self.each_figures(|figures| {
+                if figures.places.borrow().contains(&place.file) {
+                    figures.given.set(figures.given.get() + u64::from(place.len));
+                }
+            });
+        };
+        match message {
+            Outgoing::Chunk { body, .. } | Outgoing::XorbBytes { body, .. } => count(body),
+            Outgoing::XorbRange { parts, .. } => parts.iter().for_each(|(_, body)| count(body)),
+            _ => {}
+        }
+    }
+
+    /// A peer was shut out.
+    pub(crate) fn count_banned(&self, addr: SocketAddr, jobs: &[JobId]) {
+        self.each_figures(|figures| {
+            let own = figures.jobs.borrow();
+            if jobs.iter().any(|job| own.contains(job)) || figures.named.borrow().contains(&addr) {
+                figures.banned.set(figures.banned.get() + 1);
+            }
+        });
+    }
+}

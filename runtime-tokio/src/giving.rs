@@ -1,0 +1,260 @@
+//! Giving what lies here to peers: who is given to, what of it may be shared, and keeping the index of it up to date.
+
+use crate::engine::StoreHandles;
+use crate::index::{IndexProgress, keep_index};
+use serde::{Deserialize, Serialize, Serializer};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use zest_core::endpoint::{Scope, scope};
+use zest_hub::Hub;
+use zest_store::{Catalog, Commit, Endpoint, Env, RepoId};
+
+/// Time between two looks at the caches for files that other programs have put there: 2 min. A look costs a walk over their
+/// folders, no file is read twice.
+pub const INDEX_EVERY: Duration = Duration::from_secs(120);
+
+/// Who is given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Giving {
+    /// Nobody.
+    Nobody,
+    /// This machine and this network.
+    Network,
+    /// Everyone who comes.
+    #[default]
+    Everyone,
+}
+
+impl Giving {
+    /// Whether whoever is at this address is given to.
+    pub(crate) fn covers(self, addr: SocketAddr) -> bool {
+        match self {
+            Giving::Nobody => false,
+            Giving::Network => scope(zest_core::endpoint::canonical(addr).ip()) != Scope::Global,
+            Giving::Everyone => true,
+        }
+    }
+}
+
+/// The folders whose files are shared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Folders {
+    /// Caches.
+    pub caches: Vec<PathBuf>,
+    /// What pulls into a local folder filled.
+    pub local_dirs: Vec<PathBuf>,
+    /// Nobody named a cache: it is the usual one, and the original's caches belong to it.
+    pub usual: bool,
+    /// Hubs that are as good as the public one.
+    pub mirrors: Vec<Endpoint>,
+}
+
+impl Folders {
+    /// The cache that was named, or the usual one of the environment.
+    #[must_use]
+    pub fn of_cache(env: &Env, named: bool) -> Folders {
+        Folders { caches: vec![env.hub_cache.clone()], usual: !named, ..Folders::default() }
+    }
+
+    /// What these Hubs show to everyone may be given to everyone.
+    #[must_use]
+    pub fn with_mirrors(mut self, mirrors: &[Endpoint]) -> Folders {
+        self.mirrors.extend_from_slice(mirrors);
+        self
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Path> {
+        self.caches.iter().chain(&self.local_dirs).map(PathBuf::as_path)
+    }
+
+    /// Nothing outside of them is shared from now on, and nothing on the word of a Hub that this environment does not speak of.
+    pub fn apply(&self, env: &Env, catalog: &Catalog) {
+        catalog.speak_for(&Endpoint::new(&env.endpoint), &self.mirrors);
+        catalog.share_below(&self.all().map(Path::to_path_buf).collect::<Vec<_>>(), self.usual);
+    }
+}
+
+/// Files and bytes of a commit that are shared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Commits that are shared, with what of them is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shared(BTreeMap<(RepoId, String), Amount>);
+
+impl Shared {
+    /// What a catalog says of now.
+    #[must_use]
+    pub fn of(catalog: &Catalog) -> Shared {
+        let mut commits: BTreeMap<(RepoId, String), Amount> = BTreeMap::new();
+        let mut open: BTreeMap<Commit, bool> = BTreeMap::new();
+        for file in catalog.files().into_iter().filter(|file| file.near_until.is_some()) {
+            for of in file.commits {
+                // A file may be in a closed repository, too; that one is not what is shared.
+                let is_open = || {
+                    let hub = of.hub.as_ref();
+                    hub.is_some_and(|hub| catalog.public_until(hub, &of.repo, &of.commit).is_some())
+                };
+                if *open.entry(of.clone()).or_insert_with(is_open) {
+                    let amount = commits.entry((of.repo, of.commit)).or_default();
+                    amount.files += 1;
+                    amount.bytes += file.size;
+                }
+            }
+        }
+        Shared(commits)
+    }
+
+    /// Each commit, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&RepoId, &str, Amount)> {
+        self.0.iter().map(|((repo, commit), amount)| (repo, commit.as_str(), *amount))
+    }
+
+    /// What of a commit is shared.
+    #[must_use]
+    pub fn get(&self, repo: &RepoId, commit: &str) -> Option<Amount> {
+        self.0.get(&(repo.clone(), commit.to_owned())).copied()
+    }
+}
+
+impl Serialize for Shared {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Commit<'a> {
+            repo: &'a str,
+            #[serde(rename = "type")]
+            kind: &'static str,
+            commit: &'a str,
+            files: u64,
+            bytes: u64,
+        }
+        to.collect_seq(self.iter().map(|(repo, commit, Amount { files, bytes })| Commit {
+            repo: &repo.name,
+            kind: repo.kind.as_str(),
+            commit,
+            files,
+            bytes,
+        }))
+    }
+}
+
+/// What is given, and how far the index has come.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct GivingStatus {
+    /// Files that anyone may have.
+    #[serde(rename = "files_shared")]
+    pub files: u64,
+    /// Their bytes.
+    #[serde(rename = "bytes_shared")]
+    pub bytes: u64,
+    /// The same by commit.
+    pub shared: Shared,
+    /// Looks at the caches that are over.
+    pub looks: u64,
+    /// How far the present look is, or what the last one found.
+    pub index: IndexProgress,
+}
+
+impl GivingStatus {
+    /// What of a catalog is shared now, and what a look has found.
+    #[must_use]
+    pub fn of(catalog: &Catalog, index: IndexProgress) -> GivingStatus {
+        let mut status = GivingStatus { index, looks: 1, ..GivingStatus::default() };
+        status.count(catalog);
+        status
+    }
+
+    /// Counts anew what of a catalog is shared.
+    fn count(&mut self, catalog: &Catalog) {
+        let now = SystemTime::now();
+        let files = catalog.files();
+        let public = files.iter().filter(|file| file.near_until.is_some_and(|until| until > now));
+        (self.files, self.bytes) = public.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.size));
+        self.shared = Shared::of(catalog);
+    }
+}
+
+/// Indexes every cache once. All of them have one catalog.
+pub async fn index_once(
+    stores: &[Arc<StoreHandles>],
+    hub: Option<&Hub>,
+    mut report: impl FnMut(&IndexProgress),
+) -> IndexProgress {
+    let mut sum = IndexProgress::default();
+    for store in stores {
+        let before = sum.clone();
+        let progress =
+            keep_index(store.clone(), hub.cloned(), |progress| report(&before.and(progress))).await;
+        sum = before.and(&progress);
+    }
+    sum
+}
+
+/// Indexes the caches now and then, tells `status`, and has whoever gives take in what changed. Never ends.
+///
+/// `hub` asks without a token: the question is what anybody may read.
+pub async fn keep_giving(
+    stores: &[Arc<StoreHandles>],
+    hub: Option<&Hub>,
+    status: &watch::Sender<GivingStatus>,
+    changed: impl AsyncFn(),
+) {
+    let Some(catalog) = stores.first().map(|store| store.catalog.clone()) else {
+        return std::future::pending().await;
+    };
+    status.send_modify(|status| status.shared = Shared::of(&catalog));
+    let told = Cell::new(IndexProgress::default());
+    loop {
+        let progress = index_once(stores, hub, |progress| {
+            let news = told.replace(progress.clone()) != *progress;
+            status.send_if_modified(|status| {
+                status.index.clone_from(progress);
+                news
+            });
+        })
+        .await;
+        changed().await;
+        status.send_modify(|status| {
+            status.count(&catalog);
+            status.index = progress;
+            status.looks += 1;
+        });
+        tokio::time::sleep(INDEX_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_network_is_given_to_and_strangers_are_not() {
+        let addr = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        for near in ["127.0.0.1:1", "192.168.1.4:1", "[fe80::1]:1", "[::ffff:10.0.0.1]:1"] {
+            assert!(Giving::Network.covers(addr(near)), "{near}");
+        }
+        assert!(!Giving::Network.covers(addr("192.0.2.1:1")) && Giving::Everyone.covers(addr("192.0.2.1:1")));
+        assert!(!Giving::Nobody.covers(addr("127.0.0.1:1")));
+    }
+
+    #[test]
+    fn progress_of_several_caches_adds_up() {
+        let one = IndexProgress { files_done: 2, files_total: 2, public: 1, ..IndexProgress::default() };
+        let two = IndexProgress { files_done: 1, files_total: 5, public: 3, ..IndexProgress::default() };
+        let sum = one.and(&two);
+        assert_eq!((sum.files_done, sum.files_total, sum.public), (3, 7, 3));
+    }
+}

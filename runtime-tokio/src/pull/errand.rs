@@ -1,0 +1,194 @@
+//! One file on its way for every pull of the engine that wants it: one job, however many wait for it. It ends when nobody does.
+
+use super::Pull;
+use crate::PullError;
+use crate::context::Context;
+use crate::hubs::ClientKey;
+use crate::jobs::{Counts, JobState};
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+use zest_core::node::{Event, Priority};
+use zest_store::{Endpoint, TreeEntry};
+use zest_xet::Hash;
+
+/// What makes two pulls want the same: the place, the content, the Hub and the token, and whether peers may be asked.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ErrandKey {
+    pub(super) place: PathBuf,
+    pub(super) file: Hash,
+    pub(super) client: Option<ClientKey>,
+    pub(super) public: bool,
+    /// Whose it is.
+    pub(super) hub: Option<Endpoint>,
+}
+
+/// How an errand ended.
+#[derive(Debug, Clone)]
+pub(super) enum Outcome {
+    /// The file is in its place.
+    Landed,
+    /// Another process has put it there meanwhile, or nobody waited any more: whoever wants it looks again.
+    LookAgain,
+    /// It could not be had.
+    Failed(Arc<PullError>),
+}
+
+/// A file on its way.
+pub(crate) struct Errand {
+    /// Its job, once that has begun.
+    pub(super) job: RefCell<Option<Rc<JobState>>>,
+    users: RefCell<Vec<Weak<Pull>>>,
+    outcome: watch::Sender<Option<Outcome>>,
+    /// Told when nobody waits for it any more.
+    pub(super) left: Notify,
+    /// What the node was told last.
+    wishes: Cell<(bool, Priority)>,
+}
+
+impl Errand {
+    /// The pulls that wait for it.
+    pub(super) fn users(&self) -> Vec<Rc<Pull>> {
+        self.users.borrow().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Bytes of the file, once its job has begun.
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.job.borrow().as_ref().map(|job| job.file.size)
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.users.borrow().iter().any(|user| user.strong_count() > 0)
+    }
+
+    /// Its job has begun.
+    pub(super) fn began(&self, context: &Rc<Context>, job: &Rc<JobState>) {
+        *self.job.borrow_mut() = Some(job.clone());
+        for user in self.users() {
+            user.figures.has_job(job.file.id);
+        }
+        self.wish(context);
+    }
+
+    /// Waits for its end.
+    pub(super) async fn over(&self) -> Outcome {
+        let mut outcome = self.outcome.subscribe();
+        let end = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        end.unwrap_or(Outcome::LookAgain)
+    }
+
+    pub(super) fn ended(&self, outcome: Outcome) {
+        self.outcome.send_replace(Some(outcome));
+    }
+
+    /// Tells the node what its users want: it rests if all of them rest, and is as urgent as the most urgent of them.
+    pub(crate) fn wish(&self, context: &Rc<Context>) {
+        let Some(id) = self.job.borrow().as_ref().map(|job| job.file.id) else { return };
+        let users = self.users();
+        let paused = !users.is_empty() && users.iter().all(|user| user.control.is_paused());
+        let urgency = users.iter().map(|user| user.control.priority().into()).max().unwrap_or_default();
+        let (was_paused, was_urgent) = self.wishes.replace((paused, urgency));
+        if was_urgent != urgency {
+            context.event(Event::JobPriority { job: id, priority: urgency });
+        }
+        if was_paused != paused {
+            context.event(Event::JobPaused { job: id, paused });
+        }
+    }
+}
+
+/// A pull's part in an errand, from when it joined.
+pub(crate) struct Share {
+    pub(crate) errand: Rc<Errand>,
+    /// The file's name in the pull.
+    pub(crate) path: String,
+    /// This pull began it, so that the file lands under its name.
+    pub(super) began: bool,
+    /// What the job had counted before.
+    before: Counts,
+    context: Rc<Context>,
+    user: Weak<Pull>,
+}
+
+impl Share {
+    /// What counts for the pull: what came before it joined is on this machine already.
+    pub(crate) fn counts(&self) -> Counts {
+        let Some(job) = self.errand.job.borrow().as_ref().map(|job| job.counts.all()) else {
+            return Counts::default();
+        };
+        job.since(&self.before)
+    }
+
+    /// Bytes of the file that are in place.
+    pub(crate) fn done_bytes(&self) -> u64 {
+        self.errand.job.borrow().as_ref().map_or(0, |job| job.done_bytes())
+    }
+
+    /// Its end.
+    pub(super) async fn over(&self) -> Outcome {
+        self.errand.over().await
+    }
+
+    /// What ended it, as this pull's error.
+    pub(super) fn own(&self, error: Arc<PullError>) -> PullError {
+        if self.errand.users().len() <= 1 {
+            // Nobody else wants to hear of it.
+            self.errand.ended(Outcome::LookAgain);
+        }
+        Arc::try_unwrap(error).unwrap_or_else(PullError::Shared)
+    }
+
+    /// The pull does not wait for it any more. Gives whether nobody does.
+    pub(super) fn leave(&self) -> bool {
+        let mut users = self.errand.users.borrow_mut();
+        users.retain(|user| user.strong_count() > 0 && !Weak::ptr_eq(user, &self.user));
+        let nobody = users.is_empty();
+        drop(users);
+        if nobody {
+            self.errand.left.notify_one();
+        } else {
+            self.errand.wish(&self.context);
+        }
+        nobody
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Pull {
+    /// Joins the errand for a file, or begins it.
+    pub(super) fn share(self: &Rc<Pull>, key: ErrandKey, entry: &TreeEntry) -> Rc<Share> {
+        let context = &self.context;
+        let known = context.errands.borrow().get(&key).cloned();
+        let began = known.is_none();
+        let errand = known.unwrap_or_else(|| {
+            let errand = Rc::new(Errand {
+                job: RefCell::default(),
+                users: RefCell::default(),
+                outcome: watch::channel(None).0,
+                left: Notify::new(),
+                wishes: Cell::default(),
+            });
+            context.errands.borrow_mut().insert(key.clone(), errand.clone());
+            tokio::task::spawn_local(super::xet::run(self.clone(), errand.clone(), key, entry.clone()));
+            errand
+        });
+        errand.users.borrow_mut().push(Rc::downgrade(self));
+        let before = match &*errand.job.borrow() {
+            Some(job) => {
+                self.figures.has_job(job.file.id);
+                job.counts.all()
+            }
+            None => Counts::default(),
+        };
+        errand.wish(context);
+        let (context, user) = (context.clone(), Rc::downgrade(self));
+        Rc::new(Share { errand, path: entry.path.clone(), began, before, context, user })
+    }
+}

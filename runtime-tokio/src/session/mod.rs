@@ -1,0 +1,341 @@
+//! zest inside a program: one [`Session`], which pulls, gives and tells.
+
+mod config;
+mod events;
+mod handle;
+
+pub use config::{Limits, SessionConfig, SessionError};
+pub use handle::PullHandle;
+
+use crate::api::{PeerStatus, PullRequest, PullStatus, SessionStatus};
+use crate::discovery::{DiscoveryStatus, Survey, survey};
+use crate::engine::{Engine, EngineStats, StoreHandles};
+use crate::giving::{Folders, Giving, GivingStatus, keep_giving};
+use crate::pull::{Control, PullOptions, run};
+use crate::{EngineError, PullError};
+use handle::Record;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use zest_hub::{Hub, HubConfig, HubError};
+use zest_store::Env;
+
+/// Pulls that have ended and are remembered: 256. Ours; the oldest are forgotten.
+const ENDED_MAX: usize = 256;
+
+/// A running zest: everything that pulls and gives with one cache. Cheap to clone; usable from any thread and any tokio runtime,
+/// since what it does runs on a thread of its own.
+///
+/// Dropping the last clone ends it within a second: pulls stop, what is proven of their files stays, and the next session goes on
+/// with it. [`Session::shutdown`] also waits until those who know us have heard of it. Handles of pulls keep no session.
+///
+/// ```no_run
+/// use zest_runtime_tokio::{PullRequest, Session, SessionConfig};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let session = Session::start(SessionConfig::from_process()?).await?;
+/// let pull = session.pull(PullRequest::model("Qwen/Qwen3-0.6B")?);
+/// let report = pull.wait().await?;
+/// println!("{} bytes from peers, {} from the CDN", report.from_peers, report.from_cdn);
+/// println!("{}", report.path.display());
+/// session.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    env: Env,
+    engine: Engine,
+    give_up_after: Duration,
+    folders: Folders,
+    giving: watch::Sender<Giving>,
+    limits: watch::Sender<Limits>,
+    shared: watch::Sender<GivingStatus>,
+    indexing: AtomicBool,
+    next: AtomicU64,
+    pulls: Mutex<BTreeMap<u64, Arc<Record>>>,
+}
+
+impl Session {
+    /// Starts what `config` asks for.
+    ///
+    /// # Errors
+    /// A limit that is too low, a port that cannot be had, or a thread that cannot be started.
+    pub async fn start(config: SessionConfig) -> Result<Session, EngineError> {
+        let SessionConfig { env, folders, engine, listens_if_it_can } = config;
+        folders.apply(&env, &engine.store.catalog);
+        let limits = Limits {
+            policy: engine.policy,
+            max_upload: engine.upload_bytes_s,
+            max_download: engine.download_bytes_s,
+        };
+        let give_up_after = engine.give_up_after;
+        let port = engine.discovery.as_ref().and_then(|discovery| discovery.dht.as_ref()?.port);
+        let engine = match Engine::start(engine.clone()).await {
+            Err(EngineError::Listen { .. } | EngineError::DhtPort { .. })
+                if listens_if_it_can && port.is_none() =>
+            {
+                Engine::start(crate::EngineConfig { listen: Vec::new(), ..engine }).await?
+            }
+            started => started?,
+        };
+        let inner = Inner {
+            env,
+            engine,
+            give_up_after,
+            folders,
+            giving: watch::Sender::new(Giving::default()),
+            limits: watch::Sender::new(limits),
+            shared: watch::Sender::default(),
+            indexing: AtomicBool::new(false),
+            next: AtomicU64::new(1),
+            pulls: Mutex::default(),
+        };
+        Ok(Session { inner: Arc::new(inner) })
+    }
+
+    /// Begins a pull. It goes on whether its handle is kept or not.
+    pub fn pull(&self, request: PullRequest) -> PullHandle {
+        let (label, revision) = (request.repo.to_string(), request.revision.clone());
+        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let (record, ears) = Record::new(id, label, revision, request.priority);
+        self.remember(&record);
+        let options = self.options(request);
+        let told = record.clone();
+        let began = self.inner.engine.spawn(move |context| {
+            Box::pin(async move {
+                let control = Control {
+                    progress: told.progress.clone(),
+                    cancel: told.cancel.clone(),
+                    wish: ears,
+                    arrivals: told.arrivals.clone(),
+                };
+                let _untold = Untold(&told);
+                let outcome = run(context, options, control).await;
+                told.ended(outcome);
+            })
+        });
+        if !began {
+            record.ended(Err(PullError::EngineGone));
+        }
+        PullHandle { record }
+    }
+
+    /// A pull by its number, if it is remembered.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<PullHandle> {
+        self.pulls_now().get(&id).map(|record| PullHandle { record: record.clone() })
+    }
+
+    /// All pulls that are remembered, oldest first.
+    #[must_use]
+    pub fn pulls(&self) -> Vec<PullStatus> {
+        self.pulls_now().values().map(|record| record.status()).collect()
+    }
+
+    fn pulls_now(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Record>>> {
+        self.inner.pulls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, record: &Arc<Record>) {
+        let mut pulls = self.pulls_now();
+        let ended: Vec<u64> =
+            pulls.values().filter(|record| record.has_ended()).map(|record| record.id).collect();
+        for id in ended.iter().take(ended.len().saturating_sub(ENDED_MAX - 1)) {
+            pulls.remove(id);
+        }
+        pulls.insert(record.id, record.clone());
+    }
+
+    /// What the request means here.
+    fn options(&self, request: PullRequest) -> PullOptions {
+        let mut env = self.inner.env.clone();
+        if let Some(endpoint) = request.endpoint.filter(|endpoint| *endpoint != env.endpoint) {
+            // The session's token is for the session's Hub alone.
+            (env.endpoint, env.token) = (endpoint, None);
+        }
+        if let Some(token) = request.token {
+            env.token = Some(token);
+        }
+        if let Some(dir) = request.cache_dir {
+            env.hub_cache = dir;
+        }
+        PullOptions {
+            repo: request.repo,
+            revision: request.revision,
+            files: request.files,
+            include: request.include,
+            exclude: request.exclude,
+            local_dir: request.local_dir,
+            env,
+            force: request.force,
+            dry_run: request.dry_run,
+            peers: request.peers,
+            p2p: request.p2p,
+            keep_xorbs: request.keep_xorbs,
+        }
+    }
+
+    /// Finds peers of a repository's files and asks them what they have, for `wait` at most. Nothing is fetched.
+    ///
+    /// # Errors
+    /// The repository cannot be listed.
+    pub async fn survey(&self, request: PullRequest, wait: Duration) -> Result<Survey, PullError> {
+        survey(&self.inner.engine, self.options(request), wait).await
+    }
+
+    /// These peers belong to this session: they are dialled, and they may have what only those get who are near. A name without an
+    /// address is looked up until it has one.
+    pub async fn name_peers(&self, given: Vec<String>) {
+        self.inner.engine.name_peers(given).await;
+    }
+
+    /// Gives what lies in the session's folders to these from now on. It begins with everyone.
+    pub fn give(&self, giving: Giving) {
+        let before = self.inner.giving.send_replace(giving);
+        let (env, catalog) = (&self.inner.env, &self.inner.engine.store().catalog);
+        let nothing = Folders { mirrors: self.inner.folders.mirrors.clone(), ..Folders::default() };
+        // What nobody is given is announced to nobody.
+        match (before, giving) {
+            (Giving::Nobody, Giving::Network | Giving::Everyone) => self.inner.folders.apply(env, catalog),
+            (Giving::Network | Giving::Everyone, Giving::Nobody) => nothing.apply(env, catalog),
+            _ => {}
+        }
+        self.inner.engine.spawn(move |context| Box::pin(async move { context.give(giving) }));
+    }
+
+    /// Keeps the index of the session's caches from now on: files that came by other ways are made ready to be given, and the Hub
+    /// is asked, without a token, which of them anyone may read. Once is enough.
+    ///
+    /// # Errors
+    /// The endpoint is no address: files are indexed all the same, and what nobody has proven to be public stays here.
+    pub fn keep_index(&self) -> Result<(), HubError> {
+        if self.inner.indexing.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let env = &self.inner.env;
+        let hub = match env.offline {
+            true => Ok(None),
+            // Without a token: the question is what anybody may read.
+            false => Hub::new(HubConfig::new(env.endpoint.as_str(), None)).map(Some),
+        };
+        let (hub, outcome) = match hub {
+            Ok(hub) => (hub, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let (store, shared) = (self.inner.engine.store().clone(), self.inner.shared.clone());
+        self.inner.engine.spawn(move |context| {
+            Box::pin(async move {
+                keep_giving(&[store], hub.as_ref(), &shared, async || {
+                    if let Some(finder) = context.finder.get() {
+                        finder.shelf_changed();
+                    }
+                })
+                .await;
+            })
+        });
+        outcome
+    }
+
+    /// What is given, and how far the index has come; the receiver tells of changes.
+    #[must_use]
+    pub fn giving(&self) -> watch::Receiver<GivingStatus> {
+        self.inner.shared.subscribe()
+    }
+
+    /// The caps, and how the origin is used.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        *self.inner.limits.borrow()
+    }
+
+    /// Other caps, and another use of the origin, from now on.
+    ///
+    /// # Errors
+    /// A cap below its least value.
+    pub fn set_limits(&self, limits: Limits) -> Result<(), EngineError> {
+        limits.check()?;
+        self.inner.limits.send_replace(limits);
+        self.inner.engine.spawn(move |context| Box::pin(async move { context.set_limits(&limits) }));
+        Ok(())
+    }
+
+    /// Where peers can connect to.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        self.inner.engine.local_addrs()
+    }
+
+    /// How long nothing may come from anywhere before a pull gives up.
+    #[must_use]
+    pub fn give_up_after(&self) -> Duration {
+        self.inner.give_up_after
+    }
+
+    /// The disk it works on.
+    #[must_use]
+    pub fn store(&self) -> &Arc<StoreHandles> {
+        self.inner.engine.store()
+    }
+
+    /// The folders of which it gives.
+    #[must_use]
+    pub fn folders(&self) -> &Folders {
+        &self.inner.folders
+    }
+
+    /// Counters of everything since it began. What one pull did is in its own report.
+    pub async fn stats(&self) -> EngineStats {
+        self.inner.engine.stats().await
+    }
+
+    /// Every linked peer.
+    pub async fn peers(&self) -> Vec<PeerStatus> {
+        self.inner.engine.peers().await
+    }
+
+    /// How peers are found; `None` if only by their names.
+    pub async fn discovery(&self) -> Option<DiscoveryStatus> {
+        self.inner.engine.discovery().await
+    }
+
+    /// Everything at once.
+    pub async fn status(&self) -> SessionStatus {
+        SessionStatus {
+            listen: self.local_addrs().to_vec(),
+            stats: self.stats().await,
+            discovery: self.discovery().await,
+            giving: *self.inner.giving.borrow(),
+            shared: self.inner.shared.borrow().clone(),
+            limits: self.limits(),
+            pulls: self.pulls(),
+        }
+    }
+
+    /// See [`Engine::give_on`].
+    pub async fn give_on(&self, idle: Duration) {
+        self.inner.engine.give_on(idle).await;
+    }
+
+    /// Ends it for all who have it: pulls stop, and trackers and peers hear that we are gone.
+    pub async fn shutdown(&self) {
+        self.inner.engine.end().await;
+    }
+}
+
+/// Sees to it that a pull's user hears of its end, even if the engine's thread ends before the pull.
+struct Untold<'a>(&'a Record);
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        self.0.ended(Err(PullError::EngineGone));
+    }
+}
