@@ -2,7 +2,6 @@
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
-use serde_json::{Value, json};
 use zest_runtime_tokio::{
     DhtConfig, DiscoveryConfig, DiscoveryStatus, ROUTERS, Reachability, TrackerUrl, UrlError,
 };
@@ -139,25 +138,6 @@ pub(crate) fn words(status: &DiscoveryStatus) -> Vec<String> {
     parts
 }
 
-/// The same for programs.
-pub(crate) fn document(status: &DiscoveryStatus) -> Value {
-    let trackers: Vec<Value> = status
-        .trackers
-        .iter()
-        .map(|tracker| json!({"url": tracker.name, "works": tracker.works, "says": tracker.standing}))
-        .collect();
-    json!({
-        "swarms": status.swarms,
-        "dht_nodes": status.dht_nodes.map(|nodes| json!({"ipv4": nodes[0], "ipv6": nodes[1]})),
-        "udp_port": status.udp_port,
-        "lan": {"ipv4": status.lan[0], "ipv6": status.lan[1]},
-        "trackers": trackers,
-        "found": status.found,
-        "external": status.external,
-        "reachable": status.reachable.as_str(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +221,6 @@ mod tests {
         status.reachable = Reachability::Open;
         status.external = Some("192.0.2.7".parse().expect("an address"));
         assert_eq!(words(&status).join(" · "), "15 DHT nodes · reachable at 192.0.2.7");
-        assert_eq!(document(&status)["dht_nodes"]["ipv6"], 3);
+        assert_eq!(serde_json::json!(status)["dht_nodes"]["ipv6"], 3);
     }
 }

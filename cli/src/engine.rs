@@ -4,21 +4,14 @@
 use crate::address;
 use crate::args::{self, OriginPolicy, RepoKind, UploadArgs};
 use crate::failure::{FailedFile, Failure, Kind};
-use crate::sharing::Folders;
 use crate::ui::Ui;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
-use zest_runtime_tokio::{
-    DiscoveryConfig, Engine, EngineConfig, EngineError, Policy, PullError, PullErrorKind, StoreHandles,
-    UploadBudget,
-};
-use zest_store::{Catalog, Endpoint, Env, HfCache, RepoId, RepoType, StoreError, StoreErrorKind};
+use zest_runtime_tokio::{EngineError, Policy, PullError, PullErrorKind, UploadBudget};
+use zest_store::{Env, RepoId, RepoType, StoreError, StoreErrorKind};
 
 pub(crate) use zest_runtime_tokio::{
-    CancelToken, DiscoveryStatus, EngineStats, FileProgress, How, IndexProgress, Notice, Out, Phase,
-    Progress, PullOptions, PullReport, PulledFile, Service, Survey, keep_index,
+    DiscoveryStatus, EngineConfig, EngineStats, FileProgress, Folders, GivingStatus, How, IndexProgress, Out,
+    Phase, Progress, PullReport, PullRequest, Service, Session, SessionConfig, Survey,
 };
 
 /// Runs a command's future on this thread.
@@ -56,26 +49,6 @@ pub(crate) fn repo_id(text: &str, kind: Option<RepoKind>) -> Result<RepoId, Fail
     RepoId::new(kind, name).map_err(|error| usage(error.to_string()))
 }
 
-/// How an engine is to run, as the command line says it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Settings {
-    pub(crate) policy: Policy,
-    pub(crate) max_download: Option<u64>,
-    pub(crate) upload: UploadArgs,
-    /// How peers are found.
-    pub(crate) discovery: Option<DiscoveryConfig>,
-    /// Where a port was not asked for: another one, if it is taken.
-    pub(crate) next_port: bool,
-    /// TCP congestion control of connections that come in.
-    pub(crate) congestion_control: Option<String>,
-    /// How long nothing may come before a pull gives up, if not as long as usual.
-    pub(crate) give_up_after: Option<Duration>,
-    /// It is there to give, with so much memory for what is asked for again and again.
-    pub(crate) give_from: Option<u64>,
-    /// What may be given.
-    pub(crate) folders: Folders,
-}
-
 impl From<OriginPolicy> for Policy {
     fn from(policy: OriginPolicy) -> Policy {
         match policy {
@@ -88,113 +61,26 @@ impl From<OriginPolicy> for Policy {
 /// The account of what was given to peers today, in zest's cache.
 const UPLOADS: &str = "uploads.json";
 
-/// A running engine with its stores.
-pub(crate) struct Session {
-    engine: Engine,
-    give_up_after: Duration,
-    pub(crate) store: Arc<StoreHandles>,
+/// A session for `env` that gives what lies in these folders, and is otherwise as usual.
+pub(crate) fn config(env: &Env, folders: Folders) -> Result<SessionConfig, Failure> {
+    let config = SessionConfig::new(env.clone()).map_err(|error| store_failure(&error))?;
+    Ok(config.folders(folders))
 }
 
-impl Session {
-    /// Opens the caches of `env` and starts an engine, which listens on `listen` if that is not empty.
-    pub(crate) async fn start(
-        env: &Env,
-        listen: &[SocketAddr],
-        settings: &Settings,
-    ) -> Result<Session, Failure> {
-        let failed = |error: StoreError| store_failure(&error);
-        let store = Arc::new(StoreHandles {
-            catalog: Arc::new(Catalog::open(&env.zest_cache).map_err(failed)?),
-            cache: HfCache::open(&env.hub_cache, env.cache_options()).map_err(failed)?,
-        });
-        settings.folders.apply(env, &store.catalog);
-        let account = env.zest_cache.join(UPLOADS);
-        let config = EngineConfig {
-            listen: listen.to_vec(),
-            next_port: settings.next_port,
-            discovery: settings.discovery.clone(),
-            policy: settings.policy,
-            upload_bytes_s: settings.upload.max_upload,
-            download_bytes_s: settings.max_download,
-            congestion_control: settings.congestion_control.clone(),
-            give_up_after: settings.give_up_after.unwrap_or(zest_runtime_tokio::PATIENCE),
-            hub: Some(Endpoint::new(&env.endpoint)),
-            upload_budget: settings.upload.upload_budget.map(|bytes| UploadBudget { bytes, account }),
-            ..match settings.give_from {
-                Some(cache_bytes) => EngineConfig::to_give(Arc::clone(&store), cache_bytes),
-                None => EngineConfig::new(Arc::clone(&store)),
-            }
-        };
-        let give_up_after = config.give_up_after;
-        let engine = Engine::start(config).await.map_err(|error| engine_failure(&error))?;
-        Ok(Session { engine, give_up_after, store })
-    }
+/// Starts it.
+pub(crate) async fn start(config: SessionConfig) -> Result<Session, Failure> {
+    Session::start(config).await.map_err(|error| engine_failure(&error))
+}
 
-    /// Starts an engine that listens on this port of all addresses of this machine.
-    pub(crate) async fn start_everywhere(
-        env: &Env,
-        port: u16,
-        settings: &Settings,
-    ) -> Result<Session, Failure> {
-        Session::start(env, &[SocketAddr::new(address::everywhere(), port)], settings).await
-    }
+/// What may be given per day, on the account that all processes of a cache share.
+pub(crate) fn upload_budget(env: &Env, args: &UploadArgs) -> Option<UploadBudget> {
+    let account = env.zest_cache.join(UPLOADS);
+    args.upload_budget.map(|bytes| UploadBudget { bytes, account })
+}
 
-    /// The user named these peers.
-    pub(crate) async fn name_peers(&self, given: Vec<String>) {
-        self.engine.name_peers(given).await;
-    }
-
-    /// How long nothing may come before a pull gives up.
-    pub(crate) fn give_up_after(&self) -> Duration {
-        self.give_up_after
-    }
-
-    /// Where peers can connect to.
-    pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
-        self.engine.local_addrs()
-    }
-
-    /// The engine's counters.
-    pub(crate) async fn stats(&self) -> EngineStats {
-        self.engine.stats().await
-    }
-
-    /// How peers are being found.
-    pub(crate) async fn discovery(&self) -> Option<DiscoveryStatus> {
-        self.engine.discovery().await
-    }
-
-    /// What is shared has changed: see [`Engine::catalog_changed`].
-    pub(crate) async fn catalog_changed(&self) {
-        self.engine.catalog_changed().await;
-    }
-
-    /// See [`zest_runtime_tokio::survey`].
-    pub(crate) async fn survey(&self, options: PullOptions, wait: Duration) -> Result<Survey, Failure> {
-        zest_runtime_tokio::survey(&self.engine, options, wait).await.map_err(|error| pull_failure(&error))
-    }
-
-    /// See [`zest_runtime_tokio::pull`].
-    pub(crate) async fn pull(
-        &self,
-        options: PullOptions,
-        progress: watch::Sender<Progress>,
-        cancel: CancelToken,
-    ) -> Result<PullReport, Failure> {
-        zest_runtime_tokio::pull(&self.engine, options, progress, cancel)
-            .await
-            .map_err(|error| pull_failure(&error))
-    }
-
-    /// See [`Engine::give_on`].
-    pub(crate) async fn give_on(&self, idle: Duration) {
-        self.engine.give_on(idle).await;
-    }
-
-    /// Closes every link and ends the engine's threads.
-    pub(crate) async fn shutdown(self) {
-        self.engine.shutdown().await;
-    }
+/// Every address of this machine.
+pub(crate) fn everywhere(port: u16) -> SocketAddr {
+    SocketAddr::new(address::everywhere(), port)
 }
 
 /// A failure of the store, by what it was.
@@ -239,7 +125,7 @@ pub(crate) fn engine_failure(error: &EngineError) -> Failure {
     }
 }
 
-fn pull_failure(error: &PullError) -> Failure {
+pub(crate) fn pull_failure(error: &PullError) -> Failure {
     let retry_after = match error.kind() {
         PullErrorKind::RateLimited { retry_after } => retry_after,
         _ => None,

@@ -12,6 +12,7 @@ mod discovery;
 mod duration;
 mod engine;
 mod failure;
+mod giving;
 mod hidden_token;
 mod hub;
 mod peers;

@@ -1,11 +1,10 @@
 //! `zest peers`: who has what of a repository, and how they were found.
 
 use crate::args::PeersArgs;
-use crate::discovery::{self, Purpose};
-use crate::engine::{self, PullOptions, Session, Settings, Survey};
+use crate::discovery::Purpose;
+use crate::engine::{self, Folders, PullRequest, Survey};
 use crate::failure::Failure;
 use crate::pull;
-use crate::sharing::Folders;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::{Value, json};
@@ -18,32 +17,19 @@ pub(crate) async fn run(args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     let env = engine::environment(ui);
     let label = repo.to_string();
     let discovery = args.discovery.config(Purpose::Pull, &env);
-    let options = PullOptions {
-        repo,
-        revision: args.of.revision,
-        files: args.of.files,
-        include: Vec::new(),
-        exclude: Vec::new(),
-        local_dir: None,
-        env: env.clone(),
-        force: false,
-        // Nothing is written, the list of files included.
-        dry_run: true,
-        peers: args.peer,
-        p2p: true,
-        keep_xorbs: false,
-    };
-    let settings = Settings {
-        discovery: Some(discovery),
-        next_port: args.listen.is_none(),
-        folders: Folders::of_cache(&env, false).with_mirrors(&args.discovery.public_mirror),
-        ..Settings::default()
-    };
-    let session: Session = pull::start(&env, args.listen, true, &settings).await?;
+    // Nothing is written, the list of files included.
+    let request =
+        PullRequest::new(repo).revision(args.of.revision).files(args.of.files).dry_run(true).peers(args.peer);
+    let config =
+        engine::config(&env, Folders::of_cache(&env, false).with_mirrors(&args.discovery.public_mirror))?
+            .engine(|engine| engine.discovery = Some(discovery));
+    let session = pull::start(config, args.listen, true).await?;
     let mut status = ui.status();
     status.show(&format!("looking for peers of {label} …"), false);
     let outcome = tokio::select! {
-        outcome = session.survey(options, Duration::from_secs(args.wait)) => outcome,
+        outcome = session.survey(request, Duration::from_secs(args.wait)) => {
+            outcome.map_err(|error| engine::pull_failure(&error))
+        }
         () = signals.first() => Ok(Survey::default()),
     };
     drop(status);
@@ -53,7 +39,7 @@ pub(crate) async fn run(args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
 
     if ui.json() {
         let mut value = document(&label, &survey);
-        value["discovery"] = discovery::document(&found);
+        value["discovery"] = json!(found);
         return ui.data(&value.to_string());
     }
     if !survey.shareable {

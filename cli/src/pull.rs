@@ -3,17 +3,15 @@
 use crate::address::PORT_DEFAULT;
 use crate::args::{OriginPolicy, PullArgs};
 use crate::discovery::Purpose;
-use crate::engine::{self, Progress, PullOptions, PullReport, Session, Settings};
+use crate::engine::{self, Folders, PullReport, PullRequest, Session, SessionConfig};
 use crate::failure::{Failure, Kind};
 use crate::hidden_token;
-use crate::sharing::Folders;
 use crate::signals::Signals;
 use crate::ui::{self, Ui, units};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::sync::watch;
-use zest_store::{Env, Token};
+use zest_store::Token;
 
 /// With the policy `spare-origin` a pull that is done goes on giving to the machines that fetch the same, until nothing was
 /// given for this long: 5 s. Ours; whoever has not asked by then gets it elsewhere.
@@ -32,40 +30,36 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         env.token = Token::new(token);
     }
     let label = repo.to_string();
-    let options = PullOptions {
-        repo,
-        revision: args.of.revision.clone(),
-        files: args.of.files,
-        include: args.include,
-        exclude: args.exclude,
-        local_dir: args.local_dir,
-        env: env.clone(),
-        force: args.force_download,
-        dry_run: args.dry_run,
-        peers: args.peer,
-        p2p: !args.no_p2p,
-        keep_xorbs: args.keep_xorbs,
-    };
     let p2p = !args.no_p2p && !args.dry_run;
     let discovery = args.discovery.config(Purpose::Pull, &env);
     // Without peers, and without a way to find any, nobody would know of the port: none is opened.
-    let listens = p2p && !args.no_listen && (!options.peers.is_empty() || discovery.finds_any());
-    let settings = Settings {
-        policy: args.policy.into(),
-        max_download: args.max_download,
-        upload: args.upload,
-        give_up_after: Some(args.give_up_after),
-        discovery: Some(discovery).filter(|_| p2p),
-        next_port: args.listen.is_none(),
-        // What is landed meanwhile is given too, wherever it lies.
-        folders: Folders::of_cache(&env, named).with_mirrors(&args.discovery.public_mirror),
-        ..Settings::default()
-    };
-    let session = start(&env, args.listen, listens, &settings).await?;
+    let listens = p2p && !args.no_listen && (!args.peer.is_empty() || discovery.finds_any());
+    let request = PullRequest::new(repo)
+        .revision(args.of.revision)
+        .files(args.of.files)
+        .include(args.include)
+        .exclude(args.exclude)
+        .local_dir(args.local_dir)
+        .force(args.force_download)
+        .dry_run(args.dry_run)
+        .peers(args.peer)
+        .p2p(!args.no_p2p)
+        .keep_xorbs(args.keep_xorbs);
+    let folders = Folders::of_cache(&env, named).with_mirrors(&args.discovery.public_mirror);
+    // What is landed meanwhile is given too, wherever it lies.
+    let config = engine::config(&env, folders)?.engine(|engine| {
+        engine.policy = args.policy.into();
+        engine.download_bytes_s = args.max_download;
+        engine.upload_bytes_s = args.upload.max_upload;
+        engine.upload_budget = engine::upload_budget(&env, &args.upload);
+        engine.give_up_after = args.give_up_after;
+        engine.discovery = Some(discovery).filter(|_| p2p);
+    });
+    let session = start(config, args.listen, listens).await?;
     if let Some(addr) = session.local_addrs().first() {
         ui.say(format!("giving to peers on {addr} while fetching"));
     }
-    let outcome = pull(&session, options, &label, &signals, ui).await;
+    let outcome = pull(&session, request, &label, &signals, ui).await;
     if outcome.is_ok() && args.policy == OriginPolicy::SpareOrigin {
         tokio::select! {
             () = session.give_on(GIVE_ON_IDLE) => {}
@@ -73,12 +67,11 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         }
     }
     session.shutdown().await;
-    let pulled = outcome?;
+    let report = outcome?;
 
     if ui.json() {
-        return ui.data(&document(&label, &args.of.revision, args.dry_run, &pulled).to_string());
+        return ui.data(&document(&report).to_string());
     }
-    let report = pulled.report;
     if args.dry_run {
         for line in listing(&report) {
             ui.data(&line)?;
@@ -95,58 +88,42 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
 /// Listens where it is told; else, if it `listens` at all, on the usual port or, if that is taken, on another one. A machine
 /// that lets no port be opened pulls all the same.
 pub(crate) async fn start(
-    env: &Env,
+    mut config: SessionConfig,
     listen: Option<SocketAddr>,
     listens: bool,
-    settings: &Settings,
 ) -> Result<Session, Failure> {
-    if listen.is_some() || !listens {
-        return Session::start(env, listen.as_slice(), settings).await;
-    }
-    let fixed = settings.discovery.as_ref().and_then(|discovery| discovery.dht.as_ref()?.port);
-    match Session::start_everywhere(env, PORT_DEFAULT, settings).await {
-        Err(failure) if failure.kind == Kind::Network && fixed.is_none() => {
-            Session::start(env, &[], settings).await
-        }
-        outcome => outcome,
-    }
-}
-
-/// A pull that ended well.
-pub(crate) struct Pulled {
-    pub(crate) report: PullReport,
-    /// What did not answer for a while.
-    pub(crate) outages: Vec<Value>,
-    /// The largest number of peers linked at once.
-    pub(crate) peers_max: u32,
+    let usual = listens.then(|| engine::everywhere(PORT_DEFAULT));
+    config.engine.listen = listen.or(usual).into_iter().collect();
+    config.engine.next_port = listen.is_none();
+    config.listens_if_it_can = listen.is_none() && listens;
+    engine::start(config).await
 }
 
 /// Pulls with progress on the screen; the first signal ends it cleanly.
 pub(crate) async fn pull(
     session: &Session,
-    options: PullOptions,
+    request: PullRequest,
     label: &str,
     signals: &Signals,
     ui: &Ui,
-) -> Result<Pulled, Failure> {
-    let (sender, progress) = watch::channel(Progress::default());
-    let cancel = engine::CancelToken::new();
+) -> Result<PullReport, Failure> {
+    let pull = session.pull(request);
     let pulling = async {
-        let pulling = session.pull(options, sender, cancel.clone());
-        tokio::pin!(pulling);
         tokio::select! {
-            outcome = &mut pulling => return outcome,
+            outcome = pull.wait() => return outcome,
             () = signals.first() => {}
         }
         ui.say("stopping; press Ctrl-C again to stop at once");
-        cancel.cancel();
-        pulling.await
+        pull.cancel();
+        pull.wait().await
     };
-    let (outcome, seen) = tokio::join!(pulling, ui.follow(label, session.give_up_after(), progress));
-    match outcome {
-        Ok(report) => Ok(Pulled { report, outages: seen.outages, peers_max: seen.peers_max }),
+    let following = ui.follow(label, session.give_up_after(), pull.snapshots(), async {
+        drop(pull.wait().await);
+    });
+    let (outcome, ()) = tokio::join!(pulling, following);
+    match outcome.map_err(|error| engine::pull_failure(&error)) {
         Err(failure) if signals.seen() => Err(interrupted(failure)),
-        Err(failure) => Err(failure),
+        outcome => outcome,
     }
 }
 
@@ -160,47 +137,8 @@ fn interrupted(failure: Failure) -> Failure {
 }
 
 /// The report as one JSON object.
-fn document(label: &str, revision: &str, dry_run: bool, pulled: &Pulled) -> Value {
-    let report = &pulled.report;
-    let files: Vec<Value> = report
-        .files
-        .iter()
-        .map(|file| json!({"path": file.path, "size": file.size, "how": file.how.as_str()}))
-        .collect();
-    json!({
-        "repo": label,
-        "revision": revision,
-        "commit": report.commit,
-        "path": report.path.to_string_lossy(),
-        "dry_run": dry_run,
-        "files": files,
-        "bytes": {
-            "total": report.files.iter().map(|file| file.size).sum::<u64>(),
-            "from_peers": report.from_peers,
-            "from_cdn": report.from_cdn,
-            "from_disk": report.from_disk,
-            "given": report.given,
-        },
-        "chunks": {
-            "from_peers": report.chunks_from_peers,
-            "from_cdn": report.chunks_from_cdn,
-            "from_disk": report.chunks_from_disk,
-            "bad": report.bad_chunks,
-            "rotten": report.rotten_chunks,
-        },
-        "p2p_ratio": ui::p2p_ratio(report),
-        "cdn_wire_bytes": report.cdn_wire_bytes,
-        "peers": pulled.peers_max,
-        "peers_banned": report.peers_banned,
-        "shareable": report.shareable,
-        "outages": pulled.outages,
-        "notices": report.notices.iter().map(notice).collect::<Vec<_>>(),
-        "elapsed_s": report.elapsed.as_secs_f64(),
-    })
-}
-
-fn notice(notice: &engine::Notice) -> Value {
-    json!({"kind": notice.kind, "path": notice.path, "text": notice.text})
+fn document(report: &PullReport) -> Value {
+    serde_json::to_value(report).expect("a report is plain data")
 }
 
 /// What `--dry-run` found: size, how, path.
@@ -226,7 +164,8 @@ fn wanted_sentence(report: &PullReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{How, PulledFile};
+    use crate::engine::How;
+    use zest_runtime_tokio::PulledFile;
 
     fn report() -> PullReport {
         let file = |path: &str, size, how| PulledFile { path: path.to_owned(), size, how };
@@ -243,8 +182,7 @@ mod tests {
 
     #[test]
     fn the_json_document_has_the_split_and_every_file() {
-        let value =
-            document("a/b", "main", false, &Pulled { report: report(), outages: Vec::new(), peers_max: 2 });
+        let value = document(&PullReport { peers: 2, ..report() });
         assert_eq!(value["peers"], 2);
         assert_eq!(value["bytes"]["total"], 3_000_012);
         assert_eq!(value["bytes"]["from_peers"], 3);

@@ -2,7 +2,7 @@
 
 use super::check::Checked;
 use crate::engine::PullReport;
-use crate::ui::{p2p_ratio, units};
+use crate::ui::units;
 use serde_json::{Value, json};
 use std::time::Duration;
 use zest_hub::server::Stats;
@@ -46,7 +46,7 @@ impl Transfer {
             "from_peers": self.report.from_peers,
             "from_cdn": self.report.from_cdn,
             "from_disk": self.report.from_disk,
-            "p2p_ratio": p2p_ratio(&self.report),
+            "p2p_ratio": self.report.p2p_ratio(),
             "chunks_proven": self.chunks(),
             "bad_chunks": self.report.bad_chunks,
             "hub_cdn_bytes": self.hub.cdn_bytes,

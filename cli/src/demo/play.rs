@@ -2,10 +2,9 @@
 
 use super::account::{Account, Transfer};
 use super::{check, sample};
-use crate::engine::{PullOptions, Session, Settings};
+use crate::engine::{self, Folders, PullRequest, Session};
 use crate::failure::{self, Failure, Kind};
 use crate::pull;
-use crate::sharing::Folders;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use std::collections::BTreeMap;
@@ -61,8 +60,8 @@ async fn travel(
     let env_a = environment(room, "a", hub);
     let env_b = environment(room, "b", hub);
 
-    let session_a = Session::start(&env_a, &[LOOPBACK], &settings(&env_a)).await?;
-    let transfer = pull_as("node A", &session_a, options(&env_a, None)?, hub, signals, ui).await;
+    let session_a = start(&env_a, &[LOOPBACK]).await?;
+    let transfer = pull_as("node A", &session_a, request(None)?, hub, signals, ui).await;
     let a = match transfer {
         Ok(a) => a,
         Err(failure) => {
@@ -104,8 +103,9 @@ async fn travel(
     Ok((a, b, checked))
 }
 
-fn settings(env: &Env) -> Settings {
-    Settings { folders: Folders::of_cache(env, false), ..Settings::default() }
+async fn start(env: &Env, listen: &[SocketAddr]) -> Result<Session, Failure> {
+    let config = engine::config(env, Folders::of_cache(env, false))?;
+    engine::start(config.engine(|engine| engine.listen = listen.to_vec())).await
 }
 
 async fn from_peer(
@@ -115,9 +115,9 @@ async fn from_peer(
     signals: &Signals,
     ui: &Ui,
 ) -> Result<Transfer, Failure> {
-    let session = Session::start(env, &[], &settings(env)).await?;
-    let transfer = match options(env, Some(seeder)) {
-        Ok(options) => pull_as("node B", &session, options, hub, signals, ui).await,
+    let session = start(env, &[]).await?;
+    let transfer = match request(Some(seeder)) {
+        Ok(request) => pull_as("node B", &session, request, hub, signals, ui).await,
         Err(failure) => Err(failure),
     };
     session.shutdown().await;
@@ -128,15 +128,15 @@ async fn from_peer(
 async fn pull_as(
     name: &str,
     session: &Session,
-    options: PullOptions,
+    request: PullRequest,
     hub: &Served,
     signals: &Signals,
     ui: &Ui,
 ) -> Result<Transfer, Failure> {
     let before = hub.stats();
     // Nothing is kept that could be gone on with.
-    let pulled = pull::pull(session, options, name, signals, ui).await;
-    let report = pulled.map_err(|failure| if signals.seen() { interrupted() } else { failure })?.report;
+    let pulled = pull::pull(session, request, name, signals, ui).await;
+    let report = pulled.map_err(|failure| if signals.seen() { interrupted() } else { failure })?;
     Ok(Transfer { report, hub: hub.stats().since(&before) })
 }
 
@@ -186,22 +186,10 @@ fn environment(room: &Path, node: &str, hub: &Served) -> Env {
     Env::from_map(&variables)
 }
 
-fn options(env: &Env, peer: Option<SocketAddr>) -> Result<PullOptions, Failure> {
+fn request(peer: Option<SocketAddr>) -> Result<PullRequest, Failure> {
     let repo = RepoId::new(RepoType::Model, REPO).map_err(|error| Failure::new(Kind::Other, error))?;
-    Ok(PullOptions {
-        repo,
-        revision: REVISION.to_owned(),
-        files: Vec::new(),
-        include: Vec::new(),
-        exclude: Vec::new(),
-        local_dir: None,
-        env: env.clone(),
-        force: false,
-        dry_run: false,
-        peers: peer.iter().map(SocketAddr::to_string).collect(),
-        p2p: true,
-        keep_xorbs: false,
-    })
+    let peers = peer.iter().map(SocketAddr::to_string).collect();
+    Ok(PullRequest::new(repo).revision(REVISION).peers(peers))
 }
 
 /// One line of the account: data for a reader of standard output, talk for one who wants JSON there.

@@ -10,7 +10,7 @@ mod redact;
 mod summary;
 pub(crate) mod units;
 
-pub(crate) use summary::{closing_statistics, p2p_ratio};
+pub(crate) use summary::closing_statistics;
 
 use crate::engine::Progress;
 use crate::failure::{Failure, Kind};
@@ -164,13 +164,14 @@ impl Ui {
         self.data(line)
     }
 
-    /// Shows a pull's progress until its sender is gone. Run it beside the pull.
+    /// Shows a pull's progress until it has `ended`. Run it beside the pull.
     pub(crate) async fn follow(
         &self,
         label: &str,
         give_up_after: Duration,
         mut progress: watch::Receiver<Progress>,
-    ) -> Seen {
+        ended: impl Future<Output = ()>,
+    ) {
         let start = Instant::now();
         let mut outages = outages::Outages::new(give_up_after);
         let mut screen = match self.mode {
@@ -178,18 +179,17 @@ impl Ui {
             Mode::Lines => Screen::Lines(Box::new(lines::Lines::new(label))),
             Mode::Still | Mode::Quiet => Screen::None,
         };
-        let (mut peers_max, mut said) = (0, 0);
-        let mut closing = progress.clone();
+        let mut said = 0;
+        let mut ended = std::pin::pin!(ended);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             // The end is shown at once, everything else at the pace of the tick.
             let closed = tokio::select! {
-                _ = tick.tick() => progress.has_changed().is_err(),
-                () = ended(&mut closing) => true,
+                _ = tick.tick() => false,
+                () = &mut ended => true,
             };
             let now = progress.borrow_and_update().clone();
-            peers_max = peers_max.max(now.peers);
             for line in outages.show(start.elapsed(), &now) {
                 self.say(line);
             }
@@ -207,7 +207,7 @@ impl Ui {
                 Screen::None => {}
             }
             if closed {
-                return Seen { peers_max, outages: outages.document(start.elapsed()) };
+                return;
             }
         }
     }
@@ -246,14 +246,6 @@ impl Ui {
     }
 }
 
-/// What became of a pull that was followed.
-pub(crate) struct Seen {
-    /// The largest number of peers that were linked at once.
-    pub(crate) peers_max: u32,
-    /// What did not answer for a while: `service` and `seconds` each.
-    pub(crate) outages: Vec<serde_json::Value>,
-}
-
 enum Screen {
     Bars(Box<bars::Bars>),
     Lines(Box<lines::Lines>),
@@ -288,11 +280,6 @@ impl Drop for Status {
             bar.finish_and_clear();
         }
     }
-}
-
-/// Waits until nothing more will be told.
-async fn ended(progress: &mut watch::Receiver<Progress>) {
-    while progress.changed().await.is_ok() {}
 }
 
 #[cfg(test)]

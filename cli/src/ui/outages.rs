@@ -3,7 +3,6 @@
 use super::units;
 use crate::duration;
 use crate::engine::{Out, Progress, Service};
-use serde_json::{Value, json};
 use std::time::Duration;
 
 /// An outage is worth a word when it has lasted so long: 2 s. Shorter ones are nobody's concern.
@@ -27,12 +26,11 @@ struct Known {
 pub(super) struct Outages {
     give_up_after: Duration,
     known: Vec<Known>,
-    past: Vec<(Service, Duration)>,
 }
 
 impl Outages {
     pub(super) fn new(give_up_after: Duration) -> Outages {
-        Outages { give_up_after, known: Vec::new(), past: Vec::new() }
+        Outages { give_up_after, known: Vec::new() }
     }
 
     /// The lines worth saying about `progress`, seen `now` after the start.
@@ -41,7 +39,6 @@ impl Outages {
         let is_out = |service: Service| progress.outages.iter().any(|out| out.service == service);
         for known in self.known.extract_if(.., |known| !is_out(known.service)) {
             let lasted = now.saturating_sub(known.since);
-            self.past.push((known.service, lasted));
             lines.push(format!(
                 "{} answers again, after {}",
                 known.service.name(),
@@ -79,13 +76,6 @@ impl Outages {
         let out = progress.outages.iter().filter(|out| out.for_ >= SAID_AFTER);
         let words: Vec<String> = out.map(words).collect();
         (!words.is_empty()).then(|| words.join(" · "))
-    }
-
-    /// All that were spoken of, for programs.
-    pub(super) fn document(&self, now: Duration) -> Vec<Value> {
-        let open = self.known.iter().map(|known| (known.service, now.saturating_sub(known.since)));
-        let all = self.past.iter().copied().chain(open);
-        all.map(|(service, lasted)| json!({"service": service.word(), "seconds": lasted.as_secs()})).collect()
     }
 }
 
@@ -140,7 +130,6 @@ mod tests {
         let end = outages.show(Duration::from_secs(81), &Progress::default());
         assert_eq!(end, ["the CDN answers again, after 71 s"]);
         assert!(outages.show(Duration::from_secs(82), &Progress::default()).is_empty());
-        assert_eq!(outages.document(Duration::from_secs(90)), [json!({"service": "cdn", "seconds": 71})]);
     }
 
     #[test]

@@ -1,20 +1,7 @@
 //! The closing statistics of a pull, in the words zest has always used, with real numbers.
 
 use super::units;
-use crate::engine::{How, PullReport, PulledFile};
-
-/// Largest file the Hub keeps outside Xet: 10 MB (its limit for plain git files). Such files have no chunks, so no
-/// peer can give them, and they say nothing about how well peers did.
-const PLAIN_FILE_BYTES_MAX: u64 = 10_000_000;
-
-/// Share of the fetched bytes that peers gave, 0 to 1, small plain files left out. `None` if nothing was fetched:
-/// there is no ratio then.
-pub(crate) fn p2p_ratio(report: &PullReport) -> Option<f64> {
-    let plain = |file: &&PulledFile| file.how == How::Hub && file.size <= PLAIN_FILE_BYTES_MAX;
-    let plain_bytes: u64 = report.files.iter().filter(plain).map(|file| file.size).sum();
-    let fetched = report.from_peers + report.from_cdn.saturating_sub(plain_bytes);
-    (fetched > 0).then(|| report.from_peers as f64 / fetched as f64)
-}
+use crate::engine::PullReport;
 
 /// The statistics, one line each.
 pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
@@ -42,7 +29,7 @@ pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
     if report.given > 0 {
         lines.push(source("To peers:", report.given, String::new()).trim_end().to_owned());
     }
-    let ratio = p2p_ratio(report).map_or("-".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0));
+    let ratio = report.p2p_ratio().map_or("-".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0));
     lines.push(format!("  {:<12}{ratio:>10}", "P2P ratio:"));
     if report.rotten_chunks > 0 {
         let note = "of an earlier run had changed on disk, fetched again";
@@ -61,7 +48,9 @@ pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::How;
     use std::time::Duration;
+    use zest_runtime_tokio::PulledFile;
 
     fn report(from_peers: u64, from_cdn: u64) -> PullReport {
         PullReport {
@@ -86,7 +75,7 @@ mod tests {
 
     #[test]
     fn nothing_fetched_has_no_ratio() {
-        assert_eq!(p2p_ratio(&report(0, 0)), None);
+        assert_eq!(report(0, 0).p2p_ratio(), None);
         let text = closing_statistics(&report(0, 0)).join("\n");
         assert!(
             text.contains("P2P ratio:           -") && text.contains("nothing had to be fetched"),
@@ -96,7 +85,7 @@ mod tests {
 
     #[test]
     fn all_from_peers_is_a_hundred_per_cent() {
-        assert_eq!(p2p_ratio(&report(5, 0)), Some(1.0));
+        assert_eq!(report(5, 0).p2p_ratio(), Some(1.0));
         assert!(closing_statistics(&report(5, 0)).join("\n").contains("P2P ratio:      100.0%"));
     }
 
@@ -104,9 +93,9 @@ mod tests {
     fn small_plain_files_do_not_spoil_the_ratio_and_large_ones_do() {
         let file = |size| PulledFile { path: "f".to_owned(), size, how: How::Hub };
         let small = PullReport { files: vec![file(1000)], ..report(1_000_000, 1000) };
-        assert_eq!(p2p_ratio(&small), Some(1.0));
+        assert_eq!(small.p2p_ratio(), Some(1.0));
         let large = PullReport { files: vec![file(20_000_000)], ..report(20_000_000, 20_000_000) };
-        assert_eq!(p2p_ratio(&large), Some(0.5));
+        assert_eq!(large.p2p_ratio(), Some(0.5));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Notice, Phase, Progress, PullReport, PulledFile};
 use crate::PullError;
-use crate::error::PullErrorKind;
+use crate::error::{FailedFile, PullErrorKind};
 use crate::outages::Service;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,20 @@ pub struct PullFailure {
     /// For how long a server asks to be left alone, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<f64>,
+    /// The files that could not be had, where the others are in place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileFailure>,
+}
+
+/// Why a file could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFailure {
+    /// Its path in the repository.
+    pub path: String,
+    /// A word, as [`PullFailure::kind`].
+    pub kind: String,
+    /// What went wrong with it.
+    pub message: String,
 }
 
 impl From<&PullError> for PullFailure {
@@ -65,7 +79,16 @@ impl From<&PullError> for PullFailure {
             PullErrorKind::RateLimited { retry_after } => retry_after.map(|wait| wait.as_secs_f64()),
             _ => None,
         };
-        let (message, hint) = (error.to_string(), error.hint());
-        PullFailure { kind: kind.word().to_owned(), message, hint, retry_after_s }
+        let failed = match error {
+            PullError::SomeFiles { failed, .. } => &failed[..],
+            _ => &[],
+        };
+        let file = |FailedFile { path, error }: &FailedFile| FileFailure {
+            path: path.clone(),
+            kind: error.kind().word().to_owned(),
+            message: error.to_string(),
+        };
+        let (message, hint, files) = (error.to_string(), error.hint(), failed.iter().map(file).collect());
+        PullFailure { kind: kind.word().to_owned(), message, hint, retry_after_s, files }
     }
 }

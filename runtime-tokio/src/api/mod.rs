@@ -7,7 +7,7 @@ mod report;
 mod request;
 mod status;
 
-pub use event::{PullEvent, PullFailure};
+pub use event::{FileFailure, PullEvent, PullFailure};
 pub use progress::{FileProgress, How, Notice, Phase, Progress, PulledFile};
 pub use report::{PastOutage, PullReport};
 pub use request::{Priority, PullRequest};
