@@ -15,6 +15,8 @@ use std::time::Duration;
 const ALL: u32 = (3_u16.to_be()) as u32;
 /// Frames that the system keeps until they are read: 4 MiB, what it gives without asking.
 const BUFFER_BYTES: usize = 4 << 20;
+/// Longest wait for a frame. A test that waits this long has failed; nothing depends on the figure.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How soon the end is noticed.
 const TICK: Duration = Duration::from_millis(20);
 /// Bytes before the network's own header: two addresses and a type.
@@ -113,6 +115,26 @@ impl Capture {
         let (into, until) = (frames.clone(), end.clone());
         let reader = std::thread::spawn(move || read(&socket, &into, &until));
         Capture { frames, end, reader: Some(reader) }
+    }
+
+    /// Waits until a frame like this has passed. Blocks the thread.
+    ///
+    /// # Panics
+    /// If none does for a minute.
+    pub fn wait(&self, what: &str, is_it: impl Fn(&Frame) -> bool) {
+        let (mut looked_at, began) = (0, std::time::Instant::now());
+        loop {
+            let new: Vec<Frame> = {
+                let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+                frames[looked_at..].to_vec()
+            };
+            looked_at += new.len();
+            if new.iter().any(&is_it) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what} was not seen among {looked_at} frames");
+            std::thread::park_timeout(TICK);
+        }
     }
 
     /// Ends it: what it has seen.

@@ -215,7 +215,10 @@ async fn on_uring(wanted: &Wanted) -> Result<Running, Failure> {
     let mut running = Running::Glommio { seeder: Arc::new(seeder), announcer: None };
     if wanted.discovery.finds_any() {
         let addrs = running.local_addrs().to_vec();
-        let config = EngineConfig::to_announce(wanted.store.clone(), addrs, wanted.discovery.clone());
+        let config = EngineConfig {
+            hub: Some(wanted.hub.clone()),
+            ..EngineConfig::to_announce(wanted.store.clone(), addrs, wanted.discovery.clone())
+        };
         match Engine::start(config).await {
             Ok(engine) => {
                 if let Running::Glommio { announcer, .. } = &mut running {

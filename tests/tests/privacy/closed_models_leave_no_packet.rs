@@ -16,13 +16,13 @@ use zest_tests::{Site, TOKEN, noise};
 const CDN_BYTES_S: u64 = 500_000;
 
 /// Everything by which a model can be spoken of: the swarms and hashes of its file and of its xorbs.
-struct Names {
-    swarms: Vec<InfoHash>,
+pub(crate) struct Names {
+    pub(crate) swarms: Vec<InfoHash>,
     hashes: Vec<zest_xet::Hash>,
 }
 
 impl Names {
-    async fn of(site: &Site, repo: &str, bytes: Vec<u8>) -> Names {
+    pub(crate) async fn of(site: &Site, repo: &str, bytes: Vec<u8>) -> Names {
         let known = Known::new(bytes);
         let (xorbs, _) = xorbs_of(site, repo, &known).await;
         let mut swarms: Vec<InfoHash> = xorbs.iter().map(|xorb| InfoHash::of_xorb(&xorb.hash)).collect();
@@ -33,7 +33,7 @@ impl Names {
         Names { swarms, hashes }
     }
 
-    fn are_in(&self, frame: &Frame) -> bool {
+    pub(crate) fn are_in(&self, frame: &Frame) -> bool {
         // In a URL a byte may be written as itself or with a percent sign.
         let decoded = percent_decoded(&frame.bytes);
         let forms = [&frame.bytes, &decoded];
@@ -100,7 +100,7 @@ async fn office() -> Office {
     Office { site, endpoint, hub, tracker, boot, machine, open, closed }
 }
 
-async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("it does not panic")
 }
 
@@ -133,7 +133,7 @@ impl Office {
     }
 }
 
-fn is_multicast(frame: &Frame) -> bool {
+pub(crate) fn is_multicast(frame: &Frame) -> bool {
     match frame.carries {
         Carries::Udp(_, to) => match to.ip() {
             IpAddr::V4(ip) => ip.is_multicast(),

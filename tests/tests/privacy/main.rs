@@ -6,3 +6,4 @@ mod closed_models_leave_no_packet;
 mod gated_models_leave_no_packet;
 mod private_and_gated_models_never_reach_a_peer;
 mod what_turns_private_stops_at_once;
+mod whatever_order_of_commands_no_packet_names_it;
