@@ -94,6 +94,11 @@ fn table() -> String {
             "bans that shut out an address with all its ports",
         ),
         (
+            "LESSONS_MAX",
+            count(node::LESSONS_MAX as u64),
+            "peers that gave nothing when they were asked, remembered for the links they open later",
+        ),
+        (
             "CONTROL_FRAME_BYTES_MAX",
             count(link::CONTROL_FRAME_BYTES_MAX.into()),
             "bytes of a frame without data we asked for",

@@ -38,7 +38,8 @@ impl Node {
         let took_us = now.since(request.at).as_micros() as u64;
         self.answer_us = if self.answer_us == 0 { took_us } else { (31 * self.answer_us + took_us) / 32 };
         let queued = peer.queues(now.since(request.at));
-        let again = peer.progressed(now, request.at, len);
+        let data = kind == PayloadKind::Chunk;
+        let again = peer.progressed(now, request.at, len, data);
         match (request.what, kind) {
             (Pending::Chunk { job, index }, PayloadKind::Chunk) => {
                 if request.owned {
@@ -62,7 +63,9 @@ impl Node {
                 return;
             }
         }
+        let was_on_probation = was_on_probation && data;
         if was_on_probation {
+            self.unlearn(link);
             self.sync_counted(link);
         }
         if was_on_probation || !again.is_empty() {
@@ -181,7 +184,7 @@ impl Node {
         let Some(what) = self.take_request(link, req) else { return };
         let id = what.job();
         match what {
-            Pending::Chunk { index, .. } => self.refused(link, id, index),
+            Pending::Chunk { index, .. } => self.refused(now, link, id, index),
             Pending::Block { block, .. } => {
                 if let Some(peer) = self.peers.get_mut(&link) {
                     peer.blocks_refused.insert((id, block));
@@ -197,11 +200,14 @@ impl Node {
     }
 
     /// The peer lacks a chunk, whatever it said.
-    fn refused(&mut self, link: LinkId, id: JobId, index: u32) {
+    fn refused(&mut self, now: Instant, link: LinkId, id: JobId, index: u32) {
         let (Some(job), Some(peer)) = (self.jobs.get_mut(&id), self.peers.get_mut(&link)) else { return };
         let Some(with) = peer.jobs.get_mut(&id) else { return };
         let len = job.len();
         with.refused_row += 1;
+        let said = matches!(with.has, Has::All | Has::Some(_));
+        peer.refused += u32::from(said);
+        let distrusted = peer.refused >= super::lessons::REFUSED_MAX;
         if with.counted {
             job.supply.remove(&with.has);
         }
@@ -223,6 +229,9 @@ impl Node {
         if with.counted {
             job.supply.add(&with.has);
         }
+        if distrusted {
+            self.distrust(now, link);
+        }
     }
 
     pub(super) fn manifest_none(&mut self, now: Instant, link: LinkId, req: ReqId) {
@@ -242,7 +251,7 @@ impl Node {
             self.take_request(link, req);
             if let Some(peer) = self.peers.get_mut(&link) {
                 let bytes = u32::try_from(peer.block_bytes).unwrap_or(u32::MAX);
-                peer.progressed(now, now, if good { bytes } else { 0 });
+                peer.progressed(now, now, if good { bytes } else { 0 }, true);
                 peer.dry = false;
                 // What it did not give this time it will not give the next.
                 peer.blocks_refused.insert((job, block));
@@ -302,6 +311,7 @@ impl Node {
             }
         }
         let now = self.now;
+        self.learn_how_slow(now);
         self.reorder(now, link);
     }
 
@@ -318,6 +328,7 @@ impl Node {
             .filter_map(|r| if let Pending::Manifest { job } = r.what { Some(job) } else { None })
             .collect();
         // Nobody relies on its chunks any more; should they come after all, they are welcome.
+        self.learn(now, link);
         self.call_off(link, |what| !matches!(what, Pending::Chunk { .. }));
         for id in manifests {
             self.manifest_slow(now, link, id);

@@ -425,6 +425,12 @@ impl Node {
         }
     }
 
+    /// Whether the outcome of a dial is awaited of somebody who may give something.
+    pub(super) fn dialling_somebody_new(&self, now: Instant) -> bool {
+        let awaited = |(_, candidate): &(&SocketAddr, &Candidate)| candidate.state == Dial::Dialling;
+        self.candidates.iter().filter(awaited).any(|(addr, _)| !self.lessons.is_useless(now, *addr))
+    }
+
     /// Whether the outcome of a dial is awaited.
     pub(super) fn dialling(&self) -> bool {
         self.candidates.values().any(|c| c.state == Dial::Dialling)

@@ -174,6 +174,10 @@ impl Node {
             if job.manifest.is_none() && job.sized {
                 lists.push(id);
             }
+            if total.is_some() || news {
+                let nothing = with.has.is_none();
+                if nothing { peer.has_nothing() } else { peer.has_something() }
+            }
             if news {
                 self.look_soon(now, id);
             }

@@ -19,9 +19,11 @@ const BUSY: Duration = Duration::from_secs(1);
 
 impl Node {
     pub(super) fn job_added(&mut self, now: Instant, id: JobId, spec: JobSpec) {
-        let in_sight = spec.peers && !self.nobody_in_sight();
+        let slow = self.config.policy == Policy::Fastest && self.lessons.is_slow(now);
+        let in_sight = spec.peers && !slow && self.somebody_is_worth_waiting_for(now);
         let peers = spec.peers;
         let mut job = Job::new(now, spec);
+        job.joined = slow;
         if self.config.policy == Policy::SpareOrigin && peers {
             let grace = self.spare_grace();
             job.grace_end = now + grace;

@@ -4,6 +4,7 @@
 use crate::Duration;
 
 pub use super::ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
+pub use super::lessons::LESSONS_MAX;
 pub use super::links::{CLOSING_MAX, IDLE_GRACE, PARTY_SHARE, RECORD_GRACE};
 pub use super::tell::{INTERESTS_ALL_MAX, INTERESTS_LINK_MIN, INTERESTS_MAX, INTERESTS_PARTY_MAX};
 pub use super::upload::{BUDGET_PARTY_MIN, BUDGET_SHARE};

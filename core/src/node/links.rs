@@ -76,7 +76,8 @@ impl Node {
             if direction == Direction::Outbound {
                 self.dial_linked(now, addr);
             }
-            let peer = Peer::new(now, addr, id, direction);
+            let mut peer = Peer::new(now, addr, id, direction);
+            self.remember(now, &mut peer);
             self.uploads.parties.came(peer.upload.party);
             self.peers.insert(link, peer);
             return;
@@ -219,6 +220,7 @@ impl Node {
     /// Takes requests of some kind back and tells the peer.
     pub(super) fn call_off(&mut self, link: LinkId, which: impl Fn(&Pending) -> bool) {
         let Some(peer) = self.peers.get(&link) else { return };
+        let doubted = peer.doubted;
         let tell = !peer.closing;
         let reqs: Vec<ReqId> =
             peer.requests.iter().filter(|(_, r)| which(&r.what)).map(|(req, _)| *req).collect();
@@ -244,6 +246,9 @@ impl Node {
         }
         if self.peers.get(&link).is_none_or(|p| p.requests.is_empty()) {
             self.timers.cancel(Timer::Stall(link));
+        }
+        if doubted {
+            self.silent_to_the_end(self.now, link);
         }
     }
 

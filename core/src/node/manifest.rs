@@ -65,11 +65,14 @@ impl Node {
             .filter(|(_, peer)| peer.ready() && peer.zest && peer.has_room())
             .filter_map(|(link, peer)| peer.jobs.get(&id).map(|with| (*link, peer, with)))
             .filter(|(_, _, with)| with.manifest != Willing::No)
-            .min_by_key(|(_, peer, with)| (with.manifest, peer.probation(), with.has.is_none()));
+            .min_by_key(|(_, peer, with)| (with.manifest, !peer.is_worth_waiting_for(), with.has.is_none()));
+        let vain = best.is_none_or(|(_, peer, _)| !peer.is_worth_waiting_for());
         if let Some((link, ..)) = best {
             self.ask_manifest(now, link, id, None);
-        } else if self.config.policy == Policy::Fastest
-            && self.nobody_can_start(id)
+        }
+        if self.config.policy == Policy::Fastest
+            && vain
+            && self.nobody_can_start(now, id)
             && self.timers.is_set(Timer::OriginGrace(id))
         {
             // No reason to keep the origin waiting.
@@ -79,9 +82,9 @@ impl Node {
     }
 
     /// Whether no linked or dialled peer may yet turn out to be able to begin this job.
-    fn nobody_can_start(&self, id: JobId) -> bool {
-        !self.dialling()
-            && self.peers.values().filter(|p| !p.closing).all(|p| {
+    fn nobody_can_start(&self, now: Instant, id: JobId) -> bool {
+        !self.dialling_somebody_new(now)
+            && self.peers.values().filter(|p| p.is_worth_waiting_for()).all(|p| {
                 p.introduced && p.jobs.get(&id).is_none_or(|with| !p.zest || with.manifest == Willing::No)
             })
     }
@@ -164,6 +167,11 @@ impl Node {
     /// The peer has none, now.
     pub(super) fn manifest_refused(&mut self, now: Instant, link: LinkId, id: JobId) {
         self.unwilling(link, id, Willing::No);
+        if let Some(peer) = self.peers.get_mut(&link)
+            && peer.jobs.get(&id).is_some_and(|with| with.has.is_none())
+        {
+            peer.has_nothing();
+        }
         self.give_up_ask(now, id, link);
     }
 

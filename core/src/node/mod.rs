@@ -48,6 +48,7 @@ mod job;
 mod jobs;
 mod lag;
 mod layout;
+mod lessons;
 pub mod limits;
 mod line;
 mod links;
@@ -87,6 +88,7 @@ use ban::Bans;
 use core::net::SocketAddr;
 use dials::{Candidate, Told};
 use job::Job;
+use lessons::Lessons;
 use line::Uploads;
 use links::DEPARTED_MAX;
 use peer::Peer;
@@ -244,6 +246,7 @@ pub struct Node {
     bans: Bans,
     /// Those that this machine is on.
     networks: Vec<Network>,
+    lessons: Lessons,
     timers: Timers,
     actions: VecDeque<Action>,
     /// Links that went down lately.
@@ -279,6 +282,7 @@ impl Node {
             tell_wait: Duration::from_millis(50),
             bans: Bans::default(),
             networks: Vec::new(),
+            lessons: Lessons::default(),
             timers: Timers::new(),
             actions: VecDeque::new(),
             departed: VecDeque::new(),
@@ -426,6 +430,7 @@ impl Node {
         assert!(self.candidates.len() <= CANDIDATES_MAX, "addresses stay within their limit");
         self.told.check_invariants();
         assert!(self.bans.len() <= BANS_MAX, "bans stay within their limit");
+        self.lessons.check_invariants();
         assert!(self.departed.len() <= DEPARTED_MAX, "past links stay within their limit");
         let active: u32 = self.jobs.values().map(Job::blocks_active).sum();
         assert_eq!(active, self.origin_active, "the count of origin fetches is the sum over jobs");

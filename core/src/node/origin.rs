@@ -125,6 +125,10 @@ impl Node {
             self.timers.set(Timer::OriginGrace(id), (now + pause).min(end));
             return;
         }
+        let late = job.ask.filter(|ask| !ask.proving).map(|ask| ask.link);
+        if let Some(peer) = late.and_then(|link| self.peers.get_mut(&link)) {
+            peer.was_waited_for();
+        }
         self.refill(now);
     }
 
@@ -153,7 +157,12 @@ impl Node {
                 }
                 continue;
             }
-            let all = job.joined || job.manifest.is_none();
+            // What is said by those of whom nobody expects anything at the moment holds nothing back.
+            let gives = |p: &Peer| {
+                let some = |with: &With| with.counted && !with.has.is_none();
+                p.is_worth_waiting_for() && p.jobs.get(&id).is_some_and(some)
+            };
+            let all = job.joined || job.manifest.is_none() || !self.peers.values().any(gives);
             // Where many fetch the same, a few streams each bring in more that is new to all of them.
             // Who said what it has before the size of the file was known is one of them as well.
             let fetches_too = |p: &&Peer| {

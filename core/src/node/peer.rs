@@ -3,6 +3,7 @@
 use super::BitSet;
 use super::event::Direction;
 use super::few::Few;
+use super::lessons::NOTHING_MAX;
 use super::line::Upload;
 use super::manifest::Willing;
 use super::rng::Rng;
@@ -206,6 +207,12 @@ pub(crate) struct Peer {
     busy_since: Option<Instant>,
     pub(crate) doubted: bool,
     stalls: u32,
+    /// NOT_FOUND answers in a row to what it said it has, over all jobs.
+    pub(crate) refused: u32,
+    /// Files in a row of which it had nothing.
+    nothing: u32,
+    /// Lists in a row for which a file waited in vain.
+    waited: u32,
     /// Serialised bytes of the block it was asked for.
     pub(crate) block_bytes: u64,
     /// Files it is interested in, and how far into the log of their job it was told.
@@ -281,6 +288,9 @@ impl Peer {
             busy_since: None,
             doubted: false,
             stalls: 0,
+            refused: 0,
+            nothing: 0,
+            waited: 0,
             block_bytes: 0,
             interests: Few::new(),
             dry: false,
@@ -323,6 +333,35 @@ impl Peer {
     /// Whether its word about what it has is worth waiting for.
     pub(crate) fn counts(&self) -> bool {
         self.ready() && !self.probation()
+    }
+
+    /// Whether anybody waits for what it may give.
+    pub(crate) fn is_worth_waiting_for(&self) -> bool {
+        !self.closing && !self.probation() && !self.doubted && self.nothing.max(self.waited) < NOTHING_MAX
+    }
+
+    /// It has neither list nor chunks of one more file.
+    pub(crate) fn has_nothing(&mut self) {
+        self.nothing = self.nothing.saturating_add(1);
+    }
+
+    /// A file has waited for its list as long as it could.
+    pub(crate) fn was_waited_for(&mut self) {
+        self.waited = self.waited.saturating_add(1);
+    }
+
+    /// It says that it has something.
+    pub(crate) fn has_something(&mut self) {
+        self.nothing = 0;
+    }
+
+    /// Its word counts only once it has given something: as after a stall.
+    pub(crate) fn distrust(&mut self) {
+        self.stalls = self.stalls.max(1);
+        self.doubted = false;
+        self.refused = 0;
+        self.rate_bytes_s = 0;
+        self.window = 1;
     }
 
     /// When it last asked for something, took something or gave something.
@@ -407,17 +446,25 @@ impl Peer {
         Some(request)
     }
 
-    /// It gave an answer of `bytes` to something asked at `asked`. Gives the requests to count on again, oldest first,
+    /// It gave an answer of `bytes` to something asked at `asked`; a list is no proof that it gives what is `data`. Gives the requests to count on again, oldest first,
     /// if it had been in doubt.
-    pub(crate) fn progressed(&mut self, now: Instant, asked: Instant, bytes: u32) -> Vec<ReqId> {
+    pub(crate) fn progressed(&mut self, now: Instant, asked: Instant, bytes: u32, data: bool) -> Vec<ReqId> {
         self.bytes += u64::from(bytes);
         self.progress_at = now;
-        self.useful = true;
-        self.gave_at = now;
+        self.nothing = 0;
+        self.waited = 0;
+        if data {
+            self.useful = true;
+            self.refused = 0;
+            self.gave_at = now;
+        }
         let took = now.since(asked);
         self.latency = Some(self.latency.map_or(took, |best| best.min(took)));
         let took_us = took.as_micros() as u64;
         self.answer_us = if self.answer_us == 0 { took_us } else { (7 * self.answer_us + took_us) / 8 };
+        if !data {
+            return Vec::new();
+        }
         if self.stalls > 0 {
             self.stalls = 0;
             self.window = WINDOW_DOUBT.min(self.window_max);

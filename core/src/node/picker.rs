@@ -342,6 +342,9 @@ impl Node {
         }
         self.measure_origin(now, now.since(since).as_micros() as u64, self.income_bytes_s);
         let slow = together < self.config.origin_joins_below_bytes_s;
+        if !slow {
+            self.lessons.not_slow();
+        }
         let ids = self.job_order.clone();
         for id in ids {
             let held_back = self.timers.is_set(Timer::OriginGrace(id));
@@ -350,7 +353,10 @@ impl Node {
                     && !held_back
                     && job.missing.next(0, None, Some(&job.covered)).is_some();
                 job.waiting = if waits { job.waiting + 1 } else { 0 };
-                job.joined |= self.config.policy == Policy::Fastest && slow && job.waiting >= WAITING_MAX;
+                if self.config.policy == Policy::Fastest && slow && job.waiting >= WAITING_MAX {
+                    job.joined = true;
+                    self.lessons.slow(now);
+                }
             }
             self.watch_sources(now, id);
             self.seek_lists(now, id);

@@ -29,10 +29,25 @@ impl File {
                 ChunkRef { hash: Hash::from_bytes(bytes), len: CHUNK }
             })
             .collect();
+        File::of(list)
+    }
+
+    fn of(list: Vec<ChunkRef>) -> Arc<File> {
         let index = list.iter().enumerate().map(|(at, chunk)| (chunk.hash, at as u32)).collect();
-        let size = u64::from(chunks) * u64::from(CHUNK);
+        let size = list.len() as u64 * u64::from(CHUNK);
         let manifest = Manifest::prove(file_hash(&list), size, list).expect("the list makes its own hash");
         Arc::new(File { manifest: Arc::new(manifest), index })
+    }
+
+    /// One of many files.
+    pub fn of_many(number: u32, chunks: u32) -> Arc<File> {
+        let chunk = |at: u32| {
+            let mut bytes = [0xcc; 32];
+            bytes[..4].copy_from_slice(&at.to_be_bytes());
+            bytes[4..8].copy_from_slice(&number.to_be_bytes());
+            ChunkRef { hash: Hash::from_bytes(bytes), len: CHUNK }
+        };
+        File::of((0..chunks).map(chunk).collect())
     }
 
     pub fn len(&self) -> u32 {

@@ -1,0 +1,146 @@
+//! What was learnt of a peer holds for all jobs, and for the links it opens after this one.
+//!
+//! Who fell silent, or refused what it said it has, is believed again as soon as it gives something: until then it is asked for
+//! one thing at a time that others may give as well, and nobody waits for it. Many small files would else pay for it one by one.
+
+use super::event::Direction;
+use super::peer::Peer;
+use super::{Node, Policy};
+use crate::{Duration, Instant, LinkId, PeerId, ReqId};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+/// NOT_FOUND answers in a row, over all jobs, to what a peer said it has, after which its word counts no more until it gives
+/// something: 16. Ours; as many as the first pipeline holds.
+pub(super) const REFUSED_MAX: u32 = 16;
+/// Files in a row of which a peer has neither list nor chunks, after which no file waits for its answer: 8. Ours.
+pub(super) const NOTHING_MAX: u32 = 8;
+/// What was learnt is forgotten after this: 10 min. Ours.
+const LESSON: Duration = Duration::from_secs(600);
+/// Lessons remembered at most, by address and by id each: 1,024. Ours; the oldest makes room.
+pub const LESSONS_MAX: usize = 1024;
+/// Peers that were found too slow are taken to be for this long: 30 s. Ours.
+const SLOW: Duration = Duration::from_secs(30);
+
+/// Who gave nothing when it was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Lessons {
+    /// Addresses that we dialled.
+    by_addr: BTreeMap<SocketAddr, Instant>,
+    /// Ids at the addresses from which they came.
+    by_id: BTreeMap<(IpAddr, PeerId), Instant>,
+    /// Until when all peers together are taken to be slower than the origin's help is worth.
+    slow_until: Option<Instant>,
+}
+
+impl Lessons {
+    fn learn(&mut self, now: Instant, addr: SocketAddr, direction: Direction, id: PeerId) {
+        if direction == Direction::Outbound {
+            insert(&mut self.by_addr, addr, now + LESSON);
+        }
+        insert(&mut self.by_id, (addr.ip(), id), now + LESSON);
+    }
+
+    fn forget(&mut self, addr: SocketAddr, id: PeerId) {
+        self.by_addr.remove(&addr);
+        self.by_id.remove(&(addr.ip(), id));
+    }
+
+    /// Whether an address gave nothing when it was last linked.
+    pub(super) fn is_useless(&self, now: Instant, addr: SocketAddr) -> bool {
+        self.by_addr.get(&addr).is_some_and(|until| now < *until)
+    }
+
+    fn knows(&self, now: Instant, addr: SocketAddr, direction: Direction, id: PeerId) -> bool {
+        let by_id = self.by_id.get(&(addr.ip(), id)).is_some_and(|until| now < *until);
+        by_id || direction == Direction::Outbound && self.is_useless(now, addr)
+    }
+
+    pub(super) fn slow(&mut self, now: Instant) {
+        self.slow_until = Some(now + SLOW);
+    }
+
+    pub(super) fn not_slow(&mut self) {
+        self.slow_until = None;
+    }
+
+    pub(super) fn is_slow(&self, now: Instant) -> bool {
+        self.slow_until.is_some_and(|until| now < until)
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.by_addr.len().max(self.by_id.len()) <= LESSONS_MAX, "lessons stay within their limit");
+    }
+}
+
+fn insert<K: Ord + Copy>(map: &mut BTreeMap<K, Instant>, key: K, until: Instant) {
+    map.insert(key, until);
+    if map.len() > LESSONS_MAX
+        && let Some(oldest) = map.iter().min_by_key(|(_, until)| **until).map(|(key, _)| *key)
+    {
+        map.remove(&oldest);
+    }
+}
+
+impl Node {
+    /// A link came up. Whom we know to give nothing is on probation from the start.
+    pub(super) fn remember(&self, now: Instant, peer: &mut Peer) {
+        if self.lessons.knows(now, peer.addr, peer.direction, peer.id) {
+            peer.distrust();
+        }
+    }
+
+    /// The peer is on probation, and will be when it comes back.
+    pub(super) fn learn(&mut self, now: Instant, link: LinkId) {
+        if let Some(peer) = self.peers.get(&link) {
+            self.lessons.learn(now, peer.addr, peer.direction, peer.id);
+        }
+    }
+
+    /// It gave something after all.
+    pub(super) fn unlearn(&mut self, link: LinkId) {
+        if let Some(peer) = self.peers.get(&link) {
+            self.lessons.forget(peer.addr, peer.id);
+        }
+    }
+
+    /// It refused too often what it said it has: nobody relies on what it says any more, of whatever file.
+    pub(super) fn distrust(&mut self, now: Instant, link: LinkId) {
+        let Some(peer) = self.peers.get_mut(&link).filter(|peer| !peer.probation()) else { return };
+        peer.distrust();
+        let reqs: Vec<ReqId> = peer.requests.keys().copied().collect();
+        let joins = self.config.policy == Policy::Fastest;
+        for req in reqs {
+            if let Some(id) = self.count_off(link, req)
+                && let Some(job) = self.jobs.get_mut(&id)
+            {
+                job.joined |= joins;
+            }
+        }
+        self.learn(now, link);
+        self.sync_counted(link);
+    }
+
+    /// Nothing is asked of a peer any more that was silent when it was: others gave it meanwhile. If it never gave anything, the
+    /// next file does not wait for it again.
+    pub(super) fn silent_to_the_end(&mut self, now: Instant, link: LinkId) {
+        let never_gave = |peer: &&Peer| !peer.useful && !peer.crowded && !peer.closing;
+        if self.peers.get(&link).filter(never_gave).is_some_and(|peer| peer.requests.is_empty()) {
+            self.distrust(now, link);
+        }
+    }
+
+    /// Peers were silent for so long that the origin had to help: unless the others are quick, it helps from the start next time.
+    pub(super) fn learn_how_slow(&mut self, now: Instant) {
+        let together: u64 = self.peers.values().map(|peer| peer.rate_bytes_s).sum();
+        if self.config.policy == Policy::Fastest && together < self.config.origin_joins_below_bytes_s {
+            self.lessons.slow(now);
+        }
+    }
+
+    /// Whether somebody is linked, or may be soon, of whom something can be expected.
+    pub(super) fn somebody_is_worth_waiting_for(&self, now: Instant) -> bool {
+        self.peers.values().any(Peer::is_worth_waiting_for) || self.dialling_somebody_new(now)
+    }
+}
