@@ -185,3 +185,24 @@ fn reports_of_unknown_things_are_nothing() {
     world.handle(Event::BlockFromPeer { link, req: zest_core::ReqId(1), good: false });
     world.finish(job, LIMIT);
 }
+
+#[test]
+fn a_job_that_is_opened_again_does_not_rest_because_it_was_paused_when_it_ended() {
+    let mut world = World::new();
+    let job = world.job(&File::new(1, 64), Some(Origin::healthy()));
+    world.run(ms(100), |w| w.task(job).from_origin > 10);
+    // What is under way still arrives, and that is all of it.
+    world.handle(Event::JobPaused { job, paused: true });
+    (0..64).filter(|index| world.node.needs(job, *index)).collect::<Vec<u32>>().into_iter().for_each(
+        |index| {
+            world.tasks.get_mut(&job).unwrap().disk.insert(index);
+            world.handle(Event::ChunkDone { job, index, source: Source::Origin });
+        },
+    );
+    assert!(world.task(job).complete.is_some());
+    world.handle(Event::JobPaused { job, paused: false });
+    world.tasks.get_mut(&job).unwrap().complete = None;
+    world.tasks.get_mut(&job).unwrap().disk.remove(&9);
+    world.handle(Event::JobReopened { job, missing: vec![9] });
+    assert!(world.run(Duration::from_secs(10), |w| w.task(job).complete.is_some()), "it rests for ever");
+}

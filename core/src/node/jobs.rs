@@ -183,8 +183,9 @@ impl Node {
 
     /// A job rests or goes on. What is under way arrives; nothing new is asked for.
     pub(super) fn job_paused(&mut self, now: Instant, id: JobId, paused: bool) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended) else { return };
-        if core::mem::replace(&mut job.paused, paused) == paused {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        // What is over may be opened again, and must not rest for ever then.
+        if core::mem::replace(&mut job.paused, paused) == paused || job.ended {
             return;
         }
         job.progress_at = now;
