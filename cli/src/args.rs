@@ -4,6 +4,7 @@ use crate::address::{ListenHost, parse_listen, parse_listen_host, parse_peer};
 use crate::amount;
 use crate::discovery::DiscoveryArgs;
 use crate::duration;
+use crate::settings::ConfigArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,6 +13,18 @@ use std::time::Duration;
 /// Smallest and largest sample model of the demo in MB: below, the model has no room for one layer; above, the
 /// three copies it makes fill disks for no new insight.
 const DEMO_MB: std::ops::RangeInclusive<u64> = 4..=100_000;
+
+/// Below the flags of `-h`, which is one screen.
+const MORE: &str = "All flags, examples and what they mean: --help";
+
+const FIRST_HELP: &str = "\
+Examples:
+  zest demo                           see it work: no network, no set-up
+  zest pull Qwen/Qwen3-0.6B           a model, into the usual cache
+  zest pull ORG/NAME -p 10.0.0.5      from a colleague's machine first
+  zest serve                          give what this machine has, to its network
+
+Exit codes, environment, more examples: zest --help. Flags of a command: zest COMMAND --help";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -38,13 +51,13 @@ Environment:
   HF_HUB_DISABLE_SYMLINKS, HF_HUB_DISABLE_SHARED_BLOBS      layout of the cache
   HF_HUB_DISABLE_PROGRESS_BARS, NO_COLOR, TERM=dumb         what is shown
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE          the way to the network
-  ZEST_NO_DHT, ZEST_NO_LAN, ZEST_NO_PORT_MAPPING            ways to find peers that are not used
-  ZEST_GIVE_UP_AFTER                                        as --give-up-after
+  ZEST_MAX_UPLOAD, ZEST_NO_DHT, ZEST_PEER, ZEST_…           as the flag of that name, see `zest config --help`
+  ZEST_CONFIG                                               the configuration file, if it is not in its usual place
   ZEST_LOG                                                  what -v shows, as `target=level,…`";
 
 /// zest: Hugging Face models from peers first, every chunk proven.
 #[derive(Debug, Parser)]
-#[command(name = "zest", version, max_term_width = 110, after_help = AFTER_HELP)]
+#[command(name = "zest", version, max_term_width = 110, after_help = FIRST_HELP, after_long_help = AFTER_HELP)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -55,7 +68,7 @@ pub(crate) struct Cli {
     pub(crate) quiet: bool,
 
     /// Show what happens inside (-vv: more)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 101)]
+    #[arg(hide_short_help = true, short, long, global = true, action = clap::ArgAction::Count, display_order = 101)]
     pub(crate) verbose: u8,
 
     /// Put JSON on standard output, errors included
@@ -81,6 +94,22 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Measure this build on this machine, beside yardsticks
     Bench(BenchArgs),
+    /// Show and edit the configuration file: flags that are always meant
+    Config(ConfigArgs),
+    /// Print what makes a shell complete commands and flags
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// Which shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command, into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Show the version
     Version,
 }
@@ -97,13 +126,19 @@ pub(crate) struct RepoArgs {
     pub(crate) files: Vec<String>,
 
     /// Branch, tag, refs/pr/N or commit
-    #[arg(short, long, value_name = "REV", default_value = "main")]
+    #[arg(help_heading = "What", short, long, value_name = "REV", default_value = "main")]
     pub(crate) revision: String,
 
     /// What kind of repository it is [default: model]
-    #[arg(long = "type", visible_alias = "repo-type", value_name = "TYPE")]
+    #[arg(help_heading = "What", long = "type", visible_alias = "repo-type", value_name = "TYPE")]
     pub(crate) kind: Option<RepoKind>,
 }
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  zest completions bash > ~/.local/share/bash-completion/completions/zest
+  zest completions zsh > ~/.zfunc/_zest             (a folder of $fpath)
+  zest completions fish > ~/.config/fish/completions/zest.fish";
 
 const PULL_HELP: &str = "\
 Examples:
@@ -123,65 +158,65 @@ Patterns are those of hf: `*` also matches `/`; one that ends with `/` means eve
 Exit codes and environment: see `zest --help`.";
 
 #[derive(Debug, Args)]
-#[command(after_help = PULL_HELP)]
+#[command(after_help = MORE, after_long_help = PULL_HELP)]
 pub(crate) struct PullArgs {
     #[command(flatten)]
     pub(crate) of: RepoArgs,
 
     /// Only files that match (repeatable)
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(help_heading = "What", long, value_name = "PATTERN")]
     pub(crate) include: Vec<String>,
 
     /// No files that match (repeatable)
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(help_heading = "What", long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
 
     /// Put plain files into this folder instead of the cache
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Where", long, value_name = "DIR")]
     pub(crate) local_dir: Option<PathBuf>,
 
     /// Cache to use instead of HF_HUB_CACHE
-    #[arg(long, value_name = "DIR")]
+    #[arg(hide_short_help = true, help_heading = "Where", long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
     /// Access token. HF_TOKEN or `hf auth login` is better: arguments end up in shell histories
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(help_heading = "Where", hide_short_help = true, long, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
 
     /// Fetch again what is already there
-    #[arg(long)]
+    #[arg(help_heading = "What", hide_short_help = true, long)]
     pub(crate) force_download: bool,
 
     /// Say what would be fetched, and fetch nothing
-    #[arg(long)]
+    #[arg(help_heading = "What", long)]
     pub(crate) dry_run: bool,
 
     /// Ask this peer first: name, IPv4 or IPv6 in brackets, port 6881 unless given (repeatable)
-    #[arg(short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
+    #[arg(help_heading = "Peers", short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
     pub(crate) peer: Vec<String>,
 
     /// Fetch from the Hub only
-    #[arg(long, conflicts_with_all = ["peer", "listen", "tracker", "bootstrap"])]
+    #[arg(help_heading = "Peers", long, conflicts_with_all = ["peer", "listen", "tracker", "bootstrap"])]
     pub(crate) no_p2p: bool,
 
     /// Let peers connect to this address while fetching [default: all addresses, port 6881 or one of the next]
-    #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen)]
+    #[arg(help_heading = "Peers", hide_short_help = true, short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
 
     /// Let nobody connect, and be announced nowhere; peers may still be asked
-    #[arg(long, conflicts_with_all = ["listen", "tracker"])]
+    #[arg(help_heading = "Peers", hide_short_help = true, long, conflicts_with_all = ["listen", "tracker"])]
     pub(crate) no_listen: bool,
 
     /// How the Hub's CDN is used beside peers
-    #[arg(long, value_name = "POLICY", value_enum, default_value_t = OriginPolicy::Fastest)]
+    #[arg(help_heading = "Peers", long, value_name = "POLICY", value_enum, default_value_t = OriginPolicy::Fastest)]
     pub(crate) policy: OriginPolicy,
 
     /// Receive at most this many bytes per second, from peers and the CDN together
-    #[arg(long, value_name = "RATE", value_parser = amount::download_rate)]
+    #[arg(help_heading = "Limits", long, value_name = "RATE", value_parser = amount::download_rate)]
     pub(crate) max_download: Option<u64>,
 
     /// Give up when nothing at all has come from anywhere for this long (30s, 10m, 2h)
-    #[arg(long, value_name = "DURATION", env = "ZEST_GIVE_UP_AFTER", hide_env_values = true, default_value = "10m",
+    #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "DURATION", default_value = "10m",
           value_parser = duration::give_up_after)]
     pub(crate) give_up_after: Duration,
 
@@ -189,7 +224,7 @@ pub(crate) struct PullArgs {
     pub(crate) upload: UploadArgs,
 
     /// Also keep xorbs the way zest 0.4 does (takes the space a second time)
-    #[arg(long)]
+    #[arg(help_heading = "Where", hide_short_help = true, long)]
     pub(crate) keep_xorbs: bool,
 
     #[command(flatten)]
@@ -206,14 +241,14 @@ let others connect.
 Exit codes and environment: see `zest --help`.";
 
 #[derive(Debug, Args)]
-#[command(after_help = SERVE_HELP)]
+#[command(after_help = MORE, after_long_help = SERVE_HELP)]
 pub(crate) struct ServeArgs {
     /// TCP port peers connect to (0: any free one) [default: 6881 or one of the next]
-    #[arg(long, value_name = "PORT")]
+    #[arg(help_heading = "Peers", long, value_name = "PORT")]
     pub(crate) listen_port: Option<u16>,
 
     /// Address to listen on, instead of all (repeatable)
-    #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen_host)]
+    #[arg(help_heading = "Peers", short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen_host)]
     pub(crate) listen: Vec<ListenHost>,
 
     /// Connect to this peer, and give it also what a Hub of your own shows (repeatable)
@@ -221,22 +256,22 @@ pub(crate) struct ServeArgs {
     pub(crate) peer: Vec<String>,
 
     /// Cache to serve instead of HF_HUB_CACHE
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "What", long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
     /// Also give from this folder that `zest pull --local-dir` has filled (repeatable)
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "What", long, value_name = "DIR")]
     pub(crate) local_dir: Vec<PathBuf>,
 
     /// Memory for chunks that are asked for again and again; taken as they come
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = amount::bytes)]
+    #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "SIZE", default_value = "64MiB", value_parser = amount::bytes)]
     pub(crate) cache_mem: u64,
 
     #[command(flatten)]
     pub(crate) upload: UploadArgs,
 
     /// TCP congestion control of connections that come in, as cubic or bbr [default: the system's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "NAME")]
     pub(crate) congestion_control: Option<String>,
 
     #[command(flatten)]
@@ -249,21 +284,21 @@ shown by the address of their connection.
 Exit codes and environment: see `zest --help`.";
 
 #[derive(Debug, Args)]
-#[command(after_help = PEERS_HELP)]
+#[command(after_help = MORE, after_long_help = PEERS_HELP)]
 pub(crate) struct PeersArgs {
     #[command(flatten)]
     pub(crate) of: RepoArgs,
 
     /// Also ask this peer (repeatable)
-    #[arg(short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
+    #[arg(help_heading = "Peers", short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
     pub(crate) peer: Vec<String>,
 
     /// Look for at most this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(help_heading = "Peers", long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) wait: u64,
 
     /// Let peers connect to this address meanwhile [default: all addresses, port 6881 or one of the next]
-    #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen)]
+    #[arg(help_heading = "Peers", short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
 
     #[command(flatten)]
@@ -375,11 +410,11 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct UploadArgs {
     /// Give peers at most this many bytes per second
-    #[arg(long, value_name = "RATE", value_parser = amount::upload_rate)]
+    #[arg(help_heading = "Limits", long, value_name = "RATE", value_parser = amount::upload_rate)]
     pub(crate) max_upload: Option<u64>,
 
     /// Give peers at most this many bytes per day (UTC), all commands together
-    #[arg(long, value_name = "SIZE", value_parser = amount::upload_budget)]
+    #[arg(hide_short_help = true, help_heading = "Limits", long, value_name = "SIZE", value_parser = amount::upload_budget)]
     pub(crate) upload_budget: Option<u64>,
 }
 
@@ -436,6 +471,30 @@ mod tests {
             Command::Pull(args) => *args,
             other => panic!("parsed as {other:?}"),
         }
+    }
+
+    /// Rows of a terminal that is not tall.
+    const SCREEN_LINES: usize = 40;
+
+    #[test]
+    fn short_help_is_one_screen_and_the_long_one_has_every_flag() {
+        let mut root = Cli::command().term_width(100);
+        root.build();
+        for name in ["pull", "serve", "seed", "peers", "hub", "verify"] {
+            let command = root.find_subcommand_mut(name).expect("a command");
+            let (short, long) = (command.render_help().to_string(), command.render_long_help().to_string());
+            assert!(
+                short.lines().count() <= SCREEN_LINES,
+                "{name}: {} lines\n{short}",
+                short.lines().count()
+            );
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                let Some(flag) = arg.get_long() else { continue };
+                assert!(long.contains(&format!("--{flag}")), "{name} --{flag}");
+            }
+        }
+        let short = root.render_help().to_string();
+        assert!(short.lines().count() <= SCREEN_LINES, "{} lines\n{short}", short.lines().count());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! How peers are found, as the command line says it: one set of flags for all commands that have to do with peers.
 
-use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args};
+use clap::Args;
 use zest_runtime_tokio::{
     DhtConfig, DiscoveryConfig, DiscoveryStatus, ROUTERS, Reachability, TrackerUrl, UrlError,
 };
@@ -15,25 +14,23 @@ const TABLE: &str = "dht";
 #[command(next_help_heading = "Finding peers")]
 pub(crate) struct DiscoveryArgs {
     /// Announce at this tracker and ask it for peers: http, https or udp (repeatable)
-    #[arg(short, long, value_name = "URL", value_parser = parse_tracker)]
+    #[arg(hide_short_help = true, short, long, value_name = "URL", value_parser = parse_tracker)]
     pub(crate) tracker: Vec<TrackerUrl>,
 
     /// Start in the DHT from this node instead of the public routers (repeatable)
-    #[arg(long, value_name = "HOST:PORT", value_parser = parse_node)]
+    #[arg(hide_short_help = true, long, value_name = "HOST:PORT", value_parser = parse_node)]
     pub(crate) bootstrap: Vec<String>,
 
     /// UDP port of the DHT [default: the number of the TCP port, or any that is free]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(hide_short_help = true, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) dht_port: Option<u16>,
 
     /// Keep out of the DHT
-    #[arg(long, env = "ZEST_NO_DHT", hide_env_values = true, action = ArgAction::SetTrue,
-          value_parser = FalseyValueParser::new())]
+    #[arg(hide_short_help = true, long)]
     pub(crate) no_dht: bool,
 
     /// Send and hear no multicast on this network
-    #[arg(long, env = "ZEST_NO_LAN", hide_env_values = true, action = ArgAction::SetTrue,
-          value_parser = FalseyValueParser::new())]
+    #[arg(hide_short_help = true, long)]
     pub(crate) no_lan: bool,
 
     /// Find, dial and let in nobody outside this network, peers named with --peer aside
@@ -41,12 +38,11 @@ pub(crate) struct DiscoveryArgs {
     pub(crate) lan_only: bool,
 
     /// This Hub is as good as the public one: what it shows to everyone may be given to everyone (repeatable)
-    #[arg(long, value_name = "URL", env = "ZEST_PUBLIC_MIRRORS", value_delimiter = ',', value_parser = parse_mirror)]
+    #[arg(hide_short_help = true, long, value_name = "URL", env = "ZEST_PUBLIC_MIRRORS", value_delimiter = ',', value_parser = parse_mirror)]
     pub(crate) public_mirror: Vec<Endpoint>,
 
     /// Do not ask the router to let others connect (UPnP, PCP, NAT-PMP); `seed` does
-    #[arg(long, env = "ZEST_NO_PORT_MAPPING", hide_env_values = true, action = ArgAction::SetTrue,
-          value_parser = FalseyValueParser::new())]
+    #[arg(hide_short_help = true, long)]
     pub(crate) no_port_mapping: bool,
 }
 

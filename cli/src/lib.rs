@@ -7,6 +7,7 @@ mod address;
 mod amount;
 mod args;
 mod bench;
+mod definition;
 mod demo;
 mod discovery;
 mod duration;
@@ -19,13 +20,13 @@ mod peers;
 mod pull;
 mod seed;
 mod serve;
+mod settings;
 mod sharing;
 mod signals;
 mod ui;
 mod verify;
 
 use args::{Cli, Command};
-use clap::Parser;
 use failure::{Failure, Kind};
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ pub fn zest() -> ExitCode {
     // Before anything else: a token among the arguments can be read by every user of this machine.
     hidden_token::move_to_environment();
 
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -46,12 +47,18 @@ pub fn zest() -> ExitCode {
 /// The `zest-seed` binary.
 #[must_use]
 pub fn zest_seed() -> ExitCode {
-    let args = match seed::SeedArgs::try_parse() {
+    let args: seed::SeedArgs = match parse() {
         Ok(args) => args,
         Err(error) => return usage(&error),
     };
     let ui = ui::Ui::new(args.quiet, args.verbose, args.json);
     end(engine::block_on(seed::run(args, &ui)), &ui)
+}
+
+/// What was typed, and what variables and the configuration file say beside it.
+fn parse<P: clap::CommandFactory + clap::FromArgMatches>() -> Result<P, clap::Error> {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    settings::parse(&arguments, &settings::variables(), settings::File::read())
 }
 
 fn end(outcome: Result<(), Failure>, ui: &ui::Ui) -> ExitCode {
@@ -74,6 +81,9 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(args, ui),
         Command::Demo(args) => demo::run(args, ui),
         Command::Bench(args) => bench::run(&args, ui),
+        Command::Config(args) => settings::run(args, ui),
+        Command::Completions { shell } => definition::completions(shell, ui),
+        Command::Man { dir } => definition::manual(&dir),
         Command::Version => ui.data(&format!("zest {}", env!("CARGO_PKG_VERSION"))),
     }
 }
