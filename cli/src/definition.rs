@@ -40,7 +40,8 @@ fn reference() -> String {
          What each flag means is what `--help` says. Variables and the keys of the configuration file are those of `zest config --help`.\n",
     );
     let (mut zest, mut seed) = (Cli::command(), SeedArgs::command());
-    (zest.build(), seed.build());
+    zest.build();
+    seed.build();
     text.push_str("\n## Contents\n\n");
     let commands: Vec<(String, clap::Command)> = zest
         .get_subcommands()

@@ -121,7 +121,8 @@ fn needs_no_settings(typed: &ArgMatches) -> bool {
 /// Every command of both programs, as clap has built it.
 fn commands() -> Vec<Command> {
     let (mut zest, mut seed) = (crate::args::Cli::command(), crate::seed::SeedArgs::command());
-    (zest.build(), seed.build());
+    zest.build();
+    seed.build();
     let own = zest.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set());
     own.cloned().chain([seed]).collect()
 }
