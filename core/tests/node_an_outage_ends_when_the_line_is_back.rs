@@ -5,9 +5,10 @@
 mod swarm;
 
 use swarm::*;
-use zest_core::node::{Config, Event, FaultKind, OriginFault};
+use zest_core::link::{Claim, Message};
+use zest_core::node::{Config, Event, FaultKind, OriginFault, Policy};
 use zest_core::outage::{PATIENCE, PATIENCE_UNHEARD};
-use zest_core::{Duration, Instant, JobId, PeerId};
+use zest_core::{Duration, FileKey, Instant, JobId, PeerId};
 
 /// Beyond this a test has failed.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -141,6 +142,35 @@ fn nobody_gives_up_in_the_pause_between_two_tries() {
         assert!(world.run(LIMIT, |w| w.task(job).failed.is_some()), "it never failed");
         let end = world.task(job).failed.clone().unwrap().0 - Instant(1_000_000);
         assert!(tries(&world, end - ms(400), end + ms(1)) > 0, "{out}: the last try was long before {end:?}");
+    }
+}
+
+#[test]
+fn nobody_gives_up_because_others_claim_all_that_could_be_tried() {
+    for policy in [Policy::SpareOrigin, Policy::Fastest] {
+        let mut world = World::with(Config {
+            policy,
+            patience: PATIENCE,
+            ..Config::new([5; 32], PeerId(*b"-ZT0500-we-ourselves"))
+        });
+        let file = File::new(1, 640);
+        world.peer(
+            1,
+            Script { has: Some((None, Vec::new())), manifests: Manifests::Refused, ..Script::fast() },
+        );
+        // The layout is known, and nothing else.
+        let job = world.job(&file, Some(origin(ms(25), 29, refused())));
+        world.run(secs(27), |_| false);
+        let link = world.link_of(1);
+        world.says(link, Message::Interest { file: file.hash() });
+        // From now on somebody else is first in line for each part, and says so as long as it takes.
+        for beat in 0..12 {
+            let claims = (0..10).map(|unit| Claim { first: unit * BLOCK, score: u64::MAX, beat }).collect();
+            world.says(link, Message::Claim { file: FileKey::of(&file.hash()), claims });
+            world.run(ms(1000), |w| w.task(job).failed.is_some());
+        }
+        assert_eq!(world.task(job).failed, None, "{policy:?}: the line is back since 29 s");
+        world.finish(job, LIMIT);
     }
 }
 

@@ -139,6 +139,7 @@ impl Node {
             return;
         }
         let (out, before) = (self.blocks_are_out(), self.origin_active);
+        let last = out && self.is_last_try();
         let mut too_slow: Vec<LinkId> = Vec::new();
         let mut shared: Vec<JobId> = Vec::new();
         for &(id, front) in &self.turns {
@@ -150,7 +151,7 @@ impl Node {
             if !ready || self.timers.is_set(Timer::OriginGrace(id)) {
                 continue;
             }
-            if job.shares_origin(self.config.policy, self.sparing.on) {
+            if !last && job.shares_origin(self.config.policy, self.sparing.on) {
                 // The swarm's units have one order, and it begins with the first: nobody changes it alone.
                 if !front {
                     shared.push(id);
@@ -162,7 +163,7 @@ impl Node {
                 let some = |with: &With| with.counted && !with.has.is_none();
                 p.is_worth_waiting_for() && p.jobs.get(&id).is_some_and(some)
             };
-            let all = job.joined || job.manifest.is_none() || !self.peers.values().any(gives);
+            let all = last || job.joined || job.manifest.is_none() || !self.peers.values().any(gives);
             // Where many fetch the same, a few streams each bring in more that is new to all of them.
             // Who said what it has before the size of the file was known is one of them as well.
             let fetches_too = |p: &&Peer| {

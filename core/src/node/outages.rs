@@ -113,6 +113,11 @@ impl Node {
         }
     }
 
+    /// Whether the user's patience is over and the origin is tried once more: by whoever waits for it, whatever others claim.
+    pub(super) fn is_last_try(&self) -> bool {
+        self.origin.last_try.is_some()
+    }
+
     /// Whether the origin gives no bytes at present.
     pub(super) fn blocks_are_out(&self) -> bool {
         self.origin.blocks.outage.since().is_some()
@@ -237,7 +242,7 @@ impl Node {
             self.origin.last_try = None;
             return;
         }
-        // The last word is a try's, not a pause's: the line may be back since the last one.
+        // The last word is a try's, not a pause's or a neighbour's: the line may be back since the last one.
         let Some(since) = self.origin.last_try else {
             self.origin.last_try = Some(now);
             self.origin.layouts.outage.hurry(now);
