@@ -270,6 +270,12 @@ impl Hub {
         Ok(Cas::new(self.clone(), repo.clone(), commit.to_owned(), &token))
     }
 
+    /// Forgets the tokens for the CAS that earlier answers brought for a repository: the Hub is asked anew whether it may be read.
+    /// Transfers that run keep theirs.
+    pub fn forget_tokens(&self, repo: &RepoId) {
+        self.inner.tokens.forget(repo);
+    }
+
     async fn resolve(
         &self,
         repo: &RepoId,

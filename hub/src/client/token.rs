@@ -113,6 +113,12 @@ impl Tokens {
         }
     }
 
+    /// Forgets what is kept for a repository. Whoever waits for a fetch has its outcome all the same.
+    pub(super) fn forget(&self, repo: &RepoId) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|(kind, name, _), _| *kind != repo.kind.plural() || *name != repo.name);
+    }
+
     fn slot(&self, repo: &RepoId, commit: &str) -> Arc<SlotLock> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (repo.kind.plural(), repo.name.clone(), commit.to_owned());

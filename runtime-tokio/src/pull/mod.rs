@@ -246,6 +246,8 @@ pub(crate) async fn run(
     let listing = async {
         control.unpaused().await;
         let hub = client.as_ref().map(|client| &client.hub);
+        // Pulls share a client, and an earlier one's token would open what has been closed since. Each asks for itself.
+        hub.inspect(|hub| hub.forget_tokens(&options.repo));
         let listing = listing::list(&destination, hub, &options);
         match listing::is_cached(&destination, &options) {
             true => without_patience(listing).await,
