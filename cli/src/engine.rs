@@ -3,10 +3,10 @@
 
 use crate::address;
 use crate::args::{self, OriginPolicy, RepoKind, UploadArgs};
-use crate::failure::{FailedFile, Failure, Kind};
+use crate::failure::{Failure, Kind};
 use crate::ui::Ui;
 use std::net::SocketAddr;
-use zest_runtime_tokio::{EngineError, Policy, PullError, PullErrorKind, UploadBudget};
+use zest_runtime_tokio::{EngineError, Policy, PullError, PullErrorKind, PullFailure, UploadBudget};
 use zest_store::{Env, RepoId, RepoType, StoreError, StoreErrorKind};
 
 pub(crate) use zest_runtime_tokio::{
@@ -130,15 +130,8 @@ pub(crate) fn pull_failure(error: &PullError) -> Failure {
         PullErrorKind::RateLimited { retry_after } => retry_after,
         _ => None,
     };
-    let files = match error {
-        PullError::SomeFiles { failed, .. } => failed.iter().map(failed_file).collect(),
-        _ => Vec::new(),
-    };
-    Failure { kind: pull_kind(error), message: error.to_string(), hint: error.hint(), retry_after, files }
-}
-
-fn failed_file(file: &zest_runtime_tokio::FailedFile) -> FailedFile {
-    FailedFile { path: file.path.clone(), kind: pull_kind(&file.error), message: file.error.to_string() }
+    let PullFailure { message, hint, files, .. } = PullFailure::from(error);
+    Failure { kind: pull_kind(error), message, hint, retry_after, files }
 }
 
 fn pull_kind(error: &PullError) -> Kind {

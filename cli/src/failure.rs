@@ -3,6 +3,7 @@
 use serde_json::json;
 use std::fmt;
 use std::time::Duration;
+use zest_runtime_tokio::FileFailure;
 
 /// Kinds of failure, each with its own exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,17 +85,7 @@ pub(crate) struct Failure {
     /// How long a server asks us to stay away, if that is what went wrong and it said so.
     pub(crate) retry_after: Option<Duration>,
     /// The files that could not be had, where others were.
-    pub(crate) files: Vec<FailedFile>,
-}
-
-/// A file that could not be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FailedFile {
-    /// Its path in the repository.
-    pub(crate) path: String,
-    pub(crate) kind: Kind,
-    /// What went wrong with it.
-    pub(crate) message: String,
+    pub(crate) files: Vec<FileFailure>,
 }
 
 impl Failure {
@@ -120,8 +111,7 @@ impl Failure {
             error["retry_after_s"] = json!(wait.as_secs_f64());
         }
         if !self.files.is_empty() {
-            let file = |file: &FailedFile| json!({"path": file.path, "kind": file.kind.word(), "message": file.message});
-            error["files"] = self.files.iter().map(file).collect();
+            error["files"] = json!(self.files);
         }
         json!({ "error": error }).to_string()
     }
@@ -168,7 +158,11 @@ mod tests {
     #[test]
     fn json_lists_the_files_that_could_not_be_had() {
         let mut failure = Failure::new(Kind::Place, "2 of 3 files could not be had");
-        let file = |path: &str, kind| FailedFile { path: path.to_owned(), kind, message: "why".to_owned() };
+        let file = |path: &str, kind: Kind| FileFailure {
+            path: path.to_owned(),
+            kind: kind.word().to_owned(),
+            message: "why".to_owned(),
+        };
         failure.files = vec![file("a \"b\".txt", Kind::Place), file("c", Kind::Verify)];
         let value: serde_json::Value = serde_json::from_str(&failure.to_json()).expect("valid JSON");
         let want = json!([

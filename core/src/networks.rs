@@ -1,8 +1,10 @@
 //! The networks that a machine is on: who has an address of one of them is its neighbour, however far that address reaches. With
 //! IPv6, machines side by side usually know each other by addresses that reach everywhere.
 
-use crate::special::special;
+use crate::endpoint::{Scope, scope};
+use crate::special::{begins_alike, special};
 use crate::{Duration, Instant};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -20,6 +22,10 @@ const REJECT: u32 = 0x200;
 const GATEWAY: u32 = 0x2;
 /// The route is up (`RTF_UP`).
 const UP: u32 = 0x1;
+
+/// Linux's tables of routes.
+const V4_ROUTES: &str = "/proc/net/route";
+const V6_ROUTES: &str = "/proc/net/ipv6_route";
 
 /// A network that needs no router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +47,7 @@ impl Network {
     /// Whether an address is in it. An IPv4 address inside an IPv6 one counts as the IPv4 address.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.first, ip.to_canonical()) {
-            (IpAddr::V4(first), IpAddr::V4(ip)) => {
-                (u32::from(first) ^ u32::from(ip)).checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(first), IpAddr::V6(ip)) => {
-                (u128::from(first) ^ u128::from(ip)).checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        begins_alike(self.first, ip.to_canonical(), self.bits)
     }
 }
 
@@ -61,32 +59,32 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Whether the tables are to be read before anything is asked.
-    #[must_use]
-    pub fn are_old(&self, now: Instant) -> bool {
-        self.read_at.is_none_or(|at| now.since(at) >= READ_AGAIN)
-    }
-
-    /// The tables were read. Says whether anything is new.
-    pub fn learn(&mut self, now: Instant, ours: Vec<Network>) -> bool {
-        self.read_at = Some(now);
-        core::mem::replace(&mut self.ours, ours) != self.ours
-    }
-
-    /// Whether one of them has this address.
-    #[must_use]
-    pub fn have(&self, ip: IpAddr) -> bool {
-        self.ours.iter().any(|network| network.contains(ip))
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn all(&self) -> &[Network] {
-        &self.ours
+    /// Whether this is an address of this site, or of a network that this machine is on; and these networks, where they are others
+    /// than before: the node wants to know ([`Event::Networks`](crate::node::Event::Networks)).
+    ///
+    /// `read` gives what stands in a file of the kernel, a few lines, and nothing where there is none: nobody is a neighbour by an
+    /// address that reaches everywhere then.
+    pub fn near(
+        &mut self,
+        now: Instant,
+        ip: IpAddr,
+        read: impl Fn(&str) -> String,
+    ) -> (bool, Option<Vec<Network>>) {
+        if scope(ip) != Scope::Global {
+            return (true, None);
+        }
+        let mut news = None;
+        if self.read_at.is_none_or(|at| now.since(at) >= READ_AGAIN) {
+            self.read_at = Some(now);
+            let ours = of_linux(&read(V4_ROUTES), &read(V6_ROUTES));
+            news = (ours != self.ours).then(|| ours.clone());
+            self.ours = ours;
+        }
+        (self.ours.iter().any(|network| network.contains(ip)), news)
     }
 }
 
-/// The networks in Linux's tables of routes, `/proc/net/route` and `/proc/net/ipv6_route`: where no router stands between. Lines
+/// The networks in Linux's tables of routes, [`V4_ROUTES`] and [`V6_ROUTES`]: where no router stands between. Lines
 /// that cannot be read are passed over.
 #[must_use]
 pub fn of_linux(v4: &str, v6: &str) -> Vec<Network> {

@@ -35,13 +35,17 @@ impl Block {
     /// Whether an address lies in it.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
-        let shared =
-            |a: u128, b: u128, len: u8| (a ^ b).checked_shr(u32::from(len - self.bits)).unwrap_or(0) == 0;
-        match (self.first, ip) {
-            (IpAddr::V4(first), IpAddr::V4(ip)) => shared(first.to_bits().into(), ip.to_bits().into(), 32),
-            (IpAddr::V6(first), IpAddr::V6(ip)) => shared(first.to_bits(), ip.to_bits(), 128),
-            _ => false,
-        }
+        begins_alike(self.first, ip, self.bits)
+    }
+}
+
+/// Whether two addresses of one kind have their first `bits` in common, as many as that kind has at most.
+pub(crate) fn begins_alike(a: IpAddr, b: IpAddr, bits: u8) -> bool {
+    let alike = |a: u128, b: u128, len: u8| (a ^ b).checked_shr(u32::from(len - bits)).unwrap_or(0) == 0;
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => alike(a.to_bits().into(), b.to_bits().into(), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => alike(a.to_bits(), b.to_bits(), 128),
+        _ => false,
     }
 }
 

@@ -18,7 +18,7 @@ use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{Link, LinkConfig, Role};
 use zest_core::lived::{LATE, Lived};
 use zest_core::lobby::Lobby;
-use zest_core::networks::{self, Networks};
+use zest_core::networks::Networks;
 use zest_core::node::{Config, Event, Node};
 use zest_core::pex::{self, Pex};
 use zest_core::{Duration, Instant, LinkId, PeerId};
@@ -164,18 +164,12 @@ impl Core {
 
     /// Whether this is an address of this site, or of a network that this machine is on.
     fn is_near_by(self: &Rc<Core>, ip: std::net::IpAddr) -> bool {
-        if scope(ip) != Scope::Global {
-            return true;
+        let read = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
+        let (near, news) = self.networks.borrow_mut().near(self.now(), ip, read);
+        if let Some(ours) = news {
+            self.event(Event::Networks { ours });
         }
-        let now = self.now();
-        if self.networks.borrow().are_old(now) {
-            let read = |name| std::fs::read_to_string(name).unwrap_or_default();
-            let ours = networks::of_linux(&read("/proc/net/route"), &read("/proc/net/ipv6_route"));
-            if self.networks.borrow_mut().learn(now, ours.clone()) {
-                self.event(Event::Networks { ours });
-            }
-        }
-        self.networks.borrow().have(ip)
+        near
     }
 
     /// Registers a connection that came.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use zest_core::endpoint::{Scope, scope};
-use zest_hub::Hub;
-use zest_store::{Catalog, Commit, Endpoint, Env, RepoId};
+use zest_hub::{Hub, HubConfig, HubError};
+use zest_store::{Catalog, Commit, Endpoint, Env, FileStatus, RepoId};
 
 /// Time between two looks at the caches for files that other programs have put there: 2 min. A look costs a walk over their
 /// folders, no file is read twice.
@@ -98,9 +98,14 @@ impl Shared {
     /// What a catalog says of now.
     #[must_use]
     pub fn of(catalog: &Catalog) -> Shared {
+        Shared::among(catalog, catalog.files())
+    }
+
+    /// The same of files that were asked for already.
+    fn among(catalog: &Catalog, files: Vec<FileStatus>) -> Shared {
         let mut commits: BTreeMap<(RepoId, String), Amount> = BTreeMap::new();
         let mut open: BTreeMap<Commit, bool> = BTreeMap::new();
-        for file in catalog.files().into_iter().filter(|file| file.near_until.is_some()) {
+        for file in files.into_iter().filter(|file| file.near_until.is_some()) {
             for of in file.commits {
                 // A file may be in a closed repository, too; that one is not what is shared.
                 let is_open = || {
@@ -183,8 +188,19 @@ impl GivingStatus {
         let files = catalog.files();
         let public = files.iter().filter(|file| file.near_until.is_some_and(|until| until > now));
         (self.files, self.bytes) = public.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.size));
-        self.shared = Shared::of(catalog);
+        self.shared = Shared::among(catalog, files);
     }
+}
+
+/// The Hub that says what anybody may read, asked without a token; none if nothing is to be asked.
+///
+/// # Errors
+/// The endpoint is no address.
+pub fn hub_that_says_what_is_public(env: &Env) -> Result<Option<Hub>, HubError> {
+    if env.offline {
+        return Ok(None);
+    }
+    Hub::new(HubConfig::new(env.endpoint.as_str(), None)).map(Some)
 }
 
 /// Indexes every cache once. All of them have one catalog.
@@ -205,7 +221,7 @@ pub async fn index_once(
 
 /// Indexes the caches now and then, tells `status`, and has whoever gives take in what changed. Never ends.
 ///
-/// `hub` asks without a token: the question is what anybody may read.
+/// `hub` is that of [`hub_that_says_what_is_public`].
 pub async fn keep_giving(
     stores: &[Arc<StoreHandles>],
     hub: Option<&Hub>,

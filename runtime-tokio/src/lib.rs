@@ -57,11 +57,14 @@ pub use discovery::{
 pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX, StoreHandles};
 pub use error::{EngineError, FailedFile, PullError, PullErrorKind, SourceFault, store_hint};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
-pub use giving::{Amount, Folders, Giving, GivingStatus, INDEX_EVERY, Shared, index_once, keep_giving};
+pub use giving::{
+    Amount, Folders, Giving, GivingStatus, INDEX_EVERY, Shared, hub_that_says_what_is_public, index_once,
+    keep_giving,
+};
 pub use index::{IndexProgress, keep_index};
 pub use outages::{Out, Service};
 pub use pull::{PullOptions, pull};
-pub use session::{Limits, PullHandle, Session, SessionConfig, SessionError};
+pub use session::{Limits, PullHandle, Session, SessionConfig};
 pub use throttle::DOWNLOAD_BYTES_S_MIN;
 pub use zest_core::endpoint::{Found, Scope};
 pub use zest_core::node::{Policy, UPLOAD_BYTES_S_MIN};

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use zest_core::LinkId;
 use zest_core::endpoint::{Scope, scope};
-use zest_core::networks;
 use zest_core::node::{Direction, Event};
 use zest_store::Access;
 
@@ -22,19 +21,12 @@ impl Context {
 
     /// Whether this is an address of this site, or of a network that this machine is on.
     pub(crate) fn is_near_by(self: &Rc<Context>, ip: IpAddr) -> bool {
-        if scope(ip) != Scope::Global {
-            return true;
+        let read = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
+        let (near, news) = self.networks.borrow_mut().near(self.clock.now(), ip, read);
+        if let Some(ours) = news {
+            self.event(Event::Networks { ours });
         }
-        let now = self.clock.now();
-        if self.networks.borrow().are_old(now) {
-            // Files of the kernel, a few lines each; where there are none, nobody is a neighbour by his address.
-            let read = |name| std::fs::read_to_string(name).unwrap_or_default();
-            let ours = networks::of_linux(&read("/proc/net/route"), &read("/proc/net/ipv6_route"));
-            if self.networks.borrow_mut().learn(now, ours.clone()) {
-                self.event(Event::Networks { ours });
-            }
-        }
-        self.networks.borrow().have(ip)
+        near
     }
 
     /// What a linked peer may have.

@@ -41,9 +41,7 @@ impl Endpoint {
             Some(v6) => v6.split(']').next().unwrap_or_default(),
             None => authority.split(':').next().unwrap_or_default(),
         };
-        let name = host.strip_suffix('.').unwrap_or(host);
-        let by_address = |ip: std::net::IpAddr| ip.to_canonical().is_loopback();
-        name == "localhost" || name.ends_with(".localhost") || host.parse().is_ok_and(by_address)
+        is_loopback_name(host.strip_suffix('.').unwrap_or(host))
     }
 
     /// The address.
@@ -51,6 +49,15 @@ impl Endpoint {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a lower-case name, or an address without brackets, is of this machine alone. RFC 6761 keeps `localhost` and everything
+/// below it there.
+#[must_use]
+pub fn is_loopback_name(name: &str) -> bool {
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 impl std::fmt::Display for Endpoint {

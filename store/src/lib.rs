@@ -67,7 +67,7 @@ pub use catalog::{
     Access, Catalog, Commit, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb,
     PROOF_LASTS, PROOF_LASTS_AT_MOST, Place, PublicProof, Shelf,
 };
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, is_loopback_name};
 pub use env::{ENDPOINT_DEFAULT, Env, Token};
 pub use error::{StoreError, StoreErrorKind, io_kind};
 pub use lend::{Lender, Lent, Piece};

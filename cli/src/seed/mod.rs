@@ -20,8 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use zest_hub::{Hub, HubConfig};
-use zest_runtime_tokio::{StoreHandles, index_once, keep_giving};
+use zest_runtime_tokio::{StoreHandles, hub_that_says_what_is_public, index_once, keep_giving};
 use zest_store::{Catalog, Endpoint, Env, HfCache};
 
 /// Time between two `status` events on standard output: 5 s.
@@ -32,7 +31,10 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
     let env = engine::environment(ui);
     let folders = folders(&env, &args)?;
     let stores = open(&env, &folders)?;
-    let hub = anonymous_hub(&env, ui);
+    let hub = hub_that_says_what_is_public(&env).unwrap_or_else(|error| {
+        ui.say(format!("cannot ask the Hub what is public: {error}"));
+        None
+    });
     let status = watch::Sender::<GivingStatus>::default();
     if args.index_only {
         let indexed = tokio::select! {
@@ -122,16 +124,6 @@ fn open(env: &Env, folders: &Folders) -> Result<Vec<Arc<StoreHandles>>, Failure>
         stores.push(Arc::new(StoreHandles { catalog: catalog.clone(), cache }));
     }
     Ok(stores)
-}
-
-/// Without a token: the question is what anybody may read.
-fn anonymous_hub(env: &Env, ui: &Ui) -> Option<Hub> {
-    if env.offline {
-        return None;
-    }
-    Hub::new(HubConfig::new(env.endpoint.as_str(), None))
-        .inspect_err(|error| ui.say(format!("cannot ask the Hub what is public: {error}")))
-        .ok()
 }
 
 /// Shows how far `--index-only` is. Never ends.

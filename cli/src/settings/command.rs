@@ -170,8 +170,7 @@ fn defaults(arg: &clap::Arg) -> Vec<String> {
 /// Variables that look as if they were meant for zest, and are not read.
 fn unknown(variables: &Variables) -> Vec<String> {
     /// Those that are no flags.
-    const OTHER: [&str; 6] =
-        ["ZEST_CACHE_DIR", "ZEST_CONFIG", "ZEST_LOG", "ZEST_TOKEN", "ZEST_API_SECRET", "ZEST_EDITOR"];
+    const OTHER: [&str; 4] = ["ZEST_CACHE_DIR", "ZEST_CONFIG", "ZEST_LOG", "ZEST_TOKEN"];
     let commands = super::commands();
     let known =
         |name: &str| commands.iter().flat_map(flags).any(|arg| variable(arg).as_deref() == Some(name));

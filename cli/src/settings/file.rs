@@ -118,6 +118,9 @@ impl File {
     /// Names the first of them.
     pub(super) fn check(&self) -> Result<(), FileError> {
         let wrong = |what: String| FileError { path: self.path.clone(), what };
+        if self.table.is_empty() {
+            return Ok(());
+        }
         let commands = super::commands();
         for (key, value) in &self.table {
             let Value::Table(table) = value else {

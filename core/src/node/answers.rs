@@ -159,6 +159,20 @@ impl Node {
         Some(id)
     }
 
+    /// The same for all that a peer was asked for; the origin helps with it where nobody waits.
+    pub(super) fn count_all_off(&mut self, link: LinkId) {
+        let Some(peer) = self.peers.get(&link) else { return };
+        let reqs: Vec<ReqId> = peer.requests.keys().copied().collect();
+        let joins = self.config.policy == Policy::Fastest;
+        for req in reqs {
+            if let Some(id) = self.count_off(link, req)
+                && let Some(job) = self.jobs.get_mut(&id)
+            {
+                job.joined |= joins;
+            }
+        }
+    }
+
     /// A chunk is here: whoever else was asked for it need not send it.
     pub(super) fn call_off_others(&mut self, now: Instant, id: JobId, index: u32) {
         if !self.jobs.get_mut(&id).is_some_and(|job| job.raced.remove(&index)) {
@@ -301,15 +315,7 @@ impl Node {
     fn doubt(&mut self, link: LinkId) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.doubt();
-        let reqs: Vec<ReqId> = peer.requests.keys().copied().collect();
-        let joins = self.config.policy == Policy::Fastest;
-        for req in reqs {
-            if let Some(id) = self.count_off(link, req)
-                && let Some(job) = self.jobs.get_mut(&id)
-            {
-                job.joined |= joins;
-            }
-        }
+        self.count_all_off(link);
         let now = self.now;
         self.learn_how_slow(now);
         self.reorder(now, link);

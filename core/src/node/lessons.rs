@@ -6,9 +6,8 @@
 use super::event::Direction;
 use super::peer::Peer;
 use super::{Node, Policy};
-use crate::{Duration, Instant, LinkId, PeerId, ReqId};
+use crate::{Duration, Instant, LinkId, PeerId};
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 /// NOT_FOUND answers in a row, over all jobs, to what a peer said it has, after which its word counts no more until it gives
@@ -109,15 +108,7 @@ impl Node {
     pub(super) fn distrust(&mut self, now: Instant, link: LinkId) {
         let Some(peer) = self.peers.get_mut(&link).filter(|peer| !peer.probation()) else { return };
         peer.distrust();
-        let reqs: Vec<ReqId> = peer.requests.keys().copied().collect();
-        let joins = self.config.policy == Policy::Fastest;
-        for req in reqs {
-            if let Some(id) = self.count_off(link, req)
-                && let Some(job) = self.jobs.get_mut(&id)
-            {
-                job.joined |= joins;
-            }
-        }
+        self.count_all_off(link);
         self.learn(now, link);
         self.sync_counted(link);
     }

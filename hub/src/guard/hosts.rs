@@ -5,6 +5,7 @@
 //! listen for others, and what we were told.
 
 use std::net::{IpAddr, SocketAddr};
+use zest_store::is_loopback_name;
 
 /// The names under which a listener is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,13 +68,6 @@ fn name_of(host: &str) -> Option<String> {
     };
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     (is_port(port) && is_name(&name)).then_some(name)
-}
-
-/// RFC 6761 keeps `localhost` and everything below it on this machine.
-fn is_loopback_name(name: &str) -> bool {
-    name == "localhost"
-        || name.ends_with(".localhost")
-        || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

@@ -21,17 +21,6 @@ pub struct SessionConfig {
     pub listens_if_it_can: bool,
 }
 
-/// Why a session did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// A cache cannot be opened.
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    /// The engine did not start.
-    #[error("{0}")]
-    Engine(#[from] EngineError),
-}
-
 impl SessionConfig {
     /// A session for this environment that accepts nobody, finds peers by their names alone, and has no caps.
     ///

@@ -4,13 +4,13 @@ mod config;
 mod events;
 mod handle;
 
-pub use config::{Limits, SessionConfig, SessionError};
+pub use config::{Limits, SessionConfig};
 pub use handle::PullHandle;
 
 use crate::api::{PeerStatus, PullRequest, PullStatus, SessionStatus};
 use crate::discovery::{DiscoveryStatus, Survey, survey};
 use crate::engine::{Engine, EngineStats, StoreHandles};
-use crate::giving::{Folders, Giving, GivingStatus, keep_giving};
+use crate::giving::{Folders, Giving, GivingStatus, hub_that_says_what_is_public, keep_giving};
 use crate::pull::{Control, PullOptions, run};
 use crate::{EngineError, PullError};
 use handle::Record;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use zest_hub::{Hub, HubConfig, HubError};
+use zest_hub::HubError;
 use zest_store::Env;
 
 /// Pulls that have ended and are remembered: 256. Ours; the oldest are forgotten.
@@ -221,13 +221,7 @@ impl Session {
         if self.inner.indexing.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        let env = &self.inner.env;
-        let hub = match env.offline {
-            true => Ok(None),
-            // Without a token: the question is what anybody may read.
-            false => Hub::new(HubConfig::new(env.endpoint.as_str(), None)).map(Some),
-        };
-        let (hub, outcome) = match hub {
+        let (hub, outcome) = match hub_that_says_what_is_public(&self.inner.env) {
             Ok(hub) => (hub, Ok(())),
             Err(error) => (None, Err(error)),
         };
