@@ -84,8 +84,8 @@ impl Networks {
     }
 }
 
-/// The networks in Linux's tables of routes, [`V4_ROUTES`] and [`V6_ROUTES`]: where no router stands between. Lines
-/// that cannot be read are passed over.
+/// The networks in Linux's tables of routes, `/proc/net/route` and `/proc/net/ipv6_route`: where no router stands
+/// between. Lines that cannot be read are passed over.
 #[must_use]
 pub fn of_linux(v4: &str, v6: &str) -> Vec<Network> {
     let all = v4.lines().filter_map(v4_line).chain(v6.lines().filter_map(v6_line));
