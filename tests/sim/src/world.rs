@@ -449,7 +449,7 @@ impl World {
             Action::Complete { job } => {
                 let Some(at) = self.hosts[host as usize].task_of(job) else { return };
                 let task = &self.hosts[host as usize].tasks[at];
-                if task.held.count() < task.held.len() {
+                if task.held.count() < task.held.len() && !self.is_to_hear_of_wrong(host, job) {
                     let (held, all) = (task.held.count(), task.held.len());
                     return self
                         .fail(format!("host {host} calls {job:?} complete with {held} of {all} chunks"));
@@ -482,6 +482,12 @@ impl World {
     pub(crate) fn is_to_hear_of_the_end(&self, host: u32, job: JobId, block: u32) -> bool {
         let ended = |event: &Event| matches!(event, Event::OriginEnded { job: of, block: at, .. } if *of == job && *at == block);
         self.pending.iter().any(|(to, event)| *to == host && ended(event))
+    }
+
+    /// The same of a list by which chunks that the origin brought before it were found wrong: the seal finds them missing.
+    fn is_to_hear_of_wrong(&self, host: u32, job: JobId) -> bool {
+        let found = |event: &Event| matches!(event, Event::BlockListed { job: of, wrong, .. } if *of == job && !wrong.is_empty());
+        self.pending.iter().any(|(to, event)| *to == host && found(event))
     }
 
     fn owns(&mut self, host: u32, link: LinkId) -> bool {
