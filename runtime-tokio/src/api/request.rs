@@ -51,6 +51,8 @@ pub struct PullRequest {
     pub endpoint: Option<String>,
     /// Sent to the Hub in place of the session's. It is in no document.
     pub token: Option<Token>,
+    /// Without a token of its own it may use the session's. It is in no document, and so for every request that was read from one.
+    pub implicit_token: bool,
     /// Fetch even what is there.
     pub force: bool,
     /// Only say what would be fetched.
@@ -89,6 +91,7 @@ impl PullRequest {
             cache_dir: None,
             endpoint: None,
             token: None,
+            implicit_token: true,
             force: false,
             dry_run: false,
             peers: Vec::new(),
@@ -123,6 +126,8 @@ impl PullRequest {
         endpoint: Option<String> => std::convert::identity;
         /// See [`PullRequest::token`].
         token: Option<Token> => std::convert::identity;
+        /// See [`PullRequest::implicit_token`].
+        implicit_token: bool => std::convert::identity;
         /// See [`PullRequest::force`].
         force: bool => std::convert::identity;
         /// See [`PullRequest::dry_run`].
@@ -204,6 +209,7 @@ impl TryFrom<Document> for PullRequest {
             cache_dir: document.cache_dir,
             endpoint: document.endpoint,
             token: None,
+            implicit_token: true,
             force: document.force,
             dry_run: document.dry_run,
             peers: document.peers,

@@ -141,6 +141,13 @@ impl Session {
         self.pulls_now().values().map(|record| record.status()).collect()
     }
 
+    /// Forgets a pull that has ended; false if there is none of this number, or it has not ended.
+    pub fn forget(&self, id: u64) -> bool {
+        let mut pulls = self.pulls_now();
+        let ended = pulls.get(&id).is_some_and(|record| record.has_ended());
+        ended && pulls.remove(&id).is_some()
+    }
+
     fn pulls_now(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Record>>> {
         self.inner.pulls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,6 +168,9 @@ impl Session {
         if let Some(endpoint) = request.endpoint.filter(|endpoint| *endpoint != env.endpoint) {
             // The session's token is for the session's Hub alone.
             (env.endpoint, env.token) = (endpoint, None);
+        }
+        if !request.implicit_token {
+            env.token = None;
         }
         if let Some(token) = request.token {
             env.token = Some(token);
@@ -210,6 +220,12 @@ impl Session {
             _ => {}
         }
         self.inner.engine.spawn(move |context| Box::pin(async move { context.give(giving) }));
+    }
+
+    /// Who is given to.
+    #[must_use]
+    pub fn given_to(&self) -> Giving {
+        *self.inner.giving.borrow()
     }
 
     /// Keeps the index of the session's caches from now on: files that came by other ways are made ready to be given, and the Hub

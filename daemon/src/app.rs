@@ -1,0 +1,117 @@
+//! What the routes stand on.
+
+use crate::Stop;
+use crate::events::Log;
+use crate::gate::Gate;
+use crate::metrics::Totals;
+use crate::models::Models;
+use crate::status::{Environment, Ways, Xorbs};
+use futures_util::StreamExt as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+use zest_runtime_tokio::{PullEvent, PullHandle, PullRequest, Session};
+
+/// What a daemon says of itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Where its API listens.
+    pub http: Vec<SocketAddr>,
+    /// zest's cache.
+    pub zest_cache: PathBuf,
+    /// What it was started in.
+    pub environment: Environment,
+    /// How it finds peers.
+    pub ways: Ways,
+    /// When it began, in Unix seconds.
+    pub started: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) session: Session,
+    pub(crate) gate: Gate,
+    pub(crate) about: About,
+    pub(crate) began: Instant,
+    pub(crate) stop: Stop,
+    pub(crate) log: Log,
+    pub(crate) totals: Totals,
+    pub(crate) xorbs: Xorbs,
+    pub(crate) models: Models,
+    requests: AtomicU64,
+    listeners: AtomicUsize,
+}
+
+impl App {
+    pub(crate) fn new(session: Session, gate: Gate, about: About, stop: Stop, run: String) -> App {
+        App {
+            session,
+            gate,
+            about,
+            began: Instant::now(),
+            stop,
+            log: Log::new(run),
+            totals: Totals::default(),
+            xorbs: Xorbs::default(),
+            models: Models::default(),
+            requests: AtomicU64::new(0),
+            listeners: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Listeners to events.
+    pub(crate) fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+
+    /// A place among them, if there are fewer than `max`.
+    pub(crate) fn listen(self: &Arc<App>, max: usize) -> Option<Listener> {
+        let listener = Listener(self.clone());
+        (self.listeners.fetch_add(1, Ordering::Relaxed) < max).then_some(listener)
+    }
+
+    /// Begins a pull, and notes what happens to it.
+    pub(crate) fn pull(self: &Arc<App>, request: PullRequest) -> PullHandle {
+        let pull = self.session.pull(request);
+        let (app, followed) = (self.clone(), pull.clone());
+        tokio::spawn(async move { app.follow(&followed).await });
+        pull
+    }
+
+    async fn follow(&self, pull: &PullHandle) {
+        let id = pull.id();
+        let mut events = pull.progress();
+        while let Some(event) = events.next().await {
+            match &event {
+                PullEvent::Progress(now) => self.totals.progress(id, now),
+                PullEvent::Out { service, .. } => self.totals.out(*service),
+                PullEvent::Done(_) | PullEvent::Failed(_) => {
+                    self.totals.progress(id, &pull.snapshots().borrow());
+                    self.totals.ended(id, pull.status().state);
+                }
+                _ => {}
+            }
+            self.log.note(id, &event);
+        }
+    }
+}
+
+/// A place among the listeners to events.
+#[derive(Debug)]
+pub(crate) struct Listener(Arc<App>);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,122 @@
+//! Where the API listens: loopback, and nowhere else.
+
+use crate::DaemonError;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::net::TcpListener;
+
+/// TCP port of the API unless told otherwise: the original's.
+pub const HTTP_PORT: u16 = 9847;
+
+/// Ports after a taken default one that are tried: 8. Then any free one.
+const NEXT_PORTS: u16 = 8;
+
+/// Tries to find a port that is free for IPv4 and IPv6: 16.
+const PAIR_TRIES: u32 = 16;
+
+/// Where to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Doors {
+    /// At [`HTTP_PORT`] of 127.0.0.1 and `::1`, or one of the next.
+    #[default]
+    Usual,
+    /// At this port of both, 0 for any free one. A port that is taken is an error.
+    Port(u16),
+    /// At this address, which must be loopback.
+    At(SocketAddr),
+}
+
+/// Open listeners.
+#[derive(Debug)]
+pub struct Opened {
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) addrs: Vec<SocketAddr>,
+}
+
+impl Doors {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// An address that is not loopback, or cannot be had.
+    pub async fn open(self) -> Result<Opened, DaemonError> {
+        match self {
+            Doors::At(addr) if !addr.ip().to_canonical().is_loopback() => {
+                Err(DaemonError::NotLoopback { addr })
+            }
+            Doors::At(addr) => {
+                let bound = TcpListener::bind(addr).await;
+                Opened::of(vec![bound.map_err(|source| DaemonError::Listen { addr, source })?])
+            }
+            Doors::Port(port) => both(port).await,
+            Doors::Usual => {
+                for port in HTTP_PORT..=HTTP_PORT + NEXT_PORTS {
+                    match both(port).await {
+                        Err(DaemonError::Listen { source, .. }) if is_taken(&source) => {}
+                        outcome => return outcome,
+                    }
+                }
+                both(0).await
+            }
+        }
+    }
+}
+
+impl Opened {
+    /// Where it is, as bound.
+    #[must_use]
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    fn of(listeners: Vec<TcpListener>) -> Result<Opened, DaemonError> {
+        let addrs = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>();
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Ok(Opened { addrs: addrs.map_err(|source| DaemonError::Listen { addr, source })?, listeners })
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
+}
+
+/// The same port of 127.0.0.1 and `::1`; a machine without IPv6 has the one.
+async fn both(port: u16) -> Result<Opened, DaemonError> {
+    let mut tries = if port == 0 { PAIR_TRIES } else { 1 };
+    loop {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let v4 = TcpListener::bind(addr).await.map_err(|source| DaemonError::Listen { addr, source })?;
+        let port = v4.local_addr().map_err(|source| DaemonError::Listen { addr, source })?.port();
+        let addr = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+        tries -= 1;
+        match TcpListener::bind(addr).await {
+            Ok(v6) => return Opened::of(vec![v4, v6]),
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Opened::of(vec![v4]),
+            Err(_) if tries > 0 => {}
+            Err(source) => return Err(DaemonError::Listen { addr, source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_but_loopback_is_listened_on() {
+        for addr in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
+            let error = Doors::At(addr.parse().expect("an address")).open().await.expect_err(addr);
+            assert!(matches!(error, DaemonError::NotLoopback { .. }), "{addr}: {error}");
+        }
+        let opened = Doors::At("127.0.0.2:0".parse().expect("an address")).open().await.expect("free");
+        assert!(opened.addrs()[0].ip().is_loopback() && opened.addrs()[0].port() != 0);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_was_named_is_used_or_refused_and_is_the_same_for_both_families() {
+        let opened = Doors::Port(0).open().await.expect("free");
+        let port = opened.addrs()[0].port();
+        assert!(opened.addrs().iter().all(|addr| addr.port() == port && addr.ip().is_loopback()));
+        let error = Doors::Port(port).open().await.expect_err("taken");
+        assert!(matches!(error, DaemonError::Listen { .. }), "{error}");
+    }
+}

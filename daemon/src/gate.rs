@@ -1,0 +1,214 @@
+//! Who may ask: the checks that every request passes before anything is looked at.
+//!
+//! A web page of a stranger, open in the user's browser, can send requests here. It cannot set `Host`, `Origin` and
+//! `Sec-Fetch-Site`, and it does not know the secret. Another user of this machine can set all of them, and does not know the
+//! secret either.
+
+use crate::Secret;
+use crate::answer::Refusal;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use zest_hub::guard::hosts::{Hosts, authority};
+
+/// Whom a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Somebody on this machine.
+    Anybody,
+    /// Who has the secret.
+    Owner,
+}
+
+/// The checks.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    hosts: Hosts,
+    ports: Vec<u16>,
+    secret: Secret,
+}
+
+impl Gate {
+    pub(crate) fn new(ports: Vec<u16>, secret: Secret) -> Gate {
+        // Loopback names alone mean us: we listen nowhere else.
+        let hosts = Hosts::new(([127, 0, 0, 1], 0).into(), None);
+        Gate { hosts, ports, secret }
+    }
+
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Whether a request may be looked at, and whose it is.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<Caller, Refusal> {
+        self.check_host(parts)?;
+        self.check_origin(&parts.headers)?;
+        match bearer(&parts.headers)? {
+            None => Ok(Caller::Anybody),
+            Some(given) if self.secret.is(given) => Ok(Caller::Owner),
+            Some(_) => Err(wrong_secret()),
+        }
+    }
+
+    /// Who has a name of his own lead here means another machine by it (DNS rebinding).
+    fn check_host(&self, parts: &Parts) -> Result<(), Refusal> {
+        let mut named = parts.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes).peekable();
+        if named.peek().is_none() {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "usage", "a Host is missing"));
+        }
+        let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+        let is_ours = |host: &[u8]| std::str::from_utf8(host).is_ok_and(|host| self.hosts.allow(host));
+        match named.chain(target).all(is_ours) {
+            true => Ok(()),
+            false => {
+                let text = "the API answers to the names of this machine's loopback alone";
+                Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "usage", text).hint("ask http://127.0.0.1"))
+            }
+        }
+    }
+
+    /// What a browser says of the page that asks.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+        let foreign = || Refusal::new(StatusCode::FORBIDDEN, "auth", "pages of other origins have no access");
+        // `same-site` is another port of this machine: no page of ours.
+        let is_ours = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
+        if !headers.get_all(SITE).iter().all(is_ours) {
+            return Err(foreign());
+        }
+        let is_ours = |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| self.is_our_origin(origin));
+        match headers.get_all(header::ORIGIN).iter().all(is_ours) {
+            true => Ok(()),
+            false => Err(foreign()),
+        }
+    }
+
+    fn is_our_origin(&self, origin: &str) -> bool {
+        let Some(host) = authority(origin).filter(|host| origin.strip_prefix("http://") == Some(*host))
+        else {
+            return false;
+        };
+        let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
+        self.ports.contains(&port) && self.hosts.allow(host)
+    }
+}
+
+/// What stands in `Authorization`, if anything does.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = all.next() else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    match (token, all.next()) {
+        (Some(token), None) => Ok(Some(token)),
+        _ => Err(wrong_secret()),
+    }
+}
+
+fn unauthorized(message: &str) -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, "auth", message)
+        .hint("send what is in the file api-secret of zest's cache: Authorization: Bearer …")
+        .header(header::WWW_AUTHENTICATE, "Bearer")
+}
+
+fn wrong_secret() -> Refusal {
+    unauthorized("that is not the secret")
+}
+
+/// What a route says to who has no secret.
+pub(crate) fn secret_needed() -> Refusal {
+    unauthorized("this needs the secret")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Places;
+    use axum::http::Request;
+
+    fn gate() -> Gate {
+        let dir = tempfile::tempdir().expect("a folder");
+        let secret = Secret::read_or_make(&Places::new(dir.path())).expect("made");
+        Gate::new(vec![9847], secret)
+    }
+
+    fn ask(gate: &Gate, headers: &[(&str, &str)]) -> Result<Caller, u16> {
+        let request = headers
+            .iter()
+            .fold(Request::get("/v1/status"), |request, (name, value)| request.header(*name, *value));
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        gate.check(&parts).map_err(|refusal| refusal.status.as_u16())
+    }
+
+    const HOST: (&str, &str) = ("host", "127.0.0.1:9847");
+
+    #[test]
+    fn only_loopback_names_are_answered_to() {
+        let gate = gate();
+        for host in ["127.0.0.1:9847", "localhost:9847", "LOCALHOST", "[::1]:9847", "127.0.0.1"] {
+            assert_eq!(ask(&gate, &[("host", host)]), Ok(Caller::Anybody), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:9847",
+            "127.0.0.1.evil.example",
+            "192.168.1.2:9847",
+            "0.0.0.0:9847",
+            "",
+        ] {
+            assert_eq!(ask(&gate, &[("host", host)]), Err(421), "{host}");
+        }
+        assert_eq!(ask(&gate, &[]), Err(400));
+        assert_eq!(ask(&gate, &[HOST, ("host", "evil.example")]), Err(421), "the second counts, too");
+        let request = Request::get("http://evil.example/v1/status").header("host", "localhost");
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        assert!(gate.check(&parts).is_err(), "and what stands in the request's line");
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_refused_with_and_without_the_secret() {
+        let gate = gate();
+        let own = format!("Bearer {}", gate.secret().as_str());
+        let own = ("authorization", own.as_str());
+        for origin in [
+            "https://evil.example",
+            "null",
+            "http://127.0.0.1:3000",
+            "http://localhost",
+            "https://127.0.0.1:9847",
+            "http://127.0.0.1:9847/",
+            "http://me@127.0.0.1:9847",
+            "http://127.0.0.1.evil.example:9847",
+            "file://",
+            "",
+        ] {
+            assert_eq!(ask(&gate, &[HOST, ("origin", origin)]), Err(403), "{origin}");
+            assert_eq!(ask(&gate, &[HOST, own, ("origin", origin)]), Err(403), "{origin}");
+        }
+        for origin in ["http://127.0.0.1:9847", "http://localhost:9847", "http://[::1]:9847"] {
+            assert_eq!(ask(&gate, &[HOST, own, ("origin", origin)]), Ok(Caller::Owner), "{origin}");
+        }
+        for site in ["cross-site", "same-site", "Cross-Site", ""] {
+            assert_eq!(ask(&gate, &[HOST, own, ("sec-fetch-site", site)]), Err(403), "{site}");
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(ask(&gate, &[HOST, ("sec-fetch-site", site)]), Ok(Caller::Anybody), "{site}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_secret_is_no_missing_one() {
+        let gate = gate();
+        let right = gate.secret().as_str().to_owned();
+        let with = |value: &str| ask(&gate, &[HOST, ("authorization", value)]);
+        assert_eq!(with(&format!("Bearer {right}")), Ok(Caller::Owner));
+        assert_eq!(with(&format!("bearer  {right} ")), Ok(Caller::Owner));
+        for wrong in ["Bearer", "Bearer ", "Bearer x", "Basic eDp5", &right, &format!("Bearer {right}0")] {
+            assert_eq!(with(wrong), Err(401), "{wrong}");
+        }
+        let twice = format!("Bearer {right}");
+        let twice = [HOST, ("authorization", twice.as_str()), ("authorization", "Bearer x")];
+        assert_eq!(ask(&gate, &twice), Err(401));
+    }
+}

@@ -1,0 +1,44 @@
+//! zest in the background: one [`Session`](zest_runtime_tokio::Session) per user and cache, and an HTTP API on loopback for the
+//! user's own programs.
+//!
+//! - [`Instance`]: the claim to be the one daemon of a cache. [`Running`]: who has it.
+//! - [`Api`]: the listener and its routes, over a session. [`Doors`] says where it listens.
+//! - [`Client`]: the other end. It has the daemon prove itself before it shows the secret.
+//!
+//! Three files in zest's cache, all for their owner alone: `zest.pid` (the lock, and the process's number), `daemon.json`
+//! ([`Record`]: where it is), `api-secret` ([`Secret`]).
+//!
+//! What may be asked without the secret is in `gate.rs`, what can be asked at all in `routes.rs` and in `docs/api.md`.
+
+mod answer;
+mod app;
+mod client;
+mod doors;
+mod error;
+mod events;
+mod gate;
+mod instance;
+mod log;
+mod metrics;
+mod models;
+mod places;
+mod record;
+mod routes;
+mod secret;
+mod server;
+mod settings;
+mod status;
+
+pub use answer::status_of;
+pub use app::About;
+pub use client::{Answer, Client, ClientError, Events};
+pub use doors::{Doors, HTTP_PORT, Opened};
+pub use error::DaemonError;
+pub use instance::{Instance, Running};
+pub use log::{LOG_BYTES_MAX, LOGS_KEPT, LogFile};
+pub use places::Places;
+pub use record::Record;
+pub use secret::Secret;
+pub use server::{Api, Stop};
+pub use settings::{Settings, SettingsPatch};
+pub use status::{Environment, Original, Ways};

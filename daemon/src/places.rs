@@ -1,0 +1,73 @@
+//! Where a daemon keeps what is its own.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The folder of a daemon's files: zest's cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    dir: PathBuf,
+}
+
+impl Places {
+    /// In this cache of zest's.
+    #[must_use]
+    pub fn new(zest_cache: &Path) -> Places {
+        Places { dir: zest_cache.to_owned() }
+    }
+
+    /// The lock, with the number of the process that holds it.
+    #[must_use]
+    pub fn pid(&self) -> PathBuf {
+        self.dir.join("zest.pid")
+    }
+
+    /// Where the daemon is.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.dir.join("daemon.json")
+    }
+
+    /// What opens its API.
+    #[must_use]
+    pub fn secret(&self) -> PathBuf {
+        self.dir.join("api-secret")
+    }
+
+    /// What a daemon in the background says.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("zest.log")
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Opens a file of ours; a link in its place is an error.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    OpenOptions::new().read(true).custom_flags(nofollow).open(path)
+}
+
+/// Writes a file for its owner alone, in one step: whoever reads it sees all of the old or all of the new.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    // What a process of this number left when it was killed.
+    let _not_there = std::fs::remove_file(&fresh);
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)
+    };
+    write().inspect_err(|_| {
+        let _best_effort = std::fs::remove_file(&fresh);
+    })
+}

@@ -1,0 +1,136 @@
+//! The API, listening.
+
+use crate::app::{About, App};
+use crate::gate::Gate;
+use crate::secret::random_hex;
+use crate::{DaemonError, Opened, Secret};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zest_hub::guard::{self, Limits};
+use zest_runtime_tokio::Session;
+
+/// Connections at a time, at most: 512. All of them come from this machine, so they cannot be told apart by address.
+const CONNECTIONS_MAX: usize = 512;
+
+/// Random bytes of what stands before the numbers of events.
+const RUN_BYTES: usize = 6;
+
+/// How long answers under way may take once the API ends: 1 s.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// The way to a daemon's end: who asks for it, and who waits for that. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Sender<Phase>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// No new pulls; what is asked is still answered.
+    Stopping,
+    /// Streams end.
+    Over,
+}
+
+impl Default for Stop {
+    fn default() -> Stop {
+        Stop(watch::Sender::new(Phase::Running))
+    }
+}
+
+impl Stop {
+    /// Asks for the end.
+    pub fn ask(&self) {
+        self.raise(Phase::Stopping);
+    }
+
+    /// Waits until somebody asks for it.
+    pub async fn asked(&self) {
+        self.reached(Phase::Stopping).await;
+    }
+
+    /// Whether somebody has.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        *self.0.borrow() >= Phase::Stopping
+    }
+
+    pub(crate) async fn over(&self) {
+        self.reached(Phase::Over).await;
+    }
+
+    async fn reached(&self, phase: Phase) {
+        let mut now = self.0.subscribe();
+        if now.wait_for(|now| *now >= phase).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn raise(&self, to: Phase) {
+        self.0.send_if_modified(|now| {
+            let higher = to > *now;
+            *now = (*now).max(to);
+            higher
+        });
+    }
+}
+
+/// A running API. Dropping it cuts it; [`Api::shutdown`] lets answers under way finish.
+#[derive(Debug)]
+pub struct Api {
+    addrs: Vec<SocketAddr>,
+    stop: Stop,
+    serving: Vec<JoinHandle<()>>,
+}
+
+impl Api {
+    /// Answers at these doors for this session. Its `stop` is asked for by `POST /v1/stop`.
+    ///
+    /// # Errors
+    /// The system gave no randomness.
+    pub fn start(
+        opened: Opened,
+        session: Session,
+        secret: Secret,
+        about: About,
+        stop: Stop,
+    ) -> Result<Api, DaemonError> {
+        let ports = opened.addrs.iter().map(SocketAddr::port).collect();
+        let run = random_hex(RUN_BYTES)?;
+        let app = Arc::new(App::new(session, Gate::new(ports, secret), about, stop.clone(), run));
+        let own = Limits::for_this_process();
+        let connections = own.connections.min(CONNECTIONS_MAX);
+        let limits = Limits { connections, ..own };
+        let serving = opened.listeners.into_iter().map(|listener| {
+            let (app, end) = (app.clone(), stop.clone());
+            let handler = move |request| crate::routes::handle(app.clone(), request);
+            tokio::spawn(guard::serve(listener, limits.clone(), handler, async move { end.over().await }))
+        });
+        Ok(Api { serving: serving.collect(), addrs: opened.addrs, stop })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Ends it: nobody is let in any more, streams end, answers under way have a second.
+    pub async fn shutdown(mut self) {
+        self.stop.raise(Phase::Over);
+        for serving in &mut self.serving {
+            if tokio::time::timeout(LAST_ANSWERS, &mut *serving).await.is_err() {
+                serving.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.stop.raise(Phase::Over);
+        self.serving.iter().for_each(JoinHandle::abort);
+    }
+}
