@@ -36,6 +36,7 @@ Examples:
                                              on a, b and c at once: about one download for all
   zest serve                                 give what this machine has, to its network
   zest seed                                  give it to everyone
+  zest start                                 `serve` in the background; `zest status`, `zest stop`
   zest peers ORG/NAME                        who has it
 
 Exit codes:
@@ -80,10 +81,18 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Fetch a model, dataset or space into the Hugging Face cache
     Pull(Box<PullArgs>),
-    /// Give what this machine's caches hold to peers, until Ctrl-C
-    Serve(Box<ServeArgs>),
+    /// Give what this machine's caches hold to peers, and answer programs of this machine over HTTP, until Ctrl-C
+    Serve(Box<DaemonArgs>),
     /// The same, and announce it to everyone (DHT, trackers)
     Seed(Box<ServeArgs>),
+    /// Do what `serve` does in the background
+    Start(Box<DaemonArgs>),
+    /// End what runs in the background
+    Stop(StopArgs),
+    /// Show what runs in the background, and how it does
+    Status(StatusArgs),
+    /// Show what it has said
+    Logs(LogsArgs),
     /// Show who has what of a repository, and how they were found
     Peers(Box<PeersArgs>),
     /// Run a small Hub that serves a folder (air-gapped sites, tests)
@@ -112,6 +121,16 @@ pub(crate) enum Command {
     },
     /// Show the version
     Version,
+}
+
+impl Command {
+    /// The log that is written instead of speaking to a terminal.
+    pub(crate) fn log_file(&self) -> Option<&std::path::Path> {
+        match self {
+            Command::Serve(args) => args.http.log_file.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// What of which repository.
@@ -223,6 +242,14 @@ pub(crate) struct PullArgs {
     #[command(flatten)]
     pub(crate) upload: UploadArgs,
 
+    /// Work alone, also where zest runs in the background
+    #[arg(hide_short_help = true, long, conflicts_with = "detach")]
+    pub(crate) no_daemon: bool,
+
+    /// Hand it over to the zest in the background, and do not wait
+    #[arg(hide_short_help = true, long)]
+    pub(crate) detach: bool,
+
     /// Also keep xorbs the way zest 0.4 does (takes the space a second time)
     #[arg(help_heading = "Where", hide_short_help = true, long)]
     pub(crate) keep_xorbs: bool,
@@ -238,7 +265,66 @@ of --local-dir; what it is is shown by name. Ctrl-C or SIGTERM ends it, with exi
 `serve` and `seed` do the same and differ in who hears of it. `serve` tells this network (multicast), and trackers and the \
 DHT where --tracker, --bootstrap or --dht-port name them. `seed` also announces in the public DHT, and asks the router to \
 let others connect.
+`serve` also answers programs of this machine over HTTP, on loopback (docs/api.md): what they may see without the secret of \
+~/.cache/zest/api-secret is whether it lives and how many peers it has. There is one `serve` per user and cache; `zest start` \
+runs it in the background, and `zest pull` beside it hands its work over.
 Exit codes and environment: see `zest --help`.";
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = SERVE_HELP)]
+pub(crate) struct DaemonArgs {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
+}
+
+/// The API of `serve`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "API")]
+pub(crate) struct HttpArgs {
+    /// Loopback address of the API
+    #[arg(hide_short_help = true, long, value_name = "ADDR:PORT")]
+    pub(crate) http: Option<SocketAddr>,
+
+    /// TCP port of the API on 127.0.0.1 and ::1 (0: any free one) [default: 9847 or one of the next]
+    #[arg(hide_short_help = true, long, value_name = "PORT")]
+    pub(crate) http_port: Option<u16>,
+
+    /// Without the API
+    #[arg(hide_short_help = true, long, conflicts_with_all = ["http", "http_port"])]
+    pub(crate) no_http: bool,
+
+    /// Be in the background and write this log; `zest start` says so
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Kill it: what is proven is kept, peers do not hear of it
+    #[arg(long)]
+    pub(crate) now: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Go on showing it, every second
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Go on showing what it says
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+
+    /// So many lines from the end
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    pub(crate) lines: usize,
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = MORE, after_long_help = SERVE_HELP)]
@@ -266,6 +352,14 @@ pub(crate) struct ServeArgs {
     /// Memory for chunks that are asked for again and again; taken as they come
     #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "SIZE", default_value = "64MiB", value_parser = amount::bytes)]
     pub(crate) cache_mem: u64,
+
+    /// Receive at most this many bytes per second, from peers and the CDN together
+    #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "RATE", value_parser = amount::download_rate)]
+    pub(crate) max_download: Option<u64>,
+
+    /// How the Hub's CDN is used beside peers, by pulls that are handed over
+    #[arg(help_heading = "Peers", hide_short_help = true, long, value_name = "POLICY", value_enum, default_value_t = OriginPolicy::Fastest)]
+    pub(crate) policy: OriginPolicy,
 
     #[command(flatten)]
     pub(crate) upload: UploadArgs,
@@ -480,7 +574,7 @@ mod tests {
     fn short_help_is_one_screen_and_the_long_one_has_every_flag() {
         let mut root = Cli::command().term_width(100);
         root.build();
-        for name in ["pull", "serve", "seed", "peers", "hub", "verify"] {
+        for name in ["pull", "serve", "seed", "start", "peers", "hub", "verify"] {
             let command = root.find_subcommand_mut(name).expect("a command");
             let (short, long) = (command.render_help().to_string(), command.render_long_help().to_string());
             assert!(
@@ -534,6 +628,9 @@ mod tests {
             "pull a/b --frob",
             "pull a/b --revision",
             "serve --listen-port 99999",
+            "serve --no-http --http-port 1",
+            "serve --http localhost:1",
+            "pull a/b --detach --no-daemon",
             "hub",
         ] {
             let error = parse(line).expect_err(line);
@@ -608,6 +705,7 @@ mod tests {
         );
         let line = "serve --max-upload 1M --peer 192.0.2.7";
         let Command::Serve(serve) = parse(line).expect("valid").command else { panic!() };
+        let serve = serve.serve;
         assert_eq!(serve.peer, ["192.0.2.7:6881"]);
         assert_eq!(serve.upload.max_upload, Some(1_000_000));
         for line in ["--max-upload 10k", "--max-download 0", "--upload-budget 5", "--policy slow"] {

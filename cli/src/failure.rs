@@ -29,8 +29,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// The kind that a word of [`Kind::word`] stands for.
+    pub(crate) fn of_word(word: &str) -> Kind {
+        Kind::ALL.into_iter().find(|kind| kind.word() == word).unwrap_or(Kind::Other)
+    }
+
     /// Every kind, in the order of the exit codes.
-    #[cfg(test)]
     const ALL: [Kind; 9] = [
         Kind::Other,
         Kind::Usage,
@@ -142,6 +146,8 @@ mod tests {
         words.sort_unstable();
         words.dedup();
         assert_eq!((codes.len(), words.len()), (9, 9));
+        assert!(Kind::ALL.iter().all(|kind| Kind::of_word(kind.word()) == *kind));
+        assert_eq!(Kind::of_word("new"), Kind::Other);
     }
 
     #[test]

@@ -6,7 +6,10 @@
 mod address;
 mod amount;
 mod args;
+mod background;
 mod bench;
+mod beside;
+mod daemon;
 mod definition;
 mod demo;
 mod discovery;
@@ -40,7 +43,13 @@ pub fn zest() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let ui = ui::Ui::new(cli.quiet, cli.verbose, cli.json);
+    let ui = match cli.command.log_file() {
+        Some(path) => match ui::Ui::logging(path, cli.verbose) {
+            Ok(ui) => ui,
+            Err(failure) => return end(Err(failure), &ui::Ui::new(false, 0, false)),
+        },
+        None => ui::Ui::new(cli.quiet, cli.verbose, cli.json),
+    };
     end(run(cli, &ui), &ui)
 }
 
@@ -74,8 +83,15 @@ fn end(outcome: Result<(), Failure>, ui: &ui::Ui) -> ExitCode {
 fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
     match cli.command {
         Command::Pull(args) => engine::block_on(pull::run(*args, ui)),
-        Command::Serve(args) => engine::block_on(serve::run(*args, discovery::Purpose::Serve, ui)),
-        Command::Seed(args) => engine::block_on(serve::run(*args, discovery::Purpose::Seed, ui)),
+        Command::Serve(args) => {
+            let args::DaemonArgs { serve, http } = *args;
+            engine::block_on(serve::run(serve, discovery::Purpose::Serve, Some(http), ui))
+        }
+        Command::Seed(args) => engine::block_on(serve::run(*args, discovery::Purpose::Seed, None, ui)),
+        Command::Start(args) => engine::block_on(background::start(*args, ui)),
+        Command::Stop(args) => engine::block_on(background::stop(args, ui)),
+        Command::Status(args) => engine::block_on(background::status(args, ui)),
+        Command::Logs(args) => background::logs(&args, ui),
         Command::Peers(args) => engine::block_on(peers::run(*args, ui)),
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
         Command::Verify(args) => verify::run(args, ui),

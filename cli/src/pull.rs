@@ -2,6 +2,7 @@
 
 use crate::address::PORT_DEFAULT;
 use crate::args::{OriginPolicy, PullArgs};
+use crate::beside::{self, Handed};
 use crate::discovery::Purpose;
 use crate::engine::{self, Folders, PullReport, PullRequest, Session, SessionConfig};
 use crate::failure::{Failure, Kind};
@@ -17,12 +18,12 @@ use zest_store::Token;
 /// given for this long: 5 s. Ours; whoever has not asked by then gets it elsewhere.
 const GIVE_ON_IDLE: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
+pub(crate) async fn run(mut args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let repo = engine::repo_id(&args.of.repo, args.of.kind)?;
     let mut env = engine::environment(ui);
     let named = args.cache_dir.is_some();
-    if let Some(dir) = args.cache_dir {
+    if let Some(dir) = args.cache_dir.take() {
         env.hub_cache = dir;
     }
     if let Some(token) = hidden_token::tokens(args.token.as_slice()).first() {
@@ -30,21 +31,26 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         env.token = Token::new(token);
     }
     let label = repo.to_string();
+    let request = PullRequest::new(repo)
+        .revision(args.of.revision.clone())
+        .files(args.of.files.clone())
+        .include(args.include.clone())
+        .exclude(args.exclude.clone())
+        .local_dir(args.local_dir.clone())
+        .force(args.force_download)
+        .dry_run(args.dry_run)
+        .peers(args.peer.clone())
+        .p2p(!args.no_p2p)
+        .keep_xorbs(args.keep_xorbs);
+    match beside::hand_over(&args, &env, &request, &label, &signals, ui).await? {
+        Handed::Alone => {}
+        Handed::Left => return Ok(()),
+        Handed::Done(report) => return show(&report, args.dry_run, ui),
+    }
     let p2p = !args.no_p2p && !args.dry_run;
     let discovery = args.discovery.config(Purpose::Pull, &env);
     // Without peers, and without a way to find any, nobody would know of the port: none is opened.
     let listens = p2p && !args.no_listen && (!args.peer.is_empty() || discovery.finds_any());
-    let request = PullRequest::new(repo)
-        .revision(args.of.revision)
-        .files(args.of.files)
-        .include(args.include)
-        .exclude(args.exclude)
-        .local_dir(args.local_dir)
-        .force(args.force_download)
-        .dry_run(args.dry_run)
-        .peers(args.peer)
-        .p2p(!args.no_p2p)
-        .keep_xorbs(args.keep_xorbs);
     let folders = Folders::of_cache(&env, named).with_mirrors(&args.discovery.public_mirror);
     // What is landed meanwhile is given too, wherever it lies.
     let config = engine::config(&env, folders)?.engine(|engine| {
@@ -67,19 +73,22 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         }
     }
     session.shutdown().await;
-    let report = outcome?;
+    show(&outcome?, args.dry_run, ui)
+}
 
+/// What a pull did.
+fn show(report: &PullReport, dry_run: bool, ui: &Ui) -> Result<(), Failure> {
     if ui.json() {
-        return ui.data(&document(&report).to_string());
+        return ui.data(&document(report).to_string());
     }
-    if args.dry_run {
-        for line in listing(&report) {
+    if dry_run {
+        for line in listing(report) {
             ui.data(&line)?;
         }
-        ui.say(wanted_sentence(&report));
+        ui.say(wanted_sentence(report));
         return Ok(());
     }
-    for line in ui::closing_statistics(&report) {
+    for line in ui::closing_statistics(report) {
         ui.say(line);
     }
     ui.path(&report.path)
@@ -128,7 +137,7 @@ pub(crate) async fn pull(
 }
 
 /// Whatever a pull runs into while it stops, the user stopped it.
-fn interrupted(failure: Failure) -> Failure {
+pub(crate) fn interrupted(failure: Failure) -> Failure {
     let hint = "run the same command again to go on where it stopped: what is proven is kept";
     match failure.kind {
         Kind::Interrupted => Failure::new(Kind::Interrupted, "interrupted").hint(hint),

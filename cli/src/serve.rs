@@ -2,10 +2,11 @@
 //! of it ([`Purpose`]).
 
 use crate::address::{ListenHost, PORT_DEFAULT};
-use crate::args::ServeArgs;
+use crate::args::{HttpArgs, ServeArgs};
+use crate::daemon::Claim;
 use crate::discovery::{self, Purpose};
 use crate::engine::{self, DiscoveryStatus, EngineConfig, EngineStats, Folders, GivingStatus, Session};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::giving;
 use crate::sharing;
 use crate::signals::Signals;
@@ -23,7 +24,13 @@ pub(crate) const LINE_EVERY: Duration = Duration::from_secs(30);
 /// Least time between two status events for programs: 5 s.
 const EVENT_EVERY: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<(), Failure> {
+pub(crate) async fn run(
+    args: ServeArgs,
+    purpose: Purpose,
+    http: Option<HttpArgs>,
+    ui: &Ui,
+) -> Result<(), Failure> {
+    check_ports(&args)?;
     let signals = Signals::listen()?;
     let mut env = engine::environment(ui);
     let named = args.cache_dir.is_some();
@@ -34,12 +41,19 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
     let folders = sharing::with_local_dirs(folders, &args.local_dir)?;
     let discovery = args.discovery.config(purpose, &env);
     let heard = giving::who_hears(Some(&discovery));
+    let ways = zest_daemon::Ways::of(&discovery);
+    let claim = match &http {
+        Some(http) => Claim::new(&env, http, ui).await?,
+        None => None,
+    };
     let port = args.listen_port.unwrap_or(PORT_DEFAULT);
     let config = engine::config(&env, folders)?.engine(|engine| {
         *engine = EngineConfig {
             listen: listen(&args.listen, port),
             // A port that was asked for is used or refused.
             next_port: args.listen_port.is_none() && args.listen.iter().all(|host| host.port.is_none()),
+            policy: args.policy.into(),
+            download_bytes_s: args.max_download,
             upload_bytes_s: args.upload.max_upload,
             upload_budget: engine::upload_budget(&env, &args.upload),
             discovery: Some(discovery),
@@ -50,27 +64,43 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
     });
     let session = engine::start(config).await?;
     session.name_peers(args.peer).await;
+    let daemon = match claim {
+        Some(claim) => Some(claim.open(&session, &env, ways)?),
+        None => None,
+    };
     let addrs: Vec<String> = session.local_addrs().iter().map(SocketAddr::to_string).collect();
     if ui.json() {
         let folders = sharing::document(session.folders());
-        ui.data(&json!({"event": "listening", "addrs": addrs, "folders": folders}).to_string())?;
+        let http = daemon.as_ref().map(|daemon| daemon.urls()).unwrap_or_default();
+        let event = json!({"event": "listening", "addrs": addrs, "folders": folders, "http": http});
+        ui.data(&event.to_string())?;
     }
     ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
     ui.say(sharing::words(session.folders()));
     ui.say("others can fetch the public models in there; private and gated ones stay here");
     sharing::reach(session.folders(), &env).into_iter().for_each(|line| ui.say(line));
     ui.say(heard);
+    if let Some(daemon) = &daemon {
+        daemon.words().into_iter().for_each(|line| ui.say(line));
+    }
 
     if let Err(error) = session.keep_index() {
         ui.say(format!("cannot ask the Hub what is public: {error}"));
     }
     tokio::select! {
         () = signals.first() => {}
+        () = asked_to_stop(daemon.as_ref()) => {}
         outcome = giving::tell(session.giving(), ui) => outcome?,
         () = show(&session, ui) => {}
     }
+    if let Some(daemon) = &daemon {
+        daemon.stopping();
+    }
     let stats = session.stats().await;
     session.shutdown().await;
+    if let Some(daemon) = daemon {
+        daemon.end().await;
+    }
     if ui.json() {
         let counts = json!({
             "event": "stopped",
@@ -81,6 +111,25 @@ pub(crate) async fn run(args: ServeArgs, purpose: Purpose, ui: &Ui) -> Result<()
     }
     ui.say(format!("stopped: {} given", given(&stats)));
     Ok(())
+}
+
+/// `--listen-port` and the ports of `--listen` are two names of one thing.
+pub(crate) fn check_ports(args: &ServeArgs) -> Result<(), Failure> {
+    let Some(port) = args.listen_port else { return Ok(()) };
+    match args.listen.iter().filter_map(|host| host.port).find(|other| *other != port) {
+        Some(other) => {
+            let text = format!("--listen says port {other} and --listen-port says {port}");
+            Err(Failure::new(Kind::Usage, text).hint("say it once"))
+        }
+        None => Ok(()),
+    }
+}
+
+async fn asked_to_stop(daemon: Option<&crate::daemon::Daemon>) {
+    match daemon {
+        Some(daemon) => daemon.asked_to_stop().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Where it is told; without a word all addresses of this machine, IPv6 and IPv4 if it has both.

@@ -111,7 +111,7 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
             Ok(ok(&*app.models().await))
         }
         ["v1", "settings"] if *method == Method::PATCH => {
-            let patch: SettingsPatch = document(parts, body).await?;
+            let patch: SettingsPatch = read(document(parts, body).await?)?;
             Ok(ok(&patch.apply(&app.session)?))
         }
         ["v1", "settings"] => {
@@ -190,8 +190,8 @@ fn find(app: &App, id: &str) -> Result<PullHandle, Refusal> {
     pull.ok_or_else(|| Refusal::not_found("there is no such pull, or it is forgotten"))
 }
 
-/// A body of JSON.
-async fn document<T: serde::de::DeserializeOwned>(parts: &Parts, body: Body) -> Result<T, Refusal> {
+/// A body that is a JSON object.
+async fn document(parts: &Parts, body: Body) -> Result<Value, Refusal> {
     let peer = parts.extensions.get::<Peer>().ok_or_else(|| Refusal::usage("nobody sent it"))?;
     let bytes = peer.form(body, BODY_BYTES_MAX).await.map_err(|error| match error {
         FormError::TooLong => {
@@ -202,7 +202,17 @@ async fn document<T: serde::de::DeserializeOwned>(parts: &Parts, body: Body) -> 
         }
         FormError::Busy => Refusal::busy("too many bodies at a time"),
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| Refusal::usage(error.to_string()))
+    match serde_json::from_slice(&bytes) {
+        // serde would read a list as the fields in their order.
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err(Refusal::usage("a JSON object is wanted")),
+        Err(error) => Err(Refusal::usage(error.to_string())),
+    }
+}
+
+/// What an object says.
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Refusal> {
+    serde_json::from_value(value).map_err(|error| Refusal::usage(error.to_string()))
 }
 
 async fn pull(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, Refusal> {
@@ -234,10 +244,9 @@ fn has_ended(pull: &PullStatus) -> bool {
 
 /// What a body and its heads ask for.
 fn request(app: &App, parts: &Parts, mut body: Value) -> Result<PullRequest, Refusal> {
-    let fields = body.as_object_mut().ok_or_else(|| Refusal::usage("a JSON object is wanted"))?;
-    let policy = fields.remove("policy").filter(|policy| !policy.is_null());
-    let mut request: PullRequest =
-        serde_json::from_value(body).map_err(|error| Refusal::usage(error.to_string()))?;
+    let policy = body.as_object_mut().and_then(|fields| fields.remove("policy"));
+    let policy = policy.filter(|policy| !policy.is_null());
+    let mut request: PullRequest = read(body)?;
     if let Some(policy) = policy {
         check_policy(&policy, app.session.limits().policy)?;
     }

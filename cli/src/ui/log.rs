@@ -27,7 +27,7 @@ pub(super) fn install(ui: &Ui, verbose: u8) {
 
 /// A filter with one level for everything, and one for what is zest's own.
 fn of_ours(all: &str, ours: &str) -> String {
-    let crates = ["cli", "core", "hub", "store", "runtime_tokio", "runtime_glommio"];
+    let crates = ["cli", "core", "daemon", "hub", "store", "runtime_tokio", "runtime_glommio"];
     crates.iter().fold(all.to_owned(), |filter, name| format!("{filter},zest_{name}={ours}"))
 }
 

@@ -84,6 +84,8 @@ pub(crate) struct Ui {
     colour: bool,
     multi: MultiProgress,
     secrets: Secrets,
+    /// What is said goes there, and to no terminal.
+    log: Option<Arc<zest_daemon::LogFile>>,
 }
 
 impl Ui {
@@ -98,9 +100,28 @@ impl Ui {
             colour: around.colour(),
             multi: MultiProgress::with_draw_target(target),
             secrets: Secrets::default(),
+            log: None,
         };
         log::install(&ui, verbose);
         ui
+    }
+
+    /// In the background: everything that is said goes to a log.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn logging(path: &std::path::Path, verbose: u8) -> Result<Ui, Failure> {
+        let log = zest_daemon::LogFile::open(path).map_err(|error| Failure::new(Kind::Disk, error))?;
+        let ui = Ui {
+            mode: Mode::Lines,
+            json: false,
+            colour: false,
+            multi: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+            secrets: Secrets::default(),
+            log: Some(Arc::new(log)),
+        };
+        log::install(&ui, verbose);
+        Ok(ui)
     }
 
     /// Whether standard output gets JSON.
@@ -225,6 +246,10 @@ impl Ui {
     /// Puts a line on standard error, above the bars if there are any.
     fn put(&self, line: &str) {
         let line = self.secrets.blank(line);
+        if let Some(log) = &self.log {
+            log.line(&line);
+            return;
+        }
         // Somebody who closed standard error does not want to hear about it.
         let _closed = self.clear_bars().and_then(|()| writeln!(std::io::stderr().lock(), "{line}"));
     }

@@ -1,0 +1,180 @@
+//! `zest serve` as the daemon of a cache: its claim, and the API over its session.
+
+use crate::args::HttpArgs;
+use crate::engine::Session;
+use crate::failure::{Failure, Kind};
+use crate::ui::Ui;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+use zest_daemon::{
+    About, Api, DaemonError, Doors, Environment, Instance, Opened, Places, Record, Secret, Stop, Ways,
+};
+use zest_store::Env;
+
+/// The claim to a cache, before there is a session.
+pub(crate) struct Claim {
+    instance: Instance,
+    api: Option<(Opened, Secret)>,
+    places: Places,
+    log: Option<PathBuf>,
+}
+
+/// The daemon.
+pub(crate) struct Daemon {
+    /// Last to go: until then nobody else begins.
+    instance: Instance,
+    api: Option<Api>,
+    stop: Stop,
+    places: Places,
+}
+
+impl Claim {
+    /// Claims the cache, and opens the API's port. `None`: zest's cache takes no files, and nobody asked for an API.
+    pub(crate) async fn new(env: &Env, http: &HttpArgs, ui: &Ui) -> Result<Option<Claim>, Failure> {
+        let doors = doors(http)?;
+        if http.log_file.is_some() {
+            // A session of its own: it stays when the terminal goes. Whoever has one already needs none.
+            let _has_one = rustix::process::setsid();
+        }
+        let places = Places::new(&env.zest_cache);
+        let instance = match Instance::claim(&places) {
+            Ok(instance) => instance,
+            Err(error @ DaemonError::File { .. }) if http.http.is_none() && http.http_port.is_none() => {
+                ui.say(format!("without an API: {error}"));
+                return Ok(None);
+            }
+            Err(error) => return Err(failure(&error)),
+        };
+        let api = match doors {
+            Some(doors) => {
+                let opened = doors.open().await.map_err(|error| failure(&error))?;
+                let secret = Secret::read_or_make(&places).map_err(|error| failure(&error))?;
+                ui.hide(secret.as_str());
+                Some((opened, secret))
+            }
+            None => None,
+        };
+        Ok(Some(Claim { instance, api, places, log: http.log_file.clone() }))
+    }
+
+    /// Answers for this session from now on, and says where.
+    pub(crate) fn open(self, session: &Session, env: &Env, ways: Ways) -> Result<Daemon, Failure> {
+        let Claim { instance, api, places, log } = self;
+        let stop = Stop::default();
+        let http = api.as_ref().map(|(opened, _)| opened.addrs().to_vec()).unwrap_or_default();
+        let api = match api {
+            Some((opened, secret)) => {
+                let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let about = About {
+                    http: http.clone(),
+                    zest_cache: env.zest_cache.clone(),
+                    environment: Environment::of(env),
+                    ways,
+                    started,
+                };
+                let api = Api::start(opened, session.clone(), secret, about, stop.clone());
+                Some(api.map_err(|error| failure(&error))?)
+            }
+            None => None,
+        };
+        let record = Record::of_this_process(http, session.local_addrs().to_vec(), log);
+        instance.announce(&record).map_err(|error| failure(&error))?;
+        Ok(Daemon { instance, api, stop, places })
+    }
+}
+
+impl Daemon {
+    /// Where programs can ask, as addresses of the web.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let addrs = self.api.as_ref().map(Api::addrs).unwrap_or_default();
+        addrs.iter().map(|addr| format!("http://{addr}")).collect()
+    }
+
+    /// For people.
+    pub(crate) fn words(&self) -> Option<String> {
+        let url = self.urls().first()?.clone();
+        let secret = self.places.secret();
+        Some(format!("programs of this machine can ask {url}; the secret is in {}", secret.display()))
+    }
+
+    /// Waits until `POST /v1/stop`.
+    pub(crate) async fn asked_to_stop(&self) {
+        self.stop.asked().await;
+    }
+
+    /// New pulls are refused from now on.
+    pub(crate) fn stopping(&self) {
+        self.stop.ask();
+    }
+
+    /// Ends the API, and gives the cache free.
+    pub(crate) async fn end(self) {
+        if let Some(api) = self.api {
+            api.shutdown().await;
+        }
+        drop(self.instance);
+    }
+}
+
+/// Where the API is to listen; `None`: nowhere.
+pub(crate) fn doors(http: &HttpArgs) -> Result<Option<Doors>, Failure> {
+    let usage = |text: String, hint: &str| Err(Failure::new(Kind::Usage, text).hint(hint));
+    if http.no_http {
+        return Ok(None);
+    }
+    Ok(Some(match (http.http, http.http_port) {
+        (Some(addr), Some(port)) if addr.port() != port => {
+            let text = format!("--http says port {} and --http-port says {port}", addr.port());
+            return usage(text, "say it once");
+        }
+        (Some(addr), _) if !addr.ip().to_canonical().is_loopback() => {
+            return Err(failure(&DaemonError::NotLoopback { addr }));
+        }
+        (Some(addr), _) => Doors::At(addr),
+        (None, Some(port)) => Doors::Port(port),
+        (None, None) => Doors::Usual,
+    }))
+}
+
+/// A failure of the daemon's own.
+pub(crate) fn failure(error: &DaemonError) -> Failure {
+    match error {
+        DaemonError::Running(_) => {
+            Failure::new(Kind::Other, error).hint("`zest status` shows it, `zest stop` ends it")
+        }
+        DaemonError::File { .. } => Failure::new(Kind::Disk, error),
+        DaemonError::Listen { .. } => Failure::new(Kind::Network, error)
+            .hint("choose another port with --http-port; 0 takes any free one"),
+        DaemonError::NotLoopback { .. } => {
+            Failure::new(Kind::Usage, error).hint("name 127.0.0.1 or ::1; --http-port chooses the port")
+        }
+        _ => Failure::new(Kind::Other, error),
+    }
+}
+
+/// The places of a process's address in a record, for messages.
+pub(crate) fn url(addrs: &[SocketAddr]) -> Option<String> {
+    addrs.first().map(|addr| format!("http://{addr}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(http: Option<&str>, http_port: Option<u16>) -> HttpArgs {
+        let http = http.map(|addr| addr.parse().expect("an address"));
+        HttpArgs { http, http_port, ..HttpArgs::default() }
+    }
+
+    #[test]
+    fn two_names_of_one_thing_may_not_contradict_each_other() {
+        assert_eq!(doors(&args(None, None)), Ok(Some(Doors::Usual)));
+        assert_eq!(doors(&args(None, Some(5))), Ok(Some(Doors::Port(5))));
+        let at: SocketAddr = "127.0.0.1:5".parse().expect("an address");
+        assert_eq!(doors(&args(Some("127.0.0.1:5"), Some(5))), Ok(Some(Doors::At(at))));
+        assert_eq!(doors(&args(Some("127.0.0.1:5"), Some(6))).expect_err("two ports").kind, Kind::Usage);
+        assert_eq!(doors(&args(Some("0.0.0.0:5"), None)).expect_err("for others").kind, Kind::Usage);
+        assert_eq!(doors(&HttpArgs { no_http: true, ..HttpArgs::default() }), Ok(None));
+    }
+}
