@@ -57,7 +57,7 @@ fn programs() -> &'static [PathBuf; 2] {
 fn is_up_to_date(program: &Path) -> bool {
     let Ok(made) = std::fs::metadata(program).and_then(|meta| meta.modified()) else { return false };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
-    ["xet", "core", "store", "hub", "runtime-tokio", "runtime-glommio", "cli"]
+    ["xet", "core", "store", "hub", "runtime-tokio", "runtime-glommio", "daemon", "cli"]
         .iter()
         .all(|room| !is_newer(&root.join(room).join("src"), made))
 }

@@ -1,0 +1,180 @@
+//! zest in the background: started, found, asked, given work, killed, stopped.
+
+use crate::common::{NOBODY, Server, command, folder, run, text};
+use crate::serve_gives_a_neighbour_what_hub_gave_us::{MODEL_BYTES, make_repository, pull};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Output;
+
+/// Flags of a daemon that disturbs nobody.
+const ALONE: [&str; 6] = ["--listen", "127.0.0.1", "--listen-port", "0", "--http-port", "0"];
+
+/// A home whose daemon ends with the test, whatever becomes of that.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Home {
+        Home(folder())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn run(&self, endpoint: &str, words: &[&str]) -> Output {
+        run(command(self.path(), words).env("HF_ENDPOINT", endpoint))
+    }
+
+    fn start(&self, endpoint: &str) -> Value {
+        let words = [&["start", "--json"], &ALONE[..]].concat();
+        let started = self.run(endpoint, &words);
+        assert_eq!(started.status.code(), Some(0), "{}", text(&started.stderr));
+        serde_json::from_slice(&started.stdout).expect("one JSON document")
+    }
+
+    fn status(&self) -> Option<Value> {
+        let status = self.run(NOBODY, &["status", "--json"]);
+        (status.status.code() == Some(0)).then(|| serde_json::from_slice(&status.stdout).expect("JSON"))
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.path().join(".cache/zest").join(name)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _nobody_is_there = run(&mut command(self.path(), &["stop", "--now"]));
+    }
+}
+
+/// A hub with one repository.
+fn hub(home: &Path) -> (Server, String, tempfile::TempDir) {
+    let root = folder();
+    make_repository(root.path());
+    let root_text = root.path().to_str().expect("UTF-8");
+    let mut hub =
+        Server::start(&mut command(home, &["hub", "--root", root_text, "--port", "0", "--json", "-q"]));
+    let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+    (hub, endpoint, root)
+}
+
+#[test]
+fn a_pull_beside_a_daemon_is_the_daemons_and_is_given_from_that_moment_on() {
+    let (home, neighbour) = (Home::new(), folder());
+    let (_hub, endpoint, _root) = hub(home.path());
+    let started = home.start(&endpoint);
+    let pid = started["pid"].as_u64().expect("a number");
+    assert!(started["http"].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:")), "{started}");
+    let again = home.run(&endpoint, &["start"]);
+    assert_eq!(again.status.code(), Some(0));
+    assert!(
+        text(&again.stdout).starts_with("zest server is already running on http://127.0.0.1:"),
+        "{again:?}"
+    );
+
+    let report = pull(home.path(), &endpoint, &[]);
+    assert_eq!(report["bytes"]["from_cdn"].as_u64(), Some(MODEL_BYTES as u64 + 3), "{report}");
+    let status = home.status().expect("it runs");
+    assert_eq!((status["pid"].as_u64(), &status["pulls"][0]["state"]), (Some(pid), &Value::from("done")));
+    let snapshot = Path::new(report["path"].as_str().expect("a path"));
+    assert!(snapshot.starts_with(home.path()) && snapshot.join("model.safetensors").exists());
+
+    let peer = status["listen"][0].as_str().expect("an address");
+    let second = pull(neighbour.path(), &endpoint, &["--peer", peer]);
+    assert_eq!(second["p2p_ratio"], 1.0, "{second}");
+
+    let failed = home.run(&endpoint, &["pull", "org/none", "--json"]);
+    assert_eq!(failed.status.code(), Some(4), "the exit code is that of a pull alone");
+    let value: Value = serde_json::from_slice(&failed.stdout).expect("JSON");
+    assert_eq!(value["error"]["kind"], "not-found");
+
+    let stopped = home.run(&endpoint, &["stop"]);
+    assert_eq!(stopped.status.code(), Some(0), "{}", text(&stopped.stderr));
+    assert_eq!(text(&stopped.stdout), format!("zest server stopped (was PID {pid}).\n"));
+    assert!(!home.file("zest.pid").exists() && !home.file("daemon.json").exists());
+    assert!(home.status().is_none());
+    let nobody = home.run(&endpoint, &["stop"]);
+    assert_eq!((nobody.status.code(), text(&nobody.stdout)), (Some(0), "No running zest server found.\n"));
+    let log = std::fs::read_to_string(home.file("zest.log")).expect("it wrote one");
+    let secret = std::fs::read_to_string(home.file("api-secret")).expect("it made one");
+    assert!(log.contains("stopped:") && !log.contains(secret.trim()), "{log}");
+    assert_eq!(text(&home.run(&endpoint, &["logs", "-n", "1"]).stdout).lines().count(), 1);
+}
+
+#[test]
+fn a_second_daemon_of_a_cache_is_refused_by_name_and_a_killed_one_is_none() {
+    let home = Home::new();
+    let started = home.start(NOBODY);
+    let pid = started["pid"].as_u64().expect("a number").to_string();
+    let words = [&["serve", "-q"], &ALONE[..]].concat();
+    let second = home.run(NOBODY, &words);
+    assert_eq!(second.status.code(), Some(1));
+    let said = text(&second.stderr);
+    assert!(said.contains(&format!("process {pid}")) && said.contains("zest stop"), "{said}");
+
+    let killed = home.run(NOBODY, &["stop", "--now"]);
+    assert_eq!(killed.status.code(), Some(0), "{}", text(&killed.stderr));
+    assert!(home.file("daemon.json").exists(), "it had no time to tidy up");
+    assert!(home.status().is_none(), "and is not taken for alive");
+    let next = home.start(NOBODY);
+    assert_ne!(next["pid"].as_u64().expect("a number").to_string(), pid);
+    assert_eq!(home.run(NOBODY, &["stop"]).status.code(), Some(0));
+}
+
+#[test]
+fn one_without_an_api_is_stopped_too() {
+    let home = Home::new();
+    let words = ["start", "--listen", "127.0.0.1", "--listen-port", "0", "--no-http"];
+    let started = home.run(NOBODY, &words);
+    assert_eq!(started.status.code(), Some(0), "{}", text(&started.stderr));
+    let stopped = home.run(NOBODY, &["stop"]);
+    assert_eq!(stopped.status.code(), Some(0), "{}", text(&stopped.stderr));
+    assert!(text(&stopped.stdout).contains("stopped (was PID"));
+    assert!(!home.file("zest.pid").exists());
+}
+
+#[test]
+fn what_cannot_start_says_why_and_what_contradicts_itself_is_refused() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let failed =
+        home.run(NOBODY, &["start", "--listen", "127.0.0.1", "--listen-port", "0", "--http-port", &port]);
+    let said = text(&failed.stderr);
+    assert!(
+        failed.status.code() == Some(1) && said.contains(&format!("cannot listen on 127.0.0.1:{port}")),
+        "{said}"
+    );
+    let serve =
+        home.run(NOBODY, &["serve", "--listen", "127.0.0.1", "--listen-port", "0", "--http-port", &port]);
+    assert_eq!(serve.status.code(), Some(5));
+    for words in [
+        &["serve", "--http", "127.0.0.1:5", "--http-port", "6"][..],
+        &["start", "--http", "127.0.0.1:5", "--http-port", "6"],
+        &["serve", "--http", "0.0.0.0:5"],
+        &["serve", "--listen", "127.0.0.1:5", "--listen-port", "6"],
+        &["pull", "a/b", "--detach"],
+    ] {
+        assert_eq!(home.run(NOBODY, words).status.code(), Some(2), "{words:?}");
+    }
+    assert!(!home.file("daemon.json").exists());
+}
+
+#[test]
+fn a_pull_that_does_not_wait_is_left_with_the_daemon() {
+    let home = Home::new();
+    let (_hub, endpoint, _root) = hub(home.path());
+    home.start(&endpoint);
+    let left = home.run(&endpoint, &["pull", "org/name", "--detach", "--json"]);
+    assert_eq!(left.status.code(), Some(0), "{}", text(&left.stderr));
+    let value: Value = serde_json::from_slice(&left.stdout).expect("JSON");
+    assert_eq!((&value["event"], &value["id"]), (&Value::from("handed-over"), &Value::from(1)));
+    // The same again waits for the same files, and finds them.
+    let report = pull(home.path(), &endpoint, &[]);
+    assert_eq!(report["bytes"]["total"].as_u64(), Some(MODEL_BYTES as u64 + 3));
+    let alone = home.run(&endpoint, &["pull", "org/name", "--no-daemon"]);
+    assert_eq!(alone.status.code(), Some(0));
+    let status = home.status().expect("it runs");
+    assert_eq!(status["pulls"].as_array().map(Vec::len), Some(2), "the last one was done alone: {status}");
+}
