@@ -1,10 +1,10 @@
 //! zest in the background: started, found, asked, given work, killed, stopped.
 
-use crate::common::{NOBODY, Server, command, folder, run, text};
+use crate::common::{NOBODY, Server, command, folder, run, signal, text};
 use crate::serve_gives_a_neighbour_what_hub_gave_us::{MODEL_BYTES, make_repository, pull};
 use serde_json::Value;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 /// Flags of a daemon that disturbs nobody.
 const ALONE: [&str; 6] = ["--listen", "127.0.0.1", "--listen-port", "0", "--http-port", "0"];
@@ -84,7 +84,7 @@ fn a_pull_beside_a_daemon_is_the_daemons_and_is_given_from_that_moment_on() {
     let second = pull(neighbour.path(), &endpoint, &["--peer", peer]);
     assert_eq!(second["p2p_ratio"], 1.0, "{second}");
 
-    let failed = home.run(&endpoint, &["pull", "org/none", "--json"]);
+    let failed = home.run(&endpoint, &["pull", "org/name", "none.bin", "--json"]);
     assert_eq!(failed.status.code(), Some(4), "the exit code is that of a pull alone");
     let value: Value = serde_json::from_slice(&failed.stdout).expect("JSON");
     assert_eq!(value["error"]["kind"], "not-found");
@@ -120,6 +120,71 @@ fn a_second_daemon_of_a_cache_is_refused_by_name_and_a_killed_one_is_none() {
     let next = home.start(NOBODY);
     assert_ne!(next["pid"].as_u64().expect("a number").to_string(), pid);
     assert_eq!(home.run(NOBODY, &["stop"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_the_middle_costs_a_pull_nothing_but_time() {
+    let home = Home::new();
+    let root = folder();
+    make_repository(root.path());
+    let root_text = root.path().to_str().expect("UTF-8");
+    let mut hub = Server::start(&mut command(
+        home.path(),
+        &["hub", "--root", root_text, "--port", "0", "--json", "-q"],
+    ));
+    let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+    let words = [&["start", "--json", "--max-download", "300k"], &ALONE[..]].concat();
+    assert_eq!(home.run(&endpoint, &words).status.code(), Some(0));
+    let mut pulling = command(home.path(), &["pull", "org/name", "--json"]);
+    pulling.env("HF_ENDPOINT", &endpoint).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let pulling = pulling.spawn().expect("zest starts");
+    // Ten seconds are needed for all of it; it is in the middle once something has come.
+    while !home.status().is_some_and(|status| status["pulls"][0]["progress"]["bytes_done"].as_u64() > Some(3))
+    {
+        std::thread::yield_now();
+    }
+    assert_eq!(home.run(&endpoint, &["stop", "--now"]).status.code(), Some(0));
+    let ended = pulling.wait_with_output().expect("it ends");
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    assert!(said.contains("going on alone"), "{said}");
+    let report: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!(report["bytes"]["total"].as_u64(), Some(MODEL_BYTES as u64 + 3), "{report}");
+    assert_eq!(home.run(&endpoint, &["verify"]).status.code(), Some(0));
+}
+
+#[test]
+fn ctrl_c_ends_a_pull_of_the_daemon_and_no_other() {
+    let home = Home::new();
+    let (_hub, endpoint, _root) = hub(home.path());
+    let words = [&["start", "--json", "--max-download", "300k"], &ALONE[..]].concat();
+    assert_eq!(home.run(&endpoint, &words).status.code(), Some(0));
+    let left = home.run(&endpoint, &["pull", "org/name", "config.json", "--detach", "-q"]);
+    assert_eq!(left.status.code(), Some(0));
+    let mut pulling = command(home.path(), &["pull", "org/name", "-q"]);
+    let pulling = pulling.env("HF_ENDPOINT", &endpoint).stderr(Stdio::piped()).spawn().expect("zest starts");
+    while !home.status().is_some_and(|status| status["pulls"][1]["progress"]["bytes_done"].as_u64() > Some(3))
+    {
+        std::thread::yield_now();
+    }
+    signal(&pulling, rustix::process::Signal::INT);
+    let ended = pulling.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+    let status = home.status().expect("it lives on");
+    assert_eq!(
+        (&status["pulls"][0]["state"], &status["pulls"][1]["state"]),
+        (&"done".into(), &"cancelled".into()),
+        "{status}"
+    );
+    // The daemon goes on where it was stopped, and has its end from the signal as from the API.
+    let pid = status["pid"]
+        .as_u64()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.expect("a number"), rustix::process::Signal::TERM).expect("it lives");
+    while home.file("zest.pid").exists() {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
