@@ -3,7 +3,7 @@
 use crate::args::HttpArgs;
 use crate::engine::Session;
 use crate::failure::{Failure, Kind};
-use crate::ui::Ui;
+use crate::ui::{Ui, units};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -92,10 +92,19 @@ impl Daemon {
     }
 
     /// For people.
-    pub(crate) fn words(&self) -> Option<String> {
-        let url = self.urls().first()?.clone();
+    pub(crate) fn words(&self) -> Vec<String> {
+        let (Some(api), Some(url)) = (&self.api, self.urls().first().cloned()) else { return Vec::new() };
         let secret = self.places.secret();
-        Some(format!("programs of this machine can ask {url}; the secret is in {}", secret.display()))
+        let mut lines =
+            vec![format!("programs of this machine can ask {url}; the secret is in {}", secret.display())];
+        let pulls = |count: usize| units::counted(count as u64, "pull");
+        if api.resumed() > 0 {
+            lines.push(format!("going on with {} of an earlier run", pulls(api.resumed())));
+        }
+        if api.waiting() > 0 {
+            lines.push(format!("{} of an earlier run had a token: ask for them again", pulls(api.waiting())));
+        }
+        lines
     }
 
     /// Waits until `POST /v1/stop`.

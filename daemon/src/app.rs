@@ -5,6 +5,7 @@ use crate::events::Log;
 use crate::gate::Gate;
 use crate::metrics::Totals;
 use crate::models::Models;
+use crate::pending::{Kept, Pending};
 use crate::status::{Environment, Ways, Xorbs};
 use futures_util::StreamExt as _;
 use std::net::SocketAddr;
@@ -40,13 +41,24 @@ pub(crate) struct App {
     pub(crate) totals: Totals,
     pub(crate) xorbs: Xorbs,
     pub(crate) models: Models,
+    pub(crate) pending: Pending,
+    /// Pulls of an earlier daemon that this one has gone on with.
+    pub(crate) resumed: Vec<u64>,
     requests: AtomicU64,
     listeners: AtomicUsize,
 }
 
 impl App {
-    pub(crate) fn new(session: Session, gate: Gate, about: About, stop: Stop, run: String) -> App {
-        App {
+    /// With the pulls that an earlier daemon left to begin.
+    pub(crate) fn new(
+        session: Session,
+        gate: Gate,
+        about: About,
+        stop: Stop,
+        run: String,
+    ) -> (App, Vec<Kept>) {
+        let (left, pending) = Pending::take_over(&crate::Places::new(&about.zest_cache).pulls());
+        let app = App {
             session,
             gate,
             about,
@@ -56,9 +68,12 @@ impl App {
             totals: Totals::default(),
             xorbs: Xorbs::default(),
             models: Models::default(),
+            pending,
+            resumed: Vec::new(),
             requests: AtomicU64::new(0),
             listeners: AtomicUsize::new(0),
-        }
+        };
+        (app, left)
     }
 
     pub(crate) fn count_request(&self) {
@@ -82,10 +97,39 @@ impl App {
 
     /// Begins a pull, and notes what happens to it.
     pub(crate) fn pull(self: &Arc<App>, request: PullRequest) -> PullHandle {
-        let pull = self.session.pull(request);
-        let (app, followed) = (self.clone(), pull.clone());
-        tokio::spawn(async move { app.follow(&followed).await });
+        let pull = self.begin(request);
+        self.keep_following(&pull);
         pull
+    }
+
+    /// Begins a pull that somebody has to follow.
+    fn begin(&self, request: PullRequest) -> PullHandle {
+        let kept = request.clone();
+        let pull = self.session.pull(request);
+        self.pending.began(pull.id(), &kept);
+        pull
+    }
+
+    /// Goes on with what an earlier daemon left.
+    pub(crate) fn resume(&mut self, left: Vec<Kept>) -> Vec<PullHandle> {
+        let begun: Vec<PullHandle> = left
+            .into_iter()
+            .map(|kept| {
+                let pull = self.begin(kept.request);
+                if kept.paused {
+                    pull.pause();
+                    self.pending.paused(pull.id(), true);
+                }
+                pull
+            })
+            .collect();
+        self.resumed = begun.iter().map(PullHandle::id).collect();
+        begun
+    }
+
+    pub(crate) fn keep_following(self: &Arc<App>, pull: &PullHandle) {
+        let (app, pull) = (self.clone(), pull.clone());
+        tokio::spawn(async move { app.follow(&pull).await });
     }
 
     async fn follow(&self, pull: &PullHandle) {
@@ -98,6 +142,10 @@ impl App {
                 PullEvent::Done(_) | PullEvent::Failed(_) => {
                     self.totals.progress(id, &pull.snapshots().borrow());
                     self.totals.ended(id, pull.status().state);
+                    // What ended with us is left to the next.
+                    if matches!(event, PullEvent::Done(_)) || !self.stop.is_stopping() {
+                        self.pending.ended(id);
+                    }
                 }
                 _ => {}
             }

@@ -5,8 +5,8 @@
 //! - [`Api`]: the listener and its routes, over a session. [`Doors`] says where it listens.
 //! - [`Client`]: the other end. It has the daemon prove itself before it shows the secret.
 //!
-//! Three files in zest's cache, all for their owner alone: `zest.pid` (the lock, and the process's number), `daemon.json`
-//! ([`Record`]: where it is), `api-secret` ([`Secret`]).
+//! Files in zest's cache, all for their owner alone: `zest.pid` (the lock, and the process's number), `daemon.json` ([`Record`]:
+//! where it is), `api-secret` ([`Secret`]), `pulls.json` (what the next daemon goes on with), `zest.log` ([`LogFile`]).
 //!
 //! What may be asked without the secret is in `gate.rs`, what can be asked at all in `routes.rs` and in `docs/api.md`.
 
@@ -21,6 +21,7 @@ mod instance;
 mod log;
 mod metrics;
 mod models;
+mod pending;
 mod places;
 mod record;
 mod routes;

@@ -36,6 +36,12 @@ impl Places {
         self.dir.join("api-secret")
     }
 
+    /// The pulls that are under way.
+    #[must_use]
+    pub fn pulls(&self) -> PathBuf {
+        self.dir.join("pulls.json")
+    }
+
     /// What a daemon in the background says.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -55,8 +61,18 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(nofollow).open(path)
 }
 
-/// Writes a file for its owner alone, in one step: whoever reads it sees all of the old or all of the new.
+/// Writes a file for its owner alone, in one step: whoever reads it sees all of the old or all of the new, also after the machine
+/// lost its power.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, true)
+}
+
+/// The same without waiting for the disk: what a power cut makes of it is none, or damaged.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, false)
+}
+
+fn write(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let fresh = path.with_file_name(format!(".{name}.{}", std::process::id()));
     // What a process of this number left when it was killed.
@@ -64,7 +80,9 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        if durable {
+            file.sync_all()?;
+        }
         std::fs::rename(&fresh, path)
     };
     write().inspect_err(|_| {

@@ -100,7 +100,7 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
         }
         ["v1", "pulls", id, verb @ ("pause" | "resume" | "cancel")] => {
             is(&Method::POST)?;
-            Ok(ok(&tell(&find(app, id)?, verb).await))
+            Ok(ok(&tell(app, &find(app, id)?, verb).await))
         }
         ["v1", "events"] => {
             is(&Method::GET)?;
@@ -283,10 +283,16 @@ fn check_policy(wanted: &Value, now: Policy) -> Result<(), Refusal> {
     }
 }
 
-async fn tell(pull: &PullHandle, verb: &str) -> PullStatus {
+async fn tell(app: &App, pull: &PullHandle, verb: &str) -> PullStatus {
     match verb {
-        "pause" => pull.pause(),
-        "resume" => pull.resume(),
+        "pause" => {
+            pull.pause();
+            app.pending.paused(pull.id(), true);
+        }
+        "resume" => {
+            pull.resume();
+            app.pending.paused(pull.id(), false);
+        }
         _ => end(pull).await,
     }
     pull.status()

@@ -83,10 +83,13 @@ pub struct Api {
     addrs: Vec<SocketAddr>,
     stop: Stop,
     serving: Vec<JoinHandle<()>>,
+    resumed: usize,
+    waiting: usize,
 }
 
 impl Api {
-    /// Answers at these doors for this session. Its `stop` is asked for by `POST /v1/stop`.
+    /// Answers at these doors for this session, and goes on with the pulls that an earlier daemon was killed in. Its `stop` is asked
+    /// for by `POST /v1/stop`.
     ///
     /// # Errors
     /// The system gave no randomness.
@@ -99,7 +102,11 @@ impl Api {
     ) -> Result<Api, DaemonError> {
         let ports = opened.addrs.iter().map(SocketAddr::port).collect();
         let run = random_hex(RUN_BYTES)?;
-        let app = Arc::new(App::new(session, Gate::new(ports, secret), about, stop.clone(), run));
+        let (mut app, left) = App::new(session, Gate::new(ports, secret), about, stop.clone(), run);
+        let begun = app.resume(left);
+        let (resumed, waiting) = (begun.len(), app.pending.waiting().len());
+        let app = Arc::new(app);
+        begun.iter().for_each(|pull| app.keep_following(pull));
         let own = Limits::for_this_process();
         let connections = own.connections.min(CONNECTIONS_MAX);
         let limits = Limits { connections, ..own };
@@ -108,13 +115,25 @@ impl Api {
             let handler = move |request| crate::routes::handle(app.clone(), request);
             tokio::spawn(guard::serve(listener, limits.clone(), handler, async move { end.over().await }))
         });
-        Ok(Api { serving: serving.collect(), addrs: opened.addrs, stop })
+        Ok(Api { serving: serving.collect(), addrs: opened.addrs, stop, resumed, waiting })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// Pulls of an earlier daemon that this one goes on with.
+    #[must_use]
+    pub fn resumed(&self) -> usize {
+        self.resumed
+    }
+
+    /// Those that had a token of their own, which is gone: they wait until they are asked for again.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Ends it: nobody is let in any more, streams end, answers under way have a second.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use zest_runtime_tokio::{DiscoveryConfig, PullStatus, SessionStatus};
+use zest_runtime_tokio::{DiscoveryConfig, PullRequest, PullStatus, SessionStatus};
 use zest_store::Env;
 
 /// Pulls that have ended and are in the status, at most: 10. `/v1/pulls` has all.
@@ -108,6 +108,10 @@ pub(crate) struct Full<'a> {
     ways: &'a Ways,
     give_up_after_s: f64,
     stopping: bool,
+    /// Numbers of the pulls that an earlier daemon was killed in.
+    resumed: &'a [u64],
+    /// Those of them that cannot be begun: their token is gone.
+    waiting_for_token: Vec<PullRequest>,
     #[serde(flatten)]
     session: SessionStatus,
 }
@@ -172,6 +176,8 @@ impl App {
             ways: &self.about.ways,
             give_up_after_s: self.session.give_up_after().as_secs_f64(),
             stopping: self.stop.is_stopping(),
+            resumed: &self.resumed,
+            waiting_for_token: self.pending.waiting(),
             session,
         }
     }

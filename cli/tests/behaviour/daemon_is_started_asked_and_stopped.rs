@@ -139,7 +139,7 @@ fn a_daemon_that_is_killed_in_the_middle_costs_a_pull_nothing_but_time() {
     pulling.env("HF_ENDPOINT", &endpoint).stdout(Stdio::piped()).stderr(Stdio::piped());
     let pulling = pulling.spawn().expect("zest starts");
     // Ten seconds are needed for all of it; it is in the middle once something has come.
-    while !home.status().is_some_and(|status| status["pulls"][0]["progress"]["bytes_done"].as_u64() > Some(3))
+    while home.status().is_none_or(|status| status["pulls"][0]["progress"]["bytes_done"].as_u64() <= Some(3))
     {
         std::thread::yield_now();
     }
@@ -163,7 +163,7 @@ fn ctrl_c_ends_a_pull_of_the_daemon_and_no_other() {
     assert_eq!(left.status.code(), Some(0));
     let mut pulling = command(home.path(), &["pull", "org/name", "-q"]);
     let pulling = pulling.env("HF_ENDPOINT", &endpoint).stderr(Stdio::piped()).spawn().expect("zest starts");
-    while !home.status().is_some_and(|status| status["pulls"][1]["progress"]["bytes_done"].as_u64() > Some(3))
+    while home.status().is_none_or(|status| status["pulls"][1]["progress"]["bytes_done"].as_u64() <= Some(3))
     {
         std::thread::yield_now();
     }
@@ -185,6 +185,34 @@ fn ctrl_c_ends_a_pull_of_the_daemon_and_no_other() {
     while home.file("zest.pid").exists() {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn the_next_daemon_goes_on_with_what_one_was_killed_in() {
+    let home = Home::new();
+    let (_hub, endpoint, _root) = hub(home.path());
+    let words = [&["start", "--json", "--max-download", "300k"], &ALONE[..]].concat();
+    assert_eq!(home.run(&endpoint, &words).status.code(), Some(0));
+    assert_eq!(home.run(&endpoint, &["pull", "org/name", "--detach", "-q"]).status.code(), Some(0));
+    while home.status().is_none_or(|status| status["pulls"][0]["progress"]["bytes_done"].as_u64() <= Some(3))
+    {
+        std::thread::yield_now();
+    }
+    assert_eq!(home.run(&endpoint, &["stop", "--now"]).status.code(), Some(0));
+    home.start(&endpoint);
+    let status = home.status().expect("it runs");
+    assert_eq!(
+        (&status["resumed"][0], &status["pulls"][0]["repo"]),
+        (&1.into(), &"org/name".into()),
+        "{status}"
+    );
+    while home.status().is_none_or(|status| status["pulls"][0]["state"] == "running") {
+        std::thread::yield_now();
+    }
+    let status = home.status().expect("it runs");
+    assert_eq!(status["pulls"][0]["state"], "done", "{status}");
+    assert!(status["pulls"][0]["report"]["bytes"]["from_disk"].as_u64() > Some(0), "{status}");
+    assert!(!home.file("pulls.json").exists());
 }
 
 #[test]
