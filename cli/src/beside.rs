@@ -3,7 +3,7 @@
 use crate::args::{OriginPolicy, PullArgs};
 use crate::discovery::Purpose;
 use crate::engine::{Progress, PullReport, PullRequest};
-use crate::failure::{FailedFile, Failure, Kind};
+use crate::failure::{Failure, Kind};
 use crate::signals::Signals;
 use crate::ui::Ui;
 use axum::http::Method;
@@ -280,19 +280,12 @@ fn refused(body: &Value) -> Failure {
 
 /// The daemon's failure as ours.
 fn failure_of(failure: PullFailure) -> Failure {
-    let files = failure.files.into_iter();
     Failure {
         kind: Kind::of_word(&failure.kind),
         message: failure.message,
         hint: failure.hint,
         retry_after: failure.retry_after_s.and_then(|wait| Duration::try_from_secs_f64(wait).ok()),
-        files: files
-            .map(|file| FailedFile {
-                path: file.path,
-                kind: Kind::of_word(&file.kind),
-                message: file.message,
-            })
-            .collect(),
+        files: failure.files,
     }
 }
 
