@@ -115,8 +115,9 @@ impl App {
         let begun: Vec<PullHandle> = left
             .into_iter()
             .map(|kept| {
-                let pull = self.begin(kept.request);
-                if kept.paused {
+                let paused = kept.paused;
+                let pull = self.begin(kept.again());
+                if paused {
                     pull.pause();
                     self.pending.paused(pull.id(), true);
                 }

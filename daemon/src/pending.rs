@@ -1,6 +1,7 @@
 //! `pulls.json`: the pulls under way, so that the next daemon goes on with what this one was killed in.
 //!
-//! No token is in it. A pull that had one of its own is not begun again: it waits until the same is asked for with a token.
+//! No token is in it. A pull that had one of its own is not begun again: it waits until the same is asked for with a token. One that
+//! was to use none goes on without one.
 
 use crate::places::{open, write_atomically};
 use crate::secret::is_private;
@@ -21,9 +22,19 @@ const WAITING_MAX: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub(crate) request: PullRequest,
-    /// It had a token of its own, or said that none was to be used.
+    /// It had a token of its own.
     pub(crate) own_token: bool,
+    /// It was to use none, not even the daemon's.
+    #[serde(default)]
+    pub(crate) anonymous: bool,
     pub(crate) paused: bool,
+}
+
+impl Kept {
+    /// What to begin again.
+    pub(crate) fn again(self) -> PullRequest {
+        self.request.implicit_token(!self.anonymous)
+    }
 }
 
 /// All of them.
@@ -55,7 +66,8 @@ impl Pending {
 
     /// A pull begins.
     pub(crate) fn began(&self, id: u64, request: &PullRequest) {
-        let own_token = request.token.is_some() || !request.implicit_token;
+        let own_token = request.token.is_some();
+        let anonymous = !own_token && !request.implicit_token;
         let plain = request.clone().token(None).implicit_token(true);
         let mut inner = self.inner();
         inner.waiting.retain(|kept| kept.request != plain);
@@ -63,7 +75,7 @@ impl Pending {
         let has_login =
             plain.endpoint.as_deref().is_some_and(|url| !zest_hub::endpoint_secrets(url).is_empty());
         if !has_login {
-            inner.running.insert(id, Kept { request: plain, own_token, paused: false });
+            inner.running.insert(id, Kept { request: plain, own_token, anonymous, paused: false });
         }
         self.write(&inner);
     }
@@ -137,13 +149,20 @@ mod tests {
         pending.began(1, &request("a/over"));
         pending.began(2, &request("a/paused"));
         pending.began(3, &request("a/private").token(Token::new("hf_of_that_pull")));
+        pending.began(5, &request("a/public").implicit_token(false));
         pending.began(4, &request("a/b").endpoint(Some("https://me:password@hub.example".into())));
         pending.paused(2, true);
         pending.ended(1);
         let text = std::fs::read_to_string(&path).expect("written");
         assert!(!text.contains("hf_of_that_pull") && !text.contains("password"), "{text}");
         let (ready, pending) = Pending::take_over(&path);
-        assert_eq!(ready, [Kept { request: request("a/paused"), own_token: false, paused: true }]);
+        let kept =
+            |name, anonymous, paused| Kept { request: request(name), own_token: false, anonymous, paused };
+        assert_eq!(ready, [kept("a/paused", false, true), kept("a/public", true, false)]);
+        assert!(
+            !ready[1].clone().again().implicit_token,
+            "the next daemon's token is not used for it either"
+        );
         assert_eq!(pending.waiting(), [request("a/private")]);
         // Nothing has begun yet, and the one that waits is still noted when something does.
         pending.began(1, &request("a/paused"));
