@@ -269,13 +269,27 @@ pub struct FailedFile {
     pub error: Arc<PullError>,
 }
 
+impl FailedFile {
+    /// Its error, without the path that some begin with: it stands beside.
+    pub(crate) fn why(&self) -> String {
+        let text = self.error.to_string();
+        let own = text.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix(": "));
+        own.unwrap_or(&text).to_owned()
+    }
+
+    /// Path and reason.
+    pub(crate) fn line(&self) -> String {
+        format!("{}: {}", self.path.escape_debug(), self.why())
+    }
+}
+
 /// Files that are named with their reasons.
 const FAILED_SHOWN: usize = 20;
 
 fn failed_text(failed: &[FailedFile]) -> String {
     let mut text = String::new();
-    for FailedFile { path, error } in failed.iter().take(FAILED_SHOWN) {
-        let _ = write!(text, "\n  {}: {error}", path.escape_debug());
+    for file in failed.iter().take(FAILED_SHOWN) {
+        let _ = write!(text, "\n  {}", file.line());
     }
     if failed.len() > FAILED_SHOWN {
         let _ = write!(text, "\n  and {} more", failed.len() - FAILED_SHOWN);
@@ -478,6 +492,14 @@ mod tests {
         let of_file = PullError::NoSource { path: "f".into(), why, origin }.kind();
         assert_eq!(of_listing, of_file, "a file ends for the same reason as a listing");
         of_listing
+    }
+
+    #[test]
+    fn the_path_of_a_file_that_failed_is_said_once() {
+        let path = "sub/a.bin".to_owned();
+        let error = Arc::new(PullError::TooLong { path: path.clone(), want: 7 });
+        let file = FailedFile { path, error };
+        assert_eq!(file.line(), "sub/a.bin: more came than the 7 bytes that the Hub names");
     }
 
     #[test]

@@ -14,9 +14,10 @@ use zest_store::{Catalog, Env, RepoId};
 /// Clients kept that nobody uses: 16. Ours; a daemon for many users meets many tokens.
 const IDLE_MAX: usize = 16;
 
-/// How the Hub is asked where the cache can answer in its place: 4 times, about a second, and no pause beyond 10 s is sat out.
+/// How the Hub is asked where the cache can answer in its place: 4 times, about a second, and neither a pause beyond 10 s nor a second
+/// time-out of silence is sat out.
 fn brief() -> RetryPolicy {
-    RetryPolicy { tries: 4, asked_max: Duration::from_secs(10), ..RetryPolicy::default() }
+    RetryPolicy { tries: 4, silent_tries: 1, asked_max: Duration::from_secs(10), ..RetryPolicy::default() }
 }
 
 /// Who is asked, and as whom. No `Debug`: it holds a secret.

@@ -5,7 +5,7 @@ use crate::workers::Place;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use zest_core::JobId;
 use zest_store::{Entry, Partial};
-use zest_xet::{ChunkRef, Hash, Manifest, chunk_hash};
+use zest_xet::{ChunkHeader, ChunkRef, Hash, Manifest, chunk_hash};
 
 /// What the chunks of a file turned out to be, as long as no proven list says what they must be.
 #[derive(Debug, Default)]
@@ -249,6 +249,23 @@ impl JobFile {
             Some(partial) => partial.write_at(place.offset, bytes),
             None => Ok(()),
         }
+    }
+
+    /// The header of a chunk that is here already, as a stream went over it: what to note, if its length in the xorb is news.
+    pub(crate) fn passed(&self, place: Place, header: ChunkHeader) -> Option<Entry> {
+        let mut table = self.table.lock().expect("no holder panics");
+        let Seen { chunk, packed_len } = table.get(place.index)?;
+        if packed_len > 0 || chunk.len != header.len {
+            return None;
+        }
+        table.set(place.index, chunk, header.packed_len);
+        Some(Entry { index: place.index, offset: place.offset, chunk, packed_len: header.packed_len })
+    }
+
+    /// Writes that into the journal.
+    pub(crate) fn note_passed(&self, entries: &[Entry]) -> std::io::Result<()> {
+        let partial = self.partial.read().expect("no holder panics");
+        partial.as_ref().map_or(Ok(()), |partial| partial.record_all(entries))
     }
 
     /// Notes in the journal what lies at a place.

@@ -6,7 +6,7 @@ use crate::header;
 use crate::job::JobFile;
 use crate::origin::OriginJob;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub(crate) struct JobState {
     pub(crate) origin: Option<Rc<OriginJob>>,
     /// Fetches under way, each with its stop flag.
     pub(crate) fetches: RefCell<BTreeMap<u32, Rc<Notify>>>,
+    /// Blocks whose streams begin at the beginning, as one that began behind what is held made no sense.
+    pub(crate) not_skipped: RefCell<BTreeSet<u32>>,
     pub(crate) manifest_records: RefCell<Vec<u8>>,
     pub(crate) counts: JobCounts,
     pub(crate) rounds: Cell<u32>,
@@ -229,6 +231,7 @@ impl Context {
             plan: RefCell::new(None),
             origin: origin.map(Rc::new),
             fetches: RefCell::default(),
+            not_skipped: RefCell::default(),
             manifest_records: RefCell::default(),
             counts: JobCounts::default(),
             rounds: Cell::new(0),

@@ -4,11 +4,12 @@ use crate::SourceFault;
 use crate::block::{ChunkCutter, Placer};
 use crate::context::Context;
 use crate::hubs::Client;
+use crate::job::JobFile;
 use crate::jobs::JobState;
 use crate::lists;
 use crate::lookup::adopt_manifest;
 use crate::stream::{End, Stream};
-use crate::workers::{Done, Keep, Work};
+use crate::workers::{Done, Keep, Place, Work};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -17,11 +18,13 @@ use tokio::sync::{Notify, mpsc};
 use zest_core::node::{Block, Event, FaultKind, OriginFault, Run, Source};
 use zest_core::{FileId, JobId, Location};
 use zest_hub::{Cas, ErrorKind, HubError};
-use zest_store::{Access, RepoId};
-use zest_xet::Plan;
+use zest_store::{Access, Entry, RepoId};
+use zest_xet::{ChunkHeader, Plan};
 
 /// Bytes of a file after which what is written is made durable and the journal says so: 256 MiB.
 const SYNC_BYTES: u64 = 256 << 20;
+/// Chunks gone over whose lengths are noted at once: 32, of the two windows that a kill may cost.
+const PASSED_AT_ONCE: usize = 32;
 /// Terms of a file whose xorbs may be looked up: 16, more than are ever used.
 const FIRST_TERMS: usize = 16;
 
@@ -262,7 +265,8 @@ async fn fetch(
     let mut chunk = range.chunks.start;
     let mut at = range.bytes.start;
     // What is held at the beginning, or waits there to be looked at, is skipped, as long as its packed length is known.
-    'skip: while chunk < range.chunks.end {
+    let may_skip = !job.not_skipped.borrow().contains(&block);
+    'skip: while may_skip && chunk < range.chunks.end {
         let mut packed_len = 0;
         let mut len = 0;
         for (_, index) in plan.places(block, chunk) {
@@ -279,7 +283,7 @@ async fn fetch(
             break;
         }
         placer.place(chunk, len, None).map_err(|error| broken(error.to_string()))?;
-        at += zest_xet::ChunkHeader::BYTES as u64 + u64::from(packed_len);
+        at += ChunkHeader::BYTES as u64 + u64::from(packed_len);
         chunk += 1;
     }
     if chunk == range.chunks.end || at >= range.bytes.end {
@@ -288,6 +292,15 @@ async fn fetch(
     let cas = origin.cas().await.map_err(|e| origin.fault(e))?;
     let mut stream = Stream::new(context.clone(), cas, range.url.clone(), at..range.bytes.end);
     let mut cutter = ChunkCutter::default();
+    let skipped = at > range.bytes.start;
+    let odd = |text: String| {
+        // A length that nothing proved may have led into the middle of a chunk.
+        if skipped {
+            job.not_skipped.borrow_mut().insert(block);
+        }
+        broken(text)
+    };
+    let mut passed = Passed { context, file: &job.file, entries: Vec::new() };
     loop {
         if let Some(throttle) = context.throttle() {
             throttle.turn().await;
@@ -312,19 +325,19 @@ async fn fetch(
         let wire = &job.counts.wire_bytes;
         wire.set(wire.get() + bytes.len() as u64);
         while let Some((header, packed)) =
-            cutter.next(&mut bytes).map_err(|e| broken(format!("xorb {}: chunk {chunk}: {e}", range.xorb)))?
+            cutter.next(&mut bytes).map_err(|e| odd(format!("xorb {}: chunk {chunk}: {e}", range.xorb)))?
         {
             if chunk >= range.chunks.end {
-                return Err(broken(format!(
+                return Err(odd(format!(
                     "xorb {} goes on after chunk {chunk}, the last of the range",
                     range.xorb
                 )));
             }
             let mut places = placer
                 .place(chunk, header.len, manifest.as_deref())
-                .map_err(|error| broken(error.to_string()))?;
+                .map_err(|error| odd(error.to_string()))?;
             chunk += 1;
-            places.retain(|place| context.needs(id, place.index));
+            places.retain(|place| context.needs(id, place.index) || passed.by(*place, header));
             let Some(first) = places.first() else { continue };
             let expected = job.file.expected(first.index);
             let permit = context.decodes.clone().acquire_owned().await.expect("never closed");
@@ -341,12 +354,48 @@ async fn fetch(
         }
     }
     if chunk < range.chunks.end || !cutter.is_between_chunks() {
-        return Err(broken(format!(
+        return Err(odd(format!(
             "xorb {} ended before chunk {}, {chunk} came",
             range.xorb, range.chunks.end
         )));
     }
     Ok(())
+}
+
+/// Chunks that others brought and a stream went over: now that it is known how long they are in the xorb, a stream that is begun
+/// anew can skip them.
+struct Passed<'a> {
+    context: &'a Context,
+    file: &'a Arc<JobFile>,
+    entries: Vec<Entry>,
+}
+
+impl Passed<'_> {
+    /// Such a chunk; false, as there is nothing to keep of it.
+    fn by(&mut self, place: Place, header: ChunkHeader) -> bool {
+        self.entries.extend(self.file.passed(place, header));
+        if self.entries.len() >= PASSED_AT_ONCE {
+            self.note();
+        }
+        false
+    }
+
+    fn note(&mut self) {
+        let (file, entries) = (self.file.clone(), std::mem::take(&mut self.entries));
+        self.context.push(Work::Task(Box::new(move || {
+            if let Err(error) = file.note_passed(&entries) {
+                tracing::debug!(%error, "the journal does not say how long chunks are in the xorb");
+            }
+        })));
+    }
+}
+
+impl Drop for Passed<'_> {
+    fn drop(&mut self) {
+        if !self.entries.is_empty() {
+            self.note();
+        }
+    }
 }
 
 fn broken(text: String) -> OriginFault {

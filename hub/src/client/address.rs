@@ -44,6 +44,10 @@ impl Endpoint {
     pub(super) fn parse(text: &str) -> Result<Endpoint, HubError> {
         let bad =
             |reason: &str| HubError::Config { reason: format!("endpoint {:?} {reason}", shown_text(text)) };
+        if !text.contains("://") {
+            let scheme = if has_port(text.trim()) { "http" } else { "https" };
+            return Err(bad(&format!("lacks its scheme: write {scheme}://{}", shown_text(text))));
+        }
         let mut base =
             Url::parse(text.trim()).map_err(|error| bad(&format!("is not an address: {error}")))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
@@ -239,6 +243,12 @@ pub(super) fn shown_text(text: &str) -> String {
     }
 }
 
+/// Whether a name without a scheme has a port, as servers of one's own do and public Hubs do not.
+fn has_port(text: &str) -> bool {
+    let host = text.split('/').next().unwrap_or_default();
+    host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+}
+
 fn page_prefix(repo: &RepoId) -> &'static str {
     match repo.kind {
         RepoType::Model => "",
@@ -291,6 +301,13 @@ mod tests {
             let error = Endpoint::parse(text).unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
+    }
+
+    #[test]
+    fn who_forgot_the_scheme_is_told_what_to_write() {
+        let said = |text| Endpoint::parse(text).unwrap_err().to_string();
+        assert!(said("localhost:8080").ends_with("lacks its scheme: write http://localhost:8080"));
+        assert!(said("hub.example/hf").ends_with("lacks its scheme: write https://hub.example/hf"));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct RetryPolicy {
     /// Requests in all when nobody answers (no connection, or silence): 3, so that being offline is known within a second
     /// and a mute server within three time-outs.
     pub unanswered_tries: u32,
+    /// The same of requests that met silence, each of which has waited for a whole time-out: 3.
+    pub silent_tries: u32,
     /// Wait after the first failure: 200 ms, doubled each time.
     pub base: Duration,
     /// Longest wait that we choose ourselves: 5 s.
@@ -41,6 +43,7 @@ impl Default for RetryPolicy {
         RetryPolicy {
             tries: 8,
             unanswered_tries: 3,
+            silent_tries: 3,
             base: Duration::from_millis(200),
             backoff_max: Duration::from_secs(5),
             retry_after_max: Duration::from_secs(300),
@@ -53,7 +56,7 @@ impl RetryPolicy {
     /// One try: the caller decides whether there is another.
     #[must_use]
     pub fn once() -> RetryPolicy {
-        RetryPolicy { tries: 1, unanswered_tries: 1, ..RetryPolicy::default() }
+        RetryPolicy { tries: 1, ..RetryPolicy::default() }
     }
 
     /// How long to wait after `error`, the result of request number `tries` (from 1); `None` to give up.
@@ -65,9 +68,8 @@ impl RetryPolicy {
             return None;
         }
         let limit = match error {
-            HubError::Unreachable { .. } | HubError::Stalled { .. } | HubError::Page { .. } => {
-                self.unanswered_tries.min(self.tries)
-            }
+            HubError::Stalled { .. } => self.silent_tries.min(self.tries),
+            HubError::Unreachable { .. } | HubError::Page { .. } => self.unanswered_tries.min(self.tries),
             _ => self.tries,
         };
         if tries >= limit || error.retry_after().is_some_and(|asked| asked > self.asked_max) {
@@ -301,6 +303,16 @@ mod tests {
         assert!(policy.wait_after(&offline, 3, 0).is_none());
         assert!(policy.wait_after(&limited(Some(0)), 7, 0).is_some());
         assert!(policy.wait_after(&limited(Some(0)), 8, 0).is_none());
+    }
+
+    #[test]
+    fn who_can_do_without_a_server_sits_out_one_time_out_of_silence() {
+        let policy = RetryPolicy { silent_tries: 1, ..RetryPolicy::default() };
+        let silence = Duration::from_secs(10);
+        let silent = HubError::Stalled { url: String::new(), silence, got: 0, want: None };
+        let offline = HubError::Unreachable { url: String::new(), reason: String::new(), tries: 0 };
+        assert_eq!(policy.wait_after(&silent, 1, 0), None);
+        assert!(policy.wait_after(&offline, 1, 0).is_some());
     }
 
     #[test]

@@ -83,10 +83,10 @@ impl From<&PullError> for PullFailure {
             PullError::SomeFiles { failed, .. } => &failed[..],
             _ => &[],
         };
-        let file = |FailedFile { path, error }: &FailedFile| FileFailure {
-            path: path.clone(),
-            kind: error.kind().word().to_owned(),
-            message: error.to_string(),
+        let file = |file: &FailedFile| FileFailure {
+            path: file.path.clone(),
+            kind: file.error.kind().word().to_owned(),
+            message: file.why(),
         };
         let (message, hint, files) = (error.to_string(), error.hint(), failed.iter().map(file).collect());
         PullFailure { kind: kind.word().to_owned(), message, hint, retry_after_s, files }

@@ -362,8 +362,8 @@ pub(crate) async fn run(
     let tally = &pull.tally;
     let failed = tally.failed.take();
     if pull.options.dry_run {
-        for FailedFile { path, error } in &failed {
-            pull.notice("refused", Some(path), format!("{}: {error}", path.escape_debug()));
+        for file in &failed {
+            pull.notice("refused", Some(&file.path), file.line());
         }
         pull.tell(started);
     } else if !failed.is_empty() {

@@ -107,8 +107,48 @@ async fn a_log_in_page_does_not_hide_what_is_cached() {
 }
 
 #[tokio::test]
+async fn a_hub_that_says_nothing_is_asked_once_where_all_is_cached() {
+    let (site, relay) = site().await;
+    let mut machine = Machine::new(&relay.endpoint()).await;
+    machine.env.etag_timeout = Duration::from_secs(1);
+    machine.pull_from(REPO, &[]).await.expect("the line is good");
+    let before = relay.tries();
+    relay.set(Line::Mute);
+    let report = machine.pull_from(REPO, &[]).await.expect("all of it is here");
+    assert_same_files(&report.path, &site.folder(REPO));
+    assert!(report.notices.iter().any(|notice| notice.kind == "hub-gone"), "it is said");
+    assert!(relay.tries() <= before + 1, "{} connections", relay.tries() - before);
+}
+
+#[tokio::test]
 async fn a_peer_gives_meanwhile() {
     broken(Line::Cut, 2, true).await;
+}
+
+#[tokio::test]
+async fn what_a_peer_brought_first_is_not_fetched_again_after_an_outage() {
+    let (site, relay) = site().await;
+    let machine = Machine::new(&relay.endpoint()).await;
+    let peer = Machine::with(&site.endpoint(), |config| config.upload_bytes_s = Some(400_000)).await;
+    peer.pull_from(REPO, &[]).await.expect("the peer has it");
+    let mut options = machine.options(REPO);
+    options.peers = vec![peer.address()];
+    site.faults().set_cdn_off(true);
+    let (progress, mut seen) = watch::channel(Progress::default());
+    let pulling = pull(machine.engine(), options, progress, CancelToken::new());
+    let breaking = async {
+        until(&mut seen, |progress| progress.from_peers > BYTES as u64 / 12).await;
+        site.faults().set_cdn_off(false);
+        until(&mut seen, |progress| progress.bytes_done > BYTES as u64 * 2 / 3).await;
+        relay.set(Line::Cut);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        relay.set(Line::Good);
+    };
+    let (report, ()) = tokio::join!(pulling, breaking);
+    let report = report.expect("it ends well");
+    assert_same_files(&report.path, &site.folder(REPO));
+    let wire = report.cdn_wire_bytes;
+    assert!(wire <= BYTES as u64 + 8 * (128 << 10) + 100_000, "{wire} bytes from the CDN for {BYTES}");
 }
 
 #[tokio::test]
