@@ -25,11 +25,11 @@ impl Cap {
         Cap { since, ..Cap::default() }
     }
 
-    /// When `len` bytes may go so that no second sees more than `bytes_s`; `now` if at once.
-    pub(crate) fn allowed_at(&self, now: Instant, len: u64, bytes_s: u64) -> Instant {
+    /// When `len` bytes may go so that no second sees more than `bytes_s`; `now` if at once, `None` if they never may together.
+    pub(crate) fn allowed_at(&self, now: Instant, len: u64, bytes_s: u64) -> Option<Instant> {
         let known_at = self.since + Duration::from_secs(1);
         if now < known_at {
-            return known_at;
+            return Some(known_at);
         }
         let step = now.0 / STEP_US;
         // A step that began more than a second ago lies outside every second that ends now. The one that is cut by the
@@ -43,16 +43,15 @@ impl Cap {
         within.sort_unstable();
         let mut sum: u64 = within.iter().map(|(_, bytes)| *bytes).sum();
         if sum + len <= bytes_s {
-            return now;
+            return Some(now);
         }
         for (at, bytes) in within {
             sum -= bytes;
             if sum + len <= bytes_s {
-                return Instant((at + STEPS as u64 + 1) * STEP_US).max(now);
+                return Some(Instant((at + STEPS as u64 + 1) * STEP_US).max(now));
             }
         }
-        // What has not left yet fills the cap: once it has left there is room again.
-        now + Duration::from_micros(STEP_US)
+        None
     }
 
     /// When a chunk or less of `len` bytes may be given, so that a second's bytes go out over the second.

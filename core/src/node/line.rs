@@ -224,8 +224,9 @@ impl Uploads {
         self.budget.is_some_and(|left| left < CHUNK_BYTES_MAX as u64 + self.looking_bytes)
     }
 
-    /// When `len` bytes more may go under a cap of `cap` bytes in any second; `now` if at once.
-    pub(super) fn allowed_at(&self, now: Instant, len: u64, cap: u64) -> Instant {
+    /// When `len` bytes more may go under a cap of `cap` bytes in any second; `now` if at once, `None` if not before a socket takes
+    /// something of what it was given, or a look-up ends: each of them serves the line anew.
+    pub(super) fn allowed_at(&self, now: Instant, len: u64, cap: u64) -> Option<Instant> {
         // What sockets have not taken may leave at any moment; what is being looked up goes out a moment later, whatever is
         // asked for meanwhile, and chunks may be of any length.
         self.cap.allowed_at(now, len + self.ahead + self.looking_bytes, cap)

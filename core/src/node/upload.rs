@@ -244,7 +244,8 @@ impl Node {
             if let Some(cap) = self.upload_cap() {
                 let chunk = CHUNK_BYTES_MAX as u64;
                 let paced = self.uploads.cap.paced_at(now, chunk, cap);
-                let at = self.uploads.allowed_at(now, chunk, cap).max(paced);
+                let Some(at) = self.uploads.allowed_at(now, chunk, cap) else { return };
+                let at = at.max(paced);
                 if at > now {
                     self.timers.set_no_later(Timer::Upload, at);
                     return;
@@ -559,9 +560,9 @@ impl Node {
     /// A serialised range for a zest 0.4 peer. It is one answer, however long: where it would break the cap it is refused.
     pub(super) fn xorb_located(&mut self, now: Instant, link: LinkId, answer: Outgoing) {
         let bytes = answer.payload_bytes();
-        let capped = self
-            .upload_cap()
-            .is_some_and(|cap| bytes > cap || self.uploads.allowed_at(now, bytes, cap) > now);
+        let capped = self.upload_cap().is_some_and(|cap| {
+            bytes > cap || self.uploads.allowed_at(now, bytes, cap).is_none_or(|at| at > now)
+        });
         let Some(party) = self.peers.get(&link).map(|peer| peer.upload.party) else { return };
         let spent = self.uploads.budget.is_some_and(|left| left < bytes)
             || bytes > 0 && self.uploads.has_had_its_share(party)
