@@ -3,6 +3,7 @@
 use crate::lists::Lists;
 use crate::workers::Place;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use tokio::sync::watch;
 use zest_core::JobId;
 use zest_store::{Entry, Partial};
 use zest_xet::{ChunkHeader, ChunkRef, Hash, Manifest, chunk_hash};
@@ -114,6 +115,15 @@ pub(crate) struct JobFile {
     lists: RwLock<Lists>,
     /// Chunks that an earlier process wrote, and where: in order, by index.
     earlier: Vec<(u32, u64)>,
+    /// Told when more may be proven.
+    changed: watch::Sender<()>,
+}
+
+/// A chunk of a file and where it begins, where that is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Spot {
+    index: u32,
+    offset: u64,
 }
 
 impl JobFile {
@@ -134,7 +144,49 @@ impl JobFile {
             table: Mutex::new(table),
             manifest: OnceLock::new(),
             lists: RwLock::default(),
+            changed: watch::Sender::default(),
         }
+    }
+
+    /// Tells when more may be proven, from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn tell(&self) {
+        if self.changed.receiver_count() > 0 {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// How many bytes from `at` on lie there proven, `max` at most; `None` if not even one does, or nobody can tell yet. The chunks
+    /// before `spot` are not looked at again.
+    pub(crate) fn proven_at(&self, spot: &mut Spot, at: u64, max: usize) -> Option<usize> {
+        if let Some(manifest) = self.manifest.get() {
+            let index = manifest.chunk_at(at)?;
+            *spot = Spot { index, offset: manifest.offset(index) };
+        } else if spot.offset > at {
+            *spot = Spot::default();
+        }
+        let lists = self.lists.read().expect("no holder panics");
+        let table = self.table.lock().expect("no holder panics");
+        let proven = |index| {
+            let seen = table.checked(index)?.chunk;
+            (self.expected_in(&lists, index) == Some(seen)).then_some(u64::from(seen.len))
+        };
+        // Without the file's list a chunk's place is known once those before it are.
+        while let Some(len) = proven(spot.index).filter(|len| spot.offset + len <= at) {
+            *spot = Spot { index: spot.index + 1, offset: spot.offset + len };
+        }
+        let until = at + max as u64;
+        let (mut index, mut end) = (spot.index, spot.offset);
+        while end < until
+            && let Some(len) = proven(index)
+        {
+            (index, end) = (index + 1, end + len);
+        }
+        let len = end.min(until).checked_sub(at).filter(|len| *len > 0)?;
+        usize::try_from(len).ok()
     }
 
     /// Makes a proven list the measure of this file. From the moment it returns no write of a chunk that was only hashed
@@ -142,11 +194,13 @@ impl JobFile {
     pub(crate) fn set_manifest(&self, manifest: Arc<Manifest>) {
         let _no_unproven_write = self.lists.write().expect("no holder panics");
         let _ = self.manifest.set(manifest);
+        self.tell();
     }
 
     /// Takes proven lists of single xorbs in. From the moment it returns they hold like [`JobFile::set_manifest`].
     pub(crate) fn set_lists(&self, add: impl FnOnce(&mut Lists)) {
         add(&mut self.lists.write().expect("no holder panics"));
+        self.tell();
     }
 
     /// Writes a chunk that was hashed but could not be compared with anything; false if a proven list has come meanwhile
@@ -208,6 +262,8 @@ impl JobFile {
         }
         let mut table = self.table.lock().expect("no holder panics");
         chunks.iter().for_each(|(place, chunk, _)| table.set(place.index, *chunk, 0));
+        drop(table);
+        self.tell();
         Ok(())
     }
 
@@ -274,6 +330,7 @@ impl JobFile {
             partial.record(&Entry { index: place.index, offset: place.offset, chunk, packed_len })?;
         }
         self.table.lock().expect("no holder panics").set(place.index, chunk, packed_len);
+        self.tell();
         Ok(())
     }
 
@@ -298,6 +355,8 @@ impl JobFile {
         }
         *table.writer(place.index) = if holds { Writer::Settled } else { Writer::Anyone };
         if holds {
+            drop(table);
+            self.tell();
             return Ok(Checked::Good);
         }
         table.seen[place.index as usize] = None;

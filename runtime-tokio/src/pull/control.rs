@@ -2,8 +2,12 @@
 
 use crate::api::{Priority, Progress, PulledFile};
 use crate::cancel::CancelToken;
+use crate::job::JobFile;
+use crate::session::ContentHead;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
+use zest_store::TreeEntry;
 
 /// What its user wants of a pull.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,6 +19,22 @@ pub(crate) struct Wish {
 /// The files of a pull that are in their places, in the order in which they came there.
 pub(crate) type Arrivals = Arc<Mutex<Vec<PulledFile>>>;
 
+/// What is known of the one file of a pull that is read while it comes.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) head: ContentHead,
+    pub(crate) source: Option<Source>,
+}
+
+/// Where its bytes are.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// What is proven of it lies in its partial file.
+    UnderWay(Arc<JobFile>),
+    /// It is whole, under this name.
+    InPlace(PathBuf),
+}
+
 /// The pull's end of the lines to its user.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -22,12 +42,15 @@ pub(crate) struct Control {
     pub(crate) cancel: CancelToken,
     pub(crate) wish: watch::Receiver<Wish>,
     pub(crate) arrivals: Arrivals,
+    /// Of a pull of one file that somebody reads.
+    pub(crate) reader: Option<watch::Sender<Option<Known>>>,
 }
 
 impl Control {
     /// One that is told of progress and may cancel.
     pub(crate) fn simple(progress: watch::Sender<Progress>, cancel: CancelToken) -> Control {
-        Control { progress, cancel, wish: watch::channel(Wish::default()).1, arrivals: Arrivals::default() }
+        let wish = watch::channel(Wish::default()).1;
+        Control { progress, cancel, wish, arrivals: Arrivals::default(), reader: None }
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -57,6 +80,29 @@ impl Control {
     pub(crate) async fn changed(wish: &mut watch::Receiver<Wish>) {
         if wish.changed().await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Tells who reads the file what is known of it.
+    pub(crate) fn reads(&self, entry: &TreeEntry, source: impl FnOnce() -> Option<Source>) {
+        if let Some(reader) = &self.reader {
+            let head = ContentHead {
+                size: entry.content_size(),
+                etag: entry.etag().to_owned(),
+                xet_hash: entry.xet_hash.map(|hash| hash.to_string()),
+            };
+            reader.send_replace(Some(Known { head, source: source() }));
+        }
+    }
+
+    /// Tells who reads the file that it is under way.
+    pub(crate) fn under_way(&self, job: &Arc<JobFile>) {
+        if let Some(reader) = &self.reader {
+            reader.send_modify(|known| {
+                if let Some(known) = known {
+                    known.source = Some(Source::UnderWay(job.clone()));
+                }
+            });
         }
     }
 

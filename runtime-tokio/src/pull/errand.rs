@@ -1,6 +1,6 @@
 //! One file on its way for every pull of the engine that wants it: one job, however many wait for it. It ends when nobody does.
 
-use super::Pull;
+use super::{Pull, Source};
 use crate::PullError;
 use crate::context::Context;
 use crate::hubs::ClientKey;
@@ -68,6 +68,7 @@ impl Errand {
         *self.job.borrow_mut() = Some(job.clone());
         for user in self.users() {
             user.figures.has_job(job.file.id);
+            user.control.under_way(&job.file);
         }
         self.wish(context);
     }
@@ -180,6 +181,8 @@ impl Pull {
             errand
         });
         errand.users.borrow_mut().push(Rc::downgrade(self));
+        let of_job = || errand.job.borrow().as_ref().map(|job| Source::UnderWay(job.file.clone()));
+        self.control.reads(entry, of_job);
         let before = match &*errand.job.borrow() {
             Some(job) => {
                 self.figures.has_job(job.file.id);

@@ -22,7 +22,7 @@ use crate::fnmatch::Filter;
 use crate::hubs::Client;
 use crate::jobs::Counts;
 use crate::outages::{Outages, Spells, without_patience};
-pub(crate) use control::{Arrivals, Control, Wish};
+pub(crate) use control::{Arrivals, Control, Known, Source, Wish};
 use destination::Destination;
 pub(crate) use errand::{Errand, ErrandKey, Share};
 use listing::Listing;
@@ -566,6 +566,10 @@ impl Pull {
         let size = entry.content_size();
         if matches!(how, How::Cached | How::Linked) {
             tally.whole_disk.set(tally.whole_disk.get() + size);
+        }
+        if how != How::Wanted {
+            let root = || self.destination.root(&self.options.repo, &self.commit);
+            self.control.reads(entry, || Some(Source::InPlace(root().join(&entry.path))));
         }
         let file = PulledFile { path: entry.path.clone(), size, how };
         self.control.arrived(file.clone());

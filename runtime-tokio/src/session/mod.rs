@@ -1,17 +1,19 @@
 //! zest inside a program: one [`Session`], which pulls, gives and tells.
 
 mod config;
+mod content;
 mod events;
 mod handle;
 
 pub use config::{Limits, SessionConfig};
+pub use content::{Content, ContentHead};
 pub use handle::PullHandle;
 
 use crate::api::{PeerStatus, PullRequest, PullStatus, SessionStatus};
 use crate::discovery::{DiscoveryStatus, Survey, survey};
 use crate::engine::{Engine, EngineStats, StoreHandles};
 use crate::giving::{Folders, Giving, GivingStatus, hub_that_says_what_is_public, keep_giving};
-use crate::pull::{Control, PullOptions, run};
+use crate::pull::{Control, Known, PullOptions, run};
 use crate::{EngineError, PullError};
 use handle::Record;
 use std::collections::BTreeMap;
@@ -104,6 +106,17 @@ impl Session {
 
     /// Begins a pull. It goes on whether its handle is kept or not.
     pub fn pull(&self, request: PullRequest) -> PullHandle {
+        self.begin(request, None)
+    }
+
+    /// Begins the pull of one file, by its path in the repository, which is read while it comes.
+    pub fn read(&self, request: PullRequest, path: &str) -> Content {
+        let request = request.files(vec![path.to_owned()]).include(Vec::new()).exclude(Vec::new());
+        let (reader, known) = watch::channel(None);
+        Content::new(self.begin(request, Some(reader)), known)
+    }
+
+    fn begin(&self, request: PullRequest, reader: Option<watch::Sender<Option<Known>>>) -> PullHandle {
         let (label, revision) = (request.repo.to_string(), request.revision.clone());
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let (record, ears) = Record::new(id, label, revision, request.priority);
@@ -117,6 +130,7 @@ impl Session {
                     cancel: told.cancel.clone(),
                     wish: ears,
                     arrivals: told.arrivals.clone(),
+                    reader,
                 };
                 let _untold = Untold(&told);
                 let outcome = run(context, options, control).await;

@@ -2,6 +2,7 @@
 //!
 //! One program for many files: each test binary links everything zest is made of.
 
+mod a_file_is_read_while_it_comes;
 mod a_model_travels_hub_to_a_to_b;
 mod a_warm_peer_beats_a_slow_cdn;
 mod block_cache_gives_right_bytes_whatever_becomes_of_the_file;

@@ -1,0 +1,158 @@
+//! One file, read while it comes: what is proven of it, in order, wherever it lies by then.
+
+use super::PullHandle;
+use crate::PullError;
+use crate::job::{JobFile, Spot};
+use crate::pull::{Known, Source};
+use bytes::Bytes;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Most that one read gives: 256 KiB, two of the longest chunks.
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// What is known of a file before its first byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentHead {
+    /// Bytes.
+    pub size: u64,
+    /// What the Hub calls its content: SHA-256, or git's number of it.
+    pub etag: String,
+    /// Its hash in Xet, if it is there.
+    pub xet_hash: Option<String>,
+}
+
+/// The content of a pull's one file, from [`Session::read`](crate::Session::read). The pull goes on when this is dropped:
+/// [`PullHandle::cancel`] ends it.
+#[derive(Debug)]
+pub struct Content {
+    pull: PullHandle,
+    known: watch::Receiver<Option<Known>>,
+    spot: Spot,
+    open: Option<(PathBuf, Arc<File>)>,
+}
+
+/// Where the next bytes are.
+enum Look {
+    Bytes(Bytes),
+    /// Nowhere yet.
+    Wait,
+}
+
+impl Content {
+    pub(super) fn new(pull: PullHandle, known: watch::Receiver<Option<Known>>) -> Content {
+        Content { pull, known, spot: Spot::default(), open: None }
+    }
+
+    /// The pull that fetches it.
+    #[must_use]
+    pub fn pull(&self) -> &PullHandle {
+        &self.pull
+    }
+
+    /// Waits until it is known what there is to read.
+    ///
+    /// # Errors
+    /// What ended the pull.
+    pub async fn head(&mut self) -> Result<ContentHead, Arc<PullError>> {
+        loop {
+            if let Some(known) = &*self.known.borrow_and_update() {
+                return Ok(known.head.clone());
+            }
+            self.news(None).await?;
+        }
+    }
+
+    /// Where it lies, if it is whole: a name in its snapshot or local folder.
+    #[must_use]
+    pub fn place(&self) -> Option<PathBuf> {
+        match &self.known.borrow().as_ref()?.source {
+            Some(Source::InPlace(path)) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    /// The next bytes from `at` on: one at least and `max` at most, as soon as they are proven; none at the end.
+    ///
+    /// # Errors
+    /// What ended the pull; [`PullError::EngineGone`] for a file that was changed or taken away while it was read.
+    pub async fn read(&mut self, at: u64, max: usize) -> Result<Bytes, Arc<PullError>> {
+        let size = self.head().await?.size;
+        let max = max.min(READ_BYTES_MAX).min(usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX));
+        if max == 0 {
+            return Ok(Bytes::new());
+        }
+        loop {
+            let source = self.known.borrow_and_update().as_ref().and_then(|known| known.source.clone());
+            let changes = match source {
+                Some(Source::InPlace(path)) => return self.read_file(&path, at, max).await,
+                Some(Source::UnderWay(job)) => {
+                    let changes = job.changes();
+                    if let Look::Bytes(bytes) = self.look(job, at, max).await? {
+                        return Ok(bytes);
+                    }
+                    Some(changes)
+                }
+                None => None,
+            };
+            self.news(changes).await?;
+        }
+    }
+
+    async fn look(&mut self, job: Arc<JobFile>, at: u64, max: usize) -> Result<Look, Arc<PullError>> {
+        let Some(len) = job.proven_at(&mut self.spot, at, max) else { return Ok(Look::Wait) };
+        let read = move || {
+            let mut bytes = vec![0; len];
+            // Once it is sealed it has another name, of which there will be word.
+            job.read_at(at, &mut bytes).then(|| Bytes::from(bytes))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        Ok(read.map_err(|_| gone())?.map_or(Look::Wait, Look::Bytes))
+    }
+
+    async fn read_file(&mut self, path: &Path, at: u64, max: usize) -> Result<Bytes, Arc<PullError>> {
+        let open = self.open.take().filter(|(of, _)| of == path).map(|(_, file)| file);
+        let own = path.to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let file = match open {
+                Some(file) => file,
+                None => Arc::new(File::open(&own)?),
+            };
+            let mut bytes = vec![0; max];
+            file.read_exact_at(&mut bytes, at)?;
+            Ok::<_, std::io::Error>((file, Bytes::from(bytes)))
+        });
+        let (file, bytes) = read.await.map_err(|_| gone())?.map_err(|error| {
+            tracing::warn!(%error, path = %path.display(), "a file that was whole cannot be read");
+            gone()
+        })?;
+        self.open = Some((path.to_owned(), file));
+        Ok(bytes)
+    }
+
+    /// Waits until more may be known.
+    async fn news(&mut self, changes: Option<watch::Receiver<()>>) -> Result<(), Arc<PullError>> {
+        let more = async {
+            match changes {
+                Some(mut changes) => drop(changes.changed().await),
+                None => std::future::pending::<()>().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            told = self.known.changed() => if told.is_ok() { return Ok(()) },
+            () = more => return Ok(()),
+        }
+        // Who would tell is gone: the pull's end says why.
+        self.pull.wait().await?;
+        // Its last word was there before its end.
+        if self.place().is_some() { Ok(()) } else { Err(gone()) }
+    }
+}
+
+fn gone() -> Arc<PullError> {
+    Arc::new(PullError::EngineGone)
+}
