@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 use zest_daemon::{
-    About, Api, DaemonError, Doors, Environment, Instance, Opened, Places, Record, Secret, Stop, Ways,
+    About, Api, DaemonError, Doors, Environment, Instance, Opened, Places, Record, Secret, Socket, Stop, Ways,
 };
 use zest_store::Env;
 
 /// The claim to a cache, before there is a session.
 pub(crate) struct Claim {
     instance: Instance,
-    api: Option<(Opened, Secret)>,
+    api: Option<(Opened, Option<Socket>, Secret)>,
     places: Places,
     log: Option<PathBuf>,
 }
@@ -51,7 +51,15 @@ impl Claim {
                 let opened = doors.open().await.map_err(|error| failure(&error))?;
                 let secret = Secret::read_or_make(&places).map_err(|error| failure(&error))?;
                 ui.hide(secret.as_str());
-                Some((opened, secret))
+                let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+                let socket = match Socket::open(&places, runtime_dir.as_deref()) {
+                    Ok(socket) => Some(socket),
+                    Err(error) => {
+                        ui.say(format!("without a Unix socket: {error}"));
+                        None
+                    }
+                };
+                Some((opened, socket, secret))
             }
             None => None,
         };
@@ -62,23 +70,26 @@ impl Claim {
     pub(crate) fn open(self, session: &Session, env: &Env, ways: Ways) -> Result<Daemon, Failure> {
         let Claim { instance, api, places, log } = self;
         let stop = Stop::default();
-        let http = api.as_ref().map(|(opened, _)| opened.addrs().to_vec()).unwrap_or_default();
+        let http = api.as_ref().map(|(opened, ..)| opened.addrs().to_vec()).unwrap_or_default();
+        let socket = api.as_ref().and_then(|(_, socket, _)| socket.as_ref());
+        let record =
+            Record::of_this_process(http.clone(), session.local_addrs().to_vec(), log).with_socket(socket);
         let api = match api {
-            Some((opened, secret)) => {
+            Some((opened, socket, secret)) => {
                 let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 let about = About {
-                    http: http.clone(),
+                    http,
+                    socket: record.socket.clone(),
                     zest_cache: env.zest_cache.clone(),
                     environment: Environment::of(env),
                     ways,
                     started,
                 };
-                let api = Api::start(opened, session.clone(), secret, about, stop.clone());
+                let api = Api::start(opened, socket, session.clone(), secret, about, stop.clone());
                 Some(api.map_err(|error| failure(&error))?)
             }
             None => None,
         };
-        let record = Record::of_this_process(http, session.local_addrs().to_vec(), log);
         instance.announce(&record).map_err(|error| failure(&error))?;
         Ok(Daemon { instance, api, stop, places })
     }

@@ -20,6 +20,8 @@ use zest_runtime_tokio::{PullEvent, PullHandle, PullRequest, Session};
 pub struct About {
     /// Where its API listens.
     pub http: Vec<SocketAddr>,
+    /// And its Unix socket.
+    pub socket: Option<PathBuf>,
     /// zest's cache.
     pub zest_cache: PathBuf,
     /// What it was started in.

@@ -1,7 +1,8 @@
 //! The other end: finds the daemon of a cache, has it prove itself, and asks it.
 //!
-//! Whoever listens on a port may be somebody else: another user of this machine may have taken it. So every connection begins
-//! with a nonce, and only who answers with the secret's proof for that port hears the secret, or a token.
+//! Its Unix socket lies where nobody but this user can make one, and the system says who made it. Whoever listens on a port may be
+//! somebody else: another user of this machine may have taken it. So every connection to a port begins with a nonce, and only who
+//! answers with the secret's proof for that port hears the secret, or a token.
 
 use crate::secret::random_hex;
 use crate::{DaemonError, Places, Running, Secret};
@@ -13,7 +14,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Time for a connection and its proof: 5 s. A daemon answers within milliseconds; a machine that swaps does not.
@@ -78,6 +81,7 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub struct Client {
     addr: SocketAddr,
+    socket: Option<PathBuf>,
     secret: Secret,
 }
 
@@ -88,12 +92,12 @@ impl Client {
     /// There is one, and it cannot be asked.
     pub async fn find(places: &Places) -> Result<Option<Client>, ClientError> {
         let Some(running) = Running::find(places)? else { return Ok(None) };
-        let addrs = match &running.record {
-            Some(record) if record.is_of_this_boot() => record.http.clone(),
-            _ => Vec::new(),
+        let (addr, socket) = match &running.record {
+            Some(record) if record.is_of_this_boot() => (record.http.first().copied(), record.socket.clone()),
+            _ => (None, None),
         };
-        let Some(first) = addrs.first() else { return Err(ClientError::NoApi(Box::new(running))) };
-        let client = Client { addr: *first, secret: Secret::read(places)? };
+        let Some(addr) = addr else { return Err(ClientError::NoApi(Box::new(running))) };
+        let client = Client { addr, socket, secret: Secret::read(places)? };
         client.connect().await?;
         Ok(Some(client))
     }
@@ -183,19 +187,33 @@ impl Client {
         connection.send_request(request).await.map_err(|error| self.silent(error))
     }
 
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<SendRequest<Body>, ClientError> {
+        let spoken = http1::handshake(TokioIo::new(stream)).await;
+        let (connection, driver) = spoken.map_err(|error| self.silent(error))?;
+        tokio::spawn(async move {
+            // Whoever asked hears of it, too.
+            let _error = driver.await;
+        });
+        Ok(connection)
+    }
+
     /// A connection whose other end has proven itself.
     async fn connect(&self) -> Result<SendRequest<Body>, ClientError> {
         tokio::time::timeout(CONNECT, self.prove()).await.unwrap_or_else(|_| Err(self.silent("it is silent")))
     }
 
     async fn prove(&self) -> Result<SendRequest<Body>, ClientError> {
+        if let Some(path) = &self.socket {
+            match crate::socket::connect(path).await {
+                Ok(stream) => return self.speak(stream).await,
+                Err(error) => tracing::debug!("{}: {error}; the port is asked", path.display()),
+            }
+        }
         let tcp = TcpStream::connect(self.addr).await.map_err(|error| self.silent(error))?;
-        let (mut connection, driver) =
-            http1::handshake(TokioIo::new(tcp)).await.map_err(|error| self.silent(error))?;
-        tokio::spawn(async move {
-            // Whoever asked hears of it, too.
-            let _error = driver.await;
-        });
+        let mut connection = self.speak(tcp).await?;
         let nonce = random_hex(NONCE_BYTES)?;
         let request = Request::get(format!("/v1/health?nonce={nonce}"))
             .header(header::HOST, self.addr.to_string())

@@ -164,7 +164,7 @@ impl fmt::Display for Running {
     }
 }
 
-fn lock_file(path: &std::path::Path) -> io::Result<File> {
+pub(crate) fn lock_file(path: &std::path::Path) -> io::Result<File> {
     let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -172,7 +172,7 @@ fn lock_file(path: &std::path::Path) -> io::Result<File> {
 }
 
 /// Whether this open file is still the one at `path`.
-fn is_at(file: &File, path: &std::path::Path) -> bool {
+pub(crate) fn is_at(file: &File, path: &std::path::Path) -> bool {
     let (Ok(ours), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
     (ours.dev(), ours.ino()) == (there.dev(), there.ino())
 }

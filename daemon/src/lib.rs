@@ -2,7 +2,8 @@
 //! user's own programs.
 //!
 //! - [`Instance`]: the claim to be the one daemon of a cache. [`Running`]: who has it.
-//! - [`Api`]: the listener and its routes, over a session. [`Doors`] says where it listens.
+//! - [`Api`]: the listeners and their routes, over a session. [`Doors`] says where it listens on loopback, [`Socket`] is for the same
+//!   user alone.
 //! - [`Client`]: the other end. It has the daemon prove itself before it shows the secret.
 //!
 //! Files in zest's cache, all for their owner alone: `zest.pid` (the lock, and the process's number), `daemon.json` ([`Record`]:
@@ -16,6 +17,7 @@ mod client;
 mod doors;
 mod error;
 mod events;
+mod files;
 mod gate;
 mod instance;
 mod log;
@@ -28,6 +30,7 @@ mod routes;
 mod secret;
 mod server;
 mod settings;
+mod socket;
 mod status;
 
 pub use answer::status_of;
@@ -42,4 +45,5 @@ pub use record::Record;
 pub use secret::Secret;
 pub use server::{Api, Stop};
 pub use settings::{Settings, SettingsPatch};
+pub use socket::Socket;
 pub use status::{Environment, Original, Ways};

@@ -2,7 +2,7 @@
 
 use crate::places::{open, write_private};
 use crate::secret::is_private;
-use crate::{DaemonError, Places};
+use crate::{DaemonError, Places, Socket};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
@@ -29,6 +29,9 @@ pub struct Record {
     pub start_ticks: Option<u64>,
     /// Where its API listens; nowhere without one.
     pub http: Vec<SocketAddr>,
+    /// Its API's Unix socket, if it has one.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
     /// Where peers can connect to.
     pub listen: Vec<SocketAddr>,
     /// Its log, if it writes one.
@@ -49,9 +52,17 @@ impl Record {
             started,
             start_ticks: start_ticks(pid),
             http,
+            socket: None,
             listen,
             log,
         }
+    }
+
+    /// With this Unix socket.
+    #[must_use]
+    pub fn with_socket(mut self, socket: Option<&Socket>) -> Record {
+        self.socket = socket.map(|socket| socket.path().to_owned());
+        self
     }
 
     /// The one that is there.

@@ -3,6 +3,7 @@
 use crate::answer::{Refusal, failed, json, ok, text_of};
 use crate::app::{App, Listener};
 use crate::events::EventId;
+use crate::files;
 use crate::gate::{Caller, secret_needed};
 use crate::metrics;
 use crate::settings::{Settings, SettingsPatch};
@@ -84,6 +85,12 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
         ["v1", "pull"] => {
             is(&Method::POST)?;
             pull(app, parts, body).await
+        }
+        ["v1", "files"] => {
+            is(&Method::POST)?;
+            let asked = read(document(parts, body).await?)?;
+            check_room(app)?;
+            files::answer(app, parts, asked).await
         }
         ["v1", "pulls"] => {
             is(&Method::GET)?;
@@ -217,13 +224,7 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Refusal> {
 
 async fn pull(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, Refusal> {
     let request = request(app, parts, document(parts, body).await?)?;
-    if app.stop.is_stopping() {
-        return Err(Refusal::busy("the daemon is stopping"));
-    }
-    let under_way = app.session.pulls().iter().filter(|pull| !has_ended(pull)).count();
-    if under_way >= PULLS_MAX {
-        return Err(Refusal::busy(format!("{under_way} pulls are under way")));
-    }
+    check_room(app)?;
     let pull = app.pull(request);
     if !matches!(query(parts, "wait"), Some("true" | "1")) {
         let mut response = json(StatusCode::ACCEPTED, &pull.status());
@@ -235,6 +236,18 @@ async fn pull(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, Ref
     match pull.wait().await {
         Ok(report) => Ok(ok(&report)),
         Err(error) => Ok(failed(&(&*error).into())),
+    }
+}
+
+/// Whether one more pull may begin.
+fn check_room(app: &App) -> Result<(), Refusal> {
+    if app.stop.is_stopping() {
+        return Err(Refusal::busy("the daemon is stopping"));
+    }
+    let under_way = app.session.pulls().iter().filter(|pull| !has_ended(pull)).count();
+    match under_way < PULLS_MAX {
+        true => Ok(()),
+        false => Err(Refusal::busy(format!("{under_way} pulls are under way"))),
     }
 }
 
@@ -250,20 +263,30 @@ fn request(app: &App, parts: &Parts, mut body: Value) -> Result<PullRequest, Ref
     if let Some(policy) = policy {
         check_policy(&policy, app.session.limits().policy)?;
     }
-    let dirs = [("local_dir", &request.local_dir), ("cache_dir", &request.cache_dir)];
-    for (name, dir) in dirs {
-        let is_place = |dir: &PathBuf| dir.is_absolute() && !dir.to_string_lossy().contains('\0');
-        if dir.as_ref().is_some_and(|dir| !is_place(dir)) {
-            return Err(Refusal::usage(format!("{name} is no absolute path")));
-        }
+    check_dir("local_dir", request.local_dir.as_ref())?;
+    check_dir("cache_dir", request.cache_dir.as_ref())?;
+    token_of(parts, &mut request)?;
+    Ok(request)
+}
+
+/// A folder must be named so that it is the same for whoever reads it.
+pub(crate) fn check_dir(name: &str, dir: Option<&PathBuf>) -> Result<(), Refusal> {
+    let is_place = |dir: &PathBuf| dir.is_absolute() && !dir.to_string_lossy().contains('\0');
+    match dir.is_none_or(is_place) {
+        true => Ok(()),
+        false => Err(Refusal::usage(format!("{name} is no absolute path"))),
     }
+}
+
+/// The token that came with a request, which is for the Hub.
+pub(crate) fn token_of(parts: &Parts, request: &mut PullRequest) -> Result<(), Refusal> {
     if let Some(token) = parts.headers.get(TOKEN) {
         let text = token.to_str().map_err(|_| Refusal::usage("X-HF-Token is no token"))?;
         request.token = Token::new(text);
         // An empty one says that none is to be used.
         request.implicit_token = request.token.is_some();
     }
-    Ok(request)
+    Ok(())
 }
 
 /// All pulls of a daemon share one policy.

@@ -115,7 +115,7 @@ pub(crate) fn random_hex(bytes: usize) -> Result<String, DaemonError> {
     Ok(hex(&random))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _infallible = write!(text, "{byte:02x}");
         text

@@ -3,13 +3,13 @@
 use crate::app::{About, App};
 use crate::gate::Gate;
 use crate::secret::random_hex;
-use crate::{DaemonError, Opened, Secret};
+use crate::{DaemonError, Opened, Secret, Socket};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use zest_hub::guard::{self, Limits};
+use zest_hub::guard::{self, Door, Limits};
 use zest_runtime_tokio::Session;
 
 /// Connections at a time, at most: 512. All of them come from this machine, so they cannot be told apart by address.
@@ -88,13 +88,14 @@ pub struct Api {
 }
 
 impl Api {
-    /// Answers at these doors for this session, and goes on with the pulls that an earlier daemon was killed in. Its `stop` is asked
+    /// Answers at these doors, and at the socket if there is one, for this session, and goes on with the pulls that an earlier daemon was killed in. Its `stop` is asked
     /// for by `POST /v1/stop`.
     ///
     /// # Errors
     /// The system gave no randomness.
     pub fn start(
         opened: Opened,
+        socket: Option<Socket>,
         session: Session,
         secret: Secret,
         about: About,
@@ -110,12 +111,11 @@ impl Api {
         let own = Limits::for_this_process();
         let connections = own.connections.min(CONNECTIONS_MAX);
         let limits = Limits { connections, ..own };
-        let serving = opened.listeners.into_iter().map(|listener| {
-            let (app, end) = (app.clone(), stop.clone());
-            let handler = move |request| crate::routes::handle(app.clone(), request);
-            tokio::spawn(guard::serve(listener, limits.clone(), handler, async move { end.over().await }))
-        });
-        Ok(Api { serving: serving.collect(), addrs: opened.addrs, stop, resumed, waiting })
+        let mut serving: Vec<_> =
+            opened.listeners.into_iter().map(|listener| serve(&app, listener, &limits)).collect();
+        // Its connections are counted by themselves: others can fill the ports, and leave this one free.
+        serving.extend(socket.map(|socket| serve(&app, socket, &limits)));
+        Ok(Api { serving, addrs: opened.addrs, stop, resumed, waiting })
     }
 
     /// Where it listens.
@@ -145,6 +145,12 @@ impl Api {
             }
         }
     }
+}
+
+fn serve(app: &Arc<App>, door: impl Door, limits: &Limits) -> JoinHandle<()> {
+    let (app, end) = (app.clone(), app.stop.clone());
+    let handler = move |request| crate::routes::handle(app.clone(), request);
+    tokio::spawn(guard::serve(door, limits.clone(), handler, async move { end.over().await }))
 }
 
 impl Drop for Api {

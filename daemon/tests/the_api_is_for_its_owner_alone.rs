@@ -1,13 +1,13 @@
 //! The API over a real session, spoken to as a stranger, a browser and its owner would.
 
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use zest_daemon::{
-    About, Api, Client, ClientError, Doors, Environment, Instance, Places, Record, Secret, Stop, Ways,
+    About, Api, Client, ClientError, Doors, Environment, Instance, Places, Record, Secret, Socket, Stop, Ways,
 };
 use zest_runtime_tokio::{PullEvent, Session, SessionConfig};
 use zest_store::Env;
@@ -38,6 +38,7 @@ impl Daemon {
         let instance = Instance::claim(&places).expect("nobody has it");
         let secret = Secret::read_or_make(&places).expect("made");
         let opened = Doors::Port(0).open().await.expect("a free port");
+        let socket = Socket::open(&places, Some(dir.path())).expect("a folder of ours");
         // Whoever pulls from nobody gives up at once.
         let config = SessionConfig::new(env.clone()).expect("caches");
         let config = config.engine(|engine| engine.give_up_after = Duration::from_secs(1));
@@ -46,14 +47,15 @@ impl Daemon {
         instance.announce(&Record::of_this_process(http.clone(), Vec::new(), None)).expect("written");
         let about = About {
             http,
+            socket: Some(socket.path().to_owned()),
             zest_cache: env.zest_cache.clone(),
             environment: Environment::of(&env),
             ways: Ways::default(),
             started: 1,
         };
         let stop = Stop::default();
-        let api =
-            Api::start(opened, session.clone(), secret.clone(), about, stop.clone()).expect("it starts");
+        let api = Api::start(opened, Some(socket), session.clone(), secret.clone(), about, stop.clone())
+            .expect("it starts");
         Daemon { _dir: dir, places, instance: Some(instance), session, secret, api, stop }
     }
 
@@ -63,15 +65,16 @@ impl Daemon {
 
     /// Sends a request as it stands, and reads the answer: status and body.
     async fn raw(&self, request: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.api.addrs()[0]).await.expect("it accepts");
-        stream.write_all(request.as_bytes()).await.expect("it reads");
-        let mut answer = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-        read.expect("an answer in time").expect("an answer");
-        let text = String::from_utf8_lossy(&answer).into_owned();
-        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
-        (status, body)
+        speak(TcpStream::connect(self.api.addrs()[0]).await.expect("it accepts"), request).await
+    }
+
+    fn socket(&self) -> PathBuf {
+        self._dir.path().join("zest/api.sock")
+    }
+
+    /// The same over the socket.
+    async fn whispered(&self, request: &str) -> (u16, String) {
+        speak(UnixStream::connect(self.socket()).await.expect("it accepts"), request).await
     }
 
     async fn get(&self, path: &str, headers: &str) -> (u16, String) {
@@ -87,6 +90,17 @@ impl Daemon {
         self.session.shutdown().await;
         self.api.shutdown().await;
     }
+}
+
+async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> (u16, String) {
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    read.expect("an answer in time").expect("an answer");
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+    (status, body)
 }
 
 fn parsed(text: &str) -> Value {
@@ -387,4 +401,87 @@ async fn its_files_are_for_its_owner_alone() {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
     daemon.end().await;
+}
+
+#[tokio::test]
+async fn over_the_socket_the_system_says_who_asks_and_no_secret_is_needed() {
+    let daemon = Daemon::start().await;
+    let ask = |host: &str, more: &str| {
+        format!("GET /v1/pulls HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n")
+    };
+    assert_eq!(daemon.whispered(&ask("localhost", "")).await, (200, "[]".to_owned()));
+    // Everything else is looked at as on the ports.
+    assert_eq!(daemon.whispered(&ask("evil.example", "")).await.0, 421);
+    assert_eq!(daemon.whispered(&ask("localhost", "Origin: https://evil.example\r\n")).await.0, 403);
+    assert_eq!(daemon.whispered(&ask("localhost", "Authorization: Bearer wrong\r\n")).await.0, 401);
+    assert_eq!(daemon.raw(&ask("localhost", "")).await.0, 401, "and the ports stay closed");
+    // Clients go that way where they can, and by the port where they cannot.
+    let instance = daemon.instance.as_ref().expect("claimed");
+    let record = Record::of_this_process(daemon.api.addrs().to_vec(), Vec::new(), None);
+    for socket in [daemon.socket(), PathBuf::from("/nowhere/api.sock")] {
+        let record = Record { socket: Some(socket), ..record.clone() };
+        instance.announce(&record).expect("written");
+        let asked = daemon.client().await.ask("GET".parse().expect("a method"), "/v1/pulls", None, &[]).await;
+        assert_eq!(asked.expect("an answer").status, 200, "{record:?}");
+    }
+    let path = daemon.socket();
+    daemon.end().await;
+    assert!(!path.exists(), "it goes with its daemon");
+}
+
+/// Set for this program where it runs as somebody else: the socket to try.
+const TRIED: &str = "ZEST_TEST_SOCKET";
+
+#[test]
+fn somebody_else_tries() {
+    use std::io::{Read as _, Write as _};
+    let Some(path) = std::env::var_os(TRIED) else { return };
+    let mut stream = std::os::unix::net::UnixStream::connect(path).expect("the folder was opened for this");
+    let asked = stream.write_all(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    assert!(answer.is_empty(), "{asked:?} {read:?} {}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn another_user_of_this_machine_gets_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    /// `nobody` of Debian; any number that is not ours would do.
+    const NOBODY: u32 = 65_534;
+    let daemon = Daemon::start().await;
+    let places = &daemon.places;
+    instance_files_are_private(places);
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    if std::fs::metadata(daemon.socket()).is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0) {
+        // As if the folder did not keep him out: the system's word does.
+        let own = daemon._dir.path().join("program");
+        std::fs::copy(std::env::current_exe().expect("it runs"), &own).expect("copied");
+        for (path, mode) in
+            [(daemon._dir.path(), 0o755), (&own, 0o755), (&daemon._dir.path().join("zest"), 0o755)]
+        {
+            open(path, mode);
+        }
+        open(&daemon.socket(), 0o666);
+        let mut other = std::process::Command::new(&own);
+        other.args(["somebody_else_tries", "--exact"]).env(TRIED, daemon.socket()).current_dir("/");
+        let ended = tokio::task::spawn_blocking(move || other.uid(NOBODY).gid(NOBODY).output());
+        let ended = ended.await.expect("it does not panic").expect("it runs");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+        assert!(String::from_utf8_lossy(&ended.stdout).contains("1 passed"), "it did try");
+        // And its owner is still let in.
+        let ask = "GET /v1/pulls HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        assert_eq!(daemon.whispered(ask).await.0, 200);
+    }
+    daemon.end().await;
+}
+
+fn instance_files_are_private(places: &Places) {
+    use std::os::unix::fs::PermissionsExt as _;
+    for path in [places.pid(), places.record(), places.secret()] {
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", path.display());
+    }
 }

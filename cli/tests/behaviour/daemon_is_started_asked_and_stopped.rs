@@ -10,34 +10,34 @@ use std::process::{Output, Stdio};
 const ALONE: [&str; 6] = ["--listen", "127.0.0.1", "--listen-port", "0", "--http-port", "0"];
 
 /// A home whose daemon ends with the test, whatever becomes of that.
-struct Home(tempfile::TempDir);
+pub(crate) struct Home(tempfile::TempDir);
 
 impl Home {
-    fn new() -> Home {
+    pub(crate) fn new() -> Home {
         Home(folder())
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn run(&self, endpoint: &str, words: &[&str]) -> Output {
+    pub(crate) fn run(&self, endpoint: &str, words: &[&str]) -> Output {
         run(command(self.path(), words).env("HF_ENDPOINT", endpoint))
     }
 
-    fn start(&self, endpoint: &str) -> Value {
+    pub(crate) fn start(&self, endpoint: &str) -> Value {
         let words = [&["start", "--json"], &ALONE[..]].concat();
         let started = self.run(endpoint, &words);
         assert_eq!(started.status.code(), Some(0), "{}", text(&started.stderr));
         serde_json::from_slice(&started.stdout).expect("one JSON document")
     }
 
-    fn status(&self) -> Option<Value> {
+    pub(crate) fn status(&self) -> Option<Value> {
         let status = self.run(NOBODY, &["status", "--json"]);
         (status.status.code() == Some(0)).then(|| serde_json::from_slice(&status.stdout).expect("JSON"))
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.path().join(".cache/zest").join(name)
     }
 }
@@ -49,7 +49,7 @@ impl Drop for Home {
 }
 
 /// A hub with one repository.
-fn hub(home: &Path) -> (Server, String, tempfile::TempDir) {
+pub(crate) fn hub(home: &Path) -> (Server, String, tempfile::TempDir) {
     let root = folder();
     make_repository(root.path());
     let root_text = root.path().to_str().expect("UTF-8");

@@ -8,6 +8,7 @@ mod common;
 #[cfg(target_os = "linux")]
 mod congestion_control_is_what_was_asked_for;
 mod ctrl_c_ends_a_pull_cleanly;
+mod daemon_gives_one_file_to_a_program;
 mod daemon_is_started_asked_and_stopped;
 mod demo_leaves_nothing_behind;
 mod exit_codes_say_whose_fault_it_is;

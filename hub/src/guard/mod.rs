@@ -41,6 +41,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -114,11 +115,40 @@ fn descriptors() -> u64 {
     }
 }
 
+/// Who is on the other side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Somebody at this address.
+    Address(SocketAddr),
+    /// This user of this machine, as the system says: over a Unix socket.
+    User(u32),
+}
+
+/// What connections come in through.
+pub trait Door: Send + Sync + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// The next one. Nothing is lost if the future is dropped.
+    fn accept(&self) -> impl Future<Output = std::io::Result<(Self::Stream, Side)>> + Send;
+}
+
+impl Door for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> std::io::Result<(TcpStream, Side)> {
+        let (stream, addr) = TcpListener::accept(self).await?;
+        // Without it the last bytes of an answer may wait for an acknowledgement.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, Side::Address(addr)))
+    }
+}
+
 /// Who sent a request, and over which connection.
 #[derive(Clone)]
 pub struct Peer {
     /// Where it comes from.
-    pub addr: SocketAddr,
+    pub side: Side,
     ticket: Arc<Ticket>,
     limits: Arc<Limits>,
 }
@@ -167,13 +197,14 @@ impl Peer {
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("addr", &self.addr).finish_non_exhaustive()
+        f.debug_struct("Peer").field("side", &self.side).finish_non_exhaustive()
     }
 }
 
-/// Answers the requests of `listener` until `stop`; then lets what is under way finish. Dropping the future cuts it.
-pub async fn serve<H, F>(listener: TcpListener, limits: Limits, handler: H, stop: impl Future<Output = ()>)
+/// Answers the requests that come through `door` until `stop`; then lets what is under way finish. Dropping the future cuts it.
+pub async fn serve<D, H, F>(door: D, limits: Limits, handler: H, stop: impl Future<Output = ()>)
 where
+    D: Door,
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
@@ -186,10 +217,10 @@ where
         tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, addr)) => {
-                    let Some(ticket) = table.admit(addr.ip()) else { continue };
-                    let peer = Peer { addr, ticket: Arc::new(ticket), limits: limits.clone() };
+            accepted = door.accept() => match accepted {
+                Ok((stream, side)) => {
+                    let Some(ticket) = table.admit(side) else { continue };
+                    let peer = Peer { side, ticket: Arc::new(ticket), limits: limits.clone() };
                     connections.spawn(connection(stream, peer, handler.clone(), closed.clone()));
                 }
                 // Whoever hung up before we looked is no reason to wait.
@@ -202,7 +233,7 @@ where
             }
         }
     }
-    drop(listener);
+    drop(door);
     closing.send_replace(true);
     while connections.join_next().await.is_some() {}
 }
@@ -212,15 +243,14 @@ fn is_of_the_peer(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection<H, F>(tcp: TcpStream, peer: Peer, handler: H, mut closed: watch::Receiver<bool>)
+async fn connection<S, H, F>(stream: S, peer: Peer, handler: H, mut closed: watch::Receiver<bool>)
 where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    // Without it the last bytes of an answer may wait for an acknowledgement.
-    let _ = tcp.set_nodelay(true);
     let (ticket, limits) = (peer.ticket.clone(), peer.limits.clone());
-    let io = TokioIo::new(stream::Watched::new(tcp, ticket.clone(), limits.write));
+    let io = TokioIo::new(stream::Watched::new(stream, ticket.clone(), limits.write));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let ticket = peer.ticket.clone();
         ticket.busy();

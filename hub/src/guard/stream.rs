@@ -8,13 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::table::Ticket;
 
-pub(super) struct Watched {
-    tcp: TcpStream,
+pub(super) struct Watched<S> {
+    stream: S,
     ticket: Arc<Ticket>,
     /// How long the reader may take nothing.
     patience: Duration,
@@ -23,9 +22,9 @@ pub(super) struct Watched {
     is_blocked: bool,
 }
 
-impl Watched {
-    pub(super) fn new(tcp: TcpStream, ticket: Arc<Ticket>, patience: Duration) -> Watched {
-        Watched { tcp, ticket, patience, alarm: Box::pin(tokio::time::sleep(patience)), is_blocked: false }
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, ticket: Arc<Ticket>, patience: Duration) -> Watched<S> {
+        Watched { stream, ticket, patience, alarm: Box::pin(tokio::time::sleep(patience)), is_blocked: false }
     }
 
     fn after_write(
@@ -50,19 +49,19 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.after_write(cx, outcome)
     }
 
@@ -71,19 +70,19 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.after_write(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -8,15 +8,27 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::Limits;
+use super::{Limits, Side};
 
 /// Silence of a reader after which others may have its place: 2 s.
 const STALLED: Duration = Duration::from_secs(2);
 /// Whoever waits for a place looks after stalled connections this often: 250 ms.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Addresses that count as one: an IPv4 address, or the /56 of an IPv6 address, which is what one customer has.
+/// Addresses that count as one: an IPv4 address, or the /56 of an IPv6 address, which is what one customer has; or a user.
 type Net = [u8; 16];
+
+/// The net of who is on the other side. The first byte of a user's is that of multicast, from where nobody connects.
+fn net_of(side: Side) -> Net {
+    match side {
+        Side::Address(addr) => net(addr.ip()),
+        Side::User(uid) => {
+            let mut net = [0xff; 16];
+            net[12..].copy_from_slice(&uid.to_be_bytes());
+            net
+        }
+    }
+}
 
 fn net(ip: IpAddr) -> Net {
     match ip.to_canonical() {
@@ -83,9 +95,9 @@ impl Table {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection from `ip` came. `None` if there is no room for it and none can be made.
-    pub(super) fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Ticket> {
-        let net = net(ip);
+    /// A connection came. `None` if there is no room for it and none can be made.
+    pub(super) fn admit(self: &Arc<Self>, from: Side) -> Option<Ticket> {
+        let net = net_of(from);
         let mut inner = self.inner();
         let of_net = inner.nets.get(&net).map_or(0, |of| of.connections);
         let is_over_share = of_net >= share(self.connections);
@@ -286,8 +298,8 @@ mod tests {
         Arc::new(Table::new(&limits))
     }
 
-    fn ip(n: u8) -> IpAddr {
-        [192, 0, 2, n].into()
+    fn ip(n: u8) -> Side {
+        Side::Address(([192, 0, 2, n], 1).into())
     }
 
     /// As if what is going on had been going on for longer.
@@ -381,7 +393,8 @@ mod tests {
     fn what_one_customer_has_counts_as_one() {
         assert_eq!(net("2001:db8:0:1::1".parse().unwrap()), net("2001:db8:0:2::2".parse().unwrap()));
         assert_ne!(net("2001:db8:1::1".parse().unwrap()), net("2001:db8:2::1".parse().unwrap()));
-        assert_eq!(net("::ffff:192.0.2.1".parse().unwrap()), net(ip(1)));
-        assert_ne!(net(ip(1)), net(ip(2)));
+        assert_eq!(net("::ffff:192.0.2.1".parse().unwrap()), net_of(ip(1)));
+        assert_ne!(net_of(ip(1)), net_of(ip(2)));
+        assert_ne!(net_of(Side::User(1)), net_of(Side::User(2)));
     }
 }
