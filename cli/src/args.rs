@@ -265,6 +265,7 @@ of --local-dir; what it is is shown by name. Ctrl-C or SIGTERM ends it, with exi
 `serve` and `seed` do the same and differ in who hears of it. `serve` tells this network (multicast), and trackers and the \
 DHT where --tracker, --bootstrap or --dht-port name them. `seed` also announces in the public DHT, and asks the router to \
 let others connect.
+What is handed over to `serve` is looked for in the DHT as by a pull alone.
 `serve` also answers programs of this machine over HTTP, on loopback (docs/api.md): what they may see without the secret of \
 ~/.cache/zest/api-secret is whether it lives and how many peers it has. There is one `serve` per user and cache; `zest start` \
 runs it in the background, and `zest pull` beside it hands its work over.

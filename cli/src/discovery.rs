@@ -53,6 +53,8 @@ pub(crate) enum Purpose {
     Pull,
     /// To give what the cache holds to whoever comes: known on this network, and where flags say so.
     Serve,
+    /// The same, and to fetch what is handed over: that is looked for as by a pull.
+    Daemon,
     /// To give it to everyone: announced in every way.
     Seed,
 }
@@ -64,6 +66,8 @@ impl DiscoveryArgs {
         let wanted = match purpose {
             Purpose::Pull => !env.offline || named,
             Purpose::Serve => named,
+            // Trackers hear of the catalog, and then so would the DHT.
+            Purpose::Daemon => named || !env.offline && self.tracker.is_empty(),
             Purpose::Seed => true,
         };
         let dht = (wanted && !self.no_dht && !self.lan_only).then(|| DhtConfig {
@@ -82,6 +86,7 @@ impl DiscoveryArgs {
             lan: !self.no_lan && near,
             local_only: self.lan_only,
             announce_all: purpose != Purpose::Pull,
+            catalog_near: purpose == Purpose::Daemon && !named && self.tracker.is_empty(),
             port_mapping: purpose == Purpose::Seed && !self.no_port_mapping && !self.lan_only,
         }
     }
@@ -164,6 +169,13 @@ mod tests {
         assert!(serve.lan && serve.dht.is_none() && serve.announce_all && !serve.port_mapping);
         assert!(config("--bootstrap 127.0.0.1:7000", Purpose::Serve).dht.is_some());
         assert!(config("--dht-port 7000", Purpose::Serve).dht.is_some());
+        let daemon = config("", Purpose::Daemon);
+        assert!(daemon.dht.is_some() && daemon.announce_all && daemon.catalog_near && !daemon.port_mapping);
+        for line in ["--bootstrap 127.0.0.1:7000", "--dht-port 7000", "-t http://a/"] {
+            let named = config(line, Purpose::Daemon);
+            assert_eq!((named.catalog_near, named.dht.is_some()), (false, !line.starts_with("-t")), "{line}");
+        }
+        assert!(config("--no-dht", Purpose::Daemon).dht.is_none());
         let seed = config("", Purpose::Seed);
         assert!(seed.lan && seed.dht.is_some() && seed.announce_all && seed.port_mapping);
     }

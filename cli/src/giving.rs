@@ -91,7 +91,7 @@ pub(crate) fn who_hears(discovery: Option<&DiscoveryConfig>) -> String {
     if discovery.lan {
         ways.push("on this network".to_owned());
     }
-    if discovery.dht.is_some() {
+    if discovery.dht.is_some() && !discovery.catalog_near {
         ways.push("in the DHT".to_owned());
     }
     if !discovery.trackers.is_empty() {

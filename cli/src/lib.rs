@@ -85,7 +85,12 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Pull(args) => engine::block_on(pull::run(*args, ui)),
         Command::Serve(args) => {
             let args::DaemonArgs { serve, http } = *args;
-            engine::block_on(serve::run(serve, discovery::Purpose::Serve, Some(http), ui))
+            // Without an API nobody can hand anything over.
+            let purpose = match http.no_http {
+                true => discovery::Purpose::Serve,
+                false => discovery::Purpose::Daemon,
+            };
+            engine::block_on(serve::run(serve, purpose, Some(http), ui))
         }
         Command::Seed(args) => engine::block_on(serve::run(*args, discovery::Purpose::Seed, None, ui)),
         Command::Start(args) => engine::block_on(background::start(*args, ui)),

@@ -27,6 +27,8 @@ pub struct DiscoveryConfig {
     pub local_only: bool,
     /// Announce every file of the catalog that anyone may read, not only those that are being fetched.
     pub announce_all: bool,
+    /// Of the catalog's files only this network hears. What is being fetched is looked for, and announced, in every way.
+    pub catalog_near: bool,
     /// Ask the router (UPnP, PCP, NAT-PMP) to let others connect. Needs a listener.
     pub port_mapping: bool,
 }

@@ -176,7 +176,7 @@ impl Finder {
         if self.dht.is_some() {
             self.asleep.replace(Some(bootstrap));
             // Who only fetches says nothing to anybody until there is something that may be asked for.
-            if self.config.announce_all {
+            if self.config.announce_all && !self.config.catalog_near {
                 self.wake_dht();
             }
             self.tell(Event::Dht { up: true });

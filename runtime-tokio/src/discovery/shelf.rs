@@ -141,14 +141,18 @@ impl Finder {
         for status in files {
             let was = gone.remove(&status.file);
             // What only this network may hear of is told to it alone.
-            let near = status.public_until.is_none();
+            let near = status.public_until.is_none() || self.config.catalog_near;
             let Some(until) = status.near_until.filter(|until| *until > now) else {
                 if was.is_some() {
                     self.tell(Event::Withdraw { file: status.file });
                 }
                 continue;
             };
-            let proof = self.leave(near, self.until(until));
+            let proof = self.leave(near, self.until(until)).map(|proof| match self.config.catalog_near {
+                // Our own wish: it holds also where only this machine can hear.
+                true => Shareable::readable_near(self.until(until)),
+                false => proof,
+            });
             let (false, Some(of), Some(proof)) = (status.paths.is_empty(), status.commits.first(), proof)
             else {
                 if was.is_some() {

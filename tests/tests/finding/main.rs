@@ -2,6 +2,7 @@
 //!
 //! One program for many files: each test binary links everything zest is made of.
 
+mod a_daemon_keeps_its_catalog_near;
 mod a_seed_box_is_found_without_being_named;
 mod a_seed_box_tells_its_peers_of_each_other;
 mod farewells_are_heard_and_late_nodes_are_found;
