@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,13 +24,14 @@ const ENDING: Duration = Duration::from_secs(2);
 const PIECE_BYTES: usize = 256 << 10;
 
 /// What is asked for.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileRequest {
     /// `ORG/NAME`.
     pub(crate) repo: String,
     /// A model, if it is not said.
     #[serde(default, rename = "type")]
+    #[schemars(with = "Option<String>")]
     pub(crate) kind: Option<RepoType>,
     /// Branch, tag or commit; `main` if it is not said.
     #[serde(default)]
@@ -54,7 +56,7 @@ pub(crate) struct FileRequest {
 }
 
 /// Where a file lies that is whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Blob {
     /// An absolute path, which is no link.
     pub(crate) blob: PathBuf,

@@ -23,6 +23,7 @@ mod instance;
 mod log;
 mod metrics;
 mod models;
+mod openapi;
 mod pending;
 mod places;
 mod record;

@@ -1,6 +1,7 @@
 //! `GET /v1/models`: what lies in the cache, and whether it is shared.
 
 use crate::app::App;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use zest_store::RepoId;
 const LIST_FOR: Duration = Duration::from_secs(2);
 
 /// One commit of a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Model {
     /// `ORG/NAME`.
     name: String,

@@ -6,6 +6,7 @@ use crate::events::EventId;
 use crate::files;
 use crate::gate::{Caller, secret_needed};
 use crate::metrics;
+use crate::openapi::{self, Health};
 use crate::settings::{Settings, SettingsPatch};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -85,6 +86,10 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
         ["v1", "pull"] => {
             is(&Method::POST)?;
             pull(app, parts, body).await
+        }
+        ["v1", "openapi.json"] => {
+            is(&Method::GET)?;
+            Ok(ok(openapi::document()))
         }
         ["v1", "files"] => {
             is(&Method::POST)?;
@@ -170,19 +175,17 @@ fn method_refused() -> Refusal {
 /// Life, and on a nonce the proof of who we are.
 fn health(app: &App, parts: &Parts) -> Result<Response, Refusal> {
     let status = if app.stop.is_stopping() { "stopping" } else { "ok" };
-    let Some(nonce) = query(parts, "nonce") else { return Ok(ok(&value!({"status": status}))) };
+    let Some(nonce) = query(parts, "nonce") else {
+        return Ok(ok(&Health { status, proof: None, proof_at: None }));
+    };
     let is_nonce = NONCE_DIGITS.contains(&nonce.len()) && nonce.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_nonce {
         return Err(Refusal::usage("a nonce has 16 to 128 hexadecimal digits"));
     }
     let port = app.about.http.first().map_or(0, std::net::SocketAddr::port);
     let secret = app.gate.secret();
-    let answer = value!({
-        "status": status,
-        "proof": secret.proof(nonce),
-        "proof_at": secret.proof_at(port, nonce),
-    });
-    Ok(ok(&answer))
+    let (proof, proof_at) = (Some(secret.proof(nonce)), Some(secret.proof_at(port, nonce)));
+    Ok(ok(&Health { status, proof, proof_at }))
 }
 
 /// The value of a query's field, as it stands there.

@@ -1,6 +1,7 @@
 //! `GET /v1/status`: to everybody the original's seven keys, to who has the secret everything.
 
 use crate::app::App;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ const ENDED_SHOWN: usize = 10;
 const XORBS_FOR: Duration = Duration::from_secs(30);
 
 /// What zest 0.4 says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Original {
     /// The program's.
     pub version: String,
@@ -34,7 +35,7 @@ pub struct Original {
 }
 
 /// The environment that the daemon was started in, as far as a pull depends on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     /// The cache of Hugging Face's tools.
     pub hub_cache: PathBuf,
@@ -70,7 +71,7 @@ impl Environment {
 }
 
 /// The ways in which peers are found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ways {
     /// Multicast on this network.
     pub lan: bool,
@@ -96,7 +97,7 @@ impl Ways {
 }
 
 /// Everything.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Full<'a> {
     #[serde(flatten)]
     original: Original,

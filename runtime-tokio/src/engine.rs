@@ -160,6 +160,7 @@ impl EngineConfig {
 
 /// Numbers of a running engine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EngineStats {
     /// Peers linked.
     pub peers: u32,

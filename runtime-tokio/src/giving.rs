@@ -20,6 +20,7 @@ pub const INDEX_EVERY: Duration = Duration::from_secs(120);
 
 /// Who is given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Giving {
     /// Nobody.
@@ -134,18 +135,21 @@ impl Shared {
     }
 }
 
+/// One of them, as programs read it.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct SharedCommit<'a> {
+    repo: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    commit: &'a str,
+    files: u64,
+    bytes: u64,
+}
+
 impl Serialize for Shared {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Commit<'a> {
-            repo: &'a str,
-            #[serde(rename = "type")]
-            kind: &'static str,
-            commit: &'a str,
-            files: u64,
-            bytes: u64,
-        }
-        to.collect_seq(self.iter().map(|(repo, commit, Amount { files, bytes })| Commit {
+        to.collect_seq(self.iter().map(|(repo, commit, Amount { files, bytes })| SharedCommit {
             repo: &repo.name,
             kind: repo.kind.as_str(),
             commit,
@@ -157,6 +161,7 @@ impl Serialize for Shared {
 
 /// What is given, and how far the index has come.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct GivingStatus {
     /// Files that anyone may have.
@@ -166,6 +171,7 @@ pub struct GivingStatus {
     #[serde(rename = "bytes_shared")]
     pub bytes: u64,
     /// The same by commit.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<SharedCommit<'static>>"))]
     pub shared: Shared,
     /// Looks at the caches that are over.
     pub looks: u64,

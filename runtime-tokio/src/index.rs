@@ -24,6 +24,7 @@ const FAILURES_MAX: u32 = 3;
 
 /// How far the index has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IndexProgress {
     /// Files looked at.
     pub files_done: usize,
@@ -31,6 +32,7 @@ pub struct IndexProgress {
     pub files_total: usize,
     /// Files whose content is not what their name says; they are not shared.
     #[serde(serialize_with = "as_text")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub mismatches: Vec<std::path::PathBuf>,
     /// Repositories and commits that anyone may read.
     pub public: usize,

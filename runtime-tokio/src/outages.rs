@@ -21,6 +21,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Something that can be out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Service {
     /// The Hub: names, listings, small files.
@@ -55,11 +56,13 @@ impl Service {
 
 /// A service that does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Out {
     /// Which.
     pub service: Service,
     /// For how long already; whole seconds in a document.
     #[serde(rename = "seconds", with = "seconds")]
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     pub for_: Duration,
     /// What it said last, or what the network said of it.
     pub why: String,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Something that happened to a pull. The last one is [`PullEvent::Done`] or [`PullEvent::Failed`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PullEvent {
@@ -46,6 +47,7 @@ pub enum PullEvent {
 
 /// Why a pull ended without success.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PullFailure {
     /// A word: `usage`, `auth`, `not-found`, `network`, `verify`, `disk`, `place`, `interrupted` or `other`.
     pub kind: String,
@@ -63,6 +65,7 @@ pub struct PullFailure {
 
 /// Why a file could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileFailure {
     /// Its path in the repository.
     pub path: String,

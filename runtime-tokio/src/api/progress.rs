@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 /// Where a pull is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Asking the Hub what there is.
@@ -23,6 +24,7 @@ pub enum Phase {
 
 /// One file of a pull under way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileProgress {
     /// Its path in the repository.
     pub path: String,
@@ -34,6 +36,7 @@ pub struct FileProgress {
 
 /// A snapshot of a running pull. Byte counts are of file content (uncompressed).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Progress {
     /// Where it is.
@@ -68,6 +71,7 @@ pub struct Progress {
 
 /// Something that changes what the user gets, or makes him wait: said as it happens, and in the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Notice {
     /// A word for programs: `wrong-on-disk`, `proving`, `waiting`, …
     pub kind: Cow<'static, str>,
@@ -79,6 +83,7 @@ pub struct Notice {
 
 /// How a file of a pull came to its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum How {
     /// It was in the cache.
@@ -109,6 +114,7 @@ impl How {
 
 /// One file of a finished pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PulledFile {
     /// Its path in the repository.
     pub path: String,

@@ -12,6 +12,7 @@ const PLAIN_FILE_BYTES_MAX: u64 = 10_000_000;
 
 /// Something that did not answer for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PastOutage {
     /// What.
     pub service: Service,
@@ -23,6 +24,7 @@ pub struct PastOutage {
 ///
 /// As a document (serde) it is what `zest pull --json` prints.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(from = "Document", into = "Document")]
 pub struct PullReport {
     /// The repository, as `ORG/NAME`, with its type before it unless that is a model.
@@ -92,6 +94,8 @@ impl PullReport {
 
 /// The report as programs read it.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Report"))]
 struct Document {
     repo: String,
     revision: String,
@@ -112,6 +116,7 @@ struct Document {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Bytes {
     total: u64,
     from_peers: u64,
@@ -121,6 +126,7 @@ struct Bytes {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Chunks {
     from_peers: u64,
     from_cdn: u64,

@@ -6,6 +6,7 @@ use zest_store::{NameError, RepoId, RepoType, Token};
 
 /// How soon a pull is wanted, compared with the others of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// After all others.
@@ -30,6 +31,7 @@ impl From<Priority> for zest_core::node::Priority {
 /// A request for a [`Session`](crate::Session): what to pull, and where to. Made with [`PullRequest::new`] and changed with its
 /// other methods, or read from a document (serde).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "Document", into = "Document")]
 #[non_exhaustive]
 pub struct PullRequest {
@@ -148,7 +150,9 @@ const REVISION: &str = "main";
 
 /// The request as programs write it.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename = "Request"))]
 struct Document {
     repo: String,
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 /// Where a pull is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PullState {
@@ -24,6 +25,7 @@ pub enum PullState {
 
 /// One pull of a session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PullStatus {
     /// Its number in the session.
@@ -46,6 +48,7 @@ pub struct PullStatus {
 
 /// One linked peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PeerStatus {
     /// Where its connection comes from or goes to.
@@ -60,6 +63,7 @@ pub struct PeerStatus {
 
 /// A whole session.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SessionStatus {
     /// Where peers can connect to.

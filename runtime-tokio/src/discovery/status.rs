@@ -47,6 +47,7 @@ impl Reachability {
 
 /// How one tracker does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TrackerStatus {
     /// Scheme, host and port; never the path, which may hold a key.
     #[serde(rename = "url")]
@@ -60,16 +61,19 @@ pub struct TrackerStatus {
 
 /// How peers are being found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DiscoveryStatus {
     /// Files and xorbs that are spoken of.
     pub swarms: usize,
     /// Nodes of the DHT that are known, IPv4 and IPv6; `None` without the DHT.
     #[serde(serialize_with = "some_by_family")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<ByFamily<u32>>"))]
     pub dht_nodes: Option<[u32; 2]>,
     /// UDP port of the DHT and of UDP trackers.
     pub udp_port: Option<u16>,
     /// Multicast groups that can be sent to: IPv4, IPv6.
     #[serde(serialize_with = "by_family")]
+    #[cfg_attr(feature = "schema", schemars(with = "ByFamily<bool>"))]
     pub lan: [bool; 2],
     /// Trackers that have shown how they do.
     pub trackers: Vec<TrackerStatus>,
@@ -78,11 +82,13 @@ pub struct DiscoveryStatus {
     /// Our address as others see it.
     pub external: Option<IpAddr>,
     /// Whether others can connect.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub reachable: Reachability,
 }
 
 /// A value for IPv4 and one for IPv6.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct ByFamily<T> {
     ipv4: T,
     ipv6: T,

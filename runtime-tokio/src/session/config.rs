@@ -62,10 +62,12 @@ impl SessionConfig {
 
 /// What may change while a session runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// How the origin is used beside peers.
     #[serde(default, with = "PolicyName")]
+    #[cfg_attr(feature = "schema", schemars(with = "PolicyName"))]
     pub policy: Policy,
     /// Most payload bytes given to peers in any second; `None`: as many as they take.
     #[serde(default)]
@@ -93,6 +95,7 @@ impl Limits {
 
 /// The names of [`Policy`] in documents.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", remote = "Policy")]
 enum PolicyName {
     Fastest,
