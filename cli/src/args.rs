@@ -93,10 +93,14 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show what it has said
     Logs(LogsArgs),
+    /// Show a repository's files: which are here, and what peers have
+    Info(Box<crate::info::InfoArgs>),
     /// Show who has what of a repository, and how they were found
     Peers(Box<PeersArgs>),
     /// Run a small Hub that serves a folder (air-gapped sites, tests)
     Hub(HubArgs),
+    /// List what the cache holds, remove some of it, mend what is wrong
+    Cache(crate::cache::CacheArgs),
     /// Re-hash what the cache holds and say what is wrong
     Verify(VerifyArgs),
     /// See a model travel Hub → node A → node B, all on this machine

@@ -9,6 +9,7 @@ mod args;
 mod background;
 mod bench;
 mod beside;
+mod cache;
 mod daemon;
 mod definition;
 mod demo;
@@ -19,6 +20,7 @@ mod failure;
 mod giving;
 mod hidden_token;
 mod hub;
+mod info;
 mod peers;
 mod pull;
 mod seed;
@@ -97,8 +99,10 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Stop(args) => engine::block_on(background::stop(args, ui)),
         Command::Status(args) => engine::block_on(background::status(args, ui)),
         Command::Logs(args) => background::logs(&args, ui),
+        Command::Info(args) => engine::block_on(info::run(*args, ui)),
         Command::Peers(args) => engine::block_on(peers::run(*args, ui)),
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
+        Command::Cache(args) => cache::run(args, ui),
         Command::Verify(args) => verify::run(args, ui),
         Command::Demo(args) => demo::run(args, ui),
         Command::Bench(args) => bench::run(&args, ui),

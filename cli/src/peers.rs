@@ -22,7 +22,7 @@ pub(crate) async fn run(args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
         PullRequest::new(repo).revision(args.of.revision).files(args.of.files).dry_run(true).peers(args.peer);
     let config =
         engine::config(&env, Folders::of_cache(&env, false).with_mirrors(&args.discovery.public_mirror))?
-            .engine(|engine| engine.discovery = Some(discovery));
+            .engine(|engine| (engine.discovery, engine.surveys) = (Some(discovery), true));
     let session = pull::start(config, args.listen, true).await?;
     let mut status = ui.status();
     status.show(&format!("looking for peers of {label} …"), false);

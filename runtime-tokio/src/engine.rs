@@ -88,6 +88,8 @@ pub struct EngineConfig {
     pub upload_budget: Option<UploadBudget>,
     /// How peers are found; `None`: in no way but by their names.
     pub discovery: Option<DiscoveryConfig>,
+    /// Peers will be asked what they have ([`crate::survey`]): those that are named, where nothing is looked for.
+    pub surveys: bool,
     /// Bytes of memory for chunks that peers ask for again and again. It is taken as they come.
     pub cache_bytes: u64,
     /// Peers linked at once, at most [`LINKS_MAX`].
@@ -116,6 +118,7 @@ impl EngineConfig {
             download_bytes_s: None,
             upload_budget: None,
             discovery: None,
+            surveys: false,
             cache_bytes: 0,
             links_max: PEERS_MAX,
             congestion_control: None,
@@ -521,7 +524,7 @@ async fn run(
     context.dials.set(config.announced.is_empty());
     let reached_at = if config.announced.is_empty() { listen } else { config.announced };
     context.listen_port.set(reached_at.first().map_or(0, SocketAddr::port));
-    if let Some(settings) = config.discovery.filter(DiscoveryConfig::is_needed) {
+    if let Some(settings) = config.discovery.filter(|settings| settings.is_needed() || config.surveys) {
         let seed = finder_seed.try_into().expect("32 bytes were split off");
         match Finder::start(&context, settings, &reached_at, PeerId(id), seed).await {
             Ok(finder) => drop(context.finder.set(finder)),

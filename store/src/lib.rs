@@ -57,12 +57,15 @@ mod os;
 mod partial;
 mod plain;
 mod proven;
+mod repair;
 mod send_queue;
 mod tree;
 mod verify;
 
 pub use block_cache::{BlockCache, SEGMENT_BYTES};
-pub use cache::{CacheOptions, HfCache, PartialFile, Presence, SnapshotFile, StoredBlob};
+pub use cache::{
+    CacheOptions, HfCache, PartialFile, Presence, Removed, RepoUsage, RevisionUsage, SnapshotFile, StoredBlob,
+};
 pub use catalog::{
     Access, Catalog, Commit, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb,
     PROOF_LASTS, PROOF_LASTS_AT_MOST, Place, PublicProof, Shelf,
@@ -77,6 +80,7 @@ pub use names::{NameError, RepoId, RepoType, check_name, check_revision, check_s
 pub use os::{Identity, free_space, write_atomically};
 pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
 pub use plain::{Filling, Leftovers, Looked, PlainPartial, WINDOW_BYTES};
+pub use repair::{Salvage, salvage};
 pub use send_queue::{AHEAD_MAX, GATHER_MAX, Part, READ_BYTES_MAX, Read, SendQueue, Span};
 pub use tree::{TreeEntry, format_tree, parse_tree};
 pub use verify::{VerifyEvent, VerifyOutcome, VerifySummary, verify_and_note, verify_cache};

@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 mod bench_believes_no_seeder_that_gives_wrong_bytes;
+mod cache_is_listed_emptied_and_mended;
 mod command_line_keeps_its_promises;
 mod common;
 #[cfg(target_os = "linux")]

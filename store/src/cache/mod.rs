@@ -22,6 +22,7 @@ mod land;
 mod plain;
 mod scan;
 mod shared;
+mod usage;
 
 use std::fs;
 use std::io::Read as _;
@@ -31,6 +32,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 pub(crate) use self::scan::walk;
 pub use self::scan::{PartialFile, SnapshotFile, StoredBlob};
 use self::shared::SharedStore;
+pub use self::usage::{Removed, RepoUsage, RevisionUsage};
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
 use crate::names::{RepoId, check_commit, check_revision, is_commit};

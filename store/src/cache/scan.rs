@@ -185,7 +185,7 @@ impl HfCache {
 }
 
 /// Names in a folder, sorted; empty if it cannot be read. Names that are not Unicode are none of ours.
-fn names(dir: &Path) -> Vec<String> {
+pub(super) fn names(dir: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let mut names: Vec<String> =
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();

@@ -136,6 +136,24 @@ impl<'a> SharedStore<'a> {
             .any(|line| line == user.as_bytes())
     }
 
+    /// Users of the blob, as its list has them; `None` if there is no list that can be read. Lines that lead out of the cache are
+    /// nobody.
+    pub(super) fn users(&self, hash: &Hash) -> Option<Vec<String>> {
+        let path = self.companion(hash, ".refs");
+        let meta = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        let text = String::from_utf8(read_refs(&path)).ok().filter(|text| text.len() as u64 == meta.len())?;
+        let inside = |line: &&str| {
+            let below = |part| matches!(part, std::path::Component::Normal(_));
+            !line.is_empty() && Path::new(line).components().all(below)
+        };
+        Some(text.lines().filter(inside).map(str::to_owned).collect())
+    }
+
+    /// The list of a blob that is gone. Best effort.
+    pub(super) fn forget_users(&self, hash: &Hash) {
+        let _ = fs::remove_file(self.companion(hash, ".refs"));
+    }
+
     /// Adds a user of the blob (`<repo>/blobs/<etag>`), durably: the collector must never miss one whose link
     /// exists.
     pub(super) fn append_ref(&self, hash: &Hash, user: &str) -> io::Result<()> {

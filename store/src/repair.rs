@@ -1,0 +1,75 @@
+//! What is right of a wrong file is kept as an interrupted pull would have left it, so that the next pull fetches the rest alone.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+
+use zest_xet::{Hash, chunk_hash};
+
+use crate::cache::{HfCache, SnapshotFile};
+use crate::catalog::{Access, Catalog};
+use crate::error::{Context as _, StoreError};
+use crate::partial::{Entry, Partial, PartialError, PartialSpec};
+
+/// What was kept of a wrong file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Salvage {
+    /// Bytes whose chunks are what the chunk list names.
+    pub good_bytes: u64,
+    /// Bytes to fetch again.
+    pub bad_bytes: u64,
+}
+
+/// Takes a wrong file out of the cache. Where its chunk list is known, the chunks that are right become a partial file; else
+/// nothing of it is kept. What leads to it stays, and leads nowhere until it is fetched again.
+///
+/// # Errors
+/// [`PartialError::Busy`] if another process is fetching it; the system's. The file is then where it was.
+pub fn salvage(cache: &HfCache, catalog: &Catalog, file: &SnapshotFile) -> Result<Salvage, PartialError> {
+    let blob = fs::canonicalize(&file.path).at("follow", &file.path)?;
+    let root = fs::canonicalize(cache.root()).at("follow", cache.root())?;
+    if !blob.starts_with(&root) {
+        // Somebody's own link out of the cache: the link is wrong, what it leads to is theirs.
+        fs::remove_file(&file.path).at("remove", &file.path)?;
+        return Ok(Salvage { good_bytes: 0, bad_bytes: file.entry.content_size() });
+    }
+    let size = file.entry.content_size();
+    let salvaged = match file.entry.xet_hash {
+        Some(hash) => keep_what_is_right(cache, catalog, file, hash, &blob)?,
+        None => Salvage { good_bytes: 0, bad_bytes: size },
+    };
+    fs::remove_file(&blob).at("remove", &blob)?;
+    Ok(salvaged)
+}
+
+fn keep_what_is_right(
+    cache: &HfCache,
+    catalog: &Catalog,
+    file: &SnapshotFile,
+    hash: Hash,
+    blob: &std::path::Path,
+) -> Result<Salvage, PartialError> {
+    let size = file.entry.content_size();
+    let none = Salvage { good_bytes: 0, bad_bytes: size };
+    let Some(list) = catalog.load_manifest(&hash, Access::Own) else { return Ok(none) };
+    let wrong = File::open(blob).map_err(|_| StoreError::unreadable(blob))?;
+    let dir = cache.partial_dir(&file.repo, &file.entry)?;
+    let partial = Partial::open(&dir, PartialSpec { file: hash, size })?;
+    let mut salvage = Salvage::default();
+    let mut bytes = Vec::new();
+    for index in 0..list.len() {
+        let (chunk, offset) = (list.chunk(index), list.offset(index));
+        bytes.resize(chunk.len as usize, 0);
+        let right = wrong.read_exact_at(&mut bytes, offset).is_ok() && chunk_hash(&bytes) == chunk.hash;
+        if !right {
+            salvage.bad_bytes += u64::from(chunk.len);
+            continue;
+        }
+        salvage.good_bytes += u64::from(chunk.len);
+        let path = partial.path().to_owned();
+        partial.write_at(offset, &bytes).at("write", &path)?;
+        partial.record(&Entry { index, offset, chunk, packed_len: 0 }).at("write", &path)?;
+    }
+    let path = partial.path().to_owned();
+    partial.sync().at("write", &path)?;
+    Ok(salvage)
+}
