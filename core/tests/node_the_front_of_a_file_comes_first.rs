@@ -256,3 +256,23 @@ fn a_front_that_makes_no_sense_does_no_harm() {
         world.handle(Event::JobFront { job, bytes: 8 });
     }
 }
+
+#[test]
+fn what_a_reader_waits_for_comes_before_the_rest_wherever_it_is() {
+    for seed in 0..SEEDS {
+        let mut world = world(config(seed), 0);
+        world.peer(1, nearly_all());
+        let job = world.job(&File::new(1, CHUNKS), None);
+        world.run(LIMIT, |world| world.task(job).disk.len() > 10);
+        let from = world.sent.len();
+        let before: BTreeSet<u32> = asked(&world, job, 0).into_iter().collect();
+        world.handle(Event::JobAwaited { job, bytes: bytes(700) + 1..bytes(720) });
+        let wanted: BTreeSet<u32> = (700..720).filter(|index| !before.contains(index)).collect();
+        world.run(LIMIT, |world| asked(world, job, from).len() >= wanted.len() + 20);
+        let after = asked(&world, job, from);
+        assert_eq!(after[..wanted.len()].iter().copied().collect::<BTreeSet<u32>>(), wanted, "seed {seed}");
+        // Another place, past the end of the file: no harm.
+        world.handle(Event::JobAwaited { job, bytes: bytes(CHUNKS) - 1..u64::MAX });
+        world.run(LIMIT, |world| world.task(job).disk.len() > 900);
+    }
+}

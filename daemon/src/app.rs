@@ -1,6 +1,7 @@
 //! What the routes stand on.
 
 use crate::Stop;
+use crate::endpoint::Endpoint;
 use crate::events::Log;
 use crate::gate::Gate;
 use crate::metrics::Totals;
@@ -44,6 +45,8 @@ pub(crate) struct App {
     pub(crate) xorbs: Xorbs,
     pub(crate) models: Models,
     pub(crate) pending: Pending,
+    /// The Hub for other programs; nothing where it cannot be had.
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
     /// Pulls of an earlier daemon that this one has gone on with.
     pub(crate) resumed: Vec<u64>,
     requests: AtomicU64,
@@ -60,7 +63,12 @@ impl App {
         run: String,
     ) -> (App, Vec<Kept>) {
         let (left, pending) = Pending::take_over(&crate::Places::new(&about.zest_cache).pulls());
+        let endpoint = Endpoint::new(&session, &about)
+            .inspect_err(|error| tracing::warn!("without a local endpoint: {error}"))
+            .ok()
+            .map(Arc::new);
         let app = App {
+            endpoint,
             session,
             gate,
             about,

@@ -37,6 +37,9 @@ pub enum DaemonError {
     /// The system gave no randomness.
     #[error("the system gave no random bytes: {0}")]
     Random(String),
+    /// The configured Hub is none.
+    #[error("{0}")]
+    Hub(String),
 }
 
 impl DaemonError {

@@ -41,8 +41,7 @@ impl Gate {
 
     /// Whether a request may be looked at, and whose it is.
     pub(crate) fn check(&self, parts: &Parts) -> Result<Caller, Refusal> {
-        self.check_host(parts)?;
-        self.check_origin(&parts.headers)?;
+        self.check_place(parts)?;
         match bearer(&parts.headers)? {
             // The socket lets nobody in but this user.
             None if matches!(parts.extensions.get(), Some(Peer { side: Side::User(_), .. })) => {
@@ -52,6 +51,12 @@ impl Gate {
             Some(given) if self.secret.is(given) => Ok(Caller::Owner),
             Some(_) => Err(wrong_secret()),
         }
+    }
+
+    /// Whether a request means this machine, and no page of a stranger sent it.
+    pub(crate) fn check_place(&self, parts: &Parts) -> Result<(), Refusal> {
+        self.check_host(parts)?;
+        self.check_origin(&parts.headers)
     }
 
     /// Who has a name of his own lead here means another machine by it (DNS rebinding).

@@ -7,7 +7,8 @@
 //! - [`Client`]: the other end. It has the daemon prove itself before it shows the secret.
 //!
 //! Files in zest's cache, all for their owner alone: `zest.pid` (the lock, and the process's number), `daemon.json` ([`Record`]:
-//! where it is), `api-secret` ([`Secret`]), `pulls.json` (what the next daemon goes on with), `zest.log` ([`LogFile`]).
+//! where it is), `api-secret` ([`Secret`]), `endpoint-key` (of the local endpoint), `pulls.json`
+//! (what the next daemon goes on with), `answers/` (of the Hub), `zest.log` ([`LogFile`]).
 //!
 //! What may be asked without the secret is in `gate.rs`, what can be asked at all in `routes.rs` and in `docs/api.md`.
 
@@ -15,6 +16,7 @@ mod answer;
 mod app;
 mod client;
 mod doors;
+mod endpoint;
 mod error;
 mod events;
 mod files;

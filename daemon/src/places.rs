@@ -36,6 +36,18 @@ impl Places {
         self.dir.join("api-secret")
     }
 
+    /// What opens the local endpoint.
+    #[must_use]
+    pub fn endpoint_key(&self) -> PathBuf {
+        self.dir.join("endpoint-key")
+    }
+
+    /// Which Hub is behind the local endpoint.
+    #[must_use]
+    pub fn endpoint_hub(&self) -> PathBuf {
+        self.dir.join("endpoint-hub")
+    }
+
     /// The pulls that are under way.
     #[must_use]
     pub fn pulls(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use crate::answer::{Refusal, failed, json, ok, text_of};
 use crate::app::{App, Listener};
+use crate::endpoint::Endpoint;
 use crate::events::EventId;
 use crate::files;
 use crate::gate::{Caller, secret_needed};
@@ -54,6 +55,12 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 pub(crate) async fn handle(app: Arc<App>, request: Request) -> Response {
     app.count_request();
     let (parts, body) = request.into_parts();
+    if let Some(endpoint) = app.endpoint.as_ref().filter(|_| Endpoint::owns(&parts.uri)) {
+        return match app.gate.check_place(&parts) {
+            Ok(()) => endpoint.handle(&app, parts, body).await,
+            Err(refusal) => refusal.answer(),
+        };
+    }
     match answer(&app, &parts, body).await {
         Ok(response) => response,
         Err(refusal) => refusal.answer(),

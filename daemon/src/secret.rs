@@ -43,17 +43,23 @@ impl Secret {
     /// # Errors
     /// It cannot be written.
     pub fn read_or_make(places: &Places) -> Result<Secret, DaemonError> {
-        let path = places.secret();
-        match read(&path) {
-            Ok(secret) => return Ok(secret),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!("a new secret for the API: {}: {error}", path.display()),
-        }
-        let mut bytes = [0; SECRET_BYTES];
-        getrandom::fill(&mut bytes).map_err(|error| DaemonError::Random(error.to_string()))?;
-        let secret = Secret(hex(&bytes));
-        write_private(&path, format!("{}\n", secret.0).as_bytes()).map_err(DaemonError::file(path))?;
-        Ok(secret)
+        read_or_make(&places.secret())
+    }
+
+    /// The key of the local endpoint; made where there is none. It opens what lies below `/hf/` and nothing else.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn endpoint_key(places: &Places) -> Result<Secret, DaemonError> {
+        read_or_make(&places.endpoint_key())
+    }
+
+    /// Another key for the local endpoint. From now on the old one opens nothing.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn rotate_endpoint_key(places: &Places) -> Result<Secret, DaemonError> {
+        make(&places.endpoint_key())
     }
 
     /// The value, for the Authorization header and nothing else.
@@ -86,6 +92,23 @@ impl Secret {
     pub fn proves(&self, proof: &str, port: u16, nonce: &str) -> bool {
         self.proof_at(port, nonce).as_bytes().ct_eq(proof.as_bytes()).into()
     }
+}
+
+fn read_or_make(path: &Path) -> Result<Secret, DaemonError> {
+    match read(path) {
+        Ok(secret) => return Ok(secret),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!("a new secret: {}: {error}", path.display()),
+    }
+    make(path)
+}
+
+fn make(path: &Path) -> Result<Secret, DaemonError> {
+    let secret = Secret(random_hex(SECRET_BYTES)?);
+    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let written = written.and_then(|()| write_private(path, format!("{}\n", secret.0).as_bytes()));
+    written.map_err(DaemonError::file(path.to_owned()))?;
+    Ok(secret)
 }
 
 fn read(path: &Path) -> io::Result<Secret> {

@@ -80,6 +80,7 @@ impl Stop {
 /// A running API. Dropping it cuts it; [`Api::shutdown`] lets answers under way finish.
 #[derive(Debug)]
 pub struct Api {
+    app: Arc<App>,
     addrs: Vec<SocketAddr>,
     stop: Stop,
     serving: Vec<JoinHandle<()>>,
@@ -115,7 +116,13 @@ impl Api {
             opened.listeners.into_iter().map(|listener| serve(&app, listener, &limits)).collect();
         // Its connections are counted by themselves: others can fill the ports, and leave this one free.
         serving.extend(socket.map(|socket| serve(&app, socket, &limits)));
-        Ok(Api { serving, addrs: opened.addrs, stop, resumed, waiting })
+        Ok(Api { serving, app, addrs: opened.addrs, stop, resumed, waiting })
+    }
+
+    /// Requests that it has had.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.app.requests()
     }
 
     /// Where it listens.

@@ -16,8 +16,8 @@ pub mod lived;
 pub mod server;
 
 pub use client::{
-    Body, Cas, Hub, HubConfig, Persistence, PlainBody, Refusal, RefusedRow, RetryPolicy, RevisionInfo,
-    TRICKLE_BYTES_S, Tree, endpoint_name, endpoint_secrets,
+    Body, Cas, Hub, HubConfig, Persistence, PlainBody, Refusal, RefusedRow, Relay, RetryPolicy, RevisionInfo,
+    TRICKLE_BYTES_S, Tree, endpoint_name, endpoint_secrets, read_page,
 };
 pub use coding::{Coding, Damaged, Unpacker};
 pub use error::{ErrorKind, HubError};

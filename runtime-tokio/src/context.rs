@@ -409,6 +409,7 @@ impl Context {
                     if index == 0 {
                         crate::header::first_chunk_came(self, id, &job, len);
                     }
+                    job.news.notify_waiters();
                 }
                 self.event(Event::ChunkDone { job: id, index, source });
             }

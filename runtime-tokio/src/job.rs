@@ -399,6 +399,13 @@ impl JobFile {
         }
     }
 
+    /// Bytes of a chunk that lies in the file and is what a proven list says.
+    pub(crate) fn proven(&self, index: u32) -> Option<u32> {
+        let wanted = self.expected(index)?;
+        let seen = self.table.lock().expect("no holder panics").checked(index)?;
+        (seen.chunk == wanted).then_some(wanted.len)
+    }
+
     /// Whether anything was written for a chunk.
     pub(crate) fn is_seen(&self, index: u32) -> bool {
         self.table.lock().expect("no holder panics").get(index).is_some()

@@ -86,6 +86,8 @@ pub(crate) struct JobState {
     /// Chunk lists in wire form that were asked for, by the hash they belong to.
     pub(crate) records: RefCell<BTreeMap<Hash, BufId>>,
     end: RefCell<Option<oneshot::Sender<JobEnd>>>,
+    /// Told when more of it may be proven, and when it is over.
+    pub(crate) news: Notify,
 }
 
 /// What a job's chunks came from, in bytes and chunks.
@@ -240,6 +242,7 @@ impl Context {
             synced_at: Cell::new(0),
             local_offsets: RefCell::default(),
             end: RefCell::new(Some(end)),
+            news: Notify::new(),
         });
         self.jobs.borrow_mut().insert(id, state.clone());
         self.event(Event::JobAdded { job: id, spec });
@@ -254,6 +257,7 @@ impl Context {
     pub(crate) fn remove_job(self: &Rc<Context>, id: JobId) {
         self.event(Event::JobRemoved { job: id });
         let Some(job) = self.jobs.borrow_mut().remove(&id) else { return };
+        job.news.notify_waiters();
         if let Some(finder) = self.finder.get() {
             finder.job_over(id, self.landed.borrow().contains(&job.file.file));
         }

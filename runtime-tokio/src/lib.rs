@@ -64,7 +64,7 @@ pub use giving::{
 pub use index::{IndexProgress, keep_index};
 pub use outages::{Out, Service};
 pub use pull::{PullOptions, pull};
-pub use session::{Content, ContentHead, Limits, PullHandle, Session, SessionConfig};
+pub use session::{Arriving, Content, ContentHead, Limits, PullHandle, Session, SessionConfig};
 pub use throttle::DOWNLOAD_BYTES_S_MIN;
 pub use zest_core::endpoint::{Found, Scope};
 pub use zest_core::node::{Policy, UPLOAD_BYTES_S_MIN};

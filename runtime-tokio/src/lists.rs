@@ -187,6 +187,7 @@ pub(crate) fn adopt_list(
         .filter(|&index| job.file.is_seen(index) && !job.file.fits(index))
         .collect();
     job.listed.borrow_mut().insert(block, list.clone());
+    job.news.notify_waiters();
     let whole = range.chunks.start == 0 && range.chunks.end as usize == list.len();
     let of_block =
         if whole { list } else { list[range.chunks.start as usize..range.chunks.end as usize].into() };

@@ -177,6 +177,7 @@ pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: A
     let Some(job) = context.job(id) else { return };
     let file = job.file.clone();
     file.set_manifest(manifest.clone());
+    job.news.notify_waiters();
     crate::peer_range::judge_doubts(context, id, &job, &manifest);
     let store = context.store.clone();
     let (unchecked, hub) = (job.unchecked(), job.hub.clone());

@@ -40,6 +40,7 @@ pub(crate) async fn seal(context: Rc<Context>, id: JobId) {
         Ok(Ok(manifest)) => {
             judge_doubts(&context, id, &job, &manifest);
             job.file.set_manifest(Arc::new(manifest));
+            job.news.notify_waiters();
             job.finish(Ok(()));
         }
         Ok(Err(())) => reopen(&context, id, &job, &plan),

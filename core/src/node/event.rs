@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::ops::Range;
 use zest_xet::{ChunkRef, Hash, Manifest};
 
 /// Who opened a connection.
@@ -347,6 +348,14 @@ pub enum Event {
         job: JobId,
         /// Bytes at the beginning of the file.
         bytes: u64,
+    },
+    /// Somebody who reads a job's file while it comes waits for these bytes: they are its front until all of them are held.
+    /// Whatever it says does no harm: it is an order of fetching.
+    JobAwaited {
+        /// Which job.
+        job: JobId,
+        /// Bytes of the file, end excluded.
+        bytes: Range<u64>,
     },
     /// A job is to rest, or to go on: nothing new is asked for while it rests.
     JobPaused {

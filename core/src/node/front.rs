@@ -1,5 +1,5 @@
-//! The front of a job: the beginning of its file, which is wanted before the rest. The first bytes of a file often say what
-//! is in the rest of it, and whoever reads a file while it comes can begin with them.
+//! The front of a job: the part of its file that is wanted before the rest. That is its beginning, which often says what is in the
+//! rest of it, unless somebody who reads the file while it comes waits at another place.
 //!
 //! A front is an order of fetching and nothing else. Which source may be asked for what, and how often, stays as it is.
 
@@ -8,19 +8,28 @@ use super::job::Job;
 use super::{Action, BitSet};
 use crate::{Instant, JobId};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Where the front of a job begins and ends, in chunks.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Front {
-    /// All chunks before this one are held.
+    /// The first chunk of it.
+    begin: u32,
+    /// All chunks of it before this one are held.
     from: u32,
     /// The first chunk behind the front.
     end: u32,
 }
 
 impl Front {
+    fn over(chunks: Range<u32>, held: &BitSet) -> Front {
+        let mut front = Front { begin: chunks.start, from: chunks.start, end: chunks.end.max(chunks.start) };
+        front.advance(chunks.start, held);
+        front
+    }
+
     /// Chunks of which some are still to come; nothing before them is.
-    pub(crate) fn range(&self) -> core::ops::Range<u32> {
+    pub(crate) fn range(&self) -> Range<u32> {
         self.from..self.end
     }
 
@@ -42,14 +51,28 @@ impl Front {
 impl Job {
     /// Finds out anew which chunks are the front, and which of them are held.
     pub(crate) fn measure_front(&mut self) {
-        let bytes = self.spec.front;
-        let end = match &self.manifest {
-            _ if bytes == 0 => 0,
-            Some(manifest) => manifest.chunk_at(bytes - 1).map_or(manifest.len(), |last| last + 1),
-            None => self.layout.chunks_before(bytes).min(self.len()),
+        let awaited = Front::over(self.chunks_of(&self.awaited), &self.held);
+        self.front = match awaited.is_wanted() {
+            true => awaited,
+            false => Front::over(self.chunks_of(&(0..self.spec.front)), &self.held),
         };
-        self.front = Front { from: 0, end };
-        self.front.advance(0, &self.held);
+    }
+
+    /// The chunks in which these bytes lie: no less, and more where their bounds are not known.
+    fn chunks_of(&self, bytes: &Range<u64>) -> Range<u32> {
+        if bytes.is_empty() {
+            return 0..0;
+        }
+        match &self.manifest {
+            Some(manifest) => {
+                let end = manifest.chunk_at(bytes.end - 1).map_or(manifest.len(), |last| last + 1);
+                manifest.chunk_at(bytes.start).unwrap_or(end)..end
+            }
+            None => {
+                let end = self.layout.chunks_before(bytes.end).min(self.len());
+                self.layout.chunk_from(bytes.start).min(end)..end
+            }
+        }
     }
 
     /// Blocks the origin may begin for the front: nobody is at them, and a chunk of the front is missing that no peer has,
@@ -70,9 +93,12 @@ impl Job {
     }
 
     pub(crate) fn check_front(&self) {
-        let Front { from, end } = self.front;
-        assert!(from <= end && end <= self.len(), "the front is a part of the file");
-        assert!((0..from).all(|index| self.held.contains(index)), "what is before the front's rest is held");
+        let Front { begin, from, end } = self.front;
+        assert!(begin <= from && from <= end && end <= self.len(), "the front is a part of the file");
+        assert!(
+            (begin..from).all(|index| self.held.contains(index)),
+            "what is before the front's rest is held"
+        );
         assert!(from == end || !self.held.contains(from), "the front's rest begins with a chunk to come");
     }
 }
@@ -82,6 +108,18 @@ impl Node {
     pub(super) fn job_front(&mut self, now: Instant, id: JobId, bytes: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if core::mem::replace(&mut job.spec.front, bytes) == bytes {
+            return;
+        }
+        self.look_at_front(id);
+        self.stirred = true;
+        self.refill(now);
+    }
+
+    /// Somebody waits for these bytes of a job's file.
+    pub(super) fn job_awaited(&mut self, now: Instant, id: JobId, bytes: Range<u64>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let bytes = bytes.start..bytes.end.min(job.spec.size);
+        if core::mem::replace(&mut job.awaited, bytes.clone()) == bytes {
             return;
         }
         self.look_at_front(id);

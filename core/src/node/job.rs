@@ -13,6 +13,7 @@ use crate::{FileId, Instant, LinkId, Location, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use zest_xet::{ChunkRef, Hash, Manifest};
 
 /// How soon the user wants a job, compared with others of the process.
@@ -99,6 +100,8 @@ pub(crate) struct Job {
     pub(crate) shown: Shown,
     /// What is wanted before the rest.
     pub(crate) front: Front,
+    /// Bytes for which a reader waits.
+    pub(crate) awaited: Range<u64>,
     /// Which block gives which chunk, and the lists of blocks that are proven.
     pub(crate) layout: Layout,
     /// Who of the swarm fetches what (policy `spare-origin`).
@@ -157,6 +160,7 @@ impl Job {
             supply: Supply::new(0),
             shown: Shown::new(0),
             front: Front::default(),
+            awaited: 0..0,
             layout: Layout::default(),
             claims: Claims::default(),
             list_asks: BTreeMap::new(),

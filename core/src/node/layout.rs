@@ -61,6 +61,17 @@ impl Layout {
         run.first + count.min(run.count)
     }
 
+    /// The chunk that holds a byte of the file, or, where no list tells, the first of its run.
+    pub(crate) fn chunk_from(&self, byte: u64) -> u32 {
+        let begun = self.runs.partition_point(|(run, _)| run.offset <= byte);
+        let Some(&(run, block)) = begun.checked_sub(1).and_then(|at| self.runs.get(at)) else { return 0 };
+        let within = byte - run.offset;
+        let begins = |starts: &[u32]| {
+            starts.partition_point(|start| u64::from(start - starts[0]) <= within).saturating_sub(1)
+        };
+        run.first + self.starts_of(&run, block).map_or(0, begins) as u32
+    }
+
     /// Where the chunks of a run begin in their block, if its list is proven.
     fn starts_of(&self, run: &Run, block: u32) -> Option<&[u32]> {
         let list = self.lists.get(block as usize)?.as_ref()?;

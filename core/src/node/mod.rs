@@ -322,6 +322,7 @@ impl Node {
             Event::BlockListBad { job, block, link } => self.block_list_bad(now, job, block, link),
             Event::JobLooking { job, until } => self.job_looking(job, until),
             Event::JobFront { job, bytes } => self.job_front(now, job, bytes),
+            Event::JobAwaited { job, bytes } => self.job_awaited(now, job, bytes),
             Event::JobPaused { job, paused } => self.job_paused(now, job, paused),
             Event::JobPriority { job, priority } => self.job_priority(now, job, priority),
             Event::Settings { policy, upload_bytes_s } => self.settings(now, policy, upload_bytes_s),

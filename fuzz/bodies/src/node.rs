@@ -483,6 +483,10 @@ impl World {
                 Event::OriginGone { job, why }
             }
             6 => Event::JobPaused { job, paused: what & 128 == 0 },
+            _ if what & 64 != 0 => {
+                let start = u64::from(what & 63) * u64::from(CHUNK) / 4;
+                Event::JobAwaited { job, bytes: start..start + u64::from(CHUNK) }
+            }
             _ => Event::JobFront { job, bytes: u64::from(what) * 100 },
         };
         self.tell(event);

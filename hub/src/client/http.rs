@@ -434,7 +434,7 @@ impl Transport {
         }
     }
 
-    fn client_for(&self, url: &Url) -> Result<&Client, HubError> {
+    pub(super) fn client_for(&self, url: &Url) -> Result<&Client, HubError> {
         let local = is_plain_loopback(url);
         let slot = if local { &self.local } else { &self.outside };
         if let Some(client) = slot.get() {

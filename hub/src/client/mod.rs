@@ -33,6 +33,7 @@ mod fields;
 pub mod fuzzing;
 mod http;
 mod plain;
+mod relay;
 mod retry;
 mod text;
 mod token;
@@ -50,8 +51,9 @@ pub use body::{Body, TRICKLE_BYTES_S};
 pub use cas::Cas;
 pub use config::HubConfig;
 pub use plain::PlainBody;
+pub use relay::Relay;
 pub use retry::{Persistence, RetryPolicy};
-pub use tree::{RefusedRow, Tree};
+pub use tree::{RefusedRow, Tree, read_page};
 
 use crate::error::{ErrorKind, HubError};
 use ask::{About, Ask, Party};

@@ -69,6 +69,17 @@ pub struct RefusedRow {
     pub error: HubError,
 }
 
+/// The files on one page of a commit's listing, as [`Hub::listing`](super::Hub::listing) would give them.
+///
+/// # Errors
+/// `Malformed` if it is no such page.
+pub fn read_page(repo: &RepoId, body: &[u8]) -> Result<Tree, HubError> {
+    let mut entries = Entries::default();
+    let url = Url::parse(zest_store::ENDPOINT_DEFAULT).expect("the default endpoint is an address");
+    entries.add_page(repo, &url, body)?;
+    Ok(entries.into_tree())
+}
+
 /// All files of `commit`.
 pub(super) async fn list(transport: &Transport, repo: &RepoId, commit: &str) -> Result<Tree, HubError> {
     let mut entries = Entries::default();

@@ -113,7 +113,7 @@ impl Part {
                 range.start += out.len() as u64;
             }
             Self::Xorb(xorb, file, range) => {
-                read_xorb(xorb, file, range.start, out)?;
+                read_xorb(xorb, range.start, out, |room, at| read_exact_at(file, room, at))?;
                 range.start += out.len() as u64;
             }
         }
@@ -121,8 +121,20 @@ impl Part {
     }
 }
 
-/// Fills `out` with the serialised xorb from byte `from` on: for each chunk its header, then its bytes from the file.
-fn read_xorb(xorb: &Xorb, file: &File, from: u64, mut out: &mut [u8]) -> io::Result<()> {
+/// Fills `out` with the serialised xorb from byte `from` on: for each chunk its header, then its bytes, which `read_at` gives of the
+/// home file.
+///
+/// # Errors
+/// What `read_at` met.
+///
+/// # Panics
+/// If the xorb ends before.
+pub fn read_xorb(
+    xorb: &Xorb,
+    from: u64,
+    mut out: &mut [u8],
+    mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
     let mut chunk = xorb.chunk_at(from);
     let mut skip = from - xorb.start_of(chunk);
     while !out.is_empty() {
@@ -137,7 +149,7 @@ fn read_xorb(xorb: &Xorb, file: &File, from: u64, mut out: &mut [u8]) -> io::Res
         let skip_data = skip.saturating_sub(header.len() as u64);
         let take = usize::try_from(u64::from(len) - skip_data).unwrap_or(usize::MAX).min(out.len());
         let (data, tail) = out.split_at_mut(take);
-        read_exact_at(file, data, offset + skip_data)?;
+        read_at(data, offset + skip_data)?;
         out = tail;
         chunk += 1;
         skip = 0;
@@ -324,7 +336,8 @@ mod tests {
         let file = File::open(path.path()).expect("opened");
 
         let mut whole = vec![0; usize::try_from(xorb.bytes()).expect("small")];
-        read_xorb(xorb, &file, 0, &mut whole).expect("read");
+        let read = |room: &mut [u8], at: u64| read_exact_at(&file, room, at);
+        read_xorb(xorb, 0, &mut whole, read).expect("read");
         let parsed: Vec<_> = XorbChunks::new(&whole).collect::<Result<_, _>>().expect("a sound xorb");
         assert_eq!(parsed.len(), chunks.len());
         assert_eq!(parsed.iter().flat_map(|(_, data)| data.iter().copied()).collect::<Vec<u8>>(), data);
@@ -334,8 +347,18 @@ mod tests {
             for len in [1, 2, 9, 70_000, 300_000] {
                 let end = (from + len).min(whole.len());
                 let mut part = vec![0; end - from];
-                read_xorb(xorb, &file, from as u64, &mut part).expect("read");
+                read_xorb(xorb, from as u64, &mut part, read).expect("read");
                 assert!(part == whole[from..end], "bytes {from}..{end}");
+                // What it is made of: all of it, and no byte more.
+                let made_of: u64 =
+                    xorb.sources(from as u64..end as u64).iter().map(|s| s.end - s.start).sum();
+                let mut read_bytes = 0;
+                read_xorb(xorb, from as u64, &mut part, |room, _| {
+                    read_bytes += room.len() as u64;
+                    Ok(())
+                })
+                .expect("read");
+                assert_eq!(made_of, read_bytes, "bytes {from}..{end}");
             }
         }
     }

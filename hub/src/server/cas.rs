@@ -21,8 +21,10 @@ pub(crate) const PREFIX: &str = "/api/cas";
 
 /// Version of the reconstruction format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub enum Version {
+    /// A URL for each range.
     One,
+    /// A URL for all ranges of a xorb.
     Two,
 }
 
@@ -95,26 +97,10 @@ impl App {
                 asked_bytes(range, manifest.size()).map_err(|status| text(status, "no such Range"))?
             }
         };
-        let (offset, terms) = trim(&manifest, terms, &bytes);
         let expires = unix_now() + self.faults.url_ttl_secs();
         let sign = |xorb: &Hash, ranges: &[FetchRange]| self.xorb_url(&request.base, xorb, ranges, expires);
-        let answer = Reconstruction {
-            offset_into_first_range: offset,
-            fetches: fetches(&terms, version, sign),
-            terms: terms
-                .into_iter()
-                .map(|term| Term {
-                    xorb: term.xorb.hash(),
-                    unpacked_len: unpacked_len(&manifest, &term),
-                    chunks: term.chunks,
-                })
-                .collect(),
-        };
         count(&self.counters.reconstructions, 1);
-        Ok(json_text(match version {
-            Version::One => answer.to_json_v1(),
-            Version::Two => answer.to_json_v2(),
-        }))
+        Ok(json_text(reconstruction(&manifest, terms, &bytes, version, sign)))
     }
 
     /// A URL that is good for exactly these ranges of a xorb.
@@ -130,8 +116,41 @@ impl App {
     }
 }
 
-/// Reads `bytes=a-b` (or `a-`) as the CAS does: 416 past the end, 400 if it is something else.
-fn asked_bytes(range: &str, size: u64) -> Result<Range<u64>, StatusCode> {
+/// The reconstruction of these bytes of a file, as JSON; `sign` gives the URL for ranges of a xorb.
+///
+/// # Panics
+/// If there are no such bytes in the file.
+pub fn reconstruction(
+    manifest: &Manifest,
+    terms: Vec<PlacedTerm>,
+    bytes: &Range<u64>,
+    version: Version,
+    sign: impl Fn(&Hash, &[FetchRange]) -> String,
+) -> String {
+    let (offset, terms) = trim(manifest, terms, bytes);
+    let answer = Reconstruction {
+        offset_into_first_range: offset,
+        fetches: fetches(&terms, version, sign),
+        terms: terms
+            .into_iter()
+            .map(|term| Term {
+                xorb: term.xorb.hash(),
+                unpacked_len: unpacked_len(manifest, &term),
+                chunks: term.chunks,
+            })
+            .collect(),
+    };
+    match version {
+        Version::One => answer.to_json_v1(),
+        Version::Two => answer.to_json_v2(),
+    }
+}
+
+/// Reads `bytes=a-b` (or `a-`) as the CAS does.
+///
+/// # Errors
+/// 416 past the end, 400 if it is something else.
+pub fn asked_bytes(range: &str, size: u64) -> Result<Range<u64>, StatusCode> {
     let malformed = StatusCode::BAD_REQUEST;
     let (first, last) =
         range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or(malformed)?;

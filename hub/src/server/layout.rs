@@ -32,7 +32,7 @@ struct Run {
 
 /// A xorb that exists only as a list of file ranges. All its chunks come from one content, its home.
 #[derive(Debug)]
-pub(crate) struct Xorb {
+pub struct Xorb {
     hash: Hash,
     home: Arc<Manifest>,
     runs: Vec<Run>,
@@ -45,7 +45,9 @@ impl Xorb {
         Self { hash: Hash::ZERO, home, runs: Vec::new(), chunks: 0, bytes: 0 }
     }
 
-    pub(crate) fn hash(&self) -> Hash {
+    /// Its name.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
         self.hash
     }
 
@@ -55,7 +57,8 @@ impl Xorb {
     }
 
     /// Serialised length in bytes, without a footer.
-    pub(crate) fn bytes(&self) -> u64 {
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -76,7 +79,11 @@ impl Xorb {
     }
 
     /// Where xorb chunk `chunk` (header first) begins in the serialised xorb; for the chunk count, the end of the xorb.
-    pub(crate) fn start_of(&self, chunk: u32) -> u64 {
+    ///
+    /// # Panics
+    /// If the xorb has no such chunk.
+    #[must_use]
+    pub fn start_of(&self, chunk: u32) -> u64 {
         if chunk == self.chunks {
             return self.bytes;
         }
@@ -88,7 +95,11 @@ impl Xorb {
     }
 
     /// The chunk whose header or data holds byte `byte` of the serialised xorb.
-    pub(crate) fn chunk_at(&self, byte: u64) -> u32 {
+    ///
+    /// # Panics
+    /// If the xorb has no such byte.
+    #[must_use]
+    pub fn chunk_at(&self, byte: u64) -> u32 {
         assert!(byte < self.bytes, "byte {byte} of a xorb of {} bytes", self.bytes);
         // First the run, then the chunk in it; both searches keep `start_of(low) <= byte < start_of(high)`.
         let at = self.runs.partition_point(|run| run.start <= byte) - 1;
@@ -102,9 +113,37 @@ impl Xorb {
     }
 
     /// Where the data of xorb chunk `chunk` lies in the home file, and its length.
-    pub(crate) fn place(&self, chunk: u32) -> (u64, u32) {
+    ///
+    /// # Panics
+    /// If the xorb has no such chunk.
+    #[must_use]
+    pub fn place(&self, chunk: u32) -> (u64, u32) {
         let index = self.index_of(chunk);
         (self.home.offset(index), self.home.chunk(index).len)
+    }
+
+    /// The parts of the home file of which these bytes of the serialised xorb are made, in order; neighbours are one.
+    ///
+    /// # Panics
+    /// If the xorb does not have these bytes.
+    #[must_use]
+    pub fn sources(&self, bytes: Range<u64>) -> Vec<Range<u64>> {
+        let mut parts: Vec<Range<u64>> = Vec::new();
+        let mut chunk = if bytes.is_empty() { self.chunks } else { self.chunk_at(bytes.start) };
+        while chunk < self.chunks && self.start_of(chunk) < bytes.end {
+            let (offset, len) = self.place(chunk);
+            let data = self.start_of(chunk) + HEADER_BYTES;
+            let from = bytes.start.saturating_sub(data).min(u64::from(len));
+            let to = bytes.end.saturating_sub(data).min(u64::from(len));
+            let part = offset + from..offset + to;
+            match parts.last_mut() {
+                Some(last) if last.end == part.start => last.end = part.end,
+                _ if part.is_empty() => {}
+                _ => parts.push(part),
+            }
+            chunk += 1;
+        }
+        parts
     }
 
     fn has_room(&self, len: u32) -> bool {
@@ -147,17 +186,18 @@ struct Laid {
 
 /// One term of a content, ready for a reconstruction.
 #[derive(Clone, Debug)]
-pub(crate) struct PlacedTerm {
-    pub(crate) xorb: Arc<Xorb>,
+pub struct PlacedTerm {
+    /// The xorb.
+    pub xorb: Arc<Xorb>,
     /// Chunk numbers in the xorb.
-    pub(crate) chunks: Range<u32>,
+    pub chunks: Range<u32>,
     /// Number in the content of the run's first chunk.
-    pub(crate) index: u32,
+    pub index: u32,
 }
 
 /// All virtual xorbs of a hub. About 60 bytes per chunk, manifests included: 1 MB per GB of files.
 #[derive(Debug, Default)]
-pub(crate) struct Layout {
+pub struct Layout {
     contents: BTreeMap<Hash, Laid>,
     xorbs: Vec<Option<Arc<Xorb>>>,
     by_hash: HashMap<Hash, XorbId>,
@@ -167,17 +207,20 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Whether `content` is laid out.
-    pub(crate) fn contains(&self, content: &Hash) -> bool {
+    #[must_use]
+    pub fn contains(&self, content: &Hash) -> bool {
         self.contents.contains_key(content)
     }
 
     /// The xorb of that hash.
-    pub(crate) fn xorb(&self, hash: &Hash) -> Option<Arc<Xorb>> {
+    #[must_use]
+    pub fn xorb(&self, hash: &Hash) -> Option<Arc<Xorb>> {
         self.by_hash.get(hash).and_then(|&id| self.xorbs[id as usize].clone())
     }
 
     /// Manifest and terms of a content, in file order.
-    pub(crate) fn terms(&self, content: &Hash) -> Option<(Arc<Manifest>, Vec<PlacedTerm>)> {
+    #[must_use]
+    pub fn terms(&self, content: &Hash) -> Option<(Arc<Manifest>, Vec<PlacedTerm>)> {
         let laid = self.contents.get(content)?;
         let place = |term: &LaidTerm| PlacedTerm {
             xorb: self.slot(term.xorb).clone(),
@@ -188,7 +231,10 @@ impl Layout {
     }
 
     /// Lays a content out: runs that stand in a xorb already are shared, the rest goes into new xorbs.
-    pub(crate) fn add(&mut self, manifest: &Arc<Manifest>) {
+    ///
+    /// # Panics
+    /// Past 2^32 xorbs.
+    pub fn add(&mut self, manifest: &Arc<Manifest>) {
         if self.contains(&manifest.file()) {
             return;
         }

@@ -52,6 +52,15 @@ use sign::Signer;
 use stats::{Counters, RequestLog};
 
 pub use faults::{Faults, Service};
+
+/// What else is made of virtual xorbs: the parts of this hub that need no folder.
+pub mod parts {
+    pub use super::body::read_xorb;
+    pub use super::cas::{Version, asked_bytes, reconstruction};
+    pub use super::layout::{Layout, PlacedTerm, Xorb};
+    pub use super::request::{Wanted, closed_ranges, escape_path, escape_segment, parse_form, wanted};
+    pub use super::sign::{Purpose, Signer, unix_now};
+}
 pub use stats::{LoggedRequest, Stats};
 
 /// Time that bodies under way get to finish at shutdown: 5 s.

@@ -93,7 +93,8 @@ impl Request {
 }
 
 /// Reads `a=b&c=d`, with `+` for a space.
-pub(crate) fn parse_form(text: &str) -> Vec<(String, String)> {
+#[must_use]
+pub fn parse_form(text: &str) -> Vec<(String, String)> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     text.split('&')
         .filter(|pair| !pair.is_empty())
@@ -109,18 +110,20 @@ fn is_host(host: &str) -> bool {
 }
 
 /// Escapes a path for a URL, leaving its slashes.
-pub(crate) fn escape_path(path: &str) -> String {
+#[must_use]
+pub fn escape_path(path: &str) -> String {
     utf8_percent_encode(path, &PATH_ESCAPES).to_string()
 }
 
 /// Escapes one path segment or query value.
-pub(crate) fn escape_segment(text: &str) -> String {
+#[must_use]
+pub fn escape_segment(text: &str) -> String {
     utf8_percent_encode(text, &SEGMENT_ESCAPES).to_string()
 }
 
 /// What a `Range` header asks of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// Everything: no header, or one that RFC 9110 (14.2) tells to ignore.
     All,
     /// These bytes.
@@ -130,7 +133,8 @@ pub(crate) enum Wanted {
 }
 
 /// Reads a `Range` header for a body of `size` bytes. Sets of several ranges are ignored, which the RFC allows.
-pub(crate) fn wanted(range: Option<&str>, size: u64) -> Wanted {
+#[must_use]
+pub fn wanted(range: Option<&str>, size: u64) -> Wanted {
     let Some((first, last)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
         return Wanted::All;
     };
@@ -144,7 +148,8 @@ pub(crate) fn wanted(range: Option<&str>, size: u64) -> Wanted {
 }
 
 /// Reads `bytes=a-b,c-d` strictly: every range has both ends, in order. `None` if it is anything else or longer than `count_max`.
-pub(crate) fn closed_ranges(set: &str, count_max: usize) -> Option<Vec<Range<u64>>> {
+#[must_use]
+pub fn closed_ranges(set: &str, count_max: usize) -> Option<Vec<Range<u64>>> {
     let ranges = set.strip_prefix("bytes=")?;
     if ranges.split(',').count() > count_max {
         return None;

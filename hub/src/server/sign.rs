@@ -14,7 +14,7 @@ const SIGNATURE_HEX_DIGITS: usize = 64;
 
 /// What is signed. Each kind starts its message with its own word, so one kind never passes for another.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// A Xet token: scope.
     Token,
     /// Ranges of a xorb: hash and range set.
@@ -34,11 +34,20 @@ impl Purpose {
 }
 
 /// The process's signing key, already mixed in.
-pub(crate) struct Signer(Hmac<Sha256>);
+pub struct Signer(Hmac<Sha256>);
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
 
 impl Signer {
     /// A signer with a fresh random key.
-    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+    ///
+    /// # Errors
+    /// The system gave no randomness.
+    pub fn random() -> Result<Self, getrandom::Error> {
         let mut key = [0; HMAC_BLOCK_BYTES];
         getrandom::fill(&mut key)?;
         Ok(Self::from_key(&key))
@@ -53,12 +62,14 @@ impl Signer {
     }
 
     /// Signature of `content`, valid until `expires` (Unix seconds).
-    pub(crate) fn sign(&self, purpose: Purpose, content: &str, expires: u64) -> String {
+    #[must_use]
+    pub fn sign(&self, purpose: Purpose, content: &str, expires: u64) -> String {
         self.mac(format!("{}\n{expires}\n{content}", purpose.word()).as_bytes())
     }
 
     /// Whether `signature` is ours for `content` and has not expired.
-    pub(crate) fn is_valid(&self, purpose: Purpose, content: &str, expires: u64, signature: &str) -> bool {
+    #[must_use]
+    pub fn is_valid(&self, purpose: Purpose, content: &str, expires: u64, signature: &str) -> bool {
         let expected = self.sign(purpose, content, expires);
         debug_assert_eq!(expected.len(), SIGNATURE_HEX_DIGITS, "signature length");
         equal_in_constant_time(expected.as_bytes(), signature.as_bytes()) && expires > unix_now()
@@ -72,7 +83,8 @@ pub(crate) fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
 
 /// Seconds since the Unix epoch; a clock before it counts as 0, which makes everything expire later, not earlier than a
 /// right clock would: harmless, since the key does not outlive the process.
-pub(crate) fn unix_now() -> u64 {
+#[must_use]
+pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

@@ -1,10 +1,12 @@
 //! zest inside a program: one [`Session`], which pulls, gives and tells.
 
+mod arriving;
 mod config;
 mod content;
 mod events;
 mod handle;
 
+pub use arriving::Arriving;
 pub use config::{Limits, SessionConfig};
 pub use content::{Content, ContentHead};
 pub use handle::PullHandle;
@@ -18,12 +20,14 @@ use crate::{EngineError, PullError};
 use handle::Record;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use zest_hub::HubError;
 use zest_store::Env;
+use zest_xet::Hash;
 
 /// Pulls that have ended and are remembered: 256. Ours; the oldest are forgotten.
 const ENDED_MAX: usize = 256;
@@ -141,6 +145,27 @@ impl Session {
             record.ended(Err(PullError::EngineGone));
         }
         PullHandle { record }
+    }
+
+    /// Waits for proven bytes of a file that a pull is fetching, from the beginning of `wanted` on: some of them, as soon as there
+    /// are any. What is waited for is fetched before the rest. `None`: no pull is at that file now, or none any more.
+    pub async fn arriving(&self, file: Hash, wanted: Range<u64>) -> Option<Arriving> {
+        let (mut to, waited) = oneshot::channel();
+        self.inner.engine.spawn(move |context| {
+            Box::pin(async move {
+                tokio::select! {
+                    came = arriving::wait(context, file, wanted) => drop(to.send(came)),
+                    () = to.closed() => {}
+                }
+            })
+        });
+        waited.await.ok().flatten()
+    }
+
+    /// The environment it was started in.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.inner.env
     }
 
     /// A pull by its number, if it is remembered.

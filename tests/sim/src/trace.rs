@@ -142,6 +142,7 @@ fn code(event: &Event) -> u64 {
         Event::Seeking { on } => 40 << 40 | u64::from(*on),
         Event::JobLooking { job, .. } => 29 << 40 | u64::from(job.0),
         Event::JobFront { job, .. } => 30 << 40 | u64::from(job.0),
+        Event::JobAwaited { job, .. } => 42 << 40 | u64::from(job.0),
         Event::Intake { link, .. } => 31 << 40 | link.0,
         Event::JobPriority { job, .. } => 32 << 40 | u64::from(job.0),
         Event::Settings { upload_bytes_s, .. } => 33 << 40 | upload_bytes_s.unwrap_or(0),

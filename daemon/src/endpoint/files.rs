@@ -1,0 +1,295 @@
+//! Files, wherever their bytes are: on this disk, proven, or on their way here.
+
+use super::answers::blocking;
+use super::standing::Caller;
+use super::{Asked, Endpoint, error};
+use crate::app::App;
+use axum::body::Bytes;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use zest_runtime_tokio::{Arriving, PullError, PullErrorKind, PullHandle, PullRequest, Session};
+use zest_store::{Identity, RepoId, TreeEntry};
+
+/// How long a file goes on coming when nobody reads it any more: 30 s. Clients read a file in several requests.
+const UNREAD_FOR: Duration = Duration::from_secs(30);
+
+/// Bytes that are asked for ahead of a reader: 8 MiB.
+const AHEAD_BYTES: u64 = 8 << 20;
+
+/// Time between two looks at a pull that has not begun with its file: 20 ms.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Lists of files that are kept in memory: 32.
+const LISTS_MAX: usize = 32;
+
+/// Pages of a list that are asked for: 1,000, a million files.
+const PAGES_MAX: usize = 1_000;
+
+/// Longest page that is read: 32 MiB.
+const PAGE_BYTES_MAX: usize = 32 << 20;
+
+/// The files of a commit by path.
+pub(super) type List = Arc<BTreeMap<String, TreeEntry>>;
+
+/// Lists, and the one question at a time for each that is missing.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    known: Mutex<Vec<((RepoId, String), List)>>,
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// A file that is being fetched. When the last who reads it is gone for a while, it is not fetched any more.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pull: PullHandle,
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        let pull = self.pull.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::select! {
+                    _ended = pull.wait() => {}
+                    () = tokio::time::sleep(UNREAD_FOR) => pull.cancel(),
+                }
+            });
+        }
+    }
+}
+
+/// Which file, and for whom it is fetched.
+type Of = (RepoId, String, String, [u8; 32]);
+
+/// Files that are being fetched.
+#[derive(Debug, Default)]
+pub(super) struct Errands(Mutex<BTreeMap<Of, Weak<Errand>>>);
+
+/// Proven bytes.
+#[derive(Debug, Clone)]
+pub(super) enum Holder {
+    Disk(Arc<File>),
+    Arriving(Arc<Arriving>),
+}
+
+impl Holder {
+    /// Reads some of them; blocking.
+    pub(super) fn read_at(&self, room: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Holder::Disk(file) => file.read_exact_at(room, at),
+            Holder::Arriving(arriving) if arriving.read_at(at, room) => Ok(()),
+            Holder::Arriving(_) => Err(io::ErrorKind::Interrupted.into()),
+        }
+    }
+}
+
+/// A file that is read.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    session: Session,
+    repo: RepoId,
+    commit: String,
+    entry: Arc<TreeEntry>,
+    disk: Option<Arc<File>>,
+    errand: Option<Arc<Errand>>,
+    /// What was found last.
+    held: Option<(Range<u64>, Holder)>,
+}
+
+impl Reader {
+    /// Waits for proven bytes from the beginning of `wanted` on, and says which of them can be read from what.
+    pub(super) async fn ready(&mut self, wanted: Range<u64>) -> Result<(Range<u64>, Holder), Arc<PullError>> {
+        if let Some(file) = &self.disk {
+            return Ok((wanted, Holder::Disk(file.clone())));
+        }
+        if let Some((bytes, holder)) = &self.held
+            && bytes.contains(&wanted.start)
+        {
+            return Ok((wanted.start..bytes.end.min(wanted.end), holder.clone()));
+        }
+        let Some(errand) = self.errand.clone() else { return Err(Arc::new(PullError::EngineGone)) };
+        let ahead = wanted.start
+            ..self.entry.content_size().min(wanted.start + AHEAD_BYTES.max(wanted.end - wanted.start));
+        let (session, hash) = (self.session.clone(), self.entry.xet_hash);
+        let arriving = async move {
+            loop {
+                if let Some(hash) = hash
+                    && let Some(arriving) = session.arriving(hash, ahead.clone()).await
+                {
+                    return arriving;
+                }
+                // It has not begun, or is just landing.
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            arriving = arriving => {
+                let bytes = arriving.bytes();
+                let holder = Holder::Arriving(Arc::new(arriving));
+                self.held = Some((bytes.clone(), holder.clone()));
+                Ok((wanted.start..bytes.end.min(wanted.end), holder))
+            }
+            ended = errand.pull.wait() => {
+                ended?;
+                let file = proven_file(&self.session, &self.repo, &self.commit, &self.entry).await;
+                let file = file.ok_or_else(|| Arc::new(PullError::EngineGone))?;
+                (self.disk, self.held, self.errand) = (Some(file.clone()), None, None);
+                Ok((wanted, Holder::Disk(file)))
+            }
+        }
+    }
+
+    /// What was read from is not there any more: it is complete, and lies elsewhere.
+    pub(super) fn look_again(&mut self) {
+        self.held = None;
+    }
+}
+
+/// The file in the cache, if it is there and proven.
+async fn proven_file(session: &Session, repo: &RepoId, commit: &str, entry: &TreeEntry) -> Option<Arc<File>> {
+    let (session, repo, commit, entry) = (session.clone(), repo.clone(), commit.to_owned(), entry.clone());
+    blocking(move || {
+        let store = session.store();
+        let (_, path) = store.cache.found(&repo, &commit, &entry)?;
+        let file = File::open(path).ok()?;
+        let identity = Identity::of(&file.metadata().ok()?);
+        store.catalog.is_proven(&identity, &entry).then(|| Arc::new(file))
+    })
+    .await
+}
+
+impl Endpoint {
+    /// The files of a commit. `None`: nobody can say what they are, or the Hub does not want to.
+    pub(super) async fn list(&self, asked: &Asked, repo: &RepoId, commit: &str) -> Option<List> {
+        let key = (repo.clone(), commit.to_owned());
+        if let Some(list) = self.lists.find(&key) {
+            return Some(list);
+        }
+        let _one_at_a_time = self.lists.asking.lock().await;
+        if let Some(list) = self.lists.find(&key) {
+            return Some(list);
+        }
+        if self.read_list(repo, commit).await.is_none() {
+            let pages = self.pages(asked, repo, commit).await?;
+            self.note_list(repo, commit, pages).await;
+        }
+        let entries = self.read_list(repo, commit).await?;
+        let list: List = Arc::new(entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect());
+        let mut known = self.lists.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= LISTS_MAX {
+            known.remove(0);
+        }
+        known.push((key, list.clone()));
+        Some(list)
+    }
+
+    async fn read_list(&self, repo: &RepoId, commit: &str) -> Option<Vec<TreeEntry>> {
+        let (session, repo, commit) = (self.session.clone(), repo.clone(), commit.to_owned());
+        blocking(move || session.store().cache.read_tree(&repo, &commit)).await
+    }
+
+    /// Asks the Hub for them.
+    async fn pages(&self, asked: &Asked, repo: &RepoId, commit: &str) -> Option<Vec<Bytes>> {
+        let mut pages = Vec::new();
+        let mut next =
+            Some(format!("{}/tree/{commit}?recursive=true&expand=false", super::route::api_of(repo)));
+        while let Some(target) = next.take().filter(|_| pages.len() < PAGES_MAX) {
+            let mut headers = asked.own_headers();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            let response = self.send(Method::GET, &target, headers, None).await.ok()?;
+            if response.status() != StatusCode::OK {
+                return None;
+            }
+            next = next_page(&response).and_then(|link| self.relay.at_home(&target, &link));
+            let mut page = Vec::new();
+            let mut body = response.into_body().into_data_stream();
+            while let Some(piece) = body.next().await {
+                page.extend_from_slice(
+                    &piece.ok().filter(|piece| page.len() + piece.len() <= PAGE_BYTES_MAX)?,
+                );
+            }
+            pages.push(page.into());
+        }
+        Some(pages)
+    }
+
+    /// Opens a file: it is on the disk, or from now on on its way.
+    pub(super) async fn open(
+        &self,
+        app: &Arc<App>,
+        caller: &Caller,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+    ) -> Reader {
+        let mut reader = Reader {
+            session: self.session.clone(),
+            repo: repo.clone(),
+            commit: commit.to_owned(),
+            entry: Arc::new(entry.clone()),
+            disk: proven_file(&self.session, repo, commit, entry).await,
+            errand: None,
+            held: None,
+        };
+        if reader.disk.is_none() {
+            let of = (repo.clone(), commit.to_owned(), entry.path.clone(), caller.mark());
+            let mut errands = self.errands.0.lock().unwrap_or_else(PoisonError::into_inner);
+            errands.retain(|_, errand| errand.strong_count() > 0);
+            let known = errands.get(&of).and_then(Weak::upgrade).filter(|errand| is_under_way(&errand.pull));
+            reader.errand = Some(known.unwrap_or_else(|| {
+                let request = PullRequest::new(repo.clone())
+                    .revision(commit)
+                    .files(vec![entry.path.clone()])
+                    .token(caller.token.clone())
+                    .implicit_token(false);
+                let errand = Arc::new(Errand { pull: app.pull(request) });
+                errands.insert(of, Arc::downgrade(&errand));
+                errand
+            }));
+        }
+        reader
+    }
+}
+
+fn is_under_way(pull: &PullHandle) -> bool {
+    let status = pull.status();
+    status.failure.is_none()
+}
+
+fn next_page(response: &Response) -> Option<String> {
+    let links = response.headers().get_all(header::LINK).iter().filter_map(|link| link.to_str().ok());
+    let parts = links.flat_map(|link| link.split('<').skip(1)).filter_map(|part| part.split_once('>'));
+    parts
+        .filter(|(_, rest)| rest.contains("rel=\"next\"") || rest.contains("rel=next"))
+        .map(|(to, _)| to.to_owned())
+        .next()
+}
+
+impl Lists {
+    fn find(&self, key: &(RepoId, String)) -> Option<List> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|(of, _)| of == key).map(|(_, list)| list.clone())
+    }
+}
+
+/// Why a file cannot be read, as an answer.
+pub(super) fn failed(why: &PullError) -> Response {
+    let status = match why.kind() {
+        PullErrorKind::NotFound => StatusCode::NOT_FOUND,
+        PullErrorKind::Auth => StatusCode::UNAUTHORIZED,
+        PullErrorKind::Gated => StatusCode::FORBIDDEN,
+        PullErrorKind::Disk => StatusCode::INSUFFICIENT_STORAGE,
+        PullErrorKind::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+        PullErrorKind::Network | PullErrorKind::Offline => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    error(status, "", &why.to_string())
+}

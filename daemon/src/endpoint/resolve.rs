@@ -1,0 +1,223 @@
+//! Plain files: `resolve`, answered from the cache or while they arrive.
+
+use super::body::{Part, body};
+use super::hub::{is_out, unreachable, warn_of_age};
+use super::route::resolve_of;
+use super::standing::Level;
+use super::{Asked, Endpoint, error, set};
+use crate::app::App;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::SystemTime;
+use zest_hub::server::parts::{Wanted, wanted};
+use zest_runtime_tokio::PullErrorKind;
+use zest_store::{RepoId, TreeEntry};
+
+const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
+const LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
+const LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
+const XET_HASH: HeaderName = HeaderName::from_static("x-xet-hash");
+
+/// Leave to read.
+pub(super) struct Leave {
+    /// The Hub could not be asked.
+    pub(super) stale: bool,
+    /// Until when the Hub's yes counts, where not everybody may read.
+    pub(super) until: Option<SystemTime>,
+}
+
+/// No leave.
+pub(super) enum Denied {
+    /// The Hub has refused: it says so itself to whoever asks.
+    ByTheHub,
+    /// The Hub could not be asked, and not everybody may read.
+    Unasked(Box<Response>),
+}
+
+impl Endpoint {
+    /// Answers `GET` and `HEAD` of a file.
+    pub(super) async fn resolve(
+        &self,
+        app: &Arc<App>,
+        asked: &Asked,
+        method: &Method,
+        headers: HeaderMap,
+        (repo, revision, path): (&RepoId, &str, &str),
+    ) -> Response {
+        let pass = || self.pass(asked, method.clone(), headers.clone(), Body::empty());
+        let resolved = match self.commit_of(asked, repo, revision).await {
+            Ok(resolved) => resolved,
+            // The Hub says what it says of this very request.
+            Err(response) if is_out(response.status()) => return response,
+            Err(_) => return pass().await,
+        };
+        let commit = resolved.commit.as_str();
+        let leave = match self.leave(asked, repo, commit, &resolve_of(repo, commit, path)).await {
+            Ok(leave) => leave,
+            Err(Denied::ByTheHub) => return pass().await,
+            Err(Denied::Unasked(response)) => return *response,
+        };
+        let Some(list) = self.list(asked, repo, commit).await else { return pass().await };
+        let stale = leave.stale || resolved.stale;
+        let Some(entry) = list.get(path) else {
+            // The list is whole: the Hub need not be asked for each file that a client looks for in vain.
+            let mut response = error(StatusCode::NOT_FOUND, "EntryNotFound", "Entry not found");
+            set(&mut response, REPO_COMMIT, commit);
+            if stale {
+                warn_of_age(&mut response);
+            }
+            return response;
+        };
+        let mut response = match *method {
+            Method::HEAD => head(entry),
+            _ => match self.bytes_of(app, asked, &headers, repo, commit, entry).await {
+                Ok(response) => response,
+                // A disk that takes nothing, or whatever else only we have met: the Hub sends the client on.
+                Err(PullErrorKind::Disk | PullErrorKind::Place | PullErrorKind::Verify) => {
+                    return pass().await;
+                }
+                Err(_) if !stale => return pass().await,
+                Err(_) => {
+                    return error(
+                        StatusCode::GATEWAY_TIMEOUT,
+                        "",
+                        "the file is not here, and nobody can be asked",
+                    );
+                }
+            },
+        };
+        self.describe(&mut response, asked, repo, commit, entry);
+        if stale {
+            warn_of_age(&mut response);
+        }
+        response
+    }
+
+    /// Whether the caller may read a commit: everybody may, or the Hub has said so lately, or says so of `target` now.
+    pub(super) async fn leave(
+        &self,
+        asked: &Asked,
+        repo: &RepoId,
+        commit: &str,
+        target: &str,
+    ) -> Result<Leave, Denied> {
+        if self.is_public(repo, commit) {
+            return Ok(Leave { stale: false, until: None });
+        }
+        let caller = &asked.caller;
+        if let Some(until) = self.standing.accepted_until(caller, repo, commit, Level::Read) {
+            return Ok(Leave { stale: false, until: Some(until) });
+        }
+        let answer = self.send(Method::HEAD, target, asked.own_headers(), None).await;
+        let status = answer.as_ref().map(Response::status);
+        match status {
+            Ok(status) if status.is_success() || status.is_redirection() => {
+                self.standing.note_accepted(caller, repo, commit, Level::Read);
+                let until = self.standing.accepted_until(caller, repo, commit, Level::Read);
+                return Ok(Leave { stale: false, until });
+            }
+            Ok(status) if !is_out(status) => {
+                self.note_refusal(asked, repo, status);
+                return Err(Denied::ByTheHub);
+            }
+            _ if self.was_public(repo, commit).await => {
+                tracing::warn!(
+                    target: "zest::endpoint",
+                    "{repo} at {commit}: the Hub cannot be asked: anyone could read it when it was"
+                );
+                return Ok(Leave { stale: true, until: None });
+            }
+            _ => {}
+        }
+        let response = match answer {
+            Ok(response) => {
+                let text = "the Hub cannot be asked, and not everybody may read this";
+                error(response.status(), "", text)
+            }
+            Err(why) => unreachable(&why),
+        };
+        Err(Denied::Unasked(Box::new(response)))
+    }
+
+    async fn bytes_of(
+        &self,
+        app: &Arc<App>,
+        asked: &Asked,
+        headers: &HeaderMap,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+    ) -> Result<Response, PullErrorKind> {
+        let size = entry.content_size();
+        let etag = format!("\"{}\"", entry.etag());
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        // A part of what was another file is of no use.
+        let range = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|of| of == etag));
+        let mut response = Response::new(Body::empty());
+        let range = match wanted(range, size) {
+            Wanted::All => 0..size,
+            Wanted::Part(range) => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let of = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+                set(&mut response, header::CONTENT_RANGE, &of);
+                range
+            }
+            Wanted::Nothing => {
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                set(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
+                return Ok(response);
+            }
+        };
+        set(&mut response, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
+        if range.is_empty() {
+            return Ok(response);
+        }
+        let mut reader = self.open(app, &asked.caller, repo, commit, entry).await;
+        // What goes wrong before the first byte can still be answered.
+        let first = reader.ready(range.start..range.end).await;
+        if let Err(why) = first {
+            tracing::info!(target: "zest::endpoint", path = entry.path, "cannot be given from here: {why}");
+            return Err(why.kind());
+        }
+        let place = match &asked.peer {
+            Some(peer) => Some(peer.place().await),
+            None => None,
+        };
+        *response.body_mut() = body(reader, vec![Part::File(range)], place);
+        Ok(response)
+    }
+
+    /// What a client wants to know of a file before it downloads it.
+    fn describe(
+        &self,
+        response: &mut Response,
+        asked: &Asked,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+    ) {
+        let (etag, size) = (format!("\"{}\"", entry.etag()), entry.content_size());
+        set(response, REPO_COMMIT, commit);
+        set(response, header::ETAG, &etag);
+        set(response, header::ACCEPT_RANGES, "bytes");
+        set(response, header::CONTENT_TYPE, "application/octet-stream");
+        set(response, LINKED_SIZE, &size.to_string());
+        set(response, LINKED_ETAG, &etag);
+        let Some(hash) = entry.xet_hash else { return };
+        set(response, XET_HASH, &hash.to_string());
+        let token = format!("{}{}/xet-read-token/{commit}", asked.base, super::route::api_of(repo));
+        let cas = asked.cas(repo, commit);
+        let link = format!(
+            "<{token}>; rel=\"xet-auth\", <{cas}/v1/reconstructions/{hash}>; rel=\"xet-reconstruction-info\""
+        );
+        set(response, header::LINK, &link);
+    }
+}
+
+fn head(entry: &TreeEntry) -> Response {
+    let mut response = Response::new(Body::empty());
+    set(&mut response, header::CONTENT_LENGTH, &entry.content_size().to_string());
+    response
+}

@@ -1,0 +1,481 @@
+//! The CAS that clients of the endpoint meet: tokens, reconstructions, and xorbs that are made of the file while they are sent.
+//!
+//! Its addresses carry no key: a token, bound to one commit and good for minutes, opens the reconstructions, and each xorb's URL
+//! is signed for its ranges.
+
+use super::body::{Part, body};
+use super::files::failed;
+use super::hub::{is_out, unreachable, warn_of_age};
+use super::resolve::Leave;
+use super::route::api_of;
+use super::standing::{ACCEPTED_FOR, Caller, Level};
+use super::{Asked, Endpoint, error, set};
+use crate::app::App;
+use crate::secret::random_hex;
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
+use axum::response::Response;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
+use zest_hub::guard::Peer;
+use zest_hub::server::parts::{
+    Layout, PlacedTerm, Purpose, Version, asked_bytes, closed_ranges, parse_form, reconstruction, unix_now,
+};
+use zest_store::{Access, RepoId, RepoType, TreeEntry};
+use zest_xet::{ChunkRef, Hash, Manifest, chunk_hash, file_hash};
+
+/// How long a token for what everybody may read is good: 1 h, as the Hub's.
+const TOKEN_SECONDS: u64 = 3600;
+
+/// How long the URL of a xorb is good: 1 h. Clients ask for another reconstruction after that.
+const URL_SECONDS: u64 = 3600;
+
+/// Tokens that are good at a time: 4,096. The oldest go.
+const GRANTS_MAX: usize = 4_096;
+
+/// Files whose xorbs are laid out at a time: 64, some 10 MB for each of 100 GB.
+const FRAMED_MAX: usize = 64;
+
+/// Bytes of a frame where nobody knows the file's chunks yet: 128 KiB, the longest chunk.
+const FRAME_BYTES: u64 = zest_xet::CHUNK_BYTES_MAX as u64;
+
+/// Ranges of a xorb in one URL, and in one request: 256.
+const RANGES_MAX: usize = 256;
+
+/// Random bytes of a grant's name.
+const GRANT_BYTES: usize = 16;
+
+/// Separator of parts: clients go by the lengths.
+const BOUNDARY: &str = "zest-part";
+
+/// What a token lets its holder do.
+#[derive(Debug, Clone)]
+struct Grant {
+    repo: RepoId,
+    commit: String,
+    /// Who asked for it: files are fetched with his token. It is forgotten with the grant.
+    caller: Caller,
+    expires: u64,
+}
+
+/// Those that are good.
+#[derive(Debug, Default)]
+pub(super) struct Grants(Mutex<BTreeMap<String, Grant>>);
+
+/// A file as xorbs.
+#[derive(Debug)]
+struct Framed {
+    file: Hash,
+    manifest: Arc<Manifest>,
+    terms: Vec<PlacedTerm>,
+    /// The chunks are the file's own. Else they are frames of equal length, under names that mean nothing.
+    real: bool,
+}
+
+/// Files that are laid out, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Frames(Mutex<Vec<Arc<Framed>>>);
+
+impl Grants {
+    fn add(&self, grant: Grant) -> Option<String> {
+        let name = random_hex(GRANT_BYTES).ok()?;
+        let mut grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = unix_now();
+        grants.retain(|_, grant| grant.expires > now);
+        if grants.len() >= GRANTS_MAX {
+            let first = grants.iter().min_by_key(|(_, grant)| grant.expires).map(|(name, _)| name.clone());
+            first.map(|name| grants.remove(&name));
+        }
+        grants.insert(name.clone(), grant);
+        Some(name)
+    }
+
+    fn get(&self, name: &str) -> Option<Grant> {
+        let grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        grants.get(name).filter(|grant| grant.expires > unix_now()).cloned()
+    }
+}
+
+impl Framed {
+    fn new(file: Hash, manifest: Manifest, real: bool) -> Option<Framed> {
+        let mut layout = Layout::default();
+        let manifest = Arc::new(manifest);
+        layout.add(&manifest);
+        let (manifest, terms) = layout.terms(&manifest.file())?;
+        Some(Framed { file, manifest, terms, real })
+    }
+
+    /// Frames of equal length. The names of chunks, and so of xorbs, come from the file's and their place in it.
+    fn of_equal_length(file: Hash, size: u64) -> Option<Framed> {
+        let count = size.div_ceil(FRAME_BYTES);
+        let chunk = |at: u64| {
+            let name = [&b"zest frame "[..], file.as_bytes(), &at.to_le_bytes()].concat();
+            let len = FRAME_BYTES.min(size - at * FRAME_BYTES);
+            ChunkRef { hash: chunk_hash(&name), len: len as u32 }
+        };
+        let chunks: Vec<ChunkRef> = (0..count).map(chunk).collect();
+        Framed::new(file, Manifest::prove(file_hash(&chunks), size, chunks).ok()?, false)
+    }
+}
+
+impl Endpoint {
+    /// Answers `xet-read-token`: the Hub lets the caller read, and what he reads is here.
+    pub(super) async fn xet_token(
+        &self,
+        asked: &Asked,
+        headers: HeaderMap,
+        repo: &RepoId,
+        revision: &str,
+    ) -> Response {
+        // zest itself proves what it gets by the file's own chunks, and has peers of its own.
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        if agent.starts_with("zest/") {
+            return self.pass(asked, Method::GET, headers, Body::empty()).await;
+        }
+        let resolved = match self.commit_of(asked, repo, revision).await {
+            Ok(resolved) => resolved,
+            Err(response) => return response,
+        };
+        let commit = resolved.commit;
+        let leave = match self.xet_leave(asked, &headers, repo, &commit).await {
+            Ok(leave) => leave,
+            Err(response) => return response,
+        };
+        let now = unix_now();
+        let until = leave.until.and_then(|until| until.duration_since(UNIX_EPOCH).ok());
+        let expires =
+            until.map_or(now + TOKEN_SECONDS, |until| until.as_secs().min(now + ACCEPTED_FOR.as_secs()));
+        let grant =
+            Grant { repo: repo.clone(), commit: commit.clone(), caller: asked.caller.clone(), expires };
+        let Some(name) = self.grants.add(grant) else {
+            return error(StatusCode::INTERNAL_SERVER_ERROR, "", "the system gave no randomness");
+        };
+        let signature = self.signer.sign(Purpose::Token, &name, expires);
+        let token = format!("zest_{name}_{expires}_{signature}");
+        let cas = asked.cas(repo, &commit);
+        let answer = serde_json::json!({"casUrl": cas, "accessToken": token, "exp": expires});
+        let mut response = Response::new(Body::from(answer.to_string()));
+        set(&mut response, header::CONTENT_TYPE, "application/json; charset=utf-8");
+        set(&mut response, header::CACHE_CONTROL, "no-store");
+        set(&mut response, HeaderName::from_static("x-xet-cas-url"), &cas);
+        set(&mut response, HeaderName::from_static("x-xet-access-token"), &token);
+        set(&mut response, HeaderName::from_static("x-xet-token-expiration"), &expires.to_string());
+        if leave.stale || resolved.stale {
+            warn_of_age(&mut response);
+        }
+        response
+    }
+
+    /// Leave to read, by the Hub's own answer to this question if it has to be asked.
+    async fn xet_leave(
+        &self,
+        asked: &Asked,
+        headers: &HeaderMap,
+        repo: &RepoId,
+        commit: &str,
+    ) -> Result<Leave, Response> {
+        let target = format!("{}/xet-read-token/{commit}", api_of(repo));
+        if self.is_public(repo, commit) {
+            return Ok(Leave { stale: false, until: None });
+        }
+        if let Some(until) = self.standing.accepted_until(&asked.caller, repo, commit, Level::Read) {
+            return Ok(Leave { stale: false, until: Some(until) });
+        }
+        match self.send(Method::GET, &target, headers.clone(), None).await {
+            Ok(response) if response.status() == StatusCode::OK => {
+                self.standing.note_accepted(&asked.caller, repo, commit, Level::Read);
+                let until = self.standing.accepted_until(&asked.caller, repo, commit, Level::Read);
+                Ok(Leave { stale: false, until })
+            }
+            Ok(response) if !is_out(response.status()) => {
+                self.note_refusal(asked, repo, response.status());
+                Err(self.at_home(asked, response))
+            }
+            _ if self.was_public(repo, commit).await => {
+                tracing::warn!(target: "zest::endpoint", "{repo} at {commit}: the Hub cannot be asked: anyone could read it when it was");
+                Ok(Leave { stale: true, until: None })
+            }
+            Ok(response) => Err(self.at_home(asked, response)),
+            Err(why) => Err(unreachable(&why)),
+        }
+    }
+
+    /// Answers what lies below `/xet/`.
+    pub(super) async fn cas(&self, app: &Arc<App>, parts: &Parts, base: &str) -> Response {
+        let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
+        let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+        match path[..] {
+            ["xet", "xorb", grant, file, xorb] if is_read => self.xorb(app, parts, grant, file, xorb).await,
+            ["xet", kind, name, commit, "v1", "telemetry"]
+                if !kind.is_empty() && !name.is_empty() && !commit.is_empty() =>
+            {
+                text(StatusCode::OK, "")
+            }
+            ["xet", kind, name, commit, version @ ("v1" | "v2"), "reconstructions", file] if is_read => {
+                let version = if version == "v1" { Version::One } else { Version::Two };
+                let answer = self.reconstruction(app, parts, base, (kind, name, commit), file, version);
+                answer.await.unwrap_or_else(|response| response)
+            }
+            ["xet", kind, name, commit, "v1", "files", file] if parts.method == Method::HEAD => {
+                match self.file_of(parts, (kind, name, commit), file).await {
+                    Ok((_, _, entry)) => {
+                        let mut response = text(StatusCode::OK, "");
+                        set(&mut response, header::CONTENT_LENGTH, &entry.content_size().to_string());
+                        response
+                    }
+                    Err(response) => response,
+                }
+            }
+            _ => text(StatusCode::NOT_FOUND, "no such call"),
+        }
+    }
+
+    /// Checks the token, and finds the file that it opens.
+    async fn file_of(
+        &self,
+        parts: &Parts,
+        (kind, name, commit): (&str, &str, &str),
+        file: &str,
+    ) -> Result<(String, Grant, TreeEntry), Response> {
+        let refused = || text(StatusCode::UNAUTHORIZED, "invalid or expired Xet token");
+        let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = bearer.and_then(|value| value.split_once(' ')).map(|(_, token)| token.trim());
+        let (grant_name, grant) = token.and_then(|token| self.grant_of(token)).ok_or_else(refused)?;
+        let scope = (grant.repo.kind.plural(), scope_name(&grant.repo), grant.commit.as_str());
+        if scope != (kind, name.to_owned(), commit) {
+            return Err(refused());
+        }
+        let hash: Hash = file.parse().map_err(|_| text(StatusCode::BAD_REQUEST, "malformed file hash"))?;
+        let entry = self.entry_of(&grant, &hash).await;
+        let entry =
+            entry.ok_or_else(|| text(StatusCode::NOT_FOUND, "no such file in the token's revision"))?;
+        Ok((grant_name, grant, entry))
+    }
+
+    fn grant_of(&self, token: &str) -> Option<(String, Grant)> {
+        let mut parts = token.strip_prefix("zest_")?.split('_');
+        let (name, expires, signature) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
+        let good = self.signer.is_valid(Purpose::Token, name, expires, signature);
+        good.then(|| Some((name.to_owned(), self.grants.get(name)?))).flatten()
+    }
+
+    async fn entry_of(&self, grant: &Grant, hash: &Hash) -> Option<TreeEntry> {
+        let asked = Asked::within(grant.caller.clone());
+        let list = self.list(&asked, &grant.repo, &grant.commit).await?;
+        list.values().find(|entry| entry.xet_hash == Some(*hash)).cloned()
+    }
+
+    async fn reconstruction(
+        &self,
+        app: &Arc<App>,
+        parts: &Parts,
+        base: &str,
+        scope: (&str, &str, &str),
+        file: &str,
+        version: Version,
+    ) -> Result<Response, Response> {
+        let (name, grant, entry) = self.file_of(parts, scope, file).await?;
+        let size = entry.content_size();
+        let bytes = match parts.headers.get(header::RANGE).and_then(|range| range.to_str().ok()) {
+            None => 0..size,
+            Some(range) => asked_bytes(range, size).map_err(|status| text(status, "no such Range"))?,
+        };
+        let framed = self.framed(&entry).await.ok_or_else(|| text(StatusCode::NOT_FOUND, "no such file"))?;
+        // From now on it comes, if it is not here.
+        drop(self.open(app, &grant.caller, &grant.repo, &grant.commit, &entry).await);
+        let expires = (unix_now() + URL_SECONDS).min(grant.expires.max(unix_now() + 60));
+        let sign = |xorb: &Hash, ranges: &[zest_xet::FetchRange]| {
+            let set: Vec<String> =
+                ranges.iter().map(|range| format!("{}-{}", range.bytes.start, range.bytes.end - 1)).collect();
+            let set = set.join(",");
+            let signature =
+                self.signer.sign(Purpose::Xorb, &signed(&name, file, &xorb.to_string(), &set), expires);
+            format!(
+                "{base}/xet/xorb/{name}/{file}/{xorb}?X-Xet-Signed-Range=bytes%3D{set}&Expires={expires}&Signature={signature}"
+            )
+        };
+        let answer = reconstruction(&framed.manifest, framed.terms.clone(), &bytes, version, sign);
+        let mut response = Response::new(Body::from(answer));
+        set(&mut response, header::CONTENT_TYPE, "application/json; charset=utf-8");
+        Ok(response)
+    }
+
+    /// The file as xorbs: of its own chunks where they are known.
+    async fn framed(&self, entry: &TreeEntry) -> Option<Arc<Framed>> {
+        let (hash, size) = (entry.xet_hash?, entry.content_size());
+        let known = self.frames.of(&hash);
+        if let Some(framed) = known.iter().find(|framed| framed.real) {
+            return Some(framed.clone());
+        }
+        let (session, has_frames) = (self.session.clone(), !known.is_empty());
+        let made = super::answers::blocking(move || {
+            let manifest =
+                session.store().catalog.load_manifest(&hash, Access::Own).filter(|list| list.size() == size);
+            match manifest {
+                Some(manifest) => Framed::new(hash, manifest, true),
+                None if has_frames => None,
+                None => Framed::of_equal_length(hash, size),
+            }
+        });
+        match made.await {
+            Some(framed) => Some(self.frames.add(Arc::new(framed))),
+            None => known.into_iter().next(),
+        }
+    }
+
+    async fn xorb(&self, app: &Arc<App>, parts: &Parts, grant: &str, file: &str, xorb: &str) -> Response {
+        let denied = |why: &str| text(StatusCode::FORBIDDEN, &format!("Auth failed: {why}"));
+        let query = parse_form(parts.uri.query().unwrap_or_default());
+        let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let set_text = value("X-Xet-Signed-Range").unwrap_or_default();
+        let expires = value("Expires").and_then(|expires| expires.parse().ok()).unwrap_or(0);
+        let content = signed(grant, file, xorb, set_text.strip_prefix("bytes=").unwrap_or_default());
+        if !self.signer.is_valid(Purpose::Xorb, &content, expires, value("Signature").unwrap_or_default()) {
+            return denied("bad or expired signature");
+        }
+        let Some(grant) = self.grants.get(grant) else { return denied("the token has expired") };
+        let signed = closed_ranges(set_text, RANGES_MAX.max(zest_xet::XORB_CHUNKS_MAX)).unwrap_or_default();
+        let asked = parts.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+        let asked = match asked {
+            Some(asked) => closed_ranges(asked, RANGES_MAX),
+            None => Some(signed.clone()).filter(|all| all.len() == 1),
+        };
+        let Some(asked) = asked else { return denied("a Range header with closed ranges is required") };
+        let is_inside = |range: &Range<u64>| {
+            signed.iter().any(|signed| signed.start <= range.start && range.end <= signed.end)
+        };
+        if !asked.iter().all(is_inside) {
+            return denied("the range lies outside the signed ranges");
+        }
+        let (Ok(file), Ok(hash)) = (file.parse::<Hash>(), xorb.parse::<Hash>()) else {
+            return text(StatusCode::NOT_FOUND, "no such xorb");
+        };
+        let found = self.frames.of(&file).into_iter().find_map(|framed| {
+            framed.terms.iter().map(|term| &term.xorb).find(|xorb| xorb.hash() == hash).cloned()
+        });
+        // 403 makes clients ask for the reconstruction again, which then names other xorbs.
+        let Some(xorb) = found.filter(|xorb| asked.iter().all(|range| range.end <= xorb.bytes())) else {
+            return denied("the xorb is gone, ask for the reconstruction again");
+        };
+        let Some(entry) = self.entry_of(&grant, &file).await else {
+            return denied("the file is gone, ask for the reconstruction again");
+        };
+        let mut reader = self.open(app, &grant.caller, &grant.repo, &grant.commit, &entry).await;
+        if let Some(first) = asked.first().and_then(|range| xorb.sources(range.clone()).into_iter().next())
+            && let Err(why) = reader.ready(first).await
+        {
+            return failed(&why);
+        }
+        let size = xorb.bytes();
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        set(&mut response, header::ETAG, &format!("\"{hash}\""));
+        set(&mut response, header::ACCEPT_RANGES, "bytes");
+        let of = |range: &Range<u64>| format!("bytes {}-{}/{size}", range.start, range.end - 1);
+        let mut pieces = Vec::new();
+        if let [range] = &asked[..] {
+            set(&mut response, header::CONTENT_TYPE, "application/octet-stream");
+            set(&mut response, header::CONTENT_RANGE, &of(range));
+            pieces.push(Part::Xorb(xorb, range.clone()));
+        } else {
+            set(&mut response, header::CONTENT_TYPE, &format!("multipart/byteranges; boundary={BOUNDARY}"));
+            for range in &asked {
+                let head = format!(
+                    "\r\n--{BOUNDARY}\r\nContent-Type: application/octet-stream\r\nContent-Range: {}\r\n\r\n",
+                    of(range)
+                );
+                pieces.push(Part::Text(head.into()));
+                pieces.push(Part::Xorb(xorb.clone(), range.clone()));
+            }
+            pieces.push(Part::Text(Bytes::from(format!("\r\n--{BOUNDARY}--\r\n"))));
+        }
+        let total: u64 = pieces.iter().map(Part::len).sum();
+        set(&mut response, header::CONTENT_LENGTH, &total.to_string());
+        if parts.method != Method::HEAD {
+            let place = match parts.extensions.get::<Peer>() {
+                Some(peer) => Some(peer.place().await),
+                None => None,
+            };
+            *response.body_mut() = body(reader, pieces, place);
+        }
+        response
+    }
+}
+
+impl Frames {
+    fn of(&self, file: &Hash) -> Vec<Arc<Framed>> {
+        let frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.iter().filter(|framed| framed.file == *file).cloned().collect()
+    }
+
+    fn add(&self, framed: Arc<Framed>) -> Arc<Framed> {
+        let mut frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) =
+            frames.iter().find(|known| known.file == framed.file && known.real == framed.real)
+        {
+            return known.clone();
+        }
+        if frames.len() >= FRAMED_MAX {
+            frames.remove(0);
+        }
+        frames.push(framed.clone());
+        framed
+    }
+}
+
+/// What the signature of a xorb's URL stands for.
+fn signed(grant: &str, file: &str, xorb: &str, set: &str) -> String {
+    format!("{grant} {file} {xorb} {set}")
+}
+
+/// A repository's name as one segment of a path; `~` cannot be part of a name.
+pub(super) fn scope_name(repo: &RepoId) -> String {
+    repo.name.replace('/', "~")
+}
+
+fn text(status: StatusCode, message: &str) -> Response {
+    let mut response = Response::new(Body::from(message.to_owned()));
+    *response.status_mut() = status;
+    set(&mut response, header::CONTENT_TYPE, "text/plain; charset=utf-8");
+    response
+}
+
+/// Whether a path is one of the CAS.
+pub(super) fn is_cas(uri: &Uri) -> bool {
+    uri.path().starts_with("/xet/")
+        && RepoType::ALL.iter().any(|kind| {
+            uri.path()[5..].split('/').next().is_some_and(|word| word == kind.plural() || word == "xorb")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_equal_length_cover_the_file_and_have_names_of_their_own() {
+        let (one, other) = (chunk_hash(b"one"), chunk_hash(b"other"));
+        for size in [1, FRAME_BYTES - 1, FRAME_BYTES, FRAME_BYTES + 1, 200_000_000] {
+            let framed = Framed::of_equal_length(one, size).expect("laid out");
+            assert_eq!(framed.manifest.size(), size);
+            let covered: u64 = framed
+                .terms
+                .iter()
+                .map(|term| {
+                    let bytes = term.xorb.start_of(term.chunks.start)..term.xorb.start_of(term.chunks.end);
+                    term.xorb.sources(bytes).iter().map(|source| source.end - source.start).sum::<u64>()
+                })
+                .sum();
+            assert_eq!(covered, size);
+            let twin = Framed::of_equal_length(other, size).expect("laid out");
+            assert_ne!(twin.terms[0].xorb.hash(), framed.terms[0].xorb.hash());
+        }
+        assert!(
+            Framed::of_equal_length(one, 0).is_none()
+                || Framed::of_equal_length(one, 0).is_some_and(|f| f.terms.is_empty())
+        );
+    }
+}
