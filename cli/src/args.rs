@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Show a repository's files: which are here, and what peers have
     Info(Box<crate::info::InfoArgs>),
+    /// Open its page in the browser
+    Dashboard(DashboardArgs),
     /// Show who has what of a repository, and how they were found
     Peers(Box<PeersArgs>),
     /// Run a small Hub that serves a folder (air-gapped sites, tests)
@@ -318,6 +320,13 @@ pub(crate) struct StatusArgs {
     /// Go on showing it, every second
     #[arg(short, long)]
     pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DashboardArgs {
+    /// Open no browser; show which file leads there
+    #[arg(long)]
+    pub(crate) no_open: bool,
 }
 
 #[derive(Debug, Args)]

@@ -52,7 +52,9 @@ impl Claim {
                 let secret = Secret::read_or_make(&places).map_err(|error| failure(&error))?;
                 ui.hide(secret.as_str());
                 let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-                let socket = match Socket::open(&places, runtime_dir.as_deref()) {
+                let socket = match Socket::handed_over()
+                    .map_or_else(|| Socket::open(&places, runtime_dir.as_deref()), Ok)
+                {
                     Ok(socket) => Some(socket),
                     Err(error) => {
                         ui.say(format!("without a Unix socket: {error}"));

@@ -11,6 +11,7 @@ mod bench;
 mod beside;
 mod cache;
 mod daemon;
+mod dashboard;
 mod definition;
 mod demo;
 mod discovery;
@@ -21,6 +22,7 @@ mod giving;
 mod hidden_token;
 mod hub;
 mod info;
+mod notify;
 mod peers;
 mod pull;
 mod seed;
@@ -100,6 +102,7 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Status(args) => engine::block_on(background::status(args, ui)),
         Command::Logs(args) => background::logs(&args, ui),
         Command::Info(args) => engine::block_on(info::run(*args, ui)),
+        Command::Dashboard(args) => engine::block_on(dashboard::run(args, ui)),
         Command::Peers(args) => engine::block_on(peers::run(*args, ui)),
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
         Command::Cache(args) => cache::run(args, ui),

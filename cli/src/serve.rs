@@ -8,6 +8,7 @@ use crate::discovery::{self, Purpose};
 use crate::engine::{self, DiscoveryStatus, EngineConfig, EngineStats, Folders, GivingStatus, Session};
 use crate::failure::{Failure, Kind};
 use crate::giving;
+use crate::notify::Manager;
 use crate::sharing;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
@@ -84,6 +85,8 @@ pub(crate) async fn run(
         daemon.words().into_iter().for_each(|line| ui.say(line));
     }
 
+    let manager = Manager::from_environment();
+    manager.say("READY=1");
     if let Err(error) = session.keep_index() {
         ui.say(format!("cannot ask the Hub what is public: {error}"));
     }
@@ -92,7 +95,9 @@ pub(crate) async fn run(
         () = asked_to_stop(daemon.as_ref()) => {}
         outcome = giving::tell(session.giving(), ui) => outcome?,
         () = show(&session, ui) => {}
+        () = manager.keep_alive(&session) => {}
     }
+    manager.say("STOPPING=1");
     if let Some(daemon) = &daemon {
         daemon.stopping();
     }

@@ -6,8 +6,9 @@
 
 use crate::Secret;
 use crate::answer::Refusal;
+use crate::dashboard::Pages;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use zest_hub::guard::hosts::{Hosts, authority};
 use zest_hub::guard::{Peer, Side};
 
@@ -26,13 +27,19 @@ pub(crate) struct Gate {
     hosts: Hosts,
     ports: Vec<u16>,
     secret: Secret,
+    pages: Pages,
 }
 
 impl Gate {
     pub(crate) fn new(ports: Vec<u16>, secret: Secret) -> Gate {
         // Loopback names alone mean us: we listen nowhere else.
         let hosts = Hosts::new(([127, 0, 0, 1], 0).into(), None);
-        Gate { hosts, ports, secret }
+        Gate { hosts, ports, secret, pages: Pages::default() }
+    }
+
+    /// The dashboard's pages.
+    pub(crate) fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     pub(crate) fn secret(&self) -> &Secret {
@@ -48,7 +55,7 @@ impl Gate {
                 Ok(Caller::Owner)
             }
             None => Ok(Caller::Anybody),
-            Some(given) if self.secret.is(given) => Ok(Caller::Owner),
+            Some(given) if self.secret.is(given) | self.pages.is(given) => Ok(Caller::Owner),
             Some(_) => Err(wrong_secret()),
         }
     }
@@ -56,7 +63,7 @@ impl Gate {
     /// Whether a request means this machine, and no page of a stranger sent it.
     pub(crate) fn check_place(&self, parts: &Parts) -> Result<(), Refusal> {
         self.check_host(parts)?;
-        self.check_origin(&parts.headers)
+        self.check_origin(parts)
     }
 
     /// Who has a name of his own lead here means another machine by it (DNS rebinding).
@@ -77,12 +84,13 @@ impl Gate {
     }
 
     /// What a browser says of the page that asks.
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check_origin(&self, parts: &Parts) -> Result<(), Refusal> {
         const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+        let headers = &parts.headers;
         let foreign = || Refusal::new(StatusCode::FORBIDDEN, "auth", "pages of other origins have no access");
         // `same-site` is another port of this machine: no page of ours.
         let is_ours = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
-        if !headers.get_all(SITE).iter().all(is_ours) {
+        if !headers.get_all(SITE).iter().all(is_ours) && !is_visit(parts) {
             return Err(foreign());
         }
         let is_ours = |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| self.is_our_origin(origin));
@@ -100,6 +108,20 @@ impl Gate {
         let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
         self.ports.contains(&port) && self.hosts.allow(host)
     }
+}
+
+/// Whether somebody's browser is led to the dashboard, in a tab of its own: from the page that `zest dashboard` leaves, or by a link of
+/// a stranger. What comes holds nothing, and no other page can look into it.
+fn is_visit(parts: &Parts) -> bool {
+    let says = |name: &str, what: &str| {
+        let mut all = parts.headers.get_all(name).iter();
+        all.next().is_some_and(|value| value == what) && all.next().is_none()
+    };
+    parts.method == Method::GET
+        && parts.uri.path() == "/"
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document")
+        && !parts.headers.contains_key(header::ORIGIN)
 }
 
 /// What stands in `Authorization`, if anything does.
@@ -205,6 +227,43 @@ mod tests {
         for site in ["same-origin", "none"] {
             assert_eq!(ask(&gate, &[HOST, ("sec-fetch-site", site)]), Ok(Caller::Anybody), "{site}");
         }
+    }
+
+    #[test]
+    fn a_visit_to_the_page_is_let_in_from_anywhere_and_nothing_else_is() {
+        let gate = gate();
+        let visit = [
+            HOST,
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
+        let ask = |method: &str, path: &str, headers: &[(&str, &str)]| {
+            let request = Request::builder().method(method).uri(path);
+            let request =
+                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+            gate.check(&request.body(()).expect("a request").into_parts().0).map_err(|it| it.status.as_u16())
+        };
+        assert_eq!(ask("GET", "/", &visit), Ok(Caller::Anybody));
+        for (method, path) in [("GET", "/v1/status"), ("POST", "/"), ("GET", "/livez"), ("GET", "//")] {
+            assert_eq!(ask(method, path, &visit), Err(403), "{method} {path}");
+        }
+        for (at, (name, value)) in [
+            (2, ("sec-fetch-mode", "no-cors")),
+            (3, ("sec-fetch-dest", "iframe")),
+            (3, ("sec-fetch-dest", "script")),
+            (0, ("host", "evil.example")),
+        ] {
+            let mut other = visit;
+            other[at] = (name, value);
+            assert!(ask("GET", "/", &other).is_err(), "{name}: {value}");
+        }
+        assert_eq!(ask("GET", "/", &[&visit[..], &[("origin", "https://evil.example")]].concat()), Err(403));
+        let code = gate.pages().code().expect("random bytes");
+        let bearer = gate.pages().let_in(&code).expect("random bytes").expect("a code");
+        let with =
+            |given: &str| super::tests::ask(&gate, &[HOST, ("authorization", &format!("Bearer {given}"))]);
+        assert_eq!((with(&bearer), with(&code)), (Ok(Caller::Owner), Err(401)));
     }
 
     #[test]

@@ -15,6 +15,7 @@
 mod answer;
 mod app;
 mod client;
+mod dashboard;
 mod doors;
 mod endpoint;
 mod error;
@@ -39,6 +40,7 @@ mod status;
 pub use answer::status_of;
 pub use app::About;
 pub use client::{Answer, Client, ClientError, Events};
+pub use dashboard::leave_redirect;
 pub use doors::{Doors, HTTP_PORT, Opened};
 pub use error::DaemonError;
 pub use instance::{Instance, Running};

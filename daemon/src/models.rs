@@ -86,7 +86,7 @@ fn list(session: &Session) -> Vec<Model> {
                 .collect();
             let amount = shared.shared.get(&repo, &commit).unwrap_or_default();
             let known = known.get(&(repo.clone(), commit.clone())).copied().unwrap_or_default();
-            let not_shared = why_not(giving, known, amount.files, shared.looks > 0);
+            let not_shared = why_not(giving, known, amount.files, shared.looks > 0, here.len() == all.len());
             models.push(Model {
                 name: repo.name.clone(),
                 kind: repo.kind.as_str(),
@@ -104,9 +104,10 @@ fn list(session: &Session) -> Vec<Model> {
 }
 
 /// Why what could be shared of a commit is not, in the order of what comes first.
-fn why_not(giving: Giving, known: Known, shared: u64, looked: bool) -> Option<&'static str> {
+fn why_not(giving: Giving, known: Known, shared: u64, looked: bool, is_whole: bool) -> Option<&'static str> {
     match known {
         _ if giving == Giving::Nobody => Some("nobody is given to"),
+        Known { files: 0, .. } if !is_whole => Some("it is not whole yet"),
         Known { files: 0, .. } if !looked => Some("not indexed yet"),
         Known { files: 0, .. } => Some("none of its files is in Xet storage"),
         Known { files, .. } if shared >= files => None,
@@ -121,13 +122,18 @@ mod tests {
 
     #[test]
     fn it_is_said_why_something_is_not_shared() {
-        let why = |files, astray, shared| why_not(Giving::Everyone, Known { files, astray }, shared, true);
+        let why =
+            |files, astray, shared| why_not(Giving::Everyone, Known { files, astray }, shared, true, true);
         assert_eq!(why(2, 0, 2), None);
         assert!(why(2, 0, 0).is_some_and(|why| why.contains("Hub")));
         assert!(why(2, 2, 0).is_some_and(|why| why.contains("folder")));
         assert!(why(0, 0, 0).is_some_and(|why| why.contains("Xet")));
         let known = Known { files: 2, astray: 0 };
-        assert!(why_not(Giving::Nobody, known, 2, true).is_some_and(|why| why.contains("nobody")));
-        assert!(why_not(Giving::Network, Known::default(), 0, false).is_some_and(|why| why.contains("yet")));
+        assert!(why_not(Giving::Nobody, known, 2, true, true).is_some_and(|why| why.contains("nobody")));
+        let part = why_not(Giving::Network, Known::default(), 0, true, false);
+        assert!(part.is_some_and(|why| why.contains("whole")), "{part:?}");
+        assert!(
+            why_not(Giving::Network, Known::default(), 0, false, true).is_some_and(|why| why.contains("yet"))
+        );
     }
 }

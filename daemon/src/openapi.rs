@@ -6,7 +6,7 @@ use crate::settings::{Settings, SettingsPatch};
 use crate::status::{Full, Original};
 use schemars::generate::{Contract, SchemaSettings};
 use schemars::{JsonSchema, SchemaGenerator};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use zest_runtime_tokio::{PeerStatus, PullEvent, PullFailure, PullReport, PullRequest, PullStatus};
@@ -25,6 +25,24 @@ pub(crate) struct Health {
     /// The same of `port PORT`, a line feed and the nonce: believe this one, with the port that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) proof_at: Option<String>,
+}
+
+/// What opens the dashboard, once.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Code {
+    /// Random.
+    pub(crate) code: String,
+    /// For how long it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<u64>,
+}
+
+/// What a page of the dashboard asks with from then on.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Bearer {
+    /// In place of the secret, as long as the daemon runs.
+    pub(crate) bearer: String,
 }
 
 /// What went wrong.
@@ -49,6 +67,7 @@ enum Body {
     Json(&'static str),
     List(&'static str),
     Text,
+    Page,
     Bytes,
     Events,
     Nothing,
@@ -157,6 +176,11 @@ const ROUTES: &[Route] = &[
     },
     get("/v1/peers", "Peers that are linked", &[(200, "peers", Body::List("PeerStatus"))]),
     post("/v1/stop", "Ends it", &[(202, "it is stopping", Body::Json("Health"))]),
+    post("/v1/codes", "A code that opens the dashboard once", &[(201, "the code", Body::Json("Code"))]),
+    post("/v1/login", "A page's bearer for its code", &[(200, "the bearer", Body::Json("Bearer"))])
+        .takes("Code")
+        .open(),
+    get("/", "The dashboard", &[(200, "a page that holds nothing", Body::Page)]).open(),
     get("/v1/openapi.json", "This document", &[(200, "OpenAPI 3.1", Body::Json("Document"))]),
     get("/metrics", "Figures for Prometheus", &[(200, "text format 0.0.4", Body::Text)]),
 ];
@@ -256,6 +280,7 @@ fn content(body: Body) -> Option<Value> {
         }
         Body::Json(name) => json!({"application/json": {"schema": named(name)}}),
         Body::List(name) => json!({"application/json": {"schema": {"type": "array", "items": named(name)}}}),
+        Body::Page => json!({"text/html": {"schema": {"type": "string"}}}),
         Body::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
         Body::Bytes => json!({"application/octet-stream": {}, "application/json": {"schema": named("Blob")}}),
         Body::Events => json!({"text/event-stream": {"schema": {"type": "string"}}}),
@@ -287,6 +312,8 @@ fn schemas() -> Map<String, Value> {
     add::<Full<'_>>(&mut given, &mut all, "Status");
     add::<PullStatus>(&mut given, &mut all, "PullStatus");
     add::<PullReport>(&mut given, &mut all, "PullReport");
+    add::<Code>(&mut given, &mut all, "Code");
+    add::<Bearer>(&mut given, &mut all, "Bearer");
     add::<Model>(&mut given, &mut all, "Model");
     add::<Settings>(&mut given, &mut all, "Settings");
     add::<PeerStatus>(&mut given, &mut all, "PeerStatus");

@@ -60,6 +60,12 @@ impl Places {
         self.dir.join("zest.log")
     }
 
+    /// A page that leads a browser to the dashboard.
+    #[must_use]
+    pub fn dashboard(&self) -> PathBuf {
+        self.dir.join("dashboard.html")
+    }
+
     /// The folder itself.
     #[must_use]
     pub fn dir(&self) -> &Path {

@@ -2,12 +2,13 @@
 
 use crate::answer::{Refusal, failed, json, ok, text_of};
 use crate::app::{App, Listener};
+use crate::dashboard;
 use crate::endpoint::Endpoint;
 use crate::events::EventId;
 use crate::files;
 use crate::gate::{Caller, secret_needed};
 use crate::metrics;
-use crate::openapi::{self, Health};
+use crate::openapi::{self, Bearer, Code, Health};
 use crate::settings::{Settings, SettingsPatch};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -75,6 +76,12 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
     let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
     // Who asks for HEAD gets the head of what GET gives.
     let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+    if let ["v1", "login"] = path[..] {
+        if *method != Method::POST {
+            return Err(method_refused());
+        }
+        return login(app, read(document(parts, body).await?)?);
+    }
     if let Some(response) = open_to_all(app, caller, parts, method, &path).await? {
         return Ok(response);
     }
@@ -141,6 +148,10 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
             is(&Method::GET)?;
             Ok(ok(&app.session.peers().await))
         }
+        ["v1", "codes"] => {
+            is(&Method::POST)?;
+            code(app)
+        }
         ["v1", "stop"] => {
             is(&Method::POST)?;
             app.stop.ask();
@@ -158,13 +169,14 @@ async fn open_to_all(
     method: &Method,
     path: &[&str],
 ) -> Result<Option<Response>, Refusal> {
-    if !matches!(path, ["livez" | "readyz"] | ["v1", "health" | "status"]) {
+    if !matches!(path, ["" | "livez" | "readyz"] | ["v1", "health" | "status"]) {
         return Ok(None);
     }
     if *method != Method::GET {
         return Err(method_refused());
     }
     Ok(Some(match path {
+        [""] => dashboard::page(),
         ["v1", "health"] => health(app, parts)?,
         ["v1", "status"] if caller == Caller::Owner => ok(&app.full().await),
         ["v1", "status"] => ok(&app.original().await),
@@ -193,6 +205,21 @@ fn health(app: &App, parts: &Parts) -> Result<Response, Refusal> {
     let secret = app.gate.secret();
     let (proof, proof_at) = (Some(secret.proof(nonce)), Some(secret.proof_at(port, nonce)));
     Ok(ok(&Health { status, proof, proof_at }))
+}
+
+/// A code that opens the dashboard once.
+fn code(app: &App) -> Result<Response, Refusal> {
+    let code = app.gate.pages().code().map_err(|error| Refusal::busy(error.to_string()))?;
+    Ok(json(StatusCode::CREATED, &Code { code, seconds: Some(dashboard::CODE_FOR.as_secs()) }))
+}
+
+/// A page's bearer for its code.
+fn login(app: &App, given: Code) -> Result<Response, Refusal> {
+    let bearer = app.gate.pages().let_in(&given.code).map_err(|error| Refusal::busy(error.to_string()))?;
+    let refused = || Refusal::new(StatusCode::FORBIDDEN, "auth", "that is no code, or not any more");
+    Ok(ok(&Bearer {
+        bearer: bearer.ok_or_else(|| refused().hint("zest dashboard opens the page with a new one"))?,
+    }))
 }
 
 /// The value of a query's field, as it stands there.

@@ -131,7 +131,7 @@ async fn without_the_secret_there_is_life_and_the_originals_seven_keys() {
         "/v1/settings",
         "/v1/peers",
         "/v1/nothing",
-        "/",
+        "/v1/codes",
         "/v1/status/",
         "/v1/stop",
     ] {
@@ -140,7 +140,9 @@ async fn without_the_secret_there_is_life_and_the_originals_seven_keys() {
         assert_eq!(parsed(&body)["error"]["kind"], "auth", "{path}");
         assert!(!body.contains(daemon.secret.as_str()));
     }
-    for path in ["/v1/stop", "/v1/pull"] {
+    let (status, page) = daemon.get("/", "").await;
+    assert!(status == 200 && page.starts_with("<!doctype html>") && !page.contains(daemon.secret.as_str()));
+    for path in ["/v1/stop", "/v1/pull", "/v1/files", "/v1/codes"] {
         let head = "Host: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
         let (status, _) = daemon.raw(&format!("POST {path} HTTP/1.1\r\n{head}")).await;
         assert_eq!(status, 401, "{path}");

@@ -279,6 +279,13 @@ async fn every_operation_answers_as_it_is_written() {
             200
         );
     }
+    let page = caller.call("get", "/", "/", "", None).await;
+    assert_eq!(page.kind, "text/html");
+    let code = caller.call("post", "/v1/codes", "/v1/codes", "", None).await;
+    let code: Value = serde_json::from_slice(&code.body).expect("JSON");
+    let code = json!({"code": code["code"]});
+    assert_eq!(caller.call("post", "/v1/login", "/v1/login", "", Some(code.clone())).await.status, 200);
+    assert_eq!(caller.call("post", "/v1/login", "/v1/login", "", Some(code)).await.status, 403);
     let patch =
         json!({"max_upload": 1_000_000, "max_download": null, "policy": "spare-origin", "giving": "network"});
     assert_eq!(caller.call("patch", "/v1/settings", "/v1/settings", "", Some(patch)).await.status, 200);
