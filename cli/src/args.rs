@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Peers(Box<PeersArgs>),
     /// Run a small Hub that serves a folder (air-gapped sites, tests)
     Hub(HubArgs),
+    /// Look whether all that zest needs is there, and say what helps where it is not
+    Doctor(Box<crate::doctor::DoctorArgs>),
     /// List what the cache holds, remove some of it, mend what is wrong
     Cache(crate::cache::CacheArgs),
     /// Re-hash what the cache holds and say what is wrong

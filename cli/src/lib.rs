@@ -15,6 +15,7 @@ mod dashboard;
 mod definition;
 mod demo;
 mod discovery;
+mod doctor;
 mod duration;
 mod engine;
 mod failure;
@@ -105,6 +106,7 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Dashboard(args) => engine::block_on(dashboard::run(args, ui)),
         Command::Peers(args) => engine::block_on(peers::run(*args, ui)),
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
+        Command::Doctor(args) => engine::block_on(doctor::run(*args, ui)),
         Command::Cache(args) => cache::run(args, ui),
         Command::Verify(args) => verify::run(args, ui),
         Command::Demo(args) => demo::run(args, ui),

@@ -123,3 +123,22 @@ fn what_is_here_and_what_peers_have_is_shown_before_anything_is_fetched() {
     assert_eq!(serve.stop(), Some(0));
     assert_eq!(here.hub.stop(), Some(0));
 }
+
+#[test]
+fn the_doctor_says_what_is_wrong_and_what_helps() {
+    let here = Here::new();
+    let home = here.home.path();
+    let examine = |endpoint: &str, code: i32| -> Value {
+        let output = run(command(home, &["doctor", "--json", "--wait", "0"]).env("HF_ENDPOINT", endpoint));
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        let first = text(&output.stdout).lines().next().expect("a document").to_owned();
+        serde_json::from_str(&first).expect("JSON")
+    };
+    let find = |report: &Value| report["checks"].as_array().expect("checks")[0].clone();
+    let well = find(&examine(&here.endpoint, 0));
+    assert_eq!((&well["name"], &well["state"]), (&"Hub".into(), &"ok".into()), "{well}");
+    let alone = find(&examine(crate::common::NOBODY, 1));
+    assert_eq!(alone["state"], "fail");
+    assert!(alone["fix"].as_str().expect("what helps").contains("HF_ENDPOINT"), "{alone}");
+    assert_eq!(here.hub.stop(), Some(0));
+}
