@@ -53,6 +53,12 @@ pub(crate) struct FileRequest {
     /// Whether the name of a blob will do.
     #[serde(default)]
     pub(crate) link: bool,
+    /// Who asks holds the file's lock in that cache, and waits for us.
+    #[serde(default)]
+    pub(crate) locked: bool,
+    /// As [`PullRequest::own_blobs`].
+    #[serde(default)]
+    pub(crate) own_blobs: bool,
 }
 
 /// Where a file lies that is whole.
@@ -134,8 +140,11 @@ pub(crate) async fn answer(app: &Arc<App>, parts: &Parts, asked: FileRequest) ->
 fn request(parts: &Parts, asked: &FileRequest) -> Result<PullRequest, Refusal> {
     let repo = RepoId::new(asked.kind.unwrap_or(RepoType::Model), &asked.repo)
         .map_err(|error| Refusal::usage(error.to_string()))?;
-    let mut request =
-        PullRequest::new(repo).cache_dir(asked.cache_dir.clone()).endpoint(asked.endpoint.clone());
+    let mut request = PullRequest::new(repo)
+        .cache_dir(asked.cache_dir.clone())
+        .endpoint(asked.endpoint.clone())
+        .lock_held(asked.locked)
+        .own_blobs(asked.own_blobs);
     if let Some(revision) = &asked.revision {
         request = request.revision(revision);
     }
@@ -277,6 +286,8 @@ mod tests {
             cache_dir: None,
             endpoint: None,
             link: false,
+            locked: false,
+            own_blobs: false,
         };
         assert_eq!(check(&head, &asked(None, None)), Ok("x".into()));
         assert_eq!(check(&head, &asked(Some("e"), Some(3))), Ok("e".into()));

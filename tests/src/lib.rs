@@ -272,6 +272,7 @@ impl Machine {
             peers: Vec::new(),
             p2p: true,
             keep_xorbs: false,
+            lock_held: false,
         }
     }
 

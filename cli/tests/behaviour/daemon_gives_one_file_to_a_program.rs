@@ -111,3 +111,41 @@ fn a_file_comes_as_proven_bytes_and_once_it_is_here_as_the_name_of_its_blob() {
     let stopped = run(&mut command(home.path(), &["stop"]));
     assert_eq!(stopped.status.code(), Some(0), "{}", text(&stopped.stderr));
 }
+
+#[test]
+fn who_holds_the_lock_of_its_file_is_given_it_all_the_same() {
+    let home = Home::new();
+    let (_hub, endpoint, root) = hub(home.path());
+    home.start(&endpoint);
+    let want =
+        std::fs::read(root.path().join("models/org/name/main/model.safetensors")).expect("it was made");
+    // As huggingface_hub does: it asks while it holds the lock of the blob, which has the file's SHA-256 for a name.
+    let cache = folder();
+    let locks = cache.path().join(".locks/models--org--name");
+    std::fs::create_dir_all(&locks).expect("made");
+    let mut stream = TcpStream::connect(endpoint.trim_start_matches("http://")).expect("it listens");
+    let asked = "GET /api/models/org/name/tree/main HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(asked.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let tree: Value = serde_json::from_str(answer.split_once("\r\n\r\n").expect("a head").1).expect("JSON");
+    let entry = tree.as_array().expect("files").iter().find(|entry| entry["path"] == "model.safetensors");
+    let etag = entry.expect("it is there")["lfs"]["oid"].as_str().expect("a large file").to_owned();
+    let lock = std::fs::File::create(locks.join(format!("{etag}.lock"))).expect("made");
+    lock.lock().expect("it is free");
+    let body = json!({
+        "repo": "org/name", "path": "model.safetensors", "cache_dir": cache.path(), "locked": true, "own_blobs": true,
+    });
+    let answer = post(&home, &body, "");
+    assert!(answer.status == 200 && answer.body == want, "status {}", answer.status);
+    let blob = cache.path().join("models--org--name/blobs").join(&etag);
+    while !blob.exists() {
+        std::thread::yield_now();
+    }
+    assert!(
+        !blob.is_symlink() && std::fs::read(&blob).expect("it is there") == want,
+        "it stays with its repository"
+    );
+    let stopped = run(&mut command(home.path(), &["stop"]));
+    assert_eq!(stopped.status.code(), Some(0), "{}", text(&stopped.stderr));
+}

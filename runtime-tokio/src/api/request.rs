@@ -55,6 +55,11 @@ pub struct PullRequest {
     pub token: Option<Token>,
     /// Without a token of its own it may use the session's. It is in no document, and so for every request that was read from one.
     pub implicit_token: bool,
+    /// The caller holds the lock of its one file in the cache, as huggingface_hub does while it downloads: it is not waited for. It is
+    /// in no document.
+    pub lock_held: bool,
+    /// Its blobs stay with the repository, also where the cache has a store of shared ones: the caller knows of none.
+    pub own_blobs: bool,
     /// Fetch even what is there.
     pub force: bool,
     /// Only say what would be fetched.
@@ -94,6 +99,8 @@ impl PullRequest {
             endpoint: None,
             token: None,
             implicit_token: true,
+            lock_held: false,
+            own_blobs: false,
             force: false,
             dry_run: false,
             peers: Vec::new(),
@@ -130,6 +137,10 @@ impl PullRequest {
         token: Option<Token> => std::convert::identity;
         /// See [`PullRequest::implicit_token`].
         implicit_token: bool => std::convert::identity;
+        /// See [`PullRequest::lock_held`].
+        lock_held: bool => std::convert::identity;
+        /// See [`PullRequest::own_blobs`].
+        own_blobs: bool => std::convert::identity;
         /// See [`PullRequest::force`].
         force: bool => std::convert::identity;
         /// See [`PullRequest::dry_run`].
@@ -181,6 +192,8 @@ struct Document {
     p2p: bool,
     #[serde(default)]
     keep_xorbs: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    own_blobs: bool,
     #[serde(default)]
     priority: Priority,
 }
@@ -214,6 +227,8 @@ impl TryFrom<Document> for PullRequest {
             endpoint: document.endpoint,
             token: None,
             implicit_token: true,
+            lock_held: false,
+            own_blobs: document.own_blobs,
             force: document.force,
             dry_run: document.dry_run,
             peers: document.peers,
@@ -241,6 +256,7 @@ impl From<PullRequest> for Document {
             peers: request.peers,
             p2p: request.p2p,
             keep_xorbs: request.keep_xorbs,
+            own_blobs: request.own_blobs,
             priority: request.priority,
         }
     }

@@ -73,6 +73,8 @@ pub struct PullOptions {
     pub p2p: bool,
     /// Keep xorbs in the original's cache layout too.
     pub keep_xorbs: bool,
+    /// The caller holds the locks of its files.
+    pub lock_held: bool,
 }
 
 /// What one pull shares among its tasks.
@@ -193,7 +195,8 @@ pub async fn pull(
 
 /// The place a pull writes to, in the engine's cache or another one.
 fn destination(context: &Context, options: &PullOptions) -> Result<Destination, PullError> {
-    let store = match options.env.hub_cache == context.store.cache.root() {
+    let (cache, env) = (&context.store.cache, &options.env);
+    let store = match env.hub_cache == cache.root() && env.cache_options() == cache.options() {
         true => context.store.clone(),
         false => {
             let cache = HfCache::open(&options.env.hub_cache, options.env.cache_options())?;

@@ -39,6 +39,9 @@ impl Pull {
         waiting: &mut Waiting,
         errand: Option<&Errand>,
     ) -> bool {
+        if self.options.lock_held {
+            return true;
+        }
         let over = waiting.still >= LOCK_PATIENCE;
         if over && !std::mem::replace(&mut waiting.said, true) {
             let secs = LOCK_PATIENCE.as_secs();

@@ -217,6 +217,7 @@ impl Session {
         if let Some(dir) = request.cache_dir {
             env.hub_cache = dir;
         }
+        env.disable_shared_blobs |= request.own_blobs;
         PullOptions {
             repo: request.repo,
             revision: request.revision,
@@ -230,6 +231,7 @@ impl Session {
             peers: request.peers,
             p2p: request.p2p,
             keep_xorbs: request.keep_xorbs,
+            lock_held: request.lock_held,
         }
     }
 

@@ -129,6 +129,12 @@ impl HfCache {
         }
     }
 
+    /// Which variant of the layout it writes.
+    #[must_use]
+    pub fn options(&self) -> CacheOptions {
+        self.options
+    }
+
     /// The cache's root, absolute.
     #[must_use]
     pub fn root(&self) -> &Path {
