@@ -6,7 +6,7 @@ use crate::failure::{Failure, Kind};
 use crate::ui::{Ui, units};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zest_daemon::{
     About, Api, DaemonError, Doors, Environment, Instance, Opened, Places, Record, Secret, Socket, Stop, Ways,
 };
@@ -69,7 +69,13 @@ impl Claim {
     }
 
     /// Answers for this session from now on, and says where.
-    pub(crate) fn open(self, session: &Session, env: &Env, ways: Ways) -> Result<Daemon, Failure> {
+    pub(crate) fn open(
+        self,
+        session: &Session,
+        env: &Env,
+        ways: Ways,
+        on_demand: bool,
+    ) -> Result<Daemon, Failure> {
         let Claim { instance, api, places, log } = self;
         let stop = Stop::default();
         let http = api.as_ref().map(|(opened, ..)| opened.addrs().to_vec()).unwrap_or_default();
@@ -86,6 +92,7 @@ impl Claim {
                     environment: Environment::of(env),
                     ways,
                     started,
+                    on_demand,
                 };
                 let api = Api::start(opened, socket, session.clone(), secret, about, stop.clone());
                 Some(api.map_err(|error| failure(&error))?)
@@ -123,6 +130,14 @@ impl Daemon {
     /// Waits until `POST /v1/stop`.
     pub(crate) async fn asked_to_stop(&self) {
         self.stop.asked().await;
+    }
+
+    /// Waits until nobody has needed it for so long.
+    pub(crate) async fn idle(&self, after: Duration) {
+        match &self.api {
+            Some(api) => api.idle(after).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// New pulls are refused from now on.

@@ -15,6 +15,7 @@ use crate::ui::{Ui, units};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use zest_runtime_tokio::Giving;
 
 /// Time between two looks at the counters for the status line: 1 s.
 pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -26,13 +27,14 @@ pub(crate) const LINE_EVERY: Duration = Duration::from_secs(30);
 const EVENT_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(
-    args: ServeArgs,
+    mut args: ServeArgs,
     purpose: Purpose,
     http: Option<HttpArgs>,
     ui: &Ui,
 ) -> Result<(), Failure> {
     check_ports(&args)?;
     let signals = Signals::listen()?;
+    let on_demand = http.as_ref().and_then(|http| http.on_demand);
     let mut env = engine::environment(ui);
     let named = args.cache_dir.is_some();
     if let Some(dir) = args.cache_dir {
@@ -40,6 +42,9 @@ pub(crate) async fn run(
     }
     let folders = Folders::of_cache(&env, named).with_mirrors(&args.discovery.public_mirror);
     let folders = sharing::with_local_dirs(folders, &args.local_dir)?;
+    // Nobody asked for a daemon by name: it keeps to this network.
+    args.discovery.lan_only |= on_demand.is_some();
+    let silent = on_demand.is_some() && std::env::var_os("ZEST_SHARE").is_some_and(|share| share == "0");
     let discovery = args.discovery.config(purpose, &env);
     let heard = giving::who_hears(Some(&discovery));
     let ways = zest_daemon::Ways::of(&discovery);
@@ -50,7 +55,8 @@ pub(crate) async fn run(
     let port = args.listen_port.unwrap_or(PORT_DEFAULT);
     let config = engine::config(&env, folders)?.engine(|engine| {
         *engine = EngineConfig {
-            listen: listen(&args.listen, port),
+            // Who listens nowhere is announced nowhere.
+            listen: if silent { Vec::new() } else { listen(&args.listen, port) },
             // A port that was asked for is used or refused.
             next_port: args.listen_port.is_none() && args.listen.iter().all(|host| host.port.is_none()),
             policy: args.policy.into(),
@@ -65,8 +71,11 @@ pub(crate) async fn run(
     });
     let session = engine::start(config).await?;
     session.name_peers(args.peer).await;
+    if silent {
+        session.give(Giving::Nobody);
+    }
     let daemon = match claim {
-        Some(claim) => Some(claim.open(&session, &env, ways)?),
+        Some(claim) => Some(claim.open(&session, &env, ways, on_demand.is_some())?),
         None => None,
     };
     let addrs: Vec<String> = session.local_addrs().iter().map(SocketAddr::to_string).collect();
@@ -87,12 +96,22 @@ pub(crate) async fn run(
 
     let manager = Manager::from_environment();
     manager.say("READY=1");
-    if let Err(error) = session.keep_index() {
-        ui.say(format!("cannot ask the Hub what is public: {error}"));
+    match on_demand {
+        // What others have put into the cache is not what it was started for.
+        Some(idle) => {
+            let span = crate::duration::words(idle);
+            ui.say(format!("started on demand: it ends when nobody has needed it for {span}"));
+        }
+        None => {
+            if let Err(error) = session.keep_index() {
+                ui.say(format!("cannot ask the Hub what is public: {error}"));
+            }
+        }
     }
     tokio::select! {
         () = signals.first() => {}
         () = asked_to_stop(daemon.as_ref()) => {}
+        () = idle(daemon.as_ref(), on_demand) => ui.say("nobody has needed it: it ends"),
         outcome = giving::tell(session.giving(), ui) => outcome?,
         () = show(&session, ui) => {}
         () = manager.keep_alive(&session) => {}
@@ -134,6 +153,14 @@ async fn asked_to_stop(daemon: Option<&crate::daemon::Daemon>) {
     match daemon {
         Some(daemon) => daemon.asked_to_stop().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits until a daemon that was started on demand is needed no more.
+async fn idle(daemon: Option<&crate::daemon::Daemon>, after: Option<Duration>) {
+    match (daemon, after) {
+        (Some(daemon), Some(after)) => daemon.idle(after).await,
+        _ => std::future::pending().await,
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
-use zest_runtime_tokio::{PullEvent, PullHandle, PullRequest, Session};
+use zest_runtime_tokio::{PullEvent, PullHandle, PullRequest, PullStatus, Session};
 
 /// What a daemon says of itself.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct About {
     pub ways: Ways,
     /// When it began, in Unix seconds.
     pub started: u64,
+    /// A program that needed it has started it, and it ends by itself.
+    pub on_demand: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct App {
     /// Pulls of an earlier daemon that this one has gone on with.
     pub(crate) resumed: Vec<u64>,
     requests: AtomicU64,
+    /// Those of them that a daemon is there for.
+    needed: AtomicU64,
     listeners: AtomicUsize,
 }
 
@@ -81,6 +85,7 @@ impl App {
             pending,
             resumed: Vec::new(),
             requests: AtomicU64::new(0),
+            needed: AtomicU64::new(0),
             listeners: AtomicUsize::new(0),
         };
         (app, left)
@@ -92,6 +97,20 @@ impl App {
 
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Somebody needs it for more than its health and figures.
+    pub(crate) fn count_need(&self) {
+        self.needed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What grows while it is needed: requests for something, and bytes given. `None` while a pull is under way.
+    pub(crate) async fn need(&self) -> Option<(u64, u64)> {
+        let under_way = |pull: &PullStatus| pull.report.is_none() && pull.failure.is_none();
+        if self.session.pulls().iter().any(under_way) {
+            return None;
+        }
+        Some((self.needed.load(Ordering::Relaxed), self.session.stats().await.uploaded))
     }
 
     /// Listeners to events.

@@ -92,6 +92,9 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
         true => Ok(()),
         false => Err(method_refused()),
     };
+    if path[..] != ["metrics"] {
+        app.count_need();
+    }
     match path[..] {
         ["metrics"] => {
             is(&Method::GET)?;

@@ -6,7 +6,7 @@ use crate::secret::random_hex;
 use crate::{DaemonError, Opened, Secret, Socket};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zest_hub::guard::{self, Door, Limits};
@@ -20,6 +20,12 @@ const RUN_BYTES: usize = 6;
 
 /// How long answers under way may take once the API ends: 1 s.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Time between two looks at whether a daemon is needed: 5 s.
+const IDLE_LOOK: Duration = Duration::from_secs(5);
+
+/// The least: 20 ms.
+const IDLE_LOOK_LEAST: Duration = Duration::from_millis(20);
 
 /// The way to a daemon's end: who asks for it, and who waits for that. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -141,6 +147,23 @@ impl Api {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// Waits until nobody has needed the daemon for so long: nothing but its health and figures was asked for, no pull was under way,
+    /// and nothing was given.
+    pub async fn idle(&self, after: Duration) {
+        let (mut last, mut since) = (None, Instant::now());
+        loop {
+            let now = self.app.need().await;
+            if now.is_none() || now != last {
+                (last, since) = (now, Instant::now());
+            }
+            let left = after.saturating_sub(since.elapsed());
+            if left.is_zero() && now.is_some() {
+                return;
+            }
+            tokio::time::sleep(left.clamp(IDLE_LOOK_LEAST, IDLE_LOOK)).await;
+        }
     }
 
     /// Ends it: nobody is let in any more, streams end, answers under way have a second.

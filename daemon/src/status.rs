@@ -110,6 +110,8 @@ pub(crate) struct Full<'a> {
     ways: &'a Ways,
     give_up_after_s: f64,
     stopping: bool,
+    /// A program that needed it has started it, and it ends by itself.
+    on_demand: bool,
     /// Numbers of the pulls that an earlier daemon was killed in.
     resumed: &'a [u64],
     /// Those of them that cannot be begun: their token is gone.
@@ -179,6 +181,7 @@ impl App {
             ways: &self.about.ways,
             give_up_after_s: self.session.give_up_after().as_secs_f64(),
             stopping: self.stop.is_stopping(),
+            on_demand: self.about.on_demand,
             resumed: &self.resumed,
             waiting_for_token: self.pending.waiting(),
             session,

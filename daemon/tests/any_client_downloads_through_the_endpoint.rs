@@ -122,6 +122,7 @@ impl Daemon {
             environment: Environment::of(&env),
             ways: Ways::default(),
             started: 1,
+            on_demand: false,
         };
         let base = format!("/hf/{}", Secret::endpoint_key(&places).expect("made").as_str());
         let api = Api::start(opened, None, session.clone(), secret.clone(), about, Stop::default())

@@ -52,6 +52,7 @@ impl Daemon {
             environment: Environment::of(&env),
             ways: Ways::default(),
             started: 1,
+            on_demand: true,
         };
         let stop = Stop::default();
         let api = Api::start(opened, Some(socket), session.clone(), secret.clone(), about, stop.clone())
@@ -486,4 +487,30 @@ fn instance_files_are_private(places: &Places) {
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o077, 0, "{}", path.display());
     }
+}
+
+#[tokio::test]
+async fn what_asks_for_figures_alone_does_not_keep_a_daemon_that_nobody_needs() {
+    let daemon = Daemon::start().await;
+    let watching = async {
+        loop {
+            let (_, status) = daemon.get("/v1/status", &daemon.bearer()).await;
+            assert_eq!(parsed(&status)["on_demand"], true);
+            assert_eq!(daemon.get("/metrics", &daemon.bearer()).await.0, 200);
+        }
+    };
+    let idle = tokio::time::timeout(PATIENCE, daemon.api.idle(Duration::from_millis(300)));
+    tokio::select! {
+        outcome = idle => outcome.expect("it ends although it is watched"),
+        () = watching => {}
+    }
+    // While a pull is under way it is needed, whoever asks.
+    let client = daemon.client().await;
+    let body = serde_json::json!({"repo": "a/b"});
+    let pull = client.ask(axum::http::Method::POST, "/v1/pull", Some(&body), &[]).await.expect("it answers");
+    let path = format!("/v1/pulls/{}", pull.body["id"]);
+    daemon.api.idle(Duration::ZERO).await;
+    let pull = client.ask(axum::http::Method::GET, &path, None, &[]).await.expect("it answers").body;
+    assert!(!pull["failure"].is_null(), "it ended before the wait did: {pull}");
+    daemon.end().await;
 }

@@ -214,6 +214,7 @@ async fn every_operation_answers_as_it_is_written() {
         environment: Environment::of(&env),
         ways: Ways::default(),
         started: 1,
+        on_demand: false,
     };
     let api =
         Api::start(opened, Some(socket), session.clone(), secret, about, Stop::default()).expect("it starts");
