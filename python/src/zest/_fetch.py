@@ -1,0 +1,442 @@
+"""One file through the daemon, into a file of the caller's: quickly, or not at all.
+
+Nothing here raises but what the caller's own callbacks raise, and an interruption: whatever else goes wrong, the caller is told how
+much of the file is in its place and does the rest as it would have without zest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, Union
+
+from zest import _daemon, _landing
+from zest._errors import ZestError, of_document
+from zest._wire import Broken, Connection, Response, Silent
+
+log = logging.getLogger("zest")
+
+# Silence after which a file is fetched without zest, seconds. Also all the time that zest may cost before its first byte.
+SILENCE_S = 3.0
+
+# What a first byte is waited for at least, where earlier files have used up patience, seconds.
+_PATIENCE_MIN_S = 0.5
+
+# For how long zest is not asked after it failed: at first and at most, seconds. It doubles.
+_REST_S = 30.0
+_REST_MAX_S = 600.0
+
+# Bytes that are read at once. More makes nothing quicker, and each stream has its own.
+_PIECE_BYTES = 1 << 20
+
+# Bytes that are copied between two looks at whether to go on.
+_COPY_BYTES = 32 << 20
+
+# linux/fs.h: _IOW(0x94, 9, int).
+_FICLONE = 0x40049409
+
+# Between two looks at whether the main thread was interrupted, seconds.
+_LOOK_S = 0.1
+
+
+@dataclass(frozen=True)
+class Order:
+    """A file: which one, of which Hub, as whom."""
+
+    endpoint: str
+    repo: str
+    type: str
+    revision: str
+    path: str
+    hash: str
+    size: int | None
+    token: str
+    # The cache that the daemon puts it into.
+    cache_dir: str
+    # huggingface_hub holds the file's lock in that cache.
+    locked: bool = False
+    # Blobs of that cache may be in the store that huggingface_hub shares among repositories (since 1.32).
+    shared_blobs: bool = False
+    # A blob that is on this machine may be named instead of sent.
+    may_name: bool = True
+    # The caller keeps it in a cache whose files nobody changes: one inode may serve two names.
+    may_link: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of it: done, or how many of its first bytes are in their place."""
+
+    done: bool
+    got: int
+    linked: bool = False
+
+
+class Sink(Protocol):
+    """Where the bytes go."""
+
+    # Where it is, if it may be replaced as a whole.
+    path: str | None
+
+    def write(self, data: memoryview) -> object: ...
+    def fileno(self) -> int: ...
+
+
+class FileSink:
+    """A file by its path, written from its beginning."""
+
+    def __init__(self, path: str) -> None:
+        self.path: str | None = path
+        self._file: int | None = None
+
+    def fileno(self) -> int:
+        if self._file is None:
+            assert self.path is not None
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+            self._file = os.open(self.path, flags, 0o666)
+        return self._file
+
+    def write(self, data: memoryview) -> object:
+        file = self.fileno()
+        while data:
+            data = data[os.write(file, data) :]
+        return None
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+
+class Health:
+    """Whether zest is worth a try, and how much time it may cost. One for the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lost = 0.0
+        self._rest = _REST_S
+        self._until = 0.0
+        self._said: set[str] = set()
+
+    def patience(self) -> float | None:
+        """Seconds that a first byte may take; ``None`` if zest is left alone for now."""
+        with self._lock:
+            if time.monotonic() < self._until:
+                return None
+            return max(SILENCE_S - self._lost, _PATIENCE_MIN_S)
+
+    def good(self) -> None:
+        """A file came whole."""
+        with self._lock:
+            self._lost, self._rest, self._until = 0.0, _REST_S, 0.0
+
+    def bad(self, lost: float, why: str, *, hopeless: bool = False) -> None:
+        """It cost so many seconds and brought nothing."""
+        with self._lock:
+            self._lost += lost
+            self._until = time.monotonic() + (_REST_MAX_S if hopeless else self._rest)
+            self._rest = min(2 * self._rest, _REST_MAX_S)
+        self.say(why)
+
+    def say(self, why: str) -> None:
+        """Says why zest is not used, once for each reason."""
+        with self._lock:
+            is_new = why not in self._said and len(self._said) < 64
+            self._said.add(why)
+        if is_new:
+            log.warning("going on without zest: %s", why)
+
+
+health = Health()
+
+
+def forget() -> None:
+    """Begins anew: after a fork, and for ``enable()``."""
+    global health
+    health = Health()
+
+
+if hasattr(os, "register_at_fork"):
+    # A lock that another thread held while this process was copied is never released here.
+    os.register_at_fork(after_in_child=forget)
+
+
+def deliver(order: Order, sink: Sink, tell: Callable[[int], None]) -> Outcome:
+    """Fetches a file through the daemon.
+
+    Args:
+        sink: Gets the bytes, from its present position on.
+        tell: Called with the count of each piece that is written. What it raises is raised.
+
+    Raises:
+        KeyboardInterrupt: Here, or in the main thread while this is another.
+    """
+    now = health
+    patience = now.patience()
+    if patience is None:
+        return Outcome(False, 0)
+    began = time.monotonic()
+    stream = _Stream(order, sink, tell)
+    hopeless = False
+    try:
+        connection = _daemon.ensure(patience, interrupted)
+        with contextlib.closing(connection):
+            connection.patience = max(patience - (time.monotonic() - began), _PATIENCE_MIN_S / 2)
+            linked = stream.run(connection)
+        now.good()
+        _land(order, sink, stream.got)
+        return Outcome(True, stream.got, linked)
+    except _Declined as error:
+        # The daemon is well; the Hub's own words are for the original to hear.
+        log.info("%s/%s: %s", order.repo, order.path, error)
+        hopeless = error.is_old
+        why = str(error) if hopeless else None
+    except Silent as error:
+        why = f"the daemon is silent: {error}"
+    except Broken as error:
+        if stream.got and _again(stream):
+            now.good()
+            _land(order, sink, stream.got)
+            return Outcome(True, stream.got)
+        why = f"the daemon is gone: {error}"
+    except ZestError as error:
+        hopeless = not isinstance(error, _daemon.Absent)
+        why = str(error)
+    except _Disk as error:
+        why = None
+        log.info("%s/%s: %s", order.repo, order.path, error)
+    except (OSError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+    if why is not None:
+        now.bad(time.monotonic() - began if not stream.got else 0.0, why, hopeless=hopeless)
+    return Outcome(False, stream.got)
+
+
+def _land(order: Order, sink: Sink, size: int) -> None:
+    """One copy is left of a file that the daemon has put into a cache, too."""
+    only = _landing.is_passing(order.cache_dir)
+    # What was fetched although it is there is not to be what was there.
+    if sink.path is not None and (only or (order.may_name and not order.shared_blobs)):
+        name = _landing.place(order.cache_dir, order.type, order.repo, order.revision, order.path)
+        _landing.take(name, sink.path, size, only=only)
+
+
+def _again(stream: _Stream) -> bool:
+    """Once more from where it broke: the daemon may have closed this connection only."""
+    try:
+        with contextlib.closing(_daemon.connect(_PATIENCE_MIN_S, interrupted)) as connection:
+            connection.patience = SILENCE_S
+            stream.run(connection)
+        return True
+    except (ZestError, Broken, _Declined, _Disk, OSError, ValueError):
+        return False
+
+
+class _Declined(Exception):
+    """The daemon answered, and the answer is no file."""
+
+    def __init__(self, why: str, *, is_old: bool = False) -> None:
+        super().__init__(why)
+        self.is_old = is_old
+
+
+class _Disk(Exception):
+    """The file cannot be written."""
+
+
+class _Stream:
+    """A file on its way; several requests can be made of it, each goes on where the last one ended."""
+
+    def __init__(self, order: Order, sink: Sink, tell: Callable[[int], None]) -> None:
+        self.order = order
+        self.sink = sink
+        self.tell = tell
+        self.got = 0
+
+    def run(self, connection: Connection) -> bool:
+        """Returns whether the file is another name of a blob, or shares its blocks."""
+        order = self.order
+        body: dict[str, Any] = {
+            "repo": order.repo,
+            "type": order.type,
+            "revision": order.revision,
+            "path": order.path,
+            "hash": order.hash,
+            "endpoint": order.endpoint,
+            "link": order.may_name and self.sink.path is not None and self.got == 0,
+        }
+        if order.size is not None:
+            body["size"] = order.size
+        body["cache_dir"] = order.cache_dir
+        body["locked"] = order.locked
+        body["own_blobs"] = not order.shared_blobs
+        headers = {"X-HF-Token": order.token}
+        if self.got:
+            headers["Range"] = f"bytes={self.got}-"
+        began = time.monotonic()
+        response = connection.ask("POST", "/v1/files", json.dumps(body).encode(), headers)
+        if response.status not in (200, 206):
+            _decline(response)
+        if response.headers.get("content-type", "").startswith("application/json") and body["link"]:
+            return self._take(response.json())
+        etag = response.headers.get("etag", "").strip('"')
+        if etag and etag != order.hash:
+            raise _Declined(f"the daemon gives {etag} instead of {order.hash}")
+        if (response.status == 206) != bool(self.got):
+            raise _Declined(f"the daemon answers with status {response.status}")
+        left = int(response.headers.get("content-length") or -1)
+        if order.size is not None and left not in (-1, order.size - self.got):
+            raise _Declined(f"the daemon has {left} bytes, not {order.size - self.got}")
+        # The head is not yet a byte of the file.
+        connection.patience = max(connection.patience - (time.monotonic() - began), _PATIENCE_MIN_S / 2)
+        self._copy(connection, response)
+        if order.size is not None and self.got != order.size:
+            raise Broken(f"{self.got} bytes of {order.size}")
+        return False
+
+    def _copy(self, connection: Connection, response: Response) -> None:
+        view = memoryview(bytearray(_PIECE_BYTES))
+        looked = time.monotonic()
+        while count := response.readinto(view):
+            connection.patience = SILENCE_S
+            self._wrote(view[:count])
+            if time.monotonic() - looked >= _LOOK_S:
+                interrupted()
+                looked = time.monotonic()
+
+    def _wrote(self, data: memoryview) -> None:
+        try:
+            self.sink.write(data)
+        except OSError as error:
+            raise _Disk(f"cannot be written: {error}") from error
+        self.got += len(data)
+        self.tell(len(data))
+
+    def _take(self, document: Any) -> bool:
+        """The blob that the daemon named, as the caller's file: by sharing its blocks, by another name of it, by a copy."""
+        order, blob = self.order, document.get("blob") if isinstance(document, dict) else None
+        if not isinstance(blob, str) or not os.path.isabs(blob) or document.get("hash", order.hash) != order.hash:
+            raise _Declined("the daemon names no blob of this file")
+        try:
+            source = os.open(blob, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise _Declined(f"the daemon names a blob that cannot be read: {error}") from error
+        try:
+            meta = os.fstat(source)
+            if not stat.S_ISREG(meta.st_mode) or (order.size is not None and meta.st_size != order.size):
+                raise _Declined(f"{blob} has {meta.st_size} bytes, not {order.size}")
+            shared = _clone(source, self.sink) or (order.may_link and _link(blob, meta, self.sink))
+            if shared:
+                self.got = meta.st_size
+                self.tell(meta.st_size)
+                return True
+            self._duplicate(source, meta.st_size)
+            return False
+        finally:
+            os.close(source)
+
+    def _duplicate(self, source: int, size: int) -> None:
+        """A copy that the kernel makes; else one by hand."""
+        target = self._fileno()
+        by_kernel = getattr(os, "copy_file_range", None)
+        while self.got < size:
+            interrupted()
+            if by_kernel is not None:
+                try:
+                    count = by_kernel(source, target, min(_COPY_BYTES, size - self.got))
+                except OSError as error:
+                    if error.errno == errno.ENOSPC:
+                        raise _Disk(f"cannot be written: {error}") from error
+                    # Between file systems, or one that cannot.
+                    by_kernel = None
+                    continue
+                if count == 0:
+                    by_kernel = None
+                    continue
+                self.got += count
+                self.tell(count)
+                continue
+            data = os.read(source, _PIECE_BYTES)
+            if not data:
+                raise Broken(f"{self.got} bytes of {size}")
+            self._wrote(memoryview(data))
+
+    def _fileno(self) -> int:
+        try:
+            return self.sink.fileno()
+        except OSError as error:
+            raise _Disk(f"cannot be written: {error}") from error
+
+
+def _decline(response: Response) -> None:
+    document = response.json()
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict) or response.status in (405, 501):
+        raise _Declined(f"the daemon does not know /v1/files (status {response.status})", is_old=True)
+    raise _Declined(str(of_document(error, f"status {response.status}")))
+
+
+def _clone(source: int, sink: Sink) -> bool:
+    """Shares the blocks, where the file system can do that."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        fcntl.ioctl(sink.fileno(), _FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
+def _link(blob: str, meta: os.stat_result, sink: Sink) -> bool:
+    """Gives the blob another name, in place of the caller's file. What is read-only belongs to a store with rules of its own."""
+    if sink.path is None or sys.platform == "win32" or meta.st_uid != os.geteuid() or not meta.st_mode & stat.S_IWUSR:
+        return False
+    fresh = f"{sink.path}.{os.getpid()}-{threading.get_ident()}"
+    try:
+        # The caller is about to give it the mode of its own file, and both names would get it.
+        if os.stat(sink.path).st_mode != meta.st_mode:
+            return False
+        os.link(blob, fresh, follow_symlinks=True)
+    except OSError:
+        return False
+    try:
+        made = os.lstat(fresh)
+        if (made.st_dev, made.st_ino) != (meta.st_dev, meta.st_ino):
+            os.unlink(fresh)
+            return False
+        os.replace(fresh, sink.path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(fresh)
+        return False
+    return True
+
+
+_Active = Union[BaseException, tuple[Any, Any, Any], None]
+
+
+def interrupted() -> None:
+    """Raises ``KeyboardInterrupt`` in a thread whose main thread is on its way out with one: it waits for its threads, and they
+    for the network."""
+    main = threading.main_thread()
+    if threading.current_thread() is main:
+        return
+    look: Callable[[], dict[int, _Active]] | None = getattr(sys, "_current_exceptions", None)
+    if look is None or main.ident is None:
+        return
+    active = look().get(main.ident)
+    if isinstance(active, tuple):
+        active = active[1]
+    if isinstance(active, KeyboardInterrupt):
+        raise KeyboardInterrupt

@@ -1,0 +1,216 @@
+"""What a user's program does, in one process: takes a route to some files and says what came of it.
+
+    python client.py ROUTE OUT
+
+It prints one JSON object: what the route returned or raised, the tree below OUT, what zest's hook counted, and how long it took.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file below a folder: its hash, or where it leads."""
+    found: dict[str, str] = {}
+    for folder, folders, files in os.walk(root):
+        for name in sorted(folders + files):
+            path = Path(folder, name)
+            key = str(path.relative_to(root))
+            if path.is_symlink():
+                found[key] = f"-> {os.readlink(path)}"
+            elif path.is_file():
+                data = path.read_bytes()
+                if path.suffix == ".metadata":
+                    # Its last line is the time.
+                    data = b"\n".join(data.splitlines()[:2])
+                if path.suffix == ".refs":
+                    # Who uses a shared blob; hub reads the lines as a set, and zest has added one of them.
+                    data = b"\n".join(sorted(set(data.splitlines())))
+                found[key] = f"{oct(path.stat().st_mode & 0o777)} {hashlib.sha256(data).hexdigest()}"
+    return found
+
+
+def snapshot(out: Path) -> Any:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download("org/m", cache_dir=out / "cache")
+
+
+def usual(out: Path) -> Any:
+    """Into the cache that everybody uses: OUT is then $HF_HOME."""
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download("org/m")
+
+
+def one(out: Path) -> Any:
+    from huggingface_hub import hf_hub_download
+
+    return hf_hub_download("org/m", "big.safetensors", cache_dir=out / "cache")
+
+
+def api(out: Path) -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi().snapshot_download("org/m", cache_dir=str(out / "cache"), allow_patterns=["*.safetensors", "*.json"])
+
+
+def dataset(out: Path) -> Any:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download("org/d", repo_type="dataset", cache_dir=out / "cache")
+
+
+def local_dir(out: Path) -> Any:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download("org/m", local_dir=out / "here", ignore_patterns="*.txt")
+
+
+def filesystem(out: Path) -> Any:
+    from huggingface_hub import HfFileSystem
+
+    (out / "fs").mkdir()
+    HfFileSystem().get_file("org/m/sub/part.bin", str(out / "fs" / "part.bin"))
+    HfFileSystem().get_file("datasets/org/d@main/data.parquet", str(out / "fs" / "data.parquet"))
+
+
+def command(out: Path) -> Any:
+    sys.argv = ["hf", "download", "org/m", "--cache-dir", str(out / "cache")]
+    from huggingface_hub.cli.hf import main
+
+    return main()
+
+
+def again(out: Path) -> Any:
+    first = one(out)
+    from huggingface_hub import hf_hub_download
+
+    forced = hf_hub_download("org/m", "big.safetensors", cache_dir=out / "cache", force_download=True)
+    offline = hf_hub_download("org/m", "big.safetensors", cache_dir=out / "cache", local_files_only=True)
+    return [first, forced, offline]
+
+
+def slash(out: Path) -> Any:
+    from huggingface_hub import hf_hub_download
+
+    return hf_hub_download("org/m", "other.bin", revision="feature/x", cache_dir=out / "cache")
+
+
+def dry_run(out: Path) -> Any:
+    from huggingface_hub import snapshot_download
+
+    return [str(file) for file in snapshot_download("org/m", cache_dir=out / "cache", dry_run=True)]
+
+
+def missing(out: Path) -> Any:
+    from huggingface_hub import hf_hub_download
+
+    return hf_hub_download("org/m", "nothing.bin", cache_dir=out / "cache")
+
+
+def closed(out: Path) -> Any:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download("org/closed", cache_dir=out / "cache")
+
+
+def opened(out: Path) -> Any:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download("org/closed", cache_dir=out / "cache", token="hf_of_the_test")
+
+
+def offline(out: Path) -> Any:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download("org/m", cache_dir=out / "cache", local_files_only=True)
+
+
+ROUTES: dict[str, Callable[[Path], Any]] = {
+    route.__name__: route
+    for route in (
+        snapshot,
+        usual,
+        one,
+        api,
+        dataset,
+        local_dir,
+        filesystem,
+        command,
+        again,
+        slash,
+        dry_run,
+        missing,
+        closed,
+        opened,
+        offline,
+    )
+}
+
+
+def kill_in_the_midst(pid: int) -> None:
+    """Has the daemon die when the first bytes of a file have come through it."""
+    import signal
+
+    import zest._fetch as fetch
+
+    wrote = fetch._Stream._wrote
+
+    def kill(self: Any, data: memoryview) -> None:
+        wrote(self, data[: 1 << 16])
+        os.kill(pid, signal.SIGKILL)
+        raise fetch.Broken("killed")
+
+    fetch._Stream._wrote = kill
+
+
+def main() -> None:
+    if os.environ.get("ZEST_TEST_KILL"):
+        kill_in_the_midst(int(os.environ["ZEST_TEST_KILL"]))
+    route, out = ROUTES[sys.argv[1]], Path(sys.argv[2]).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    returned, raised = None, None
+    try:
+        import huggingface_hub  # noqa: F401
+
+        imported = time.monotonic()
+        returned = route(out)
+    except SystemExit as error:
+        returned = f"exit {error.code}"
+    except Exception as error:
+        # Of hub's own kind; the texts have request ids.
+        raised = [kind.__name__ for kind in type(error).__mro__]
+        print(f"raised: {type(error).__name__}: {error}", file=sys.stderr)
+    seconds = time.monotonic() - imported
+    hooked: Any = None
+    if "zest._hook" in sys.modules:
+        import zest
+
+        hooked = vars(zest.counters())
+    import resource
+
+    said = {
+        "returned": json.loads(json.dumps(returned, default=str).replace(str(out), "OUT")),
+        "raised": raised,
+        "tree": tree(out),
+        "hooked": hooked,
+        "seconds": seconds,
+        "import_s": imported - began,
+        "cpu": sum(resource.getrusage(resource.RUSAGE_SELF)[:2]),
+        "rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+    sys.stdout.flush()
+    print("RESULT " + json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()
