@@ -293,13 +293,29 @@ pub(crate) struct DaemonArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "API")]
 pub(crate) struct HttpArgs {
-    /// Loopback address of the API
+    /// Address of the API. One that is not loopback needs --public-url, --secret-file, and TLS in front of it or --insecure-http
     #[arg(hide_short_help = true, long, value_name = "ADDR:PORT")]
     pub(crate) http: Option<SocketAddr>,
 
     /// TCP port of the API on 127.0.0.1 and ::1 (0: any free one) [default: 9847 or one of the next]
     #[arg(hide_short_help = true, long, value_name = "PORT")]
     pub(crate) http_port: Option<u16>,
+
+    /// Where others know it: https://HOST of what does TLS in front of it, or http://HOST:PORT
+    #[arg(hide_short_help = true, long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+
+    /// Let the API's secret cross the network where everybody on the way can read it
+    #[arg(hide_short_help = true, long, requires = "public_url")]
+    pub(crate) insecure_http: bool,
+
+    /// A secret that opens the API, too: 32 to 256 characters in a file that not everybody can read
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+
+    /// Also give figures (/metrics) and signs of life (/livez, /readyz), and nothing else, to whoever asks here
+    #[arg(hide_short_help = true, long, value_name = "ADDR:PORT", conflicts_with = "no_http")]
+    pub(crate) metrics_addr: Option<SocketAddr>,
 
     /// Without the API
     #[arg(hide_short_help = true, long, conflicts_with_all = ["http", "http_port"])]

@@ -48,7 +48,20 @@ impl Claim {
         };
         let api = match doors {
             Some(doors) => {
+                let also = http.secret_file.as_deref().map(Secret::from_file).transpose();
+                let also = also.map_err(|error| failure(&error))?;
+                also.iter().for_each(|secret| ui.hide(secret.as_str()));
                 let opened = doors.open().await.map_err(|error| failure(&error))?;
+                let mut opened = opened.known_as(http.public_url.clone()).opened_by(also);
+                if let Some(addr) = http.metrics_addr {
+                    opened = opened.with_figures(addr).await.map_err(|error| failure(&error))?;
+                    ui.say(
+                        opened
+                            .figures()
+                            .map(|at| format!("figures at http://{at}/metrics"))
+                            .unwrap_or_default(),
+                    );
+                }
                 let secret = Secret::read_or_make(&places).map_err(|error| failure(&error))?;
                 ui.hide(secret.as_str());
                 let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -166,7 +179,12 @@ pub(crate) fn doors(http: &HttpArgs) -> Result<Option<Doors>, Failure> {
             return usage(text, "say it once");
         }
         (Some(addr), _) if !addr.ip().to_canonical().is_loopback() => {
-            return Err(failure(&DaemonError::NotLoopback { addr }));
+            let is_named = http.public_url.is_some() && http.secret_file.is_some();
+            let is_tls = http.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+            if !is_named || !(is_tls || http.insecure_http) {
+                return Err(failure(&DaemonError::NotLoopback { addr }));
+            }
+            Doors::Anywhere(addr)
         }
         (Some(addr), _) => Doors::At(addr),
         (None, Some(port)) => Doors::Port(port),
@@ -184,7 +202,9 @@ pub(crate) fn failure(error: &DaemonError) -> Failure {
         DaemonError::Listen { .. } => Failure::new(Kind::Network, error)
             .hint("choose another port with --http-port; 0 takes any free one"),
         DaemonError::NotLoopback { .. } => {
-            Failure::new(Kind::Usage, error).hint("name 127.0.0.1 or ::1; --http-port chooses the port")
+            Failure::new(Kind::Usage, error).hint(
+                "name 127.0.0.1 or ::1; for others it takes --public-url, --secret-file, and https:// or --insecure-http",
+            )
         }
         _ => Failure::new(Kind::Other, error),
     }
@@ -212,6 +232,21 @@ mod tests {
         assert_eq!(doors(&args(Some("127.0.0.1:5"), Some(5))), Ok(Some(Doors::At(at))));
         assert_eq!(doors(&args(Some("127.0.0.1:5"), Some(6))).expect_err("two ports").kind, Kind::Usage);
         assert_eq!(doors(&args(Some("0.0.0.0:5"), None)).expect_err("for others").kind, Kind::Usage);
+        let far: SocketAddr = "0.0.0.0:5".parse().expect("an address");
+        let for_others = |url: &str, insecure_http| HttpArgs {
+            public_url: Some(url.to_owned()),
+            secret_file: Some("/s".into()),
+            insecure_http,
+            ..args(Some("0.0.0.0:5"), None)
+        };
+        assert_eq!(doors(&for_others("https://zest.example", false)), Ok(Some(Doors::Anywhere(far))));
+        assert_eq!(doors(&for_others("http://zest.example:5", true)), Ok(Some(Doors::Anywhere(far))));
+        assert!(
+            doors(&for_others("http://zest.example:5", false)).is_err(),
+            "everybody could read the secret"
+        );
+        let no_secret = HttpArgs { secret_file: None, ..for_others("https://zest.example", false) };
+        assert!(doors(&no_secret).is_err());
         assert_eq!(doors(&HttpArgs { no_http: true, ..HttpArgs::default() }), Ok(None));
     }
 }

@@ -1,6 +1,6 @@
 //! Where the API listens: loopback, and nowhere else.
 
-use crate::DaemonError;
+use crate::{DaemonError, Secret};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpListener;
@@ -24,6 +24,8 @@ pub enum Doors {
     Port(u16),
     /// At this address, which must be loopback.
     At(SocketAddr),
+    /// At this address, whatever it is: for who has seen to it that nobody listens in, see [`Opened::known_as`].
+    Anywhere(SocketAddr),
 }
 
 /// Open listeners.
@@ -31,6 +33,9 @@ pub enum Doors {
 pub struct Opened {
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) public_url: Option<String>,
+    pub(crate) also: Option<Secret>,
+    pub(crate) figures: Option<(TcpListener, SocketAddr)>,
 }
 
 impl Doors {
@@ -43,7 +48,7 @@ impl Doors {
             Doors::At(addr) if !addr.ip().to_canonical().is_loopback() => {
                 Err(DaemonError::NotLoopback { addr })
             }
-            Doors::At(addr) => {
+            Doors::At(addr) | Doors::Anywhere(addr) => {
                 let bound = TcpListener::bind(addr).await;
                 Opened::of(vec![bound.map_err(|source| DaemonError::Listen { addr, source })?])
             }
@@ -62,6 +67,38 @@ impl Doors {
 }
 
 impl Opened {
+    /// It is also known at this address of the web, from where its pages may ask.
+    #[must_use]
+    pub fn known_as(mut self, public_url: Option<String>) -> Opened {
+        self.public_url = public_url;
+        self
+    }
+
+    /// This secret opens it, too.
+    #[must_use]
+    pub fn opened_by(mut self, secret: Option<Secret>) -> Opened {
+        self.also = secret;
+        self
+    }
+
+    /// Figures and signs of life alone are answered here, to whoever asks.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub async fn with_figures(mut self, addr: SocketAddr) -> Result<Opened, DaemonError> {
+        let listen = |source| DaemonError::Listen { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(listen)?;
+        let addr = listener.local_addr().map_err(listen)?;
+        self.figures = Some((listener, addr));
+        Ok(self)
+    }
+
+    /// Where figures are answered.
+    #[must_use]
+    pub fn figures(&self) -> Option<SocketAddr> {
+        self.figures.as_ref().map(|(_, addr)| *addr)
+    }
+
     /// Where it is, as bound.
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
@@ -71,7 +108,8 @@ impl Opened {
     fn of(listeners: Vec<TcpListener>) -> Result<Opened, DaemonError> {
         let addrs = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Ok(Opened { addrs: addrs.map_err(|source| DaemonError::Listen { addr, source })?, listeners })
+        let addrs = addrs.map_err(|source| DaemonError::Listen { addr, source })?;
+        Ok(Opened { listeners, addrs, public_url: None, also: None, figures: None })
     }
 }
 

@@ -9,8 +9,12 @@ use crate::answer::Refusal;
 use crate::dashboard::Pages;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use std::net::SocketAddr;
 use zest_hub::guard::hosts::{Hosts, authority};
 use zest_hub::guard::{Peer, Side};
+
+/// Loopback.
+const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Whom a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +29,41 @@ pub(crate) enum Caller {
 #[derive(Debug)]
 pub(crate) struct Gate {
     hosts: Hosts,
+    /// The names of this machine's loopback.
+    here: Hosts,
     ports: Vec<u16>,
     secret: Secret,
+    /// One of the user's own.
+    also: Option<Secret>,
+    /// The origin of its address for others.
+    public: Option<String>,
     pages: Pages,
 }
 
 impl Gate {
-    pub(crate) fn new(ports: Vec<u16>, secret: Secret) -> Gate {
-        // Loopback names alone mean us: we listen nowhere else.
-        let hosts = Hosts::new(([127, 0, 0, 1], 0).into(), None);
-        Gate { hosts, ports, secret, pages: Pages::default() }
+    /// For listeners at these addresses.
+    pub(crate) fn new(addrs: &[SocketAddr], secret: Secret) -> Gate {
+        let ports = addrs.iter().map(SocketAddr::port).collect();
+        let far = addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback());
+        // Where we listen on loopback alone, loopback names alone mean us.
+        let hosts = Hosts::new(far.copied().unwrap_or(HERE), None);
+        let (here, also, public) = (Hosts::new(HERE, None), None, None);
+        Gate { hosts, here, ports, secret, also, public, pages: Pages::default() }
+    }
+
+    /// Known under this address, too, and opened by this secret.
+    pub(crate) fn known_as(
+        mut self,
+        addr: Option<SocketAddr>,
+        url: Option<&str>,
+        also: Option<Secret>,
+    ) -> Gate {
+        if let Some(url) = url {
+            self.hosts = Hosts::new(addr.unwrap_or(HERE), Some(url));
+            self.public = origin(url);
+        }
+        self.also = also;
+        self
     }
 
     /// The dashboard's pages.
@@ -55,7 +84,7 @@ impl Gate {
                 Ok(Caller::Owner)
             }
             None => Ok(Caller::Anybody),
-            Some(given) if self.secret.is(given) | self.pages.is(given) => Ok(Caller::Owner),
+            Some(given) if self.is_secret(given) | self.pages.is(given) => Ok(Caller::Owner),
             Some(_) => Err(wrong_secret()),
         }
     }
@@ -100,13 +129,20 @@ impl Gate {
         }
     }
 
+    fn is_secret(&self, given: &str) -> bool {
+        self.secret.is(given) | self.also.as_ref().is_some_and(|also| also.is(given))
+    }
+
     fn is_our_origin(&self, origin: &str) -> bool {
+        if self.public.as_ref().is_some_and(|public| public.eq_ignore_ascii_case(origin)) {
+            return true;
+        }
         let Some(host) = authority(origin).filter(|host| origin.strip_prefix("http://") == Some(*host))
         else {
             return false;
         };
         let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
-        self.ports.contains(&port) && self.hosts.allow(host)
+        self.ports.contains(&port) && self.here.allow(host)
     }
 }
 
@@ -122,6 +158,12 @@ fn is_visit(parts: &Parts) -> bool {
         && says("sec-fetch-mode", "navigate")
         && says("sec-fetch-dest", "document")
         && !parts.headers.contains_key(header::ORIGIN)
+}
+
+/// Scheme, host and port of an address of the web.
+fn origin(url: &str) -> Option<String> {
+    let (scheme, _) = url.split_once("://")?;
+    Some(format!("{scheme}://{}", authority(url)?))
 }
 
 /// What stands in `Authorization`, if anything does.
@@ -162,7 +204,7 @@ mod tests {
     fn gate() -> Gate {
         let dir = tempfile::tempdir().expect("a folder");
         let secret = Secret::read_or_make(&Places::new(dir.path())).expect("made");
-        Gate::new(vec![9847], secret)
+        Gate::new(&[([127, 0, 0, 1], 9847).into()], secret)
     }
 
     fn ask(gate: &Gate, headers: &[(&str, &str)]) -> Result<Caller, u16> {
@@ -264,6 +306,26 @@ mod tests {
         let with =
             |given: &str| super::tests::ask(&gate, &[HOST, ("authorization", &format!("Bearer {given}"))]);
         assert_eq!((with(&bearer), with(&code)), (Ok(Caller::Owner), Err(401)));
+    }
+
+    #[test]
+    fn who_listens_for_others_is_known_by_the_name_that_was_said_and_asks_from_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "a-secret-that-came-into-a-container").expect("written");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o400)).expect("ours");
+        let also = Secret::from_file(&path).expect("long enough");
+        let secret = Secret::read_or_make(&Places::new(dir.path())).expect("made");
+        let addr = std::net::SocketAddr::from(([0, 0, 0, 0], 9847));
+        let gate = Gate::new(&[addr], secret).known_as(Some(addr), Some("https://Zest.example/"), Some(also));
+        let own = ("authorization", "Bearer a-secret-that-came-into-a-container");
+        let host = ("host", "zest.example");
+        assert_eq!(ask(&gate, &[host, own, ("origin", "https://zest.example")]), Ok(Caller::Owner));
+        assert_eq!(ask(&gate, &[("host", "192.0.2.7:9847"), own]), Ok(Caller::Owner));
+        assert_eq!(ask(&gate, &[("host", "evil.example"), own]), Err(421));
+        for origin in ["http://zest.example", "http://192.0.2.9:9847", "https://evil.example"] {
+            assert_eq!(ask(&gate, &[host, own, ("origin", origin)]), Err(403), "{origin}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use zest_hub::guard::hosts::Hosts;
 use zest_hub::guard::{FormError, Peer};
 use zest_runtime_tokio::{Policy, PullEvent, PullHandle, PullRequest, PullStatus};
 use zest_store::Token;
@@ -65,6 +66,25 @@ pub(crate) async fn handle(app: Arc<App>, request: Request) -> Response {
     match answer(&app, &parts, body).await {
         Ok(response) => response,
         Err(refusal) => refusal.answer(),
+    }
+}
+
+/// Answers where figures and signs of life alone are given, to whoever asks by an address.
+pub(crate) async fn figures(app: Arc<App>, hosts: Arc<Hosts>, request: Request) -> Response {
+    app.count_request();
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    if !host.is_some_and(|host| hosts.allow(host)) {
+        let refusal = Refusal::new(StatusCode::MISDIRECTED_REQUEST, "usage", "ask by this machine's address");
+        return refusal.answer();
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return method_refused().answer();
+    }
+    match request.uri().path() {
+        "/metrics" => text_of(StatusCode::OK, metrics::CONTENT_TYPE, app.metrics().await.into()),
+        "/livez" => ok(&Health { status: "ok", proof: None, proof_at: None }),
+        "/readyz" => ready(&app),
+        path => Refusal::not_found(format!("there is no {path} here")).answer(),
     }
 }
 
@@ -183,11 +203,17 @@ async fn open_to_all(
         ["v1", "health"] => health(app, parts)?,
         ["v1", "status"] if caller == Caller::Owner => ok(&app.full().await),
         ["v1", "status"] => ok(&app.original().await),
-        ["readyz"] if app.stop.is_stopping() => {
-            json(StatusCode::SERVICE_UNAVAILABLE, &value!({"status": "stopping"}))
-        }
+        ["readyz"] => ready(app),
         _ => ok(&value!({"status": "ok"})),
     }))
+}
+
+fn ready(app: &App) -> Response {
+    let (code, status) = match app.stop.is_stopping() {
+        true => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        false => (StatusCode::OK, "ok"),
+    };
+    json(code, &Health { status, proof: None, proof_at: None })
 }
 
 fn method_refused() -> Refusal {

@@ -17,6 +17,12 @@ const SECRET_BYTES: usize = 32;
 /// The same in hex digits, as it stands in the file and in `Authorization`.
 const SECRET_DIGITS: usize = 2 * SECRET_BYTES;
 
+/// Shortest secret that a user gives: 32 characters, 128 bits in hex.
+const GIVEN_BYTES_MIN: u64 = 32;
+
+/// Longest: 256.
+const GIVEN_BYTES_MAX: u64 = 256;
+
 /// The secret. Its value is in no debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -60,6 +66,31 @@ impl Secret {
     /// It cannot be written.
     pub fn rotate_endpoint_key(places: &Places) -> Result<Secret, DaemonError> {
         make(&places.endpoint_key())
+    }
+
+    /// One of the user's own, from a file: 32 to 256 visible characters. Not everybody may read it; a group may, as that is how secrets
+    /// come into containers.
+    ///
+    /// # Errors
+    /// It cannot be read, everybody can read it, or it is none.
+    pub fn from_file(path: &Path) -> Result<Secret, DaemonError> {
+        let read = || {
+            let file = std::fs::File::open(path)?;
+            let meta = file.metadata()?;
+            let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned()));
+            if !meta.is_file() || meta.mode() & 0o007 != 0 {
+                return refuse("everybody can read it, or it is no file (chmod o=)");
+            }
+            let mut text = String::new();
+            file.take(GIVEN_BYTES_MAX + 2).read_to_string(&mut text)?;
+            let text = text.trim();
+            let is_long = (GIVEN_BYTES_MIN..=GIVEN_BYTES_MAX).contains(&(text.len() as u64));
+            match is_long && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                true => Ok(Secret(text.to_owned())),
+                false => refuse("a secret has 32 to 256 visible characters"),
+            }
+        };
+        read().map_err(DaemonError::file(path))
     }
 
     /// The value, for the Authorization header and nothing else.
@@ -187,6 +218,23 @@ mod tests {
         let fresh = Secret::read_or_make(&places).expect("made");
         assert_eq!(std::fs::read(&elsewhere).expect("there"), there);
         assert!(!there.starts_with(fresh.as_str().as_bytes()));
+    }
+
+    #[test]
+    fn a_secret_of_the_users_is_long_and_not_for_everybody() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("secret");
+        let with = |text: &str, mode| {
+            std::fs::write(&path, text).expect("written");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("ours");
+            Secret::from_file(&path).ok()
+        };
+        let long = "x".repeat(32);
+        assert!(with(&format!("{long}\n"), 0o440).is_some_and(|secret| secret.is(&long)));
+        assert_eq!(with(&long, 0o604), None);
+        for wrong in ["", "short", &format!("{long} {long}"), &"x".repeat(257)] {
+            assert_eq!(with(wrong, 0o600), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use zest_hub::guard::hosts::Hosts;
 use zest_hub::guard::{self, Door, Limits};
 use zest_runtime_tokio::Session;
 
@@ -108,9 +109,10 @@ impl Api {
         about: About,
         stop: Stop,
     ) -> Result<Api, DaemonError> {
-        let ports = opened.addrs.iter().map(SocketAddr::port).collect();
+        let far = opened.addrs.first().copied();
+        let gate = Gate::new(&opened.addrs, secret).known_as(far, opened.public_url.as_deref(), opened.also);
         let run = random_hex(RUN_BYTES)?;
-        let (mut app, left) = App::new(session, Gate::new(ports, secret), about, stop.clone(), run);
+        let (mut app, left) = App::new(session, gate, about, stop.clone(), run);
         let begun = app.resume(left);
         let (resumed, waiting) = (begun.len(), app.pending.waiting().len());
         let app = Arc::new(app);
@@ -120,6 +122,11 @@ impl Api {
         let limits = Limits { connections, ..own };
         let mut serving: Vec<_> =
             opened.listeners.into_iter().map(|listener| serve(&app, listener, &limits)).collect();
+        serving.extend(opened.figures.map(|(listener, addr)| {
+            let (app, end, hosts) = (app.clone(), stop.clone(), Arc::new(Hosts::new(addr, None)));
+            let handler = move |request| crate::routes::figures(app.clone(), hosts.clone(), request);
+            tokio::spawn(guard::serve(listener, limits.clone(), handler, async move { end.over().await }))
+        }));
         // Its connections are counted by themselves: others can fill the ports, and leave this one free.
         serving.extend(socket.map(|socket| serve(&app, socket, &limits)));
         Ok(Api { serving, app, addrs: opened.addrs, stop, resumed, waiting })

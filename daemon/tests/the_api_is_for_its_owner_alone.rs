@@ -26,6 +26,7 @@ struct Daemon {
     secret: Secret,
     api: Api,
     stop: Stop,
+    figures: std::net::SocketAddr,
 }
 
 impl Daemon {
@@ -38,6 +39,8 @@ impl Daemon {
         let instance = Instance::claim(&places).expect("nobody has it");
         let secret = Secret::read_or_make(&places).expect("made");
         let opened = Doors::Port(0).open().await.expect("a free port");
+        let opened = opened.with_figures(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let figures = opened.figures().expect("asked for");
         let socket = Socket::open(&places, Some(dir.path())).expect("a folder of ours");
         // Whoever pulls from nobody gives up at once.
         let config = SessionConfig::new(env.clone()).expect("caches");
@@ -57,7 +60,7 @@ impl Daemon {
         let stop = Stop::default();
         let api = Api::start(opened, Some(socket), session.clone(), secret.clone(), about, stop.clone())
             .expect("it starts");
-        Daemon { _dir: dir, places, instance: Some(instance), session, secret, api, stop }
+        Daemon { _dir: dir, places, instance: Some(instance), session, secret, api, stop, figures }
     }
 
     async fn client(&self) -> Client {
@@ -512,5 +515,29 @@ async fn what_asks_for_figures_alone_does_not_keep_a_daemon_that_nobody_needs() 
     daemon.api.idle(Duration::ZERO).await;
     let pull = client.ask(axum::http::Method::GET, &path, None, &[]).await.expect("it answers").body;
     assert!(!pull["failure"].is_null(), "it ended before the wait did: {pull}");
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn figures_and_signs_of_life_are_all_there_is_where_they_are_given_alone() {
+    let daemon = Daemon::start().await;
+    let get = async |method: &str, path: &str, host: &str| {
+        let stream = TcpStream::connect(daemon.figures).await.expect("it accepts");
+        let own = daemon.bearer();
+        speak(stream, &format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{own}\r\n"))
+            .await
+    };
+    let (status, page) = get("GET", "/metrics", "127.0.0.1").await;
+    assert!(status == 200 && page.contains("zest_build_info") && !page.contains(daemon.secret.as_str()));
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(get("GET", path, "localhost").await.0, 200, "{path}");
+    }
+    for path in ["/", "/v1/health", "/v1/status", "/v1/pulls", "/v1/stop", "/v1/login"] {
+        assert_eq!(get("GET", path, "localhost").await.0, 404, "also for who has the secret: {path}");
+    }
+    assert_eq!(get("POST", "/metrics", "localhost").await.0, 405);
+    assert_eq!(get("GET", "/metrics", "evil.example").await.0, 421);
+    daemon.stop.ask();
+    assert_eq!(get("GET", "/readyz", "localhost").await.0, 503);
     daemon.end().await;
 }
