@@ -6,6 +6,7 @@ use crate::discovery::DiscoveryArgs;
 use crate::duration;
 use crate::settings::ConfigArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,6 +98,10 @@ pub(crate) enum Command {
     Info(Box<crate::info::InfoArgs>),
     /// Open its page in the browser
     Dashboard(DashboardArgs),
+    /// Show the address of a Hub on this machine that any program can be given as HF_ENDPOINT
+    Endpoint(EndpointArgs),
+    /// Run a command whose downloads from the Hub go through zest
+    Run(RunArgs),
     /// Show who has what of a repository, and how they were found
     Peers(Box<PeersArgs>),
     /// Run a small Hub that serves a folder (air-gapped sites, tests)
@@ -338,6 +343,32 @@ pub(crate) struct StopArgs {
     #[arg(long)]
     pub(crate) now: bool,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct EndpointArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<EndpointVerb>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum EndpointVerb {
+    /// Make another key: the old address opens nothing any more
+    Rotate,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = RUN_HELP)]
+pub(crate) struct RunArgs {
+    /// The command and its words
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+const RUN_HELP: &str = "\
+The command finds HF_ENDPOINT set to this machine's own endpoint (see `zest endpoint`), and nothing else has it. If zest runs in the \
+background it does the work; else it is begun, for this network and for what it fetches itself, and ends when nobody has needed it for \
+30 minutes (ZEST_SHARE=0: it gives nothing to anybody). If it cannot be begun the command runs without it. Signals are \
+passed on, and the exit code is the command's.";
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {

@@ -55,14 +55,35 @@ pub(crate) async fn start(args: DaemonArgs, ui: &Ui) -> Result<(), Failure> {
     if let Some(running) = find(&places)? {
         return say_running(&running, "zest server is already running", ui);
     }
+    let words = words_of_serve(std::env::args_os().skip(1));
+    let running = begin(&places, words, args.http.no_http).await?;
+    ui.say(format!("log: {}", places.log().display()));
+    say_running(&running, "zest server started", ui)
+}
+
+/// Begins a daemon for who needs one now: on a port of its own, and only for as long as somebody needs it.
+///
+/// # Errors
+/// It does not begin, or does not answer.
+pub(crate) async fn begin_on_demand(places: &Places) -> Result<(), Failure> {
+    let words = ["serve", "--on-demand", "--http-port", "0"].map(OsString::from);
+    match begin(places, words.to_vec(), false).await {
+        // Somebody else was quicker.
+        Err(failure) if !matches!(Client::find(places).await, Ok(Some(_))) => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+/// Runs `zest` with these words in the background, until it answers.
+async fn begin(places: &Places, words: Vec<OsString>, no_http: bool) -> Result<Running, Failure> {
     std::fs::create_dir_all(places.dir()).map_err(|error| disk(places.dir().display(), &error))?;
     let log = places.log();
     let from = std::fs::metadata(&log).map_or(0, |meta| meta.len());
-    let mut child = spawn(&log)?;
+    let mut child = spawn(&log, words)?;
     let until = Instant::now() + START_WAIT;
-    let running = loop {
-        if let Some(running) = answers(&places, child.id(), args.http.no_http).await {
-            break running;
+    loop {
+        if let Some(running) = answers(places, child.id(), no_http).await {
+            return Ok(running);
         }
         if let Ok(Some(status)) = child.try_wait() {
             return Err(not_started(&log, from, &format!("it ended with {status}")));
@@ -72,9 +93,7 @@ pub(crate) async fn start(args: DaemonArgs, ui: &Ui) -> Result<(), Failure> {
             return Err(Failure::new(Kind::Other, why).hint("`zest logs` shows what it says"));
         }
         tokio::time::sleep(LOOK).await;
-    };
-    ui.say(format!("log: {}", log.display()));
-    say_running(&running, "zest server started", ui)
+    }
 }
 
 /// The child's daemon, once it can be asked, or without an API has said that it is there.
@@ -85,8 +104,8 @@ async fn answers(places: &Places, pid: u32, no_http: bool) -> Option<Running> {
     answers.then_some(running)
 }
 
-/// Runs `zest serve` with what was typed after `start`.
-fn spawn(log: &Path) -> Result<Child, Failure> {
+/// Runs `zest` with these words, and its log there.
+fn spawn(log: &Path, words: Vec<OsString>) -> Result<Child, Failure> {
     let cannot = |error| Failure::new(Kind::Other, format_args!("cannot start zest: {error}"));
     let program = std::env::current_exe().map_err(cannot)?;
     let mut options = OpenOptions::new();
@@ -94,7 +113,7 @@ fn spawn(log: &Path) -> Result<Child, Failure> {
     let stderr = options.append(true).create(true).mode(0o600).open(log);
     let stderr = stderr.map_err(|error| disk(log.display(), &error))?;
     let mut command = Command::new(program);
-    command.args(words_of_serve(std::env::args_os().skip(1))).arg("--log-file").arg(log);
+    command.args(words).arg("--log-file").arg(log);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
     command.spawn().map_err(cannot)
 }

@@ -25,7 +25,8 @@ pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> 
 
 /// The environment of this process. Its token is blanked wherever it would be shown.
 pub(crate) fn environment(ui: &Ui) -> Env {
-    let env = Env::from_process();
+    let mut env = Env::from_process();
+    crate::endpoint::look_behind(&mut env);
     if let Some(token) = &env.token {
         ui.hide(token.as_str());
     }

@@ -17,6 +17,7 @@ mod demo;
 mod discovery;
 mod doctor;
 mod duration;
+mod endpoint;
 mod engine;
 mod failure;
 mod giving;
@@ -26,6 +27,7 @@ mod info;
 mod notify;
 mod peers;
 mod pull;
+mod run;
 mod seed;
 mod serve;
 mod settings;
@@ -104,6 +106,8 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Logs(args) => background::logs(&args, ui),
         Command::Info(args) => engine::block_on(info::run(*args, ui)),
         Command::Dashboard(args) => engine::block_on(dashboard::run(args, ui)),
+        Command::Endpoint(args) => engine::block_on(endpoint::run(args, ui)),
+        Command::Run(args) => engine::block_on(run::run(args, ui)),
         Command::Peers(args) => engine::block_on(peers::run(*args, ui)),
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
         Command::Doctor(args) => engine::block_on(doctor::run(*args, ui)),

@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod a_command_runs_through_zest_or_without;
 mod bench_believes_no_seeder_that_gives_wrong_bytes;
 mod cache_is_listed_emptied_and_mended;
 mod command_line_keeps_its_promises;
