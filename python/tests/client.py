@@ -175,6 +175,10 @@ def kill_in_the_midst(pid: int) -> None:
 def main() -> None:
     if os.environ.get("ZEST_TEST_KILL"):
         kill_in_the_midst(int(os.environ["ZEST_TEST_KILL"]))
+    if os.environ.get("ZEST_TEST_PATIENCE"):
+        import zest._fetch
+
+        zest._fetch.SILENCE_S = float(os.environ["ZEST_TEST_PATIENCE"])
     route, out = ROUTES[sys.argv[1]], Path(sys.argv[2]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

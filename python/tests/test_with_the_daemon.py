@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANG_S, TOKEN, Client, Hub, daemon, environment, program, versions, wait_for
+from conftest import HANG_S, TOKEN, Client, Hub, daemon, environment, program, versions
 from gate import Gate
+
+# A sound daemon on a machine that is busy with other things may be silent for longer than a user is to wait.
+ENABLED = {"ZEST": "1", "ZEST_NO_START": "1", "ZEST_TEST_PATIENCE": "60"}
 
 
 def script(client: Client, code: str, *arguments: object, **more: str) -> str:
@@ -53,7 +56,7 @@ def tree(said_tree: dict[str, str]) -> dict[str, str]:
 def test_a_sound_daemon_serves_every_route(client: Client, route: str) -> None:
     plain = client.plain(route)
     with daemon(client):
-        said = client.run(route, ZEST="1", ZEST_NO_START="1")
+        said = client.run(route, **ENABLED)
     assert (said.returned, said.raised) == (plain.returned, plain.raised), said.stderr
     assert tree(said.tree) == tree(plain.tree), said.stderr
     if route == "filesystem" and "hub-2" not in str(client.python):
@@ -67,11 +70,6 @@ def test_a_sound_daemon_serves_every_route(client: Client, route: str) -> None:
 NEWEST = "2.4.0"
 
 
-def shared(client: Client) -> int:
-    """Files that its daemon gives."""
-    return int(script(client, "import zest; print(zest.status()['shared']['files_shared'])"))
-
-
 def test_files_come_from_a_peer_while_the_hubs_cdn_is_off(client: Client, hub: Hub, tmp_path: Path) -> None:
     gate = Gate(hub.url)
     neighbour = Client(environment(NEWEST), tmp_path / "neighbour", gate.url)
@@ -79,14 +77,13 @@ def test_files_come_from_a_peer_while_the_hubs_cdn_is_off(client: Client, hub: H
     ours = Client(client.python, tmp_path / "ours", gate.url)
     ours.home.mkdir()
     with daemon(neighbour) as _:
-        said = neighbour.run("usual", neighbour.hf_home, ZEST="1", ZEST_NO_START="1")
+        said = neighbour.run("usual", neighbour.hf_home, **ENABLED)
         assert (said.hooked or {})["files"] == 2, said.stderr
         peer = json.loads((neighbour.zest_cache / "daemon.json").read_text())["listen"][0]
         gate.bytes_are_off = True
         carried = gate.carried
-        wait_for("the neighbour to know its files", lambda: shared(neighbour) == 2)
         with daemon(ours, "--peer", peer):
-            said = ours.run("usual", ours.hf_home, ZEST="1", ZEST_NO_START="1")
+            said = ours.run("usual", ours.hf_home, **ENABLED)
             status = json.loads(script(ours, "import zest, json; print(json.dumps(dict(zest.status())))"))
         assert said.raised is None, said.stderr
         assert said.hooked == {"files": 2, "bytes": 15_000_000, "linked": 0, "fell_open": 0, "passed_by": 0}, said.stderr
@@ -101,7 +98,7 @@ def test_files_come_from_a_peer_while_the_hubs_cdn_is_off(client: Client, hub: H
 def test_a_daemon_that_is_killed_in_the_midst_costs_nothing_but_time(client: Client) -> None:
     plain = client.plain("one")
     with daemon(client) as process:
-        said = client.run("one", ZEST="1", ZEST_NO_START="1", ZEST_TEST_KILL=str(process.pid))
+        said = client.run("one", **ENABLED, ZEST_TEST_KILL=str(process.pid))
     assert process.returncode == -signal.SIGKILL
     assert (said.returned, said.raised) == (plain.returned, plain.raised), said.stderr
     assert tree(said.tree) == tree(plain.tree)
@@ -110,7 +107,7 @@ def test_a_daemon_that_is_killed_in_the_midst_costs_nothing_but_time(client: Cli
 
 def test_the_first_file_starts_a_daemon_that_is_nobodys_but_ours(client: Client) -> None:
     secret = {"HF_TOKEN": TOKEN}
-    said = client.run("opened", ZEST="1", ZEST_BIN=str(program()), **secret)
+    said = client.run("opened", ZEST="1", ZEST_BIN=str(program()), ZEST_TEST_PATIENCE="60", **secret)
     try:
         assert (said.hooked or {})["files"] == 1, said.stderr
         status = json.loads(script(client, "import zest, json; print(json.dumps(dict(zest.status())))"))
