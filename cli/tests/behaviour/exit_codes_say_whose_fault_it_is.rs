@@ -1,4 +1,4 @@
-//! One row of the README's table of exit codes after the other, each with a Hub or a disk that brings it about.
+//! One row of the table of exit codes (docs/using.md) after the other, each with a Hub or a disk that brings it about.
 
 use crate::common::{command, folder, run, text};
 use crate::scripted_hub::{Answer, Asked, COMMIT, ListedFile, ScriptedHub, usual};
