@@ -53,6 +53,8 @@ pub(crate) struct Context {
     /// How Hubs are asked, and how they do.
     pub(crate) hubs: Hubs,
     pub(crate) pool: Pool,
+    /// Where all links read what cannot be foreseen.
+    pub(crate) heads: RefCell<Vec<u8>>,
     pub(crate) store: Arc<StoreHandles>,
     /// Chunks in memory.
     pub(crate) hot: Hot,
@@ -142,6 +144,7 @@ impl Context {
             lived: Cell::default(),
             hubs,
             pool: Pool::default(),
+            heads: RefCell::new(vec![0; crate::linkio::HEAD_BYTES]),
             store,
             hot,
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),

@@ -24,8 +24,9 @@ use zest_core::node::{Direction, Event};
 use zest_core::{LinkId, Location, ReqId};
 use zest_xet::Hash;
 
-/// Bytes read at once where no payload can be foreseen.
-const HEAD_BYTES: usize = 16 << 10;
+/// Bytes read at once where no payload can be foreseen. All links read into the same place: what is read there is taken in before
+/// anything else happens, and a stranger's link that says nothing costs none of it.
+pub(crate) const HEAD_BYTES: usize = 16 << 10;
 /// Payloads foreseen in one `readv`.
 const AHEAD_MAX: usize = 4;
 /// Items a writer may have queued before its reader stops taking in more requests.
@@ -324,7 +325,6 @@ impl LinkIo {
 
 async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -> io::Result<()> {
     let mut payload: Option<Payload> = None;
-    let mut head = vec![0; HEAD_BYTES];
     loop {
         // A writer that cannot keep up stops the intake: requests wait in the socket, not in memory.
         while io.queue.borrow().len() > QUEUE_MAX && !io.closing.get() {
@@ -393,7 +393,7 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
             io.drain(context, &[], &mut payload, &mut None);
             continue;
         }
-        if !read_once(context, stream, io, &mut head, &mut payload, room).await? {
+        if !read_once(context, stream, io, &mut payload, room).await? {
             return Ok(());
         }
     }
@@ -404,7 +404,6 @@ async fn read_once(
     context: &Rc<Context>,
     stream: &TcpStream,
     io: &Rc<LinkIo>,
-    head: &mut [u8],
     payload: &mut Option<Payload>,
     most: usize,
 ) -> io::Result<bool> {
@@ -427,6 +426,7 @@ async fn read_once(
             None => break,
         }
     }
+    let mut head = context.heads.borrow_mut();
     // Small heads between foreseen payloads; all the room where nothing is foreseen.
     let head_len = if ahead.is_empty() { head.len() } else { expect.head as usize };
     let mut skipped = Vec::new();
@@ -447,7 +447,7 @@ async fn read_once(
         }
         let whole_rest = rest == 0 || parts[0].len() == rest;
         if whole_rest && ahead.is_empty() {
-            add_part(&mut parts, &mut *head, &mut room);
+            add_part(&mut parts, &mut head, &mut room);
         } else if whole_rest {
             for (n, ((buf, len), place)) in ahead.iter_mut().zip(&lens).zip(&mut heads).enumerate() {
                 let head_len = if n == 0 { first_head } else { CHUNK_HEAD };
