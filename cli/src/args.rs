@@ -82,7 +82,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Fetch a model, dataset or space into the Hugging Face cache
     Pull(Box<PullArgs>),
-    /// Give what this machine's caches hold to peers, and answer programs of this machine over HTTP, until Ctrl-C
+    /// Run a command whose downloads from the Hub go through zest
+    Run(RunArgs),
+    /// Show the address that makes any program use zest as its Hub: HF_ENDPOINT
+    Endpoint(EndpointArgs),
+    /// Give what this machine's caches hold to peers, and answer programs over HTTP
     Serve(Box<DaemonArgs>),
     /// The same, and announce it to everyone (DHT, trackers)
     Seed(Box<ServeArgs>),
@@ -92,26 +96,22 @@ pub(crate) enum Command {
     Stop(StopArgs),
     /// Show what runs in the background, and how it does
     Status(StatusArgs),
+    /// Open its page in the browser
+    Dashboard(DashboardArgs),
     /// Show what it has said
     Logs(LogsArgs),
     /// Show a repository's files: which are here, and what peers have
     Info(Box<crate::info::InfoArgs>),
-    /// Open its page in the browser
-    Dashboard(DashboardArgs),
-    /// Show the address of a Hub on this machine that any program can be given as HF_ENDPOINT
-    Endpoint(EndpointArgs),
-    /// Run a command whose downloads from the Hub go through zest
-    Run(RunArgs),
     /// Show who has what of a repository, and how they were found
     Peers(Box<PeersArgs>),
-    /// Run a small Hub that serves a folder (air-gapped sites, tests)
-    Hub(HubArgs),
-    /// Look whether all that zest needs is there, and say what helps where it is not
-    Doctor(Box<crate::doctor::DoctorArgs>),
     /// List what the cache holds, remove some of it, mend what is wrong
     Cache(crate::cache::CacheArgs),
     /// Re-hash what the cache holds and say what is wrong
     Verify(VerifyArgs),
+    /// Look whether all that zest needs is there, and say what helps where it is not
+    Doctor(Box<crate::doctor::DoctorArgs>),
+    /// Run a small Hub that serves a folder (air-gapped sites, tests)
+    Hub(HubArgs),
     /// See a model travel Hub → node A → node B, all on this machine
     Demo(DemoArgs),
     /// Measure this build on this machine, beside yardsticks
