@@ -23,7 +23,6 @@ Examples:
   zest demo                           see it work: no network, no set-up
   zest pull Qwen/Qwen3-0.6B           a model, into the usual cache
   zest pull ORG/NAME -p 10.0.0.5      from a colleague's machine first
-  zest serve                          give what this machine has, to its network
 
 Exit codes, environment, more examples: zest --help. Flags of a command: zest COMMAND --help";
 
