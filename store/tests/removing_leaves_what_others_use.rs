@@ -109,8 +109,10 @@ fn pruning_takes_what_nothing_leads_to_and_what_was_not_finished() {
     put(&blobs.join("9".repeat(40)), "left by somebody who was killed");
     let orphan = dir.path().join(format!("blobs/cd/cd{}", "0".repeat(62)));
     put(&orphan, "nobody's");
+    let told = cache.prune(true).unwrap();
     let removed = cache.prune(false).unwrap();
-    assert_eq!(removed.revisions, 1);
+    assert_eq!((removed.revisions, removed.files), (1, 3));
+    assert_eq!(told, removed, "what is said is what happens");
     assert!(orphan.exists(), "without a list of users nobody knows that there are none");
     put(&orphan.with_extension("refs"), "models--lab--gone/blobs/x\n");
     assert_eq!(cache.prune(false).unwrap().bytes, 8);

@@ -125,11 +125,10 @@ impl HfCache {
                 revision
             })
             .collect();
-        let unfinished = |name: &String| is_unfinished(name);
         let blobs = self.repo_dir(repo).join("blobs");
         let unfinished_bytes = names(&blobs)
             .iter()
-            .filter(|name| unfinished(name))
+            .filter(|name| is_unfinished(name))
             .filter_map(|name| fs::symlink_metadata(blobs.join(name)).ok())
             .map(|meta| os::occupied_bytes(&meta))
             .sum();
@@ -160,12 +159,24 @@ impl HfCache {
         commits: &BTreeSet<String>,
         dry: bool,
     ) -> Result<Removed, StoreError> {
+        let whole = self.commits(repo).iter().all(|commit| commits.contains(commit));
+        self.take(repo, commits, whole, whole, dry)
+    }
+
+    /// Removes snapshots and the files that no other snapshot leads to; with `whole` all of the repository, with `unfinished` what
+    /// interrupted pulls left, too.
+    fn take(
+        &self,
+        repo: &RepoId,
+        commits: &BTreeSet<String>,
+        whole: bool,
+        unfinished: bool,
+        dry: bool,
+    ) -> Result<Removed, StoreError> {
         let dir = self.repo_dir(repo);
         let mut removed = Removed::default();
-        let there = self.commits(repo);
-        let going: Vec<&String> = there.iter().filter(|commit| commits.contains(*commit)).collect();
-        let staying: Vec<&String> = there.iter().filter(|commit| !commits.contains(*commit)).collect();
-        let whole = staying.is_empty();
+        let (going, staying): (Vec<String>, Vec<String>) =
+            self.commits(repo).into_iter().partition(|commit| commits.contains(commit));
         let locked = self.locked(repo);
         if !dry {
             for (name, commit) in self.refs(repo) {
@@ -196,7 +207,7 @@ impl HfCache {
                 remove_file(&dir.join("trees").join(format!("{commit}.json")))?;
             }
         }
-        self.remove_blobs(repo, &used, &locked, whole, dry, &mut removed)?;
+        self.remove_blobs(repo, &used, &locked, unfinished, dry, &mut removed)?;
         if whole && !dry && locked.is_empty() {
             // Whatever else lies there, `.no_exist` of other clients among it, speaks of files that are gone.
             remove_dir_all(&dir)?;
@@ -214,24 +225,10 @@ impl HfCache {
         let mut removed = Removed::default();
         for repo in self.repos() {
             let named: BTreeSet<String> = self.refs(&repo).into_values().collect();
-            let detached: BTreeSet<String> =
-                self.commits(&repo).into_iter().filter(|commit| !named.contains(commit)).collect();
-            if !detached.is_empty() {
-                removed.add(self.remove(&repo, &detached, dry)?);
-            }
-            if self.repo_dir(&repo).is_dir() {
-                let mut used = BTreeSet::new();
-                for commit in self.commits(&repo).iter().filter(|commit| named.contains(*commit)) {
-                    walk(&self.snapshot_dir(&repo, commit), String::new(), 0, &mut |_, path| {
-                        used.extend(blob_name(path));
-                    });
-                }
-                // With all its snapshots detached it has been dealt with.
-                if !used.is_empty() || detached.is_empty() {
-                    let locked = self.locked(&repo);
-                    self.remove_blobs(&repo, &used, &locked, true, dry, &mut removed)?;
-                }
-            }
+            let (attached, detached): (Vec<String>, Vec<String>) =
+                self.commits(&repo).into_iter().partition(|commit| named.contains(commit));
+            let whole = attached.is_empty() && !detached.is_empty();
+            removed.add(self.take(&repo, &detached.into_iter().collect(), whole, true, dry)?);
         }
         for blob in self.stored_blobs() {
             removed.collect(self, &blob.path, &BTreeSet::new(), dry)?;
