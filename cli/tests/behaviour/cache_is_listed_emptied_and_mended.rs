@@ -1,6 +1,6 @@
 //! The cache is looked at and emptied as with `hf cache`; what has rotted is fetched again, and only that.
 
-use crate::common::{Server, command, folder, run, text};
+use crate::common::{Server, command, folder, hub, run, text};
 use crate::serve_gives_a_neighbour_what_hub_gave_us::{MODEL_BYTES, make_repository, pull};
 use serde_json::Value;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -18,12 +18,7 @@ impl Here {
     fn new() -> Here {
         let (root, home) = (folder(), folder());
         make_repository(root.path());
-        let root_text = root.path().to_str().expect("UTF-8");
-        let mut hub = Server::start(&mut command(
-            home.path(),
-            &["hub", "--root", root_text, "--port", "0", "--json", "-q"],
-        ));
-        let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+        let (hub, endpoint) = hub(home.path(), root.path());
         pull(home.path(), &endpoint, &[]);
         Here { home, hub, endpoint, _root: root }
     }

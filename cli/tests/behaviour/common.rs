@@ -28,6 +28,14 @@ fn clean(command: &mut Command, home: &Path, arguments: &[&str]) {
     command.envs([("ZEST_NO_DHT", "1"), ("ZEST_NO_LAN", "1"), ("ZEST_NO_PORT_MAPPING", "1")]);
 }
 
+/// A Hub that serves a folder, and its address.
+pub(crate) fn hub(home: &Path, root: &Path) -> (Server, String) {
+    let root = root.to_str().expect("UTF-8");
+    let mut hub = Server::start(&mut command(home, &["hub", "--root", root, "--port", "0", "--json", "-q"]));
+    let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+    (hub, endpoint)
+}
+
 /// A new empty folder that goes at the end of the test.
 pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")

@@ -52,10 +52,7 @@ impl Drop for Home {
 pub(crate) fn hub(home: &Path) -> (Server, String, tempfile::TempDir) {
     let root = folder();
     make_repository(root.path());
-    let root_text = root.path().to_str().expect("UTF-8");
-    let mut hub =
-        Server::start(&mut command(home, &["hub", "--root", root_text, "--port", "0", "--json", "-q"]));
-    let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+    let (hub, endpoint) = crate::common::hub(home, root.path());
     (hub, endpoint, root)
 }
 
@@ -125,14 +122,7 @@ fn a_second_daemon_of_a_cache_is_refused_by_name_and_a_killed_one_is_none() {
 #[test]
 fn a_daemon_that_is_killed_in_the_middle_costs_a_pull_nothing_but_time() {
     let home = Home::new();
-    let root = folder();
-    make_repository(root.path());
-    let root_text = root.path().to_str().expect("UTF-8");
-    let mut hub = Server::start(&mut command(
-        home.path(),
-        &["hub", "--root", root_text, "--port", "0", "--json", "-q"],
-    ));
-    let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+    let (_hub, endpoint, _root) = hub(home.path());
     let words = [&["start", "--json", "--max-download", "300k"], &ALONE[..]].concat();
     assert_eq!(home.run(&endpoint, &words).status.code(), Some(0));
     let mut pulling = command(home.path(), &["pull", "org/name", "--json"]);

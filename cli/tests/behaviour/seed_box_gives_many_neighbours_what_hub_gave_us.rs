@@ -1,6 +1,6 @@
 //! `zest-seed` on each runtime, asked by real pulls, many at once.
 
-use crate::common::{Server, command, folder, run, seed_command, text};
+use crate::common::{Server, command, folder, hub, run, seed_command, text};
 use crate::serve_gives_a_neighbour_what_hub_gave_us::{MODEL_BYTES, make_repository, pull};
 use serde_json::Value;
 use std::path::Path;
@@ -8,13 +8,6 @@ use std::process::Stdio;
 
 /// Pulls at once.
 const NEIGHBOURS: usize = 8;
-
-fn hub(home: &Path, root: &Path) -> (Server, String) {
-    let root = root.to_str().expect("UTF-8");
-    let mut hub = Server::start(&mut command(home, &["hub", "--root", root, "--port", "0", "--json", "-q"]));
-    let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
-    (hub, endpoint)
-}
 
 fn eight_pulls_are_served_and_verified(runtime: &str) {
     let (root, here) = (folder(), folder());

@@ -1,7 +1,7 @@
 //! Peers that ask and do not read, connections that do nothing, descriptors that run out: `zest-seed` stays small and
 //! goes on serving others.
 
-use crate::common::{Server, command, folder, seed_command, shake_hands};
+use crate::common::{Server, folder, hub, seed_command, shake_hands};
 use crate::seed_box_takes_another_runtime_where_io_uring_is_refused::uring_is_here;
 use crate::serve_gives_a_neighbour_what_hub_gave_us::{make_repository, pull};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -27,10 +27,7 @@ struct World {
 fn world(descriptors: u32) -> World {
     let (root, here) = (folder(), folder());
     make_repository(root.path());
-    let root = root.path().to_str().expect("UTF-8");
-    let mut hub =
-        Server::start(&mut command(here.path(), &["hub", "--root", root, "--port", "0", "--json", "-q"]));
-    let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+    let (hub, endpoint) = hub(here.path(), root.path());
     pull(here.path(), &endpoint, &[]);
     let arguments = [
         "--listen",

@@ -1,7 +1,7 @@
 //! A catalog knows the files of every cache that zest ever used on a machine. Shared is what lies in the caches and folders
 //! that a command names, or in the usual cache; it is shown by name.
 
-use crate::common::{Server, command, folder, run, seed_command, text};
+use crate::common::{Server, command, folder, hub, run, seed_command, text};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,10 +33,7 @@ fn world() -> World {
         });
         std::fs::write(dir.join("model.safetensors"), noise.collect::<Vec<u8>>()).expect("a file");
     }
-    let root_text = root.path().to_str().expect("UTF-8");
-    let words = ["hub", "--root", root_text, "--port", "0", "--json", "-q"];
-    let mut hub = Server::start(&mut command(home.path(), &words));
-    let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+    let (hub, endpoint) = hub(home.path(), root.path());
     let folder = home.path().join("mine");
     let world = World { folder, home, neighbour: crate::common::folder(), _root: root, hub, endpoint };
     world.pull(world.neighbour.path(), &["org/first"]);
