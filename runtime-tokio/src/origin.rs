@@ -301,6 +301,7 @@ async fn fetch(
         broken(text)
     };
     let mut passed = Passed { context, file: &job.file, entries: Vec::new() };
+    let mut heard = false;
     loop {
         if let Some(throttle) = context.throttle() {
             throttle.turn().await;
@@ -321,6 +322,9 @@ async fn fetch(
             }
         };
         let Some(mut bytes) = next else { break };
+        if !std::mem::replace(&mut heard, true) {
+            context.event(Event::OriginHeard { job: id, block });
+        }
         context.took(bytes.len());
         let wire = &job.counts.wire_bytes;
         wire.set(wire.get() + bytes.len() as u64);

@@ -393,6 +393,13 @@ pub enum Event {
         /// Why.
         why: OriginFault,
     },
+    /// A fetch of a block is being answered; no chunk need be whole yet. While the origin is out: it is slow, not away.
+    OriginHeard {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+    },
     /// A fetch of a block has ended.
     OriginEnded {
         /// Which job.

@@ -338,6 +338,7 @@ impl Node {
             }
             Event::ManifestBad { job, link } => self.manifest_bad(now, job, link),
             Event::OriginGone { job, why } => self.origin_gone(now, job, why),
+            Event::OriginHeard { job, block } => self.block_heard(job, block),
             Event::OriginEnded { job, block, fault } => self.origin_ended(now, job, block, fault),
             Event::ChunkDone { job, index, source } => self.chunk_done(now, job, index, source),
             Event::ChunkBad { job, index, source } => self.chunk_bad(now, job, index, source),

@@ -153,6 +153,14 @@ impl Node {
         }
     }
 
+    /// The origin begins to give a block: whether its first chunk is soon whole is a matter of the line, not of the address.
+    pub(super) fn block_heard(&mut self, id: JobId, block: u32) {
+        let block = self.jobs.get(&id).and_then(|job| job.blocks.get(block as usize));
+        if block.is_some_and(|block| block.active) {
+            self.origin.blocks.outage.heard();
+        }
+    }
+
     /// The origin gave a chunk. If it was out, all that waits for it goes on.
     pub(super) fn blocks_answered(&mut self, now: Instant) {
         if self.origin.blocks.outage.answered(now).is_none() {

@@ -507,6 +507,9 @@ impl World {
             }
             return;
         }
+        if what & 8 != 0 {
+            self.tell(Event::OriginHeard { job, block });
+        }
         self.fetches.remove(at);
         let retry_after = (what & 16 != 0).then(|| Duration::from_secs(u64::from(what)));
         let kinds = [FaultKind::Unreachable, FaultKind::Busy, FaultKind::Broken, FaultKind::Permanent];

@@ -239,7 +239,21 @@ impl World {
         match self.origin.conns[conn as usize].fate {
             Fate::Stalls => self.later(STALL, Happening::OriginEnds { conn }),
             Fate::Cut(0) => self.origin_ends(conn),
-            Fate::Cut(_) | Fate::Well => self.origin_enlist(conn),
+            Fate::Cut(_) | Fate::Well => {
+                self.origin_heard(conn);
+                self.origin_enlist(conn);
+            }
+        }
+    }
+
+    /// A node hears that its fetch is answered.
+    fn origin_heard(&mut self, number: u32) {
+        let conn = &self.origin.conns[number as usize];
+        let machine = &self.hosts[conn.host as usize];
+        let lives = conn.open && machine.life == Life::Up && machine.epoch == conn.epoch;
+        let task = &machine.tasks[conn.task as usize];
+        if lives && task.running {
+            self.feed(conn.host, Event::OriginHeard { job: task.job, block: conn.block });
         }
     }
 

@@ -131,6 +131,7 @@ fn code(event: &Event) -> u64 {
         Event::JobPaused { job, .. } => 19 << 40 | u64::from(job.0),
         Event::ManifestBad { job, .. } => 20 << 40 | u64::from(job.0),
         Event::OriginGone { job, .. } => 21 << 40 | u64::from(job.0),
+        Event::OriginHeard { block, .. } => 43 << 40 | u64::from(*block),
         Event::OriginEnded { block, .. } => 22 << 40 | u64::from(*block),
         Event::ChunkDone { index, source: from, .. } => 23 << 40 | u64::from(*index) ^ source(from) << 20,
         Event::ChunkBad { index, source: from, .. } => 24 << 40 | u64::from(*index) ^ source(from) << 20,
