@@ -1,7 +1,7 @@
 //! The content-defined chunker: where a byte stream is cut into chunks.
 
 use crate::hash::{ChunkHasher, ChunkRef, chunk_hash};
-use crate::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
+use crate::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, OLD_CHUNK_BYTES_MIN};
 
 /// Bits of the rolling hash that are zero at a cut: the upper 16, one cut in 64 KiB (Xet draft, chunking).
 const CUT_MASK: u64 = 0xffff_0000_0000_0000;
@@ -10,9 +10,7 @@ const CUT_MASK: u64 = 0xffff_0000_0000_0000;
 ///
 /// The 64-bit rolling hash forgets a byte after 64 more, so at the minimum it equals that of a scan from the start.
 const SCAN_FROM: usize = CHUNK_BYTES_MIN - 65;
-
-/// Shortest chunk the old rule cuts: one byte into the scan.
-const OLD_CHUNK_BYTES_MIN: usize = SCAN_FROM + 1;
+const _: () = assert!(OLD_CHUNK_BYTES_MIN == SCAN_FROM + 1, "the old rule may cut one byte into the scan");
 
 /// Which cuts count. A stored file was cut by one of these; only comparing with its hash tells which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,16 +102,10 @@ impl Chunker {
     }
 }
 
-/// Most chunks the chunker can cut from `size` bytes by either rule. A bound for buffers: lists made by other means
-/// can be longer and still prove themselves.
-#[must_use]
-pub const fn chunk_count_max(size: u64) -> u64 {
-    size.div_ceil(OLD_CHUNK_BYTES_MIN as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunk_count_max;
     use alloc::vec;
     use alloc::vec::Vec;
 

@@ -184,9 +184,11 @@ pub fn term_verification_hash(hashes: &[Hash]) -> Hash {
 }
 
 /// The chunk hash computed piece by piece, for a chunk that does not lie in one slice.
+#[cfg(feature = "std")]
 #[derive(Debug, Clone)]
 pub(crate) struct ChunkHasher(blake3::Hasher);
 
+#[cfg(feature = "std")]
 impl ChunkHasher {
     pub(crate) fn new() -> ChunkHasher {
         ChunkHasher(blake3::Hasher::new_keyed(&CHUNK_KEY))

@@ -3,7 +3,7 @@
 //!
 //! The crate does no I/O, starts no thread and reads no clock. Bytes from strangers never panic it: every parser
 //! returns an error that names the offending value. With `default-features = false` it is `no_std` + `alloc`; the
-//! `std` feature adds JSON, serde for [`struct@Hash`] and run-time detection of wide SIMD.
+//! `std` feature adds the chunker, JSON, serde for [`struct@Hash`] and run-time detection of wide SIMD.
 //!
 //! # Trust
 //! A file is named by its [`file_hash`]. A [`Manifest`] lists the file's chunks and proves itself against that name;
@@ -28,6 +28,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "std")]
 mod chunker;
 pub mod fields;
 mod hash;
@@ -39,7 +40,8 @@ pub mod safetensors;
 mod tree;
 mod xorb;
 
-pub use chunker::{Chunker, Rule, chunk_count_max};
+#[cfg(feature = "std")]
+pub use chunker::{Chunker, Rule};
 pub use hash::{ChunkRef, Hash, ParseHashError, chunk_hash, term_verification_hash};
 pub use manifest::{MANIFEST_RECORD_BYTES, Manifest, ManifestError};
 pub use plan::{Plan, PlanBlock, PlanError, PlanTerm};
@@ -55,6 +57,8 @@ pub use xorb::{
 
 /// Shortest chunk the current rule cuts, except the last of a file: 8 KiB (Xet draft, chunking).
 pub const CHUNK_BYTES_MIN: usize = 8 * 1024;
+/// Shortest chunk the old rule cuts: 64 bytes less.
+const OLD_CHUNK_BYTES_MIN: usize = CHUNK_BYTES_MIN - 64;
 /// Mean distance of two cuts in random data: 64 KiB (Xet draft, chunking).
 pub const CHUNK_BYTES_TARGET: usize = 64 * 1024;
 /// Longest chunk: 128 KiB (Xet draft, chunking).
@@ -63,3 +67,10 @@ pub const CHUNK_BYTES_MAX: usize = 128 * 1024;
 pub const XORB_BYTES_MAX: usize = 64 << 20;
 /// Most chunks in one xorb: 8,192 (Xet draft, xorbs).
 pub const XORB_CHUNKS_MAX: usize = 8192;
+
+/// Most chunks the chunker can cut from `size` bytes by either rule. A bound for buffers: lists made by other means
+/// can be longer and still prove themselves.
+#[must_use]
+pub const fn chunk_count_max(size: u64) -> u64 {
+    size.div_ceil(OLD_CHUNK_BYTES_MIN as u64)
+}
