@@ -7,6 +7,7 @@ mod address;
 mod amount;
 mod args;
 mod background;
+#[cfg(feature = "bench")]
 mod bench;
 mod beside;
 mod cache;
@@ -114,6 +115,7 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Cache(args) => cache::run(args, ui),
         Command::Verify(args) => verify::run(args, ui),
         Command::Demo(args) => demo::run(args, ui),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args, ui),
         Command::Config(args) => settings::run(args, ui),
         Command::Completions { shell } => definition::completions(shell, ui),

@@ -1,13 +1,15 @@
 //! `zest bench`: measures this build on this machine, beside yardsticks that run in the same minute.
 
+mod args;
 mod sampler;
 mod synthetic;
 #[cfg(target_os = "linux")]
 mod transfer;
 
-use crate::args::BenchArgs;
 use crate::failure::Failure;
 use crate::ui::Ui;
+
+pub(crate) use args::BenchArgs;
 
 pub(crate) fn run(args: &BenchArgs, ui: &Ui) -> Result<(), Failure> {
     if args.synthetic {

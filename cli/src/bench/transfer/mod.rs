@@ -4,7 +4,7 @@ mod pulling;
 mod report;
 mod seeding;
 
-use crate::args::BenchArgs;
+use super::BenchArgs;
 use crate::failure::{Failure, Kind};
 use crate::ui::Ui;
 use report::Report;
