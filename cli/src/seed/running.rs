@@ -2,7 +2,9 @@
 //! accepts nor dials announces what they give, on a thread of its own: nothing of it can hold a core up.
 
 use super::args::RuntimeChoice;
-use crate::engine::{engine_failure, no_congestion_control};
+use crate::engine::engine_failure;
+#[cfg(all(target_os = "linux", feature = "glommio"))]
+use crate::engine::no_congestion_control;
 use crate::failure::{Failure, Kind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +19,10 @@ use zest_runtime_glommio::{Seeder, SeederConfig, SeederError, probe};
 pub(crate) struct Wanted {
     pub(crate) runtime: RuntimeChoice,
     pub(crate) listen: Vec<SocketAddr>,
+    #[cfg_attr(
+        not(all(target_os = "linux", feature = "glommio")),
+        expect(dead_code, reason = "for io_uring alone")
+    )]
     pub(crate) cores: Vec<usize>,
     pub(crate) cache_bytes: u64,
     pub(crate) upload_bytes_s: Option<u64>,
