@@ -8,8 +8,8 @@
 //! - [`link`]: the byte plane, one [`link::Link`] per TCP connection. Bytes → messages. It never holds a payload.
 //! - [`node`]: the message plane, one [`node::Node`] per process (one per core in a seed box). It decides.
 //!
-//! Beside them [`discovery`] plans how peers are found: [`tracker`]s, the local network ([`lsd`]), and the mainline DHT, one
-//! [`dht::Dht`] per process; [`pex`] is what linked peers tell each other.
+//! Beside them a [`finder`] finds peers, one per process: [`discovery`] plans what is announced and looked up, at [`tracker`]s, on
+//! the local network ([`lsd`]) and in the mainline [`dht`]; [`pex`] is what linked peers tell each other.
 //!
 //! Every machine has the same verbs: `handle(now, event)`, `poll_action()` until it gives `None`, then
 //! `poll_timeout()`. Same seed and same events → the same actions, byte for byte.
@@ -28,6 +28,7 @@ pub mod bucket;
 pub mod dht;
 pub mod discovery;
 pub mod endpoint;
+pub mod finder;
 pub mod ids;
 pub mod link;
 pub mod lived;

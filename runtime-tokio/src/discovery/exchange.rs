@@ -5,9 +5,10 @@ use super::survey::Heard;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use zest_core::endpoint::scope;
-use zest_core::link::{ExtHandshake, Outgoing};
+use zest_core::finder::Event;
+use zest_core::link::ExtHandshake;
 use zest_core::node::Direction;
-use zest_core::{LinkId, discovery, pex};
+use zest_core::{LinkId, pex};
 
 impl Finder {
     /// A remote said what it speaks, and where it listens.
@@ -18,7 +19,7 @@ impl Finder {
         direction: Direction,
         hello: &ExtHandshake,
     ) {
-        if !self.linked.borrow_mut().insert(link) {
+        if self.machine.borrow().is_linked(link) {
             return;
         }
         if direction == Direction::Inbound {
@@ -31,31 +32,16 @@ impl Finder {
         });
         // Whom the user named is the user's business.
         let allow = !self.named.borrow().contains(&known);
-        self.tell_pex(pex::Event::Introduced { link, addr, direction, hello, allow });
+        self.tell(Event::Link(pex::Event::Introduced { link, addr, direction, hello, allow }));
     }
 
     /// A link is gone.
     pub(crate) fn parted(self: &Rc<Finder>, link: LinkId) {
-        if self.linked.borrow_mut().remove(&link) {
-            self.tell_pex(pex::Event::LinkDown { link });
-        }
+        self.tell(Event::Link(pex::Event::LinkDown { link }));
     }
 
     /// A remote told of peers.
     pub(crate) fn exchanged(self: &Rc<Finder>, link: LinkId, added: &[(SocketAddr, u8)]) {
-        self.tell_pex(pex::Event::Received { link, added });
-    }
-
-    pub(super) fn perform_pex(self: &Rc<Finder>, action: pex::Action) {
-        match action {
-            pex::Action::Send { link, added, dropped } => {
-                let Some(context) = self.context.upgrade() else { return };
-                let io = context.links.borrow().get(&link).cloned();
-                if let Some(io) = io {
-                    io.send(&context, Outgoing::Pex { added, dropped });
-                }
-            }
-            pex::Action::Found { addr, .. } => self.tell(discovery::Event::Exchanged { addr }),
-        }
+        self.tell(Event::Link(pex::Event::Received { link, added }));
     }
 }

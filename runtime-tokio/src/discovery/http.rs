@@ -113,7 +113,7 @@ pub(super) fn get(finder: &Rc<Finder>, id: RequestId, url: &str) {
     });
     let (client, url) = match client {
         Ok(both) => both,
-        Err(why) => return finder.tell(Event::HttpFailed { id, why: &why }),
+        Err(why) => return finder.tell_swarms(Event::HttpFailed { id, why: &why }),
     };
     let tracker = url.origin().ascii_serialization();
     let task = tokio::task::spawn_local({
@@ -124,12 +124,12 @@ pub(super) fn get(finder: &Rc<Finder>, id: RequestId, url: &str) {
             match outcome {
                 Ok((from, status, body)) => {
                     if let Some(addr) = from {
-                        finder.tell(Event::HttpFrom { id, addr });
+                        finder.tell_swarms(Event::HttpFrom { id, addr });
                     }
                     finder.http.answered.borrow_mut().insert(tracker);
-                    finder.tell(Event::HttpReply { id, status, body: &body });
+                    finder.tell_swarms(Event::HttpReply { id, status, body: &body });
                 }
-                Err(why) => finder.tell(Event::HttpFailed { id, why: &why }),
+                Err(why) => finder.tell_swarms(Event::HttpFailed { id, why: &why }),
             }
             finder.farewells.notify_one();
         }

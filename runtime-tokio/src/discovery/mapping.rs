@@ -13,8 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::time::Duration;
-use zest_core::dht::{self, Family};
+use zest_core::dht::Family;
 use zest_core::endpoint::{Scope, scope};
+use zest_core::finder::Event;
 
 /// Life of a mapping: 1 h. Renewed at half of it; after a crash the router forgets it by itself.
 const LIFE_S: u32 = 3600;
@@ -62,7 +63,7 @@ pub(super) async fn keep_mapped(finder: Rc<Finder>) {
                     finder.seen_at(ip, ports.tcp);
                 }
                 if ports.udp.is_some() {
-                    finder.tell_dht(dht::Event::Reachable { family: Family::V4, known: Some(true) });
+                    finder.tell(Event::Reachable { family: Family::V4, known: Some(true) });
                 }
                 Duration::from_secs(u64::from(LIFE_S / 2))
             }
@@ -70,7 +71,7 @@ pub(super) async fn keep_mapped(finder: Rc<Finder>) {
                 tracing::debug!(why, "the router does not let others in");
                 finder.mapping.replace(None);
                 finder.board.set_mapped(false);
-                finder.tell_dht(dht::Event::Reachable { family: Family::V4, known: None });
+                finder.tell(Event::Reachable { family: Family::V4, known: None });
                 AGAIN
             }
         };

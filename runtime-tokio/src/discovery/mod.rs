@@ -1,4 +1,4 @@
-//! Finding peers: one [`Finder`] per engine drives core's `Discovery`, `Dht` and `Pex` on the engine's thread.
+//! Finding peers: one [`Finder`] per engine drives core's [`finder`] on the engine's thread.
 //!
 //! It owns their sockets (`udp`: the DHT and UDP trackers; `lan`: multicast), HTTP requests (`http`), name look-ups (`names`)
 //! and the saved routing table (`table`). Peers it finds go to the node as addresses to dial; jobs and the catalog tell it what
@@ -26,12 +26,11 @@ pub use survey::{Survey, SurveyFile, SurveyPeer, survey};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::error::EngineError;
-use shelf::{Groups, Seeking};
+use shelf::Groups;
 use status::Board;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,14 +38,13 @@ use survey::Heard;
 use table::Table;
 use tokio::sync::{Notify, mpsc};
 use udp::Udp;
-use zest_core::dht::{Dht, LookupId};
-use zest_core::discovery::{Action, Discovery, Event, OpId};
 use zest_core::endpoint::{Found, Scope, canonical};
+use zest_core::finder::{Action, Event};
+use zest_core::link::Outgoing;
 use zest_core::lived::{CATCH_UP_MAX, LATE};
 use zest_core::lsd::Group;
-use zest_core::pex::Pex;
-use zest_core::tracker::{self, Standing};
-use zest_core::{Instant, JobId, LinkId, PeerId, dht, discovery, pex};
+use zest_core::tracker::Standing;
+use zest_core::{Instant, JobId, PeerId, dht, discovery, finder};
 use zest_xet::Hash;
 
 /// How long the end of a process may wait for trackers to hear of it: 3 s, three round trips of a far one with TLS, or what a
@@ -59,9 +57,7 @@ pub(crate) struct Finder {
     context: Weak<Context>,
     config: DiscoveryConfig,
     reach: Reach,
-    discovery: RefCell<Discovery>,
-    dht: Option<RefCell<Dht>>,
-    pex: RefCell<Pex>,
+    machine: RefCell<finder::Finder>,
     udp: Udp,
     lan: Vec<Rc<lan::LanSocket>>,
     http: http::Requests,
@@ -72,11 +68,10 @@ pub(crate) struct Finder {
     mapping: RefCell<Option<mapping::Mapping>>,
     board: Board,
     groups: RefCell<Groups>,
-    jobs: RefCell<BTreeMap<JobId, Seeking>>,
+    /// Jobs that look for peers.
+    jobs: RefCell<BTreeSet<JobId>>,
     /// What is announced of the catalog, and until when it may be.
     shelf: RefCell<BTreeMap<Hash, (SystemTime, bool)>>,
-    /// Links whose remotes said what they speak.
-    linked: RefCell<BTreeSet<LinkId>>,
     /// Peers the user named.
     named: RefCell<BTreeSet<SocketAddr>>,
     /// Who wants to hear of peers too.
@@ -126,12 +121,12 @@ impl Finder {
         }
         let machine = dht.as_ref().filter(|_| udp.port().is_some()).map(|_| {
             let (v4, v6) = (udp.v4.is_some(), udp.v6.is_some());
-            RefCell::new(Dht::new(dht::Config { v4, v6, ..dht::Config::new(parts[1]) }))
+            dht::Config { v4, v6, ..dht::Config::new(parts[1]) }
         });
+        let machine =
+            finder::Config { dht: machine, udp_port: udp.port(), ..finder::Config::new(parts[2], settings) };
         let finder = Rc::new(Finder {
-            discovery: RefCell::new(Discovery::new(clock.now(), settings)),
-            dht: machine,
-            pex: RefCell::new(Pex::new(parts[2])),
+            machine: RefCell::new(finder::Finder::new(clock.now(), machine)),
             http: http::Requests::new(reach.bound()),
             context: Rc::downgrade(context),
             clock,
@@ -146,7 +141,6 @@ impl Finder {
             groups: RefCell::default(),
             jobs: RefCell::default(),
             shelf: RefCell::default(),
-            linked: RefCell::default(),
             named: RefCell::default(),
             listener: RefCell::default(),
             moved: Notify::new(),
@@ -163,9 +157,9 @@ impl Finder {
         let Some(bootstrap) = self.asleep.take() else { return };
         if let Some(saved) = &self.table.saved {
             if self.table.is_ours() {
-                self.tell_dht(dht::Event::Restore(Box::new(saved.clone())));
+                self.tell(Event::Restore(Box::new(saved.clone())));
             } else {
-                saved.addrs().for_each(|addr| self.tell_dht(dht::Event::NodeHint { addr }));
+                saved.addrs().for_each(|addr| self.tell(Event::NodeHint { addr }));
             }
         }
         tokio::task::spawn_local(names::bootstrap(self.clone(), bootstrap));
@@ -173,13 +167,12 @@ impl Finder {
 
     fn begin(self: &Rc<Finder>, context: &Rc<Context>, bootstrap: Vec<String>) {
         use tokio::task::spawn_local;
-        if self.dht.is_some() {
+        if self.has_dht() {
             self.asleep.replace(Some(bootstrap));
             // Who only fetches says nothing to anybody until there is something that may be asked for.
             if self.config.announce_all && !self.config.catalog_near {
                 self.wake_dht();
             }
-            self.tell(Event::Dht { up: true });
         }
         for socket in self.udp.sockets() {
             spawn_local(udp::receive(self.clone(), socket.clone()));
@@ -197,6 +190,10 @@ impl Finder {
         }
         spawn_local(shelf::keep_jobs(self.clone(), context.clone()));
         spawn_local(keep_time(self.clone()));
+    }
+
+    fn has_dht(&self) -> bool {
+        self.machine.borrow().has_dht()
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -228,112 +225,105 @@ impl Finder {
     /// One of our own addresses: it is no peer.
     pub(crate) fn own(self: &Rc<Finder>, addr: SocketAddr) {
         self.tell(Event::Own { addr });
-        self.tell_pex(pex::Event::Own { addr });
     }
 
     /// The user named a peer.
     pub(crate) fn named(self: &Rc<Finder>, addr: SocketAddr) {
         self.named.borrow_mut().insert(canonical(addr));
-        self.tell(Event::Named { addr });
+        self.tell_swarms(discovery::Event::Named { addr });
     }
 
     /// A peer asked us for a file.
     pub(crate) fn asked(self: &Rc<Finder>, file: Hash) {
-        self.tell(Event::Asked { file });
+        self.tell_swarms(discovery::Event::Asked { file });
     }
 
     /// Whether there is anybody or anything to look with.
     pub(crate) fn can_search(&self) -> bool {
-        self.dht.is_some() || !self.lan.is_empty() || !self.config.trackers.is_empty()
+        self.has_dht() || !self.lan.is_empty() || !self.config.trackers.is_empty()
     }
 
     fn datagram(self: &Rc<Finder>, from: SocketAddr, bytes: &[u8]) {
-        // A message of the DHT is a dictionary; an answer of a tracker begins with a small number.
-        if tracker::udp::is_reply(bytes) {
-            self.tell(Event::Datagram { from, bytes });
-            self.farewells.notify_one();
-        } else if bytes.len() <= dht::limits::DATAGRAM_BYTES_MAX {
-            self.tell_dht(dht::Event::Datagram { from, bytes: bytes.to_vec() });
-        }
+        self.tell(Event::Datagram { from, bytes });
+        // It may be a tracker's answer to one.
+        self.farewells.notify_one();
     }
 
     fn lan_group(self: &Rc<Finder>, group: Group, up: bool) {
         tracing::debug!(?group, up, "local service discovery");
         self.board.set_lan(group as usize, up);
-        self.tell(Event::LanGroup { group, up });
+        self.tell_swarms(discovery::Event::LanGroup { group, up });
     }
 
     fn lan_datagram(self: &Rc<Finder>, group: Group, from: SocketAddr, bytes: &[u8]) {
         if self.covers(from) {
-            self.tell(Event::LanDatagram { group, from, bytes });
+            self.tell_swarms(discovery::Event::LanDatagram { group, from, bytes });
         }
     }
 
-    /// Takes an event of discovery in and performs what follows.
-    fn tell(self: &Rc<Finder>, event: Event<'_>) {
-        tracing::trace!(?event, "discovery");
-        if matches!(event, Event::Want { .. } | Event::Seed { .. }) {
+    /// What is wanted, what can be had, what trackers and the local network say.
+    fn tell_swarms(self: &Rc<Finder>, event: discovery::Event<'_>) {
+        if matches!(event, discovery::Event::Want { .. } | discovery::Event::Seed { .. }) {
             self.wake_dht();
         }
+        self.tell(Event::Swarms(event));
+    }
+
+    /// Takes an event in and performs what follows.
+    fn tell(self: &Rc<Finder>, event: Event<'_>) {
+        tracing::trace!(?event, "finding peers");
         let actions: Vec<Action> = {
-            let mut discovery = self.discovery.borrow_mut();
-            discovery.handle(self.now(), event);
-            std::iter::from_fn(|| discovery.poll_action()).collect()
+            let mut machine = self.machine.borrow_mut();
+            machine.handle(self.now(), event);
+            std::iter::from_fn(|| machine.poll_action()).collect()
         };
         self.moved.notify_one();
         actions.into_iter().for_each(|action| self.perform(action));
     }
 
-    /// The same for the DHT, if it is on.
-    fn tell_dht(self: &Rc<Finder>, event: dht::Event) {
-        let Some(dht) = &self.dht else { return };
-        let actions: Vec<dht::Action> = {
-            let mut dht = dht.borrow_mut();
-            dht.handle(self.now(), event);
-            std::iter::from_fn(|| dht.poll_action()).collect()
-        };
-        self.moved.notify_one();
-        actions.into_iter().for_each(|action| self.perform_dht(action));
-    }
-
-    /// The same for peer exchange.
-    fn tell_pex(self: &Rc<Finder>, event: pex::Event<'_>) {
-        let actions: Vec<pex::Action> = {
-            let mut pex = self.pex.borrow_mut();
-            pex.handle(self.now(), event);
-            std::iter::from_fn(|| pex.poll_action()).collect()
-        };
-        self.moved.notify_one();
-        actions.into_iter().for_each(|action| self.perform_pex(action));
-    }
-
     fn perform(self: &Rc<Finder>, action: Action) {
         match action {
-            Action::DhtGet { op: OpId(id), swarm } => {
-                self.tell_dht(dht::Event::Get { id: LookupId(id), info_hash: swarm });
-            }
-            Action::DhtAnnounce { op: OpId(id), swarm, port } => match NonZeroU16::new(port) {
-                Some(port) => {
-                    // The same port for both: then nodes may take the one they see, which a NAT may have changed.
-                    let implied = self.udp.port() == Some(port.get());
-                    let id = LookupId(id);
-                    self.tell_dht(dht::Event::Announce { id, info_hash: swarm, port, implied });
-                }
-                None => self.tell(Event::DhtDone { op: OpId(id), packets: 0 }),
-            },
-            Action::DhtStop { op: OpId(id) } => self.tell_dht(dht::Event::Cancel { id: LookupId(id) }),
-            Action::Tracker(action) => self.perform_tracker(action),
+            Action::SendTo { to, bytes } => self.send(to, &bytes),
             Action::LanSend { group, bytes } => {
                 if let Some(socket) = self.lan.iter().find(|socket| socket.group() == group) {
                     socket.send(&bytes);
                 }
             }
-            Action::Found { addr, how, .. } => self.found(addr, how),
-            Action::Searched { job, peers, pause } => {
+            Action::HttpGet { id, url } => http::get(self, id, &url),
+            Action::HttpCancel { id } => self.http.cancel(id),
+            Action::Resolve { tracker, host, port } => {
+                tokio::task::spawn_local(names::tracker(self.clone(), tracker, host, port));
+            }
+            Action::Tracker { tracker, name, standing } => {
+                let works = matches!(standing, Standing::Works | Standing::Warns(_));
+                let text = standing.to_string();
+                match works {
+                    true => tracing::debug!(tracker = name, "{text}"),
+                    false => tracing::warn!(tracker = name, "{text}"),
+                }
+                self.board.tracker(tracker.0, TrackerStatus { name, standing: text, works });
+            }
+            Action::Found { addr, how } => self.found(addr, how),
+            Action::Searched { job, peers } => {
                 tracing::debug!(job = job.0, peers, "a look for peers has ended");
                 self.tell_listener(|| Heard::Searched(job));
-                if peers == 0 && self.knows_nobody() {
-                    self.wait_for_others(job, pause);
+            }
+            Action::Wait { job, pause } => {
+                if let Some(context) = self.context.upgrade() {
+                    context.job_waits(job, pause);
+                }
+            }
+            Action::Tell { link, added, dropped } => {
+                let Some(context) = self.context.upgrade() else { return };
+                let io = context.links.borrow().get(&link).cloned();
+                if let Some(io) = io {
+                    io.send(&context, Outgoing::Pex { added, dropped });
+                }
+            }
+            Action::SeenAt { ip, .. } => self.board.seen_at(ip),
+            Action::Save => {
+                if let Some(saved) = self.saved() {
+                    tokio::task::spawn_local(self.table.clone().save(saved));
                 }
             }
         }
@@ -346,62 +336,14 @@ impl Finder {
         if self.board.found(addr, how) {
             tracing::debug!(%addr, how = how.as_str(), "found a peer");
         }
-        if how == Found::Lan {
-            // Where it takes connections its node of the DHT is too, if it has one: no bootstrap node is needed then.
-            self.tell_dht(dht::Event::NodeHint { addr });
-        }
         self.tell_listener(|| Heard::Peer(addr, how));
         if let Some(context) = self.context.upgrade().filter(|context| context.dials.get()) {
             context.event(zest_core::node::Event::PeerFound { addr, how });
-            self.met_somebody();
+            self.tell(Event::Met);
         }
     }
 
-    fn perform_tracker(self: &Rc<Finder>, action: tracker::Action) {
-        match action {
-            tracker::Action::HttpGet { id, url } => http::get(self, id, &url),
-            tracker::Action::HttpCancel { id } => self.http.cancel(id),
-            tracker::Action::Resolve { tracker, host, port } => {
-                tokio::task::spawn_local(names::tracker(self.clone(), tracker, host, port));
-            }
-            tracker::Action::SendTo { to, bytes } => self.send(to, &bytes),
-            tracker::Action::ExternalIp { ip, .. } => self.seen_at(ip, self.reach.port),
-            tracker::Action::Status { tracker, name, standing } => {
-                let works = matches!(standing, Standing::Works | Standing::Warns(_));
-                let text = standing.to_string();
-                match works {
-                    true => tracing::debug!(tracker = name, "{text}"),
-                    false => tracing::warn!(tracker = name, "{text}"),
-                }
-                self.board.tracker(tracker.0, TrackerStatus { name, standing: text, works });
-            }
-            tracker::Action::Peers { .. } | tracker::Action::Scraped { .. } => {}
-        }
-    }
-
-    fn perform_dht(self: &Rc<Finder>, action: dht::Action) {
-        match action {
-            dht::Action::SendTo { to, bytes } => self.send(to, &bytes),
-            dht::Action::Peers { id, peers } => self.tell(Event::DhtPeers { op: OpId(id.0), peers: &peers }),
-            dht::Action::Done { id, outcome } => {
-                tracing::debug!(?outcome, "a look into the DHT has ended");
-                let packets = outcome.asked + outcome.announces;
-                if outcome.answered == 0 {
-                    self.tell(Event::DhtVain { op: OpId(id.0) });
-                }
-                self.tell(Event::DhtDone { op: OpId(id.0), packets });
-            }
-            dht::Action::ExternalAddr { ip, port } => self.seen_at(ip, port.unwrap_or(self.reach.port)),
-            dht::Action::Reached => self.tell(Event::DhtReached),
-            dht::Action::Save => {
-                if let Some(saved) = self.saved() {
-                    tokio::task::spawn_local(self.table.clone().save(saved));
-                }
-            }
-        }
-    }
-
-    /// Others see us there.
+    /// Others see us there: so a router says.
     fn seen_at(self: &Rc<Finder>, ip: IpAddr, port: u16) {
         self.board.seen_at(ip);
         if self.reach.port != 0 {
@@ -417,40 +359,22 @@ impl Finder {
     }
 
     fn saved(&self) -> Option<dht::Saved> {
-        Some(self.dht.as_ref()?.borrow().saved())
-    }
-
-    /// The next deadline of any of the machines.
-    fn next(&self) -> Option<Instant> {
-        let discovery = self.discovery.borrow().poll_timeout().map(|(at, _)| at);
-        let dht = self.dht.as_ref().and_then(|dht| dht.borrow().poll_timeout()).map(|(at, _)| at);
-        let pex = self.pex.borrow().poll_timeout().map(|(at, _)| at);
-        [discovery, dht, pex].into_iter().flatten().min()
+        self.machine.borrow().saved()
     }
 
     fn timer(self: &Rc<Finder>) {
-        let now = self.now();
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let discovery = self.discovery.borrow().poll_timeout().map(|(at, _)| at);
-        if due(discovery) {
-            self.tell(Event::Timer);
-            self.farewells.notify_one();
-        }
-        let dht = self.dht.as_ref().and_then(|dht| dht.borrow().poll_timeout()).map(|(at, _)| at);
-        if due(dht) {
-            self.tell_dht(dht::Event::Timer);
-        }
-        let pex = self.pex.borrow().poll_timeout().map(|(at, _)| at);
-        if due(pex) {
-            self.tell_pex(pex::Event::Timer);
-        }
+        self.tell(Event::Timer);
+        self.farewells.notify_one();
     }
 
     /// How peers are being found.
     pub(crate) fn status(&self) -> DiscoveryStatus {
-        let dht = self.dht.as_ref().map(|dht| dht.borrow().stats());
+        let (dht, swarms) = {
+            let machine = self.machine.borrow();
+            (machine.dht_stats(), machine.swarm_count())
+        };
         let mut status = DiscoveryStatus {
-            swarms: self.discovery.borrow().swarms(),
+            swarms,
             dht_nodes: dht.map(|stats| stats.nodes),
             udp_port: self.udp.port(),
             ..DiscoveryStatus::default()
@@ -463,9 +387,9 @@ impl Finder {
     /// Says good-bye to trackers and saves the routing table, within a bounded time.
     pub(crate) async fn end(self: &Rc<Finder>) {
         self.http.give_up_mute();
-        self.tell(Event::Shutdown);
+        self.tell_swarms(discovery::Event::Shutdown);
         let farewells = async {
-            while self.http.running() > 0 || self.discovery.borrow().farewells() > 0 {
+            while self.http.running() > 0 || self.machine.borrow().farewells() > 0 {
                 self.farewells.notified().await;
             }
         };
@@ -487,7 +411,7 @@ impl Finder {
 /// Wakes the machines when their time has come. Never ends.
 async fn keep_time(finder: Rc<Finder>) {
     loop {
-        let at_asked = finder.next();
+        let at_asked = finder.machine.borrow().poll_timeout();
         let at = at_asked.map(|at| finder.clock.to_tokio(at));
         tokio::select! {
             () = crate::engine::sleep_until(at) => {

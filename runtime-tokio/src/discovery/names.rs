@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use zest_core::dht;
 use zest_core::discovery;
+use zest_core::finder::Event;
 use zest_core::tracker::TrackerId;
 
 /// How long a name server may take: 10 s.
@@ -30,7 +30,7 @@ pub(super) async fn tracker(finder: Rc<Finder>, tracker: TrackerId, host: String
         Vec::new()
     });
     addrs.retain(|addr| finder.speaks(*addr));
-    finder.tell(discovery::Event::Resolved { tracker, addrs: &addrs });
+    finder.tell_swarms(discovery::Event::Resolved { tracker, addrs: &addrs });
 }
 
 /// Tells the DHT where to start from; asks again for names that could not be resolved, as laptops wake up before their
@@ -54,7 +54,7 @@ pub(super) async fn bootstrap(finder: Rc<Finder>, mut names: Vec<String>) {
             };
             match found {
                 Ok(addrs) => {
-                    addrs.into_iter().for_each(|addr| finder.tell_dht(dht::Event::Bootstrap { addr }));
+                    addrs.into_iter().for_each(|addr| finder.tell(Event::Bootstrap { addr }));
                 }
                 Err(error) => {
                     tracing::debug!(name, %error, "cannot resolve a bootstrap node");

@@ -125,11 +125,6 @@ impl Board {
         true
     }
 
-    /// Whether nobody was found so far.
-    pub(super) fn is_empty(&self) -> bool {
-        self.found.borrow().is_empty()
-    }
-
     /// How an address was found first.
     pub(super) fn how(&self, addr: &SocketAddr) -> Option<Found> {
         self.found.borrow().get(addr).copied()

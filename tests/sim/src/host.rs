@@ -127,6 +127,8 @@ pub(crate) struct Host {
     pub(crate) epoch: u32,
     pub(crate) config: Config,
     pub(crate) node: Option<Box<Node>>,
+    /// What finds peers, where nobody tells of them.
+    pub(crate) seeker: Option<Box<crate::finding::Seeker>>,
     pub(crate) addr: SocketAddr,
     pub(crate) peer_id: PeerId,
     pub(crate) up: Uplink,

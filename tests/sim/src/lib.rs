@@ -20,6 +20,7 @@ mod bytes;
 mod check;
 mod disk;
 mod file;
+mod finding;
 mod host;
 mod link;
 mod machine;
@@ -40,6 +41,7 @@ mod world;
 
 pub use actors::Actor;
 pub use check::Canary;
+pub use finding::Finding;
 pub use report::{Report, Second, quantile};
 pub use rng::Rng;
 pub use run::{Failure, explain, run, run_seeds, run_with};

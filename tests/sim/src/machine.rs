@@ -127,6 +127,7 @@ impl World {
             epoch: 0,
             config,
             node: None,
+            seeker: None,
             // Where nobody can be dialled.
             addr: if actor.comes() { (ONE_ADDRESS, 7000 + host as u16).into() } else { World::address(host) },
             peer_id,
@@ -210,6 +211,7 @@ impl World {
             if let Some(bytes) = machine.budget {
                 self.feed(host, Event::UploadBudget { bytes: Some(bytes) });
             }
+            self.seek(host);
             for at in 0..self.hosts[host as usize].tasks.len() {
                 if self.hosts[host as usize].tasks[at].end.is_none() {
                     self.add_job(host, at);
@@ -285,6 +287,7 @@ impl World {
         };
         let (epoch, task, manifest) = (machine.epoch, at as u32, task.manifest);
         self.feed(host, Event::JobAdded { job, spec });
+        self.wants(host, at);
         if manifest {
             self.later(MS, Happening::Manifest { host, epoch, task });
         }
@@ -301,12 +304,16 @@ impl World {
         let job = task.job;
         task.end = end;
         self.origin_forget(host, at);
+        self.sought(host, at);
         self.feed(host, Event::JobRemoved { job });
     }
 
     /// A task came to its end.
     pub(crate) fn job_over(&mut self, host: u32, at: usize) {
         self.origin_forget(host, at);
+        if self.hosts[host as usize].tasks[at].is_complete() {
+            self.sought(host, at);
+        }
         let machine = &self.hosts[host as usize];
         if machine.actor == Actor::Honest {
             self.unfinished -= 1;
@@ -379,7 +386,7 @@ impl World {
             self.hosts[host as usize].tasks[at].running = false;
         }
         let machine = &mut self.hosts[host as usize];
-        machine.node = None;
+        (machine.node, machine.seeker) = (None, None);
         machine.frozen_until = 0;
         machine.unheard.clear();
         machine.disk.clear();

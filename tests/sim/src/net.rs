@@ -73,7 +73,7 @@ impl World {
         SocketAddr::from(([10, a, b, c], 6881))
     }
 
-    fn host_at(&self, addr: SocketAddr) -> Option<u32> {
+    pub(crate) fn host_at(&self, addr: SocketAddr) -> Option<u32> {
         let SocketAddr::V4(v4) = addr else { return None };
         let [ten, a, b, c] = v4.ip().octets();
         let host = u32::from_be_bytes([0, a, b, c]);
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// Whether a partition lies between two machines, and when it heals.
-    fn apart(&self, a: u32, b: u32) -> Option<u64> {
+    pub(crate) fn apart(&self, a: u32, b: u32) -> Option<u64> {
         if let Some(until) = self.line_is_out() {
             return Some(until);
         }
@@ -545,6 +545,7 @@ impl World {
             ut_xet: Some(1),
             xet: Some(2),
             zest: Some(3),
+            ut_pex: self.scenario.finding.filter(|finding| finding.pex).map(|_| 4),
             client: zest_core::wire::ext_handshake::CLIENT.into(),
             listen_port: Some(port),
             reqq: Some(zest_core::link::OUTSTANDING_MAX as u32),

@@ -55,6 +55,10 @@ pub struct Report {
     pub freezes: u64,
     /// Dials of an address that namers named, by all nodes together.
     pub knocks: u64,
+    /// Datagrams that nodes sent to find each other, and addresses they found, where nobody told them.
+    pub datagrams: u64,
+    /// See [`Report::datagrams`].
+    pub found: u64,
     /// Virtual time at the end.
     pub ended_ns: u64,
     /// Hash of everything that nodes were told.
@@ -116,6 +120,8 @@ impl World {
             let_go: self.totals.let_go,
             freezes: self.totals.freezes,
             knocks: self.totals.knocks,
+            datagrams: u64::from(self.totals.datagrams),
+            found: self.totals.found,
             ended_ns: self.now,
             trace_hash: self.trace.hash(),
             kinds: KINDS.iter().zip(self.totals.kinds).map(|(name, (n, bytes))| (*name, n, bytes)).collect(),

@@ -1,6 +1,7 @@
 //! What a run is made of. Everything about a world follows from one [`Scenario`]: same scenario, same trace.
 
 use crate::actors::Actor;
+use crate::finding::Finding;
 use crate::rng::Rng;
 use std::fmt;
 use zest_core::node::{Found, Policy};
@@ -243,6 +244,8 @@ pub struct Scenario {
     pub told: Found,
     /// The tracker is asked again after this time.
     pub announce_ns: u64,
+    /// Nobody tells of anybody: machines find each other ([`Scenario::known`] is 0 then).
+    pub finding: Option<Finding>,
     /// Network.
     pub net: NetOptions,
     /// Origin.
@@ -290,6 +293,7 @@ impl Scenario {
             known: 40,
             told: Found::Lan,
             announce_ns: 30 * SEC,
+            finding: None,
             net: NetOptions {
                 up_bytes_s: 5_000_000,
                 down_bytes_s: 5_000_000,

@@ -4,6 +4,7 @@
 use crate::actors::{Actor, VICTIM};
 use crate::check::Canary;
 use crate::file::{File, Files};
+use crate::finding::Datagram;
 use crate::host::{Buffers, End as JobEnd, Host, Life};
 use crate::link::{End, Item};
 use crate::origin::Origin;
@@ -43,6 +44,9 @@ pub(crate) enum Happening {
     Again { host: u32, epoch: u32, task: u32 },
     Announce { host: u32, epoch: u32 },
     Told { host: u32, epoch: u32, about: u32 },
+    Seek { host: u32, epoch: u32 },
+    WatchJobs { host: u32, epoch: u32 },
+    Datagram { number: u32 },
     OriginBegins { conn: u32 },
     OriginNext,
     OriginChunk { conn: u32 },
@@ -90,6 +94,9 @@ pub(crate) struct Totals {
     pub(crate) bans: u64,
     /// Links to honest machines that one gave up as silent when it had just not been run itself.
     pub(crate) let_go: u64,
+    /// Datagrams that finders sent, and peers they found.
+    pub(crate) datagrams: u32,
+    pub(crate) found: u64,
     /// Dials of an address that namers named.
     pub(crate) knocks: u64,
     /// Bans of honest machines.
@@ -128,6 +135,8 @@ pub(crate) struct World {
     pub(crate) second_sums: Second,
     pending: VecDeque<(u32, Event)>,
     actions: Vec<Action>,
+    /// Under way between finders.
+    pub(crate) datagrams: BTreeMap<u32, Datagram>,
     /// Machines the tracker knows.
     pub(crate) tracked: Vec<u32>,
     /// Jobs numbered so far.
@@ -190,6 +199,7 @@ impl World {
             second_sums: Second::default(),
             pending: VecDeque::new(),
             actions: Vec::new(),
+            datagrams: BTreeMap::new(),
             tracked: Vec::new(),
             jobs: 0,
             same_time: 0,
@@ -281,6 +291,9 @@ impl World {
             }
             Happening::Announce { host, epoch } if self.lives(host, epoch) => self.announce(host),
             Happening::Told { host, epoch, about } if self.lives(host, epoch) => self.told(host, about),
+            Happening::Seek { host, epoch } if self.lives(host, epoch) => self.wake_seeker(host),
+            Happening::WatchJobs { host, epoch } if self.lives(host, epoch) => self.watch_seeker(host),
+            Happening::Datagram { number } => self.posted(number),
             Happening::Leave { host } => self.leave(host),
             Happening::Crash { host } => self.crash(host),
             Happening::Jump { host } => {
@@ -328,12 +341,17 @@ impl World {
     fn handle(&mut self, host: u32, event: Event) {
         let machine = &mut self.hosts[host as usize];
         let wall = Instant(self.now / US + machine.ahead_us);
-        let Some(node) = machine.node.as_mut() else { return };
+        if machine.node.is_none() {
+            return;
+        }
         if machine.frozen_until > self.now {
             machine.unheard.push(event);
             return;
         }
         self.trace.event(self.now, host, &event);
+        self.overheard(host, &event);
+        let machine = &mut self.hosts[host as usize];
+        let Some(node) = machine.node.as_mut() else { return };
         let is_timer = matches!(event, Event::Timer);
         let now = machine.lived.at(wall, node.poll_timeout().map(|(at, _)| at));
         node.handle(now, event);
