@@ -9,6 +9,7 @@ nobody's.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -59,19 +60,24 @@ def install(folder: Path, packages: tuple[str, ...]) -> Path:
     """The interpreter of an environment with these packages, and with zest."""
     python = folder / "bin" / "python"
     done = folder / "done"
-    if not done.exists() or done.read_text() not in ("", repr(packages)):
-        try:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, capture_output=True)
-            pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
-            subprocess.run(pip, check=True, capture_output=True, text=True)
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"no environment with {', '.join(packages)}: {error.stderr[-300:] if error.stderr else error}")
-        done.write_text(repr(packages))
-    site = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    boot = (PYTHON / "data" / "purelib" / "zest.pth").read_text()
-    Path(site, "zest.pth").write_text(f"{PYTHON / 'src'}\n{boot}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Several workers of pytest want the same one.
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists() or done.read_text() not in ("", repr(packages)):
+            try:
+                subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, capture_output=True)
+                pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
+                subprocess.run(pip, check=True, capture_output=True, text=True)
+            except subprocess.CalledProcessError as error:
+                pytest.skip(f"no environment with {', '.join(packages)}: {error.stderr[-300:] if error.stderr else error}")
+            done.write_text(repr(packages))
+        site = subprocess.run(
+            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        boot = f"{PYTHON / 'src'}\n{(PYTHON / 'data' / 'purelib' / 'zest.pth').read_text()}"
+        if not Path(site, "zest.pth").exists() or Path(site, "zest.pth").read_text() != boot:
+            Path(site, "zest.pth").write_text(boot)
     return python
 
 
@@ -230,11 +236,11 @@ PRIVATE = ("--http-port", "0", "--no-dht", "--no-lan", "--listen", "127.0.0.1:0"
 
 
 @contextlib.contextmanager
-def daemon(client: Client, *flags: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+def daemon(client: Client, *flags: str, binary: Path | None = None, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """`zest serve` as this client's daemon."""
     record = client.zest_cache / "daemon.json"
     log = open(client.home / "daemon.log", "ab")
-    command = [program(), "serve", *PRIVATE, *flags]
+    command = [binary or program(), "serve", *PRIVATE, *flags]
     process = subprocess.Popen(command, env=client.environ(**more), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         wait_for("the daemon", lambda: record.exists() and json.loads(record.read_text())["pid"] == process.pid)
