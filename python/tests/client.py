@@ -107,7 +107,8 @@ def slash(out: Path) -> Any:
 def dry_run(out: Path) -> Any:
     from huggingface_hub import snapshot_download
 
-    return [str(file) for file in snapshot_download("org/m", cache_dir=out / "cache", dry_run=True)]
+    # In the order in which its threads are done.
+    return sorted(str(file) for file in snapshot_download("org/m", cache_dir=out / "cache", dry_run=True))
 
 
 def missing(out: Path) -> Any:
@@ -156,8 +157,25 @@ ROUTES: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def kill_in_the_midst(pid: int) -> None:
-    """Has the daemon die when the first bytes of a file have come through it."""
+def kill_at_the_start(pid: int) -> Callable[[], None]:
+    """Has the daemon die when it has been found, and before it is asked; gives what undoes that."""
+    import signal
+
+    from zest import _daemon
+
+    ensure = _daemon.ensure
+
+    def kill(*args: Any) -> Any:
+        connection = ensure(*args)
+        os.kill(pid, signal.SIGKILL)
+        return connection
+
+    _daemon.ensure = kill
+    return lambda: setattr(_daemon, "ensure", ensure)
+
+
+def kill_in_the_midst(pid: int) -> Callable[[], None]:
+    """Has the daemon die when the first bytes of a file have come through it; gives what undoes that."""
     import signal
 
     import zest._fetch as fetch
@@ -170,31 +188,23 @@ def kill_in_the_midst(pid: int) -> None:
         raise fetch.Broken("killed")
 
     fetch._Stream._wrote = kill
+    return lambda: setattr(fetch._Stream, "_wrote", wrote)
 
 
-def main() -> None:
-    if os.environ.get("ZEST_TEST_KILL"):
-        kill_in_the_midst(int(os.environ["ZEST_TEST_KILL"]))
-    if os.environ.get("ZEST_TEST_PATIENCE"):
-        import zest._fetch
-
-        zest._fetch.SILENCE_S = float(os.environ["ZEST_TEST_PATIENCE"])
-    route, out = ROUTES[sys.argv[1]], Path(sys.argv[2]).resolve()
+def take(name: str, out: Path) -> dict[str, Any]:
+    """Takes a route, and says what came of it."""
     out.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
     returned, raised = None, None
+    began = time.monotonic()
     try:
-        import huggingface_hub  # noqa: F401
-
-        imported = time.monotonic()
-        returned = route(out)
+        returned = ROUTES[name](out)
     except SystemExit as error:
         returned = f"exit {error.code}"
     except Exception as error:
         # Of hub's own kind; the texts have request ids.
         raised = [kind.__name__ for kind in type(error).__mro__]
         print(f"raised: {type(error).__name__}: {error}", file=sys.stderr)
-    seconds = time.monotonic() - imported
+    seconds = time.monotonic() - began
     hooked: Any = None
     if "zest._hook" in sys.modules:
         import zest
@@ -202,16 +212,55 @@ def main() -> None:
         hooked = vars(zest.counters())
     import resource
 
-    said = {
+    return {
         "returned": json.loads(json.dumps(returned, default=str).replace(str(out), "OUT")),
         "raised": raised,
         "tree": tree(out),
         "hooked": hooked,
         "seconds": seconds,
-        "import_s": imported - began,
         "cpu": sum(resource.getrusage(resource.RUSAGE_SELF)[:2]),
         "rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     }
+
+
+def take_as_told() -> None:
+    """Takes one route after the other, each as a line of standard input says, as if each were a process of its own."""
+    answers = sys.stdout
+    # What a route prints is no answer.
+    sys.stdout = sys.stderr
+    for line in sys.stdin:
+        order = json.loads(line)
+        os.environ.update(order["environ"])
+        undo: Callable[[], None] = lambda: None  # noqa: E731
+        if "zest._hook" in sys.modules:
+            import zest._fetch as fetch
+            import zest._hook as hook
+
+            fetch.forget()
+            fetch.SILENCE_S = order["silence"]
+            hook._counters = hook.Counters()
+            kill = {"start": kill_at_the_start, "midst": kill_in_the_midst}.get(order["kill"])
+            undo = kill(order["pid"]) if kill else undo
+        said = take(order["route"], Path(order["out"]).resolve())
+        undo()
+        print(json.dumps(said), file=answers, flush=True)
+
+
+def main() -> None:
+    began = time.monotonic()
+    import huggingface_hub.file_download  # noqa: F401
+
+    import_s = time.monotonic() - began
+    if sys.argv[1] == "as-told":
+        take_as_told()
+        return
+    if os.environ.get("ZEST_TEST_KILL"):
+        kill_in_the_midst(int(os.environ["ZEST_TEST_KILL"]))
+    if os.environ.get("ZEST_TEST_PATIENCE"):
+        import zest._fetch
+
+        zest._fetch.SILENCE_S = float(os.environ["ZEST_TEST_PATIENCE"])
+    said = {**take(sys.argv[1], Path(sys.argv[2]).resolve()), "import_s": import_s}
     sys.stdout.flush()
     print("RESULT " + json.dumps(said))
 

@@ -146,10 +146,10 @@ class Said:
     tree: dict[str, str]
     hooked: dict[str, int] | None
     seconds: float
-    import_s: float
     cpu: float
     rss_kib: int
-    stderr: str = field(repr=False)
+    import_s: float = 0.0
+    stderr: str = field(default="", repr=False)
 
     @property
     def outcome(self) -> tuple[Any, Any, Any]:
@@ -238,7 +238,7 @@ PRIVATE = ("--http-port", "0", "--no-dht", "--no-lan", "--listen", "127.0.0.1:0"
 @contextlib.contextmanager
 def daemon(client: Client, *flags: str, binary: Path | None = None, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """`zest serve` as this client's daemon."""
-    record = client.zest_cache / "daemon.json"
+    record = Path(more.get("ZEST_CACHE_DIR", client.zest_cache)) / "daemon.json"
     log = open(client.home / "daemon.log", "ab")
     command = [binary or program(), "serve", *PRIVATE, *flags]
     process = subprocess.Popen(command, env=client.environ(**more), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
