@@ -105,6 +105,8 @@ class StandIn:
         handler.send_header("Content-Length", str(len(data) - begin))
         handler.send_header("ETag", f'"{body["hash"]}"')
         handler.end_headers()
+        if self.mode == "half-dead":
+            _leave(body)
         if self.mode.startswith("half"):
             handler.wfile.write(data[begin : self.half])
             handler.wfile.flush()
@@ -118,6 +120,15 @@ class StandIn:
             handler.close_connection = True
             return
         handler.wfile.write(data[begin:])
+
+
+def _leave(body: dict[str, Any]) -> None:
+    """What a daemon that is killed leaves of a file that it was fetching."""
+    repository = "--".join([f"{body['type']}s", *body["repo"].split("/")])
+    blobs = Path(body["cache_dir"], repository, "blobs")
+    if blobs.is_dir():
+        for suffix in ("partial", "journal"):
+            (blobs / f"{body['hash']}.zest-{suffix}").write_bytes(b"so far")
 
 
 class Neighbour:

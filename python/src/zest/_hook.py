@@ -290,15 +290,16 @@ def _wrap_xet_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
                 return None
             _count(fell_open=1)
             if not outcome.got:
-                return original(**kwargs)
+                return _alone(original, order, kwargs)
             if _rest(hub, order, kwargs["xet_file_data"].refresh_route, kwargs["headers"], path, outcome.got, bars):
+                _clear(order)
                 return None
             bars.take_back()
             with contextlib.suppress(OSError):
                 os.truncate(path, 0)
             if bars.bar is not None:
                 kwargs = {**kwargs, "_tqdm_bar": bars.bar}
-            return original(**kwargs)
+            return _alone(original, order, kwargs)
         finally:
             bars.close()
 
@@ -331,12 +332,25 @@ def _wrap_http_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]
                 given["resume_size"] = outcome.got
                 if bars.bar is not None:
                     given["_tqdm_bar"] = bars.bar
-            return original(**given)
+            return _alone(original, order, given)
         finally:
             bars.close()
 
     _ours[http_get] = original
     return http_get
+
+
+def _alone(original: Callable[..., Any], order: Order, arguments: Mapping[str, Any]) -> Any:
+    """What is left to the original. If that fails, what zest has begun stays, for the next one to go on with."""
+    returned = original(**arguments)
+    _clear(order)
+    return returned
+
+
+def _clear(order: Order) -> None:
+    context = _context.get()
+    if context is not None and not _landing.is_passing(order.cache_dir):
+        _landing.clear(order.cache_dir, context.destination, order.hash)
 
 
 class _Handle:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 import time
 
 from zest import _env
@@ -81,6 +82,32 @@ def take(name: str, target: str, size: int, *, only: bool) -> bool:
             with contextlib.suppress(OSError):
                 os.unlink(name)
     return True
+
+
+def clear(cache_dir: str, destination: str, file_hash: str) -> None:
+    """Takes away what a daemon that is gone has left of a file that the caller's cache has whole by now.
+
+    Args:
+        destination: Its blob there.
+        file_hash: By which zest names what it has begun.
+    """
+    if sys.platform == "win32" or not file_hash.isalnum():
+        return
+    import fcntl
+
+    for folder in (os.path.dirname(destination), os.path.join(cache_dir, "blobs", file_hash[:2])):
+        begun = os.path.join(folder, file_hash)
+        with contextlib.suppress(OSError):
+            journal = os.open(f"{begun}.zest-journal", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                # Who fetches the file holds this lock; what it has renamed or removed is not ours to touch.
+                fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(journal), os.lstat(f"{begun}.zest-journal")):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{begun}.zest-partial")
+                    os.unlink(f"{begun}.zest-journal")
+            finally:
+                os.close(journal)
 
 
 def sweep() -> None:
