@@ -101,8 +101,15 @@ impl Seed {
     }
 
     fn asks_for_a_list(&mut self, link: u64, count: u32) {
+        self.asks_for_list(link, 0, count);
+    }
+
+    /// For a part of the list of a file of that number.
+    fn asks_for_list(&mut self, link: u64, number: u64, count: u32) {
         self.next += 1;
-        let (req, file, first) = (self.next, Hash::from_bytes([9; 32]), 0);
+        let mut file = [9; 32];
+        file[..8].copy_from_slice(&number.to_le_bytes());
+        let (req, file, first) = (self.next, Hash::from_bytes(file), 0);
         let message = Message::ManifestRequest { req, file, first, count };
         self.handle(Event::Message { link: LinkId(link), message });
     }
@@ -252,6 +259,16 @@ fn a_hundred_links_of_one_address_get_as_much_as_one() {
 fn chunk_lists_take_turns_with_chunks() {
     let share = share_beside(1, 10, |seed, link| seed.asks_for_a_list(link, u32::MAX));
     assert!(share > 0.3, "{share:.3} of the cap for an honest peer beside one that asks for chunk lists");
+}
+
+#[test]
+fn a_part_of_a_list_costs_as_many_turns_as_it_is_long() {
+    // Another list each time: who asks for the same again pays otherwise.
+    let lists = |seed: &mut Seed, link: u64| seed.asks_for_list(link, seed.next.into(), u32::MAX);
+    let share = share_beside(1, 20, lists);
+    assert!(share > 0.45, "{share:.3} of the cap for an honest peer beside one that asks for long lists");
+    let share = share_of_a_line(1, 1, lists);
+    assert!(share > 0.45, "{share:.3} of the line for an honest peer beside one that asks for long lists");
 }
 
 #[test]
