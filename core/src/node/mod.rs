@@ -212,6 +212,8 @@ pub struct Stats {
     pub chunks_duplicate: u64,
     /// Requests answered with a chunk.
     pub chunks_served: u64,
+    /// Files that peers want to hear of, over all of them: what is remembered of that.
+    pub interests: u32,
 }
 
 /// The one decision-making machine of a process. See the module's documentation for how to drive it.
@@ -368,7 +370,8 @@ impl Node {
     /// Numbers for a status line.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats { peers: self.peers.len() as u32, ..self.stats }
+        let interests = self.uploads.parties.interested();
+        Stats { peers: self.peers.len() as u32, interests, ..self.stats }
     }
 
     /// Whose block request `req` on `link` is: the runtime needs it to decode a xorb range as it arrives.

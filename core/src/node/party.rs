@@ -123,6 +123,11 @@ impl Parties {
         ours < INTERESTS_PARTY_MAX && self.interests < INTERESTS_ALL_MAX
     }
 
+    /// Files that peers are interested in, over all of them.
+    pub(super) fn interested(&self) -> u32 {
+        self.interests
+    }
+
     /// Its peers are interested in so many files more, or less.
     pub(super) fn interests(&mut self, party: Party, change: i32) {
         if let Some(record) = self.records.get_mut(&party) {

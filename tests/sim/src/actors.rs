@@ -7,7 +7,7 @@ use crate::scenario::{MS, SEC};
 use crate::world::{Happening, World};
 use std::net::{Ipv4Addr, SocketAddr};
 use zest_core::link::{Body, Claim, Dialect, Outgoing};
-use zest_core::node::{Event, Found};
+use zest_core::node::{Event, Found, limits};
 use zest_core::{FileId, InfoHash, Location};
 
 /// Who plays at an address.
@@ -45,12 +45,18 @@ pub enum Actor {
     Hog,
     /// Comes to everybody, says nothing, and comes again when it is sent away. All of them have one address.
     Squatter,
+    /// Comes to everybody and names files without end that it wants to hear of, so that they are remembered. All of them have one
+    /// address.
+    Gatherer,
+    /// A neighbour that comes to everybody and asks for all that they fetch, but speaks of another Hub, or of none.
+    Spy,
 }
 
 impl Actor {
-    /// Those that make room for nobody, knock elsewhere by the hands of others, lie under another's id, or press on one machine
-    /// from one address. They are in no small world drawn by lot.
-    pub const STRANGERS: [Actor; 5] = [Actor::Idle, Actor::Namer, Actor::Forger, Actor::Hog, Actor::Squatter];
+    /// Those that make room for nobody, knock elsewhere by the hands of others, lie under another's id, press on one machine
+    /// from one address, or ask for what is not theirs. They are in no small world drawn by lot.
+    pub const STRANGERS: [Actor; 7] =
+        [Actor::Idle, Actor::Namer, Actor::Forger, Actor::Hog, Actor::Squatter, Actor::Gatherer, Actor::Spy];
 
     /// Everyone else but the honest.
     pub const ALL: [Actor; 10] = [
@@ -86,6 +92,8 @@ impl Actor {
             Actor::Forger => "forgers",
             Actor::Hog => "hogs",
             Actor::Squatter => "squatters",
+            Actor::Gatherer => "gatherers",
+            Actor::Spy => "spies",
         }
     }
 
@@ -98,7 +106,7 @@ impl Actor {
     /// Whether it dials by itself, and nobody dials it.
     #[must_use]
     pub fn comes(self) -> bool {
-        matches!(self, Actor::Hog | Actor::Squatter)
+        matches!(self, Actor::Hog | Actor::Squatter | Actor::Gatherer | Actor::Spy)
     }
 
     /// Whether wrong bytes may come from it.
@@ -115,6 +123,10 @@ const BURST: u32 = 24;
 /// Requests that a hog has open on each link, and different chunks among them.
 const HOG_OPEN: u32 = 32;
 const HOG_CHUNKS: u64 = 8;
+/// Files that a gatherer names at a time, on each link.
+const GATHERED: u32 = 64;
+/// Chunks that a spy asks for at a time, on each link.
+const SPIED: u32 = 16;
 /// Where no machine of any world is, and nobody wants to be knocked at.
 pub(crate) const VICTIM: Ipv4Addr = Ipv4Addr::new(45, 7, 7, 7);
 /// A flooder gets tired in the end, so that a world can come to rest.
@@ -192,7 +204,22 @@ impl World {
             Actor::Forger => Actor::Liar,
             actor => actor,
         };
-        if matches!(actor, Actor::Idle | Actor::Namer | Actor::Squatter) {
+        if matches!(actor, Actor::Idle | Actor::Namer | Actor::Squatter | Actor::Gatherer) {
+            return;
+        }
+        if actor == Actor::Spy {
+            let nothing = match &message {
+                Outgoing::Have { total, runs, .. } => *total == 0 && runs.is_empty(),
+                Outgoing::NotFound { .. } | Outgoing::ManifestNone { .. } | Outgoing::ErrorReply { .. } => {
+                    true
+                }
+                Outgoing::Slot { .. } | Outgoing::KeepAlive => true,
+                _ => false,
+            };
+            if !nothing {
+                let from = self.ends[other(end) as usize].host;
+                self.fail(format!("host {from} tells a stranger to its Hub what it fetches: {message:?}"));
+            }
             return;
         }
         if actor == Actor::Hog {
@@ -279,11 +306,47 @@ impl World {
                 Actor::Namer => self.name_victims(end),
                 Actor::Hog => self.hog_asks(end),
                 Actor::Squatter => {}
+                Actor::Gatherer => self.gather(end),
+                Actor::Spy => self.spy(end),
                 _ => self.flood(end),
             }
         }
         if self.now < FLOOD_UNTIL || self.hosts[host as usize].actor.comes() {
             self.later(TICK, Happening::Tick { host });
+        }
+    }
+
+    /// Names files that there are none of. What the other remembers of that is little, however many links come.
+    fn gather(&mut self, end: u32) {
+        for _ in 0..GATHERED {
+            let hash = zest_xet::Hash::from_bytes(self.dice.actors.bytes32());
+            self.say(end, Outgoing::Interest { file: hash });
+        }
+        let (host, at) = (self.ends[end as usize].host, self.ends[other(end) as usize].host);
+        let Some(node) = &self.hosts[at as usize].node else { return };
+        let links = node.stats().peers;
+        let files = self.files.all.len() as u32;
+        let most = limits::INTERESTS_PARTY_MAX + links * (limits::INTERESTS_LINK_MIN as u32 + files);
+        let kept = node.stats().interests;
+        if kept > most {
+            self.fail(format!(
+                "host {at} remembers {kept} files for {links} links, host {host} among them; {most} are allowed"
+            ));
+        }
+    }
+
+    /// Asks for everything by its name.
+    fn spy(&mut self, end: u32) {
+        let file = self.dice.actors.below(self.files.all.len() as u64) as u32;
+        let (hash, chunks) = (self.files.all[file as usize].hash, self.files.all[file as usize].len());
+        self.say(end, Outgoing::Interest { file: hash });
+        let req = zest_core::ReqId(self.dice.actors.u64() as u32);
+        self.say(end, Outgoing::ManifestRequest { req, file: hash, first: 0, count: chunks });
+        for _ in 0..SPIED {
+            let index = self.dice.actors.below(u64::from(chunks)) as u32;
+            let chunk = self.files.chunk(ChunkId::new(file, index));
+            let req = zest_core::ReqId(self.dice.actors.u64() as u32);
+            self.say(end, Outgoing::ChunkRequest { req, hash: chunk.hash, len_max: chunk.len });
         }
     }
 

@@ -37,13 +37,17 @@ impl World {
             let is_slow = (nodes - slow..nodes).contains(&host);
             let is_seed = (nodes..nodes + seeds).contains(&host);
             self.add_host(host, actor, is_slow, is_seed, &mut rng);
-            let at = if is_seed || actor == Actor::Dead || host == 0 {
+            let at = if is_seed || matches!(actor, Actor::Dead | Actor::Idle) || host == 0 {
                 0
             } else {
                 rng.below(self.scenario.spread_ns + 1)
             };
             if actor == Actor::Dead {
                 self.tracked.push(host);
+            } else if actor == Actor::Idle {
+                // They have been there for long: whoever looks for peers hears of them first.
+                self.tracked.insert(0, host);
+                self.queue.push(at, Happening::Start { host });
             } else {
                 self.queue.push(at, Happening::Start { host });
             }
@@ -68,6 +72,7 @@ impl World {
         let mut config = Config::new(rng.bytes32(), peer_id);
         config.policy = scenario.policy;
         config.patience = zest_core::outage::PATIENCE;
+        config.hub = scenario.near.then(|| zest_core::link::hub_key(crate::net::HUB));
         let mut budget = None;
         let limits = &mut self.dice.limits;
         if limits.permille(scenario.limits_permille) {
@@ -279,7 +284,7 @@ impl World {
             file: of.hash,
             size: of.size(),
             peers: true,
-            near: false,
+            near: self.scenario.near,
             origin: true,
             place: FileId(file),
             priority: u8::from(of.len() < 4),

@@ -4,7 +4,7 @@
 //! when the first byte is there. Small messages do not wait behind other links' chunks (packets of all links mix), but
 //! their bytes are paid for. On one link everything arrives in order.
 
-use crate::actors::VICTIM;
+use crate::actors::{Actor, VICTIM};
 use crate::host::Life;
 use crate::link::{Content, End, Item, Pipe, What, other};
 use crate::pool::Pool;
@@ -13,10 +13,12 @@ use crate::wire::{EXT_HANDSHAKE, HANDSHAKE, kind, weight};
 use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PeerFault};
+use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PeerFault, hub_key};
 use zest_core::node::{Direction, Event};
 use zest_core::{InfoHash, LinkId};
 
+/// The Hub that not everybody knows, in worlds whose machines use one.
+pub(crate) const HUB: &str = "http://hub.here";
 /// A dial that nobody answers is given up after this, as the runtime does.
 const DIAL: u64 = 5 * SEC;
 /// After a partition heals, held-up data takes this long: a retransmission.
@@ -541,7 +543,13 @@ impl World {
             return;
         }
         let port = self.hosts[remote as usize].addr.port();
+        let hub = match self.hosts[remote as usize].actor {
+            _ if !self.scenario.near => None,
+            Actor::Spy => remote.is_multiple_of(2).then(|| hub_key("http://hub.elsewhere")),
+            _ => Some(hub_key(HUB)),
+        };
         let hello = ExtHandshake {
+            hub,
             ut_xet: Some(1),
             xet: Some(2),
             zest: Some(3),

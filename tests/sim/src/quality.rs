@@ -112,6 +112,8 @@ pub fn rows(nodes_max: u32) -> Vec<Row> {
         (Actor::Forger, 8),
         (Actor::Hog, 16),
         (Actor::Squatter, 300),
+        (Actor::Gatherer, 16),
+        (Actor::Spy, 8),
     ];
     for (actor, count) in strangers {
         let name = if count == 0 { "1 seed".to_owned() } else { format!("seed, {count} {}", actor.name()) };
@@ -119,6 +121,10 @@ pub fn rows(nodes_max: u32) -> Vec<Row> {
             (s.seeds, s.actors) = (1, vec![(actor, count)]);
             s.origin.total_bytes_s = Some(50_000);
             s.net.nat_permille = if actor == Actor::Idle { 1000 } else { 0 };
+            if actor == Actor::Idle {
+                s.known = s.known.max(count + 4);
+            }
+            s.near = actor == Actor::Spy;
         });
     }
     for (nodes, policy) in [(1, Policy::Fastest), (8, spare)] {

@@ -227,6 +227,12 @@ impl World {
 
     // Look-ups: the catalog of a machine.
 
+    /// Whether the catalog gives what lies there to this peer: the node knows who speaks of the same Hub.
+    pub(crate) fn may_hear(&self, host: u32, link: LinkId) -> bool {
+        let node = self.hosts[host as usize].node.as_ref();
+        !self.scenario.near || node.is_some_and(|node| node.is_near(link))
+    }
+
     pub(crate) fn lookup_chunk(&self, host: u32, hash: &Hash) -> Option<Location> {
         let id = self.files.by_chunk(hash)?;
         let task = self.hosts[host as usize].tasks.iter().find(|task| task.file == id.file())?;

@@ -242,6 +242,8 @@ pub struct Scenario {
     /// How nodes learn of each other: as neighbours on one network are found, or from a tracker's list, which strangers may fill
     /// and which is therefore followed at a slow pace.
     pub told: Found,
+    /// What all fetch is shown by a Hub that not everybody knows, and which they name to each other: nobody else hears of it.
+    pub near: bool,
     /// The tracker is asked again after this time.
     pub announce_ns: u64,
     /// Nobody tells of anybody: machines find each other ([`Scenario::known`] is 0 then).
@@ -292,6 +294,7 @@ impl Scenario {
             spread_ns: SEC,
             known: 40,
             told: Found::Lan,
+            near: false,
             announce_ns: 30 * SEC,
             finding: None,
             net: NetOptions {

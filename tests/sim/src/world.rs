@@ -448,7 +448,7 @@ impl World {
             Action::OriginFetch { job, block } => self.origin_fetch(host, job, block),
             Action::OriginStop { job, block } => self.origin_stop(host, job, block),
             Action::LookupChunk { link, req, hash, dialect } => {
-                let place = self.lookup_chunk(host, &hash);
+                let place = self.lookup_chunk(host, &hash).filter(|_| self.may_hear(host, link));
                 self.feed(host, Event::ChunkLocated { link, req, hash, dialect, place });
             }
             Action::LookupXorb { link, req, xorb, .. } => {
@@ -457,11 +457,13 @@ impl World {
                 self.feed(host, Event::XorbLocated { link, answer });
             }
             Action::LookupManifest { link, req, file, first, count } => {
-                let place = self.lookup_records(host, &file, first, count);
+                let place =
+                    self.lookup_records(host, &file, first, count).filter(|_| self.may_hear(host, link));
                 self.feed(host, Event::ManifestLocated { link, req, place });
             }
             Action::LookupFile { link, file } => {
-                let (total, runs) = self.lookup_file(host, &file);
+                let found = self.may_hear(host, link).then(|| self.lookup_file(host, &file));
+                let (total, runs) = found.unwrap_or_default();
                 self.feed(host, Event::FileLocated { link, file, total, runs });
             }
             Action::Complete { job } => {

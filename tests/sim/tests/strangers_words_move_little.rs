@@ -54,6 +54,32 @@ fn one_address_that_takes_every_place_keeps_nobody_out() {
 }
 
 #[test]
+fn files_that_are_named_without_end_are_not_remembered() {
+    let alone = served(vec![]);
+    // What a node may remember of them the actor looks at itself.
+    let took = served(vec![(Actor::Gatherer, 16)]);
+    println!("16 gatherers: {took:.1} s, alone {alone:.1} s");
+    assert!(took <= 1.25 * alone, "16 gatherers of one address: {took:.1} s, alone {alone:.1} s");
+}
+
+#[test]
+fn what_one_hub_shows_is_told_to_nobody_who_does_not_speak_of_it() {
+    let near = |actors| {
+        let mut scenario =
+            Scenario { policy: Policy::Fastest, seeds: 1, near: true, actors, ..Scenario::crowd(3, 3) };
+        scenario.origin.total_bytes_s = Some(50_000);
+        let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
+        assert!(report.payload_bytes > report.origin_bytes, "those who speak of it give it to each other");
+        report.finish_ns.iter().copied().max().expect("three of them") as f64 / SEC
+    };
+    let alone = near(vec![]);
+    // What they hear they look at themselves.
+    let took = near(vec![(Actor::Spy, 8)]);
+    println!("8 spies: {took:.1} s, alone {alone:.1} s");
+    assert!(took <= 1.25 * alone, "8 spies: {took:.1} s, alone {alone:.1} s");
+}
+
+#[test]
 fn a_victim_that_is_named_without_end_is_left_in_peace() {
     let report = fetching(vec![(Actor::Namer, 12)], Found::Lan);
     let minutes = report.ended_ns as f64 / SEC / 60.0;
