@@ -30,6 +30,7 @@ pub mod discovery;
 pub mod endpoint;
 pub mod finder;
 pub mod ids;
+pub mod limits;
 pub mod link;
 pub mod lived;
 pub mod lobby;

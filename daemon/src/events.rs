@@ -2,15 +2,13 @@
 //!
 //! Everything is kept for a while but pictures of progress, of which each pull's last one is enough.
 
+use crate::limits::EVENTS_KEPT_MAX;
 use axum::body::Bytes;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use zest_runtime_tokio::PullEvent;
-
-/// Events that are kept, progress aside: 4,096.
-const KEPT_MAX: usize = 4096;
 
 /// Ends that are remembered: 1,024, four times the pulls that a session remembers.
 const ENDS_MAX: usize = 1024;
@@ -86,7 +84,7 @@ impl Log {
                     }
                 }
                 inner.kept.push_back(noted);
-                while inner.kept.len() > KEPT_MAX {
+                while inner.kept.len() > EVENTS_KEPT_MAX {
                     let gone = inner.kept.pop_front().map_or(0, |event| event.id);
                     inner.dropped = inner.dropped.max(gone);
                 }
@@ -196,7 +194,7 @@ mod tests {
     #[test]
     fn who_was_away_for_too_long_is_told() {
         let log = Log::new("r".into());
-        for _ in 0..KEPT_MAX + 10 {
+        for _ in 0..EVENTS_KEPT_MAX + 10 {
             log.note(1, &PullEvent::Paused);
         }
         assert!(log.after(5, None).lost && !log.after(10, None).lost);
@@ -212,6 +210,6 @@ mod tests {
             at = last.id;
             count += batch.events.len();
         }
-        assert_eq!((count, at), (KEPT_MAX + 1, log.last()));
+        assert_eq!((count, at), (EVENTS_KEPT_MAX + 1, log.last()));
     }
 }

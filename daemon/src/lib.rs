@@ -23,6 +23,7 @@ mod events;
 mod files;
 mod gate;
 mod instance;
+pub mod limits;
 mod log;
 mod metrics;
 mod models;

@@ -7,6 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::events::EventId;
 use crate::files;
 use crate::gate::{Caller, secret_needed};
+use crate::limits::{BODY_BYTES_MAX, LISTENERS_MAX, PULLS_MAX, TARGET_BYTES_MAX};
 use crate::metrics;
 use crate::openapi::{self, Bearer, Code, Health};
 use crate::settings::{Settings, SettingsPatch};
@@ -26,18 +27,6 @@ use zest_hub::guard::hosts::Hosts;
 use zest_hub::guard::{FormError, Peer};
 use zest_runtime_tokio::{Policy, PullEvent, PullHandle, PullRequest, PullStatus};
 use zest_store::Token;
-
-/// Longest path and query: 4 KiB. Ours have less than 100 bytes.
-const TARGET_BYTES_MAX: usize = 4 << 10;
-
-/// Longest body: 1 MiB, thousands of file names.
-const BODY_BYTES_MAX: usize = 1 << 20;
-
-/// Pulls under way, at most: 256.
-const PULLS_MAX: usize = 256;
-
-/// Listeners to events, at most: 128.
-const LISTENERS_MAX: usize = 128;
 
 /// Time between two signs of life to a listener: 15 s. Proxies and browsers give up after 30 and more.
 const BEAT: Duration = Duration::from_secs(15);

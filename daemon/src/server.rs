@@ -2,6 +2,7 @@
 
 use crate::app::{About, App};
 use crate::gate::Gate;
+use crate::limits::CONNECTIONS_MAX;
 use crate::secret::random_hex;
 use crate::{DaemonError, Opened, Secret, Socket};
 use std::net::SocketAddr;
@@ -12,9 +13,6 @@ use tokio::task::JoinHandle;
 use zest_hub::guard::hosts::Hosts;
 use zest_hub::guard::{self, Door, Limits};
 use zest_runtime_tokio::Session;
-
-/// Connections at a time, at most: 512. All of them come from this machine, so they cannot be told apart by address.
-const CONNECTIONS_MAX: usize = 512;
 
 /// Random bytes of what stands before the numbers of events.
 const RUN_BYTES: usize = 6;

@@ -4,6 +4,7 @@
 //! What comes out is bounded by its reader. What is needed to get it out is bounded here: 32 KiB of window for gzip and
 //! deflate, 16 MiB for br, 8 MiB for zstd, and never more than a piece ahead of the reader.
 
+use crate::limits::{GZIP_HEADER_BYTES_MAX, ZSTD_WINDOW_BYTES_MAX};
 use std::fmt;
 use std::io::Read as _;
 
@@ -16,12 +17,8 @@ use ruzstd::decoding::FrameDecoder;
 
 /// Bytes handed out at a time: 64 KiB.
 const PIECE_BYTES: usize = 64 << 10;
-/// Window of a zstd frame: 8 MiB, the most that a sender may use in HTTP (RFC 9659).
-const ZSTD_WINDOW_BYTES_MAX: u64 = 8 << 20;
 /// Content of one zstd block: 128 KiB (RFC 8878, 3.1.1.2).
 const ZSTD_BLOCK_BYTES_MAX: usize = 128 << 10;
-/// Header of a gzip member with its names and comments: 64 KiB. Ours; servers send 10 bytes.
-const GZIP_HEADER_BYTES_MAX: usize = 64 << 10;
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

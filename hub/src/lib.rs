@@ -12,6 +12,7 @@ pub mod client;
 mod coding;
 mod error;
 pub mod guard;
+pub mod limits;
 pub mod lived;
 pub mod server;
 

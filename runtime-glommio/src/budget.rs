@@ -1,13 +1,10 @@
 //! How much of what was read may lie in memory unsent, over all connections of a core.
 
+pub(crate) use crate::limits::STAGED_BYTES_MAX;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
-
-/// Bytes read ahead or under way on one core, at most: 4 MiB (and one read that begins while there is room). At 128 KiB
-/// for a chunk with its edges that is 32 reads at once, where a disk is at its best; more of them only took memory.
-pub(crate) const STAGED_BYTES_MAX: usize = 4 << 20;
 
 /// The budget of one core.
 #[derive(Debug)]

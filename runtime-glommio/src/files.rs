@@ -1,6 +1,7 @@
 //! The files a core has open for reading. The clerk finds them and sees that they are what was proven; here they are
 //! opened a second time for io_uring, with O_DIRECT where the file system has it.
 
+use crate::limits::OPEN_FILES_MAX;
 use glommio::io::{BufferedFile, DmaFile, OpenOptions, ReadResult};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,8 +18,6 @@ use zest_core::node::Action;
 use zest_core::{Duration, Instant, LinkId};
 use zest_store::{Catalog, FileId, Identity};
 
-/// Files one core keeps open, two descriptors each: 128.
-const OPEN_FILES_MAX: usize = 128;
 /// How long a file that could not be opened is left alone: 1 s.
 const FAILED_FOR: Duration = Duration::from_secs(1);
 /// Alignment of O_DIRECT reads in file and memory: 4 KiB, what every disk accepts.

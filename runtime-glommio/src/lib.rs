@@ -26,6 +26,7 @@ mod driver;
 mod error;
 mod files;
 mod inbox;
+pub mod limits;
 mod link;
 mod probe;
 mod seeder;

@@ -2,6 +2,8 @@
 
 use crate::core::Core;
 use crate::disk::{self, Staged};
+pub(crate) use crate::limits::SEND_STALL;
+use crate::limits::{INTAKE_MAX, PARK_BYTES, XORBS_BELOW};
 use crate::stats::add;
 use futures_lite::io::{AsyncRead as _, AsyncWrite as _};
 use glommio::net::TcpStream;
@@ -21,17 +23,8 @@ use zest_core::{Duration, Instant, LinkId};
 use zest_store::{GATHER_MAX, Part, Piece, Read, SendQueue};
 use zest_xet::Hash;
 
-/// Answers queued or being looked up past which a link takes in no more requests: 128. What a peer asks beyond that
-/// waits in its socket.
-const INTAKE_MAX: usize = 128;
-/// Answers queued up to which the next xorb range is looked up: 64. One range can be thousands of parts.
-const XORBS_BELOW: usize = 64;
-/// Time in which a peer that is being answered must take at least one byte: 120 s, as long as BEP 3 lets it be silent.
-pub(crate) const SEND_STALL: Duration = Duration::from_secs(120);
 /// Bytes sent before other links get their turn: 4 MiB.
 const TURN_BYTES: usize = 4 << 20;
-/// Bytes handed to glommio when the socket is full: it waits for room and then sends them itself.
-const PARK_BYTES: usize = 64 << 10;
 
 /// A xorb range that waits to be looked up: request, xorb, first chunk, one past the last.
 pub(crate) type XorbAsk = (zest_core::ReqId, Hash, u32, u32);

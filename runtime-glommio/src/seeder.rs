@@ -5,6 +5,7 @@ use crate::clerk::Clerk;
 use crate::core::{Core, CoreConfig};
 use crate::error::SeederError;
 use crate::inbox::{Inbox, Mail};
+use crate::limits::{BACKLOG, LINKS_MAX};
 use crate::probe::{Ring, probe};
 use crate::stats::{CoreStats, SeederStats};
 use glommio::net::TcpListener;
@@ -25,10 +26,6 @@ const PEER_ID_PREFIX: &[u8; 8] = b"-ZT0500-";
 /// With a cap on what is sent, one core for this much of it: 1 GB/s, about a third of what a core can send. A cap is split
 /// evenly, connections are not: the fewer cores share it, the nearer to it they come.
 const CAPPED_BYTES_S: u64 = 1_000_000_000;
-/// Connections that wait for a core to accept them: 1,024, as many as glommio's own listeners hold.
-const BACKLOG: i32 = 1024;
-/// Connections of one core unless told otherwise: 4,096.
-const LINKS_MAX: usize = 4096;
 
 /// How a seeder is to run.
 #[derive(Debug, Clone)]

@@ -1,13 +1,11 @@
 //! Pooled, page-aligned buffers for received payloads.
 
+pub(crate) use crate::limits::BUFFER_BYTES;
+use crate::limits::BUFFERS_MAX;
 use std::sync::{Arc, Mutex};
 
-/// Bytes of a buffer: the longest chunk.
-pub(crate) const BUFFER_BYTES: usize = zest_xet::CHUNK_BYTES_MAX;
 /// Alignment of a buffer's first byte: a page, so that the kernel's copy and ours run at full width.
 const ALIGN: usize = 4096;
-/// Buffers alive at once, at most: 32 MiB. When none is free, links stop reading until one comes back.
-const BUFFERS_MAX: usize = 256;
 /// Free buffers kept for reuse; more are given back to the system.
 const KEEP_MAX: usize = 128;
 

@@ -8,6 +8,7 @@ use crate::discovery::{DiscoveryConfig, DiscoveryStatus, Finder};
 use crate::error::EngineError;
 use crate::hot::Hot;
 use crate::hubs::Hubs;
+use crate::limits::BACKLOG;
 use crate::throttle::{DOWNLOAD_BYTES_S_MIN, Throttle};
 use crate::workers::{Mailbox, Workers};
 use std::future::Future;
@@ -36,8 +37,6 @@ pub const LINKS_MAX: usize = LINKED_MAX;
 const FINDING: Duration = Duration::from_secs(5);
 /// How often it is looked whether somebody still fetches what was landed: 50 ms.
 const GIVE_ON_TICK: Duration = Duration::from_millis(50);
-/// Connections waiting to be accepted, at most.
-const BACKLOG: i32 = 256;
 /// Ports after a taken one that are tried: 8, up to BitTorrent's usual last, 6889.
 const NEXT_PORTS: u16 = 8;
 /// With fewer files that may be open at once, fewer peers are let in than an engine is told: 1,100, twice the most and what else

@@ -4,6 +4,7 @@
 
 use crate::context::Context;
 use crate::jobs::is_partial;
+use crate::limits::READING_MAX;
 use crate::workers::{Done, Work};
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread};
@@ -15,9 +16,6 @@ use std::sync::Arc;
 use zest_core::Location;
 use zest_store::{Access, BlockCache, Lender};
 use zest_xet::{CHUNK_BYTES_TARGET, ChunkRef, Hash, Proven, verify};
-
-/// Chunks being read to be kept, at most: 64, that is 8 MiB at most. Ours; what comes beyond that is asked for again.
-const READING_MAX: usize = 64;
 
 /// The chunks in memory, and where they lie on disk.
 pub(crate) struct Hot {

@@ -29,6 +29,7 @@ mod hubs;
 mod index;
 mod job;
 mod jobs;
+pub mod limits;
 mod linkio;
 mod lists;
 mod lookup;

@@ -7,6 +7,8 @@
 use crate::api::PeerStatus;
 use crate::buffers::{BUFFER_BYTES, Buffer};
 use crate::context::Context;
+use crate::limits::QUEUE_KEEP;
+pub(crate) use crate::limits::{HEAD_BYTES, QUEUE_MAX};
 use crate::peer_range::PeerRange;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -24,13 +26,8 @@ use zest_core::node::{Direction, Event};
 use zest_core::{LinkId, Location, ReqId};
 use zest_xet::Hash;
 
-/// Bytes read at once where no payload can be foreseen. All links read into the same place: what is read there is taken in before
-/// anything else happens, and a stranger's link that says nothing costs none of it.
-pub(crate) const HEAD_BYTES: usize = 16 << 10;
 /// Payloads foreseen in one `readv`.
 const AHEAD_MAX: usize = 4;
-/// Items a writer may have queued before its reader stops taking in more requests.
-pub(crate) const QUEUE_MAX: usize = 1024;
 
 /// What waits to be written.
 pub(crate) enum Item {
@@ -125,6 +122,16 @@ impl LinkIo {
         self.link.borrow_mut().handle(context.clock.now(), LinkEvent::Send(message));
         // Answers the link gives itself (NOT_FOUND without the extension) come out here; no payload can.
         self.drain(context, &[], &mut None, &mut None);
+    }
+
+    /// Whether nothing waits to be written. What room a longer queue needed goes back then: any stranger can have one over each of
+    /// his links.
+    pub(crate) fn has_written(&self) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        if queue.is_empty() && queue.capacity() > 2 * QUEUE_KEEP {
+            queue.shrink_to(QUEUE_KEEP);
+        }
+        queue.is_empty()
     }
 
     /// Whether its writer has so much to send that its reader is about to stop.

@@ -4,6 +4,7 @@
 use crate::block::{ChunkCutter, Placer};
 use crate::context::Context;
 use crate::jobs::JobState;
+use crate::limits::DOUBTS_MAX;
 use crate::workers::{Decoded, Done, Keep, Outcome, Work};
 use bytes::Bytes;
 use std::rc::Rc;
@@ -11,9 +12,6 @@ use tokio::sync::mpsc;
 use zest_core::node::{Event, Source};
 use zest_core::{JobId, LinkId, ReqId};
 use zest_xet::{ChunkRef, Manifest, Plan, XORB_CHUNKS_MAX, xorb_hash};
-
-/// Unproven xorb ranges of peers that a job remembers until its list is known; each has at most 8,192 chunks.
-const DOUBTS_MAX: usize = 64;
 
 /// What a peer announced with a xorb range.
 #[derive(Debug, Clone, Copy)]

@@ -2,6 +2,7 @@
 //! copied; a chunk on disk is its head with MSG_MORE and `sendfile` of its range.
 
 use crate::context::Context;
+use crate::limits::SEND_STALL;
 use crate::linkio::{Item, LinkIo, QUEUE_MAX};
 use bytes::Bytes;
 use rustix::net::SendFlags;
@@ -9,7 +10,6 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use zest_core::Location;
@@ -19,9 +19,6 @@ use zest_store::Piece;
 
 /// Heads without a body gathered into one write.
 const GATHER_MAX: usize = 64;
-/// Time in which a peer that is being answered must take at least one byte; after that it is cut off. As long as BEP 3
-/// allows a peer to be silent.
-const SEND_STALL: Duration = Duration::from_secs(120);
 /// Bytes sent before other links get their turn.
 const TURN_BYTES: usize = 4 << 20;
 
@@ -53,7 +50,7 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         }
     };
     loop {
-        if io.queue.borrow().is_empty() {
+        if io.has_written() {
             if io.closing.get() {
                 return Ok(());
             }

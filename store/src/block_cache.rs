@@ -8,6 +8,7 @@
 //! Only a [`Proven`] chunk gets in, and its hash is its key: a file that changes later cannot make a wrong answer of it.
 //! No clock, no file, no thread; a runtime keeps one cache per core.
 
+pub use crate::limits::SEGMENT_BYTES;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -18,8 +19,6 @@ use zest_xet::{CHUNK_BYTES_MAX, CHUNK_BYTES_TARGET, Hash, Proven};
 
 use crate::lend::Lent;
 
-/// Bytes of a segment: 8 MiB. Ours: small against any cache worth having.
-pub const SEGMENT_BYTES: usize = 8 << 20;
 /// Alignment of a chunk: 4 KiB, a page. The kernel copies from there at full width.
 const CHUNK_ALIGN: usize = 4096;
 

@@ -50,6 +50,7 @@ mod endpoint;
 mod env;
 mod error;
 mod lend;
+pub mod limits;
 mod local_dir;
 mod lock;
 mod names;

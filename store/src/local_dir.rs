@@ -11,6 +11,7 @@
 //!
 //! A name that has no room for the suffix is noted under its SHA-256 instead, with the path as a fourth line.
 
+use crate::limits::{FOLDERS_MAX, METADATA_BYTES_MAX};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -30,10 +31,6 @@ use crate::tree::TreeEntry;
 
 /// Seconds by which a file may be newer than its metadata: time stamps may be coarse (huggingface_hub).
 const MTIME_SLACK_S: f64 = 1.0;
-/// Bytes of a metadata file that are looked at; it has about 130, and a path where its name was too long for its own.
-const METADATA_BYTES_MAX: u64 = 4_096;
-/// Folders inside folders that are followed.
-const FOLDERS_MAX: usize = 64;
 /// The longer one of the two suffixes of notes; both go by the same rule, so that they stay together.
 const NOTE_SUFFIX: &str = ".metadata";
 

@@ -5,6 +5,7 @@
 //! sends the slices. A range that lies in the cache is looked up when it is sent, so that a peer that does not read
 //! pins nothing; what was read for it can be [dropped](SendQueue::unstage) and read again.
 
+pub use crate::limits::{GATHER_MAX, READ_BYTES_MAX};
 use std::collections::VecDeque;
 
 use zest_xet::Hash;
@@ -13,13 +14,8 @@ use crate::block_cache::BlockCache;
 use crate::catalog::FileId;
 use crate::lend::Piece;
 
-/// Ranges gathered into one send, at most: 16, 1 MiB at 64 KiB each. More gained nothing when it was measured.
-pub const GATHER_MAX: usize = 16;
 /// Items from the front whose ranges are read ahead: twice [`GATHER_MAX`], so that the disk works while the network does.
 pub const AHEAD_MAX: usize = 2 * GATHER_MAX;
-/// Longest merged read: 512 KiB less two pages, so that it still is one with the edges that O_DIRECT adds. Longer ones gained
-/// nothing on a disk, and fit badly into little memory.
-pub const READ_BYTES_MAX: u32 = (512 << 10) - (8 << 10);
 
 /// Bytes kept of what comes next when the rest is let go of: 4 KiB. A runtime needs something to offer to a full socket, and
 /// gets the rest again when that was taken.

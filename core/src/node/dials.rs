@@ -28,7 +28,7 @@ const REDIAL_LASTING: Duration = crate::outage::PROBE_MAX;
 const REDIAL_FULL: Duration = Duration::from_secs(30);
 /// Of the links opened to addresses that nobody named, so many lead into one network of the internet (IPv4 /24, IPv6 /56) at
 /// most: 4, a third. Ours; whoever rents one network must not be all we know.
-const DIALS_NETWORK_MAX: usize = 4;
+pub const DIALS_NETWORK_MAX: usize = 4;
 /// Dials within any second to addresses that trackers and other peers told of, together: 2. Ours; a list of them is anybody's word.
 pub const TOLD_DIALS_PER_S: usize = 2;
 /// The same for addresses from the DHT: 4. Ours; more of them are dead, and each costs its author a node near the key.
@@ -39,7 +39,7 @@ pub const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// Places that each way of finding has beyond those for all: 2. Ours.
 const PLACES_OWN: usize = 2;
 /// A dial without an outcome holds its place for 2 s. Ours; addresses that swallow packets would keep them all otherwise.
-const DIAL_HOLDS: Duration = Duration::from_secs(2);
+pub const DIAL_HOLDS: Duration = Duration::from_secs(2);
 /// A link that has not given anything makes room for others after 3 s. Ours; a manifest and a chunk come in one.
 const IDLE: Duration = Duration::from_secs(3);
 /// The same for one that has given something, or fetches what we fetch: 8 s. Ours; it may have something soon.

@@ -1,9 +1,10 @@
-//! Every limit of the node that a stranger can press on, in one place. `SECURITY.md` shows them as a table, and a test compares
-//! the two. Those of one link are in [`crate::link`].
+//! Every limit of the node that a stranger can press on, in one place. Those of one link are in [`crate::link`]; all of them in
+//! [`crate::limits`].
 
 use crate::Duration;
 
 pub use super::ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
+pub use super::dials::{DHT_DIALS_PER_S, DIAL_HOLDS, DIALS_NETWORK_MAX, TOLD_AGAIN, TOLD_DIALS_PER_S};
 pub use super::lessons::LESSONS_MAX;
 pub use super::links::{CLOSING_MAX, IDLE_GRACE, PARTY_SHARE, RECORD_GRACE};
 pub use super::tell::{INTERESTS_ALL_MAX, INTERESTS_LINK_MIN, INTERESTS_MAX, INTERESTS_PARTY_MAX};

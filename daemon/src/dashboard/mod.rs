@@ -4,6 +4,8 @@
 //! works once, from who has the secret. So the secret never comes near a browser, and a code that was seen is worth nothing.
 
 use crate::answer::text_of;
+pub(crate) use crate::limits::CODE_FOR;
+use crate::limits::CODES_MAX;
 use crate::places::write_private;
 use crate::secret::random_hex;
 use crate::{DaemonError, Places};
@@ -14,14 +16,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use subtle::ConstantTimeEq as _;
-
-/// How long a code works: 60 s, time for a browser to start.
-pub(crate) const CODE_FOR: Duration = Duration::from_secs(60);
-
-/// Codes that are out, and pages that were let in, at most: 16 of each. The oldest go.
-const KEPT_MAX: usize = 16;
 
 /// Random bytes of a code, and of a bearer: 256 bits.
 const BYTES: usize = 32;
@@ -52,7 +48,7 @@ impl Pages {
         let code = random_hex(BYTES)?;
         let mut inner = self.inner();
         inner.codes.push_back((Instant::now(), code.clone()));
-        while inner.codes.len() > KEPT_MAX {
+        while inner.codes.len() > CODES_MAX {
             inner.codes.pop_front();
         }
         Ok(code)
@@ -66,7 +62,7 @@ impl Pages {
         inner.codes.remove(at);
         let bearer = random_hex(BYTES)?;
         inner.bearers.push_back(bearer.clone());
-        while inner.bearers.len() > KEPT_MAX {
+        while inner.bearers.len() > CODES_MAX {
             inner.bearers.pop_front();
         }
         Ok(Some(bearer))
@@ -155,7 +151,7 @@ mod tests {
         let late = pages.code().expect("random bytes");
         pages.inner().codes[0].0 -= CODE_FOR;
         assert_eq!(pages.let_in(&late).expect("random bytes"), None);
-        let codes: Vec<String> = (0..KEPT_MAX + 4).map(|_| pages.code().expect("random bytes")).collect();
+        let codes: Vec<String> = (0..CODES_MAX + 4).map(|_| pages.code().expect("random bytes")).collect();
         assert_eq!(pages.let_in(&codes[3]).expect("random bytes"), None, "the oldest are gone");
         for code in &codes[4..] {
             pages.let_in(code).expect("random bytes").expect("a code");

@@ -1,5 +1,7 @@
 //! What the Hub has answered, kept on disk: for commits, which do not change, and for when it cannot be asked.
 
+pub(super) use crate::limits::KEPT_BYTES_MAX;
+use crate::limits::{ALL_BYTES_MAX, ALL_MAX};
 use crate::places::write_atomically;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -8,13 +10,6 @@ use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
-
-/// Longest answer that is kept: 32 MiB, a listing of some 50,000 files.
-pub(super) const KEPT_BYTES_MAX: usize = 32 << 20;
-
-/// All of them together: 256 MiB, and 8,192.
-const ALL_BYTES_MAX: u64 = 256 << 20;
-const ALL_MAX: usize = 8_192;
 
 /// Answers kept between two looks at how many there are: 64.
 const LOOK_EVERY: usize = 64;

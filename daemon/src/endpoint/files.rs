@@ -4,6 +4,7 @@ use super::answers::blocking;
 use super::standing::Caller;
 use super::{Asked, Endpoint, error};
 use crate::app::App;
+use crate::limits::{AHEAD_BYTES, LISTS_MAX, PAGE_BYTES_MAX, PAGES_MAX, UNREAD_FOR};
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
@@ -18,23 +19,8 @@ use std::time::Duration;
 use zest_runtime_tokio::{Arriving, PullError, PullErrorKind, PullHandle, PullRequest, Session};
 use zest_store::{Identity, RepoId, TreeEntry};
 
-/// How long a file goes on coming when nobody reads it any more: 30 s. Clients read a file in several requests.
-const UNREAD_FOR: Duration = Duration::from_secs(30);
-
-/// Bytes that are asked for ahead of a reader: 8 MiB.
-const AHEAD_BYTES: u64 = 8 << 20;
-
 /// Time between two looks at a pull that has not begun with its file: 20 ms.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// Lists of files that are kept in memory: 32.
-const LISTS_MAX: usize = 32;
-
-/// Pages of a list that are asked for: 1,000, a million files.
-const PAGES_MAX: usize = 1_000;
-
-/// Longest page that is read: 32 MiB.
-const PAGE_BYTES_MAX: usize = 32 << 20;
 
 /// The files of a commit by path.
 pub(super) type List = Arc<BTreeMap<String, TreeEntry>>;

@@ -4,6 +4,7 @@ use super::answers::{KEPT_BYTES_MAX, Kept};
 use super::route::{Route, revision_of};
 use super::standing::{Caller, Level};
 use super::{Asked, Endpoint, error};
+use crate::limits::{FORM_BYTES_MAX, TURNS_MAX};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
@@ -19,12 +20,6 @@ use zest_store::{Commit, RepoId, is_commit};
 /// How long an answer about a branch serves those who ask the same with the same token: 5 s. Twenty programs that start together
 /// ask once, and so does one that asks for each of its files.
 const SAME_FOR: Duration = Duration::from_secs(5);
-
-/// Questions whose answers are remembered for that long, at most: 1,024.
-const TURNS_MAX: usize = 1_024;
-
-/// Longest form that is looked at: 1 MiB. Longer ones are passed on as they are.
-const FORM_BYTES_MAX: usize = 1 << 20;
 
 /// What is said with an answer that is repeated (RFC 9111, 5.5).
 const WARNING: &str = "111 zest \"the Hub cannot be asked: this is what it said last\"";

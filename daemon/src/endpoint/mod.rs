@@ -17,6 +17,7 @@ mod standing;
 mod xet;
 
 use crate::app::{About, App};
+use crate::limits::ENDPOINT_TARGET_BYTES_MAX;
 use crate::places::write_private;
 use crate::{DaemonError, Places};
 use answers::Answers;
@@ -26,7 +27,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::response::Response;
 use files::{Errands, Lists};
 use key::Key;
-use route::{Route, TARGET_BYTES_MAX, route};
+use route::{Route, route};
 use standing::{Caller, Standing};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -111,7 +112,8 @@ impl Endpoint {
 
     /// Answers a request whose `Host` and `Origin` are good.
     pub(crate) async fn handle(&self, app: &Arc<App>, parts: Parts, body: Body) -> Response {
-        if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
+        if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > ENDPOINT_TARGET_BYTES_MAX)
+        {
             return error(StatusCode::URI_TOO_LONG, "", "the address is too long");
         }
         let host = match parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()) {

@@ -5,9 +5,6 @@ use percent_encoding::percent_decode_str;
 use zest_hub::server::parts::{escape_path, escape_segment};
 use zest_store::{RepoId, RepoType, is_commit};
 
-/// Characters of an address that are looked at, at most: 32 KiB. The URL of a xorb names up to 256 ranges.
-pub(super) const TARGET_BYTES_MAX: usize = 32 << 10;
-
 /// A question about a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {

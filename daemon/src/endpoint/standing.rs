@@ -3,6 +3,7 @@
 //! What everybody may read is answered to everybody who has the key. Anything else only to whose token the Hub has accepted for that
 //! very commit within ten minutes. Of a token nothing is kept but a keyed hash, in memory.
 
+use crate::limits::REMEMBERED_MAX;
 use axum::http::{HeaderMap, header};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -17,9 +18,6 @@ pub(super) const ACCEPTED_FOR: Duration = Duration::from_secs(600);
 
 /// How long its word that a repository is for everybody counts without another question: 1 h.
 const PUBLIC_FOR: Duration = Duration::from_secs(3600);
-
-/// Such words that are remembered, of each kind: 16,384. The oldest go.
-const REMEMBERED_MAX: usize = 16_384;
 
 /// Bytes of the key that tokens are hashed with: a block of SHA-256.
 const KEY_BYTES: usize = 64;

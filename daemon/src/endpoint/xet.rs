@@ -11,6 +11,7 @@ use super::route::api_of;
 use super::standing::{ACCEPTED_FOR, Caller, Level};
 use super::{Asked, Endpoint, error, set};
 use crate::app::App;
+use crate::limits::{FRAMED_MAX, GRANTS_MAX, RANGES_MAX};
 use crate::secret::random_hex;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
@@ -33,17 +34,8 @@ const TOKEN_SECONDS: u64 = 3600;
 /// How long the URL of a xorb is good: 1 h. Clients ask for another reconstruction after that.
 const URL_SECONDS: u64 = 3600;
 
-/// Tokens that are good at a time: 4,096. The oldest go.
-const GRANTS_MAX: usize = 4_096;
-
-/// Files whose xorbs are laid out at a time: 64, some 10 MB for each of 100 GB.
-const FRAMED_MAX: usize = 64;
-
 /// Bytes of a frame where nobody knows the file's chunks yet: 128 KiB, the longest chunk.
 const FRAME_BYTES: u64 = zest_xet::CHUNK_BYTES_MAX as u64;
-
-/// Ranges of a xorb in one URL, and in one request: 256.
-const RANGES_MAX: usize = 256;
 
 /// Random bytes of a grant's name.
 const GRANT_BYTES: usize = 16;

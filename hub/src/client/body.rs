@@ -1,5 +1,6 @@
 //! A body on its way in: bytes as hyper received them, counted and timed.
 
+pub use crate::limits::TRICKLE_BYTES_S;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::http::{cause, shorter};
 use crate::coding::{Coding, Unpacker};
 use crate::error::HubError;
-
-/// Least rate of a body that has to keep a pace: 4 KiB/s. Ours; a telephone line had more.
-pub const TRICKLE_BYTES_S: u64 = 4 << 10;
 
 /// A streaming answer of the origin. It ends with `Ok(None)` exactly when every promised byte has come; dropping it early
 /// closes its connection.

@@ -1,5 +1,6 @@
 //! The CAS of one repository and commit: reconstructions, and ranges of xorbs by their signed URLs.
 
+use crate::limits::RECONSTRUCTION_BYTES_MAX;
 use std::fmt;
 use std::ops::Range;
 use std::sync::PoisonError;
@@ -16,9 +17,6 @@ use super::http::shorter;
 use super::token::XetToken;
 use crate::error::HubError;
 
-/// Largest reconstruction we read: 128 MiB. 486 MB of weights need 4.6 KB; a 500 GB file with 41 ranges per xorb (xet#692)
-/// about 70 MB.
-const RECONSTRUCTION_BYTES_MAX: u64 = 128 << 20;
 /// CAS hosts remembered to lack v2: 64.
 const V1_HOSTS_MAX: usize = 64;
 

@@ -3,10 +3,8 @@
 //! The answer to a revision call lists every file of the repository, 60 bytes and more for each of half a million, and says
 //! what is asked for in three short fields.
 
+use crate::limits::FIELD_BYTES_MAX;
 use std::collections::BTreeMap;
-
-/// One field that is wanted, with its name: 4 KiB. A commit has 42 bytes.
-const FIELD_BYTES_MAX: usize = 4 << 10;
 
 /// Reads the wanted fields of the outermost object. Give it the bytes in order with [`Fields::push`].
 pub(super) struct Fields<'a> {

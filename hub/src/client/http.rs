@@ -3,6 +3,7 @@
 //! Redirects are followed here and not by the HTTP library, because a token may only ever go to its own origin: it is sent
 //! to the first address (the configured endpoint, or the CAS the Hub named) and, from the first hop elsewhere on, never again.
 
+use crate::limits::{ERROR_BODY_BYTES_MAX, ORIGINS_MAX, REDIRECTS_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -25,14 +26,8 @@ use super::text;
 use crate::coding::Coding;
 use crate::error::HubError;
 
-/// Hops of one request: 10 (reqwest's and curl-like clients' usual bound; the Hub needs 2).
-const REDIRECTS_MAX: usize = 10;
-/// Bytes of an error answer or redirect body that are read: 8 KiB.
-const ERROR_BODY_BYTES_MAX: u64 = 8 << 10;
 /// An answer that trickles for so long is asked for anew: 10 s, and twice as long each time.
 const PACE_WINDOW: Duration = Duration::from_secs(10);
-/// Origins that are remembered to have answered: 256. A pull meets three.
-const ORIGINS_MAX: usize = 256;
 /// Counts a download on the repository's page, as every official client asks (huggingface_hub sends it with every call).
 const DOWNLOAD_COUNTER: &str = "x-hf-download-counter";
 

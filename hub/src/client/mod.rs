@@ -39,6 +39,7 @@ mod text;
 mod token;
 mod tree;
 
+use crate::limits::TOKEN_BYTES_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
@@ -59,9 +60,6 @@ use crate::error::{ErrorKind, HubError};
 use ask::{About, Ask, Party};
 use http::Transport;
 use token::{Tokens, XetToken};
-
-/// Answer of a token call: 64 KiB; about 1 KB in practice.
-const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// A Hugging Face Hub (or mirror, or `zest hub`). Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]

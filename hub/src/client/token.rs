@@ -2,6 +2,7 @@
 //!
 //! Asking per file instead was answered with 429 (hub#4732).
 
+use crate::limits::TOKENS_MAX;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,8 +19,6 @@ use crate::error::HubError;
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
 /// Longest lifetime we believe: one day; the Hub gives an hour.
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Tokens kept: 256 repositories and commits; beyond that, idle ones are forgotten.
-const TOKENS_MAX: usize = 256;
 
 /// A way into the CAS. No `Debug`: it is a secret.
 pub(super) struct XetToken {

@@ -1,5 +1,6 @@
 //! Listing a commit: pages of JSON into checked entries. Names and hashes become paths on disk, so nothing odd passes.
 
+use crate::limits::{ENTRIES_MAX, FILE_BYTES_MAX, PAGE_BYTES_MAX, PAGES_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Url;
@@ -12,16 +13,8 @@ use super::ask::{About, Ask, Party};
 use super::http::{Transport, shorter};
 use crate::error::HubError;
 
-/// Pages of one listing: 100,000; the Hub gives 1,000 entries on each.
-const PAGES_MAX: usize = 100_000;
-/// Files of one commit: 5,000,000, some 2 GB of memory; the Hub advises against more than 100,000.
-const ENTRIES_MAX: usize = 5_000_000;
 /// Names in one `paths-info` call: 500.
 const PATHS_MAX: usize = 500;
-/// One page of JSON: 16 MiB, about 25 times what 1,000 long entries take.
-const PAGE_BYTES_MAX: u64 = 16 << 20;
-/// Size of one file: 16 TiB, so that the sum over all entries fits 63 bits; the Hub allows 500 GB.
-const FILE_BYTES_MAX: u64 = 16 << 40;
 
 #[derive(Deserialize)]
 struct Row {

@@ -24,6 +24,8 @@ pub mod hosts;
 mod stream;
 mod table;
 
+pub use crate::limits::BUFFER_BYTES;
+use crate::limits::{BODIES_MAX, CONNECTIONS_MAX, FORM_WAIT, FORMS_BYTES_MAX, HEAD_WAIT, WRITE_WAIT};
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -49,8 +51,6 @@ use tokio::task::JoinSet;
 pub use table::Place;
 use table::{Table, Ticket};
 
-/// Read buffer of a connection, and what it takes of a body before the socket takes it: 64 KiB. The longest head is as long.
-pub const BUFFER_BYTES: usize = 64 << 10;
 /// Descriptors left to the rest of the program: 24, twice what a hub without connections has open.
 const DESCRIPTORS_LEFT: u64 = 24;
 /// Pause after the system refused a connection, for lack of descriptors as a rule: 50 ms.
@@ -74,23 +74,23 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// 1,024 connections, 256 bodies and 16 MiB of forms; 20 s for a head, 20 s for a form, a minute of a reader's silence: one that
-    /// keeps a low cap leaves what came in the system's buffers for long. With few descriptors fewer of each; what the system lets
-    /// this process have is asked for first.
+    /// Those of [`crate::limits`]; with few descriptors fewer connections and bodies. What the system lets this process have is
+    /// asked for first.
     #[must_use]
     pub fn for_this_process() -> Limits {
         Limits::for_descriptors(descriptors())
     }
 
     fn for_descriptors(descriptors: u64) -> Limits {
-        let connections = (descriptors.saturating_sub(DESCRIPTORS_LEFT) / 2).clamp(4, 1024) as usize;
+        let connections =
+            (descriptors.saturating_sub(DESCRIPTORS_LEFT) / 2).clamp(4, CONNECTIONS_MAX) as usize;
         Limits {
             connections,
-            places: connections.min(256),
-            form_bytes: 16 << 20,
-            head: Duration::from_secs(20),
-            form: Duration::from_secs(20),
-            write: Duration::from_secs(60),
+            places: connections.min(BODIES_MAX),
+            form_bytes: FORMS_BYTES_MAX,
+            head: HEAD_WAIT,
+            form: FORM_WAIT,
+            write: WRITE_WAIT,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Who is connected, and who gives way.
 
+use crate::limits::STALLED;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +11,6 @@ use tokio::time::Instant;
 
 use super::{Limits, Side};
 
-/// Silence of a reader after which others may have its place: 2 s.
-const STALLED: Duration = Duration::from_secs(2);
 /// Whoever waits for a place looks after stalled connections this often: 250 ms.
 const LOOK: Duration = Duration::from_millis(250);
 

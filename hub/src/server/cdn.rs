@@ -1,5 +1,6 @@
 //! The CDN: byte ranges of virtual xorbs and whole files, each only with a signed URL of this process.
 
+use crate::limits::ASKED_RANGES_MAX;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -21,9 +22,6 @@ pub(crate) const PREFIX: &str = "/api/cdn";
 
 /// Most ranges in a signed set: as many as a xorb has chunks.
 const SIGNED_RANGES_MAX: usize = zest_xet::XORB_CHUNKS_MAX;
-
-/// Most ranges in one `Range` header: 256.
-const ASKED_RANGES_MAX: usize = 256;
 
 /// Separator of multipart answers. Binary bodies need none that cannot occur: clients go by the lengths.
 const BOUNDARY: &str = "zest-hub-part";

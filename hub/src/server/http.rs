@@ -1,5 +1,6 @@
 //! The door: one handler that logs, counts, applies faults and passes a request to its service.
 
+use crate::limits::{FORM_BYTES_MAX, IGNORED_BYTES_MAX};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -11,11 +12,6 @@ use super::faults::Service;
 use super::request::{Request, TARGET_BYTES_MAX, set, text};
 use super::stats::count;
 use crate::guard::FormError;
-
-/// Longest body of `paths-info`: 1 MiB, thousands of paths. Longer ones are answered 413.
-const FORM_BYTES_MAX: usize = 1 << 20;
-/// Longest body of any other call, which nobody reads: 64 KiB. Clients send small reports.
-const IGNORED_BYTES_MAX: usize = 64 << 10;
 
 /// Answers every request.
 pub(crate) async fn handle(app: Arc<App>, request: axum::extract::Request) -> Response {

@@ -1,5 +1,7 @@
 //! Requests taken apart, and the small answers.
 
+use crate::limits::HOST_BYTES_MAX;
+pub(crate) use crate::limits::TARGET_BYTES_MAX;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -10,12 +12,6 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde_json::Value;
 
 use crate::guard::Peer;
-
-/// Longest path and query in bytes: 16 KiB, several times the longest file name. Longer ones are answered 414.
-pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
-
-/// Longest `Host` value that is taken over into URLs: 255 bytes, the longest DNS name, plus a port.
-const HOST_BYTES_MAX: usize = 262;
 
 /// What stays unescaped in paths: the unreserved characters of RFC 3986 and `/`.
 const PATH_ESCAPES: AsciiSet =

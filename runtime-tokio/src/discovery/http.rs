@@ -1,6 +1,7 @@
 //! Requests to HTTP trackers: bounded in time and size, without cookies, tokens or surprises.
 
 use super::Finder;
+use crate::limits::REDIRECTS_MAX;
 use reqwest::{Client, Url, redirect};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,6 @@ use zest_core::tracker::http::REPLY_BYTES_MAX;
 use zest_core::tracker::{ANSWER_WAIT, RequestId};
 use zest_hub::{Coding, Unpacker};
 
-/// Redirects of one request that are followed: 3. Ours; trackers that moved need one.
-const REDIRECTS_MAX: usize = 3;
 /// Time to connect: 5 s. Ours.
 const CONNECT: Duration = Duration::from_secs(5);
 

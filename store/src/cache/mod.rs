@@ -24,6 +24,7 @@ mod scan;
 mod shared;
 mod usage;
 
+use crate::limits::{REF_BYTES_MAX, REMARKS_MAX, TREE_BYTES_MAX};
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -47,12 +48,6 @@ pub(crate) const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc
 
 /// Mode of lock files in `.locks`: group-writable, whatever the umask (huggingface_hub).
 pub(crate) const LOCK_MODE: u32 = 0o664;
-/// Remarks that are kept until somebody asks.
-const REMARKS_MAX: usize = 100;
-/// Bytes of a ref file that are looked at; a commit has 40.
-const REF_BYTES_MAX: u64 = 256;
-/// Bytes of the largest tree file that is read: about a million files.
-const TREE_BYTES_MAX: u64 = 256 << 20;
 
 /// Which variant of the layout to write. Reading understands all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Walking through a cache: snapshots with what is known about their files, shared blobs, partial files.
 
+use crate::limits::DEPTH_MAX;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -11,9 +12,6 @@ use crate::names::{RepoId, is_commit, is_hex};
 use crate::os;
 use crate::partial::{DATA_SUFFIX, JOURNAL_SUFFIX};
 use crate::tree::TreeEntry;
-
-/// Folders inside folders that a snapshot is followed into.
-const DEPTH_MAX: usize = 64;
 
 /// A file of a snapshot: what the Hub said about it, and where it is (or would be).
 #[derive(Debug, Clone)]

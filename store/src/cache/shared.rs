@@ -1,10 +1,10 @@
 //! The store shared by all repositories of a cache: `blobs/<2 hex>/<xet hash>` with its `.refs` and `.lock`.
 
+use crate::limits::{LOCK_PATIENCE, REFS_BYTES_MAX};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use zest_xet::Hash;
 
@@ -17,11 +17,6 @@ const MARKER: &str = ".huggingface-shared-blobs";
 const MARKER_TEXT: &[u8] = b"1\n";
 /// Mode of `.refs` and `.lock`: all users of a shared cache append and lock (huggingface_hub).
 const COMPANION_MODE: u32 = 0o666;
-
-/// How long the lock of a blob is waited for: 5 s. Who holds it properly publishes a file or notes a user.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of a list of users that are looked at: 100,000 repositories.
-const REFS_BYTES_MAX: u64 = 16 << 20;
 
 /// Paths and rules of the store below one cache root.
 pub(super) struct SharedStore<'a> {

@@ -33,6 +33,7 @@ mod slots;
 mod tables;
 mod watches;
 
+use crate::limits::CANDIDATES_MAX;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
@@ -59,10 +60,6 @@ use crate::lock::FileLock;
 use crate::names::{RepoId, is_hex};
 use crate::os::{self, Identity};
 use crate::proven::ProvenFiles;
-
-/// Places that are tried for one chunk: a chunk that stands in more files than this is found in the first of
-/// them.
-const CANDIDATES_MAX: usize = 64;
 
 /// A file that [`Catalog::open_file`] can open: a copy, a chunk list, or a file of the original's caches.
 /// Valid as long as the catalog is open.

@@ -1,13 +1,11 @@
 //! Open descriptors, kept for reuse and bounded in number.
 
+pub(super) use crate::limits::OPEN_FILES_MAX;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
 use crate::os::Identity;
-
-/// Descriptors kept open: well below the usual limit of 1,024 per process, of which connections need the rest.
-pub(super) const OPEN_FILES_MAX: usize = 256;
 
 /// An open file, and what it was when it was opened.
 #[derive(Debug, Clone)]

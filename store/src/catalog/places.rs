@@ -1,5 +1,6 @@
 //! The small JSON files beside the manifests: where a file's copies are (`places/<2 hex>/<file hash>.json`).
 
+use crate::limits::PLACES_BYTES_MAX;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,8 +15,6 @@ use crate::os::{self, Identity};
 
 /// Version of the format.
 const FORMAT: u32 = 1;
-/// Bytes of a places file that are read: far more than any number of copies needs.
-const PLACES_BYTES_MAX: u64 = 16 << 20;
 
 /// A copy on disk, as it was when its bytes were hashed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -5,10 +5,12 @@
 //! Memory decides, the disk only remembers: a proof that was taken back stays so in this process whatever lies on a disk
 //! that is full, read-only or written by others meanwhile.
 
+use crate::limits::CLOCK_SLACK;
+pub use crate::limits::{PROOF_LASTS, PROOF_LASTS_AT_MOST};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use zest_xet::chunk_hash;
 
@@ -18,14 +20,6 @@ use crate::error::{Context as _, StoreError};
 use crate::names::is_commit;
 use crate::os;
 
-/// How long an answer "anyone may read this commit" counts: 12 h. Ours; what turns private is given for half a day at most
-/// by whoever does not hear of it.
-pub const PROOF_LASTS: Duration = Duration::from_secs(12 * 3600);
-/// The same while the Hub cannot be asked again: 24 h. Ours.
-pub const PROOF_LASTS_AT_MOST: Duration = Duration::from_secs(24 * 3600);
-/// How far ahead of this machine's clock an answer may be dated: 5 min. Ours; clocks that are set by the network differ by
-/// seconds.
-const CLOCK_SLACK: Duration = Duration::from_secs(300);
 /// Version of the format.
 const FORMAT: u32 = 2;
 /// Digits of its hash that name a Hub's folder: 16. Ours; what is in it says whose it is.
