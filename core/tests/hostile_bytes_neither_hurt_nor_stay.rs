@@ -94,6 +94,18 @@ fn room_for_a_flood_of_tiny_frames_goes_back_at_once() {
 }
 
 #[test]
+fn who_says_much_at_once_leaves_a_small_link() {
+    let mut us = Driver::with_zest();
+    // As many files as fit into what is read at once, and our answer to each.
+    us.receive(&ext(3, &[&[4][..], &[1; 32]].concat()).repeat(420));
+    assert_eq!(us.take_steps().len(), 420);
+    for _ in 0..420 {
+        us.send(Outgoing::Have { file: hash(1), total: 0, runs: vec![] });
+    }
+    assert!(us.link.memory_bytes() < 8 << 10, "{}", us.link.memory_bytes());
+}
+
+#[test]
 fn a_cut_head_is_all_that_is_ever_kept() {
     let mut us = Driver::plain();
     us.ask_chunk(1, hash(1), 131_072);

@@ -4,6 +4,7 @@ use crate::budget::{Budget, STAGED_BYTES_MAX};
 use crate::clerk::{Ask, Clerk};
 use crate::files::{Files, Found, OpenFile};
 use crate::inbox::{Inbox, Mail};
+use crate::limits::INPUT_BYTES;
 use crate::link::LinkIo;
 use crate::stats::CoreStats;
 use glommio::timer::Timer;
@@ -22,10 +23,9 @@ use zest_core::networks::Networks;
 use zest_core::node::{Config, Event, Node};
 use zest_core::pex::{self, Pex};
 use zest_core::{Duration, Instant, LinkId, PeerId};
+use zest_store::memory::{self, Ebb};
 use zest_store::{BlockCache, FileId, Lender, Shelf};
 
-/// Bytes read from a socket at once: 16 KiB, some 300 requests. One buffer serves all connections of a core.
-const INPUT_BYTES: usize = 16 << 10;
 /// Time between two looks at every connection's deadlines: 250 ms.
 const TICK: Duration = Duration::from_millis(250);
 /// The same while somebody waits for room to read into: 20 ms.
@@ -72,6 +72,8 @@ pub(crate) struct Core {
     pub(crate) events: RefCell<VecDeque<Event>>,
     pub(crate) busy: Cell<bool>,
     pub(crate) links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
+    /// Whether many have left.
+    ebb: RefCell<Ebb>,
     /// Who came and has not shaken hands.
     pub(crate) lobby: RefCell<Lobby>,
     pub(crate) shelf: RefCell<Arc<Shelf>>,
@@ -118,6 +120,7 @@ impl Core {
             events: RefCell::default(),
             busy: Cell::new(false),
             links: RefCell::default(),
+            ebb: RefCell::default(),
             lobby: RefCell::default(),
             shelf: RefCell::new(config.shelf),
             cache: RefCell::new(BlockCache::new(config.cache_bytes)),
@@ -188,8 +191,26 @@ impl Core {
         if let Some(io) = one_too_many.and_then(|id| links.get(&id)) {
             io.close();
         }
-        self.stats.links.store(links.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        drop(links);
+        self.count_links();
         io
+    }
+
+    /// Links came or left. When many have left, what they needed goes back to the system, beside this core.
+    pub(crate) fn count_links(self: &Rc<Core>) {
+        let links = self.links.borrow().len();
+        self.stats.links.store(links as u64, std::sync::atomic::Ordering::Relaxed);
+        if !self.ebb.borrow_mut().links(links) {
+            return;
+        }
+        let core = self.clone();
+        glommio::spawn_local(async move {
+            Timer::new(memory::CALM).await;
+            let links = core.links.borrow().len();
+            core.ebb.borrow_mut().over(links);
+            glommio::executor().spawn_blocking(memory::give_back).await;
+        })
+        .detach();
     }
 
     /// Makes room for one more connection by closing the oldest that has not even shaken hands; false if there is none.

@@ -315,7 +315,7 @@ impl Core {
         }
         self.links.borrow_mut().remove(&io.id);
         self.lobby.borrow_mut().left(io.id);
-        self.stats.links.store(self.links.borrow().len() as u64, Relaxed);
+        self.count_links();
         if io.established.get() {
             self.tell_pex(pex::Event::LinkDown { link: io.id });
             if io.known_elsewhere.get() {

@@ -10,6 +10,8 @@ use crate::giving::Giving;
 use crate::hot::Hot;
 use crate::hubs::Hubs;
 use crate::jobs::{JobState, add, is_partial};
+pub(crate) use crate::limits::LINKED_MAX;
+use crate::limits::{DECODES_MAX, DIAL};
 use crate::linkio::{self, LinkIo};
 use crate::peer_range::PeerRange;
 use crate::pull::{Errand, ErrandKey};
@@ -34,17 +36,11 @@ use zest_core::lobby::Lobby;
 use zest_core::networks::Networks;
 use zest_core::node::{Action, Direction, Event, Found, Node, Source};
 use zest_core::{BufId, FileId, InfoHash, JobId, LinkId, Location, PeerId};
+use zest_store::memory::{self, Ebb};
 use zest_xet::Hash;
 
-/// How long a dial may take.
-const DIAL: std::time::Duration = std::time::Duration::from_secs(5);
 /// Silence of a dial after which another one begins beside it: 2 s.
 const DIAL_BESIDE: std::time::Duration = std::time::Duration::from_secs(2);
-/// Peers linked at once, at most, whatever an engine is told: 512. Connections that have not shaken hands have a bound of
-/// their own, [`zest_core::lobby::HALF_OPEN_MAX`].
-pub(crate) const LINKED_MAX: usize = 512;
-/// Packed chunks on their way to the workers, at most: 64 × 128 KiB.
-const DECODES_MAX: usize = 64;
 
 pub(crate) struct Context {
     pub(crate) clock: Clock,
@@ -73,6 +69,8 @@ pub(crate) struct Context {
     pub(crate) dials: Cell<bool>,
     /// Who came and has not shaken hands.
     pub(crate) lobby: RefCell<Lobby>,
+    /// Whether many have left.
+    ebb: RefCell<Ebb>,
     /// Finds peers, if that is asked for.
     pub(crate) finder: OnceCell<Rc<Finder>>,
     pub(crate) node: RefCell<Node>,
@@ -158,6 +156,7 @@ impl Context {
             hub_here: Cell::new(false),
             dials: Cell::new(true),
             lobby: RefCell::default(),
+            ebb: RefCell::default(),
             finder: OnceCell::new(),
             node: RefCell::new(node),
             events: RefCell::default(),
@@ -616,6 +615,7 @@ impl Context {
         }
         let io = LinkIo::new(id, addr, direction, link);
         self.links.borrow_mut().insert(id, io.clone());
+        self.count_links();
         if direction == Direction::Inbound {
             let one_too_many = self.lobby.borrow_mut().came(id, addr.ip());
             if let Some(io) = one_too_many.and_then(|id| self.links.borrow().get(&id).cloned()) {
@@ -623,6 +623,20 @@ impl Context {
             }
         }
         linkio::run(self.clone(), stream, io).await;
+    }
+
+    /// Links came or left. When many have left, what they needed goes back to the system, beside this thread.
+    fn count_links(self: &Rc<Context>) {
+        let count = |context: &Context| context.links.borrow().len();
+        if !self.ebb.borrow_mut().links(count(self)) {
+            return;
+        }
+        let context = self.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(memory::CALM).await;
+            context.ebb.borrow_mut().over(count(&context));
+            let _done = tokio::task::spawn_blocking(memory::give_back).await;
+        });
     }
 
     pub(crate) fn link_ended(self: &Rc<Context>, io: &LinkIo, established: bool, fault: Option<PeerFault>) {
@@ -634,6 +648,7 @@ impl Context {
             }
         }
         self.links.borrow_mut().remove(&io.id);
+        self.count_links();
         self.lobby.borrow_mut().left(io.id);
         if let Some(finder) = self.finder.get() {
             finder.parted(io.id);

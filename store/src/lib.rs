@@ -53,6 +53,7 @@ mod lend;
 pub mod limits;
 mod local_dir;
 mod lock;
+pub mod memory;
 mod names;
 mod os;
 mod partial;

@@ -5,7 +5,7 @@
 //! cargo run --release -p zest-benches --bin siege -- rate --seeder zest-serve --max-upload 20M
 //! ```
 //! `memory`: 2,000 idle, 30 stalled and 500 interested links, from an address for every four; resident memory (without the pages of
-//! the program file) before, at its most, and a minute after they left. `rate`: an honest peer asks for each chunk once while one attack after another runs
+//! the program file, and without the cache's, which may be one segment more or less) before, at its most, and a minute after they left. `rate`: an honest peer asks for each chunk once while one attack after another runs
 //! beside it from a single address, over `--links` links; its rate, the wait for one chunk on a link of its own, and CPU time of
 //! the seeder per second.
 
@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use zest_benches::split_mix;
-use zest_benches::transfer::process::Service;
+use zest_benches::transfer::process::{OwnMemory, Service};
 use zest_benches::transfer::seed_data::Data;
 use zest_benches::transfer::{DISCOVERY_OFF, Error, drain};
 use zest_xet::{Hash, file_hash};
@@ -106,7 +106,7 @@ fn memory(
 ) -> Result<(), Error> {
     // Until the cache is full of what was asked for twice, and has turned over.
     (0..6).try_for_each(|_| drain::all(world.addr, &world.data.chunks, 4).map(drop))?;
-    let before = service.own_rss_bytes()?;
+    let before = service.own_memory()?.rest_bytes;
     for (kind, count) in [(Kind::Idle, IDLE), (Kind::Stalled, STALLED), (Kind::Interested, INTERESTED)] {
         if only.is_some_and(|only| format!("{kind:?}") != only) {
             continue;
@@ -124,7 +124,7 @@ fn memory(
     let (start, mut most, mut links) = (Instant::now(), before, 0);
     while start.elapsed() < STAY {
         std::thread::sleep(Duration::from_millis(200));
-        most = most.max(service.own_rss_bytes()?);
+        most = most.max(service.own_memory()?.rest_bytes);
         links = links.max(world.up.load(Relaxed));
     }
     world.over.store(true, Relaxed);
@@ -133,12 +133,13 @@ fn memory(
         std::thread::sleep(Duration::from_millis(50));
     }
     std::thread::sleep(AFTER);
-    let after = service.own_rss_bytes()?;
+    let OwnMemory { cache_bytes, rest_bytes: after } = service.own_memory()?;
     let mb = |bytes: u64| bytes as f64 / 1e6;
     println!(
-        "before {:.1} MB (cache {:.1}), at most {:.1} MB with {links} links up: {:+.1} MB; a minute after {:.1} MB: {:+.1} MB",
-        mb(before),
+        "beside the cache of {:.1} MB ({:.1} now): before {:.1} MB, at most {:.1} MB with {links} links up: {:+.1} MB; a minute after {:.1} MB: {:+.1} MB",
         mb(CACHE_BYTES),
+        mb(cache_bytes),
+        mb(before),
         mb(most),
         mb(most) - mb(before),
         mb(after),

@@ -187,12 +187,14 @@ impl Service {
         field.ok_or_else(|| "/proc/PID/io is not understood".into())
     }
 
-    /// Resident memory of its own now, in bytes: without the pages of its program file, of which it touches more as it meets more.
+    /// Resident memory of its own now: without the pages of its program file, of which it touches more as it meets more.
     ///
     /// # Errors
     /// When the process is gone.
-    pub fn own_rss_bytes(&self) -> Result<u64, Error> {
-        memory_bytes(self.child.id(), "RssAnon").ok_or_else(|| "the process is gone".into())
+    pub fn own_memory(&self) -> Result<OwnMemory, Error> {
+        let maps = fs::read_to_string(format!("/proc/{}/smaps", self.child.id()))?;
+        let memory = own_memory(&maps);
+        if memory.rest_bytes == 0 { Err("the process is gone".into()) } else { Ok(memory) }
     }
 
     /// Resident memory now, in bytes.
@@ -215,6 +217,32 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Resident memory of a process that is no file's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnMemory {
+    /// Of the cache of chunks: the mappings that are to have no huge pages (`nh`), which nothing else asks for. It goes up and down
+    /// by a segment as the cache turns over.
+    pub cache_bytes: u64,
+    /// Everything else.
+    pub rest_bytes: u64,
+}
+
+/// What `/proc/PID/smaps` says of it.
+fn own_memory(maps: &str) -> OwnMemory {
+    let (mut memory, mut anonymous) = (OwnMemory::default(), 0);
+    for line in maps.lines() {
+        if let Some(size) = line.strip_prefix("Anonymous:") {
+            anonymous =
+                size.trim().strip_suffix(" kB").and_then(|size| size.trim().parse().ok()).unwrap_or(0) << 10;
+        } else if let Some(flags) = line.strip_prefix("VmFlags:") {
+            let cache = flags.split_whitespace().any(|flag| flag == "nh");
+            *(if cache { &mut memory.cache_bytes } else { &mut memory.rest_bytes }) +=
+                std::mem::take(&mut anonymous);
+        }
+    }
+    memory
 }
 
 /// A line of `/proc/PID/status` that ends in kB.
@@ -267,6 +295,14 @@ fn seconds(ticks: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_caches_memory_is_told_apart() {
+        let maps = "7f00-7f80 rw-p 0 00:00 0\nRss: 8192 kB\nAnonymous:         8192 kB\nVmFlags: rd wr mr nh \n\
+                    5500-5600 rw-p 0 00:00 0 [heap]\nAnonymous:  12 kB\nVmFlags: rd wr mr\n\
+                    5600-5700 r-xp 0 08:01 9 /bin/zest\nRss: 90 kB\nAnonymous: 0 kB\nVmFlags: rd ex mr";
+        assert_eq!(own_memory(maps), OwnMemory { cache_bytes: 8192 << 10, rest_bytes: 12 << 10 });
+    }
 
     #[test]
     fn times_are_found_behind_any_process_name() {

@@ -45,9 +45,9 @@ pub const EXT_HANDSHAKES_MAX: u32 = 16;
 /// Characters of a remote's error text that are kept: 256. Ours.
 pub const ERROR_TEXT_CHARS_MAX: usize = 256;
 
-/// Actions whose room a link keeps between two slices: 1,024 (96 KiB), twice the requests that an honest remote has
-/// outstanding. Ours; a slice of tiny frames makes one action per 6 bytes, and that room goes back at once.
-pub const ACTIONS_KEEP: usize = 2 * OUTSTANDING_MAX;
+/// Actions whose room a link keeps between two slices: 64 (6 KiB), as many as sixteen answers make. Ours; a slice of tiny frames
+/// makes one action per 6 bytes, and that room goes back at once: any stranger can send one over each of his links.
+pub const ACTIONS_KEEP: usize = 64;
 
 /// Bytes of room for actions and partial heads that an idle link may keep: 4 KiB. Ours; with the struct itself a link
 /// stays under 8 KiB.
