@@ -2,14 +2,24 @@
 //! when nothing moves the pull goes on without.
 
 use serde_json::Value;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use zest_tests::program::Host;
 use zest_tests::{Site, assert_same_files, files_of, noise};
 
 fn pull(host: &Host, site: &Site) -> (Value, PathBuf) {
-    let words = ["pull", "--json", "--no-p2p", "org/model"].map(str::to_owned);
-    let output = host.command(&site.endpoint(), &words).output().expect("zest starts");
+    pulled(pull_command(host, site))
+}
+
+fn pull_command(host: &Host, site: &Site) -> Command {
+    host.command(&site.endpoint(), &["pull", "--json", "--no-p2p", "org/model"].map(str::to_owned))
+}
+
+fn pulled(mut command: Command) -> (Value, PathBuf) {
+    let output = command.output().expect("zest starts");
     let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
     assert!(output.status.success(), "{report}");
     let path = PathBuf::from(report["path"].as_str().expect("a path"));
@@ -67,6 +77,92 @@ async fn a_pull_names_the_holder_and_goes_on_without_the_lock() {
         blob.display()
     );
     drop(held);
+}
+
+/// Two users of this machine who are nobody: the one who pulls, and the one who has the locks.
+const US: u32 = 65_533;
+const OTHER: u32 = 65_534;
+
+/// Gives a folder with all that is in it to us.
+fn give(folder: &Path) {
+    chown(folder, Some(US), Some(US)).expect("root may");
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { give(&path) } else { chown(&path, Some(US), Some(US)).expect("root may") }
+    }
+}
+
+/// Ends with its holder.
+struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _already_gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_users_lock_that_anybody_may_take_is_named_with_him_and_passed_over() {
+    if !rustix::process::geteuid().is_root() {
+        println!("only root can be two other users: not tested");
+        return;
+    }
+    let mut site = Site::new();
+    site.add("org/model", "model.safetensors", &noise(9, 300_000));
+    site.open().await;
+    let first = Host::default();
+    pull(&first, &site);
+    let names = locks(&hub(&first));
+
+    let host = Host::default();
+    // Where all may enter, and with a program that all may run.
+    fs::set_permissions(host.home(), Permissions::from_mode(0o755)).expect("ours");
+    let program = host.home().join("zest");
+    fs::copy(zest_tests::program::zest(), &program).expect("copy");
+    let mark = "blobs/.huggingface-shared-blobs";
+    fs::create_dir_all(hub(&host).join("blobs")).expect("make");
+    fs::copy(hub(&first).join(mark), hub(&host).join(mark)).expect("copy");
+    let paths: Vec<PathBuf> = names.iter().map(|name| hub(&host).join(name)).collect();
+    for path in &paths {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("make");
+    }
+    give(host.home());
+    let mut held = Vec::new();
+    for path in &paths {
+        File::create(path).expect("create");
+        fs::set_permissions(path, Permissions::from_mode(0o666)).expect("ours");
+        chown(path, Some(OTHER), Some(OTHER)).expect("root may");
+        let mut holder = Command::new("flock");
+        holder.args(["--exclusive", "--no-fork"]).arg(path).args(["sleep", "600"]).uid(OTHER).gid(OTHER);
+        held.push(Held(holder.spawn().expect("flock starts")));
+        let mine = File::open(path).expect("readable");
+        while mine.try_lock().is_ok() {
+            mine.unlock().expect("ours");
+            std::thread::yield_now();
+        }
+    }
+    let like = pull_command(&host, &site);
+    let mut command = Command::new(&program);
+    command.args(like.get_args()).env_clear().uid(US).gid(US);
+    command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let (report, path) = pulled(command);
+    assert_same_files(&path, &site.folder("org/model"));
+    let said = report["notices"].to_string();
+    for word in ["waiting for", "fetching it all the same", "going on without the shared store"] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+    let pids: Vec<String> = held.iter().map(|holder| holder.0.id().to_string()).collect();
+    if fs::read_to_string("/proc/locks").is_ok_and(|table| pids.iter().all(|pid| table.contains(pid))) {
+        for pid in pids {
+            assert!(said.contains(&format!("process {pid} (sleep) of ")), "{pid} in {said}");
+        }
+        assert!(said.contains(&format!("uid {OTHER}")), "whose it is in {said}");
+    }
+    for path in &paths {
+        let meta = fs::metadata(path).expect("it is there");
+        assert_eq!(meta.permissions().mode() & 0o777, 0o666, "nobody has changed it");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
