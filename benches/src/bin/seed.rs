@@ -154,7 +154,7 @@ fn one(args: &Args, data: &Data, connections: usize, server: &str) -> Result<Run
     let mut command = command(args, data, server, cores.server)?;
     let service = on_core(cores.server, || Service::start(&mut command))?;
     let addr = service.listens()?;
-    if !is_yardstick(server) {
+    if !is_baseline(server) {
         service.shares()?;
     }
     let (mut bytes, mut wall, mut both) = (0, 0.0, 0.0);
@@ -191,7 +191,7 @@ fn disk(args: &Args, data: &Data) -> Result<Run, Error> {
     Ok(Run { gb_s: gb / read.wall_s, gb_cpu_s: per_cpu, gb_both_s: per_cpu, rss_mb: 0.0 })
 }
 
-fn is_yardstick(server: &str) -> bool {
+fn is_baseline(server: &str) -> bool {
     matches!(server, "sendfile" | "pool")
 }
 
@@ -200,9 +200,9 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
     // One segment per core is the least, and more than the file needs.
     let cache = if args.cold { 0 } else { (args.size_mb + args.size_mb / 4 + 32) << 20 }.to_string();
     let mut command = match server {
-        yardstick if is_yardstick(yardstick) => {
+        baseline if is_baseline(baseline) => {
             let mut command = Command::new(&here);
-            command.arg(format!("serve-with-{yardstick}")).arg(&data.file).arg(&data.list);
+            command.arg(format!("serve-with-{baseline}")).arg(&data.file).arg(&data.list);
             command
         }
         // A path is another build of zest-seed: before and after, pair by pair.
@@ -227,7 +227,7 @@ fn command(args: &Args, data: &Data, server: &str, core: usize) -> Result<Comman
         }
     };
     if let Some(name) = &args.congestion_control {
-        if !is_yardstick(server) {
+        if !is_baseline(server) {
             command.arg("--congestion-control");
         }
         command.arg(name);

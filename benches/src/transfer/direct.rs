@@ -1,4 +1,4 @@
-//! The yardstick of cold seeding: what the disk itself gives. Reads past the page cache (`O_DIRECT`) with some threads, each of
+//! The baseline of cold seeding: what the disk itself gives. Reads past the page cache (`O_DIRECT`) with some threads, each of
 //! which waits for one read at a time, so that as many are in flight.
 
 use super::process::Service;

@@ -1,5 +1,5 @@
-//! Real processes on this machine, what they cost, and the yardsticks beside them. Linux only: the figures come from
-//! `/proc`, and the yardsticks use what only Linux has.
+//! Real processes on this machine, what they cost, and the baselines beside them. Linux only: the figures come from
+//! `/proc`, and the baselines use what only Linux has.
 
 pub mod congestion;
 pub mod cores;

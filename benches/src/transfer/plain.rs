@@ -1,4 +1,4 @@
-//! What the yardsticks that seed have in common: a table in memory and just enough of the protocol for the drain client.
+//! What the baselines that seed have in common: a table in memory and just enough of the protocol for the drain client.
 
 use super::{Error, congestion, seed_data};
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! The yardstick of cold seeding on tokio: reads past the page cache (`O_DIRECT`) by a pool of threads, 16 chunks of a
+//! The baseline of cold seeding on tokio: reads past the page cache (`O_DIRECT`) by a pool of threads, 16 chunks of a
 //! connection at once, which go out in one gathered write. What one would write with tokio and tune; nothing is checked.
 
 use super::Error;

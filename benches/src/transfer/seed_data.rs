@@ -1,4 +1,4 @@
-//! A file that every server of the benchmark gives: in a catalog, and as a plain list for the yardstick.
+//! A file that every server of the benchmark gives: in a catalog, and as a plain list for the baseline.
 
 use super::Error;
 use crate::split_mix;

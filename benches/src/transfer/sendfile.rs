@@ -1,4 +1,4 @@
-//! The yardstick: the least that gives chunks by hash. One thread, a table in memory, each answer a head with `MSG_MORE`
+//! The baseline: the least that gives chunks by hash. One thread, a table in memory, each answer a head with `MSG_MORE`
 //! and a `sendfile`. Nothing is checked.
 
 use super::Error;

@@ -11,7 +11,7 @@ Figures of a machine that does other work are worth little; the ratios are worth
 
 #[derive(Debug, Args)]
 #[command(after_help = BENCH_HELP)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["synthetic", "transfer", "yardstick"])))]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["synthetic", "transfer", "baseline"])))]
 pub(crate) struct BenchArgs {
     /// Time hashing, unpacking, parsing and deciding, one function at a time
     #[arg(long)]
@@ -30,7 +30,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "DIR", requires = "transfer")]
     pub(crate) dir: Option<PathBuf>,
 
-    /// Be one of the yardsticks; `zest bench` starts itself so
+    /// Be one of the baselines; `zest bench` starts itself so
     #[arg(long, hide = true, num_args = 1..)]
-    pub(crate) yardstick: Vec<String>,
+    pub(crate) baseline: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! `zest bench`: measures this build on this machine, beside yardsticks that run in the same minute.
+//! `zest bench`: measures this build on this machine, beside baselines that run in the same minute.
 
 mod args;
 mod sampler;
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &BenchArgs, ui: &Ui) -> Result<(), Failure> {
 
 #[cfg(target_os = "linux")]
 fn processes(args: &BenchArgs, ui: &Ui) -> Result<(), Failure> {
-    if args.transfer { transfer::run(args, ui) } else { transfer::yardstick(&args.yardstick) }
+    if args.transfer { transfer::run(args, ui) } else { transfer::baseline(&args.baseline) }
 }
 
 #[cfg(not(target_os = "linux"))]

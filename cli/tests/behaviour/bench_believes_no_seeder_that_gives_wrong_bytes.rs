@@ -1,4 +1,4 @@
-//! `zest bench --transfer` measures nothing but what is true: its client drains yardstick and `zest serve` alike, and a
+//! `zest bench --transfer` measures nothing but what is true: its client drains baseline and `zest serve` alike, and a
 //! seeder that gives other bytes than it was asked for has no figures.
 #![cfg(target_os = "linux")]
 
@@ -18,9 +18,9 @@ fn what_is_right_is_drained_whole_and_what_is_wrong_is_found() {
     let data = Data::make(home.path(), 4 << 20).expect("data");
     let file = data.file.to_str().expect("UTF-8");
     let list = data.list.to_str().expect("UTF-8");
-    let mut yardstick =
-        Server::start(&mut command(home.path(), &["bench", "--yardstick", "sendfile", file, list]));
-    let at = addr(&mut yardstick);
+    let mut baseline =
+        Server::start(&mut command(home.path(), &["bench", "--baseline", "sendfile", file, list]));
+    let at = addr(&mut baseline);
     let drained = drain::all(at, &data.chunks, 2).expect("right bytes");
     assert_eq!(drained.bytes, 4 << 20);
     assert!(drained.proven >= 2, "each connection proves its first chunk: {drained:?}");
@@ -52,7 +52,7 @@ fn zest_serve_gives_the_same_chunks() {
 #[test]
 fn bench_wants_to_know_what_to_measure() {
     let home = folder();
-    let too_many = &["bench", "--yardstick", "sendfile", "file", "list", "reno", "more"];
+    let too_many = &["bench", "--baseline", "sendfile", "file", "list", "reno", "more"];
     for arguments in
         [&["bench"][..], &["bench", "--synthetic", "--transfer"], &["bench", "--rounds", "2"], too_many]
     {

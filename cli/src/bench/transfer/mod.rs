@@ -1,4 +1,4 @@
-//! `zest bench --transfer`: real processes on loopback, and yardsticks that run in turn with them.
+//! `zest bench --transfer`: real processes on loopback, and baselines that run in turn with them.
 
 mod pulling;
 mod report;
@@ -45,8 +45,8 @@ fn measure(rounds: u32, place: &Place, ui: &Ui) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// `--yardstick NAME …`: this process is one of the yardsticks.
-pub(super) fn yardstick(words: &[String]) -> Result<(), Failure> {
+/// `--baseline NAME …`: this process is one of the baselines.
+pub(super) fn baseline(words: &[String]) -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         [how @ ("sendfile" | "pool"), file, list, ref named @ ..] if named.len() <= 1 => {
@@ -60,7 +60,7 @@ pub(super) fn yardstick(words: &[String]) -> Result<(), Failure> {
         _ => {
             return Err(Failure::new(
                 Kind::Usage,
-                "yardsticks: sendfile FILE LIST [CONGESTION_CONTROL], pool FILE LIST [CONGESTION_CONTROL], \
+                "baselines: sendfile FILE LIST [CONGESTION_CONTROL], pool FILE LIST [CONGESTION_CONTROL], \
                  direct FILE LIST ORDER DEPTH BYTES",
             ));
         }

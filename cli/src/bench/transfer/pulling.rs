@@ -1,6 +1,6 @@
 //! A model on its way: from a Hub to a node, and from that node to the next.
 
-use super::report::{Figure, Report, Run, Yardsticks};
+use super::report::{Baselines, Figure, Report, Run};
 use super::{Place, Programs};
 use serde_json::Value;
 use std::path::Path;
@@ -20,8 +20,8 @@ const HUB: &str = "the hub meanwhile";
 const FROM_NODE: &str = "pull from a node";
 const SEEDER: &str = "the node meanwhile";
 
-const NODE_YARDSTICKS: Yardsticks = &[(FROM_HUB, Figure::Rate), (FROM_HUB, Figure::PerCpu)];
-const SEEDER_YARDSTICKS: Yardsticks = &[(HUB, Figure::PerCpu)];
+const NODE_BASELINES: Baselines = &[(FROM_HUB, Figure::Rate), (FROM_HUB, Figure::PerCpu)];
+const SEEDER_BASELINES: Baselines = &[(HUB, Figure::PerCpu)];
 
 /// Measures pulls and those they pull from. One round before the others warms up and does not count.
 pub(super) fn run(
@@ -56,14 +56,14 @@ pub(super) fn run(
     let mut ways = [
         Way {
             names: [FROM_HUB, HUB],
-            yardsticks: [&[], &[]],
+            baselines: [&[], &[]],
             giver: &hub,
             endpoint: &endpoint,
             flags: &no_p2p,
         },
         Way {
             names: [FROM_NODE, SEEDER],
-            yardsticks: [NODE_YARDSTICKS, SEEDER_YARDSTICKS],
+            baselines: [NODE_BASELINES, SEEDER_BASELINES],
             giver: &seeder,
             endpoint: &quiet.endpoint,
             flags: &from_peer,
@@ -75,9 +75,9 @@ pub(super) fn run(
             let (bytes, pulled, given) = way.go(place, programs, &sample)?;
             if round > 0 {
                 let [puller, giver] = way.names;
-                let [yardsticks, giver_yardsticks] = way.yardsticks;
-                report.add(CASE, 0, puller, yardsticks, round, run_of(bytes, &pulled, &given));
-                report.add(CASE, 0, giver, giver_yardsticks, round, run_of(bytes, &given, &pulled));
+                let [baselines, giver_baselines] = way.baselines;
+                report.add(CASE, 0, puller, baselines, round, run_of(bytes, &pulled, &given));
+                report.add(CASE, 0, giver, giver_baselines, round, run_of(bytes, &given, &pulled));
             }
         }
         // Who is first changes from round to round.
@@ -92,7 +92,7 @@ pub(super) fn run(
 struct Way<'a> {
     /// Of who pulls and of who gives.
     names: [&'static str; 2],
-    yardsticks: [Yardsticks; 2],
+    baselines: [Baselines; 2],
     giver: &'a Service,
     endpoint: &'a str,
     flags: &'a [String],

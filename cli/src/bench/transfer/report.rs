@@ -55,8 +55,8 @@ impl Figure {
     }
 }
 
-/// Which yardstick a row is held against, in which figures.
-pub(super) type Yardsticks = &'static [(&'static str, Figure)];
+/// Which baseline a row is held against, in which figures.
+pub(super) type Baselines = &'static [(&'static str, Figure)];
 
 /// One program in one case.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ struct Row {
     case: String,
     connections: usize,
     program: String,
-    yardsticks: Yardsticks,
+    baselines: Baselines,
     /// By round; a round that failed has none.
     runs: BTreeMap<u32, Run>,
 }
@@ -90,7 +90,7 @@ impl Report {
         case: &str,
         connections: usize,
         program: &str,
-        yardsticks: Yardsticks,
+        baselines: Baselines,
         round: u32,
         run: Run,
     ) {
@@ -102,7 +102,7 @@ impl Report {
             return;
         }
         let (case, program) = (case.to_owned(), program.to_owned());
-        self.rows.push(Row { case, connections, program, yardsticks, runs: BTreeMap::from([(round, run)]) });
+        self.rows.push(Row { case, connections, program, baselines, runs: BTreeMap::from([(round, run)]) });
     }
 
     /// Says why something has no row, once.
@@ -113,11 +113,10 @@ impl Report {
         }
     }
 
-    /// Ratios of a row to a yardstick, each of two runs of one round.
-    fn ratios(&self, row: &Row, yardstick: &str, figure: Figure) -> Vec<f64> {
+    /// Ratios of a row to a baseline, each of two runs of one round.
+    fn ratios(&self, row: &Row, baseline: &str, figure: Figure) -> Vec<f64> {
         let same = |other: &&Row| {
-            (&other.case, other.connections, other.program.as_str())
-                == (&row.case, row.connections, yardstick)
+            (&other.case, other.connections, other.program.as_str()) == (&row.case, row.connections, baseline)
         };
         let Some(other) = self.rows.iter().find(same) else { return Vec::new() };
         let pairs = row.runs.iter().filter_map(|(round, run)| Some((run, other.runs.get(round)?)));
@@ -139,12 +138,12 @@ impl Report {
             let spread_of = |value: &dyn Fn(&Run) -> f64| spread_json(row.runs.values().map(value).collect());
             let most = |value: &dyn Fn(&Run) -> u64| row.runs.values().map(value).max().unwrap_or(0);
             let ratios: Vec<Value> = row
-                .yardsticks
+                .baselines
                 .iter()
-                .filter(|(yardstick, figure)| !self.ratios(row, yardstick, *figure).is_empty())
-                .map(|(yardstick, figure)| {
-                    let mut value = spread_json(self.ratios(row, yardstick, *figure));
-                    value["to"] = json!(yardstick);
+                .filter(|(baseline, figure)| !self.ratios(row, baseline, *figure).is_empty())
+                .map(|(baseline, figure)| {
+                    let mut value = spread_json(self.ratios(row, baseline, *figure));
+                    value["to"] = json!(baseline);
                     value["of"] = json!(figure.name());
                     value
                 })
@@ -214,15 +213,15 @@ impl Report {
             let rss = runs().map(|run| run.rss_bytes).max().unwrap_or(0) as f64 / 1e6;
             let disk = spread(runs().map(|run| 100.0 * run.disk_bytes as f64 / run.bytes as f64).collect()).1;
             let ratios: Vec<String> = row
-                .yardsticks
+                .baselines
                 .iter()
-                .filter_map(|(yardstick, figure)| {
-                    let (least, median, most) = spread_of(self.ratios(row, yardstick, *figure))?;
+                .filter_map(|(baseline, figure)| {
+                    let (least, median, most) = spread_of(self.ratios(row, baseline, *figure))?;
                     let of = match figure {
                         Figure::Rate => "GB/s",
                         Figure::PerCpu => "GB per CPU s",
                     };
-                    Some(format!("{least:.2}/{median:.2}/{most:.2} {of} of {yardstick}"))
+                    Some(format!("{least:.2}/{median:.2}/{most:.2} {of} of {baseline}"))
                 })
                 .collect();
             let _ = writeln!(
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_without_its_yardstick_gives_no_ratio() {
+    fn a_round_without_its_baseline_gives_no_ratio() {
         let mut report = report();
         report.add("hot", 8, "zest serve", &[], 7, run(100.0));
         assert_eq!(report.ratios(&report.rows[1], "sendfile", Figure::PerCpu), [2.0, 2.0, 2.0]);

@@ -1,6 +1,6 @@
 //! Seeders, drained by 1, 8 and 256 clients: what is in memory, and what has to come from the disk.
 
-use super::report::{Figure, Report, Run, Yardsticks};
+use super::report::{Baselines, Figure, Report, Run};
 use super::{Place, Programs};
 use std::net::SocketAddr;
 use std::process::Command;
@@ -36,7 +36,7 @@ const HOT_RUN_BYTES: u64 = 3_000_000_000;
 const COLD_RUN_S: f64 = 1.0;
 const COLD_RUN_BYTES_MIN: u64 = 64_000_000;
 
-/// Reads that the yardstick of the disk keeps in flight.
+/// Reads that the baseline of the disk keeps in flight.
 const DEPTH: &str = "32";
 
 /// Names of the programs in the report.
@@ -47,10 +47,10 @@ const SEED: &str = "zest-seed";
 const RANDOM: &str = "O_DIRECT random";
 const SEQUENTIAL: &str = "O_DIRECT sequential";
 
-const HOT_YARDSTICKS: Yardsticks = &[(SENDFILE, Figure::PerCpu)];
-const SENDFILE_YARDSTICKS: Yardsticks = &[(RANDOM, Figure::Rate)];
-const POOL_YARDSTICKS: Yardsticks = &[(RANDOM, Figure::Rate), (SENDFILE, Figure::PerCpu)];
-const COLD_YARDSTICKS: Yardsticks =
+const HOT_BASELINES: Baselines = &[(SENDFILE, Figure::PerCpu)];
+const SENDFILE_BASELINES: Baselines = &[(RANDOM, Figure::Rate)];
+const POOL_BASELINES: Baselines = &[(RANDOM, Figure::Rate), (SENDFILE, Figure::PerCpu)];
+const COLD_BASELINES: Baselines =
     &[(RANDOM, Figure::Rate), (POOL, Figure::Rate), (POOL, Figure::PerCpu), (SENDFILE, Figure::PerCpu)];
 
 /// What the seeders of one run have to do with.
@@ -116,8 +116,8 @@ impl Bench<'_> {
                     let work = |addr| drain::random(addr, chunks, connections, HOT_RUN_BYTES);
                     match self.measure(seeder, CACHE_HOT_BYTES, warm, work) {
                         Ok(run) => {
-                            let yardsticks = if seeder == SENDFILE { &[] } else { HOT_YARDSTICKS };
-                            report.add("seeding, hot", connections, seeder, yardsticks, round, run);
+                            let baselines = if seeder == SENDFILE { &[] } else { HOT_BASELINES };
+                            report.add("seeding, hot", connections, seeder, baselines, round, run);
                         }
                         Err(error) => report.not_measured("seeding, hot", seeder, error),
                     }
@@ -163,14 +163,14 @@ impl Bench<'_> {
                             self.measure(seeder, CACHE_COLD_BYTES, |_| Ok(()), work)
                         }
                     };
-                    let yardsticks = match program {
+                    let baselines = match program {
                         RANDOM | SEQUENTIAL => &[],
-                        SENDFILE => SENDFILE_YARDSTICKS,
-                        POOL => POOL_YARDSTICKS,
-                        _ => COLD_YARDSTICKS,
+                        SENDFILE => SENDFILE_BASELINES,
+                        POOL => POOL_BASELINES,
+                        _ => COLD_BASELINES,
                     };
                     match outcome {
-                        Ok(run) => report.add(CASE, connections, program, yardsticks, round, run),
+                        Ok(run) => report.add(CASE, connections, program, baselines, round, run),
                         Err(error) => report.not_measured(CASE, program, error),
                     }
                 }
@@ -202,7 +202,7 @@ impl Bench<'_> {
         let mut command = self.command(seeder, cache_bytes)?;
         let service = on_core(self.cores.server, || Service::start(&mut command))?;
         let addr = service.listens()?;
-        if !is_yardstick(seeder) {
+        if !is_baseline(seeder) {
             service.shares()?;
         }
         on_core(self.cores.client, move || {
@@ -231,7 +231,7 @@ impl Bench<'_> {
     /// What the disk itself gives.
     fn read_direct(&self, order: &str, bytes: u64) -> Result<Run, Error> {
         let mut command = self.place.command(&self.programs.zest, &self.data.home);
-        command.args(["bench", "--yardstick", "direct"]).arg(&self.data.file).arg(&self.data.list);
+        command.args(["bench", "--baseline", "direct"]).arg(&self.data.file).arg(&self.data.list);
         command.args([order, DEPTH, &bytes.to_string()]);
         let machine = machine_cpu_s()?;
         let direct::Done { bytes, wall_s, cpu_s } = direct::watch(&mut command)?;
@@ -254,8 +254,8 @@ impl Bench<'_> {
         // What is public is in the catalog already: no Hub is asked.
         command.env("HF_HUB_OFFLINE", "1");
         match seeder {
-            yardstick if is_yardstick(yardstick) => {
-                command.args(["bench", "--yardstick", seeder]).arg(&self.data.file).arg(&self.data.list);
+            baseline if is_baseline(baseline) => {
+                command.args(["bench", "--baseline", seeder]).arg(&self.data.file).arg(&self.data.list);
             }
             SEED => {
                 let core = self.cores.server.to_string();
@@ -277,7 +277,7 @@ impl Bench<'_> {
             }
         }
         if let Some(name) = self.congestion_control {
-            if !is_yardstick(seeder) {
+            if !is_baseline(seeder) {
                 command.arg("--congestion-control");
             }
             command.arg(name);
@@ -286,7 +286,7 @@ impl Bench<'_> {
     }
 }
 
-fn is_yardstick(seeder: &str) -> bool {
+fn is_baseline(seeder: &str) -> bool {
     matches!(seeder, SENDFILE | POOL)
 }
 
