@@ -310,7 +310,7 @@ fn lines(status: &Value) -> Vec<String> {
     let listen: Vec<String> = status["listen"].as_array().into_iter().flatten().map(text).collect();
     let listen = if listen.is_empty() { "nowhere".to_owned() } else { listen.join(", ") };
     lines.push(format!(
-        "peers: {} linked, listening on {listen}; {} given, {} received",
+        "peers: {} linked, listening on {listen}; {} uploaded, {} received",
         number(&status["stats"]["peers"]),
         units::bytes(number(&status["stats"]["uploaded"])),
         units::bytes(number(&status["stats"]["downloaded"])),

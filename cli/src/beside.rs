@@ -5,7 +5,7 @@ use crate::discovery::Purpose;
 use crate::engine::{Progress, PullReport, PullRequest};
 use crate::failure::{Failure, Kind};
 use crate::signals::Signals;
-use crate::ui::Ui;
+use crate::ui::{Landed, Ui};
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -147,6 +147,7 @@ fn why_alone(args: &PullArgs, env: &Env, status: &Value) -> Option<String> {
         ("--max-upload", differs(args.upload.max_upload, "max_upload")),
         ("--max-download", differs(args.max_download, "max_download")),
         ("--upload-budget", args.upload.upload_budget.is_some()),
+        ("--events", args.events),
         ("--policy", args.policy == OriginPolicy::SpareOrigin && status["policy"] != "spare-origin"),
     ];
     if let Some((flag, _)) = flags.iter().find(|(_, is_set)| *is_set) {
@@ -196,18 +197,26 @@ async fn follow(
 ) -> End {
     let (tell, progress) = watch::channel(Progress::default());
     let (over, ended) = oneshot::channel::<()>();
-    let following = ui.follow(label, patience, progress, async {
+    let landed = Landed::default();
+    let following = ui.follow(label, patience, progress, &landed, async {
         let _either_way = ended.await;
     });
     let listening = async {
-        let end = listen(client, id, &tell, signals, ui).await;
+        let end = listen(client, id, &tell, &landed, signals, ui).await;
         drop(over);
         end
     };
     tokio::join!(listening, following).0
 }
 
-async fn listen(client: &Client, id: u64, tell: &watch::Sender<Progress>, signals: &Signals, ui: &Ui) -> End {
+async fn listen(
+    client: &Client,
+    id: u64,
+    tell: &watch::Sender<Progress>,
+    landed: &Landed,
+    signals: &Signals,
+    ui: &Ui,
+) -> End {
     let path = format!("/v1/pulls/{id}");
     let (mut after, mut tries, mut cancelled) = (None::<String>, 0, false);
     loop {
@@ -227,6 +236,7 @@ async fn listen(client: &Client, id: u64, tell: &watch::Sender<Progress>, signal
                 after = number.or(after);
                 match serde_json::from_str(&data) {
                     Ok(PullEvent::Progress(now)) => drop(tell.send_replace(now)),
+                    Ok(PullEvent::File(file)) => landed.push(file),
                     Ok(PullEvent::Done(report)) => return End::Done(report),
                     Ok(PullEvent::Failed(failure)) => return failed(client, failure, cancelled).await,
                     // The others stand in the pictures, too; what a newer daemon says besides is not for us.
@@ -286,6 +296,7 @@ fn failure_of(failure: PullFailure) -> Failure {
         hint: failure.hint,
         retry_after: failure.retry_after_s.and_then(|wait| Duration::try_from_secs_f64(wait).ok()),
         files: failure.files,
+        no_repo: false,
     }
 }
 

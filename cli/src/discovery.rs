@@ -37,7 +37,7 @@ pub(crate) struct DiscoveryArgs {
     #[arg(long, conflicts_with_all = ["tracker", "bootstrap", "dht_port"])]
     pub(crate) lan_only: bool,
 
-    /// This Hub is as good as the public one: what it shows to everyone may be given to everyone (repeatable)
+    /// This Hub is as good as the public one: what it shows to everyone may be shared with everyone (repeatable)
     #[arg(hide_short_help = true, long, value_name = "URL", env = "ZEST_PUBLIC_MIRRORS", value_delimiter = ',', value_parser = parse_mirror)]
     pub(crate) public_mirror: Vec<Endpoint>,
 
@@ -55,7 +55,7 @@ pub(crate) enum Purpose {
     Serve,
     /// The same, and to fetch what is handed over: that is looked for as by a pull.
     Daemon,
-    /// To give it to everyone: announced in every way.
+    /// To share it with everyone: announced in every way.
     Seed,
 }
 

@@ -29,6 +29,9 @@ Nothing is fetched or announced but what finding peers takes; --no-dht, --no-lan
 Hub, about a repository that does not exist; DHT routers and trackers for their existence; the router for our address.
 Exit code 0: nothing is wrong, whatever could be better. 1: something is wrong, each line says what helps.";
 
+/// Fewer free inodes than a large data set has files are worth a word: 10,000. Ours.
+const FILES_FREE: u64 = 10_000;
+
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct DoctorArgs {
@@ -108,6 +111,9 @@ pub(crate) async fn run(args: DoctorArgs, ui: &Ui) -> Result<(), Failure> {
     }
     add(folder("cache", &env.hub_cache))?;
     add(folder("zest's cache", &env.zest_cache))?;
+    if let Some(check) = inodes(&env.hub_cache) {
+        add(check)?;
+    }
     add(links(&env.hub_cache))?;
     add(descriptors())?;
     add(ring())?;
@@ -221,6 +227,16 @@ fn folder(name: &'static str, dir: &Path) -> Check {
         Ok(free) => Check::ok(name, format!("{shown}: {} free", units::bytes(free))),
         Err(error) => Check::warn(name, format!("{shown}: {error}"), "nobody can say how much room there is"),
     }
+}
+
+/// Whether the cache's file system has names left, where it counts them: a disk can be full of small files.
+fn inodes(dir: &Path) -> Option<Check> {
+    let stat = rustix::fs::statvfs(dir).ok().filter(|stat| stat.f_files > 0)?;
+    let text = format!("{} more files fit into {}", units::count(stat.f_favail), dir.display());
+    Some(match stat.f_favail < FILES_FREE {
+        true => Check::warn("inodes", text, "remove small files, or name another file system with HF_HOME"),
+        false => Check::ok("inodes", text),
+    })
 }
 
 fn probe(dir: &Path) -> std::io::Result<()> {
@@ -381,7 +397,7 @@ fn ways(seen: &DiscoveryStatus, dht: bool, wait: u64) -> Vec<Check> {
     let address = seen.external.map_or_else(String::new, |ip| format!(", as {ip}"));
     checks.push(match seen.reachable {
         Reachability::Open | Reachability::Mapped => Check::ok("reachable", format!("others can connect{address}")),
-        Reachability::Closed => Check::warn("reachable", "no port is open", "nothing is given to others then"),
+        Reachability::Closed => Check::warn("reachable", "no port is open", "nothing is uploaded to others then"),
         Reachability::Local | Reachability::Unknown => Check::warn(
             "reachable",
             format!("nobody has connected from outside yet{address}"),

@@ -1,4 +1,4 @@
-//! `zest endpoint`: the address that any client of the Hub can be given; and what zest itself makes of it.
+//! `zest endpoint`: the address that any client of the Hub can be shared; and what zest itself makes of it.
 
 use crate::args::{EndpointArgs, EndpointVerb};
 use crate::daemon;

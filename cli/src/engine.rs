@@ -2,10 +2,12 @@
 //! error of the rooms below into a [`Failure`].
 
 use crate::address;
-use crate::args::{self, OriginPolicy, RepoKind, UploadArgs};
+use crate::args::{self, OriginPolicy, RepoArgs, RepoKind, UploadArgs};
 use crate::failure::{Failure, Kind};
+use crate::place;
 use crate::ui::Ui;
 use std::net::SocketAddr;
+use zest_hub::HubError;
 use zest_runtime_tokio::{EngineError, Policy, PullError, PullErrorKind, PullFailure, UploadBudget};
 use zest_store::{Env, RepoId, RepoType, StoreError, StoreErrorKind};
 
@@ -48,6 +50,39 @@ pub(crate) fn repo_id(text: &str, kind: Option<RepoKind>) -> Result<RepoId, Fail
         RepoKind::Space => RepoType::Space,
     };
     RepoId::new(kind, name).map_err(|error| usage(error.to_string()))
+}
+
+/// The repository that a command line names, by name or address. What an address says besides is put where flags would put it.
+pub(crate) fn repo_of(of: &mut RepoArgs, env: &Env) -> Result<RepoId, Failure> {
+    let usage = |message: String| Failure::new(Kind::Usage, message);
+    let Some(place) = place::parse(&of.repo, &env.endpoint).map_err(usage)? else {
+        return repo_id(&of.repo, of.kind);
+    };
+    if let Some(revision) = place.revision {
+        if of.revision != args::REVISION && of.revision != revision {
+            let text = format!("{:?} and --revision {:?} name two revisions", of.repo, of.revision);
+            return Err(usage(text).hint("say it once"));
+        }
+        of.revision = revision;
+    }
+    if let (Some(kind), Some(flag)) = (place.kind, of.kind)
+        && kind != flag
+    {
+        return Err(usage(format!("{:?} and --type name two different kinds of repository", of.repo)));
+    }
+    of.kind = place.kind.or(of.kind);
+    of.files.splice(..0, place.path);
+    repo_id(&place.name, of.kind)
+}
+
+/// The page of a repository, for people.
+pub(crate) fn page(env: &Env, repo: &RepoId) -> String {
+    let folder = match repo.kind {
+        RepoType::Model => "",
+        RepoType::Dataset => "datasets/",
+        RepoType::Space => "spaces/",
+    };
+    format!("{}/{folder}{}", zest_store::Endpoint::new(&env.endpoint), repo.name)
 }
 
 impl From<OriginPolicy> for Policy {
@@ -132,7 +167,9 @@ pub(crate) fn pull_failure(error: &PullError) -> Failure {
         _ => None,
     };
     let PullFailure { message, hint, files, .. } = PullFailure::from(error);
-    Failure { kind: pull_kind(error), message, hint, retry_after, files }
+    let no_repo =
+        matches!(error, PullError::Hub(HubError::RepoNotFound { .. } | HubError::LoginNeeded { .. }));
+    Failure { kind: pull_kind(error), message, hint, retry_after, files, no_repo }
 }
 
 fn pull_kind(error: &PullError) -> Kind {

@@ -90,11 +90,20 @@ pub(crate) struct Failure {
     pub(crate) retry_after: Option<Duration>,
     /// The files that could not be had, where others were.
     pub(crate) files: Vec<FileFailure>,
+    /// There is no such repository, or none that is shown to us.
+    pub(crate) no_repo: bool,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl fmt::Display) -> Failure {
-        Failure { kind, message: message.to_string(), hint: None, retry_after: None, files: Vec::new() }
+        Failure {
+            kind,
+            message: message.to_string(),
+            hint: None,
+            retry_after: None,
+            files: Vec::new(),
+            no_repo: false,
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Failure {

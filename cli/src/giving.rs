@@ -86,7 +86,7 @@ impl Told {
 
 /// Who learns of it, in one sentence.
 pub(crate) fn who_hears(discovery: Option<&DiscoveryConfig>) -> String {
-    let Some(discovery) = discovery else { return "announced nowhere".to_owned() };
+    let Some(discovery) = discovery else { return "announcing nowhere".to_owned() };
     let mut ways = Vec::new();
     if discovery.lan {
         ways.push("on this network".to_owned());
@@ -98,8 +98,8 @@ pub(crate) fn who_hears(discovery: Option<&DiscoveryConfig>) -> String {
         ways.push(format!("at {}", units::counted(discovery.trackers.len() as u64, "tracker")));
     }
     match ways.is_empty() {
-        true => "announced nowhere: others have to know this address".to_owned(),
-        false => format!("announced {}", ways.join(", ")),
+        true => "announcing nowhere: others have to know this address".to_owned(),
+        false => format!("announcing {}", ways.join(", ")),
     }
 }
 
@@ -109,11 +109,18 @@ pub(crate) fn index_words(progress: &IndexProgress) -> Vec<String> {
     if progress.files_done < progress.files_total {
         parts.push(format!("indexing {} of {}", progress.files_done + 1, progress.files_total));
     }
-    if progress.not_public > 0 {
-        parts.push(format!("{} not public", units::counted(progress.not_public as u64, "revision")));
+    let closed = progress.not_public.saturating_sub(progress.unasked);
+    if closed > 0 {
+        parts.push(format!("{} not public", units::counted(closed as u64, "revision")));
     }
     if progress.unasked > 0 {
-        parts.push(format!("{} of them still to be asked about", progress.unasked));
+        let unasked = units::counted(progress.unasked as u64, "revision");
+        let why = if progress.hub_error.is_some() {
+            "the Hub cannot be asked about"
+        } else {
+            "still to be asked about"
+        };
+        parts.push(format!("{unasked} {why}"));
     }
     parts
 }
@@ -121,6 +128,19 @@ pub(crate) fn index_words(progress: &IndexProgress) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_hub_was_not_asked_about_is_not_called_closed() {
+        let progress = IndexProgress {
+            not_public: 3,
+            unasked: 2,
+            hub_error: Some("no route".to_owned()),
+            ..IndexProgress::default()
+        };
+        let words = ["1 revision not public", "2 revisions the Hub cannot be asked about"];
+        assert_eq!(index_words(&progress), words);
+        assert_eq!(index_words(&IndexProgress { not_public: 1, unasked: 1, ..progress }).len(), 1);
+    }
 
     #[test]
     fn a_wrong_file_and_a_silent_hub_are_mentioned_once() {

@@ -37,13 +37,15 @@ pub(crate) struct InfoArgs {
     discovery: DiscoveryArgs,
 }
 
-pub(crate) async fn run(args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
+pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    let repo = engine::repo_id(&args.of.repo, args.of.kind)?;
     let env = engine::environment(ui);
+    let repo = engine::repo_of(&mut args.of, &env)?;
+    let (files, folders) = args.of.files_and_folders();
     let label = repo.to_string();
     let discovery = args.discovery.config(Purpose::Pull, &env);
-    let request = PullRequest::new(repo).revision(args.of.revision).files(args.of.files).dry_run(true);
+    let request =
+        PullRequest::new(repo).revision(args.of.revision).files(files).include(folders).dry_run(true);
     let config =
         engine::config(&env, Folders::of_cache(&env, false).with_mirrors(&args.discovery.public_mirror))?
             .engine(|engine| (engine.discovery, engine.surveys) = (Some(discovery), true));

@@ -27,6 +27,7 @@ mod hub;
 mod info;
 mod notify;
 mod peers;
+mod place;
 mod pull;
 mod run;
 mod seed;
@@ -47,10 +48,14 @@ pub fn zest() -> ExitCode {
     // Before anything else: a token among the arguments can be read by every user of this machine.
     hidden_token::move_to_environment();
 
-    let cli: Cli = match parse() {
+    let mut cli: Cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    if let Command::Pull(args) = &cli.command {
+        cli.json |= args.events || args.format == Some(args::Format::Json);
+        cli.quiet |= args.format == Some(args::Format::Quiet);
+    }
     let ui = match cli.command.log_file() {
         Some(path) => match ui::Ui::logging(path, cli.verbose) {
             Ok(ui) => ui,
@@ -120,8 +125,20 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Config(args) => settings::run(args, ui),
         Command::Completions { shell } => definition::completions(shell, ui),
         Command::Man { dir } => definition::manual(&dir),
-        Command::Version => ui.data(&format!("zest {}", env!("CARGO_PKG_VERSION"))),
+        Command::Version => version(ui),
     }
+}
+
+/// The version, and the commit where the builder named one (`ZEST_COMMIT`).
+fn version(ui: &ui::Ui) -> Result<(), Failure> {
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), option_env!("ZEST_COMMIT"));
+    if ui.json() {
+        let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+        return ui
+            .data(&serde_json::json!({"version": version, "commit": commit, "target": target}).to_string());
+    }
+    let of = commit.map(|commit| format!(" ({})", commit.get(..12).unwrap_or(commit))).unwrap_or_default();
+    ui.data(&format!("zest {version}{of}"))
 }
 
 /// Help and version texts count as success and go to standard output; mistakes go to standard error, and to

@@ -11,15 +11,20 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use zest_runtime_tokio::SurveyPeer;
 
-pub(crate) async fn run(args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
+pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    let repo = engine::repo_id(&args.of.repo, args.of.kind)?;
     let env = engine::environment(ui);
+    let repo = engine::repo_of(&mut args.of, &env)?;
+    let (files, folders) = args.of.files_and_folders();
     let label = repo.to_string();
     let discovery = args.discovery.config(Purpose::Pull, &env);
     // Nothing is written, the list of files included.
-    let request =
-        PullRequest::new(repo).revision(args.of.revision).files(args.of.files).dry_run(true).peers(args.peer);
+    let request = PullRequest::new(repo)
+        .revision(args.of.revision)
+        .files(files)
+        .include(folders)
+        .dry_run(true)
+        .peers(args.peer);
     let config =
         engine::config(&env, Folders::of_cache(&env, false).with_mirrors(&args.discovery.public_mirror))?
             .engine(|engine| (engine.discovery, engine.surveys) = (Some(discovery), true));
@@ -64,7 +69,7 @@ fn bytes(survey: &Survey, peer: &SurveyPeer) -> u64 {
 }
 
 fn how(peer: &SurveyPeer) -> &'static str {
-    peer.found.map_or("came", zest_runtime_tokio::Found::as_str)
+    peer.found.map_or("incoming", zest_runtime_tokio::Found::as_str)
 }
 
 /// One line per peer: address, how it was found, what it has, who it is.
@@ -156,7 +161,7 @@ mod tests {
     fn the_table_says_who_has_how_much_and_how_it_was_found() {
         let lines = table(&survey());
         assert_eq!(lines[0], "192.0.2.1:6881               dht      1 of 2 files, 700 B  zest/0.5.0");
-        assert_eq!(lines[1], "192.0.2.2:6881               came     no connection");
+        assert_eq!(lines[1], "192.0.2.2:6881               incoming no connection");
         assert_eq!(sentence(&survey()), "2 peers found, 1 with something of 2 files (1.2 kB)");
     }
 

@@ -4,15 +4,17 @@ use crate::address::PORT_DEFAULT;
 use crate::args::{OriginPolicy, PullArgs};
 use crate::beside::{self, Handed};
 use crate::discovery::Purpose;
-use crate::engine::{self, Folders, PullReport, PullRequest, Session, SessionConfig};
+use crate::engine::{self, Folders, Phase, PullReport, PullRequest, Session, SessionConfig};
 use crate::failure::{Failure, Kind};
 use crate::hidden_token;
 use crate::signals::Signals;
-use crate::ui::{self, Ui, units};
+use crate::ui::{self, Landed, Ui, units};
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
-use zest_store::Token;
+use zest_runtime_tokio::{PullError, PullEvent};
+use zest_store::{RepoId, RepoType, Token};
 
 /// With the policy `spare-origin` a pull that is done goes on giving to the machines that fetch the same, until nothing was
 /// given for this long: 5 s. Ours; whoever has not asked by then gets it elsewhere.
@@ -20,8 +22,21 @@ const GIVE_ON_IDLE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(mut args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    let repo = engine::repo_id(&args.of.repo, args.of.kind)?;
     let mut env = engine::environment(ui);
+    let repo = engine::repo_of(&mut args.of, &env)?;
+    let guessed = args.of.kind.is_none() && repo_names_no_kind(&args.of.repo);
+    let (files, folders) = args.of.files_and_folders();
+    let only = match (&files[..], args.dry_run) {
+        ([file], false) if folders.is_empty() => Some(file.clone()),
+        _ => None,
+    };
+    let patterns = args.include.len() + args.exclude.len();
+    if !files.is_empty() && patterns > 0 {
+        ui.warn("--include and --exclude are ignored, as files are named one by one (hf does the same)");
+        args.include.clear();
+        args.exclude.clear();
+    }
+    args.include.extend(folders);
     let named = args.cache_dir.is_some();
     if let Some(dir) = args.cache_dir.take() {
         env.hub_cache = dir;
@@ -33,7 +48,7 @@ pub(crate) async fn run(mut args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     let label = repo.to_string();
     let request = PullRequest::new(repo)
         .revision(args.of.revision.clone())
-        .files(args.of.files.clone())
+        .files(files)
         .include(args.include.clone())
         .exclude(args.exclude.clone())
         .local_dir(args.local_dir.clone())
@@ -45,7 +60,7 @@ pub(crate) async fn run(mut args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     match beside::hand_over(&args, &env, &request, &label, &signals, ui).await? {
         Handed::Alone => {}
         Handed::Left => return Ok(()),
-        Handed::Done(report) => return show(&report, args.dry_run, ui),
+        Handed::Done(report) => return show(&report, only.as_deref(), ui),
     }
     let p2p = !args.no_p2p && !args.dry_run;
     let discovery = args.discovery.config(Purpose::Pull, &env);
@@ -62,10 +77,32 @@ pub(crate) async fn run(mut args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         engine.discovery = Some(discovery).filter(|_| p2p);
     });
     let session = start(config, args.listen, listens).await?;
-    if let Some(addr) = session.local_addrs().first() {
-        ui.say(format!("giving to peers on {addr} while fetching"));
+    let mut outcome = pull(&session, request.clone(), &label, &signals, ui, args.events).await;
+    if let Err(failure) = &mut outcome
+        && failure.no_repo
+    {
+        outcome = match other_kind(&session, &request).await {
+            Some(repo) if guessed => {
+                ui.warn(format!("there is no model {label}, but {repo}: fetching that (--type says it)"));
+                let label = repo.to_string();
+                let mut request = request.clone();
+                request.repo = repo;
+                pull(&session, request, &label, &signals, ui, args.events).await
+            }
+            other => {
+                let page = engine::page(&env, &request.repo);
+                let hint = match other {
+                    Some(other) => format!("there is {other}: name that; this one would be at {page}"),
+                    None => format!(
+                        "look whether the name is right at {page}; is it a model, a dataset or a space? --type says which; \
+                         private and gated ones need HF_TOKEN or `hf auth login`"
+                    ),
+                };
+                failure.hint = Some(hint);
+                outcome
+            }
+        };
     }
-    let outcome = pull(&session, request, &label, &signals, ui).await;
     if outcome.is_ok() && args.policy == OriginPolicy::SpareOrigin {
         tokio::select! {
             () = session.give_on(GIVE_ON_IDLE) => {}
@@ -73,15 +110,40 @@ pub(crate) async fn run(mut args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         }
     }
     session.shutdown().await;
-    show(&outcome?, args.dry_run, ui)
+    let report = outcome?;
+    // The last event was the report.
+    if args.events { Ok(()) } else { show(&report, only.as_deref(), ui) }
 }
 
-/// What a pull did.
-fn show(report: &PullReport, dry_run: bool, ui: &Ui) -> Result<(), Failure> {
+/// Whether the name leaves open what kind of repository it is.
+fn repo_names_no_kind(text: &str) -> bool {
+    !["models/", "datasets/", "spaces/"].iter().any(|prefix| text.contains(prefix))
+}
+
+/// The only repository of another kind with the name of one that is not there, if the Hub shows one.
+async fn other_kind(session: &Session, request: &PullRequest) -> Option<RepoId> {
+    let mut found = Vec::new();
+    for kind in RepoType::ALL.into_iter().filter(|kind| *kind != request.repo.kind) {
+        let repo = RepoId { kind, ..request.repo.clone() };
+        // It is listed, and nothing else: what is named of it may be missing.
+        let mut look = request.clone();
+        look.repo = repo.clone();
+        let look = look.files(Vec::new()).include(vec!["no file/".to_owned()]).dry_run(true).p2p(false);
+        match session.pull(look).wait().await {
+            Ok(_) => found.push(repo),
+            Err(error) if matches!(&*error, PullError::NothingSelected { .. }) => found.push(repo),
+            Err(_) => {}
+        }
+    }
+    found.pop().filter(|_| found.is_empty())
+}
+
+/// What a pull did, and where it is: the one file that was named, or the folder.
+fn show(report: &PullReport, only: Option<&str>, ui: &Ui) -> Result<(), Failure> {
     if ui.json() {
         return ui.data(&document(report).to_string());
     }
-    if dry_run {
+    if report.dry_run {
         for line in listing(report) {
             ui.data(&line)?;
         }
@@ -91,7 +153,10 @@ fn show(report: &PullReport, dry_run: bool, ui: &Ui) -> Result<(), Failure> {
     for line in ui::closing_statistics(report) {
         ui.say(line);
     }
-    ui.path(&report.path)
+    match only.filter(|_| ui.quiet()) {
+        Some(file) => ui.path(&report.path.join(file)),
+        None => ui.path(&report.path),
+    }
 }
 
 /// Listens where it is told; else, if it `listens` at all, on the usual port or, if that is taken, on another one. A machine
@@ -115,8 +180,10 @@ pub(crate) async fn pull(
     label: &str,
     signals: &Signals,
     ui: &Ui,
+    events: bool,
 ) -> Result<PullReport, Failure> {
     let pull = session.pull(request);
+    let landed = Landed::default();
     let pulling = async {
         tokio::select! {
             outcome = pull.wait() => return outcome,
@@ -126,10 +193,40 @@ pub(crate) async fn pull(
         pull.cancel();
         pull.wait().await
     };
-    let following = ui.follow(label, session.give_up_after(), pull.snapshots(), async {
-        drop(pull.wait().await);
+    let (over, ended) = tokio::sync::oneshot::channel::<()>();
+    let hearing = async {
+        let mut all = pull.progress();
+        while let Some(event) = all.next().await {
+            if events {
+                let line = serde_json::to_string(&event).expect("an event is plain data");
+                // Nobody is left to hear that standard output is gone.
+                let _closed = ui.data(&line);
+            }
+            if let PullEvent::File(file) = event {
+                landed.push(file);
+            }
+        }
+        drop(over);
+    };
+    let following = ui.follow(label, session.give_up_after(), pull.snapshots(), &landed, async {
+        let _either_way = ended.await;
     });
-    let (outcome, ()) = tokio::join!(pulling, following);
+    let giving = async {
+        // What did nothing gave nothing: it is said once something is fetched.
+        let mut progress = pull.snapshots();
+        let fetches = progress.wait_for(|now| now.phase == Phase::Fetching).await.is_ok();
+        if let Some(addr) = session.local_addrs().first()
+            && fetches
+        {
+            ui.say(format!("uploading to peers from {addr} while fetching"));
+        }
+        std::future::pending::<()>().await;
+    };
+    let all = async { tokio::join!(pulling, following, hearing).0 };
+    let outcome = tokio::select! {
+        outcome = all => outcome,
+        () = giving => unreachable!("it never ends"),
+    };
     match outcome.map_err(|error| engine::pull_failure(&error)) {
         Err(failure) if signals.seen() => Err(interrupted(failure)),
         outcome => outcome,

@@ -13,6 +13,7 @@ use crate::sharing;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use zest_runtime_tokio::Giving;
@@ -133,7 +134,7 @@ pub(crate) async fn run(
         });
         ui.data(&counts.to_string())?;
     }
-    ui.say(format!("stopped: {} given", given(&stats)));
+    ui.say(format!("stopped: {} uploaded", given(&stats)));
     Ok(())
 }
 
@@ -180,10 +181,12 @@ async fn show(session: &Session, ui: &Ui) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let (mut last, mut printed, mut indexed) = (String::new(), None::<Instant>, false);
     let mut told = None::<Instant>;
+    let mut troubles = Troubles::default();
     loop {
         tick.tick().await;
         let (stats, found) = (session.stats().await, session.discovery().await.unwrap_or_default());
         let now = giving.borrow().clone();
+        troubles.news(&stats, &found, &now).into_iter().for_each(|text| ui.warn(text));
         let line = line(&stats, &found, &now);
         if line == last {
             continue;
@@ -203,6 +206,43 @@ async fn show(session: &Session, ui: &Ui) {
     }
 }
 
+/// What keeps things from being given, as far as it was said.
+#[derive(Debug, Default)]
+struct Troubles {
+    trackers: BTreeSet<String>,
+    spent: bool,
+    empty: bool,
+}
+
+impl Troubles {
+    /// What is worth a word since the last look.
+    fn news(&mut self, stats: &EngineStats, found: &DiscoveryStatus, giving: &GivingStatus) -> Vec<String> {
+        let mut lines = Vec::new();
+        for tracker in &found.trackers {
+            if !tracker.works && self.trackers.insert(tracker.name.clone()) {
+                lines.push(format!("tracker {} does not know of us: {}", tracker.name, tracker.standing));
+            } else if tracker.works && self.trackers.remove(&tracker.name) {
+                lines.push(format!("tracker {} {}", tracker.name, tracker.standing));
+            }
+        }
+        let spent = stats.budget_left == Some(0);
+        if spent != std::mem::replace(&mut self.spent, spent) {
+            lines.push(match spent {
+                true => "today's --upload-budget is spent: nothing is uploaded until midnight UTC".to_owned(),
+                false => "a new day: there is a budget for uploads again".to_owned(),
+            });
+        }
+        let index = &giving.index;
+        let empty =
+            giving.looks > 0 && giving.files == 0 && index.not_public == 0 && index.hub_error.is_none();
+        if empty && !std::mem::replace(&mut self.empty, true) {
+            let text = "nothing is here that can be shared: `zest pull ORG/NAME` fetches something, --cache-dir names another cache";
+            lines.push(text.to_owned());
+        }
+        lines
+    }
+}
+
 /// The state of things, for programs.
 fn event(stats: &EngineStats, found: &DiscoveryStatus, giving: &GivingStatus) -> Value {
     json!({
@@ -212,6 +252,7 @@ fn event(stats: &EngineStats, found: &DiscoveryStatus, giving: &GivingStatus) ->
         "peers": stats.peers,
         "bytes_given": stats.uploaded,
         "chunks_given": stats.chunks_served,
+        "budget_left": stats.budget_left,
         "discovery": found,
     })
 }
@@ -220,8 +261,9 @@ fn line(stats: &EngineStats, found: &DiscoveryStatus, giving: &GivingStatus) -> 
     let mut parts = vec![
         format!("sharing {} ({})", units::counted(giving.files, "file"), units::bytes(giving.bytes)),
         units::counted(u64::from(stats.peers), "peer"),
-        format!("{} given", given(stats)),
+        format!("{} uploaded", given(stats)),
     ];
+    parts.extend(stats.budget_left.map(|left| format!("{} of today's budget left", units::bytes(left))));
     parts.extend(discovery::words(found));
     parts.extend(giving::index_words(&giving.index));
     parts.join(" · ")
@@ -243,6 +285,34 @@ mod tests {
     }
 
     #[test]
+    fn a_dead_tracker_a_spent_budget_and_an_empty_cache_are_said_once_and_so_is_their_end() {
+        let mut troubles = Troubles::default();
+        let mut found = DiscoveryStatus::default();
+        found.trackers.push(zest_runtime_tokio::TrackerStatus {
+            name: "http://t.example:80".to_owned(),
+            standing: "connection refused; next try in 15 s".to_owned(),
+            works: false,
+        });
+        let spent = EngineStats { budget_left: Some(0), ..EngineStats::default() };
+        let mut giving = status(0, 0, IndexProgress::default());
+        giving.looks = 1;
+        let said = troubles.news(&spent, &found, &giving);
+        assert_eq!(said.len(), 3, "{said:?}");
+        let tracker = "tracker http://t.example:80 does not know of us: connection refused; next try in 15 s";
+        assert_eq!(said[0], tracker);
+        assert!(said[1].contains("--upload-budget is spent") && said[2].contains("zest pull"), "{said:?}");
+        assert!(troubles.news(&spent, &found, &giving).is_empty());
+        found.trackers[0] = zest_runtime_tokio::TrackerStatus {
+            name: "http://t.example:80".to_owned(),
+            standing: "works".to_owned(),
+            works: true,
+        };
+        let said = troubles.news(&EngineStats { budget_left: Some(9), ..spent }, &found, &giving);
+        assert_eq!(said[0], "tracker http://t.example:80 works");
+        assert_eq!(said.len(), 2);
+    }
+
+    #[test]
     fn the_status_line_tells_what_is_shared_given_and_indexed() {
         let stats = EngineStats {
             peers: 2,
@@ -253,13 +323,13 @@ mod tests {
         let busy = IndexProgress { files_done: 2, files_total: 10, ..IndexProgress::default() };
         assert_eq!(
             line(&stats, &DiscoveryStatus::default(), &status(12, 3_200_000_000, busy)),
-            "sharing 12 files (3.20 GB) · 2 peers · 1.20 GB in 18,400 chunks given · indexing 3 of 10"
+            "sharing 12 files (3.20 GB) · 2 peers · 1.20 GB in 18,400 chunks uploaded · indexing 3 of 10"
         );
         let found = DiscoveryStatus { dht_nodes: Some([12, 0]), ..DiscoveryStatus::default() };
         let idle = IndexProgress { not_public: 1, ..IndexProgress::default() };
         assert_eq!(
             line(&EngineStats::default(), &found, &status(0, 0, idle)),
-            "sharing 0 files (0 B) · 0 peers · 0 B in 0 chunks given · 12 DHT nodes · 1 revision not public"
+            "sharing 0 files (0 B) · 0 peers · 0 B in 0 chunks uploaded · 12 DHT nodes · 1 revision not public"
         );
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(args: VerifyArgs, ui: &Ui) -> Result<(), Failure> {
         }
         if report.bytes >= next_status {
             next_status = report.bytes + STATUS_BYTES;
-            status.show(&format!("{} hashed, now {}", units::bytes(report.bytes), event.path), false);
+            status.show(&format!("{} hashed, last {}", units::bytes(report.bytes), event.path), false);
         }
     });
     drop(status);

@@ -123,7 +123,7 @@ pub enum HubError {
         tries: u32,
     },
     /// 429 until our tries ran out.
-    #[error("{url} limits our rate{} (tries: {tries})", retry_tail(retry_after.as_ref()))]
+    #[error("{url} limits our rate (429){} (tries: {tries})", retry_tail(retry_after.as_ref()))]
     RateLimited {
         /// Address without query.
         url: String,

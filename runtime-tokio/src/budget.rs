@@ -86,6 +86,7 @@ impl Budget {
         // Given while the account was written: not in it yet.
         let since = context.given_bytes() - given;
         let left = self.limits.bytes.saturating_sub(all.saturating_add(since));
+        context.budget_left.set(Some(left));
         context.event(Event::UploadBudget { bytes: Some(left) });
         Ok(())
     }

@@ -49,6 +49,8 @@ pub(crate) struct Context {
     /// How Hubs are asked, and how they do.
     pub(crate) hubs: Hubs,
     pub(crate) pool: Pool,
+    /// What is left of today's budget of uploads, where there is one.
+    pub(crate) budget_left: Cell<Option<u64>>,
     /// Where all links read what cannot be foreseen.
     pub(crate) heads: RefCell<Vec<u8>>,
     pub(crate) store: Arc<StoreHandles>,
@@ -142,6 +144,7 @@ impl Context {
             lived: Cell::default(),
             hubs,
             pool: Pool::default(),
+            budget_left: Cell::default(),
             heads: RefCell::new(vec![0; crate::linkio::HEAD_BYTES]),
             store,
             hot,
@@ -663,6 +666,7 @@ impl Context {
                 }
                 self.event(Event::OwnAddress { addr });
             } else {
+                self.count_unreachable(addr, "what answers there does not speak as a peer");
                 self.event(Event::DialFailed { addr });
             }
         }
@@ -732,10 +736,12 @@ async fn dial(context: Rc<Context>, addr: SocketAddr, info_hash: InfoHash) {
         }
         Some(Err(error)) => {
             tracing::debug!(%addr, %error, "cannot dial");
+            context.count_unreachable(addr, &error.to_string());
             context.event(Event::DialFailed { addr });
         }
         None => {
             tracing::debug!(%addr, "dial timed out");
+            context.count_unreachable(addr, "it does not answer");
             context.event(Event::DialFailed { addr });
         }
     }

@@ -176,6 +176,9 @@ pub struct EngineStats {
     pub chunks_bad: u64,
     /// Peers shut out.
     pub banned: u32,
+    /// Bytes that may still be given today, where there is a budget.
+    #[serde(default)]
+    pub budget_left: Option<u64>,
 }
 
 type LocalTask = Box<dyn FnOnce(Rc<Context>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
@@ -289,6 +292,7 @@ impl Engine {
                     chunks_served: node.chunks_served,
                     chunks_bad: node.chunks_bad,
                     banned: node.banned,
+                    budget_left: context.budget_left.get(),
                 }
             })
         })

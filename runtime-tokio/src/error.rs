@@ -405,9 +405,7 @@ impl PullError {
                 "leave the file out with --exclude, or choose another place with --local-dir"
             }
             PullErrorKind::Interrupted => "run the same command again to go on where it stopped",
-            PullErrorKind::Network => {
-                "run the same command again: what is proven is kept; name a peer with --peer"
-            }
+            PullErrorKind::Network => "run the same command again: what is proven is kept",
             PullErrorKind::RateLimited { .. } => {
                 "come back later: what is proven is kept; with HF_TOKEN the Hub allows more"
             }

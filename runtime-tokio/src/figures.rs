@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::jobs::partial_place;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use zest_core::link::{Body, Outgoing};
@@ -21,6 +21,8 @@ pub(crate) struct Figures {
     places: RefCell<BTreeSet<FileId>>,
     /// Peers that its user named.
     named: RefCell<BTreeSet<SocketAddr>>,
+    /// Those among them that cannot be reached, with the reason.
+    unreachable: RefCell<BTreeMap<SocketAddr, String>>,
     given: Cell<u64>,
     banned: Cell<u64>,
 }
@@ -51,6 +53,11 @@ impl Figures {
     /// The user named a peer for this pull.
     pub(crate) fn has_peer(&self, addr: SocketAddr) {
         self.named.borrow_mut().insert(addr);
+    }
+
+    /// Peers that its user named and that cannot be reached, with the reason.
+    pub(crate) fn unreachable(&self) -> BTreeMap<SocketAddr, String> {
+        self.unreachable.borrow().clone()
     }
 
     /// Bytes of chunks of its files that were given to peers.
@@ -97,6 +104,20 @@ impl Context {
             Outgoing::XorbRange { parts, .. } => parts.iter().for_each(|(_, body)| count(body)),
             _ => {}
         }
+    }
+
+    /// No connection to a peer comes about.
+    pub(crate) fn count_unreachable(&self, addr: SocketAddr, why: &str) {
+        self.each_figures(|figures| {
+            if figures.named.borrow().contains(&addr) {
+                figures.unreachable.borrow_mut().insert(addr, why.to_owned());
+            }
+        });
+    }
+
+    /// A peer is linked.
+    pub(crate) fn count_linked(&self, addr: SocketAddr) {
+        self.each_figures(|figures| drop(figures.unreachable.borrow_mut().remove(&addr)));
     }
 
     /// A peer was shut out.

@@ -184,6 +184,7 @@ impl LinkIo {
                     self.established.set(true);
                     context.lobby.borrow_mut().left(self.id);
                     let (link, addr, direction) = (self.id, self.addr, self.direction);
+                    context.count_linked(addr);
                     context.event(Event::LinkUp { link, addr, direction, peer_id });
                 }
                 LinkAction::Message(message) => {

@@ -117,7 +117,7 @@ impl Env {
         let hub_cache = get_os("HF_HUB_CACHE")
             .or_else(|| get_os("HUGGINGFACE_HUB_CACHE"))
             .map_or_else(|| hf_home.join("hub"), path);
-        let zest_cache = get_os("ZEST_CACHE_DIR").map_or_else(|| home.join(".cache").join("zest"), path);
+        let zest_cache = get_os("ZEST_CACHE_DIR").map_or_else(|| cache_home.join("zest"), path);
         let token = if flag("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
             None
         } else {
@@ -253,6 +253,8 @@ mod tests {
         for (n, expected) in expected.iter().enumerate() {
             assert_eq!(env(&base[..=n]).hub_cache, Path::new(expected));
         }
+        assert_eq!(env(&[("XDG_CACHE_HOME", "/x")]).zest_cache, Path::new("/x/zest"), "ours moves, too");
+        assert_eq!(env(&[("XDG_CACHE_HOME", "/x"), ("ZEST_CACHE_DIR", "/z")]).zest_cache, Path::new("/z"));
         assert_eq!(env(&[("HF_HOME", "")]).hub_cache, Path::new("/home/u/.cache/huggingface/hub"));
     }
 

@@ -135,7 +135,7 @@ async fn pull_as(
 ) -> Result<Transfer, Failure> {
     let before = hub.stats();
     // Nothing is kept that could be gone on with.
-    let pulled = pull::pull(session, request, name, signals, ui).await;
+    let pulled = pull::pull(session, request, name, signals, ui, false).await;
     let report = pulled.map_err(|failure| if signals.seen() { interrupted() } else { failure })?;
     Ok(Transfer { report, hub: hub.stats().since(&before) })
 }

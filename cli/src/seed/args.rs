@@ -27,15 +27,15 @@ processor. auto takes io_uring where the kernel allows it.
 Sizes are numbers with k, M, G or T (powers of 1000), or Ki, Mi, Gi, Ti (powers of 1024).
 Exit codes and environment: see `zest --help`.";
 
-/// zest-seed: gives Hugging Face models to peers, at the rate of the disk.
+/// zest-seed: shares Hugging Face models with peers, at the rate of the disk.
 #[derive(Debug, Parser)]
 #[command(name = "zest-seed", version, max_term_width = 110, after_help = AFTER_HELP)]
 pub(crate) struct SeedArgs {
-    /// Hugging Face cache to give from, instead of HF_HUB_CACHE (repeatable)
+    /// Hugging Face cache to share, instead of HF_HUB_CACHE (repeatable)
     #[arg(long, value_name = "HF_CACHE")]
     pub(crate) root: Vec<PathBuf>,
 
-    /// Also give from this folder that `zest pull --local-dir` has filled (repeatable)
+    /// Also share this folder that `zest pull --local-dir` has filled (repeatable)
     #[arg(long, value_name = "DIR")]
     pub(crate) local_dir: Vec<PathBuf>,
 
@@ -55,7 +55,7 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) runtime: RuntimeChoice,
 
-    /// Give peers at most this many bytes per second
+    /// Upload to peers at most this many bytes per second
     #[arg(long, value_name = "RATE", value_parser = amount::upload_rate)]
     pub(crate) max_upload: Option<u64>,
 

@@ -96,7 +96,7 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
             json!({"event": "stopped", "bytes_given": numbers.uploaded, "chunks_given": numbers.chunks});
         ui.data(&event.to_string())?;
     }
-    ui.say(format!("stopped: {} given", given(&numbers)));
+    ui.say(format!("stopped: {} uploaded", given(&numbers)));
     Ok(())
 }
 
@@ -158,7 +158,7 @@ fn tell_indexed(progress: IndexProgress, catalog: &Catalog, ui: &Ui) -> Result<(
         ui.data(&event.to_string())?;
     }
     let count = units::counted(now.files, "file");
-    ui.say(format!("{files_indexed} indexed; {count} ({}) can be given", units::bytes(now.bytes)));
+    ui.say(format!("{files_indexed} indexed; {count} ({}) can be shared", units::bytes(now.bytes)));
     Ok(())
 }
 
@@ -228,7 +228,7 @@ fn line(
     let mut parts = vec![
         format!("sharing {} ({})", units::counted(giving.files, "file"), units::bytes(giving.bytes)),
         units::counted(numbers.peers, "peer"),
-        format!("{} given", given(numbers)),
+        format!("{} uploaded", given(numbers)),
     ];
     if rate > 0.0 {
         parts.push(units::rate(rate));
@@ -257,12 +257,12 @@ mod tests {
         let nobody = DiscoveryStatus::default();
         assert_eq!(
             line(&numbers, &nobody, &giving, 0.0, 0.0),
-            "sharing 3 files (5.00 GB) · 1 peer · 2.0 MB in 31 chunks given"
+            "sharing 3 files (5.00 GB) · 1 peer · 2.0 MB in 31 chunks uploaded"
         );
         giving.index.files_total = 2;
         assert_eq!(
             line(&numbers, &DiscoveryStatus { dht_nodes: Some([9, 0]), ..nobody }, &giving, 2e9, 5e8),
-            "sharing 3 files (5.00 GB) · 1 peer · 2.0 MB in 31 chunks given · 2.00 GB/s · 500 MB/s from disk · 9 DHT nodes · indexing 1 of 2"
+            "sharing 3 files (5.00 GB) · 1 peer · 2.0 MB in 31 chunks uploaded · 2.00 GB/s · 500 MB/s from disk · 9 DHT nodes · indexing 1 of 2"
         );
     }
 }

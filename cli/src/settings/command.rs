@@ -17,7 +17,7 @@ Exit codes and environment: see `zest --help`.";
 const TEMPLATE: &str = "\
 # Flags of zest that are always meant. Keys are flags without dashes; what is typed beats what stands here.
 #
-# max-upload = \"10M\"                  # give peers at most this many bytes per second
+# max-upload = \"10M\"                  # upload to peers at most this many bytes per second
 # upload-budget = \"20G\"               # and this many per day
 # peer = [\"seedbox.lan\"]              # ask these machines first
 # tracker = [\"udp://tracker.example:6969\"]

@@ -2,8 +2,10 @@
 
 use super::rate::Pace;
 use super::units;
-use crate::engine::{FileProgress, Phase, Progress};
+use crate::engine::{Phase, Progress};
+use std::collections::BTreeSet;
 use std::time::Duration;
+use zest_runtime_tokio::PulledFile;
 
 /// Longest silence while bytes are fetched: 5 s.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -16,9 +18,11 @@ const STEP_PERCENT: u64 = 10;
 pub(super) struct Lines {
     label: String,
     headline: bool,
+    resumed: bool,
     last_line: Duration,
     last_step: u64,
-    open: Vec<FileProgress>,
+    /// Files that were seen under way and have not landed.
+    open: BTreeSet<String>,
     pace: Pace,
 }
 
@@ -27,15 +31,16 @@ impl Lines {
         Lines {
             label: label.to_owned(),
             headline: false,
+            resumed: false,
             last_line: Duration::ZERO,
             last_step: 0,
-            open: Vec::new(),
+            open: BTreeSet::new(),
             pace: Pace::default(),
         }
     }
 
-    /// The lines to print for `progress`, seen `now` after the start.
-    pub(super) fn show(&mut self, now: Duration, progress: &Progress) -> Vec<String> {
+    /// The lines to print for `progress`, seen `now` after the start, with the files that have `landed` since the last look.
+    pub(super) fn show(&mut self, now: Duration, progress: &Progress, landed: &[PulledFile]) -> Vec<String> {
         let mut lines = Vec::new();
         self.pace.note(now, progress);
         if !self.headline && progress.files_total > 0 {
@@ -43,7 +48,11 @@ impl Lines {
             self.last_line = now;
             lines.push(headline(&self.label, progress));
         }
-        self.finished_files(progress, &mut lines);
+        if !self.resumed && progress.phase == Phase::Fetching && progress.bytes_done > 0 {
+            self.resumed = true;
+            lines.extend(already_here(progress));
+        }
+        self.finished_files(progress, landed, &mut lines);
 
         let step = match progress.bytes_total {
             0 => 0,
@@ -62,23 +71,15 @@ impl Lines {
         lines
     }
 
-    /// Files that were under way and no longer are. The list of files under way is short, so looking through
-    /// it is cheap.
-    fn finished_files(&mut self, progress: &Progress, lines: &mut Vec<String>) {
-        let still_open = |file: &FileProgress| {
-            progress.current.iter().any(|now| now.path == file.path && now.done < now.size)
-        };
-        // After a failure or Ctrl-C files leave the list unfinished.
-        let gone = self.open.iter().filter(|file| !still_open(file));
-        let progressing = progress.files_done > 0;
-        for file in gone.filter(|_| progressing) {
-            lines.push(format!(
-                "  done  {} ({})",
-                units::path_tail(&file.path, 200),
-                units::bytes(file.size)
-            ));
+    /// Names the files that have landed, of those that took long enough to be seen under way.
+    fn finished_files(&mut self, progress: &Progress, landed: &[PulledFile], lines: &mut Vec<String>) {
+        self.open.extend(
+            progress.current.iter().filter(|file| file.done < file.size).map(|file| file.path.clone()),
+        );
+        for file in landed.iter().filter(|file| self.open.remove(&file.path)) {
+            let (name, size) = (units::path_tail(&file.path, 200), units::bytes(file.size));
+            lines.push(format!("  done  {name} ({size})"));
         }
-        self.open = progress.current.iter().filter(|file| file.done < file.size).cloned().collect();
     }
 
     fn progress_line(&self, progress: &Progress) -> String {
@@ -108,17 +109,23 @@ pub(super) fn headline(label: &str, progress: &Progress) -> String {
     format!("{label}: {files}, {}", units::bytes(progress.bytes_total))
 }
 
-/// Where the bytes came from so far.
+/// What an earlier run or another program has left here, if anything.
+pub(super) fn already_here(progress: &Progress) -> Option<String> {
+    let here = units::bytes(progress.from_disk);
+    (progress.from_disk > 0).then(|| format!("{here} of it are here already"))
+}
+
+/// Where the bytes came from so far. Peers that are linked are not those that gave: some may have nothing that is missing.
 pub(super) fn split(progress: &Progress) -> String {
-    let peers = match progress.peers {
-        0 => "peers 0 B".to_owned(),
-        count => format!("peers {} from {count}", units::bytes(progress.from_peers)),
-    };
-    let (cdn, disk) = (units::bytes(progress.from_cdn), units::bytes(progress.from_disk));
-    match progress.from_disk {
-        0 => format!("{peers}, CDN {cdn}"),
-        _ => format!("{peers}, CDN {cdn}, disk {disk}"),
+    let mut text =
+        format!("peers {}, CDN {}", units::bytes(progress.from_peers), units::bytes(progress.from_cdn));
+    if progress.from_disk > 0 {
+        text += &format!(", disk {}", units::bytes(progress.from_disk));
     }
+    if progress.peers > 0 {
+        text += &format!("; {} linked", units::counted(u64::from(progress.peers), "peer"));
+    }
+    text
 }
 
 /// What goes on when no bytes do.
@@ -135,6 +142,7 @@ pub(super) fn phase_words(progress: &Progress) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{FileProgress, How};
 
     const MB: u64 = 1_000_000;
 
@@ -159,9 +167,9 @@ mod tests {
     #[test]
     fn the_total_is_said_once_as_soon_as_it_is_known() {
         let mut lines = Lines::new("a/b");
-        assert!(lines.show(Duration::ZERO, &Progress::default()).is_empty());
-        assert_eq!(lines.show(Duration::ZERO, &fetching(0, 0, vec![])), ["a/b: 2 files, 100.0 MB"]);
-        assert!(lines.show(Duration::ZERO, &fetching(0, 0, vec![])).is_empty());
+        assert!(lines.show(Duration::ZERO, &Progress::default(), &[]).is_empty());
+        assert_eq!(lines.show(Duration::ZERO, &fetching(0, 0, vec![]), &[]), ["a/b: 2 files, 100.0 MB"]);
+        assert!(lines.show(Duration::ZERO, &fetching(0, 0, vec![]), &[]).is_empty());
     }
 
     #[test]
@@ -169,7 +177,7 @@ mod tests {
         let mut lines = Lines::new("a/b");
         let mut printed = 0;
         for i in 0..=1000 {
-            printed += lines.show(Duration::from_millis(i), &fetching(i * MB / 10, 0, vec![])).len();
+            printed += lines.show(Duration::from_millis(i), &fetching(i * MB / 10, 0, vec![]), &[]).len();
         }
         assert_eq!(printed, 1 + 10, "the headline and ten steps");
     }
@@ -177,9 +185,9 @@ mod tests {
     #[test]
     fn a_slow_pull_speaks_every_five_seconds() {
         let mut lines = Lines::new("a/b");
-        lines.show(Duration::ZERO, &fetching(0, 0, vec![]));
+        lines.show(Duration::ZERO, &fetching(0, 0, vec![]), &[]);
         let count = (1..=60)
-            .map(|s| lines.show(Duration::from_secs(s), &fetching(s * 1000, 0, vec![])).len())
+            .map(|s| lines.show(Duration::from_secs(s), &fetching(s * 1000, 0, vec![]), &[]).len())
             .sum::<usize>();
         assert_eq!(count, 12);
     }
@@ -187,26 +195,48 @@ mod tests {
     #[test]
     fn each_finished_file_is_named_once() {
         let mut lines = Lines::new("a/b");
-        lines.show(Duration::ZERO, &fetching(0, 0, vec![file("one.bin", 0), file("two.bin", 0)]));
-        let second =
-            lines.show(Duration::ZERO, &fetching(5, 1, vec![file("one.bin", 50 * MB), file("two.bin", 5)]));
+        lines.show(Duration::ZERO, &fetching(0, 0, vec![file("one.bin", 0), file("two.bin", 0)]), &[]);
+        let landed = |path: &str| PulledFile { path: path.to_owned(), size: 50 * MB, how: How::Chunks };
+        let now = fetching(5, 1, vec![file("one.bin", 50 * MB), file("two.bin", 5)]);
+        let second = lines.show(Duration::ZERO, &now, &[landed("one.bin"), landed("small.json")]);
         assert_eq!(second, ["  done  one.bin (50.0 MB)"]);
-        assert!(lines.show(Duration::ZERO, &fetching(5, 1, vec![file("two.bin", 5)])).is_empty());
+        assert!(lines.show(Duration::ZERO, &fetching(5, 1, vec![file("two.bin", 5)]), &[]).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_leaves_the_list_without_having_landed_is_not_called_done() {
+        let mut lines = Lines::new("a/b");
+        lines.show(Duration::ZERO, &fetching(0, 1, vec![file("one.bin", 7)]), &[]);
+        // Ctrl-C: what was under way is so no longer.
+        assert!(lines.show(Duration::ZERO, &fetching(7, 1, vec![]), &[]).is_empty());
+    }
+
+    #[test]
+    fn what_is_here_already_is_said_once() {
+        let mut lines = Lines::new("a/b");
+        let mut now = fetching(40 * MB, 0, vec![]);
+        now.from_disk = 40 * MB;
+        let said = lines.show(Duration::ZERO, &now, &[]);
+        assert!(said.contains(&"40.0 MB of it are here already".to_owned()), "{said:?}");
+        assert!(lines.show(Duration::ZERO, &now, &[]).is_empty());
     }
 
     #[test]
     fn a_progress_line_has_rate_time_left_and_sources() {
         let mut lines = Lines::new("a/b");
-        lines.show(Duration::ZERO, &fetching(0, 0, vec![]));
-        let line = lines.show(Duration::from_secs(1), &fetching(25 * MB, 0, vec![])).remove(0);
-        assert_eq!(line, "  25 %  25.0 MB of 100.0 MB  25 MB/s  3 s left  (peers 25.0 MB from 1, CDN 0 B)");
+        lines.show(Duration::ZERO, &fetching(0, 0, vec![]), &[]);
+        let line = lines.show(Duration::from_secs(1), &fetching(25 * MB, 0, vec![]), &[]).remove(0);
+        assert_eq!(
+            line,
+            "  25 %  25.0 MB of 100.0 MB  25 MB/s  3 s left  (peers 25.0 MB, CDN 0 B; 1 peer linked)"
+        );
     }
 
     #[test]
     fn a_hub_that_takes_its_time_is_mentioned() {
         let mut lines = Lines::new("a/b");
-        assert!(lines.show(Duration::from_secs(4), &Progress::default()).is_empty());
-        let late = lines.show(Duration::from_secs(5), &Progress::default());
+        assert!(lines.show(Duration::from_secs(4), &Progress::default(), &[]).is_empty());
+        let late = lines.show(Duration::from_secs(5), &Progress::default(), &[]);
         assert_eq!(late, ["a/b: asking the Hub for the file list"]);
     }
 }

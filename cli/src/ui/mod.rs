@@ -17,9 +17,10 @@ use crate::failure::{Failure, Kind};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use redact::Secrets;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use zest_runtime_tokio::PulledFile;
 
 /// Time between two looks at a pull's progress: 100 ms, ten pictures a second.
 const TICK: Duration = Duration::from_millis(100);
@@ -73,6 +74,20 @@ impl Surroundings {
 
     fn colour(self) -> bool {
         self.terminal && !self.dumb && !self.no_colour
+    }
+}
+
+/// Files of a pull that are in their places, in the order in which they came there.
+#[derive(Default)]
+pub(crate) struct Landed(Mutex<Vec<PulledFile>>);
+
+impl Landed {
+    pub(crate) fn push(&self, file: PulledFile) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+    }
+
+    fn take(&self) -> Vec<PulledFile> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -141,6 +156,16 @@ impl Ui {
         }
     }
 
+    /// Says what the user would want to know, unless `--quiet`.
+    pub(crate) fn warn(&self, text: impl AsRef<str>) {
+        self.say(format!("{} {}", self.paint("note:", "1;33"), text.as_ref()));
+    }
+
+    /// Whether nothing but errors is said.
+    pub(crate) fn quiet(&self) -> bool {
+        self.mode == Mode::Quiet
+    }
+
     /// Says what went wrong and what to do, always; as JSON on standard output too if that was asked for.
     pub(crate) fn failure(&self, failure: &Failure) {
         let error = self.paint("error:", "1;31");
@@ -191,6 +216,7 @@ impl Ui {
         label: &str,
         give_up_after: Duration,
         mut progress: watch::Receiver<Progress>,
+        landed: &Landed,
         ended: impl Future<Output = ()>,
     ) {
         let start = Instant::now();
@@ -215,13 +241,13 @@ impl Ui {
                 self.say(line);
             }
             for notice in now.notices.get(said..).unwrap_or_default() {
-                self.say(format!("{} {}", self.paint("note:", "1;33"), notice.text));
+                self.warn(&notice.text);
             }
             said = now.notices.len();
             match &mut screen {
                 Screen::Bars(bars) => bars.show(start.elapsed(), &now),
                 Screen::Lines(lines) => {
-                    for line in lines.show(start.elapsed(), &now) {
+                    for line in lines.show(start.elapsed(), &now, &landed.take()) {
                         self.put(&line);
                     }
                 }

@@ -8,6 +8,9 @@ pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
     let total: u64 = report.files.iter().map(|file| file.size).sum();
     let fetched = report.from_peers + report.from_cdn;
     let speed = match report.elapsed.as_secs_f64() {
+        _ if fetched == 0 && report.notices.iter().any(|notice| notice.kind == "hub-gone") => {
+            "all that is known here; the Hub could not be asked".to_owned()
+        }
         _ if fetched == 0 => "nothing had to be fetched".to_owned(),
         s if s > 0.0 => {
             format!("in {}, {}", units::duration(report.elapsed), units::rate(fetched as f64 / s))
@@ -42,6 +45,9 @@ pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
             format_args!("wrong bytes, {} banned", units::counted(report.peers_banned, "peer"))
         ));
     }
+    if let Some(why) = &report.no_peers {
+        lines.push(format!("No bytes from peers: {}", why.text));
+    }
     lines
 }
 
@@ -71,6 +77,25 @@ mod tests {
         {
             assert!(text.contains(words), "{words:?} in:\n{text}");
         }
+    }
+
+    #[test]
+    fn peers_that_gave_nothing_are_the_last_line() {
+        let why = zest_runtime_tokio::Notice {
+            kind: "none-found".into(),
+            path: None,
+            text: "none was found that has these files".to_owned(),
+        };
+        let lines = closing_statistics(&PullReport { no_peers: Some(why), ..report(0, 5) });
+        let last = "No bytes from peers: none was found that has these files";
+        assert_eq!(lines.last().map(String::as_str), Some(last));
+    }
+
+    #[test]
+    fn a_hub_that_could_not_be_asked_may_have_more() {
+        let notice = zest_runtime_tokio::Notice { kind: "hub-gone".into(), path: None, text: String::new() };
+        let text = closing_statistics(&PullReport { notices: vec![notice], ..report(0, 0) }).join("\n");
+        assert!(text.contains("the Hub could not be asked") && !text.contains("nothing had to"), "{text}");
     }
 
     #[test]

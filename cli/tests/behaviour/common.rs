@@ -54,7 +54,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(command: &mut Command) -> Server {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("zest starts");
+        Server::start_as_told(command.stderr(Stdio::inherit()))
+    }
+
+    /// The same, its standard error where the command says.
+    pub(crate) fn start_as_told(command: &mut Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("zest starts");
         let events = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
         Server { child, events }
     }
@@ -86,6 +91,11 @@ impl Server {
                 return value;
             }
         }
+    }
+
+    /// Waits for the next state of things.
+    pub(crate) fn event_status(&mut self) -> Value {
+        self.event_among("status")
     }
 
     /// Its process id.

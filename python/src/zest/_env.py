@@ -19,14 +19,17 @@ def is_true(value: str | None) -> bool:
 
 
 def zest_cache(environ: Environ = os.environ) -> str:
-    """Zest's own folder: ``ZEST_CACHE_DIR``, else ``~/.cache/zest``."""
-    return _folder(environ, "ZEST_CACHE_DIR") or os.path.join(_home(environ), ".cache", "zest")
+    """Zest's own folder: ``ZEST_CACHE_DIR``, else ``zest`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    return _folder(environ, "ZEST_CACHE_DIR") or os.path.join(_cache_home(environ), "zest")
 
 
 def hf_home(environ: Environ = os.environ) -> str:
     """``HF_HOME``, else ``huggingface`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    cache = _folder(environ, "XDG_CACHE_HOME") or os.path.join(_home(environ), ".cache")
-    return _folder(environ, "HF_HOME") or os.path.join(cache, "huggingface")
+    return _folder(environ, "HF_HOME") or os.path.join(_cache_home(environ), "huggingface")
+
+
+def _cache_home(environ: Environ) -> str:
+    return _folder(environ, "XDG_CACHE_HOME") or os.path.join(_home(environ), ".cache")
 
 
 def hub_cache(environ: Environ = os.environ) -> str:

@@ -64,6 +64,9 @@ pub struct PullReport {
     pub peers: u32,
     /// Peers shut out for what they did to this pull.
     pub peers_banned: u64,
+    /// Why peers gave nothing, where something was fetched and they did not: `switched-off`, `not-shared`, `whole-files`,
+    /// `unreachable`, `none-found` or `nothing-given`.
+    pub no_peers: Option<Notice>,
     /// Whether peers may be asked for these files at all (only what anyone may read).
     pub shareable: bool,
     /// What did not answer for a while.
@@ -109,6 +112,8 @@ struct Document {
     cdn_wire_bytes: u64,
     peers: u32,
     peers_banned: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    no_peers: Option<Notice>,
     shareable: bool,
     outages: Vec<PastOutage>,
     notices: Vec<Notice>,
@@ -162,6 +167,7 @@ impl From<PullReport> for Document {
             cdn_wire_bytes: report.cdn_wire_bytes,
             peers: report.peers,
             peers_banned: report.peers_banned,
+            no_peers: report.no_peers,
             shareable: report.shareable,
             outages: report.outages,
             notices: report.notices,
@@ -192,6 +198,7 @@ impl From<Document> for PullReport {
             rotten_chunks: chunks.rotten,
             peers: document.peers,
             peers_banned: document.peers_banned,
+            no_peers: document.no_peers,
             shareable: document.shareable,
             outages: document.outages,
             notices: document.notices,

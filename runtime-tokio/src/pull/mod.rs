@@ -28,7 +28,7 @@ pub(crate) use errand::{Errand, ErrandKey, Share};
 use listing::Listing;
 use proof::Looked;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -126,6 +126,8 @@ pub(crate) struct Tally {
     notices: RefCell<Vec<Notice>>,
     /// Files that could not be had, while all others are.
     failed: RefCell<Vec<FailedFile>>,
+    /// Peers that were said to be unreachable.
+    unreachable: RefCell<BTreeSet<SocketAddr>>,
 }
 
 impl Tally {
@@ -222,14 +224,14 @@ pub(crate) async fn run(
     let mut refused = client.as_ref().map(|client| client.refused(&options.repo));
     let outages = context.hubs.outages(&options.env.endpoint);
     let destination = destination(&context, &options)?;
-    let (mut addrs, mut unresolved) = (Vec::new(), Vec::new());
+    let (mut addrs, mut unresolved, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
     if options.p2p {
         for given in &options.peers {
             match peers::resolve(given).await {
                 Ok(found) => addrs.extend(found),
                 // A name server that is out will be back; meanwhile others can give.
                 Err(error @ PullError::PeerName { .. }) => {
-                    tracing::warn!("{error}; trying again until it has one");
+                    nameless.push(format!("{error}; trying again until it has an address"));
                     unresolved.push(given.clone());
                 }
                 Err(error) => return Err(error),
@@ -273,6 +275,7 @@ pub(crate) async fn run(
     }
     if !shareable {
         unresolved.clear();
+        nameless.clear();
     }
     let (mut wish, cancel) = (control.wish.clone(), control.cancel.clone());
     let pull = Rc::new(Pull {
@@ -298,6 +301,9 @@ pub(crate) async fn run(
         let text =
             format!("{} is not readable by everyone: peers are not asked for it", pull.options.repo.name);
         pull.notice("not-shared", None, text);
+    }
+    for text in nameless {
+        pull.notice("peer-unreachable", None, text);
     }
     if let Some(why) = hub_gone {
         let text = format!(
@@ -337,7 +343,7 @@ pub(crate) async fn run(
                     break found;
                 }
             };
-            tracing::warn!("peer {given:?} has an address now");
+            pull.notice("peer-back", None, format!("peer {given:?} has an address now"));
             found.into_iter().for_each(|addr| pull.name_peer(addr));
         }
         std::future::pending::<()>().await;
@@ -465,7 +471,7 @@ fn select(
 
 /// Files of one content are fetched once: the first of them, and the others with it.
 fn split_twins(entries: Vec<TreeEntry>) -> (Vec<TreeEntry>, Vec<(TreeEntry, TreeEntry)>) {
-    let mut firsts: std::collections::BTreeMap<String, TreeEntry> = std::collections::BTreeMap::new();
+    let mut firsts: BTreeMap<String, TreeEntry> = BTreeMap::new();
     let (mut unique, mut twins) = (Vec::new(), Vec::new());
     for entry in entries {
         match firsts.get(entry.etag()) {
@@ -526,6 +532,40 @@ impl Pull {
         self.control.progress.send_replace(now);
     }
 
+    /// Why peers gave nothing, if something was fetched and they did not.
+    fn no_peers(&self, files: &[PulledFile], counts: Counts, shareable: bool) -> Option<Notice> {
+        let fetched = counts.cdn_bytes + self.tally.whole_hub.get();
+        if counts.peer_bytes > 0 || fetched == 0 || self.options.dry_run {
+            return None;
+        }
+        let unreachable = self.figures.unreachable();
+        let linked = self.tally.peers_max.get();
+        let (kind, text) = if !self.options.p2p {
+            ("switched-off", "they were not to be asked (--no-p2p)".to_owned())
+        } else if !shareable {
+            let name = &self.options.repo;
+            ("not-shared", format!("{name} is not readable by everyone, so nobody was asked"))
+        } else if files.iter().all(|file| file.how != How::Chunks) {
+            ("whole-files", "files outside Xet come whole from the Hub".to_owned())
+        } else if linked > 0 {
+            let which = if linked == 1 { "the one that was linked" } else { "those that were linked" };
+            ("nothing-given", format!("{which} had nothing that was missing, or the CDN was quicker"))
+        } else if !unreachable.is_empty() {
+            let all: Vec<String> = unreachable.iter().map(|(addr, why)| format!("{addr} ({why})")).collect();
+            ("unreachable", format!("none could be reached: {}", all.join(", ")))
+        } else if !self.may_ask_peers() {
+            ("switched-off", "none was named, and every way of finding one is switched off".to_owned())
+        } else {
+            let finder = self.context.finder.get();
+            let trackers = finder.map(|finder| finder.status().trackers).unwrap_or_default();
+            let failing = trackers.iter().filter(|tracker| !tracker.works);
+            let failing: String =
+                failing.map(|it| format!("; tracker {}: {}", it.name, it.standing)).collect();
+            ("none-found", format!("none was found that has these files{failing}"))
+        };
+        Some(Notice { kind: kind.into(), path: None, text })
+    }
+
     fn report(&self, started: Instant, shareable: bool) -> PullReport {
         let tally = &self.tally;
         let counts = tally.counts();
@@ -537,6 +577,7 @@ impl Pull {
             dry_run: self.options.dry_run,
             path: self.destination.root(&self.options.repo, &self.commit),
             commit: self.commit.clone(),
+            no_peers: self.no_peers(&files, counts, shareable),
             files,
             from_peers: counts.peer_bytes,
             from_cdn: counts.cdn_bytes + tally.whole_hub.get(),
@@ -612,8 +653,14 @@ impl Pull {
         Ok(())
     }
 
-    /// Passes on what the cache has to say.
+    /// Passes on what the cache has to say, and which peers that its user named cannot be reached.
     fn tell_remarks(&self) {
+        for (addr, why) in self.figures.unreachable() {
+            if self.tally.unreachable.borrow_mut().insert(addr) {
+                let text = format!("peer {addr} cannot be reached: {why}; trying again now and then");
+                self.notice("peer-unreachable", None, text);
+            }
+        }
         for text in self.destination.take_remarks() {
             self.notice("cache", None, text);
         }

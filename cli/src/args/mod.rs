@@ -1,15 +1,18 @@
 //! The command line: one definition per command and flag, from which parsing, `--help` and errors come.
 
-use crate::address::{ListenHost, parse_listen, parse_listen_host, parse_peer};
+mod daemon;
+mod pull;
+
+pub(crate) use daemon::*;
+pub(crate) use pull::*;
+
+use crate::address::{parse_listen, parse_peer};
 use crate::amount;
 use crate::discovery::DiscoveryArgs;
-use crate::duration;
 use crate::settings::ConfigArgs;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::ffi::OsString;
+use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Smallest and largest sample model of the demo in MB: below, the model has no room for one layer; above, the
 /// three copies it makes fill disks for no new insight.
@@ -34,8 +37,8 @@ Examples:
   zest pull ORG/NAME -p 10.0.0.5             from a colleague's machine first
   zest pull ORG/NAME -p a -p b -p c --policy spare-origin
                                              on a, b and c at once: about one download for all
-  zest serve                                 give what this machine has, to its network
-  zest seed                                  give it to everyone
+  zest serve                                 share what this machine has with its network
+  zest seed                                  share it with everyone
   zest start                                 `serve` in the background; `zest status`, `zest stop`
   zest peers ORG/NAME                        who has it
 
@@ -48,7 +51,7 @@ Environment:
   HF_TOKEN, HF_TOKEN_PATH, HF_HUB_DISABLE_IMPLICIT_TOKEN    access to private and gated repositories
   HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME, ZEST_CACHE_DIR     where things are kept
   HF_ENDPOINT, HF_HUB_OFFLINE, HF_HUB_DISABLE_XET           which Hub, and how it is used
-  HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT              patience, in seconds
+  HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT              timeouts, in seconds
   HF_HUB_DISABLE_SYMLINKS, HF_HUB_DISABLE_SHARED_BLOBS      layout of the cache
   HF_HUB_DISABLE_PROGRESS_BARS, NO_COLOR, TERM=dumb         what is shown
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE          the way to the network
@@ -85,7 +88,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show the address that makes any program use zest as its Hub: HF_ENDPOINT
     Endpoint(EndpointArgs),
-    /// Give what this machine's caches hold to peers, and answer programs over HTTP
+    /// Share what this machine's caches hold with peers, and answer programs over HTTP
     Serve(Box<DaemonArgs>),
     /// The same, and announce it to everyone (DHT, trackers)
     Seed(Box<ServeArgs>),
@@ -113,7 +116,7 @@ pub(crate) enum Command {
     Hub(HubArgs),
     /// See a model travel Hub → node A → node B, all on this machine
     Demo(DemoArgs),
-    /// Measure this build on this machine, beside yardsticks
+    /// Measure this build on this machine, beside baselines
     #[cfg(feature = "bench")]
     Bench(crate::bench::BenchArgs),
     /// Show and edit the configuration file: flags that are always meant
@@ -146,300 +149,11 @@ impl Command {
     }
 }
 
-/// What of which repository.
-#[derive(Debug, Args)]
-pub(crate) struct RepoArgs {
-    /// Repository, as ORG/NAME (or datasets/ORG/NAME, spaces/ORG/NAME)
-    #[arg(value_name = "ORG/NAME")]
-    pub(crate) repo: String,
-
-    /// Only these files of it
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<String>,
-
-    /// Branch, tag, refs/pr/N or commit
-    #[arg(help_heading = "What", short, long, value_name = "REV", default_value = "main")]
-    pub(crate) revision: String,
-
-    /// What kind of repository it is [default: model]
-    #[arg(help_heading = "What", long = "type", visible_alias = "repo-type", value_name = "TYPE")]
-    pub(crate) kind: Option<RepoKind>,
-}
-
 const COMPLETIONS_HELP: &str = "\
 Examples:
   zest completions bash > ~/.local/share/bash-completion/completions/zest
   zest completions zsh > ~/.zfunc/_zest             (a folder of $fpath)
   zest completions fish > ~/.config/fish/completions/zest.fish";
-
-const PULL_HELP: &str = "\
-Examples:
-  zest pull Qwen/Qwen3-0.6B
-  zest pull ORG/NAME --revision refs/pr/3 --include '*.safetensors' --include 'tokenizer*'
-  zest pull datasets/ORG/NAME --local-dir ./data
-  zest pull ORG/NAME --peer 10.0.0.5 --peer '[fe80::1]:7000' --peer seedbox.lan
-  path=$(zest pull -q ORG/NAME)
-
-The last line on standard output is the folder that holds the files; the rest goes to standard error.
-Ctrl-C keeps what is proven: the same command again goes on where it stopped.
-Peers are looked for on this network, in the DHT and at trackers, for files that anybody may read and no others. Meanwhile \
-the machine gives what it has of public models: to the peers it is linked with, and to whoever connects to its port, \
-6881 or, if that is taken, one of the next or any free one.
-Amounts are bytes: 10M, 1.5MiB, 800k; a rate may end with /s.
-Patterns are those of hf: `*` also matches `/`; one that ends with `/` means everything below.
-Exit codes and environment: see `zest --help`.";
-
-#[derive(Debug, Args)]
-#[command(after_help = MORE, after_long_help = PULL_HELP)]
-pub(crate) struct PullArgs {
-    #[command(flatten)]
-    pub(crate) of: RepoArgs,
-
-    /// Only files that match (repeatable)
-    #[arg(help_heading = "What", long, value_name = "PATTERN")]
-    pub(crate) include: Vec<String>,
-
-    /// No files that match (repeatable)
-    #[arg(help_heading = "What", long, value_name = "PATTERN")]
-    pub(crate) exclude: Vec<String>,
-
-    /// Put plain files into this folder instead of the cache
-    #[arg(help_heading = "Where", long, value_name = "DIR")]
-    pub(crate) local_dir: Option<PathBuf>,
-
-    /// Cache to use instead of HF_HUB_CACHE
-    #[arg(hide_short_help = true, help_heading = "Where", long, value_name = "DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
-
-    /// Access token. HF_TOKEN or `hf auth login` is better: arguments end up in shell histories
-    #[arg(help_heading = "Where", hide_short_help = true, long, value_name = "TOKEN")]
-    pub(crate) token: Option<String>,
-
-    /// Fetch again what is already there
-    #[arg(help_heading = "What", hide_short_help = true, long)]
-    pub(crate) force_download: bool,
-
-    /// Say what would be fetched, and fetch nothing
-    #[arg(help_heading = "What", long)]
-    pub(crate) dry_run: bool,
-
-    /// Ask this peer first: name, IPv4 or IPv6 in brackets, port 6881 unless given (repeatable)
-    #[arg(help_heading = "Peers", short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
-    pub(crate) peer: Vec<String>,
-
-    /// Fetch from the Hub only
-    #[arg(help_heading = "Peers", long, conflicts_with_all = ["peer", "listen", "tracker", "bootstrap"])]
-    pub(crate) no_p2p: bool,
-
-    /// Let peers connect to this address while fetching [default: all addresses, port 6881 or one of the next]
-    #[arg(help_heading = "Peers", hide_short_help = true, short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen)]
-    pub(crate) listen: Option<SocketAddr>,
-
-    /// Let nobody connect, and be announced nowhere; peers may still be asked
-    #[arg(help_heading = "Peers", hide_short_help = true, long, conflicts_with_all = ["listen", "tracker"])]
-    pub(crate) no_listen: bool,
-
-    /// How the Hub's CDN is used beside peers
-    #[arg(help_heading = "Peers", long, value_name = "POLICY", value_enum, default_value_t = OriginPolicy::Fastest)]
-    pub(crate) policy: OriginPolicy,
-
-    /// Receive at most this many bytes per second, from peers and the CDN together
-    #[arg(help_heading = "Limits", long, value_name = "RATE", value_parser = amount::download_rate)]
-    pub(crate) max_download: Option<u64>,
-
-    /// Give up when nothing at all has come from anywhere for this long (30s, 10m, 2h)
-    #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "DURATION", default_value = "10m",
-          value_parser = duration::give_up_after)]
-    pub(crate) give_up_after: Duration,
-
-    #[command(flatten)]
-    pub(crate) upload: UploadArgs,
-
-    /// Work alone, also where zest runs in the background
-    #[arg(hide_short_help = true, long, conflicts_with = "detach")]
-    pub(crate) no_daemon: bool,
-
-    /// Hand it over to the zest in the background, and do not wait
-    #[arg(hide_short_help = true, long)]
-    pub(crate) detach: bool,
-
-    /// Also keep xorbs the way zest 0.4 does (takes the space a second time)
-    #[arg(help_heading = "Where", hide_short_help = true, long)]
-    pub(crate) keep_xorbs: bool,
-
-    #[command(flatten)]
-    pub(crate) discovery: DiscoveryArgs,
-}
-
-const SERVE_HELP: &str = "\
-Serves only files of repositories that anybody may read: the Hub was asked without a token. Private \
-and gated repositories stay here. Only what lies in the cache is served, the usual one or that of --cache-dir, and in folders \
-of --local-dir; what it is is shown by name. Ctrl-C or SIGTERM ends it, with exit code 0.
-`serve` and `seed` do the same and differ in who hears of it. `serve` tells this network (multicast), and trackers and the \
-DHT where --tracker, --bootstrap or --dht-port name them. `seed` also announces in the public DHT, and asks the router to \
-let others connect.
-What is handed over to `serve` is looked for in the DHT as by a pull alone.
-`serve` also answers programs of this machine over HTTP, on loopback (docs/api.md): what they may see without the secret of \
-~/.cache/zest/api-secret is whether it lives and how many peers it has. There is one `serve` per user and cache; `zest start` \
-runs it in the background, and `zest pull` beside it hands its work over.
-Exit codes and environment: see `zest --help`.";
-
-#[derive(Debug, Args)]
-#[command(after_help = MORE, after_long_help = SERVE_HELP)]
-pub(crate) struct DaemonArgs {
-    #[command(flatten)]
-    pub(crate) serve: ServeArgs,
-
-    #[command(flatten)]
-    pub(crate) http: HttpArgs,
-}
-
-/// The API of `serve`.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "API")]
-pub(crate) struct HttpArgs {
-    /// Address of the API. One that is not loopback needs --public-url, --secret-file, and TLS in front of it or --insecure-http
-    #[arg(hide_short_help = true, long, value_name = "ADDR:PORT")]
-    pub(crate) http: Option<SocketAddr>,
-
-    /// TCP port of the API on 127.0.0.1 and ::1 (0: any free one) [default: 9847 or one of the next]
-    #[arg(hide_short_help = true, long, value_name = "PORT")]
-    pub(crate) http_port: Option<u16>,
-
-    /// Where others know it: https://HOST of what does TLS in front of it, or http://HOST:PORT
-    #[arg(hide_short_help = true, long, value_name = "URL")]
-    pub(crate) public_url: Option<String>,
-
-    /// Let the API's secret cross the network where everybody on the way can read it
-    #[arg(hide_short_help = true, long, requires = "public_url")]
-    pub(crate) insecure_http: bool,
-
-    /// A secret that opens the API, too: 32 to 256 characters in a file that not everybody can read
-    #[arg(hide_short_help = true, long, value_name = "FILE")]
-    pub(crate) secret_file: Option<PathBuf>,
-
-    /// Also give figures (/metrics) and signs of life (/livez, /readyz), and nothing else, to whoever asks here
-    #[arg(hide_short_help = true, long, value_name = "ADDR:PORT", conflicts_with = "no_http")]
-    pub(crate) metrics_addr: Option<SocketAddr>,
-
-    /// Without the API
-    #[arg(hide_short_help = true, long, conflicts_with_all = ["http", "http_port"])]
-    pub(crate) no_http: bool,
-
-    /// Be in the background and write this log; `zest start` says so
-    #[arg(long, hide = true, value_name = "FILE")]
-    pub(crate) log_file: Option<PathBuf>,
-
-    /// For a program that needs a daemon: give what it fetches to this network only (ZEST_SHARE=0: to nobody), and end when
-    /// nobody has needed it for that long
-    #[arg(long, hide = true, value_name = "DURATION", num_args = 0..=1, require_equals = true,
-          default_missing_value = "30m", value_parser = duration::give_up_after)]
-    pub(crate) on_demand: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StopArgs {
-    /// Kill it: what is proven is kept, peers do not hear of it
-    #[arg(long)]
-    pub(crate) now: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EndpointArgs {
-    #[command(subcommand)]
-    pub(crate) verb: Option<EndpointVerb>,
-}
-
-#[derive(Debug, Clone, Copy, Subcommand)]
-pub(crate) enum EndpointVerb {
-    /// Make another key: the old address opens nothing any more
-    Rotate,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = MORE, after_long_help = RUN_HELP)]
-pub(crate) struct RunArgs {
-    /// The command and its words
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
-    pub(crate) command: Vec<OsString>,
-}
-
-const RUN_HELP: &str = "\
-The command finds HF_ENDPOINT set to this machine's own endpoint (see `zest endpoint`), and nothing else has it. If zest runs in the \
-background it does the work; else it is begun, for this network and for what it fetches itself, and ends when nobody has needed it for \
-30 minutes (ZEST_SHARE=0: it gives nothing to anybody). If it cannot be begun the command runs without it. Signals are \
-passed on, and the exit code is the command's.";
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    /// Go on showing it, every second
-    #[arg(short, long)]
-    pub(crate) watch: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DashboardArgs {
-    /// Open no browser; show which file leads there
-    #[arg(long)]
-    pub(crate) no_open: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LogsArgs {
-    /// Go on showing what it says
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-
-    /// So many lines from the end
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
-    pub(crate) lines: usize,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = MORE, after_long_help = SERVE_HELP)]
-pub(crate) struct ServeArgs {
-    /// TCP port peers connect to (0: any free one) [default: 6881 or one of the next]
-    #[arg(help_heading = "Peers", long, value_name = "PORT")]
-    pub(crate) listen_port: Option<u16>,
-
-    /// Address to listen on, instead of all (repeatable)
-    #[arg(help_heading = "Peers", short, long, value_name = "ADDR[:PORT]", value_parser = parse_listen_host)]
-    pub(crate) listen: Vec<ListenHost>,
-
-    /// Connect to this peer, and give it also what a Hub of your own shows (repeatable)
-    #[arg(short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
-    pub(crate) peer: Vec<String>,
-
-    /// Cache to serve instead of HF_HUB_CACHE
-    #[arg(help_heading = "What", long, value_name = "DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
-
-    /// Also give from this folder that `zest pull --local-dir` has filled (repeatable)
-    #[arg(help_heading = "What", long, value_name = "DIR")]
-    pub(crate) local_dir: Vec<PathBuf>,
-
-    /// Memory for chunks that are asked for again and again; taken as they come
-    #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "SIZE", default_value = "64MiB", value_parser = amount::bytes)]
-    pub(crate) cache_mem: u64,
-
-    /// Receive at most this many bytes per second, from peers and the CDN together
-    #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "RATE", value_parser = amount::download_rate)]
-    pub(crate) max_download: Option<u64>,
-
-    /// How the Hub's CDN is used beside peers, by pulls that are handed over
-    #[arg(help_heading = "Peers", hide_short_help = true, long, value_name = "POLICY", value_enum, default_value_t = OriginPolicy::Fastest)]
-    pub(crate) policy: OriginPolicy,
-
-    #[command(flatten)]
-    pub(crate) upload: UploadArgs,
-
-    /// TCP congestion control of connections that come in, as cubic or bbr [default: the system's]
-    #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "NAME")]
-    pub(crate) congestion_control: Option<String>,
-
-    #[command(flatten)]
-    pub(crate) discovery: DiscoveryArgs,
-}
 
 const PEERS_HELP: &str = "\
 Nothing is fetched, and nobody is asked about a repository that is not readable by everyone. Peers that listen nowhere are \
@@ -540,44 +254,13 @@ pub(crate) struct DemoArgs {
 /// What is given to peers, at most.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct UploadArgs {
-    /// Give peers at most this many bytes per second
+    /// Upload to peers at most this many bytes per second
     #[arg(help_heading = "Limits", long, value_name = "RATE", value_parser = amount::upload_rate)]
     pub(crate) max_upload: Option<u64>,
 
-    /// Give peers at most this many bytes per day (UTC), all commands together
+    /// Upload to peers at most this many bytes per day (UTC), all commands together
     #[arg(hide_short_help = true, help_heading = "Limits", long, value_name = "SIZE", value_parser = amount::upload_budget)]
     pub(crate) upload_budget: Option<u64>,
-}
-
-/// `--policy`. (Documented variants would make clap print every flag on several lines.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OriginPolicy {
-    Fastest,
-    SpareOrigin,
-}
-
-/// `--type` in hf's words. (Documented variants would make clap print every flag on several lines.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RepoKind {
-    Model,
-    Dataset,
-    Space,
-}
-
-/// Splits `datasets/ORG/NAME` into kind and name. `--type` wins over nothing, and must agree with a prefix.
-pub(crate) fn split_repo(text: &str, kind: Option<RepoKind>) -> Result<(RepoKind, &str), String> {
-    let (prefix, name) = match text.split_once('/') {
-        Some(("models", name)) if name.contains('/') => (Some(RepoKind::Model), name),
-        Some(("datasets", name)) if name.contains('/') => (Some(RepoKind::Dataset), name),
-        Some(("spaces", name)) if name.contains('/') => (Some(RepoKind::Space), name),
-        _ => (None, text),
-    };
-    match (prefix, kind) {
-        (Some(prefix), Some(kind)) if prefix != kind => {
-            Err(format!("{text:?} and --type name two different kinds of repository"))
-        }
-        (prefix, kind) => Ok((prefix.or(kind).unwrap_or(RepoKind::Model), name)),
-    }
 }
 
 fn parse_demo_mb(text: &str) -> Result<u64, String> {

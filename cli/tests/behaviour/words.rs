@@ -1,0 +1,340 @@
+//! What is said when something is typed wrong or goes wrong, and how it ends: one row each, a test for every row, and the same
+//! rows as a page (`docs/messages.md`).
+
+use crate::common::{NOBODY, Server, command, folder, hub, run, text};
+use crate::scripted_hub::{Answer, Asked, COMMIT, ListedFile, ScriptedHub, usual};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The page, from here.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/messages.md");
+
+/// Above the table.
+const PREFACE: &str = "\
+# What is said when something is wrong
+
+Each row is a test (`cli/tests/behaviour/words.rs`) that types the line and looks for these words and this exit code; \
+`ZEST_SNAPSHOT=write cargo test -p zest --test behaviour -- messages_page` writes the page anew. `…` stands for what differs from \
+machine to machine. What the codes mean: [using.md](using.md#exit-codes).
+
+";
+
+/// Where a row runs: a home of its own, and a command line in it.
+struct World {
+    home: PathBuf,
+    line: &'static [&'static str],
+}
+
+impl World {
+    fn command(&self, endpoint: &str) -> Command {
+        let mut command = command(&self.home, self.line);
+        command.env("HF_ENDPOINT", endpoint);
+        command
+    }
+
+    /// With a Hub that nobody runs.
+    fn alone(&self) -> Output {
+        run(&mut self.command(NOBODY))
+    }
+
+    /// With a Hub that has one public model of two small files.
+    fn with_model(&self) -> Output {
+        let hub = model();
+        run(&mut self.command(&hub.endpoint()))
+    }
+
+    /// With a Hub that answers everything so.
+    fn with_answer(&self, status: u16, name: &'static str, value: &'static str) -> Output {
+        let hub = ScriptedHub::start(move |_| Answer::new(status, "").header(name, value));
+        run(&mut self.command(&hub.endpoint()))
+    }
+
+    /// With a real Hub that has a model of 3 MB in chunks.
+    fn with_chunks(&self) -> Output {
+        let root = self.home.join("root");
+        let place = root.join("models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        let bytes: Vec<u8> =
+            (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        std::fs::write(place.join("model.safetensors"), &bytes[..3_000_000]).expect("written");
+        let (_hub, endpoint) = hub(&self.home, &root);
+        run(&mut self.command(&endpoint))
+    }
+}
+
+/// The files of the scripted model.
+const FILES: [(&str, &[u8], &str); 2] = [
+    ("config.json", b"{}\n", "0967ef424bce6791893e9a57bb952f80fd536e93"),
+    ("sub dir/notes.txt", b"notes\n", "bfa655111293037a5564088d1a9bbca4cbcf446b"),
+];
+
+fn model() -> ScriptedHub {
+    ScriptedHub::start(model_answers)
+}
+
+fn model_answers(asked: &Asked) -> Answer {
+    let listed = |(path, bytes, oid): &(&str, &[u8], &str)| ListedFile {
+        path: (*path).to_owned(),
+        size: bytes.len(),
+        oid: (*oid).to_owned(),
+    };
+    let files: Vec<ListedFile> = FILES.iter().map(listed).collect();
+    usual(asked, &files).unwrap_or_else(|| {
+        let path = asked.target.replace("%20", " ");
+        let wanted =
+            FILES.iter().find(|(name, ..)| path.split('?').next().is_some_and(|it| it.ends_with(name)));
+        match wanted {
+            Some((_, bytes, oid)) => Answer::ok(*bytes)
+                .header("etag", format!("\"{oid}\""))
+                .header("x-repo-commit", COMMIT)
+                .header("accept-ranges", "bytes"),
+            None => Answer::new(404, "").header("X-Error-Code", "EntryNotFound"),
+        }
+    })
+}
+
+/// A situation.
+struct Row {
+    name: &'static str,
+    situation: &'static str,
+    /// What is typed, as on a shell.
+    line: &'static [&'static str],
+    code: i32,
+    says: &'static [&'static str],
+    never_says: &'static [&'static str],
+    run: fn(&World) -> Output,
+}
+
+impl Row {
+    fn check(&self) {
+        let home = folder();
+        let output = (self.run)(&World { home: home.path().to_owned(), line: self.line });
+        let all = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(self.code), "{}: {all}", self.name);
+        for words in self.says {
+            let mut rest = all.as_str();
+            for part in words.split('…') {
+                let at =
+                    rest.find(part).unwrap_or_else(|| panic!("{}: {words:?} is not said: {all}", self.name));
+                rest = &rest[at + part.len()..];
+            }
+        }
+        for words in self.never_says {
+            assert!(!all.contains(words), "{}: {words:?} is said: {all}", self.name);
+        }
+    }
+
+    fn as_line(&self) -> String {
+        let quoted = |word: &&str| match word.contains([' ', '*']) {
+            true => format!("'{word}'"),
+            false => (*word).to_owned(),
+        };
+        let typed: Vec<String> = self.line.iter().map(quoted).collect();
+        let escaped = |text: &str| text.replace('|', "\\|").replace('<', "&lt;");
+        let says: Vec<String> = self.says.iter().map(|words| escaped(words)).collect();
+        let line = format!("zest {}", typed.join(" "));
+        format!("| {} | `{}` | {} | {} |", self.situation, line.trim_end(), says.join("<br>"), self.code)
+    }
+}
+
+macro_rules! rows {
+    ($($name:ident: $situation:literal, [$($word:literal),*] => $code:literal, $says:expr $(, never $never:expr)?; $run:expr;)*) => {
+        const ROWS: &[Row] = &[$(Row {
+            name: stringify!($name),
+            situation: $situation,
+            line: &[$($word),*],
+            code: $code,
+            says: &$says,
+            never_says: rows!(@never $($never)?),
+            run: $run,
+        }),*];
+
+        $(#[test]
+        fn $name() {
+            ROWS.iter().find(|row| row.name == stringify!($name)).expect("a row").check();
+        })*
+    };
+    (@never $never:expr) => { &$never };
+    (@never) => { &[] };
+}
+
+rows! {
+    no_command: "Nothing is typed", [] => 2, ["Usage: zest", "zest demo"]; World::alone;
+    a_command_of_another_program: "A command that is none", ["download", "org/name"] => 2,
+        ["unrecognized subcommand 'download'"]; World::alone;
+    no_repository: "No repository", ["pull"] => 2, ["<ORG/NAME>"]; World::alone;
+    a_flag_that_is_none: "A flag that is none", ["pull", "org/name", "--frob"] => 2,
+        ["unexpected argument '--frob'"]; World::alone;
+    three_names: "A name with too many parts", ["pull", "a/b/c"] => 2, ["name a repository as ORG/NAME"]; World::alone;
+    a_path_for_a_name: "A path where a name belongs", ["pull", "../etc"] => 2, ["name a repository as ORG/NAME"]; World::alone;
+    a_port_that_is_none: "A port that is none", ["pull", "org/name", "--peer", "10.0.0.5:99999"] => 2,
+        ["invalid value '10.0.0.5:99999' for '--peer"]; World::alone;
+    a_rate_too_low: "A limit that cannot be kept", ["pull", "org/name", "--max-upload", "10k"] => 2,
+        ["262144 bytes"]; World::alone;
+    a_contradiction: "Two flags that contradict each other", ["pull", "org/name", "--no-p2p", "--peer", "10.0.0.5"] => 2,
+        ["cannot be used with"]; World::alone;
+    a_format_that_is_none: "A format that is none", ["pull", "org/name", "--format", "xml"] => 2,
+        ["invalid value 'xml'", "human"]; World::alone;
+    a_page_of_another_site: "The address of another Hub", ["pull", "https://example.com/org/name"] => 2,
+        ["is of another Hub than", "HF_ENDPOINT"]; World::alone;
+    a_page_without_files: "A page that has no files", ["pull", "https://huggingface.co/org/name/discussions/3"] => 2,
+        ["/discussions is no page of files"]; World::alone;
+    two_revisions: "Two revisions", ["pull", "hf://org/name@v1", "-r", "v2"] => 2,
+        ["name two revisions", "say it once"]; World::alone;
+    two_kinds: "Two kinds of repository", ["pull", "datasets/org/name", "--type", "model"] => 2,
+        ["two different kinds of repository"]; World::alone;
+    an_endpoint_that_is_none: "`HF_ENDPOINT=hub.lan`", ["pull", "org/name"] => 2,
+        ["hub.lan"]; |world| run(&mut world.command("hub.lan"));
+    a_variable_that_is_neither: "`ZEST_NO_LAN=maybe`", ["pull", "org/name"] => 2,
+        ["ZEST_NO_LAN is \"maybe\": true or false is wanted"];
+        |world| run(world.command(NOBODY).env("ZEST_NO_LAN", "maybe"));
+    an_unknown_key: "An unknown key in the configuration file", ["pull", "org/name"] => 2, ["max_uplod"]; |world| {
+        let file = world.home.join("config.toml");
+        std::fs::write(&file, "max_uplod = \"1M\"\n").expect("written");
+        run(world.command(NOBODY).env("ZEST_CONFIG", &file))
+    };
+    nobody_to_hand_over_to: "Nothing runs in the background", ["pull", "org/name", "--detach"] => 2,
+        ["the pull cannot be handed over: zest does not run in the background"]; World::alone;
+    a_name_nobody_has: "A mistyped name", ["pull", "org/nmae"] => 4,
+        ["does not exist", "look whether the name is right at http://…/org/nmae", "is it a model, a dataset or a space?"];
+        |world| world.with_answer(404, "X-Error-Code", "RepoNotFound");
+    a_name_nobody_shows: "A name that the Hub hides, without a token", ["pull", "org/secret"] => 3,
+        ["org/secret is private, gated or does not exist", "is it a model, a dataset or a space?", "HF_TOKEN"];
+        |world| world.with_answer(401, "X-Error-Code", "RepoNotFound");
+    a_dataset_for_a_model: "Only a dataset has that name", ["pull", "org/name"] => 0,
+        ["there is no model org/name, but datasets/org/name: fetching that", "From CDN:"]; |world| {
+        let hub = ScriptedHub::start(|asked| match asked.target.contains("/datasets/") {
+            true => model_answers(asked),
+            false => Answer::new(404, "").header("X-Error-Code", "RepoNotFound"),
+        });
+        run(&mut world.command(&hub.endpoint()))
+    };
+    a_revision_nobody_has: "A revision that is none", ["pull", "org/name", "-r", "v9"] => 4,
+        ["org/name has no revision \"v9\""]; |world| world.with_answer(404, "X-Error-Code", "RevisionNotFound");
+    a_file_nobody_has: "A file that is none", ["pull", "org/name", "Config.json"] => 4,
+        ["org/name has no file Config.json", "see what there is with --dry-run; names and patterns are case-sensitive"];
+        World::with_model;
+    a_pattern_without_a_match: "A pattern that fits nothing", ["pull", "org/name", "--include", "*.gguf"] => 4,
+        ["no file of org/name matches", "--dry-run"]; World::with_model;
+    a_gate: "A gated model", ["pull", "org/name"] => 3, ["org/name is gated: ask for access at"];
+        |world| world.with_answer(403, "X-Error-Code", "GatedRepo");
+    a_token_that_is_none: "A token that cannot be one", ["pull", "org/name"] => 3,
+        ["the Hub token holds characters that no token can have"];
+        |world| run(world.command(NOBODY).env("HF_TOKEN", "Bearer hf_x"));
+    too_many_requests: "The Hub limits our rate", ["pull", "org/name", "--give-up-after", "1s"] => 5,
+        ["limits our rate (429), asking us to come back in 7 s", "come back later"];
+        |world| world.with_answer(429, "Retry-After", "7.5");
+    nobody_answers: "The Hub cannot be reached", ["pull", "org/name", "--give-up-after", "1s"] => 5,
+        ["cannot reach http://127.0.0.1:9", "run the same command again: what is proven is kept"], never ["--peer"];
+        World::alone;
+    a_page_that_is_no_hub: "Something else answers, as a network's log-in page", ["pull", "org/name", "--give-up-after", "1s"] => 1,
+        ["answered with a web page", "HF_ENDPOINT"]; |world| {
+        let hub = ScriptedHub::start(|_| Answer::ok("<html>log in</html>").header("Content-Type", "text/html"));
+        run(&mut world.command(&hub.endpoint()))
+    };
+    offline_and_not_here: "`HF_HUB_OFFLINE=1`, and it is not here", ["pull", "org/name"] => 5,
+        ["offline, and revision main of org/name is not in the cache", "unset HF_HUB_OFFLINE, or pull it once while online"];
+        |world| run(world.command(NOBODY).env("HF_HUB_OFFLINE", "1"));
+    the_hub_is_gone_and_all_is_here: "The Hub cannot be asked, and all is here", ["pull", "org/name"] => 0,
+        ["the Hub could not be asked", "which may have moved on", "all that is known here"],
+        never ["nothing had to be fetched", "uploading to peers"]; |world| {
+        let gone = Arc::new(AtomicBool::new(false));
+        let is_gone = Arc::clone(&gone);
+        let hub = ScriptedHub::start(move |asked| match is_gone.load(Ordering::SeqCst) {
+            true => Answer::new(503, ""),
+            false => model_answers(asked),
+        });
+        assert!(run(&mut world.command(&hub.endpoint())).status.success());
+        gone.store(true, Ordering::SeqCst);
+        run(&mut world.command(&hub.endpoint()))
+    };
+    wrong_bytes: "The Hub gives other bytes than it lists", ["pull", "org/name", "config.json"] => 6,
+        ["config.json", "report it to the model's owner"], never ["make room"]; |world| {
+        let hub = ScriptedHub::start(|asked| match asked.target.contains("/resolve/") {
+            true => Answer::ok("[]\n"),
+            false => model_answers(asked),
+        });
+        run(&mut world.command(&hub.endpoint()))
+    };
+    something_in_the_way: "A folder stands where a file belongs", ["pull", "org/name", "config.json"] => 8,
+        ["config.json"], never ["make room"]; |world| {
+        let snapshot = world.home.join(".cache/huggingface/hub/models--org--name/snapshots").join(COMMIT);
+        std::fs::create_dir_all(snapshot.join("config.json/below")).expect("made");
+        world.with_model()
+    };
+    a_folder_of_a_repository: "One folder of it", ["pull", "org/name", "sub dir/"] => 0, ["Done: 1 file, 6 B"]; World::with_model;
+    one_file_quietly: "One file, quietly", ["pull", "-q", "org/name", "config.json"] => 0,
+        ["snapshots/c0ffee0000000000000000000000000000000000/config.json"]; World::with_model;
+    files_and_patterns: "Files and patterns", ["pull", "org/name", "config.json", "--include", "*.txt"] => 0,
+        ["--include and --exclude are ignored, as files are named one by one", "Done: 1 file, 3 B"]; World::with_model;
+    flags_of_hf: "Flags that only hf needs", ["pull", "org/name", "--max-workers", "4", "--format", "json"] => 0,
+        ["\"p2p_ratio\":null"]; World::with_model;
+    not_shown_to_everyone: "The Hub does not show it to everyone", ["pull", "org/name"] => 0,
+        ["No bytes from peers: org/name is not readable by everyone, so nobody was asked"]; World::with_model;
+    no_way_to_a_peer: "No way to find a peer is left", ["pull", "org/name"] => 0,
+        ["No bytes from peers: none was named, and every way of finding one is switched off"]; World::with_chunks;
+    without_peers: "Peers are switched off", ["pull", "org/name", "--no-p2p"] => 0,
+        ["No bytes from peers: they were not to be asked (--no-p2p)"]; World::with_chunks;
+    a_peer_that_is_not_there: "A peer that is not there", ["pull", "org/name", "--peer", "127.0.0.1:9"] => 0,
+        ["peer 127.0.0.1:9 cannot be reached: …refused", "No bytes from peers: none could be reached: 127.0.0.1:9"];
+        World::with_chunks;
+    a_peer_that_cannot_be: "A peer whose name cannot be one", ["pull", "org/name", "--peer", "seed box"] => 2,
+        ["\"seed box\" is neither a host name nor an IP address"]; World::alone;
+    nothing_to_verify: "No cache", ["verify"] => 4, ["no cache at", "HF_HUB_CACHE"]; World::alone;
+    a_repository_that_is_not_here: "Nothing of it is in the cache", ["verify", "org/name"] => 4,
+        ["nothing of org/name is in the cache", "zest pull org/name"]; |world| {
+        std::fs::create_dir_all(world.home.join(".cache/huggingface/hub")).expect("made");
+        world.alone()
+    };
+    a_folder_that_is_none: "A folder that is none", ["serve", "--local-dir", "/dev/null/models", "--no-http"] => 7,
+        ["/dev/null/models is not a folder", "zest pull --local-dir"]; World::alone;
+    two_ports: "Two ports", ["serve", "--listen", "127.0.0.1:7000", "--listen-port", "7001"] => 2,
+        ["--listen says port 7000 and --listen-port says 7001"]; World::alone;
+    no_time_to_look: "No time to look", ["peers", "org/name", "--wait", "0"] => 2, ["0 is not in 1..=3600"]; World::alone;
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let home = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("bound").to_string();
+    let output = run(&mut command(home.path(), &["serve", "--no-http", "--listen", &addr]));
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains(&format!("cannot listen on {addr}")), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_empty_cache_says_pull_first() {
+    let home = folder();
+    std::fs::create_dir_all(home.path().join(".cache/huggingface/hub")).expect("made");
+    let log = home.path().join("said");
+    let mut serve = command(home.path(), &["serve", "--no-http", "--json", "--listen", "127.0.0.1:0"]);
+    serve.stderr(std::fs::File::create(&log).expect("made"));
+    let mut server = Server::start_as_told(&mut serve);
+    server.event("listening");
+    server.event_status();
+    server.stop();
+    let said = std::fs::read_to_string(&log).expect("text");
+    assert!(said.contains("`zest pull ORG/NAME` fetches something"), "{said}");
+}
+
+#[test]
+fn messages_page_is_the_table_and_has_thirty_rows() {
+    assert!(ROWS.len() >= 30, "{}", ROWS.len());
+    let mut page =
+        PREFACE.to_owned() + "| situation | typed | what is said | exit code |\n|---|---|---|---|\n";
+    for row in ROWS {
+        writeln!(page, "{}", row.as_line()).expect("a string");
+    }
+    if std::env::var_os("ZEST_SNAPSHOT").is_some_and(|what| what == "write") {
+        std::fs::write(PAGE, &page).expect("written");
+    }
+    assert_eq!(
+        std::fs::read_to_string(PAGE).expect("docs/messages.md"),
+        page,
+        "ZEST_SNAPSHOT=write writes it anew"
+    );
+}
