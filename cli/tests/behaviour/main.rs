@@ -13,6 +13,7 @@ mod ctrl_c_ends_a_pull_cleanly;
 mod daemon_gives_one_file_to_a_program;
 mod daemon_is_started_asked_and_stopped;
 mod demo_leaves_nothing_behind;
+mod deployment_fits_the_program;
 mod exit_codes_say_whose_fault_it_is;
 mod kill_9_costs_a_plain_file_little;
 mod large_repositories_cost_what_is_wanted;
