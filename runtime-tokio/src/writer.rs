@@ -192,14 +192,18 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
     Ok(Sent { all: sent, payload })
 }
 
+/// A peer that is gone must not end the process: where the flag is not known, the standard library ignores the signal.
+#[cfg(not(target_vendor = "apple"))]
+const QUIET: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const QUIET: SendFlags = SendFlags::empty();
+
 /// Sends copies, as much as the socket takes; `more` follows at once.
 fn send(stream: &TcpStream, parts: &[Piece<'_>], more: bool) -> io::Result<usize> {
-    let mut flags = SendFlags::NOSIGNAL;
     #[cfg(target_os = "linux")]
-    if more {
-        flags |= SendFlags::MORE;
-    }
-    let _ = more;
+    let flags = if more { QUIET | SendFlags::MORE } else { QUIET };
+    #[cfg(not(target_os = "linux"))]
+    let (flags, _) = (QUIET, more);
     let slices: Vec<IoSlice<'_>> = parts.iter().map(Piece::as_slice).collect();
     Ok(rustix::net::sendmsg(stream, &slices, &mut rustix::net::SendAncillaryBuffer::default(), flags)?)
 }
@@ -215,5 +219,5 @@ fn send_file(stream: &TcpStream, file: &File, place: &Location) -> io::Result<us
     use std::os::unix::fs::FileExt as _;
     let mut piece = vec![0; (place.len as usize).min(crate::buffers::BUFFER_BYTES)];
     let read = file.read_at(&mut piece, place.offset)?;
-    Ok(rustix::net::send(stream, &piece[..read], SendFlags::NOSIGNAL)?)
+    Ok(rustix::net::send(stream, &piece[..read], QUIET)?)
 }

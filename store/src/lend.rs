@@ -8,7 +8,6 @@
 //! Here is the only call of this crate that touches a socket, because both runtimes need just this one. It never waits.
 
 use memmap2::MmapMut;
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Deref;
 use std::os::fd::RawFd;
@@ -85,6 +84,7 @@ enum Way {
 }
 
 /// What became of a try to lend.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "other systems are not asked"))]
 enum Outcome {
     /// What the socket said.
     Sent(io::Result<usize>),
@@ -179,10 +179,11 @@ impl Heads {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{File, IoSlice, Outcome, RawFd, io};
+    use super::{IoSlice, Outcome, RawFd, io};
     use nix::errno::Errno;
     use nix::fcntl::{SpliceFFlags, splice, vmsplice};
     use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+    use std::fs::File;
     use std::os::fd::{AsRawFd as _, OwnedFd};
 
     /// Bytes a pipe holds: 1 MiB in pages of 4 KiB, the most that the kernel lets everybody have.

@@ -125,9 +125,11 @@ pub(crate) fn user(uid: u32) -> String {
 }
 
 /// Bytes of the system's table of locks that are looked at.
+#[cfg(target_os = "linux")]
 const LOCKS_BYTES_MAX: u64 = 16 << 20;
 
 /// The process that holds a lock on a file, if the system tells (`/proc/locks`; not from another container).
+#[cfg(target_os = "linux")]
 pub(crate) fn lock_holder(meta: &Metadata) -> Option<String> {
     use std::io::Read as _;
     let mut table = String::new();
@@ -154,6 +156,12 @@ pub(crate) fn lock_holder(meta: &Metadata) -> Option<String> {
     let name = if name.is_empty() { String::new() } else { format!(" ({})", name.trim().escape_debug()) };
     let of = fs::metadata(proc).map_or_else(|_| String::new(), |meta| format!(" of {}", user(owner(&meta))));
     Some(format!("process {pid}{name}{of}"))
+}
+
+/// Other systems do not tell.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn lock_holder(_: &Metadata) -> Option<String> {
+    None
 }
 
 /// Whose a file is.
