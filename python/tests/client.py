@@ -205,21 +205,23 @@ def take(name: str, out: Path) -> dict[str, Any]:
         raised = [kind.__name__ for kind in type(error).__mro__]
         print(f"raised: {type(error).__name__}: {error}", file=sys.stderr)
     seconds = time.monotonic() - began
+    # Before the files are looked at.
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
     hooked: Any = None
     if "zest._hook" in sys.modules:
         import zest
 
         hooked = vars(zest.counters())
-    import resource
-
     return {
         "returned": json.loads(json.dumps(returned, default=str).replace(str(out), "OUT")),
         "raised": raised,
         "tree": tree(out),
         "hooked": hooked,
         "seconds": seconds,
-        "cpu": sum(resource.getrusage(resource.RUSAGE_SELF)[:2]),
-        "rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "cpu": used.ru_utime + used.ru_stime,
+        "rss_kib": used.ru_maxrss,
     }
 
 
