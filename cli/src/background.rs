@@ -4,6 +4,7 @@ use crate::args::{DaemonArgs, LogsArgs, StatusArgs, StopArgs};
 use crate::daemon::{doors, failure, url};
 use crate::engine;
 use crate::failure::{Failure, Kind, disk};
+use crate::keeper::Held;
 use crate::ui::{Ui, units};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -56,18 +57,18 @@ pub(crate) async fn start(args: DaemonArgs, ui: &Ui) -> Result<(), Failure> {
         return say_running(&running, "zest server is already running", ui);
     }
     let words = words_of_serve(std::env::args_os().skip(1));
-    let running = begin(&places, words, args.http.no_http).await?;
+    let running = begin(&places, words, args.http.no_http, None).await?;
     ui.say(format!("log: {}", places.log().display()));
     say_running(&running, "zest server started", ui)
 }
 
-/// Begins a daemon for who needs one now: on a port of its own, and only for as long as somebody needs it.
+/// Begins a daemon for who needs one now: at the port that he holds, and only for as long as somebody needs it.
 ///
 /// # Errors
 /// It does not begin, or does not answer.
-pub(crate) async fn begin_on_demand(places: &Places) -> Result<(), Failure> {
-    let words = ["serve", "--on-demand", "--http-port", "0"].map(OsString::from);
-    match begin(places, words.to_vec(), false).await {
+pub(crate) async fn begin_on_demand(places: &Places, held: &Held) -> Result<(), Failure> {
+    let words = ["serve", "--on-demand"].map(OsString::from);
+    match begin(places, words.to_vec(), false, Some(held)).await {
         // Somebody else was quicker.
         Err(failure) if !matches!(Client::find(places).await, Ok(Some(_))) => Err(failure),
         _ => Ok(()),
@@ -75,11 +76,16 @@ pub(crate) async fn begin_on_demand(places: &Places) -> Result<(), Failure> {
 }
 
 /// Runs `zest` with these words in the background, until it answers.
-async fn begin(places: &Places, words: Vec<OsString>, no_http: bool) -> Result<Running, Failure> {
+async fn begin(
+    places: &Places,
+    words: Vec<OsString>,
+    no_http: bool,
+    held: Option<&Held>,
+) -> Result<Running, Failure> {
     std::fs::create_dir_all(places.dir()).map_err(|error| disk(places.dir().display(), &error))?;
     let log = places.log();
     let from = std::fs::metadata(&log).map_or(0, |meta| meta.len());
-    let mut child = spawn(&log, words)?;
+    let mut child = spawn(&log, words, held)?;
     let until = Instant::now() + START_WAIT;
     loop {
         if let Some(running) = answers(places, child.id(), no_http).await {
@@ -105,7 +111,7 @@ async fn answers(places: &Places, pid: u32, no_http: bool) -> Option<Running> {
 }
 
 /// Runs `zest` with these words, and its log there.
-fn spawn(log: &Path, words: Vec<OsString>) -> Result<Child, Failure> {
+fn spawn(log: &Path, words: Vec<OsString>, held: Option<&Held>) -> Result<Child, Failure> {
     let cannot = |error| Failure::new(Kind::Other, format_args!("cannot start zest: {error}"));
     let program = std::env::current_exe().map_err(cannot)?;
     let mut options = OpenOptions::new();
@@ -115,6 +121,14 @@ fn spawn(log: &Path, words: Vec<OsString>) -> Result<Child, Failure> {
     let mut command = Command::new(program);
     command.args(words).arg("--log-file").arg(log);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+    // What a service manager said was for this process.
+    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+        command.env_remove(name);
+    }
+    let handed = held.map(Held::hand_over).transpose().map_err(cannot)?;
+    if let Some((_, words)) = &handed {
+        command.envs(words.iter().map(|(name, value)| (name, value)));
+    }
     command.spawn().map_err(cannot)
 }
 

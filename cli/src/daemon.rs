@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zest_daemon::{
-    About, Api, DaemonError, Doors, Environment, Instance, Opened, Places, Record, Secret, Socket, Stop, Ways,
+    About, Api, DaemonError, Doors, Environment, Given, Instance, Opened, Places, Record, Secret, Socket,
+    Stop, Ways,
 };
 use zest_store::Env;
 
@@ -46,13 +47,19 @@ impl Claim {
             }
             Err(error) => return Err(failure(&error)),
         };
+        let mut given = Given::from_env();
         let api = match doors {
             Some(doors) => {
                 let also = http.secret_file.as_deref().map(Secret::from_file).transpose();
                 let also = also.map_err(|error| failure(&error))?;
                 also.iter().for_each(|secret| ui.hide(secret.as_str()));
-                let opened = doors.open().await.map_err(|error| failure(&error))?;
-                let mut opened = opened.known_as(http.public_url.clone()).opened_by(also);
+                let opened = match given.doors().map_err(|error| failure(&error))? {
+                    // What was named is used or refused.
+                    Some(opened) if matches!(doors, Doors::Usual) => opened,
+                    _ => doors.open().await.map_err(|error| failure(&error))?,
+                };
+                let opened = opened.known_as(http.public_url.clone()).opened_by(also);
+                let mut opened = opened.with_images(http.oci);
                 if let Some(addr) = http.metrics_addr {
                     opened = opened.with_figures(addr).await.map_err(|error| failure(&error))?;
                     ui.say(
@@ -65,7 +72,7 @@ impl Claim {
                 let secret = Secret::read_or_make(&places).map_err(|error| failure(&error))?;
                 ui.hide(secret.as_str());
                 let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-                let socket = match Socket::handed_over()
+                let socket = match Socket::handed_over(&mut given)
                     .map_or_else(|| Socket::open(&places, runtime_dir.as_deref()), Ok)
                 {
                     Ok(socket) => Some(socket),

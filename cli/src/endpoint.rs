@@ -69,6 +69,8 @@ fn is_own(endpoint: &str) -> bool {
         None => host.split(':').next().unwrap_or_default(),
     };
     let key = path.trim_end_matches('/').strip_prefix("hf/");
+    // Behind it may stand the name of a `zest run`.
+    let key = key.map(|key| key.split('.').next().unwrap_or_default());
     is_loopback_name(name)
         && key.is_some_and(|key| key.len() == KEY_DIGITS && key.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
@@ -82,6 +84,7 @@ mod tests {
         let key = "0123456789abcdef".repeat(4);
         for host in ["127.0.0.1:9847", "localhost:1", "[::1]:9847"] {
             assert!(is_own(&format!("http://{host}/hf/{key}")), "{host}");
+            assert!(is_own(&format!("http://{host}/hf/{key}.0123456789abcdef")), "{host}");
         }
         for other in [
             "https://huggingface.co".to_owned(),

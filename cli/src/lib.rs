@@ -25,6 +25,8 @@ mod giving;
 mod hidden_token;
 mod hub;
 mod info;
+mod keeper;
+mod link;
 mod notify;
 mod peers;
 mod place;
@@ -117,6 +119,7 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Peers(args) => engine::block_on(peers::run(*args, ui)),
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
         Command::Doctor(args) => engine::block_on(doctor::run(*args, ui)),
+        Command::Link(args) => engine::block_on(link::run(args, ui)),
         Command::Cache(args) => cache::run(args, ui),
         Command::Verify(args) => verify::run(args, ui),
         Command::Demo(args) => demo::run(args, ui),

@@ -20,7 +20,18 @@ use zest_store::{RepoId, RepoType, Token};
 /// given for this long: 5 s. Ours; whoever has not asked by then gets it elsewhere.
 const GIVE_ON_IDLE: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(mut args: PullArgs, ui: &Ui) -> Result<(), Failure> {
+pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
+    match fetch(args, ui).await? {
+        Some((report, only)) => show(&report, only.as_deref(), ui),
+        None => Ok(()),
+    }
+}
+
+/// Pulls, here or by the daemon; with the one file that was named, if one was. Nothing where that was left with the daemon, or is shown.
+pub(crate) async fn fetch(
+    mut args: PullArgs,
+    ui: &Ui,
+) -> Result<Option<(PullReport, Option<String>)>, Failure> {
     let signals = Signals::listen()?;
     let mut env = engine::environment(ui);
     let repo = engine::repo_of(&mut args.of, &env)?;
@@ -59,8 +70,8 @@ pub(crate) async fn run(mut args: PullArgs, ui: &Ui) -> Result<(), Failure> {
         .keep_xorbs(args.keep_xorbs);
     match beside::hand_over(&args, &env, &request, &label, &signals, ui).await? {
         Handed::Alone => {}
-        Handed::Left => return Ok(()),
-        Handed::Done(report) => return show(&report, only.as_deref(), ui),
+        Handed::Left => return Ok(None),
+        Handed::Done(report) => return Ok(Some((*report, only))),
     }
     let p2p = !args.no_p2p && !args.dry_run;
     let discovery = args.discovery.config(Purpose::Pull, &env);
@@ -112,7 +123,7 @@ pub(crate) async fn run(mut args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     session.shutdown().await;
     let report = outcome?;
     // The last event was the report.
-    if args.events { Ok(()) } else { show(&report, only.as_deref(), ui) }
+    Ok((!args.events).then_some((report, only)))
 }
 
 /// Whether the name leaves open what kind of repository it is.

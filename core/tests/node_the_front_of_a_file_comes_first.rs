@@ -276,3 +276,24 @@ fn what_a_reader_waits_for_comes_before_the_rest_wherever_it_is() {
         world.run(LIMIT, |world| world.task(job).disk.len() > 900);
     }
 }
+
+#[test]
+fn the_first_bytes_that_a_reader_waits_for_have_the_origin_for_themselves() {
+    for awaited in [None, Some(700)] {
+        let mut world = world(config(1), 0);
+        world.whole = true;
+        let job = world.job_without_peers(&File::new(1, CHUNKS), Origin::healthy());
+        if let Some(chunk) = awaited {
+            world.handle(Event::JobAwaited { job, bytes: bytes(chunk) + 1..bytes(chunk) + 9 });
+        }
+        world.run(LIMIT, |world| world.task(job).disk.len() >= 10);
+        let first = fetched(&world, job);
+        match awaited {
+            None => assert!(first.len() > 1, "several at once: {first:?}"),
+            // Nothing of a xorb is proven before its last chunk: what comes beside it makes the reader wait.
+            Some(chunk) => assert_eq!(first, [chunk / BLOCK]),
+        }
+        world.run(LIMIT, |world| fetched(world, job).len() > 3);
+        world.finish(job, LIMIT);
+    }
+}

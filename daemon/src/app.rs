@@ -65,9 +65,10 @@ impl App {
         about: About,
         stop: Stop,
         run: String,
+        oci: bool,
     ) -> (App, Vec<Kept>) {
         let (left, pending) = Pending::take_over(&crate::Places::new(&about.zest_cache).pulls());
-        let endpoint = Endpoint::new(&session, &about)
+        let endpoint = Endpoint::new(&session, &about, oci)
             .inspect_err(|error| tracing::warn!("without a local endpoint: {error}"))
             .ok()
             .map(Arc::new);
@@ -135,7 +136,7 @@ impl App {
     fn begin(&self, request: PullRequest) -> PullHandle {
         let kept = request.clone();
         let pull = self.session.pull(request);
-        self.pending.began(pull.id(), &kept);
+        self.pending.began(pull.id(), &kept, self.session.env().token.as_ref());
         pull
     }
 

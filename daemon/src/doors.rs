@@ -36,6 +36,7 @@ pub struct Opened {
     pub(crate) public_url: Option<String>,
     pub(crate) also: Option<Secret>,
     pub(crate) figures: Option<(TcpListener, SocketAddr)>,
+    pub(crate) oci: bool,
 }
 
 impl Doors {
@@ -74,6 +75,13 @@ impl Opened {
         self
     }
 
+    /// GGUF models of repositories that everybody may read are images there, for Ollama and OCI clients, which have no key.
+    #[must_use]
+    pub fn with_images(mut self, oci: bool) -> Opened {
+        self.oci = oci;
+        self
+    }
+
     /// This secret opens it, too.
     #[must_use]
     pub fn opened_by(mut self, secret: Option<Secret>) -> Opened {
@@ -105,11 +113,11 @@ impl Opened {
         &self.addrs
     }
 
-    fn of(listeners: Vec<TcpListener>) -> Result<Opened, DaemonError> {
+    pub(crate) fn of(listeners: Vec<TcpListener>) -> Result<Opened, DaemonError> {
         let addrs = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let addrs = addrs.map_err(|source| DaemonError::Listen { addr, source })?;
-        Ok(Opened { listeners, addrs, public_url: None, also: None, figures: None })
+        Ok(Opened { listeners, addrs, public_url: None, also: None, figures: None, oci: false })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `GET /v1/openapi.json`: the API as a document (OpenAPI 3.1). Its schemas are made from the types that answers are written with.
 
+use crate::endpoint::RunFigures;
 use crate::files::{Blob, FileRequest};
 use crate::models::Model;
 use crate::settings::{Settings, SettingsPatch};
@@ -175,6 +176,11 @@ const ROUTES: &[Route] = &[
         is_open: false,
     },
     get("/v1/peers", "Peers that are linked", &[(200, "peers", Body::List("PeerStatus"))]),
+    get(
+        "/v1/runs/{name}",
+        "What the command of one `zest run` has had; its address has this name behind the key",
+        &[(200, "bytes", Body::Json("RunFigures"))],
+    ),
     post("/v1/stop", "Ends it", &[(202, "it is stopping", Body::Json("Health"))]),
     post("/v1/codes", "A code that opens the dashboard once", &[(201, "the code", Body::Json("Code"))]),
     post("/v1/login", "A page's bearer for its code", &[(200, "the bearer", Body::Json("Bearer"))])
@@ -247,6 +253,9 @@ fn operation(route: &Route) -> Value {
     if route.path.contains("{id}") {
         parameter("id", "path", json!({"type": "integer", "minimum": 1}));
     }
+    if route.path.contains("{name}") {
+        parameter("name", "path", json!({"type": "string", "pattern": "^[0-9a-f]{16}$"}));
+    }
     match route.path {
         "/v1/health" => {
             parameter("nonce", "query", json!({"type": "string", "pattern": "^[0-9a-fA-F]{16,128}$"}))
@@ -317,6 +326,7 @@ fn schemas() -> Map<String, Value> {
     add::<Model>(&mut given, &mut all, "Model");
     add::<Settings>(&mut given, &mut all, "Settings");
     add::<PeerStatus>(&mut given, &mut all, "PeerStatus");
+    add::<RunFigures>(&mut given, &mut all, "RunFigures");
     add::<Blob>(&mut given, &mut all, "Blob");
     add::<Error>(&mut given, &mut all, "Error");
     add::<Happening>(&mut given, &mut all, "Event");

@@ -1,6 +1,6 @@
 //! `pulls.json`: the pulls under way, so that the next daemon goes on with what this one was killed in.
 //!
-//! No token is in it. A pull that had one of its own is not begun again: it waits until the same is asked for with a token. One that
+//! No token is in it. A pull that had another than the daemon's is not begun again: it waits until the same is asked for with a token. One that
 //! was to use none goes on without one.
 
 use crate::places::{open, write_atomically};
@@ -11,6 +11,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zest_runtime_tokio::PullRequest;
+use zest_store::Token;
 
 /// Longest file that is read: 64 MiB, 256 pulls with bodies of the longest.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -64,10 +65,12 @@ impl Pending {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A pull begins.
-    pub(crate) fn began(&self, id: u64, request: &PullRequest) {
-        let own_token = request.token.is_some();
-        let anonymous = !own_token && !request.implicit_token;
+    /// A pull begins. `daemons` is the daemon's own token, which the next one has, too.
+    pub(crate) fn began(&self, id: u64, request: &PullRequest, daemons: Option<&Token>) {
+        // Of another Hub it is never used unasked.
+        let is_daemons = request.endpoint.is_none() && request.token.as_ref() == daemons;
+        let own_token = request.token.is_some() && !is_daemons;
+        let anonymous = request.token.is_none() && !request.implicit_token;
         let plain = request.clone().token(None).implicit_token(true);
         let mut inner = self.inner();
         inner.waiting.retain(|kept| kept.request != plain);
@@ -134,7 +137,6 @@ fn read(path: &Path) -> Option<Vec<Kept>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zest_store::Token;
 
     fn request(name: &str) -> PullRequest {
         PullRequest::model(name).expect("a name")
@@ -146,11 +148,11 @@ mod tests {
         let path = dir.path().join("pulls.json");
         let (ready, pending) = Pending::take_over(&path);
         assert!(ready.is_empty());
-        pending.began(1, &request("a/over"));
-        pending.began(2, &request("a/paused"));
-        pending.began(3, &request("a/private").token(Token::new("hf_of_that_pull")));
-        pending.began(5, &request("a/public").implicit_token(false));
-        pending.began(4, &request("a/b").endpoint(Some("https://me:password@hub.example".into())));
+        pending.began(1, &request("a/over"), None);
+        pending.began(2, &request("a/paused"), None);
+        pending.began(3, &request("a/private").token(Token::new("hf_of_that_pull")), None);
+        pending.began(5, &request("a/public").implicit_token(false), None);
+        pending.began(4, &request("a/b").endpoint(Some("https://me:password@hub.example".into())), None);
         pending.paused(2, true);
         pending.ended(1);
         let text = std::fs::read_to_string(&path).expect("written");
@@ -165,13 +167,30 @@ mod tests {
         );
         assert_eq!(pending.waiting(), [request("a/private")]);
         // Nothing has begun yet, and the one that waits is still noted when something does.
-        pending.began(1, &request("a/paused"));
+        pending.began(1, &request("a/paused"), None);
         assert_eq!(Pending::take_over(&path).1.waiting().len(), 1);
-        pending.began(2, &request("a/private").token(Token::new("hf_again")));
+        pending.began(2, &request("a/private").token(Token::new("hf_again")), None);
         assert!(pending.waiting().is_empty(), "it has its token");
         pending.ended(1);
         pending.ended(2);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_pull_with_the_daemons_own_token_is_gone_on_with() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("pulls.json");
+        let (_, pending) = Pending::take_over(&path);
+        let (own, other) = (Token::new("hf_of_the_daemon"), Token::new("hf_of_another"));
+        let elsewhere = Some("https://hub.example".to_owned());
+        pending.began(1, &request("a/own").token(own.clone()).implicit_token(false), own.as_ref());
+        pending.began(2, &request("a/other").token(other), own.as_ref());
+        pending.began(3, &request("a/elsewhere").token(own.clone()).endpoint(elsewhere), own.as_ref());
+        let (ready, pending) = Pending::take_over(&path);
+        let [again] = &ready[..] else { panic!("{ready:?}") };
+        assert_eq!(again.request, request("a/own"));
+        assert!(again.clone().again().implicit_token, "by the next daemon's own");
+        assert_eq!(pending.waiting().len(), 2);
     }
 
     #[test]

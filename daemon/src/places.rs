@@ -42,6 +42,12 @@ impl Places {
         self.dir.join("endpoint-key")
     }
 
+    /// What signs the addresses that the local endpoint gives out.
+    #[must_use]
+    pub fn endpoint_signer(&self) -> PathBuf {
+        self.dir.join("endpoint-signer")
+    }
+
     /// Which Hub is behind the local endpoint.
     #[must_use]
     pub fn endpoint_hub(&self) -> PathBuf {

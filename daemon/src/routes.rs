@@ -3,7 +3,6 @@
 use crate::answer::{Refusal, failed, json, ok, text_of};
 use crate::app::{App, Listener};
 use crate::dashboard;
-use crate::endpoint::Endpoint;
 use crate::events::EventId;
 use crate::files;
 use crate::gate::{Caller, secret_needed};
@@ -46,7 +45,7 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 pub(crate) async fn handle(app: Arc<App>, request: Request) -> Response {
     app.count_request();
     let (parts, body) = request.into_parts();
-    if let Some(endpoint) = app.endpoint.as_ref().filter(|_| Endpoint::owns(&parts.uri)) {
+    if let Some(endpoint) = app.endpoint.as_ref().filter(|endpoint| endpoint.owns(&parts.uri)) {
         return match app.gate.check_place(&parts) {
             Ok(()) => endpoint.handle(&app, parts, body).await,
             Err(refusal) => refusal.answer(),
@@ -159,6 +158,13 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
         ["v1", "peers"] => {
             is(&Method::GET)?;
             Ok(ok(&app.session.peers().await))
+        }
+        ["v1", "runs", name] => {
+            is(&Method::GET)?;
+            let endpoint = app.endpoint.as_ref();
+            let endpoint =
+                endpoint.ok_or_else(|| Refusal::not_found("there is no local endpoint".to_owned()))?;
+            Ok(ok(&endpoint.run_figures(name)))
         }
         ["v1", "codes"] => {
             is(&Method::POST)?;

@@ -68,6 +68,11 @@ impl Secret {
         make(&places.endpoint_key())
     }
 
+    /// What signs the addresses and tokens that the local endpoint gives out, made where there is none: they outlive a daemon that dies.
+    pub(crate) fn endpoint_signer(places: &Places) -> Result<Secret, DaemonError> {
+        read_or_make(&places.endpoint_signer())
+    }
+
     /// One of the user's own, from a file: 32 to 256 visible characters. Not everybody may read it; a group may, as that is how secrets
     /// come into containers.
     ///
@@ -160,6 +165,14 @@ fn read(path: &Path) -> io::Result<Secret> {
 /// A plain file of this user that nobody else can read or change.
 pub(crate) fn is_private(meta: &Metadata) -> bool {
     meta.is_file() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 == 0
+}
+
+/// So many random bytes in hex, for a name that nobody else has.
+///
+/// # Errors
+/// The system gave no randomness.
+pub fn random_name(bytes: usize) -> Result<String, DaemonError> {
+    random_hex(bytes)
 }
 
 /// So many random bytes in hex.

@@ -110,7 +110,7 @@ impl Api {
         let far = opened.addrs.first().copied();
         let gate = Gate::new(&opened.addrs, secret).known_as(far, opened.public_url.as_deref(), opened.also);
         let run = random_hex(RUN_BYTES)?;
-        let (mut app, left) = App::new(session, gate, about, stop.clone(), run);
+        let (mut app, left) = App::new(session, gate, about, stop.clone(), run, opened.oci);
         let begun = app.resume(left);
         let (resumed, waiting) = (begun.len(), app.pending.waiting().len());
         let app = Arc::new(app);

@@ -57,12 +57,10 @@ impl Socket {
         Err(DaemonError::File { path: dir, source: last })
     }
 
-    /// The one that a service manager has opened for this process (sd_listen_fds(3)), if it has.
+    /// The one that was opened for this process, if one was.
     #[must_use]
-    pub fn handed_over() -> Option<Socket> {
-        let mut given = listenfd::ListenFd::from_env();
-        let mut given = (0..given.len()).filter_map(|at| given.take_unix_listener(at).ok().flatten());
-        let listener = given.next()?;
+    pub fn handed_over(given: &mut crate::Given) -> Option<Socket> {
+        let listener = given.unix.take()?;
         listener.set_nonblocking(true).ok()?;
         let path = listener.local_addr().ok()?.as_pathname()?.to_owned();
         Some(Socket { listener: UnixListener::from_std(listener).ok()?, path, lock: None })

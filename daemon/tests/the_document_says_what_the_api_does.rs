@@ -237,6 +237,7 @@ async fn every_operation_answers_as_it_is_written() {
         assert_eq!(caller.call("get", path, path, "", None).await.status, 200, "{path}");
     }
     caller.call("get", "/v1/openapi.json", "/v1/openapi.json", "", None).await;
+    caller.call("get", "/v1/runs/{name}", "/v1/runs/0123456789abcdef", "", None).await;
     caller.call("get", "/v1/health", "/v1/health?nonce=0123456789abcdef", "", None).await;
     caller.call("get", "/v1/health", "/v1/health?nonce=x", "", None).await;
     let body = json!({"repo": "org/model", "type": "model", "policy": "fastest", "priority": "high"});

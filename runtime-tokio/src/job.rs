@@ -115,6 +115,8 @@ pub(crate) struct JobFile {
     lists: RwLock<Lists>,
     /// Chunks that an earlier process wrote, and where: in order, by index.
     earlier: Vec<(u32, u64)>,
+    /// Where runs of chunks begin, as the origin lays the file out: in order. It is believed for where to look, and for nothing else.
+    runs: OnceLock<Vec<Spot>>,
     /// Told when more may be proven.
     changed: watch::Sender<()>,
 }
@@ -122,8 +124,8 @@ pub(crate) struct JobFile {
 /// A chunk of a file and where it begins, where that is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Spot {
-    index: u32,
-    offset: u64,
+    pub(crate) index: u32,
+    pub(crate) offset: u64,
 }
 
 impl JobFile {
@@ -144,6 +146,7 @@ impl JobFile {
             table: Mutex::new(table),
             manifest: OnceLock::new(),
             lists: RwLock::default(),
+            runs: OnceLock::new(),
             changed: watch::Sender::default(),
         }
     }
@@ -165,8 +168,13 @@ impl JobFile {
         if let Some(manifest) = self.manifest.get() {
             let index = manifest.chunk_at(at)?;
             *spot = Spot { index, offset: manifest.offset(index) };
-        } else if spot.offset > at {
-            *spot = Spot::default();
+        } else {
+            let runs = self.runs.get().map(Vec::as_slice).unwrap_or_default();
+            let begun = runs.partition_point(|run| run.offset <= at);
+            let run = begun.checked_sub(1).map(|last| runs[last]).unwrap_or_default();
+            if spot.offset > at || spot.offset < run.offset {
+                *spot = run;
+            }
         }
         let lists = self.lists.read().expect("no holder panics");
         let table = self.table.lock().expect("no holder panics");
@@ -174,7 +182,7 @@ impl JobFile {
             let seen = table.checked(index)?.chunk;
             (self.expected_in(&lists, index) == Some(seen)).then_some(u64::from(seen.len))
         };
-        // Without the file's list a chunk's place is known once those before it are.
+        // Without the file's list a chunk's place is known once those before it in its run are.
         while let Some(len) = proven(spot.index).filter(|len| spot.offset + len <= at) {
             *spot = Spot { index: spot.index + 1, offset: spot.offset + len };
         }
@@ -187,6 +195,12 @@ impl JobFile {
         }
         let len = end.min(until).checked_sub(at).filter(|len| *len > 0)?;
         usize::try_from(len).ok()
+    }
+
+    /// Notes where runs of chunks begin.
+    pub(crate) fn set_runs(&self, runs: Vec<Spot>) {
+        let _ = self.runs.set(runs);
+        self.tell();
     }
 
     /// Makes a proven list the measure of this file. From the moment it returns no write of a chunk that was only hashed
@@ -397,13 +411,6 @@ impl JobFile {
             Some(manifest) => (index < manifest.len()).then(|| manifest.chunk(index)),
             None => lists.get(index),
         }
-    }
-
-    /// Bytes of a chunk that lies in the file and is what a proven list says.
-    pub(crate) fn proven(&self, index: u32) -> Option<u32> {
-        let wanted = self.expected(index)?;
-        let seen = self.table.lock().expect("no holder panics").checked(index)?;
-        (seen.chunk == wanted).then_some(wanted.len)
     }
 
     /// Whether anything was written for a chunk.

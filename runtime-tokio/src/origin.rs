@@ -4,7 +4,7 @@ use crate::SourceFault;
 use crate::block::{ChunkCutter, Placer};
 use crate::context::Context;
 use crate::hubs::Client;
-use crate::job::JobFile;
+use crate::job::{JobFile, Spot};
 use crate::jobs::JobState;
 use crate::lists;
 use crate::lookup::adopt_manifest;
@@ -185,6 +185,8 @@ fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) 
         xorbs.dedup();
         finder.planned(id, &xorbs);
     }
+    let run = |term: &zest_xet::PlanTerm| Spot { index: term.first_index, offset: term.offset };
+    job.file.set_runs(plan.terms.iter().map(run).collect());
     *job.plan.borrow_mut() = Some(Rc::new(plan));
     context.event(Event::JobPlanned { job: id, chunks, blocks, held, local });
 }

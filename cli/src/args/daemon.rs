@@ -62,6 +62,10 @@ pub(crate) struct HttpArgs {
     #[arg(hide_short_help = true, long, value_name = "ADDR:PORT", conflicts_with = "no_http")]
     pub(crate) metrics_addr: Option<SocketAddr>,
 
+    /// Be a registry, too: `ollama pull --insecure 127.0.0.1:9847/ORG/NAME:QUANT`. For what everybody may read; no key is asked for
+    #[arg(hide_short_help = true, long, conflicts_with = "no_http")]
+    pub(crate) oci: bool,
+
     /// Without the API
     #[arg(hide_short_help = true, long, conflicts_with_all = ["http", "http_port"])]
     pub(crate) no_http: bool,

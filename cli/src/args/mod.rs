@@ -41,6 +41,7 @@ Examples:
   zest seed                                  share it with everyone
   zest start                                 `serve` in the background; `zest status`, `zest stop`
   zest peers ORG/NAME                        who has it
+  zest link ollama ORG/NAME:Q4_K_M           a GGUF model for Ollama, without a second copy
 
 Exit codes:
   0 done                        3 no valid token or no access               6 wrong bytes found
@@ -106,6 +107,10 @@ pub(crate) enum Command {
     Info(Box<crate::info::InfoArgs>),
     /// Show who has what of a repository, and how they were found
     Peers(Box<PeersArgs>),
+    // The first screen of help has no room for it: `zest --help` shows it among the examples.
+    /// Put a model where another program looks for it, without a second copy: Ollama
+    #[command(hide = true)]
+    Link(crate::link::LinkArgs),
     /// List what the cache holds, remove some of it, mend what is wrong
     Cache(crate::cache::CacheArgs),
     /// Re-hash what the cache holds and say what is wrong

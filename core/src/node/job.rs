@@ -102,6 +102,8 @@ pub(crate) struct Job {
     pub(crate) front: Front,
     /// Bytes for which a reader waits.
     pub(crate) awaited: Range<u64>,
+    /// Since when.
+    pub(crate) awaited_at: Instant,
     /// Which block gives which chunk, and the lists of blocks that are proven.
     pub(crate) layout: Layout,
     /// Who of the swarm fetches what (policy `spare-origin`).
@@ -161,6 +163,7 @@ impl Job {
             shown: Shown::new(0),
             front: Front::default(),
             awaited: 0..0,
+            awaited_at: Instant::ZERO,
             layout: Layout::default(),
             claims: Claims::default(),
             list_asks: BTreeMap::new(),

@@ -96,6 +96,11 @@ impl Layout {
         blocks
     }
 
+    /// Whether any block's list is proven.
+    pub(crate) fn is_any_listed(&self) -> bool {
+        self.lists.iter().any(Option::is_some)
+    }
+
     /// Whether the block's list is proven.
     pub(crate) fn is_listed(&self, block: u32) -> bool {
         self.lists.get(block as usize).is_some_and(Option::is_some)

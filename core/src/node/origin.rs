@@ -187,6 +187,13 @@ impl Node {
                 self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
                 break;
             }
+            if let Some(at) = job.alone(now).filter(|_| all) {
+                if job.blocks[at].is_idle() {
+                    self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
+                    job.blocks[at].for_front = true;
+                }
+                continue;
+            }
             if front {
                 for at in job.front_blocks(all) {
                     if self.origin_active >= most.min(allowed) {

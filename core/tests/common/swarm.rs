@@ -98,6 +98,8 @@ pub struct World {
     /// Whether jobs to come are for those near alone.
     pub near: bool,
     /// Blocks that the origin was asked for, in order, and when.
+    /// Blocks are whole xorbs.
+    pub whole: bool,
     pub fetched: Vec<(JobId, u32)>,
     pub fetched_at: Vec<Instant>,
     /// Layouts that were asked for.
@@ -136,6 +138,7 @@ impl World {
             streams: true,
             front: 0,
             near: false,
+            whole: false,
             fetched: vec![],
             lived: None,
             unread: BTreeMap::new(),
@@ -234,7 +237,8 @@ impl World {
         );
         self.handle(Event::JobAdded { job, spec });
         if let Some(plan) = plan {
-            let (chunks, blocks) = (file.len(), file.blocks());
+            let (chunks, mut blocks) = (file.len(), file.blocks());
+            blocks.iter_mut().for_each(|block| block.whole = self.whole);
             // Filled in when it happens: the disk may have grown.
             let event = Event::JobPlanned { job, chunks, blocks, held: vec![], local: vec![] };
             self.later(plan, Happening::Event(event));
@@ -520,7 +524,8 @@ impl World {
                 self.later(self.disk_time, Happening::Disk { job, event });
             }
             Action::OriginPlan { job } => {
-                let (chunks, blocks) = (self.tasks[&job].file.len(), self.tasks[&job].file.blocks());
+                let (chunks, mut blocks) = (self.tasks[&job].file.len(), self.tasks[&job].file.blocks());
+                blocks.iter_mut().for_each(|block| block.whole = self.whole);
                 let event = Event::JobPlanned { job, chunks, blocks, held: vec![], local: vec![] };
                 let pause = self.tasks[&job].origin.as_ref().and_then(|origin| origin.plan);
                 self.later(pause.expect("the origin was asked before"), Happening::Event(event));

@@ -133,6 +133,11 @@ impl Reader {
         }
     }
 
+    /// Whether it is whole, and here.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
     /// What was read from is not there any more: it is complete, and lies elsewhere.
     pub(super) fn look_again(&mut self) {
         self.held = None;
@@ -163,11 +168,16 @@ impl Endpoint {
         if let Some(list) = self.lists.find(&key) {
             return Some(list);
         }
-        if self.read_list(repo, commit).await.is_none() {
-            let pages = self.pages(asked, repo, commit).await?;
-            self.note_list(repo, commit, pages).await;
-        }
-        let entries = self.read_list(repo, commit).await?;
+        let entries = match self.read_list(repo, commit).await {
+            Some(entries) => entries,
+            None => {
+                let pages = self.pages(asked, repo, commit).await?;
+                let entries = entries_of(repo, &pages)?;
+                // A disk that takes nothing costs no more than the next look.
+                self.note_list(repo, commit, pages).await;
+                entries
+            }
+        };
         let list: List = Arc::new(entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect());
         let mut known = self.lists.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= LISTS_MAX {
@@ -207,6 +217,11 @@ impl Endpoint {
         Some(pages)
     }
 
+    /// Whether a file is whole, and here.
+    pub(super) async fn is_here(&self, repo: &RepoId, commit: &str, entry: &TreeEntry) -> bool {
+        proven_file(&self.session, repo, commit, entry).await.is_some()
+    }
+
     /// Opens a file: it is on the disk, or from now on on its way.
     pub(super) async fn open(
         &self,
@@ -240,9 +255,26 @@ impl Endpoint {
                 errands.insert(of, Arc::downgrade(&errand));
                 errand
             }));
+            let id = reader.errand.as_ref().map(|errand| errand.pull.id());
+            id.into_iter().for_each(|id| self.runs.pulls(caller.run.as_ref(), id));
         }
         reader
     }
+}
+
+/// The files that pages of a list name. `None`: one is no list, or has rows that nobody can use: whoever pulls says which.
+pub(super) fn entries_of(repo: &RepoId, pages: &[Bytes]) -> Option<Vec<TreeEntry>> {
+    let mut entries = Vec::new();
+    for page in pages {
+        let tree = zest_hub::read_page(repo, page).ok().filter(|tree| tree.refused.is_empty())?;
+        entries.extend(tree.entries);
+    }
+    Some(entries)
+}
+
+/// Whether a file does not come because of this machine's own disk: others can have it all the same.
+pub(super) fn is_of_this_disk(why: &PullError) -> bool {
+    matches!(why.kind(), PullErrorKind::Disk | PullErrorKind::Place)
 }
 
 fn is_under_way(pull: &PullHandle) -> bool {

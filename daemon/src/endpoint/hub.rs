@@ -189,14 +189,7 @@ impl Endpoint {
         let (session, repo, commit) = (self.session.clone(), repo.clone(), commit.to_owned());
         let hub = self.hub.clone();
         super::answers::blocking(move || {
-            let mut entries = Vec::new();
-            for page in pages {
-                match zest_hub::read_page(&repo, &page) {
-                    Ok(tree) if tree.refused.is_empty() => entries.extend(tree.entries),
-                    // Whoever pulls asks for it and says what is wrong.
-                    _ => return,
-                }
-            }
+            let Some(entries) = super::files::entries_of(&repo, &pages) else { return };
             let store = session.store();
             let of = Commit { hub: Some(hub), repo: repo.clone(), commit: commit.clone() };
             let noted = store.catalog.note_list(&of, &entries);

@@ -11,15 +11,17 @@ mod body;
 mod files;
 mod hub;
 mod key;
+mod oci;
 mod resolve;
 mod route;
+mod runs;
 mod standing;
 mod xet;
 
 use crate::app::{About, App};
 use crate::limits::ENDPOINT_TARGET_BYTES_MAX;
 use crate::places::write_private;
-use crate::{DaemonError, Places};
+use crate::{DaemonError, Places, Secret};
 use answers::Answers;
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -27,11 +29,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::response::Response;
 use files::{Errands, Lists};
 use key::Key;
+use oci::Images;
 use route::{Route, route};
+pub(crate) use runs::RunFigures;
+use runs::{RunName, Runs};
 use standing::{Caller, Standing};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use xet::{Frames, Grants, scope_name};
+use xet::{Frames, Grants, Unkept, scope_name};
 use zest_hub::guard::Peer;
 use zest_hub::server::parts::Signer;
 use zest_hub::{HubConfig, Relay, endpoint_name};
@@ -58,7 +63,12 @@ pub(crate) struct Endpoint {
     errands: Errands,
     grants: Grants,
     frames: Frames,
+    unkept: Unkept,
     signer: Signer,
+    runs: Runs,
+    images: Images,
+    /// Whether `/v2/` is answered.
+    oci: bool,
 }
 
 /// A request, taken apart.
@@ -69,7 +79,7 @@ struct Asked {
     route: Route,
     caller: Caller,
     peer: Option<Peer>,
-    /// `/hf/KEY`.
+    /// `/hf/KEY`, with the name of a `zest run` behind it if one asks.
     prefix: String,
     /// The same with scheme and host: where links lead.
     base: String,
@@ -80,12 +90,12 @@ struct Asked {
 
 impl Endpoint {
     /// Whether a path is the endpoint's.
-    pub(crate) fn owns(uri: &Uri) -> bool {
-        uri.path().starts_with(PREFIX) || xet::is_cas(uri)
+    pub(crate) fn owns(&self, uri: &Uri) -> bool {
+        uri.path().starts_with(PREFIX) || xet::is_cas(uri) || (self.oci && oci::is_oci(uri))
     }
 
     /// One over this session's Hub.
-    pub(crate) fn new(session: &Session, about: &About) -> Result<Endpoint, DaemonError> {
+    pub(crate) fn new(session: &Session, about: &About, oci: bool) -> Result<Endpoint, DaemonError> {
         let env = session.env();
         let random = |error: getrandom::Error| DaemonError::Random(error.to_string());
         let relay = Relay::new(HubConfig { token: None, ..HubConfig::from_env(env) });
@@ -106,7 +116,11 @@ impl Endpoint {
             errands: Errands::default(),
             grants: Grants::default(),
             frames: Frames::default(),
-            signer: Signer::random().map_err(random)?,
+            unkept: Unkept::default(),
+            signer: Signer::from_secret(Secret::endpoint_signer(&Places::new(&about.zest_cache))?.as_str()),
+            runs: Runs::default(),
+            images: Images::default(),
+            oci,
         })
     }
 
@@ -120,10 +134,14 @@ impl Endpoint {
             Some(host) => format!("http://{host}"),
             None => return error(StatusCode::BAD_REQUEST, "", "a Host is missing"),
         };
+        if self.oci && oci::is_oci(&parts.uri) {
+            return self.oci(app, &parts, &host).await;
+        }
         let Some(rest) = parts.uri.path().strip_prefix(PREFIX) else {
             return self.cas(app, &parts, &host).await;
         };
-        let (key, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (named, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (key, run) = RunName::after_key(named);
         if !self.key.is(key) {
             let text =
                 "this is not the key of the endpoint, or not any more: `zest endpoint` says what it is";
@@ -134,7 +152,7 @@ impl Endpoint {
         let Ok(uri) = target.parse::<Uri>() else {
             return error(StatusCode::BAD_REQUEST, "", "no such address");
         };
-        let prefix = format!("{PREFIX}{key}");
+        let prefix = format!("{PREFIX}{named}");
         let mut own = HeaderMap::new();
         for name in OWN_HEADERS {
             if let Some(value) = parts.headers.get(&name) {
@@ -144,7 +162,7 @@ impl Endpoint {
         let asked = Asked {
             route: route(&uri),
             target,
-            caller: self.standing.caller(&parts.headers),
+            caller: self.standing.caller(&parts.headers).within(run),
             peer: parts.extensions.get().cloned(),
             base: format!("{host}{prefix}"),
             prefix,

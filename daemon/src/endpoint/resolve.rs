@@ -141,7 +141,8 @@ impl Endpoint {
         Err(Denied::Unasked(Box::new(response)))
     }
 
-    async fn bytes_of(
+    /// The bytes that a request wants.
+    pub(super) async fn bytes_of(
         &self,
         app: &Arc<App>,
         asked: &Asked,
@@ -175,6 +176,9 @@ impl Endpoint {
             return Ok(response);
         }
         let mut reader = self.open(app, &asked.caller, repo, commit, entry).await;
+        if reader.is_on_disk() {
+            self.runs.sent(asked.caller.run.as_ref(), range.end - range.start);
+        }
         // What goes wrong before the first byte can still be answered.
         let first = reader.ready(range.start..range.end).await;
         if let Err(why) = first {

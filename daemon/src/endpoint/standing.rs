@@ -3,6 +3,7 @@
 //! What everybody may read is answered to everybody who has the key. Anything else only to whose token the Hub has accepted for that
 //! very commit within ten minutes. Of a token nothing is kept but a keyed hash, in memory.
 
+use super::runs::RunName;
 use crate::limits::REMEMBERED_MAX;
 use axum::http::{HeaderMap, header};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -27,9 +28,17 @@ const KEY_BYTES: usize = 64;
 pub(super) struct Caller {
     pub(super) token: Option<Token>,
     mark: Mark,
+    /// The `zest run` whose command asks, for its figures alone.
+    pub(super) run: Option<RunName>,
 }
 
 impl Caller {
+    /// The same, in this `zest run`.
+    pub(super) fn within(mut self, run: Option<RunName>) -> Caller {
+        self.run = run;
+        self
+    }
+
     /// A keyed hash of the token: what tells callers apart.
     pub(super) fn mark(&self) -> Mark {
         self.mark
@@ -83,7 +92,7 @@ impl Standing {
         let all = headers.get_all(header::AUTHORIZATION).iter();
         let mac =
             all.fold(self.key.clone(), |mac, value| mac.chain_update(value.as_bytes()).chain_update([0]));
-        Caller { token, mark: mac.finalize().into_bytes().into() }
+        Caller { token, mark: mac.finalize().into_bytes().into(), run: None }
     }
 
     /// The Hub says that everybody may read this commit.

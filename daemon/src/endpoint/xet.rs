@@ -4,10 +4,11 @@
 //! is signed for its ranges.
 
 use super::body::{Part, body};
-use super::files::failed;
+use super::files::{UNREAD_FOR, failed, is_of_this_disk};
 use super::hub::{is_out, unreachable, warn_of_age};
 use super::resolve::Leave;
 use super::route::api_of;
+use super::runs::RunName;
 use super::standing::{ACCEPTED_FOR, Caller, Level};
 use super::{Asked, Endpoint, error, set};
 use crate::app::App;
@@ -15,12 +16,12 @@ use crate::limits::{FRAMED_MAX, GRANTS_MAX, RANGES_MAX};
 use crate::secret::random_hex;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use zest_hub::guard::Peer;
 use zest_hub::server::parts::{
     Layout, PlacedTerm, Purpose, Version, asked_bytes, closed_ranges, parse_form, reconstruction, unix_now,
@@ -39,6 +40,15 @@ const FRAME_BYTES: u64 = zest_xet::CHUNK_BYTES_MAX as u64;
 
 /// Random bytes of a grant's name.
 const GRANT_BYTES: usize = 16;
+
+/// Longest answer with a token of the Hub's: 64 KiB.
+const TOKEN_BYTES_MAX: usize = 64 << 10;
+
+/// How long a file counts as one that this machine cannot keep: 1 min. Then the disk is tried again.
+const UNKEPT_FOR: Duration = Duration::from_secs(60);
+
+/// Such files that are remembered: 1,024.
+const UNKEPT_MAX: usize = 1_024;
 
 /// Separator of parts: clients go by the lengths.
 const BOUNDARY: &str = "zest-part";
@@ -67,13 +77,41 @@ struct Framed {
     real: bool,
 }
 
+/// Files that this machine could not keep, and when that was found.
+#[derive(Debug, Default)]
+pub(super) struct Unkept(Mutex<BTreeMap<Hash, Instant>>);
+
+impl Unkept {
+    fn note(&self, file: Hash) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, at| at.elapsed() < UNKEPT_FOR);
+        if all.len() < UNKEPT_MAX {
+            all.insert(file, Instant::now());
+        }
+    }
+
+    fn is_noted(&self, file: &Hash) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(file).is_some_and(|at| at.elapsed() < UNKEPT_FOR)
+    }
+}
+
 /// Files that are laid out, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Frames(Mutex<Vec<Arc<Framed>>>);
 
 impl Grants {
     fn add(&self, grant: Grant) -> Option<String> {
-        let name = random_hex(GRANT_BYTES).ok()?;
+        let mut name = random_hex(GRANT_BYTES).ok()?;
+        if let Some(run) = &grant.caller.run {
+            // A daemon that knows no more of the grant counts for the run all the same.
+            name = format!("{name}.{run}");
+        }
+        self.put(name.clone(), grant);
+        Some(name)
+    }
+
+    fn put(&self, name: String, grant: Grant) {
         let mut grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = unix_now();
         grants.retain(|_, grant| grant.expires > now);
@@ -81,8 +119,7 @@ impl Grants {
             let first = grants.iter().min_by_key(|(_, grant)| grant.expires).map(|(name, _)| name.clone());
             first.map(|name| grants.remove(&name));
         }
-        grants.insert(name.clone(), grant);
-        Some(name)
+        grants.insert(name, grant);
     }
 
     fn get(&self, name: &str) -> Option<Grant> {
@@ -145,7 +182,8 @@ impl Endpoint {
         let Some(name) = self.grants.add(grant) else {
             return error(StatusCode::INTERNAL_SERVER_ERROR, "", "the system gave no randomness");
         };
-        let signature = self.signer.sign(Purpose::Token, &name, expires);
+        let scope = granted(&name, repo.kind.plural(), &scope_name(repo), &commit);
+        let signature = self.signer.sign(Purpose::Token, &scope, expires);
         let token = format!("zest_{name}_{expires}_{signature}");
         let cas = asked.cas(repo, &commit);
         let answer = serde_json::json!({"casUrl": cas, "accessToken": token, "exp": expires});
@@ -235,7 +273,8 @@ impl Endpoint {
         let refused = || text(StatusCode::UNAUTHORIZED, "invalid or expired Xet token");
         let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = bearer.and_then(|value| value.split_once(' ')).map(|(_, token)| token.trim());
-        let (grant_name, grant) = token.and_then(|token| self.grant_of(token)).ok_or_else(refused)?;
+        let scope = (kind, name, commit);
+        let (grant_name, grant) = token.and_then(|token| self.grant_of(token, scope)).ok_or_else(refused)?;
         let scope = (grant.repo.kind.plural(), scope_name(&grant.repo), grant.commit.as_str());
         if scope != (kind, name.to_owned(), commit) {
             return Err(refused());
@@ -247,11 +286,26 @@ impl Endpoint {
         Ok((grant_name, grant, entry))
     }
 
-    fn grant_of(&self, token: &str) -> Option<(String, Grant)> {
+    /// What a token opens. One that an earlier daemon gave, which has died, opens what everybody may read.
+    fn grant_of(&self, token: &str, (kind, name, commit): (&str, &str, &str)) -> Option<(String, Grant)> {
         let mut parts = token.strip_prefix("zest_")?.split('_');
-        let (name, expires, signature) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
-        let good = self.signer.is_valid(Purpose::Token, name, expires, signature);
-        good.then(|| Some((name.to_owned(), self.grants.get(name)?))).flatten()
+        let (of, expires, signature) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
+        if !self.signer.is_valid(Purpose::Token, &granted(of, kind, name, commit), expires, signature) {
+            return None;
+        }
+        let grant = self.grants.get(of).or_else(|| {
+            let kind = RepoType::ALL.into_iter().find(|known| known.plural() == kind)?;
+            let repo = RepoId::new(kind, &name.replace('~', "/")).ok()?;
+            let grant = self.is_public(&repo, commit).then(|| Grant {
+                repo,
+                commit: commit.to_owned(),
+                caller: self.standing.caller(&HeaderMap::new()).within(RunName::after_key(of).1),
+                expires,
+            })?;
+            self.grants.put(of.to_owned(), grant.clone());
+            Some(grant)
+        })?;
+        Some((of.to_owned(), grant))
     }
 
     async fn entry_of(&self, grant: &Grant, hash: &Hash) -> Option<TreeEntry> {
@@ -275,9 +329,19 @@ impl Endpoint {
             None => 0..size,
             Some(range) => asked_bytes(range, size).map_err(|status| text(status, "no such Range"))?,
         };
+        if entry.xet_hash.is_some_and(|hash| self.unkept.is_noted(&hash)) {
+            let range = parts.headers.get(header::RANGE);
+            return self.through(&grant, file, version, range).await;
+        }
         let framed = self.framed(&entry).await.ok_or_else(|| text(StatusCode::NOT_FOUND, "no such file"))?;
-        // From now on it comes, if it is not here.
-        drop(self.open(app, &grant.caller, &grant.repo, &grant.commit, &entry).await);
+        // From now on it comes, if it is not here; its xorbs are asked for in a moment.
+        let reader = self.open(app, &grant.caller, &grant.repo, &grant.commit, &entry).await;
+        if !reader.is_on_disk() {
+            tokio::spawn(async move {
+                tokio::time::sleep(UNREAD_FOR).await;
+                drop(reader);
+            });
+        }
         let expires = (unix_now() + URL_SECONDS).min(grant.expires.max(unix_now() + 60));
         let sign = |xorb: &Hash, ranges: &[zest_xet::FetchRange]| {
             let set: Vec<String> =
@@ -293,6 +357,40 @@ impl Endpoint {
         let mut response = Response::new(Body::from(answer));
         set(&mut response, header::CONTENT_TYPE, "application/json; charset=utf-8");
         Ok(response)
+    }
+
+    /// The Hub's own reconstruction, for what this machine cannot keep: its clients fetch from the CDN, as without us.
+    async fn through(
+        &self,
+        grant: &Grant,
+        file: &str,
+        version: Version,
+        range: Option<&HeaderValue>,
+    ) -> Result<Response, Response> {
+        let own = Asked::within(grant.caller.clone()).own_headers();
+        let target = format!("{}/xet-read-token/{}", api_of(&grant.repo), grant.commit);
+        let token = self.send(Method::GET, &target, own, None).await.map_err(|why| unreachable(&why))?;
+        if token.status() != StatusCode::OK {
+            return Err(token);
+        }
+        let token = axum::body::to_bytes(token.into_body(), TOKEN_BYTES_MAX).await.unwrap_or_default();
+        let token: serde_json::Value = serde_json::from_slice(&token).unwrap_or_default();
+        let bearer = format!("Bearer {}", token["accessToken"].as_str().unwrap_or_default());
+        let mut headers = HeaderMap::new();
+        if let Ok(mut bearer) = HeaderValue::try_from(bearer) {
+            bearer.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, bearer);
+        }
+        if let Some(range) = range {
+            headers.insert(header::RANGE, range.clone());
+        }
+        let version = match version {
+            Version::One => "v1",
+            Version::Two => "v2",
+        };
+        let cas = token["casUrl"].as_str().unwrap_or_default().trim_end_matches('/');
+        let url = format!("{cas}/{version}/reconstructions/{file}");
+        self.relay.cas(&url, headers).await.map_err(|why| unreachable(&why))
     }
 
     /// The file as xorbs: of its own chunks where they are known.
@@ -359,6 +457,11 @@ impl Endpoint {
         if let Some(first) = asked.first().and_then(|range| xorb.sources(range.clone()).into_iter().next())
             && let Err(why) = reader.ready(first).await
         {
+            if is_of_this_disk(&why) {
+                tracing::warn!(target: "zest::endpoint", path = entry.path, "cannot be kept, so it goes from the CDN to who asks: {why}");
+                self.unkept.note(file);
+                return denied("it cannot be kept here: ask for the reconstruction again");
+            }
             return failed(&why);
         }
         let size = xorb.bytes();
@@ -385,6 +488,9 @@ impl Endpoint {
             pieces.push(Part::Text(Bytes::from(format!("\r\n--{BOUNDARY}--\r\n"))));
         }
         let total: u64 = pieces.iter().map(Part::len).sum();
+        if reader.is_on_disk() {
+            self.runs.sent(grant.caller.run.as_ref(), total);
+        }
         set(&mut response, header::CONTENT_LENGTH, &total.to_string());
         if parts.method != Method::HEAD {
             let place = match parts.extensions.get::<Peer>() {
@@ -416,6 +522,11 @@ impl Frames {
         frames.push(framed.clone());
         framed
     }
+}
+
+/// What the signature of a token stands for.
+fn granted(grant: &str, kind: &str, name: &str, commit: &str) -> String {
+    format!("{grant} {kind} {name} {commit}")
 }
 
 /// What the signature of a xorb's URL stands for.

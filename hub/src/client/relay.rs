@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::response::Response;
 use reqwest::Url;
 
-use super::address::shown;
+use super::address::{shown, shown_text};
 use super::config::HubConfig;
 use super::http::{Transport, cause, shorter};
 use crate::error::HubError;
@@ -62,8 +62,6 @@ impl Relay {
         body: Option<Body>,
     ) -> Result<Response, HubError> {
         let url = self.transport.endpoint.url(target)?;
-        strip(&mut headers);
-        headers.remove(header::HOST);
         if body.is_none() {
             headers.remove(header::CONTENT_LENGTH);
         }
@@ -72,6 +70,32 @@ impl Relay {
         {
             headers.insert(header::AUTHORIZATION, login);
         }
+        self.send(method, url, headers, body).await
+    }
+
+    /// Asks a CAS that the Hub has named, with the headers that are given and no others.
+    ///
+    /// # Errors
+    /// As [`Relay::pass`]; `Malformed` for what is no address of the web.
+    pub async fn cas(&self, url: &str, headers: HeaderMap) -> Result<Response, HubError> {
+        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
+        let url = parsed.ok_or_else(|| HubError::Malformed {
+            url: shown_text(url),
+            what: "xet-read-token",
+            reason: "the CAS has no address".to_owned(),
+        })?;
+        self.send(Method::GET, url, headers, None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        mut headers: HeaderMap,
+        body: Option<Body>,
+    ) -> Result<Response, HubError> {
+        strip(&mut headers);
+        headers.remove(header::HOST);
         let limit = if matches!(method, Method::GET | Method::HEAD) { ANSWER } else { WRITTEN };
         let mut request = self.transport.client_for(&url)?.request(method, url.clone()).headers(headers);
         if let Some(body) = body {

@@ -1,4 +1,4 @@
-//! Signed URLs and Xet tokens: HMAC-SHA-256 under a random key that lives as long as the process.
+//! Signed URLs and Xet tokens: HMAC-SHA-256 under a random key, for `zest hub` one that lives as long as the process.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -51,6 +51,12 @@ impl Signer {
         let mut key = [0; HMAC_BLOCK_BYTES];
         getrandom::fill(&mut key)?;
         Ok(Self::from_key(&key))
+    }
+
+    /// A signer whose key is this secret: what it signs is good for every process that has it.
+    #[must_use]
+    pub fn from_secret(secret: &str) -> Self {
+        Self(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length"))
     }
 
     fn from_key(key: &[u8; HMAC_BLOCK_BYTES]) -> Self {

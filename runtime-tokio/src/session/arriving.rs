@@ -1,8 +1,7 @@
 //! A file on its way, read while it comes: nothing of it but what is proven.
 
 use crate::context::Context;
-use crate::job::JobFile;
-use crate::jobs::JobState;
+use crate::job::{JobFile, Spot};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,47 +36,24 @@ impl Arriving {
 
 /// Waits until the first of these bytes are proven; `None` once no job is at the file.
 pub(super) async fn wait(context: Rc<Context>, file: Hash, wanted: Range<u64>) -> Option<Arriving> {
-    let mut told = None;
+    let (mut told, mut spot) = (None, Spot::default());
+    let most = usize::try_from(wanted.end.saturating_sub(wanted.start)).unwrap_or(usize::MAX);
     loop {
         let job = context.jobs.borrow().values().find(|job| job.file.file == file).cloned()?;
-        let news = job.news.notified();
-        if let Some(bytes) = proven(&job, &wanted) {
-            return Some(Arriving { file: job.file.clone(), bytes });
+        let (ended, mut changes) = (job.news.notified(), job.file.changes());
+        let id = job.file.id;
+        if told != Some(id) {
+            spot = Spot::default();
         }
-        if told.replace(job.file.id) != Some(job.file.id) {
-            context.event(Event::JobAwaited { job: job.file.id, bytes: wanted.clone() });
+        if let Some(len) = job.file.proven_at(&mut spot, wanted.start, most) {
+            return Some(Arriving { file: job.file.clone(), bytes: wanted.start..wanted.start + len as u64 });
         }
-        news.await;
-    }
-}
-
-/// As many of these bytes as are proven without a gap from the first on; `None` if that one is not.
-fn proven(job: &JobState, wanted: &Range<u64>) -> Option<Range<u64>> {
-    let (mut index, mut end) = chunk_at(job, wanted.start)?;
-    while end < wanted.end
-        && let Some(len) = job.file.proven(index)
-    {
-        end += u64::from(len);
-        index += 1;
-    }
-    (end > wanted.start).then(|| wanted.start..end.min(wanted.end))
-}
-
-/// The chunk that holds a byte of the file, and where it begins, as far as proven lists tell.
-fn chunk_at(job: &JobState, byte: u64) -> Option<(u32, u64)> {
-    if let Some(manifest) = job.file.manifest.get() {
-        let index = manifest.chunk_at(byte)?;
-        return Some((index, manifest.offset(index)));
-    }
-    let plan = job.plan.borrow().clone()?;
-    let begun = plan.terms.partition_point(|term| term.offset <= byte);
-    let term = plan.terms.get(begun.checked_sub(1)?)?;
-    let (mut index, mut begin) = (term.first_index, term.offset);
-    loop {
-        let end = begin + u64::from(job.file.expected(index)?.len);
-        if byte < end {
-            return Some((index, begin));
+        if told.replace(id) != Some(id) {
+            context.event(Event::JobAwaited { job: id, bytes: wanted.clone() });
         }
-        (index, begin) = (index + 1, end);
+        tokio::select! {
+            () = ended => {}
+            _told = changes.changed() => {}
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! One file, read while it comes: what is proven of it, in order, wherever it lies by then.
 
-use super::PullHandle;
+use super::{PullHandle, Session};
 use crate::PullError;
 use crate::job::{JobFile, Spot};
 use crate::pull::{Known, Source};
@@ -10,9 +10,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
+use zest_core::JobId;
 
 /// Most that one read gives: 256 KiB, two of the longest chunks.
 const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes that are fetched before the rest from where a reader waits on: 8 MiB.
+const AHEAD_BYTES: u64 = 8 << 20;
 
 /// What is known of a file before its first byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,9 @@ pub struct Content {
     known: watch::Receiver<Option<Known>>,
     spot: Spot,
     open: Option<(PathBuf, Arc<File>)>,
+    session: Session,
+    /// What it was said last that we wait for.
+    awaited: Option<(JobId, u64)>,
 }
 
 /// Where the next bytes are.
@@ -43,8 +50,8 @@ enum Look {
 }
 
 impl Content {
-    pub(super) fn new(pull: PullHandle, known: watch::Receiver<Option<Known>>) -> Content {
-        Content { pull, known, spot: Spot::default(), open: None }
+    pub(super) fn new(session: Session, pull: PullHandle, known: watch::Receiver<Option<Known>>) -> Content {
+        Content { pull, known, spot: Spot::default(), open: None, session, awaited: None }
     }
 
     /// The pull that fetches it.
@@ -103,7 +110,12 @@ impl Content {
     }
 
     async fn look(&mut self, job: Arc<JobFile>, at: u64, max: usize) -> Result<Look, Arc<PullError>> {
-        let Some(len) = job.proven_at(&mut self.spot, at, max) else { return Ok(Look::Wait) };
+        let Some(len) = job.proven_at(&mut self.spot, at, max) else {
+            if self.awaited.replace((job.id, at)) != Some((job.id, at)) {
+                self.session.await_bytes(job.id, at..at.saturating_add(AHEAD_BYTES));
+            }
+            return Ok(Look::Wait);
+        };
         let read = move || {
             let mut bytes = vec![0; len];
             // Once it is sealed it has another name, of which there will be word.

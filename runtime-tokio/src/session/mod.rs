@@ -25,6 +25,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+use zest_core::JobId;
+use zest_core::node::Event;
 use zest_hub::HubError;
 use zest_store::Env;
 use zest_xet::Hash;
@@ -117,7 +119,7 @@ impl Session {
     pub fn read(&self, request: PullRequest, path: &str) -> Content {
         let request = request.files(vec![path.to_owned()]).include(Vec::new()).exclude(Vec::new());
         let (reader, known) = watch::channel(None);
-        Content::new(self.begin(request, Some(reader)), known)
+        Content::new(self.clone(), self.begin(request, Some(reader)), known)
     }
 
     fn begin(&self, request: PullRequest, reader: Option<watch::Sender<Option<Known>>>) -> PullHandle {
@@ -160,6 +162,13 @@ impl Session {
             })
         });
         waited.await.ok().flatten()
+    }
+
+    /// Has these bytes of a job's file come before the rest: somebody waits for them.
+    fn await_bytes(&self, job: JobId, bytes: Range<u64>) {
+        self.inner
+            .engine
+            .spawn(move |context| Box::pin(async move { context.event(Event::JobAwaited { job, bytes }) }));
     }
 
     /// The environment it was started in.

@@ -1,0 +1,59 @@
+//! A daemon that died, and a disk that takes nothing: clients go on.
+
+use crate::common::*;
+use std::sync::Arc;
+
+#[tokio::test]
+async fn what_a_daemon_gave_out_is_good_for_the_next_one() {
+    let hub = Hub::open().await;
+    let daemon = Daemon::start(&hub.endpoint).await;
+    let commit = commit(&daemon, "org/open", &[]).await;
+    let head = daemon.ask(&format!("HEAD /org/open/resolve/{commit}/{FILE}"), &[]).await;
+    let token = daemon.ask(&format!("GET /api/models/org/open/xet-read-token/{commit}"), &[]).await;
+    let bearer = format!("Bearer {}", token.json()["accessToken"].as_str().expect("a token"));
+    let cas = format!("/xet/models/org~open/{commit}/v2/reconstructions/{}", head.header("x-xet-hash"));
+    assert_eq!(daemon.raw(&format!("GET {cas}"), &[("Authorization", &bearer)]).await.status, 200);
+    assert!(by_xet(&daemon, "org/open", &commit, "v2", &[]).await == weights("org/open"));
+    // A client goes on with the token it has.
+    let daemon = Daemon::on(daemon.end().await, &hub.endpoint, &[]).await;
+    let again = daemon.raw(&format!("GET {cas}"), &[("Authorization", &bearer)]).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    // For that commit of that repository alone.
+    let elsewhere = cas.replace("org~open", "org~gated");
+    assert_eq!(daemon.raw(&format!("GET {elsewhere}"), &[("Authorization", &bearer)]).await.status, 401);
+}
+
+#[tokio::test]
+async fn what_this_machine_cannot_keep_goes_from_the_cdn_to_who_asks() {
+    let hub = Hub::open().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    // Where the repository belongs is something else: nothing of it can be kept.
+    let cache = dir.path().join(".cache/huggingface/hub");
+    std::fs::create_dir_all(&cache).expect("made");
+    std::fs::write(cache.join("models--org--open"), "in the way").expect("written");
+    let daemon = Daemon::on(Arc::new(dir), &hub.endpoint, &[]).await;
+    let commit = commit(&daemon, "org/open", &[]).await;
+    let plain = daemon.ask(&format!("GET /org/open/resolve/{commit}/{FILE}"), &[]).await;
+    assert!((300..400).contains(&plain.status) || plain.body == weights("org/open"), "{:?}", plain.headers);
+    let head = daemon.ask(&format!("HEAD /org/open/resolve/{commit}/{FILE}"), &[]).await;
+    assert!(head.status < 400, "{head:?}");
+    let token = daemon.ask(&format!("GET /api/models/org/open/xet-read-token/{commit}"), &[]).await;
+    let bearer = format!("Bearer {}", token.json()["accessToken"].as_str().expect("a token"));
+    let cas = format!("/xet/models/org~open/{commit}/v2/reconstructions/{}", head.header("x-xet-hash"));
+    let first = daemon.raw(&format!("GET {cas}"), &[("Authorization", &bearer)]).await;
+    assert_eq!(first.status, 200, "{first:?}");
+    let url = |answer: &Answer| {
+        let json = answer.json();
+        let (_, fetches) = json["xorbs"].as_object().expect("xorbs").iter().next().expect("one");
+        let range = format!(
+            "bytes={}-{}",
+            fetches[0]["ranges"][0]["bytes"]["start"], fetches[0]["ranges"][0]["bytes"]["end"]
+        );
+        (fetches[0]["url"].as_str().expect("an address").to_owned(), range)
+    };
+    let (own, range) = url(&first);
+    assert_eq!(daemon.follow("GET", &own, &[("Range", &range)]).await.status, 403, "ask again");
+    let second = daemon.raw(&format!("GET {cas}"), &[("Authorization", &bearer)]).await;
+    assert_eq!(second.status, 200, "{second:?}");
+    assert!(url(&second).0.starts_with(&hub.endpoint), "{}", url(&second).0);
+}
