@@ -89,6 +89,8 @@ async fn begin(
     let until = Instant::now() + START_WAIT;
     loop {
         if let Some(running) = answers(places, child.id(), no_http).await {
+            // Where it ends before us, its number is free.
+            std::thread::spawn(move || child.wait());
             return Ok(running);
         }
         if let Ok(Some(status)) = child.try_wait() {

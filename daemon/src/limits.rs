@@ -50,3 +50,13 @@ pub const LISTS_MAX: usize = 32;
 pub const PAGES_MAX: usize = 1_000;
 /// Longest page that is read: 32 MiB.
 pub const PAGE_BYTES_MAX: usize = 32 << 20;
+/// Commands below `zest run` whose figures are remembered: 64. Those that began first go.
+pub const RUNS_MAX: usize = 64;
+/// Pulls of one of them that are remembered: 16,384. Of more the first go on counting, later ones do not.
+pub const RUN_PULLS_MAX: usize = 16_384;
+/// Blobs and manifests of images that can be told by their hash: 4,096. The oldest go; who asks for the manifest again has them again.
+pub const IMAGES_MAX: usize = 4_096;
+/// Longest template, system prompt or set of parameters of an image: 1 MiB.
+pub const EXTRA_BYTES_MAX: u64 = 1 << 20;
+/// Files that this machine could not keep and that are remembered: 1,024.
+pub const UNKEPT_MAX: usize = 1_024;

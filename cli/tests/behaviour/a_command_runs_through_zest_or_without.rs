@@ -71,6 +71,9 @@ fn where_zest_cannot_begin_the_command_runs_without_it() {
     assert!(text(&ran.stderr).contains("running without zest"), "{}", text(&ran.stderr));
 }
 
+/// What clients do by themselves when a connection breaks: the dying daemon may have taken theirs.
+const RETRY: &str = "--retry 20 --retry-delay 1 --retry-all-errors";
+
 /// Where the whole of a file is asked for from a command whose daemon was killed just before.
 fn after_a_kill(home: &Home, hub: &str, retry: &str) -> Output {
     let file = "\"$HF_ENDPOINT/org/model/resolve/main/weights.bin\"";
@@ -95,7 +98,7 @@ fn a_daemon_that_dies_is_begun_again_where_the_command_looks_for_it() {
     let (_hub, hub) = hub(folder().path(), files.path());
     // One that was begun for the command: whoever connects while it is begun again waits, and is not refused.
     let home = Home(folder());
-    let ran = after_a_kill(&home, &hub, "");
+    let ran = after_a_kill(&home, &hub, RETRY);
     let said = text(&ran.stderr);
     assert_eq!(ran.status.code(), Some(0), "{said}");
     assert!(said.contains("it was begun again"), "{said}");
@@ -107,7 +110,7 @@ fn a_daemon_that_dies_is_begun_again_where_the_command_looks_for_it() {
     assert_eq!(run(&mut command(home.path(), &["stop"])).status.code(), Some(0));
     let mut start = command(home.path(), &["start", "--listen", "127.0.0.1:0", "--http-port", "0"]);
     assert_eq!(run(start.env("HF_ENDPOINT", &hub)).status.code(), Some(0));
-    let ran = after_a_kill(&home, &hub, "--retry 20 --retry-delay 1 --retry-connrefused");
+    let ran = after_a_kill(&home, &hub, RETRY);
     assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
     assert!(text(&ran.stderr).contains("it was begun again"), "{}", text(&ran.stderr));
     assert!(whole() == weights, "{} bytes", whole().len());

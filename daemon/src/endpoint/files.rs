@@ -6,7 +6,7 @@ use super::{Asked, Endpoint, error};
 use crate::app::App;
 use crate::limits::{AHEAD_BYTES, LISTS_MAX, PAGE_BYTES_MAX, PAGES_MAX, UNREAD_FOR};
 use axum::body::Bytes;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use std::collections::BTreeMap;
@@ -241,7 +241,12 @@ impl Endpoint {
             held: None,
         };
         if reader.disk.is_none() {
-            let of = (repo.clone(), commit.to_owned(), entry.path.clone(), caller.mark());
+            // What everybody may read needs nobody's token, and comes once for all.
+            let payer = match self.is_public(repo, commit) {
+                true => self.standing.caller(&HeaderMap::new()),
+                false => caller.clone(),
+            };
+            let of = (repo.clone(), commit.to_owned(), entry.path.clone(), payer.mark());
             let mut errands = self.errands.0.lock().unwrap_or_else(PoisonError::into_inner);
             errands.retain(|_, errand| errand.strong_count() > 0);
             let known = errands.get(&of).and_then(Weak::upgrade).filter(|errand| is_under_way(&errand.pull));
@@ -249,7 +254,7 @@ impl Endpoint {
                 let request = PullRequest::new(repo.clone())
                     .revision(commit)
                     .files(vec![entry.path.clone()])
-                    .token(caller.token.clone())
+                    .token(payer.token)
                     .implicit_token(false);
                 let errand = Arc::new(Errand { pull: app.pull(request) });
                 errands.insert(of, Arc::downgrade(&errand));

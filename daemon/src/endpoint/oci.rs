@@ -7,6 +7,7 @@ use super::standing::Caller;
 use super::{Asked, Endpoint, set};
 use crate::app::App;
 use crate::images::{self, EXTRAS, ImageError, Layer, MANIFEST_TYPE, OCI_MANIFEST_TYPE};
+use crate::limits::{EXTRA_BYTES_MAX, IMAGES_MAX};
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
@@ -18,12 +19,6 @@ use zest_store::{RepoId, RepoType, TreeEntry};
 
 /// Where it begins.
 const PREFIX: &str = "/v2";
-
-/// Blobs and manifests that can be told by their hash: 4,096. The oldest go; who asks for the manifest again has them again.
-const KNOWN_MAX: usize = 4_096;
-
-/// Longest template, system prompt or set of parameters: 1 MiB.
-const EXTRA_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of a GGUF file in which its architecture stands.
 const FIRST_BYTES: u64 = 256;
@@ -56,7 +51,7 @@ impl Images {
     fn add(&self, known: Known) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|other| other.sha256 != known.sha256 || other.repo != known.repo);
-        if all.len() >= KNOWN_MAX {
+        if all.len() >= IMAGES_MAX {
             all.pop_front();
         }
         all.push_back(known);

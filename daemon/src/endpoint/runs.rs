@@ -1,18 +1,13 @@
 //! What each `zest run` has had: its command's address has a name behind the key.
 
 use super::Endpoint;
+use crate::limits::{RUN_PULLS_MAX, RUNS_MAX};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use zest_runtime_tokio::Session;
-
-/// Runs that are remembered: 64. Those that began first go.
-const RUNS_MAX: usize = 64;
-
-/// Pulls of one run that are remembered: 16,384. Of more the first go on counting, later ones do not.
-const PULLS_MAX: usize = 16_384;
 
 /// Hex digits of a run's name.
 const NAME_DIGITS: usize = 16;
@@ -88,7 +83,7 @@ impl Runs {
     /// It reads what this pull brings.
     pub(super) fn pulls(&self, name: Option<&RunName>, pull: u64) {
         self.with(name, |run| {
-            if run.pulls.len() < PULLS_MAX {
+            if run.pulls.len() < RUN_PULLS_MAX {
                 run.pulls.entry(pull).or_default();
             }
         });

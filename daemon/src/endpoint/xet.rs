@@ -4,7 +4,7 @@
 //! is signed for its ranges.
 
 use super::body::{Part, body};
-use super::files::{UNREAD_FOR, failed, is_of_this_disk};
+use super::files::{failed, is_of_this_disk};
 use super::hub::{is_out, unreachable, warn_of_age};
 use super::resolve::Leave;
 use super::route::api_of;
@@ -12,7 +12,7 @@ use super::runs::RunName;
 use super::standing::{ACCEPTED_FOR, Caller, Level};
 use super::{Asked, Endpoint, error, set};
 use crate::app::App;
-use crate::limits::{FRAMED_MAX, GRANTS_MAX, RANGES_MAX};
+use crate::limits::{FRAMED_MAX, GRANTS_MAX, RANGES_MAX, UNKEPT_MAX, UNREAD_FOR};
 use crate::secret::random_hex;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
@@ -46,9 +46,6 @@ const TOKEN_BYTES_MAX: usize = 64 << 10;
 
 /// How long a file counts as one that this machine cannot keep: 1 min. Then the disk is tried again.
 const UNKEPT_FOR: Duration = Duration::from_secs(60);
-
-/// Such files that are remembered: 1,024.
-const UNKEPT_MAX: usize = 1_024;
 
 /// Separator of parts: clients go by the lengths.
 const BOUNDARY: &str = "zest-part";

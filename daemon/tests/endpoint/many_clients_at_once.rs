@@ -27,7 +27,7 @@ async fn twenty_at_once_cost_one_copy_and_three_questions_for_each_token() {
     let good = format!("Bearer {TOKEN}");
     let with_token = [("Authorization", good.as_str())];
     let client = |n: usize| {
-        let headers: &[(&str, &str)] = if n % 2 == 0 { &[] } else { &with_token };
+        let headers: &[(&str, &str)] = if n.is_multiple_of(2) { &[] } else { &with_token };
         download(&daemon, headers, [None, Some("v1"), Some("v2")][n % 3])
     };
     join_all((0..20).map(client)).await;

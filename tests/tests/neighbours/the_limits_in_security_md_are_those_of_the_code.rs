@@ -254,6 +254,11 @@ fn tables() -> String {
             count!(daemon::LISTS_MAX, "listings that are kept"),
             count!(daemon::PAGES_MAX, "pages of one"),
             count!(daemon::PAGE_BYTES_MAX, "bytes of a page"),
+            count!(daemon::RUNS_MAX, "commands below `zest run` whose figures are remembered"),
+            count!(daemon::RUN_PULLS_MAX, "pulls of one of them"),
+            count!(daemon::IMAGES_MAX, "blobs and manifests of images that are known by their hash"),
+            count!(daemon::EXTRA_BYTES_MAX, "bytes of a template, system prompt or set of parameters"),
+            count!(daemon::UNKEPT_MAX, "files remembered that this machine could not keep"),
         ],
     );
     section(
