@@ -12,12 +12,43 @@ use std::time::Duration;
 /// Files shown at once: 4. More would push away what was on the screen before.
 const FILES_MAX: usize = 4;
 
-/// Columns of a file's name; the rest of the line is for its bar and figures.
+/// Columns of a file's name at most; the rest of the line is for its bar and figures.
 const NAME_COLUMNS: usize = 32;
+/// And at least, where there is a bar beside it: 12. Ours.
+const NAME_COLUMNS_MIN: usize = 12;
+/// Columns of the figures, `123.4 MB of 567.8 MB`.
+const FIGURES_COLUMNS: usize = 21;
+/// A bar is worth drawing from so many columns on: 8. Ours.
+const BAR_COLUMNS_MIN: usize = 8;
+/// Where nobody knows how wide the terminal is.
+const COLUMNS: usize = 80;
 
 /// Lines drawn per second at most. A picture has up to 7 lines, there are 10 pictures a second, and a line that
 /// indicatif drops for drawing too often would show old figures beside a new bar.
 const LINES_PER_SECOND: u8 = 100;
+
+/// How wide the terminal is now: it may be resized at any time.
+fn columns() -> usize {
+    console::Term::stderr().size_checked().map_or(COLUMNS, |(_, columns)| usize::from(columns).max(1))
+}
+
+/// Columns of the name in a line of so many, and whether a bar has room beside it: no line may be broken by the terminal, or what is
+/// drawn next does not cover it.
+fn layout(columns: usize) -> (usize, bool) {
+    let rest = columns.saturating_sub(2 + 1 + FIGURES_COLUMNS);
+    match rest.checked_sub(1 + BAR_COLUMNS_MIN).filter(|name| *name >= NAME_COLUMNS_MIN) {
+        Some(name) => (name.min(NAME_COLUMNS), true),
+        None => (rest.clamp(1, NAME_COLUMNS), false),
+    }
+}
+
+/// As much of a text as fits into a line.
+fn cut(text: String, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text;
+    }
+    text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
+}
 
 /// Where bars are drawn.
 pub(super) fn target() -> ProgressDrawTarget {
@@ -35,6 +66,7 @@ pub(super) struct Bars {
     headline: Option<Line>,
     file_paint: &'static str,
     pace: Pace,
+    columns: usize,
 }
 
 impl Bars {
@@ -50,23 +82,23 @@ impl Bars {
             headline: None,
             file_paint,
             pace: Pace::default(),
+            columns: columns(),
         }
     }
 
     /// Shows `progress`, seen `now` after the start.
     pub(super) fn show(&mut self, now: Duration, progress: &Progress) {
         self.pace.note(now, progress);
+        self.columns = columns();
         if progress.files_total == 0 {
             let words = Outages::present(progress);
             let words = words.as_deref().unwrap_or_else(|| lines::phase_words(progress));
-            self.sources.text(format!("  {}: {words} …", self.label));
+            self.sources.text(cut(format!("  {}: {words} …", self.label), self.columns));
             return;
         }
-        if self.headline.is_none() {
-            let line = Line::new(|bar| self.multi.insert(0, bar), "");
-            line.text(lines::headline(&self.label, progress));
-            self.headline = Some(line);
-        }
+        let columns = self.columns;
+        let headline = self.headline.get_or_insert_with(|| Line::new(|bar| self.multi.insert(0, bar), ""));
+        headline.text(cut(lines::headline(&self.label, progress), columns));
         self.show_files(progress);
         let name = format!(
             "{} of {}, {} %",
@@ -74,8 +106,8 @@ impl Bars {
             units::counted(u64::from(progress.files_total), "file"),
             units::percent(progress.bytes_done, progress.bytes_total)
         );
-        self.total.bar(name, progress.bytes_done, progress.bytes_total);
-        self.sources.text(self.sources_line(progress));
+        self.total.bar(name, progress.bytes_done, progress.bytes_total, columns);
+        self.sources.text(cut(self.sources_line(progress), columns));
     }
 
     fn show_files(&mut self, progress: &Progress) {
@@ -85,9 +117,12 @@ impl Bars {
             let above_total = |bar| self.multi.insert_before(&self.total.bar, bar);
             self.files.push(Line::new(above_total, self.file_paint));
         }
-        for (i, line) in self.files.iter().enumerate() {
+        let (name, _) = layout(self.columns);
+        for (i, line) in self.files.iter_mut().enumerate() {
             match open.get(i) {
-                Some(file) => line.bar(units::path_tail(&file.path, NAME_COLUMNS), file.done, file.size),
+                Some(file) => {
+                    line.bar(units::path_tail(&file.path, name), file.done, file.size, self.columns)
+                }
                 None => line.text(String::new()),
             }
         }
@@ -129,7 +164,9 @@ pub(super) fn text_line(multi: &MultiProgress) -> ProgressBar {
 struct Line {
     bar: ProgressBar,
     texts: Arc<Mutex<Texts>>,
-    with_bar: ProgressStyle,
+    paint: String,
+    /// The style of a line with a bar, and of how many columns it is.
+    with_bar: Option<(usize, ProgressStyle)>,
 }
 
 #[derive(Default)]
@@ -142,11 +179,8 @@ impl Line {
     /// A blank line. `add` puts it on the screen; `paint` is the bar's colour in indicatif's words.
     fn new(add: impl FnOnce(ProgressBar) -> ProgressBar, paint: &str) -> Line {
         let texts = Arc::new(Mutex::new(Texts::default()));
-        let template = format!("  {{name:{NAME_COLUMNS}!}} {{wide_bar:{paint}}} {{figures:>21}}");
-        let with_bar = style(&template)
-            .with_key("name", key(&texts, |texts| &texts.name))
-            .with_key("figures", key(&texts, |texts| &texts.figures));
-        Line { bar: add(ProgressBar::new(0).with_style(style(" "))), texts, with_bar }
+        let bar = add(ProgressBar::new(0).with_style(style(" ")));
+        Line { bar, texts, paint: paint.to_owned(), with_bar: None }
     }
 
     fn text(&self, text: String) {
@@ -155,10 +189,19 @@ impl Line {
         self.bar.tick();
     }
 
-    fn bar(&self, name: String, done: u64, total: u64) {
+    fn bar(&mut self, name: String, done: u64, total: u64, columns: usize) {
         let figures = format!("{} of {}", units::bytes(done), units::bytes(total));
         *self.texts.lock().unwrap_or_else(PoisonError::into_inner) = Texts { name, figures };
-        self.bar.set_style(self.with_bar.clone());
+        if self.with_bar.as_ref().is_none_or(|(of, _)| *of != columns) {
+            let (name, has_bar) = layout(columns);
+            let bar = if has_bar { format!(" {{wide_bar:{}}}", self.paint) } else { String::new() };
+            let style = style(&format!("  {{name:{name}!}}{bar} {{figures:>{FIGURES_COLUMNS}}}"))
+                .with_key("name", key(&self.texts, |texts| &texts.name))
+                .with_key("figures", key(&self.texts, |texts| &texts.figures));
+            self.with_bar = Some((columns, style));
+        }
+        let style = self.with_bar.as_ref().map(|(_, style)| style.clone());
+        style.into_iter().for_each(|style| self.bar.set_style(style));
         self.bar.update(|state| {
             state.set_len(total);
             state.set_pos(done);
@@ -181,4 +224,21 @@ fn key(
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("our templates are valid").progress_chars("━━─")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_longer_than_the_terminal_is_wide() {
+        for columns in 26..=300 {
+            let (name, bar) = layout(columns);
+            let least = 2 + name + 1 + FIGURES_COLUMNS + if bar { 1 + BAR_COLUMNS_MIN } else { 0 };
+            assert!(least <= columns, "{columns}: {name} and {bar}");
+        }
+        assert_eq!([40, 60, 80, 200].map(layout), [(16, false), (27, true), (32, true), (32, true)]);
+        let cuts = ["abc", "abcd", "abcdef"].map(|text| cut(text.to_owned(), 4));
+        assert_eq!(cuts, ["abc", "abcd", "abc…"]);
+    }
 }
