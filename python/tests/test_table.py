@@ -11,6 +11,10 @@ import table
 from conftest import Hub
 
 
+# A cell of the newest, without Xet, is not always as it is alone on a busy machine: a blob stays in the store of shared ones.
+pytestmark = pytest.mark.skipif(os.environ.get("ZEST_TEST_TABLE") != "1", reason="ZEST_TEST_TABLE=1 is not set")
+
+
 @pytest.fixture(scope="session")
 def small_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     yield from table.table_hub(tmp_path_factory.mktemp("small-hub"))
