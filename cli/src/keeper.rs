@@ -156,11 +156,12 @@ impl Keeper {
             if let Err(error) = asked {
                 return ui.say(format!("zest is gone: {error}"));
             }
+            // Said before: the command may have what it wants and be over before the new one has reported.
+            ui.say("zest is gone: it is begun again where it was");
             if let Err(failure) = self.begin(held).await {
                 self.held = None;
-                return ui.say(format!("zest is gone, and cannot be begun again: {failure}"));
+                return ui.say(format!("zest cannot be begun again: {failure}"));
             }
-            ui.say("zest was gone: it was begun again, and goes on");
         }
     }
 

@@ -101,7 +101,7 @@ fn a_daemon_that_dies_is_begun_again_where_the_command_looks_for_it() {
     let ran = after_a_kill(&home, &hub, RETRY);
     let said = text(&ran.stderr);
     assert_eq!(ran.status.code(), Some(0), "{said}");
-    assert!(said.contains("it was begun again"), "{said}");
+    assert!(said.contains("it is begun again"), "{said}");
     let whole = || std::fs::read(home.path().join("whole")).expect("it came");
     assert!(whole() == weights, "{} bytes", whole().len());
     assert!(said.contains(" from the CDN"), "{said}");
@@ -112,6 +112,6 @@ fn a_daemon_that_dies_is_begun_again_where_the_command_looks_for_it() {
     assert_eq!(run(start.env("HF_ENDPOINT", &hub)).status.code(), Some(0));
     let ran = after_a_kill(&home, &hub, RETRY);
     assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
-    assert!(text(&ran.stderr).contains("it was begun again"), "{}", text(&ran.stderr));
+    assert!(text(&ran.stderr).contains("it is begun again"), "{}", text(&ran.stderr));
     assert!(whole() == weights, "{} bytes", whole().len());
 }
