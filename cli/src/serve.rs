@@ -180,7 +180,8 @@ async fn show(session: &Session, ui: &Ui) {
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let (mut last, mut printed, mut indexed) = (String::new(), None::<Instant>, false);
-    let mut told = None::<Instant>;
+    // The last state may come right behind another one: what is not said yet is said when its time has come.
+    let (mut told, mut told_of, mut pending) = (None::<Instant>, None::<String>, false);
     let mut troubles = Troubles::default();
     loop {
         tick.tick().await;
@@ -188,19 +189,22 @@ async fn show(session: &Session, ui: &Ui) {
         let now = giving.borrow().clone();
         troubles.news(&stats, &found, &now).into_iter().for_each(|text| ui.warn(text));
         let line = line(&stats, &found, &now);
-        if line == last {
-            continue;
-        }
-        if ui.json() && now.looks > 0 && told.is_none_or(|at| at.elapsed() >= EVENT_EVERY) {
-            told = Some(Instant::now());
+        let looked = now.looks > 0;
+        let news = looked && told_of.as_ref() != Some(&line);
+        if ui.json() && news && told.is_none_or(|at| at.elapsed() >= EVENT_EVERY) {
+            (told, told_of) = (Some(Instant::now()), Some(line.clone()));
             // Whoever reads it is gone: the command ends with the next event that matters.
             let _ = ui.data(&event(&stats, &found, &now).to_string());
         }
-        let due = printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) || (now.looks > 0) != indexed;
+        if line == last && !pending {
+            continue;
+        }
+        let due = printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) || looked != indexed;
         status.show(&line, due);
+        pending = !due;
         if due {
             printed = Some(Instant::now());
-            indexed = now.looks > 0;
+            indexed = looked;
         }
         last = line;
     }

@@ -168,6 +168,8 @@ async fn show(running: &Running, giving: &watch::Sender<GivingStatus>, ui: &Ui) 
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let (mut printed, mut told, mut indexed) = (None::<Instant>, None::<Instant>, false);
+    // What is not said yet is said when its time has come.
+    let mut pending = false;
     let (mut before, mut at, mut last) = (Numbers::default(), Instant::now(), String::new());
     loop {
         tick.tick().await;
@@ -183,11 +185,12 @@ async fn show(running: &Running, giving: &watch::Sender<GivingStatus>, ui: &Ui) 
             ui.data(&event(&numbers, &found, &now, rate, disk_rate).to_string())?;
         }
         let line = line(&numbers, &found, &now, rate, disk_rate);
-        if line == last {
+        if line == last && !pending {
             continue;
         }
         let due = printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) || (now.looks > 0) != indexed;
         status.show(&line, due);
+        pending = !due;
         if due {
             printed = Some(Instant::now());
             indexed = now.looks > 0;
