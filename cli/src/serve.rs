@@ -11,7 +11,7 @@ use crate::giving;
 use crate::notify::Manager;
 use crate::sharing;
 use crate::signals::Signals;
-use crate::ui::{Ui, units};
+use crate::ui::{Status, Ui, units};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use zest_runtime_tokio::Giving;
 pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// Off a terminal, least time between two status lines: 30 s.
-pub(crate) const LINE_EVERY: Duration = Duration::from_secs(30);
+const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// Least time between two status events for programs: 5 s.
 const EVENT_EVERY: Duration = Duration::from_secs(5);
@@ -173,15 +173,42 @@ pub(crate) fn listen(hosts: &[ListenHost], port: u16) -> Vec<SocketAddr> {
     hosts.iter().map(|host| SocketAddr::new(host.ip, host.port.unwrap_or(port))).collect()
 }
 
+/// What a status line said last.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    last: String,
+    printed: Option<Instant>,
+    looked: bool,
+    /// The last line was held back, for it came right behind another one.
+    pending: bool,
+}
+
+impl Said {
+    /// Says a line that is new, or is said at last: at most every [`LINE_EVERY`] where there is no terminal, but at once when the
+    /// index has looked for the first time.
+    pub(crate) fn say(&mut self, status: &mut Status, line: String, looked: bool) {
+        if line == self.last && !self.pending {
+            return;
+        }
+        let due = self.printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) || looked != self.looked;
+        status.show(&line, due);
+        self.pending = !due;
+        if due {
+            (self.printed, self.looked) = (Some(Instant::now()), looked);
+        }
+        self.last = line;
+    }
+}
+
 /// Keeps the status line. Never ends.
 async fn show(session: &Session, ui: &Ui) {
     let giving = session.giving();
     let mut status = ui.status();
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let (mut last, mut printed, mut indexed) = (String::new(), None::<Instant>, false);
+    let mut said = Said::default();
     // The last state may come right behind another one: what is not said yet is said when its time has come.
-    let (mut told, mut told_of, mut pending) = (None::<Instant>, None::<String>, false);
+    let (mut told, mut told_of) = (None::<Instant>, None::<String>);
     let mut troubles = Troubles::default();
     loop {
         tick.tick().await;
@@ -196,17 +223,7 @@ async fn show(session: &Session, ui: &Ui) {
             // Whoever reads it is gone: the command ends with the next event that matters.
             let _ = ui.data(&event(&stats, &found, &now).to_string());
         }
-        if line == last && !pending {
-            continue;
-        }
-        let due = printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) || looked != indexed;
-        status.show(&line, due);
-        pending = !due;
-        if due {
-            printed = Some(Instant::now());
-            indexed = looked;
-        }
-        last = line;
+        said.say(&mut status, line, looked);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::discovery::{self, Purpose};
 use crate::engine::{self, DiscoveryStatus, Folders, GivingStatus, IndexProgress};
 use crate::failure::{Failure, Kind};
 use crate::giving;
-use crate::serve::{LINE_EVERY, STATUS_EVERY, listen};
+use crate::serve::{STATUS_EVERY, Said, listen};
 use crate::sharing;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
@@ -167,10 +167,8 @@ async fn show(running: &Running, giving: &watch::Sender<GivingStatus>, ui: &Ui) 
     let mut status = ui.status();
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let (mut printed, mut told, mut indexed) = (None::<Instant>, None::<Instant>, false);
-    // What is not said yet is said when its time has come.
-    let mut pending = false;
-    let (mut before, mut at, mut last) = (Numbers::default(), Instant::now(), String::new());
+    let (mut told, mut said) = (None::<Instant>, Said::default());
+    let (mut before, mut at) = (Numbers::default(), Instant::now());
     loop {
         tick.tick().await;
         let numbers = running.numbers().await?;
@@ -185,17 +183,7 @@ async fn show(running: &Running, giving: &watch::Sender<GivingStatus>, ui: &Ui) 
             ui.data(&event(&numbers, &found, &now, rate, disk_rate).to_string())?;
         }
         let line = line(&numbers, &found, &now, rate, disk_rate);
-        if line == last && !pending {
-            continue;
-        }
-        let due = printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) || (now.looks > 0) != indexed;
-        status.show(&line, due);
-        pending = !due;
-        if due {
-            printed = Some(Instant::now());
-            indexed = now.looks > 0;
-        }
-        last = line;
+        said.say(&mut status, line, now.looks > 0);
     }
 }
 
