@@ -98,6 +98,13 @@ pub enum Event<'a> {
         /// Address and port we can be dialled at.
         addr: SocketAddr,
     },
+    /// The router says that others see us there.
+    SeenAt {
+        /// The address.
+        ip: IpAddr,
+        /// The port that it maps to ours.
+        port: u16,
+    },
     /// See [`dht::Event::Bootstrap`].
     Bootstrap {
         /// Resolved.
@@ -200,7 +207,7 @@ pub enum Action {
         /// Peers, at most 50.
         dropped: Vec<SocketAddr>,
     },
-    /// Others see us there, by the vote of the DHT or by one tracker's word.
+    /// Others see us there, by the vote of the DHT, or by one tracker's or the router's word.
     SeenAt {
         /// The address.
         ip: IpAddr,
@@ -277,6 +284,7 @@ impl Finder {
             }
             Event::Datagram { .. } => {}
             Event::Own { addr } => self.own(now, addr),
+            Event::SeenAt { ip, port } => self.seen_at(now, ip, Some(port)),
             Event::Bootstrap { addr } => self.dht(now, dht::Event::Bootstrap { addr }),
             Event::NodeHint { addr } => self.dht(now, dht::Event::NodeHint { addr }),
             Event::Restore(saved) => self.dht(now, dht::Event::Restore(saved)),
@@ -304,6 +312,17 @@ impl Finder {
     #[must_use]
     pub fn is_linked(&self, link: LinkId) -> bool {
         self.linked.contains(&link)
+    }
+
+    /// Jobs that look for peers.
+    pub fn jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.jobs.keys().copied()
+    }
+
+    /// Whether a job looks for peers.
+    #[must_use]
+    pub fn seeks(&self, job: JobId) -> bool {
+        self.jobs.contains_key(&job)
     }
 
     /// Whether there is a DHT.

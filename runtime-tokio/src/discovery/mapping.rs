@@ -60,7 +60,7 @@ pub(super) async fn keep_mapped(finder: Rc<Finder>) {
                 finder.mapping.replace(Some(mapping));
                 finder.board.set_mapped(true);
                 if let Some(ip) = external {
-                    finder.seen_at(ip, ports.tcp);
+                    finder.tell(Event::SeenAt { ip, port: ports.tcp });
                 }
                 if ports.udp.is_some() {
                     finder.tell(Event::Reachable { family: Family::V4, known: Some(true) });

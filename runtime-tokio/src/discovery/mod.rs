@@ -30,7 +30,7 @@ use shelf::Groups;
 use status::Board;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -44,7 +44,7 @@ use zest_core::link::Outgoing;
 use zest_core::lived::{CATCH_UP_MAX, LATE};
 use zest_core::lsd::Group;
 use zest_core::tracker::Standing;
-use zest_core::{Instant, JobId, PeerId, dht, discovery, finder};
+use zest_core::{Instant, PeerId, dht, discovery, finder};
 use zest_xet::Hash;
 
 /// How long the end of a process may wait for trackers to hear of it: 3 s, three round trips of a far one with TLS, or what a
@@ -68,8 +68,6 @@ pub(crate) struct Finder {
     mapping: RefCell<Option<mapping::Mapping>>,
     board: Board,
     groups: RefCell<Groups>,
-    /// Jobs that look for peers.
-    jobs: RefCell<BTreeSet<JobId>>,
     /// What is announced of the catalog, and until when it may be.
     shelf: RefCell<BTreeMap<Hash, (SystemTime, bool)>>,
     /// Peers the user named.
@@ -139,7 +137,6 @@ impl Finder {
             mapping: RefCell::default(),
             board: Board::default(),
             groups: RefCell::default(),
-            jobs: RefCell::default(),
             shelf: RefCell::default(),
             named: RefCell::default(),
             listener: RefCell::default(),
@@ -340,15 +337,6 @@ impl Finder {
         if let Some(context) = self.context.upgrade().filter(|context| context.dials.get()) {
             context.event(zest_core::node::Event::PeerFound { addr, how });
             self.tell(Event::Met);
-        }
-    }
-
-    /// Others see us there: so a router says.
-    fn seen_at(self: &Rc<Finder>, ip: IpAddr, port: u16) {
-        self.board.seen_at(ip);
-        if self.reach.port != 0 {
-            self.own(SocketAddr::new(ip, port));
-            self.own(SocketAddr::new(ip, self.reach.port));
         }
     }
 

@@ -47,7 +47,6 @@ impl Finder {
         let group = self.groups.borrow_mut().of(&of.repo, &of.commit);
         let Some(proof) = self.leave(of.near, self.until(of.until)) else { return };
         let file = SharedFile { hash, bytes, group, proof };
-        self.jobs.borrow_mut().insert(job);
         self.tell_swarms(Event::Want { job, file, xorbs: &[] });
     }
 
@@ -58,7 +57,7 @@ impl Finder {
 
     /// A job is over; `landed`: its file is here.
     pub(crate) fn job_over(self: &Rc<Finder>, job: JobId, landed: bool) {
-        if !self.jobs.borrow_mut().remove(&job) {
+        if !self.machine.borrow().seeks(job) {
             return;
         }
         if landed {
@@ -116,7 +115,7 @@ impl Finder {
 
     /// Looks after jobs that run for long.
     fn look_at_jobs(self: &Rc<Finder>, context: &Rc<Context>) {
-        let ids: Vec<JobId> = self.jobs.borrow().iter().copied().collect();
+        let ids: Vec<JobId> = self.machine.borrow().jobs().collect();
         for id in ids {
             let Some(job) = context.job(id) else { continue };
             let (done, from_peers) = (job.done_bytes(), job.counts.peer_bytes.get());
