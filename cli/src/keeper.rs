@@ -5,12 +5,12 @@ use crate::failure::Failure;
 use crate::ui::Ui;
 use std::ffi::OsString;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use zest_daemon::{Client, Places, Running};
+use zest_daemon::{Client, DaemonError, Places, Running};
 
 /// Time between two looks whether the daemon lives: 50 ms. It is one attempt at a lock.
 const LOOK: Duration = Duration::from_millis(50);
@@ -20,9 +20,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Tries in a row after which it is given up: 5. Then whoever connects is refused, and does without.
 const TRIES: u32 = 5;
-
-/// Tries to find a port that is free for IPv4 and IPv6: 16.
-const PAIR_TRIES: u32 = 16;
 
 /// Descriptors that are handed over are numbered from here on: 100, beyond what a process has at its start.
 const HANDED_FROM: i32 = 100;
@@ -39,21 +36,14 @@ pub(crate) type Words = [(&'static str, OsString); 2];
 
 impl Held {
     /// This port of 127.0.0.1 and, where there is IPv6, of `::1`; 0 for any free one.
-    pub(crate) fn bind(port: u16) -> io::Result<Held> {
-        let mut tries = if port == 0 { PAIR_TRIES } else { 1 };
-        loop {
-            let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-            let addr = v4.local_addr()?;
-            tries -= 1;
-            let listeners = match TcpListener::bind((Ipv6Addr::LOCALHOST, addr.port())) {
-                Ok(v6) => vec![v4, v6],
-                Err(error) if error.kind() != io::ErrorKind::AddrInUse => vec![v4],
-                Err(_) if tries > 0 => continue,
-                Err(error) => return Err(error),
-            };
-            listeners.iter().try_for_each(|listener| listener.set_nonblocking(true))?;
-            return Ok(Held { listeners, addr });
-        }
+    pub(crate) async fn bind(port: u16) -> Result<Held, DaemonError> {
+        let cannot =
+            |source| DaemonError::Listen { addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), source };
+        let opened = zest_daemon::listen_here(port).await?;
+        let listeners = opened.into_iter().map(tokio::net::TcpListener::into_std);
+        let listeners = listeners.collect::<io::Result<Vec<TcpListener>>>().map_err(cannot)?;
+        let addr = listeners[0].local_addr().map_err(cannot)?;
+        Ok(Held { listeners, addr })
     }
 
     /// Copies of the sockets for a program that is begun now, to be kept until it has begun, and what tells it of them.
@@ -117,7 +107,7 @@ impl Keeper {
             Ok(None) => {}
             Err(error) => return Err(error.to_string()),
         }
-        let held = Held::bind(0).map_err(|error| error.to_string())?;
+        let held = Held::bind(0).await.map_err(|error| error.to_string())?;
         background::begin_on_demand(places, &held).await.map_err(|failure| failure.to_string())?;
         let client = Client::find(places).await.map_err(|error| error.to_string())?;
         let client = client.ok_or("it ended as soon as it had begun")?;
@@ -142,7 +132,7 @@ impl Keeper {
             }
             if self.held.is_none() {
                 // Another `zest run` may have it, and see to it.
-                self.held = Held::bind(self.addr.port()).ok();
+                self.held = Held::bind(self.addr.port()).await.ok();
             }
             let Some(held) = &self.held else {
                 tokio::time::sleep(LOOK).await;
@@ -190,8 +180,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_connects_where_nobody_is_waits_and_is_noticed() {
-        let held = Held::bind(0).expect("a port");
-        assert!(Held::bind(held.addr.port()).is_err(), "it is ours");
+        let held = Held::bind(0).await.expect("a port");
+        assert!(Held::bind(held.addr.port()).await.is_err(), "it is ours");
         let quiet = tokio::time::timeout(Duration::from_millis(20), held.wanted()).await;
         assert!(quiet.is_err(), "nobody came");
         let caller = std::net::TcpStream::connect(held.addr).expect("he is not refused");
@@ -200,9 +190,9 @@ mod tests {
         assert_eq!(accepted.peer_addr().expect("there"), caller.local_addr().expect("there"));
     }
 
-    #[test]
-    fn what_is_handed_over_is_numbered_in_a_row() {
-        let held = Held::bind(0).expect("a port");
+    #[tokio::test]
+    async fn what_is_handed_over_is_numbered_in_a_row() {
+        let held = Held::bind(0).await.expect("a port");
         let (handed, words) = held.hand_over().expect("copied");
         assert_eq!(words[0].1, handed.len().to_string().as_str());
         assert_eq!(words[1].1, handed[0].as_raw_fd().to_string().as_str());

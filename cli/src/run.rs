@@ -41,7 +41,7 @@ pub(crate) async fn run(args: RunArgs, ui: &Ui) -> Result<(), Failure> {
     let places = Places::new(&env.zest_cache);
     let reached = Keeper::reach(&places, ui).await.and_then(|keeper| {
         let key = Secret::endpoint_key(&places).map_err(|error| error.to_string())?;
-        let name = zest_daemon::random_name(NAME_BYTES).map_err(|error| error.to_string())?;
+        let name = zest_daemon::random_hex(NAME_BYTES).map_err(|error| error.to_string())?;
         Ok((endpoint::address(keeper.addr(), &key), name, keeper))
     });
     let reached = match reached {

@@ -53,15 +53,15 @@ impl Doors {
                 let bound = TcpListener::bind(addr).await;
                 Opened::of(vec![bound.map_err(|source| DaemonError::Listen { addr, source })?])
             }
-            Doors::Port(port) => both(port).await,
+            Doors::Port(port) => Opened::of(listen_here(port).await?),
             Doors::Usual => {
                 for port in HTTP_PORT..=HTTP_PORT + NEXT_PORTS {
-                    match both(port).await {
+                    match listen_here(port).await.and_then(Opened::of) {
                         Err(DaemonError::Listen { source, .. }) if is_taken(&source) => {}
                         outcome => return outcome,
                     }
                 }
-                both(0).await
+                Opened::of(listen_here(0).await?)
             }
         }
     }
@@ -125,8 +125,11 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
-/// The same port of 127.0.0.1 and `::1`; a machine without IPv6 has the one.
-async fn both(port: u16) -> Result<Opened, DaemonError> {
+/// Listens on the same port of 127.0.0.1 and `::1`, 0 for any free one; a machine without IPv6 has the one.
+///
+/// # Errors
+/// The port cannot be had.
+pub async fn listen_here(port: u16) -> Result<Vec<TcpListener>, DaemonError> {
     let mut tries = if port == 0 { PAIR_TRIES } else { 1 };
     loop {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -135,8 +138,8 @@ async fn both(port: u16) -> Result<Opened, DaemonError> {
         let addr = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
         tries -= 1;
         match TcpListener::bind(addr).await {
-            Ok(v6) => return Opened::of(vec![v4, v6]),
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Opened::of(vec![v4]),
+            Ok(v6) => return Ok(vec![v4, v6]),
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Ok(vec![v4]),
             Err(_) if tries > 0 => {}
             Err(source) => return Err(DaemonError::Listen { addr, source }),
         }

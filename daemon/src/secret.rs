@@ -167,16 +167,11 @@ pub(crate) fn is_private(meta: &Metadata) -> bool {
     meta.is_file() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 == 0
 }
 
-/// So many random bytes in hex, for a name that nobody else has.
+/// So many random bytes in hex: a secret, or a name that nobody else has.
 ///
 /// # Errors
 /// The system gave no randomness.
-pub fn random_name(bytes: usize) -> Result<String, DaemonError> {
-    random_hex(bytes)
-}
-
-/// So many random bytes in hex.
-pub(crate) fn random_hex(bytes: usize) -> Result<String, DaemonError> {
+pub fn random_hex(bytes: usize) -> Result<String, DaemonError> {
     let mut random = vec![0; bytes];
     getrandom::fill(&mut random).map_err(|error| DaemonError::Random(error.to_string()))?;
     Ok(hex(&random))

@@ -35,6 +35,13 @@ fn locks(hub: &Path) -> Vec<PathBuf> {
     files_of(hub).into_keys().filter(|name| name.ends_with(".lock")).map(PathBuf::from).collect()
 }
 
+/// Marks the folder of a machine's shared store as that of another one is marked: without, it is none.
+fn mark(from: &Host, to: &Host) {
+    let mark = "blobs/.huggingface-shared-blobs";
+    fs::create_dir_all(hub(to).join("blobs")).expect("make");
+    fs::copy(hub(from).join(mark), hub(to).join(mark)).expect("copy");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_names_the_holder_and_goes_on_without_the_lock() {
     let mut site = Site::new();
@@ -53,10 +60,7 @@ async fn a_pull_names_the_holder_and_goes_on_without_the_lock() {
         file.lock().expect("it is free");
         file
     };
-    // The shared store is one only with its mark.
-    let mark = "blobs/.huggingface-shared-blobs";
-    fs::create_dir_all(hub(&host).join("blobs")).expect("make");
-    fs::copy(hub(&first).join(mark), hub(&host).join(mark)).expect("copy");
+    mark(&first, &host);
     let held: Vec<File> = names.iter().map(hold).collect();
     let (report, path) = pull(&host, &site);
     assert_same_files(&path, &site.folder("org/model"));
@@ -120,9 +124,7 @@ async fn another_users_lock_that_anybody_may_take_is_named_with_him_and_passed_o
     fs::set_permissions(host.home(), Permissions::from_mode(0o755)).expect("ours");
     let program = host.home().join("zest");
     fs::copy(zest_tests::program::zest(), &program).expect("copy");
-    let mark = "blobs/.huggingface-shared-blobs";
-    fs::create_dir_all(hub(&host).join("blobs")).expect("make");
-    fs::copy(hub(&first).join(mark), hub(&host).join(mark)).expect("copy");
+    mark(&first, &host);
     let paths: Vec<PathBuf> = names.iter().map(|name| hub(&host).join(name)).collect();
     for path in &paths {
         fs::create_dir_all(path.parent().expect("a folder")).expect("make");
