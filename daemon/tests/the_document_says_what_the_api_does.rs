@@ -104,23 +104,15 @@ struct Answer {
     body: Vec<u8>,
 }
 
-struct Caller {
-    socket: std::path::PathBuf,
-    document: Value,
-    /// Operations and statuses that were seen.
-    seen: BTreeSet<(String, String, u16)>,
+/// An answer whose first bytes have come.
+struct Begun {
+    stream: UnixStream,
+    bytes: Vec<u8>,
 }
 
-impl Caller {
-    async fn ask(&self, method: &str, path: &str, headers: &str, body: Option<&Value>) -> Answer {
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let mut stream = UnixStream::connect(&self.socket).await.expect("it accepts");
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.expect("it reads");
-        let mut answer = Vec::new();
+impl Begun {
+    async fn end(self) -> Answer {
+        let Begun { mut stream, bytes: mut answer } = self;
         let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
         read.expect("an answer in time").expect("an answer");
         let at = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
@@ -133,6 +125,34 @@ impl Caller {
             body = unchunked(&body);
         }
         Answer { status, kind, body }
+    }
+}
+
+struct Caller {
+    socket: std::path::PathBuf,
+    document: Value,
+    /// Operations and statuses that were seen.
+    seen: BTreeSet<(String, String, u16)>,
+}
+
+impl Caller {
+    async fn ask(&self, method: &str, path: &str, headers: &str, body: Option<&Value>) -> Answer {
+        self.begin(method, path, headers, body).await.end().await
+    }
+
+    /// Asks, and returns as soon as the answer has begun.
+    async fn begin(&self, method: &str, path: &str, headers: &str, body: Option<&Value>) -> Begun {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut stream = UnixStream::connect(&self.socket).await.expect("it accepts");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut bytes = Vec::new();
+        let first = tokio::time::timeout(PATIENCE, stream.read_buf(&mut bytes)).await;
+        first.expect("an answer in time").expect("an answer");
+        Begun { stream, bytes }
     }
 
     /// Asks, and looks whether the answer is written in the document.
@@ -304,17 +324,8 @@ async fn every_operation_answers_as_it_is_written() {
     assert_eq!(caller.call("post", "/v1/stop", "/v1/stop", "", None).await.status, 202);
     assert_eq!(caller.call("get", "/readyz", "/readyz", "", None).await.status, 503);
     // A stream that follows all pulls ends with the daemon alone.
-    let following = tokio::spawn({
-        let socket = caller.socket.clone();
-        async move {
-            Caller { socket, document: Value::Null, seen: BTreeSet::new() }
-                .ask("GET", "/v1/events", "", None)
-                .await
-        }
-    });
-    while session.pulls().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let following = caller.begin("GET", "/v1/events", "", None).await;
+    let following = tokio::spawn(following.end());
     session.shutdown().await;
     api.shutdown().await;
     let followed = following.await.expect("it does not panic");
