@@ -113,6 +113,9 @@ pub(crate) fn index_words(progress: &IndexProgress) -> Vec<String> {
     if closed > 0 {
         parts.push(format!("{} not public", units::counted(closed as u64, "revision")));
     }
+    if progress.denied > 0 {
+        parts.push(format!("{} denied", units::counted(progress.denied as u64, "revision")));
+    }
     if progress.unasked > 0 {
         let unasked = units::counted(progress.unasked as u64, "revision");
         let why = if progress.hub_error.is_some() {

@@ -43,6 +43,7 @@ pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
     let repo = engine::repo_of(&mut args.of, &env)?;
     let (files, folders) = args.of.files_and_folders();
     let label = repo.to_string();
+    let named = repo.clone();
     let discovery = args.discovery.config(Purpose::Pull, &env);
     let request =
         PullRequest::new(repo).revision(args.of.revision).files(files).include(folders).dry_run(true);
@@ -69,10 +70,11 @@ pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
         () = signals.first() => Ok(None),
     };
     drop(status);
+    let denied = session.store().catalog.is_denied(&named);
     session.shutdown().await;
     let Some((report, survey)) = outcome? else { return Err(Failure::new(Kind::Interrupted, "interrupted")) };
     if ui.json() {
-        return ui.data(&document(&report, &survey).to_string());
+        return ui.data(&document(&report, &survey, denied).to_string());
     }
     for line in table(&report, &survey) {
         ui.data(&line)?;
@@ -80,7 +82,7 @@ pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
     for notice in &report.notices {
         ui.say(&notice.text);
     }
-    ui.say(sentence(&label, &report, &survey));
+    ui.say(sentence(&label, &report, &survey, denied));
     Ok(())
 }
 
@@ -116,7 +118,7 @@ fn table(report: &PullReport, survey: &Survey) -> Vec<String> {
     report.files.iter().map(line).collect()
 }
 
-fn sentence(label: &str, report: &PullReport, survey: &Survey) -> String {
+fn sentence(label: &str, report: &PullReport, survey: &Survey, denied: bool) -> String {
     let sum =
         |here: bool| report.files.iter().filter(|f| is_here(f.how) == here).map(|f| f.size).sum::<u64>();
     let short = report.commit.get(..8).unwrap_or(&report.commit);
@@ -128,6 +130,7 @@ fn sentence(label: &str, report: &PullReport, survey: &Survey) -> String {
     );
     let with = survey.peers.iter().filter(|peer| !peer.files.is_empty()).count();
     text += &match report.shareable {
+        false if denied => "; you denied sharing it: peers were not asked".to_owned(),
         false => "; not readable by everyone: peers were not asked".to_owned(),
         true if survey.commit.is_empty() => String::new(),
         true => format!("; {} with something of it", units::counted(with as u64, "peer")),
@@ -135,7 +138,7 @@ fn sentence(label: &str, report: &PullReport, survey: &Survey) -> String {
     text
 }
 
-fn document(report: &PullReport, survey: &Survey) -> Value {
+fn document(report: &PullReport, survey: &Survey, denied: bool) -> Value {
     let holders = holders(survey);
     let files: Vec<Value> = report
         .files
@@ -157,6 +160,7 @@ fn document(report: &PullReport, survey: &Survey) -> Value {
         "revision": report.revision,
         "commit": report.commit,
         "shareable": report.shareable,
+        "denied": denied,
         "files": files,
         "notices": report.notices,
     })

@@ -35,6 +35,7 @@ mod run;
 mod seed;
 mod serve;
 mod settings;
+mod share;
 mod sharing;
 mod signals;
 mod ui;
@@ -120,6 +121,7 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
         Command::Doctor(args) => engine::block_on(doctor::run(*args, ui)),
         Command::Link(args) => engine::block_on(link::run(args, ui)),
+        Command::Share(args) => engine::block_on(share::run(args, ui)),
         Command::Cache(args) => cache::run(args, ui),
         Command::Verify(args) => verify::run(args, ui),
         Command::Demo(args) => demo::run(args, ui),

@@ -48,7 +48,10 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
         return ui.data(&value.to_string());
     }
     if !survey.shareable {
-        ui.say(format!("{label} is not readable by everyone: nobody was asked"));
+        ui.say(match survey.denied {
+            true => format!("you denied sharing {label} (`zest share allow` undoes it): nobody was asked"),
+            false => format!("{label} is not readable by everyone: nobody was asked"),
+        });
         return Ok(());
     }
     for line in table(&survey) {
@@ -127,6 +130,7 @@ fn document(label: &str, survey: &Survey) -> Value {
         "repo": label,
         "commit": survey.commit,
         "shareable": survey.shareable,
+        "denied": survey.denied,
         "files": files,
         "peers": peers,
     })
@@ -149,6 +153,7 @@ mod tests {
         Survey {
             commit: "0123".to_owned(),
             shareable: true,
+            denied: false,
             files: vec![file("a.bin", 1000), file("b.bin", 200)],
             peers: vec![
                 peer("192.0.2.1:6881", Some(Found::Dht), Some("zest/0.5.0"), &[(0, (5, 10)), (1, (1, 1))]),

@@ -564,6 +564,7 @@ async fn run(
             }
         }
     }
+    tokio::task::spawn_local(crate::giving::keep_denials(context.store.catalog.clone()));
     tokio::task::spawn_local({
         let context = context.clone();
         async move {

@@ -249,6 +249,12 @@ pub enum PullError {
         /// Those that are not there, with the reason of each.
         failed: Vec<FailedFile>,
     },
+    /// The user said meanwhile that nothing of it is to be shared.
+    #[error("{repo} is not to be shared any more: the pull that shared it is stopped")]
+    Denied {
+        /// Its name.
+        repo: String,
+    },
     /// The caller cancelled.
     #[error("interrupted")]
     Interrupted,
@@ -364,7 +370,7 @@ impl PullError {
                 None => PullErrorKind::Network,
             },
             PullError::Unproven { .. } | PullError::TooLong { .. } => PullErrorKind::Verify,
-            PullError::Interrupted => PullErrorKind::Interrupted,
+            PullError::Interrupted | PullError::Denied { .. } => PullErrorKind::Interrupted,
             PullError::EngineGone => PullErrorKind::Other,
         }
     }
@@ -377,6 +383,9 @@ impl PullError {
         }
         if let PullError::SomeFiles { failed, .. } = self {
             return failed.first().and_then(|file| file.error.hint());
+        }
+        if let PullError::Denied { .. } = self {
+            return Some("run the same command again: it goes on from the Hub alone".into());
         }
         if let PullError::LostCommit { .. } = self {
             return Some("it was replaced a moment ago: run the same command again in a minute".into());

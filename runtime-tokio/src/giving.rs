@@ -18,6 +18,9 @@ use zest_store::{Catalog, Commit, Endpoint, Env, FileStatus, RepoId};
 /// folders, no file is read twice.
 pub const INDEX_EVERY: Duration = Duration::from_secs(120);
 
+/// Time between two looks at what the user does not want shared: 1 s.
+pub(crate) const DENIALS_EVERY: Duration = Duration::from_secs(1);
+
 /// Who is given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -239,22 +242,48 @@ pub async fn keep_giving(
     };
     status.send_modify(|status| status.shared = Shared::of(&catalog));
     let told = Cell::new(IndexProgress::default());
-    loop {
-        let progress = index_once(stores, hub, |progress| {
-            let news = told.replace(progress.clone()) != *progress;
-            status.send_if_modified(|status| {
-                status.index.clone_from(progress);
-                news
+    let denials = tokio::sync::Notify::new();
+    let indexing = async {
+        loop {
+            let progress = index_once(stores, hub, |progress| {
+                let news = told.replace(progress.clone()) != *progress;
+                status.send_if_modified(|status| {
+                    status.index.clone_from(progress);
+                    news
+                });
+            })
+            .await;
+            changed().await;
+            status.send_modify(|status| {
+                status.count(&catalog);
+                status.index = progress;
+                status.looks += 1;
             });
-        })
-        .await;
-        changed().await;
-        status.send_modify(|status| {
-            status.count(&catalog);
-            status.index = progress;
-            status.looks += 1;
-        });
-        tokio::time::sleep(INDEX_EVERY).await;
+            // What is allowed again may have to be asked about.
+            let _either_way = tokio::time::timeout(INDEX_EVERY, denials.notified()).await;
+        }
+    };
+    // A look may take hours.
+    let obeying = async {
+        let mut seen = catalog.look_at_denials();
+        loop {
+            tokio::time::sleep(DENIALS_EVERY).await;
+            let now = catalog.look_at_denials();
+            if std::mem::replace(&mut seen, now) != now {
+                changed().await;
+                status.send_modify(|status| status.count(&catalog));
+                denials.notify_one();
+            }
+        }
+    };
+    tokio::join!(indexing, obeying);
+}
+
+/// Obeys what the user says of sharing while this runs. Never ends.
+pub(crate) async fn keep_denials(catalog: Arc<Catalog>) {
+    loop {
+        catalog.look_at_denials();
+        tokio::time::sleep(DENIALS_EVERY).await;
     }
 }
 

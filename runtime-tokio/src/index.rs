@@ -40,6 +40,8 @@ pub struct IndexProgress {
     pub not_public: usize,
     /// Those of them that are to be asked about next time, because this look has asked enough.
     pub unasked: usize,
+    /// Those that the user does not want shared: the Hub is not asked about them, and they are not counted above.
+    pub denied: usize,
     /// Why the Hub could not be asked, if so.
     pub hub_error: Option<String>,
 }
@@ -58,6 +60,7 @@ impl IndexProgress {
             public: now.public,
             not_public: now.not_public,
             unasked: now.unasked,
+            denied: now.denied,
             hub_error: now.hub_error.clone(),
         }
     }
@@ -156,6 +159,8 @@ impl Questions {
             self.catalog.files().into_iter().filter(|file| file.lies_right).collect();
         let own = self.hub.as_ref().map(Hub::endpoint);
         let commits: BTreeSet<Commit> = files.iter().flat_map(|file| file.commits.iter().cloned()).collect();
+        let commits: BTreeSet<Commit> =
+            commits.into_iter().filter(|of| !self.catalog.is_denied(&of.repo)).collect();
         let asked_here = |commit: &&Commit| own.is_none() || commit.hub.is_none() || commit.hub == own;
         let mut due: Vec<(Option<SystemTime>, Commit)> = Vec::new();
         for commit in commits.iter().filter(asked_here).filter(|commit| !self.asked.contains(*commit)) {
@@ -186,6 +191,9 @@ impl Questions {
         // What was nobody's may have been found to be this Hub's.
         let files = self.catalog.files().into_iter().filter(|file| file.lies_right);
         let commits: BTreeSet<Commit> = files.flat_map(|file| file.commits).collect();
+        let (denied, commits): (BTreeSet<Commit>, BTreeSet<Commit>) =
+            commits.into_iter().partition(|of| self.catalog.is_denied(&of.repo));
+        progress.denied = denied.len();
         let public = |commit: &&Commit| {
             let hub = commit.hub.as_ref();
             hub.is_some_and(|hub| self.catalog.public_until(hub, &commit.repo, &commit.commit).is_some())

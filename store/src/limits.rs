@@ -29,6 +29,8 @@ pub const REMARKS_MAX: usize = 100;
 pub const DEPTH_MAX: usize = 64;
 /// Bytes of a places file that are read: far more than any number of copies needs.
 pub const PLACES_BYTES_MAX: u64 = 16 << 20;
+/// Repositories that are noted as not to be shared: read every second where something is given.
+pub const DENIED_MAX: usize = 10_000;
 /// How long an answer "anyone may read this commit" counts: 12 h. Ours; what turns private is given for half a day at most
 /// by whoever does not hear of it.
 pub const PROOF_LASTS: Duration = Duration::from_secs(12 * 3600);

@@ -452,3 +452,52 @@ fn whoever_watches_hears_of_every_withdrawal_and_of_nothing_else() {
     catalog.revoke_repo(&hub, &repo()).unwrap();
     assert!(heard.load(Relaxed) >= 2);
 }
+
+#[test]
+fn what_the_user_denies_is_shared_by_no_process_and_allowing_it_again_proves_nothing() {
+    let world = World::new();
+    let (data, private) = (noise(1, 500_000), noise(2, 500_000));
+    let closed = RepoId::new(RepoType::Model, "lab/private").unwrap();
+    let upper = RepoId::new(RepoType::Model, &repo().name.to_uppercase()).unwrap();
+    world.publish(&repo(), COMMIT, &data);
+    world.publish(&closed, COMMIT, &private);
+    world.catalog.prove_public(&Endpoint::public(), &repo(), COMMIT, SystemTime::now()).unwrap();
+    let (running, heard) = (world.reopened(), std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0)));
+    running.watch_withdrawals({
+        let heard = heard.clone();
+        move || heard.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 100
+    });
+    let before = running.look_at_denials();
+    assert_eq!(seen(&running, &data, Access::Share), [true; 5]);
+    assert!(world.catalog.deny(&upper).unwrap(), "a name counts whatever its case");
+    assert_eq!(seen(&world.catalog, &data, Access::Share), [false; 5]);
+    assert_eq!(seen(&world.catalog, &data, Access::Own), [true; 5]);
+    let of = Commit { hub: Some(Endpoint::public()), repo: repo(), commit: COMMIT.to_owned() };
+    assert!(!world.catalog.may_be_given(&manifest(&data).file(), &of));
+    // A process that ran before.
+    assert_eq!(running.look_at_denials(), before + 1);
+    assert_eq!(heard.load(std::sync::atomic::Ordering::Relaxed), 1, "announcements end");
+    // And one that begins after; another answer of the Hub changes nothing.
+    for catalog in [&running, &world.reopened()] {
+        catalog.prove_public(&Endpoint::public(), &repo(), COMMIT, SystemTime::now()).unwrap();
+        assert_eq!(seen(catalog, &data, Access::Share), [false; 5]);
+        assert_eq!(catalog.denied(), Some(vec![upper.clone()]));
+    }
+    assert!(world.catalog.allow(&repo()).unwrap() && !world.catalog.allow(&closed).unwrap());
+    running.look_at_denials();
+    for catalog in [&world.catalog, &running, &world.reopened()] {
+        assert_eq!(seen(catalog, &data, Access::Share), [true; 5]);
+        assert_eq!(seen(catalog, &private, Access::Share)[..4], [false; 4], "nobody said that it is public");
+    }
+}
+
+#[test]
+fn nothing_is_shared_while_nobody_can_read_what_is_denied() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    world.publish(&repo(), COMMIT, &data);
+    world.catalog.prove_public(&Endpoint::public(), &repo(), COMMIT, SystemTime::now()).unwrap();
+    std::fs::write(world.dir.path().join("zest/denied"), "no folder").unwrap();
+    assert_eq!(seen(&world.reopened(), &data, Access::Share), [false; 5]);
+    assert_eq!(world.reopened().denied(), None);
+}

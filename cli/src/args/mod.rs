@@ -23,7 +23,6 @@ const MORE: &str = "All flags, examples and what they mean: --help";
 
 const FIRST_HELP: &str = "\
 Examples:
-  zest demo                           see it work: no network, no set-up
   zest pull Qwen/Qwen3-0.6B           a model, into the usual cache
   zest pull ORG/NAME -p 10.0.0.5      from a colleague's machine first
 
@@ -111,6 +110,8 @@ pub(crate) enum Command {
     /// Put a model where another program looks for it, without a second copy: Ollama
     #[command(hide = true)]
     Link(crate::link::LinkArgs),
+    /// Show what is shared with others and why not, and say no to it
+    Share(crate::share::ShareArgs),
     /// List what the cache holds, remove some of it, mend what is wrong
     Cache(crate::cache::CacheArgs),
     /// Re-hash what the cache holds and say what is wrong

@@ -28,5 +28,6 @@ mod seed_box_stays_small_under_pressure;
 #[cfg(target_os = "linux")]
 mod seed_box_takes_another_runtime_where_io_uring_is_refused;
 mod serve_gives_a_neighbour_what_hub_gave_us;
+mod what_is_denied_is_not_shared;
 mod what_was_not_named_is_not_shared;
 mod words;

@@ -52,6 +52,8 @@ pub struct Survey {
     pub commit: String,
     /// Whether anyone may read it. If not, nobody was asked.
     pub shareable: bool,
+    /// The user denied sharing it; then, too, nobody was asked.
+    pub denied: bool,
     /// Its files in Xet; others do not travel between peers.
     pub files: Vec<SurveyFile>,
     /// Peers, in the order of their addresses.
@@ -95,6 +97,7 @@ async fn run(context: Rc<Context>, options: PullOptions, wait: Duration) -> Resu
     let mut survey = Survey {
         commit: commit.clone(),
         shareable: public_until.is_some(),
+        denied: context.store.catalog.is_denied(&options.repo),
         files: files.iter().map(|(file, _)| file.clone()).collect(),
         peers: Vec::new(),
     };

@@ -128,6 +128,12 @@ impl Destination {
         self.store.cache.resolve_ref(repo, revision)
     }
 
+    /// Whether the user does not want it shared, as of now.
+    pub(crate) fn is_denied(&self, repo: &RepoId) -> bool {
+        self.store.catalog.look_at_denials();
+        self.store.catalog.is_denied(repo)
+    }
+
     pub(crate) fn public_until(&self, of: &Commit) -> Option<std::time::SystemTime> {
         self.store.catalog.public_until(of.hub.as_ref()?, &of.repo, &of.commit)
     }

@@ -30,6 +30,8 @@ pub(crate) struct Listing {
     pub(crate) listed: bool,
     /// Rows that name no file that could be had.
     pub(crate) refused: Vec<FailedFile>,
+    /// The user does not want it shared, so peers are not asked either: they would learn of it.
+    pub(crate) denied: bool,
 }
 
 /// Whether the cache knows the revision, so that nobody has to wait for a Hub that is out.
@@ -48,6 +50,7 @@ pub(crate) async fn list(
     options: &PullOptions,
 ) -> Result<Listing, PullError> {
     let repo = &options.repo;
+    let denied = destination.is_denied(repo);
     let cached = |hub_gone: Option<&HubError>| {
         let unknown =
             || PullError::OfflineRevision { repo: repo.name.clone(), revision: options.revision.clone() };
@@ -58,12 +61,21 @@ pub(crate) async fn list(
         let (commit, entries, as_found) = destination.as_known_here(repo, known).ok_or_else(unknown)?;
         let of = of(options, &commit);
         let listed = !as_found && destination.knows_list(&of, &entries);
-        let public_until = if listed { destination.stretch_public(&of) } else { None };
+        let public_until = if listed && !denied { destination.stretch_public(&of) } else { None };
         let (hub_gone, refused) = (hub_gone.cloned(), Vec::new());
-        Ok::<_, PullError>(Listing { commit, entries, public_until, hub_gone, as_found, listed, refused })
+        Ok::<_, PullError>(Listing {
+            commit,
+            entries,
+            public_until,
+            hub_gone,
+            as_found,
+            listed,
+            refused,
+            denied,
+        })
     };
     let Some(hub) = hub else { return cached(None) };
-    match ask(destination, hub, options).await {
+    match ask(destination, hub, options, denied).await {
         // It said nothing of the repository.
         Err(PullError::Hub(error)) if error.is_transient() => cached(Some(&error)).or(Err(error.into())),
         listing => listing,
@@ -76,7 +88,12 @@ fn of(options: &PullOptions, commit: &str) -> Commit {
     Commit { hub, repo: options.repo.clone(), commit: commit.to_owned() }
 }
 
-async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Result<Listing, PullError> {
+async fn ask(
+    destination: &Destination,
+    hub: &Hub,
+    options: &PullOptions,
+    denied: bool,
+) -> Result<Listing, PullError> {
     let repo = &options.repo;
     // A commit never changes: with its tree in the cache nothing has to be asked, if it is this Hub's. Whose it is only matters
     // where something is shared.
@@ -90,7 +107,7 @@ async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Res
         }
         (info.commit, !info.private && !info.gated)
     };
-    let mut may_share = open && options.p2p;
+    let mut may_share = open && options.p2p && !denied;
     let whose = of(options, &commit);
     let kept = destination.read_tree(repo, &commit);
     let known = kept.as_ref().is_some_and(|entries| destination.knows_list(&whose, entries));
@@ -138,7 +155,7 @@ async fn ask(destination: &Destination, hub: &Hub, options: &PullOptions) -> Res
         true => public_until(destination, hub, options, &commit).await,
         false => None,
     };
-    Ok(Listing { commit, entries, public_until, hub_gone: None, as_found: false, listed, refused })
+    Ok(Listing { commit, entries, public_until, hub_gone: None, as_found: false, listed, refused, denied })
 }
 
 /// Files and folders that hold all that is selected, where names and patterns say so: of a large repository that is little.

@@ -19,6 +19,7 @@ use crate::engine::{Engine, StoreHandles};
 use crate::error::FailedFile;
 use crate::figures::Figures;
 use crate::fnmatch::Filter;
+use crate::giving::DENIALS_EVERY;
 use crate::hubs::Client;
 use crate::jobs::Counts;
 use crate::outages::{Outages, Spells, without_patience};
@@ -93,6 +94,8 @@ pub(crate) struct Pull {
     whose: Commit,
     /// Nobody knows the list of files: what lies there is what there is.
     as_found: bool,
+    /// The user does not want it shared.
+    denied: bool,
     pub(crate) tally: Tally,
     pub(crate) figures: Rc<Figures>,
 }
@@ -265,7 +268,8 @@ pub(crate) async fn run(
         () = ending.cancelled() => return Err(PullError::EngineGone),
         () = waiting => unreachable!("it tells for ever"),
     };
-    let Listing { commit, entries, public_until, hub_gone, as_found, listed, refused: rows } = listing;
+    let Listing { commit, entries, public_until, hub_gone, as_found, listed, refused: rows, denied } =
+        listing;
     let hub_of = listed.then(|| Endpoint::new(&options.env.endpoint));
     let whose = Commit { hub: hub_of, repo: options.repo.clone(), commit: commit.clone() };
     let shareable = public_until.is_some();
@@ -289,6 +293,7 @@ pub(crate) async fn run(
         public_until,
         whose,
         as_found,
+        denied,
         tally,
         figures,
     });
@@ -298,8 +303,13 @@ pub(crate) async fn run(
     }
     pull.tally.failed.replace(failed);
     if closed {
-        let text =
-            format!("{} is not readable by everyone: peers are not asked for it", pull.options.repo.name);
+        let name = &pull.options.repo.name;
+        let text = match denied {
+            true => {
+                format!("you denied sharing {name}: peers are not asked for it (`zest share allow {name}`)")
+            }
+            false => format!("{name} is not readable by everyone: peers are not asked for it"),
+        };
         pull.notice("not-shared", None, text);
     }
     for text in nameless {
@@ -348,8 +358,16 @@ pub(crate) async fn run(
         }
         std::future::pending::<()>().await;
     };
+    let denial = async {
+        while !shareable || !pull.context.store.catalog.is_denied(&pull.options.repo) {
+            tokio::time::sleep(DENIALS_EVERY).await;
+        }
+        PullError::Denied { repo: pull.options.repo.name.clone() }
+    };
     let end = tokio::select! {
         end = pull.clone().fetch_all(wanted) => end,
+        // It begins anew as something that nobody else hears of.
+        error = denial => Err(error),
         // Peers neither give what we may not have, nor get it.
         error = refusal(refused.as_mut()) => Err(error.into()),
         () = cancel.cancelled() => Err(PullError::Interrupted),
@@ -542,6 +560,8 @@ impl Pull {
         let linked = self.tally.peers_max.get();
         let (kind, text) = if !self.options.p2p {
             ("switched-off", "they were not to be asked (--no-p2p)".to_owned())
+        } else if self.denied {
+            ("denied", format!("you denied sharing {} (`zest share allow` undoes it)", self.options.repo))
         } else if !shareable {
             let name = &self.options.repo;
             ("not-shared", format!("{name} is not readable by everyone, so nobody was asked"))

@@ -5,6 +5,7 @@
 //! <zest cache>/places/8e/<file hash>.json        copies with their identity; repositories and commits
 //! <zest cache>/proofs/<Hub>/<repo folder>/<commit>.json   when that Hub let anybody read that commit
 //! <zest cache>/proofs/<Hub>/<repo folder>/<commit>.list   which files that Hub named as those of that commit
+//! <zest cache>/denied/<repo folder>               the user does not want this repository shared
 //! <zest cache>/lock                              held while one of these is rewritten
 //! <zest cache>/proven                            which files on this disk were read and found right, whatever they are
 //! ```
@@ -15,8 +16,9 @@
 //! Two promises. **Only what was proven is given out**: a copy enters with its identity when its bytes were
 //! hashed, and every use compares; a copy that changed is dropped. **Only what anybody may read is shared**:
 //! [`Access::Share`] sees nothing but files of commits whose public proof has not expired; without a proof
-//! the answer is no.
+//! the answer is no. What the user denies ([`Catalog::deny`]) is not shared with a proof either.
 
+mod denied;
 mod folders;
 mod format;
 mod hubs;
@@ -217,6 +219,7 @@ impl Catalog {
 
     /// Takes in what other processes added since. Call it now and then in a process that runs for long.
     pub fn refresh(&self) {
+        self.look_at_denials();
         let mut loaded = Vec::new();
         let files = self.root.join("files");
         for prefix in places::subdirs(&files).into_iter().filter(|name| is_hex(name, 2)) {
@@ -542,7 +545,7 @@ impl Catalog {
         let mut members = Places::read(&self.root, file).members;
         places::add_member(&mut members, Member::new(Some(hub), &of.repo, &of.commit));
         let inner = self.read();
-        let leave = inner.hubs.leave(&members, &inner.public);
+        let leave = inner.leave(&members);
         let until = if inner.hubs.is_public(hub) { leave.all } else { leave.near };
         proofs::is_current(until, now_seconds())
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use zest_xet::fields::{self, first};
 use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 
+use super::denied::Denied;
 use super::folders::Folders;
 use super::format::{Header, TermSpan};
 use super::hubs::{Hubs, Leave};
@@ -71,6 +72,7 @@ pub(super) struct Inner {
     pub(super) terms: Vec<TermSlot>,
     pub(super) public: Proofs,
     pub(super) hubs: Hubs,
+    pub(super) denied: Denied,
     /// What may be shared; `None`: all of it.
     pub(super) folders: Option<Folders>,
 }
@@ -123,7 +125,15 @@ impl Inner {
     pub(super) fn judge(&self, number: usize) {
         let entry = &self.files[number];
         let right = self.lies_right(entry);
-        entry.share.set(if right { self.hubs.leave(&entry.members, &self.public) } else { Leave::default() });
+        entry.share.set(if right { self.leave(&entry.members) } else { Leave::default() });
+    }
+
+    /// What may be done with a file that belongs to these: what the Hubs say, unless the user says no.
+    pub(super) fn leave(&self, members: &[Member]) -> Leave {
+        match self.denied.has_any(members) {
+            true => Leave::default(),
+            false => self.hubs.leave(members, &self.public),
+        }
     }
 
     pub(super) fn judge_all(&self) {
