@@ -7,6 +7,7 @@ use crate::gate::Gate;
 use crate::metrics::Totals;
 use crate::models::Models;
 use crate::pending::{Kept, Pending};
+use crate::reads::Reads;
 use crate::status::{Environment, Ways, Xorbs};
 use futures_util::StreamExt as _;
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ pub(crate) struct App {
     pub(crate) xorbs: Xorbs,
     pub(crate) models: Models,
     pub(crate) pending: Pending,
+    pub(crate) reads: Arc<Reads>,
     /// The Hub for other programs; nothing where it cannot be had.
     pub(crate) endpoint: Option<Arc<Endpoint>>,
     /// Pulls of an earlier daemon that this one has gone on with.
@@ -84,6 +86,7 @@ impl App {
             xorbs: Xorbs::default(),
             models: Models::default(),
             pending,
+            reads: Arc::default(),
             resumed: Vec::new(),
             requests: AtomicU64::new(0),
             needed: AtomicU64::new(0),

@@ -2,10 +2,11 @@
 
 use crate::answer::{Refusal, failed, ok};
 use crate::app::App;
+use crate::reads::Read;
 use crate::routes::token_of;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
 use schemars::JsonSchema;
@@ -19,6 +20,9 @@ use zest_store::{RepoId, RepoType};
 
 /// Time from the end of a file to that of its pull: 2 s. Without a word by then it is left to itself.
 const ENDING: Duration = Duration::from_secs(2);
+
+/// The name by which it is asked what has come ([`crate::reads`]).
+const NAME: HeaderName = HeaderName::from_static("x-zest-read");
 
 /// Most bytes that wait for a slow reader: 256 KiB, one read.
 const PIECE_BYTES: usize = 256 << 10;
@@ -88,7 +92,11 @@ pub(crate) async fn answer(app: &Arc<App>, parts: &Parts, asked: FileRequest) ->
     let place = peer.place().await;
     let content = app.session.read(request, &asked.path);
     app.keep_following(content.pull());
-    let mut open = Open { content, app: app.clone(), at: 0, left: 0, _place: place };
+    let signs = content.signs();
+    let mut open = Open { content, app: app.clone(), at: 0, left: 0, _place: place, _read: None };
+    if let Some(name) = parts.headers.get(NAME) {
+        open._read = Some(app.reads.begin(name.to_str().unwrap_or_default(), signs)?);
+    }
     let head = match open.content.head().await {
         Ok(head) => head,
         Err(error) => return Ok(failed(&(&*error).into())),
@@ -206,6 +214,7 @@ struct Open {
     at: u64,
     left: u64,
     _place: Place,
+    _read: Option<Read>,
 }
 
 impl Open {

@@ -32,6 +32,7 @@ mod models;
 mod openapi;
 mod pending;
 mod places;
+mod reads;
 mod record;
 mod routes;
 mod secret;

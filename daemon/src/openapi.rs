@@ -3,6 +3,7 @@
 use crate::endpoint::RunFigures;
 use crate::files::{Blob, FileRequest};
 use crate::models::Model;
+use crate::reads::Came;
 use crate::settings::{Settings, SettingsPatch};
 use crate::status::{Full, Original};
 use schemars::generate::{Contract, SchemaSettings};
@@ -177,6 +178,11 @@ const ROUTES: &[Route] = &[
     },
     get("/v1/peers", "Peers that are linked", &[(200, "peers", Body::List("PeerStatus"))]),
     get(
+        "/v1/reads/{name}",
+        "What has come for a file of /v1/files that is waited for; its X-Zest-Read was this name",
+        &[(200, "bytes and signs", Body::Json("Came"))],
+    ),
+    get(
         "/v1/runs/{name}",
         "What the command of one `zest run` has had; its address has this name behind the key",
         &[(200, "bytes", Body::Json("RunFigures"))],
@@ -254,7 +260,8 @@ fn operation(route: &Route) -> Value {
         parameter("id", "path", json!({"type": "integer", "minimum": 1}));
     }
     if route.path.contains("{name}") {
-        parameter("name", "path", json!({"type": "string", "pattern": "^[0-9a-f]{16}$"}));
+        let digits = if route.path.starts_with("/v1/reads/") { "16,64" } else { "16" };
+        parameter("name", "path", json!({"type": "string", "pattern": format!("^[0-9a-f]{{{digits}}}$")}));
     }
     match route.path {
         "/v1/health" => {
@@ -266,6 +273,7 @@ fn operation(route: &Route) -> Value {
         }
         "/v1/files" => {
             parameter("Range", "header", json!({"type": "string"}));
+            parameter("X-Zest-Read", "header", json!({"type": "string", "pattern": "^[0-9a-fA-F]{16,64}$"}));
             parameter("X-HF-Token", "header", json!({"type": "string"}));
         }
         path if path.ends_with("/events") => {
@@ -327,6 +335,7 @@ fn schemas() -> Map<String, Value> {
     add::<Settings>(&mut given, &mut all, "Settings");
     add::<PeerStatus>(&mut given, &mut all, "PeerStatus");
     add::<RunFigures>(&mut given, &mut all, "RunFigures");
+    add::<Came>(&mut given, &mut all, "Came");
     add::<Blob>(&mut given, &mut all, "Blob");
     add::<Error>(&mut given, &mut all, "Error");
     add::<Happening>(&mut given, &mut all, "Event");

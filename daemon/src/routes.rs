@@ -159,6 +159,11 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
             is(&Method::GET)?;
             Ok(ok(&app.session.peers().await))
         }
+        ["v1", "reads", name] => {
+            is(&Method::GET)?;
+            let none = || Refusal::not_found("nobody waits for a file of this name".to_owned());
+            Ok(ok(&app.reads.came(name).ok_or_else(none)?))
+        }
         ["v1", "runs", name] => {
             is(&Method::GET)?;
             let endpoint = app.endpoint.as_ref();

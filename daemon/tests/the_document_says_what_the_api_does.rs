@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use zest_daemon::{About, Api, Doors, Environment, Instance, Places, Secret, Socket, Stop, Ways};
-use zest_hub::server::{ServeConfig, serve};
+use zest_hub::server::{ServeConfig, Served, serve};
 use zest_runtime_tokio::{Session, SessionConfig};
 use zest_store::Env;
 
@@ -208,6 +208,35 @@ fn unchunked(mut body: &[u8]) -> Vec<u8> {
     out
 }
 
+async fn what_has_come_is_told_while_nothing_can_be_given(caller: &mut Caller, hub: &Served) {
+    hub.faults().set_cdn_off(true);
+    let name = "00112233445566778899aabbccddeeff";
+    let (template, path) = ("/v1/reads/{name}", format!("/v1/reads/{name}"));
+    assert_eq!(caller.call("get", template, &path, "", None).await.status, 404);
+    let body = json!({"repo": "org/model", "path": "slow.safetensors"});
+    let waiting = Caller { document: Value::Null, seen: BTreeSet::new(), socket: caller.socket.clone() };
+    let headers = format!("X-Zest-Read: {name}\r\n");
+    let waiting = tokio::spawn(async move { waiting.ask("POST", "/v1/files", &headers, Some(&body)).await });
+    // The Hub has answered, and gave nothing of the file.
+    let came = loop {
+        let answer = caller.call("get", template, &path, "", None).await;
+        let came: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        if answer.status == 200 && came["signs"].as_u64() > Some(0) {
+            break came;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(came["bytes"], 0);
+    let taken = json!({"repo": "org/model", "path": "slow.safetensors"});
+    let taken = caller.ask("POST", "/v1/files", &format!("X-Zest-Read: {name}\r\n"), Some(&taken)).await;
+    assert_eq!(taken.status, 400, "a name is one reader's");
+    hub.faults().clear();
+    assert_eq!(waiting.await.expect("no panic").body.len(), 400_000);
+    while caller.call("get", template, &path, "", None).await.status != 404 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn every_operation_answers_as_it_is_written() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -215,6 +244,7 @@ async fn every_operation_answers_as_it_is_written() {
     std::fs::create_dir_all(&files).expect("made");
     std::fs::write(files.join("config.json"), b"{}").expect("written");
     std::fs::write(files.join("model.safetensors"), vec![7; 300_000]).expect("written");
+    std::fs::write(files.join("slow.safetensors"), vec![8; 400_000]).expect("written");
     let hub =
         serve(ServeConfig::new(dir.path().join("hub"), ([127, 0, 0, 1], 0).into())).await.expect("it starts");
     let home = dir.path().to_str().expect("UTF-8").to_owned();
@@ -277,6 +307,7 @@ async fn every_operation_answers_as_it_is_written() {
         caller.call("post", "/v1/files", "/v1/files", "Range: bytes=0-9\r\n", Some(file)).await.status,
         206
     );
+    what_has_come_is_told_while_nothing_can_be_given(&mut caller, &hub).await;
     let linked = json!({"repo": "org/model", "path": "config.json", "link": true});
     let linked = caller.call("post", "/v1/files", "/v1/files", "", Some(linked)).await;
     assert_eq!(linked.kind, "application/json");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import textwrap
@@ -93,6 +94,41 @@ def test_files_come_from_a_peer_while_the_hubs_cdn_is_off(client: Client, hub: H
     plain = Client(client.python, tmp_path / "plain", hub.url)
     plain.home.mkdir()
     assert tree(said.tree) == tree(plain.run("usual", plain.hf_home, ZEST="0").tree)
+
+
+# With the patience that users have.
+AS_USERS_HAVE_IT = {"ZEST": "1", "ZEST_NO_START": "1"}
+
+
+def test_what_comes_slowly_is_waited_for(client: Client, hub: Hub, hub_version: str, tmp_path: Path) -> None:
+    # Six seconds without a proven byte: nobody knows the chunks of the xorb before all of it is here.
+    gate = Gate(hub.url, rate=2_000_000)
+    slow = Client(client.python, tmp_path / "slow", gate.url)
+    slow.home.mkdir()
+    with daemon(slow):
+        said = slow.run("one", **AS_USERS_HAVE_IT, TQDM_POSITION="-1")
+    gate.close()
+    assert said.hooked == {"files": 1, "bytes": 12_000_000, "linked": 0, "fell_open": 0, "passed_by": 0}, said.stderr
+    # Meanwhile the bar of what comes over the line moves, where huggingface_hub has one.
+    came = [float(count) for count in re.findall(r"downloading bytes:.*?\|\s*([\d.]+)MB", said.stderr)]
+    assert any(0 < count < 11 for count in came) or hub_version == "0.36.2", said.stderr
+    plain = client.plain("one")
+    assert (said.returned, said.raised) == (plain.returned, plain.raised), said.stderr
+    assert tree(said.tree) == tree(plain.tree)
+
+
+def test_where_nothing_comes_any_more_the_original_is_asked(client: Client, hub: Hub, tmp_path: Path) -> None:
+    gate = Gate(hub.url, rate=2_000_000, zest_gets=5_000_000)
+    slow = Client(client.python, tmp_path / "slow", gate.url)
+    slow.home.mkdir()
+    with daemon(slow):
+        said = slow.run("one", **AS_USERS_HAVE_IT)
+    gate.close()
+    assert (said.hooked or {})["fell_open"] == 1, said.stderr
+    assert "silent" in said.stderr
+    plain = client.plain("one")
+    assert (said.returned, said.raised) == (plain.returned, plain.raised), said.stderr
+    assert tree(said.tree) == tree(plain.tree)
 
 
 def test_a_daemon_that_is_killed_in_the_midst_costs_nothing_but_time(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 use crate::lists::Lists;
 use crate::workers::Place;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tokio::sync::watch;
 use zest_core::JobId;
@@ -119,6 +120,8 @@ pub(crate) struct JobFile {
     runs: OnceLock<Vec<Spot>>,
     /// Told when more may be proven.
     changed: watch::Sender<()>,
+    /// Bytes of it that came, proven or not, as they came over the line.
+    came: AtomicU64,
 }
 
 /// A chunk of a file and where it begins, where that is known.
@@ -148,7 +151,23 @@ impl JobFile {
             lists: RwLock::default(),
             runs: OnceLock::new(),
             changed: watch::Sender::default(),
+            came: AtomicU64::new(0),
         }
+    }
+
+    /// Bytes of it came, which may still have to be proven.
+    pub(crate) fn more_came(&self, bytes: u64) {
+        self.came.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of it that came so far, proven or not.
+    pub(crate) fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is known how the origin lays it out.
+    pub(crate) fn has_layout(&self) -> bool {
+        self.runs.get().is_some()
     }
 
     /// Tells when more may be proven, from now on.

@@ -328,6 +328,7 @@ async fn fetch(
             context.event(Event::OriginHeard { job: id, block });
         }
         context.took(bytes.len());
+        job.file.more_came(bytes.len() as u64);
         let wire = &job.counts.wire_bytes;
         wire.set(wire.get() + bytes.len() as u64);
         while let Some((header, packed)) =

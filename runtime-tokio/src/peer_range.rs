@@ -128,6 +128,7 @@ async fn receive_range(
     let (report, mut reports) = mpsc::unbounded_channel::<Decoded>();
     'stream: while let Some(mut bytes) = from.recv().await {
         came += bytes.len();
+        job.file.more_came(bytes.len() as u64);
         loop {
             let (header, packed) = match cutter.next(&mut bytes) {
                 Ok(Some(_)) if chunk as usize >= XORB_CHUNKS_MAX => {

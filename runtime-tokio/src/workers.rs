@@ -295,6 +295,8 @@ fn settle(fresh: &mut Vec<Fresh>, done: &mut Vec<Done>) {
     for of_job in fresh.chunk_by(|a, b| a.job.id == b.job.id) {
         let chunks: Vec<(Place, ChunkRef, &[u8])> =
             of_job.iter().map(|one| (one.place, one.chunk.chunk(), one.chunk.bytes())).collect();
+        let bytes: usize = chunks.iter().map(|(.., bytes)| bytes.len()).sum();
+        of_job[0].job.more_came(bytes as u64);
         match of_job[0].job.keep_all(&chunks) {
             Ok(()) => done.extend(of_job.iter().map(|one| Done::Chunk {
                 job: one.job.id,

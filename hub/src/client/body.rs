@@ -185,11 +185,21 @@ impl Body {
     /// # Errors
     /// As [`Body::chunk`].
     pub async fn bytes(self, bytes_max: u64) -> Result<Vec<u8>, HubError> {
+        self.bytes_and_tell(bytes_max, |_| ()).await
+    }
+
+    /// The same, and tells how many bytes come as they do.
+    pub(super) async fn bytes_and_tell(
+        self,
+        bytes_max: u64,
+        tell: impl Fn(u64),
+    ) -> Result<Vec<u8>, HubError> {
         /// Memory reserved on the server's word alone: 1 MiB.
         const RESERVE_BYTES_MAX: u64 = 1 << 20;
         let mut body = self.at_most(bytes_max);
         let mut all = Vec::with_capacity(body.want.unwrap_or(0).min(RESERVE_BYTES_MAX) as usize);
         while let Some(bytes) = body.chunk().await? {
+            tell(bytes.len() as u64);
             all.extend_from_slice(&bytes);
         }
         Ok(all)

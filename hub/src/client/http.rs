@@ -6,7 +6,7 @@
 use crate::limits::{ERROR_BODY_BYTES_MAX, ORIGINS_MAX, REDIRECTS_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +51,7 @@ pub(super) struct Transport {
     pub(super) watch: OnceLock<super::RefusalWatch>,
     /// Origins that have answered, if only with a refusal.
     heard: Mutex<BTreeSet<String>>,
+    answers_bytes: AtomicU64,
 }
 
 impl Transport {
@@ -83,6 +84,7 @@ impl Transport {
             outside: OnceLock::new(),
             watch: OnceLock::new(),
             heard: Mutex::default(),
+            answers_bytes: AtomicU64::new(0),
         };
         transport.client_for(&transport.endpoint.url("/")?)?;
         Ok(transport)
@@ -123,7 +125,7 @@ impl Transport {
                 let headers = reply.response.headers().clone();
                 let at = shown(&reply.url);
                 let body = Body::new(reply.response, at.clone(), ask.stall, None, None).at_pace(pace);
-                let body = body.bytes(bytes_max).await?;
+                let body = body.bytes_and_tell(bytes_max, |more| self.answered(more)).await?;
                 // All that is read whole is JSON.
                 if begins_as_page(&body) {
                     return Err(HubError::Page { url: at });
@@ -151,6 +153,7 @@ impl Transport {
             let mut body = Body::new(reply.response, shown(&reply.url), ask.stall, None, None);
             let mut fields = Fields::new(wanted);
             while let Some(bytes) = body.chunk().await? {
+                self.answered(bytes.len() as u64);
                 if body.received() == bytes.len() as u64 && begins_as_page(&bytes) {
                     return Err(HubError::Page { url: shown(&reply.url) });
                 }
@@ -189,6 +192,15 @@ impl Transport {
             body.look_ahead().await?;
         }
         Ok(body)
+    }
+
+    fn answered(&self, bytes: u64) {
+        self.answers_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes of answers that were not the content of files.
+    pub(super) fn answers_bytes(&self) -> u64 {
+        self.answers_bytes.load(Relaxed)
     }
 
     /// Whether anything but a log-in page ever came from the origin of this address.

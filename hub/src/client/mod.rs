@@ -156,6 +156,12 @@ impl Hub {
         self.inner.transport.has_answered(url)
     }
 
+    /// Bytes of the Hub's and the CAS's answers that came so far, as they come: lists and layouts, not the content of files.
+    #[must_use]
+    pub fn answers_bytes(&self) -> u64 {
+        self.inner.transport.answers_bytes()
+    }
+
     /// Resolves a branch, tag, `refs/pr/N` or commit.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ import errno
 import json
 import logging
 import os
+import secrets
 import stat
 import sys
 import threading
@@ -25,8 +26,12 @@ from zest._wire import Broken, Connection, Response, Silent
 
 log = logging.getLogger("zest")
 
-# Silence after which a file is fetched without zest, seconds. Also all the time that zest may cost before its first byte.
+# Silence after which a file is fetched without zest, seconds. Also all the time that zest may cost before anything comes. Bytes
+# that the daemon receives and cannot prove yet are no silence.
 SILENCE_S = 3.0
+
+# How long the daemon may take to say whether it receives any, seconds.
+_SIGNS_S = 1.0
 
 # What a first byte is waited for at least, where earlier files have used up patience, seconds.
 _PATIENCE_MIN_S = 0.5
@@ -170,12 +175,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forget)
 
 
-def deliver(order: Order, sink: Sink, tell: Callable[[int], None]) -> Outcome:
+def deliver(order: Order, sink: Sink, tell: Callable[[int], None], came: Callable[[int], None] | None = None) -> Outcome:
     """Fetches a file through the daemon.
 
     Args:
         sink: Gets the bytes, from its present position on.
         tell: Called with the count of each piece that is written. What it raises is raised.
+        came: Called, while nothing can be written, with the count of the bytes that the daemon has received so far.
 
     Raises:
         KeyboardInterrupt: Here, or in the main thread while this is another.
@@ -185,7 +191,7 @@ def deliver(order: Order, sink: Sink, tell: Callable[[int], None]) -> Outcome:
     if patience is None:
         return Outcome(False, 0)
     began = time.monotonic()
-    stream = _Stream(order, sink, tell)
+    stream = _Stream(order, sink, tell, came)
     hopeless = False
     try:
         connection = _daemon.ensure(patience, interrupted)
@@ -256,14 +262,31 @@ class _Disk(Exception):
 class _Stream:
     """A file on its way; several requests can be made of it, each goes on where the last one ended."""
 
-    def __init__(self, order: Order, sink: Sink, tell: Callable[[int], None]) -> None:
+    def __init__(self, order: Order, sink: Sink, tell: Callable[[int], None], came: Callable[[int], None] | None = None) -> None:
         self.order = order
         self.sink = sink
         self.tell = tell
+        self.came = came
         self.got = 0
 
     def run(self, connection: Connection) -> bool:
         """Returns whether the file is another name of a blob, or shares its blocks."""
+        with contextlib.closing(_Signs(self.came)) as signs:
+
+            def are_there() -> bool:
+                alive = signs.ask()
+                if alive:
+                    # The daemon is at work: what it took to begin is forgiven.
+                    connection.patience = SILENCE_S
+                return alive
+
+            connection.signs = are_there
+            try:
+                return self._run(connection, signs)
+            finally:
+                connection.signs = None
+
+    def _run(self, connection: Connection, signs: _Signs) -> bool:
         order = self.order
         body: dict[str, Any] = {
             "repo": order.repo,
@@ -279,7 +302,7 @@ class _Stream:
         body["cache_dir"] = order.cache_dir
         body["locked"] = order.locked
         body["own_blobs"] = not order.shared_blobs
-        headers = {"X-HF-Token": order.token}
+        headers = {"X-HF-Token": order.token, "X-Zest-Read": signs.name}
         if self.got:
             headers["Range"] = f"bytes={self.got}-"
         began = time.monotonic()
@@ -297,7 +320,8 @@ class _Stream:
         if order.size is not None and left not in (-1, order.size - self.got):
             raise _Declined(f"the daemon has {left} bytes, not {order.size - self.got}")
         # The head is not yet a byte of the file.
-        connection.patience = max(connection.patience - (time.monotonic() - began), _PATIENCE_MIN_S / 2)
+        if not signs.seen:
+            connection.patience = max(connection.patience - (time.monotonic() - began), _PATIENCE_MIN_S / 2)
         self._copy(connection, response)
         if order.size is not None and self.got != order.size:
             raise Broken(f"{self.got} bytes of {order.size}")
@@ -375,6 +399,47 @@ class _Stream:
             return self.sink.fileno()
         except OSError as error:
             raise _Disk(f"cannot be written: {error}") from error
+
+
+class _Signs:
+    """What the daemon receives for a file while none of it can be proven, asked for on a connection of its own."""
+
+    def __init__(self, came: Callable[[int], None] | None) -> None:
+        self.name = secrets.token_hex(16)
+        self._came = came
+        self._last = 0
+        # Something has come.
+        self.seen = False
+        self._connection: Connection | None = None
+
+    def ask(self) -> bool:
+        """Whether anything has come since this was asked last."""
+        try:
+            if self._connection is None:
+                self._connection = _daemon.connect(_SIGNS_S, interrupted)
+            self._connection.patience = _SIGNS_S
+            response = self._connection.ask("GET", f"/v1/reads/{self.name}")
+            document = response.json() if response.status == 200 else None
+        except (ZestError, Broken, OSError, ValueError):
+            self.close()
+            return False
+        # A daemon that is older knows nothing of it.
+        if not isinstance(document, dict) or not isinstance(document.get("signs"), int):
+            self.close()
+            return False
+        last, self._last = self._last, document["signs"]
+        bytes_came = document.get("bytes")
+        if self._came is not None and isinstance(bytes_came, int) and bytes_came > 0:
+            self._came(bytes_came)
+        if self._last == last:
+            return False
+        self.seen = True
+        return True
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def _decline(response: Response) -> None:

@@ -282,21 +282,20 @@ def _wrap_xet_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
         sink = FileSink(path)
         try:
             try:
-                outcome = _fetch.deliver(order, sink, bars.add)
+                outcome = _fetch.deliver(order, sink, bars.add, bars.came)
             finally:
                 sink.close()
             if outcome.done:
                 _count(files=1, bytes=outcome.got, linked=int(outcome.linked))
                 return None
             _count(fell_open=1)
-            if not outcome.got:
-                return _alone(original, order, kwargs)
-            if _rest(hub, order, kwargs["xet_file_data"].refresh_route, kwargs["headers"], path, outcome.got, bars):
+            if outcome.got and _rest(hub, order, kwargs["xet_file_data"].refresh_route, kwargs["headers"], path, outcome.got, bars):
                 _clear(order)
                 return None
             bars.take_back()
-            with contextlib.suppress(OSError):
-                os.truncate(path, 0)
+            if outcome.got:
+                with contextlib.suppress(OSError):
+                    os.truncate(path, 0)
             if bars.bar is not None:
                 kwargs = {**kwargs, "_tqdm_bar": bars.bar}
             return _alone(original, order, kwargs)
@@ -323,15 +322,15 @@ def _wrap_http_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]
             return original(*args, **kwargs)
         bars = _bars(hub, {"displayed_filename": context.filename, **given}, plain=True)
         try:
-            outcome = _fetch.deliver(order, _Handle(given["temp_file"]), bars.add)
+            outcome = _fetch.deliver(order, _Handle(given["temp_file"]), bars.add, bars.came)
             if outcome.done:
                 _count(files=1, bytes=outcome.got, linked=int(outcome.linked))
                 return None
             _count(fell_open=1)
             if outcome.got:
                 given["resume_size"] = outcome.got
-                if bars.bar is not None:
-                    given["_tqdm_bar"] = bars.bar
+            if bars.bar is not None:
+                given["_tqdm_bar"] = bars.bar
             return _alone(original, order, given)
         finally:
             bars.close()

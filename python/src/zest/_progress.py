@@ -1,5 +1,5 @@
-"""The bars that huggingface_hub would show, fed by us. They appear with the first byte: until then the original may still do it
-all, with bars of its own."""
+"""The bars that huggingface_hub would show, fed by us. They appear when the first bytes have come: until then the original may
+still do it all, with its own. Where it has two, one shows what came over the line, the other what is proven and in its place."""
 
 from __future__ import annotations
 
@@ -59,9 +59,11 @@ class Bars:
         self._open = contextlib.ExitStack()
         self._reporter: Any = None
         self._bar: Any = None
-        self._done = 0
-        self._shown = 0
-        self._began = self._last = 0.0
+        # What is in its place, what came over the line, and what the bars show of both.
+        self._done = self._came = 0
+        self._shown = self._shown_came = 0
+        self._began, self._last = time.monotonic(), 0.0
+        self._is_open = False
 
     @property
     def bar(self) -> Any:
@@ -70,31 +72,38 @@ class Bars:
 
     def add(self, count: int) -> None:
         """So many bytes are written."""
-        now = time.monotonic()
         self._done += count
-        if not self._began:
-            self._began = now
-            if self._show:
-                self._begin()
-        if now - self._last >= _PICTURE_S or self._done == self._total:
-            self._last = now
-            self._picture()
+        self._look()
+
+    def came(self, count: int) -> None:
+        """So many bytes in all have come over the line, of which some may still have to be proven."""
+        self._came = max(self._came, count)
+        self._look()
 
     def take_back(self) -> None:
         """The bytes so far do not count: the file begins anew."""
         self._picture()
         if self._bar is not None and self._shown:
             self._bar.update(-self._shown)
-            back = getattr(self._bar, "update_transfer", None)
-            if self._reporter is not None and callable(back):
-                back(-self._shown)
-        self._done = self._shown = 0
+        back = getattr(self._bar, "update_transfer", None)
+        if self._reporter is not None and callable(back) and self._shown_came:
+            back(-self._shown_came)
+        self._done = self._came = self._shown = self._shown_came = 0
 
     def close(self) -> None:
         """Closes what was opened here."""
-        if self._done != self._shown:
-            self._picture()
+        self._picture()
         self._open.close()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if not self._is_open:
+            self._is_open = True
+            if self._show:
+                self._begin()
+        if now - self._last >= _PICTURE_S or self._done == self._total:
+            self._last = now
+            self._picture()
 
     def _begin(self) -> None:
         level = self._hub.logger.getEffectiveLevel()
@@ -125,16 +134,18 @@ class Bars:
         self._bar = reporter.reconstruction_bar
 
     def _picture(self) -> None:
-        fresh = self._done - self._shown
-        self._shown = self._done
-        if self._bar is None or fresh <= 0:
+        came = max(self._came, self._done)
+        fresh, fresh_came = self._done - self._shown, came - self._shown_came
+        self._shown, self._shown_came = self._done, came
+        if self._bar is None or (fresh <= 0 and fresh_came <= 0):
             return
         if self._reporter is None:
-            self._bar.update(fresh)
+            if fresh > 0:
+                self._bar.update(fresh)
             return
         spent = time.monotonic() - self._began
-        rate = self._done / spent if spent > 0 else None
-        self._reporter.update_progress(_Report(self._total or 0, self._done, rate, self._done, rate), {})
+        rates = (self._done / spent, came / spent) if spent > 0 else (None, None)
+        self._reporter.update_progress(_Report(self._total or 0, self._done, rates[0], came, rates[1]), {})
 
 
 def _reporter() -> Any:

@@ -24,6 +24,9 @@ _LINE_BYTES_MAX = 16 << 20
 # Between two looks at whether to go on, seconds.
 _LOOK_S = 0.1
 
+# Silence after which it is asked whether the other end is at work, seconds.
+_ASK_S = 1.0
+
 # Python 3.9 has two errors of this meaning.
 _TIMEOUT = (TimeoutError, socket.timeout)
 
@@ -37,6 +40,7 @@ class Silent(Broken):
 
 
 Check = Callable[[], None]
+Signs = Callable[[], bool]
 
 
 class Connection:
@@ -54,9 +58,12 @@ class Connection:
         self._host = host
         self._check = check
         self._buffer = b""
-        self._heard = time.monotonic()
+        self._heard = self._asked = time.monotonic()
         self.patience = patience
         self.headers: dict[str, str] = {}
+        # Asked about once a second while nothing comes: whether the other end shows that it has not been idle since it was asked
+        # last. Then it is not silent.
+        self.signs: Signs | None = None
 
     def close(self) -> None:
         self._sock.close()
@@ -105,7 +112,12 @@ class Connection:
     def _look(self) -> None:
         if self._check is not None:
             self._check()
-        waited = time.monotonic() - self._heard
+        now = time.monotonic()
+        if self.signs is not None and now - max(self._heard, self._asked) >= min(_ASK_S, self.patience / 3):
+            if self.signs():
+                self._heard = now
+            self._asked = time.monotonic()
+        waited = now - self._heard
         if waited >= self.patience:
             raise Silent(f"nothing came for {waited:.1f} s")
 

@@ -5,8 +5,9 @@ use crate::cancel::CancelToken;
 use crate::job::JobFile;
 use crate::session::ContentHead;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
+use zest_hub::Hub;
 use zest_store::TreeEntry;
 
 /// What its user wants of a pull.
@@ -35,6 +36,14 @@ pub(crate) enum Source {
     InPlace(PathBuf),
 }
 
+/// The pull's end of the line to who reads its one file while it comes.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) known: watch::Sender<Option<Known>>,
+    /// Who is asked for it, and the bytes of answers that had come before.
+    pub(crate) asked: Arc<OnceLock<(Hub, u64)>>,
+}
+
 /// The pull's end of the lines to its user.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -43,7 +52,7 @@ pub(crate) struct Control {
     pub(crate) wish: watch::Receiver<Wish>,
     pub(crate) arrivals: Arrivals,
     /// Of a pull of one file that somebody reads.
-    pub(crate) reader: Option<watch::Sender<Option<Known>>>,
+    pub(crate) reader: Option<Reader>,
 }
 
 impl Control {
@@ -83,6 +92,13 @@ impl Control {
         }
     }
 
+    /// Tells who reads the file who is asked for it.
+    pub(crate) fn asks(&self, hub: &Hub) {
+        if let Some(reader) = &self.reader {
+            reader.asked.get_or_init(|| (hub.clone(), hub.answers_bytes()));
+        }
+    }
+
     /// Tells who reads the file what is known of it.
     pub(crate) fn reads(&self, entry: &TreeEntry, source: impl FnOnce() -> Option<Source>) {
         if let Some(reader) = &self.reader {
@@ -91,14 +107,14 @@ impl Control {
                 etag: entry.etag().to_owned(),
                 xet_hash: entry.xet_hash.map(|hash| hash.to_string()),
             };
-            reader.send_replace(Some(Known { head, source: source() }));
+            reader.known.send_replace(Some(Known { head, source: source() }));
         }
     }
 
     /// Tells who reads the file that it is under way.
     pub(crate) fn under_way(&self, job: &Arc<JobFile>) {
         if let Some(reader) = &self.reader {
-            reader.send_modify(|known| {
+            reader.known.send_modify(|known| {
                 if let Some(known) = known {
                     known.source = Some(Source::UnderWay(job.clone()));
                 }

@@ -23,7 +23,7 @@ use crate::giving::DENIALS_EVERY;
 use crate::hubs::Client;
 use crate::jobs::Counts;
 use crate::outages::{Outages, Spells, without_patience};
-pub(crate) use control::{Arrivals, Control, Known, Source, Wish};
+pub(crate) use control::{Arrivals, Control, Known, Reader, Source, Wish};
 use destination::Destination;
 pub(crate) use errand::{Errand, ErrandKey, Share};
 use listing::Listing;
@@ -224,6 +224,9 @@ pub(crate) async fn run(
         true => None,
         false => Some(context.hubs.client(&options.env)?),
     };
+    if let Some(client) = &client {
+        control.asks(&client.hub);
+    }
     let mut refused = client.as_ref().map(|client| client.refused(&options.repo));
     let outages = context.hubs.outages(&options.env.endpoint);
     let destination = destination(&context, &options)?;

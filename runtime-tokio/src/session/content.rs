@@ -8,9 +8,10 @@ use bytes::Bytes;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 use zest_core::JobId;
+use zest_hub::Hub;
 
 /// Most that one read gives: 256 KiB, two of the longest chunks.
 const READ_BYTES_MAX: usize = 256 << 10;
@@ -35,11 +36,50 @@ pub struct ContentHead {
 pub struct Content {
     pull: PullHandle,
     known: watch::Receiver<Option<Known>>,
+    signs: Signs,
     spot: Spot,
     open: Option<(PathBuf, Arc<File>)>,
     session: Session,
     /// What it was said last that we wait for.
     awaited: Option<(JobId, u64)>,
+}
+
+/// What has come for a file that is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Came {
+    /// Bytes of the file that came, as they came over the line: those that cannot be proven yet are among them.
+    pub bytes: u64,
+    /// Grows whenever anything comes for it: also what the Hub answers before the first byte, and what is found on this disk.
+    pub signs: u64,
+}
+
+/// Tells what has come for a file that is read, while none of it can be given yet. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Signs {
+    known: watch::Receiver<Option<Known>>,
+    asked: Arc<OnceLock<(Hub, u64)>>,
+    /// Bytes of answers until the file's layout was known: those that come later are about other files.
+    answers: Arc<OnceLock<u64>>,
+    pull: PullHandle,
+}
+
+impl Signs {
+    /// What has come by now.
+    #[must_use]
+    pub fn now(&self) -> Came {
+        let job = match &*self.known.borrow() {
+            Some(Known { source: Some(Source::UnderWay(job)), .. }) => Some(job.clone()),
+            _ => None,
+        };
+        let answers = || self.asked.get().map_or(0, |(hub, before)| hub.answers_bytes() - before);
+        let answers = match job.as_ref().is_some_and(|job| job.has_layout()) {
+            true => *self.answers.get_or_init(answers),
+            false => answers(),
+        };
+        let bytes = job.map_or(0, |job| job.came());
+        let in_place = self.pull.snapshots().borrow().bytes_done;
+        Came { bytes, signs: bytes + answers + in_place }
+    }
 }
 
 /// Where the next bytes are.
@@ -50,8 +90,20 @@ enum Look {
 }
 
 impl Content {
-    pub(super) fn new(session: Session, pull: PullHandle, known: watch::Receiver<Option<Known>>) -> Content {
-        Content { pull, known, spot: Spot::default(), open: None, session, awaited: None }
+    pub(super) fn new(
+        session: Session,
+        pull: PullHandle,
+        known: watch::Receiver<Option<Known>>,
+        asked: Arc<OnceLock<(Hub, u64)>>,
+    ) -> Content {
+        let signs = Signs { known: known.clone(), asked, answers: Arc::default(), pull: pull.clone() };
+        Content { pull, known, signs, spot: Spot::default(), open: None, session, awaited: None }
+    }
+
+    /// What tells whether anything comes for it.
+    #[must_use]
+    pub fn signs(&self) -> Signs {
+        self.signs.clone()
     }
 
     /// The pull that fetches it.

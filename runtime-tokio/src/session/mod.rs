@@ -8,21 +8,21 @@ mod handle;
 
 pub use arriving::Arriving;
 pub use config::{Limits, SessionConfig};
-pub use content::{Content, ContentHead};
+pub use content::{Came, Content, ContentHead, Signs};
 pub use handle::PullHandle;
 
 use crate::api::{PeerStatus, PullRequest, PullStatus, SessionStatus};
 use crate::discovery::{DiscoveryStatus, Survey, survey};
 use crate::engine::{Engine, EngineStats, StoreHandles};
 use crate::giving::{Folders, Giving, GivingStatus, hub_that_says_what_is_public, keep_giving};
-use crate::pull::{Control, Known, PullOptions, run};
+use crate::pull::{Control, PullOptions, Reader, run};
 use crate::{EngineError, PullError};
 use handle::Record;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use zest_core::JobId;
@@ -118,11 +118,13 @@ impl Session {
     /// Begins the pull of one file, by its path in the repository, which is read while it comes.
     pub fn read(&self, request: PullRequest, path: &str) -> Content {
         let request = request.files(vec![path.to_owned()]).include(Vec::new()).exclude(Vec::new());
-        let (reader, known) = watch::channel(None);
-        Content::new(self.clone(), self.begin(request, Some(reader)), known)
+        let (known, tells) = watch::channel(None);
+        let asked = Arc::new(OnceLock::new());
+        let reader = Reader { known, asked: asked.clone() };
+        Content::new(self.clone(), self.begin(request, Some(reader)), tells, asked)
     }
 
-    fn begin(&self, request: PullRequest, reader: Option<watch::Sender<Option<Known>>>) -> PullHandle {
+    fn begin(&self, request: PullRequest, reader: Option<Reader>) -> PullHandle {
         let (label, revision) = (request.repo.to_string(), request.revision.clone());
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let (record, ears) = Record::new(id, label, revision, request.priority);

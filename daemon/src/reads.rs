@@ -1,0 +1,70 @@
+//! `GET /v1/reads/NAME`: what has come for a file that somebody waits for, as long as he waits.
+//!
+//! Of a file whose chunks nobody knows no byte can be given before a whole xorb is here, which takes a minute on a slow line. Who waits
+//! for `POST /v1/files` tells a daemon that receives from one that hangs by this, on a connection beside.
+
+use crate::answer::Refusal;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use zest_runtime_tokio::Signs;
+
+/// Hex digits of a name, which whoever waits makes up.
+const NAME_DIGITS: std::ops::RangeInclusive<usize> = 16..=64;
+
+/// What has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Came {
+    /// Bytes of the file that came, as they came over the line: those that cannot be proven yet are among them.
+    pub(crate) bytes: u64,
+    /// Grows whenever anything comes for it: also what the Hub answers before the first byte, and what is found on this disk.
+    pub(crate) signs: u64,
+}
+
+/// Files that somebody waits for, by the names that were made up for that. No more than there are requests.
+#[derive(Debug, Default)]
+pub(crate) struct Reads(Mutex<BTreeMap<String, Signs>>);
+
+impl Reads {
+    /// Somebody waits for a file, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// It is no name, or another file has it.
+    pub(crate) fn begin(self: &Arc<Reads>, name: &str, signs: Signs) -> Result<Read, Refusal> {
+        let is_name = NAME_DIGITS.contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_name {
+            return Err(Refusal::usage("X-Zest-Read has 16 to 64 hexadecimal digits"));
+        }
+        let mut reads = self.all();
+        if reads.contains_key(name) {
+            return Err(Refusal::usage("X-Zest-Read is another file's"));
+        }
+        reads.insert(name.to_owned(), signs);
+        Ok(Read { reads: self.clone(), name: name.to_owned() })
+    }
+
+    /// What has come for the file of this name, if somebody waits for it.
+    pub(crate) fn came(&self, name: &str) -> Option<Came> {
+        let signs = self.all().get(name).cloned()?;
+        let now = signs.now();
+        Some(Came { bytes: now.bytes, signs: now.signs })
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Signs>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody waits.
+#[derive(Debug)]
+pub(crate) struct Read {
+    reads: Arc<Reads>,
+    name: String,
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        self.reads.all().remove(&self.name);
+    }
+}
