@@ -15,6 +15,9 @@ use zest_tests::{Site, TOKEN, noise};
 /// Port of the Hub on the machine itself.
 const HOME: &str = "http://127.0.0.1:8080";
 
+/// What its Hub shows to anybody who asks it.
+const OPEN: [&str; 3] = ["world/open", "intra/open", "home/open"];
+
 /// What is to be heard of a seeder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
@@ -117,8 +120,10 @@ impl Town {
         let command = self.machine.zest(endpoint, &format!("pull {repo} {}{more}", self.ways()));
         let command = self.dress(command);
         let report = in_background(|| Pulling::start(command).report()).await;
-        let open = matches!(repo, "world/open" | "intra/open" | "home/open");
-        assert!(open || report["shareable"] == false || repo.ends_with("/stolen"), "{repo}: {report}");
+        assert!(
+            OPEN.contains(&repo) || report["shareable"] == false || repo.ends_with("/stolen"),
+            "{repo}: {report}"
+        );
     }
 
     /// Gives what is there, as `words` say, until it was heard of.
@@ -158,6 +163,38 @@ impl Town {
             }
             seeding.stop();
         });
+    }
+
+    /// Pulls come while something gives that is linked to somebody who speaks of the Hub that everybody knows: each in a process
+    /// of its own, and each taken over by what gives.
+    async fn pull_beside(&self, endpoint: &str, pulls: &[(&str, &str)]) {
+        let words = format!("serve {} -p 192.168.7.2:6881", self.ways());
+        let command = self.dress(self.machine.zest(endpoint, &words));
+        let mut giving = in_background(|| {
+            let mut giving = Running::start(command);
+            giving.event("indexed");
+            giving
+        })
+        .await;
+        for (hub, repo) in pulls {
+            self.pull(hub, repo, " --force-download").await;
+            // Without any flag that is for a process of its own, also of a Hub that is not the daemon's.
+            let words = format!("pull {repo} --json --force-download");
+            let mut command = self.dress(self.machine.zest(hub, &words));
+            command.env_remove("ZEST_PUBLIC_MIRRORS");
+            let report = in_background(|| Pulling::start(command).report()).await;
+            assert!(OPEN.contains(repo) || report["shareable"] == false, "{repo}: {report}");
+        }
+        let status = self.machine.zest(endpoint, "status --json");
+        let status = in_background(|| Pulling::start(status).report()).await;
+        let taken_over = status["pulls"].as_array().map_or(0, Vec::len);
+        assert_eq!(taken_over, pulls.len(), "{status}");
+        assert_ne!(status["stats"]["peers"], 0, "somebody is linked who could hear: {status}");
+        in_background(move || {
+            giving.event("status");
+            giving.stop()
+        })
+        .await;
     }
 
     /// Looks through all that has passed.
@@ -239,6 +276,17 @@ async fn of_what_is_closed_or_only_near_nobody_hears_in_any_order() {
         (&world, "zest-seed --runtime tokio", true, Everywhere),
     ] {
         town.give(&capture, hub, words, offline, heard).await;
+    }
+    let pulls = [
+        (&world[..], "world/gated"),
+        (&intra, "intra/private"),
+        (HOME, "home/open"),
+        (&intra, "intra/gated"),
+        (&world, "world/private"),
+        (&intra, "intra/open"),
+    ];
+    for endpoint in [&world, &intra] {
+        town.pull_beside(endpoint, &pulls).await;
     }
     drop(home);
     town.judge(&capture.stop());
