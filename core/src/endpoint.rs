@@ -237,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn what_one_customer_has_is_one_party_and_his_neighbour_another() {
+        let party = |text: &str| Party::of(text.parse().unwrap());
+        assert_eq!(party("2001:db8:0:100::1"), party("2001:db8:0:1ff:ffff::2"), "a /56");
+        assert_ne!(party("2001:db8:0:100::1"), party("2001:db8:0:200::1"));
+        assert_eq!(party("2001:db8:0:100::1").network(), party("2001:db8:0:ff00::1").network(), "a /48");
+        assert_ne!(party("2001:db8:0:100::1").network(), party("2001:db8:1:100::1").network());
+        assert_eq!(party("::ffff:192.0.2.1"), party("192.0.2.1"));
+        assert_ne!(party("192.0.2.1"), party("192.0.2.2"));
+        assert_eq!(party("192.0.2.1").network(), party("192.0.2.254").network(), "a /24");
+        assert_ne!(party("192.0.2.1").network(), party("192.0.3.1").network());
+    }
+
+    #[test]
     fn ports_of_services_are_told_from_those_of_peers() {
         assert!(SERVICE_PORTS.is_sorted());
         for port in [22, 25, 53, 80, 443, 1023, 3306, 11211] {
