@@ -272,6 +272,13 @@ fn a_part_of_a_list_costs_as_many_turns_as_it_is_long() {
 }
 
 #[test]
+fn lists_over_many_links_are_paid_for_though_they_go_out_at_once() {
+    let lists = |seed: &mut Seed, link: u64| seed.asks_for_list(link, seed.next.into(), u32::MAX);
+    let share = share_of_a_line(1, 20, lists);
+    assert!(share > 0.45, "{share:.3} of the line for an honest peer beside twenty links that ask for lists");
+}
+
+#[test]
 fn one_address_that_reads_slowly_on_many_links_does_not_hold_all_places() {
     let mut addresses = vec![ip(2); 9];
     addresses[HONEST as usize] = ip(1);

@@ -368,6 +368,12 @@ impl Uploads {
         }
     }
 
+    /// Whether a party was given, or will be in a moment, as much as may lie ahead of a link.
+    pub(super) fn has_much_ahead(&self, party: Party) -> bool {
+        let most = u64::from(AHEAD_CHUNKS) * CHUNK_BYTES_MAX as u64;
+        self.parties.get(party).is_some_and(|record| record.ahead >= most)
+    }
+
     /// Whether a party has as much before it as one may have under a cap: what it does not take counts as if it left at any
     /// moment, and must not fill the cap for everybody.
     pub(super) fn has_its_fill(&self, party: Party, cap: Option<u64>) -> bool {

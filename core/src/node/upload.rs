@@ -152,13 +152,15 @@ impl Node {
             return;
         }
         // Without a list a peer can neither ask nor give: where no cap holds it up it goes out at once, and costs its turns
-        // afterwards.
+        // afterwards. But no more lies ahead of a party than of chunks ahead of a link: what is in many sockets keeps whoever comes
+        // next waiting.
+        let party = peer.upload.party;
         let at_once = ask.is_part()
             && peer.upload.looking.len() < AHEAD_CHUNKS as usize
-            && !self.uploads.repeats(peer.upload.party)
-            && !self.uploads.is_far_behind(peer.upload.party);
+            && !self.uploads.has_much_ahead(party)
+            && !self.uploads.repeats(party)
+            && !self.uploads.is_far_behind(party);
         if at_once && self.config.upload_bytes_s.is_none() {
-            let party = peer.upload.party;
             self.uploads.charge(party, ask.bytes_max());
             self.answer(link, ask);
             return;
