@@ -89,3 +89,28 @@ fn one_that_gives_is_used_beside_three_that_do_not() {
     println!("{all:?}, {from_peers} chunks from peers");
     assert!(from_peers >= FILES * 4 / 2, "{from_peers} chunks from peers");
 }
+
+/// How long some files take one by one, where a visitor from each of these ports comes for each of them and leaves.
+fn took_beside_visitors(ports: &[u16], script: &Script) -> Duration {
+    let mut world = World::new();
+    let began = world.now;
+    for number in 0..20 {
+        let links: Vec<_> = ports.iter().map(|port| world.visitor(*port, script.clone())).collect();
+        // They say what they have before the file is begun.
+        let said = world.now + ms(30);
+        world.run(ms(30), |world| world.now >= said);
+        let job = world.job(&File::of_many(number, 4), Some(origin()));
+        assert!(world.run(LIMIT, |world| world.task(job).complete.is_some()));
+        world.remove(job);
+        links.into_iter().for_each(|link| world.cut(link, None));
+    }
+    world.now - began
+}
+
+#[test]
+fn who_hangs_up_and_comes_back_is_no_better_known_for_that() {
+    let alone = took_beside_visitors(&[], &Script::fast());
+    let took = took_beside_visitors(&[1, 2, 3], &Script::fast().with(Chunks::Mute));
+    println!("{took:?}, alone {alone:?}");
+    assert!(took <= alone + alone / 10 + ms(1000), "{took:?}, alone {alone:?}");
+}

@@ -281,6 +281,12 @@ fn proofs_dated_far_ahead_are_worth_no_more_than_others() {
     // Another Hub's word in this one's place.
     let other = "https://other.example";
     assert_eq!(with(format!("{{\"format\":2,\"hub\":\"{other}\",\"asked\":{now},\"until\":{now}}}")), None);
+    let hour = now + 3600;
+    assert_eq!(with(format!("{{\"format\":2,\"hub\":\"{other}\",\"asked\":{now},\"until\":{hour}}}")), None);
+    // Asked in an hour, and good for another.
+    let hub = "https://huggingface.co";
+    let ahead = format!("{{\"format\":2,\"hub\":\"{hub}\",\"asked\":{hour},\"until\":{}}}", hour + 3600);
+    assert_eq!(with(ahead), None);
     world
         .catalog
         .prove_public(&Endpoint::public(), &repo(), COMMIT, SystemTime::now() + Duration::from_secs(year))
