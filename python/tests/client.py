@@ -37,6 +37,19 @@ def tree(root: Path) -> dict[str, str]:
     return found
 
 
+# How long a daemon may take to make a file durable, seconds: a machine that is busy with other things needs some.
+REST_S = 20.0
+
+
+def at_rest(root: Path) -> Path:
+    """The same folder once no daemon is at work in it. A download returns when every byte is in its place; the daemon's own file,
+    which is the same, is made durable then, and until that is done it has a name of zest's. One that was killed leaves none."""
+    until = time.monotonic() + REST_S
+    while time.monotonic() < until and any(root.rglob("*.zest-journal")):
+        time.sleep(0.02)
+    return root
+
+
 def snapshot(out: Path) -> Any:
     from huggingface_hub import snapshot_download
 
@@ -217,7 +230,7 @@ def take(name: str, out: Path) -> dict[str, Any]:
     return {
         "returned": json.loads(json.dumps(returned, default=str).replace(str(out), "OUT")),
         "raised": raised,
-        "tree": tree(out),
+        "tree": tree(at_rest(out)),
         "hooked": hooked,
         "seconds": seconds,
         "cpu": used.ru_utime + used.ru_stime,

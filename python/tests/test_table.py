@@ -10,7 +10,7 @@ import pytest
 import table
 from conftest import Hub
 
-# A cell of the newest, without Xet, is not always as it is alone on a busy machine: a blob stays in the store of shared ones.
+# It takes minutes.
 pytestmark = pytest.mark.skipif(os.environ.get("ZEST_TEST_TABLE") != "1", reason="ZEST_TEST_TABLE=1 is not set")
 
 

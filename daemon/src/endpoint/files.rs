@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use zest_runtime_tokio::{Arriving, PullError, PullErrorKind, PullHandle, PullRequest, Session};
@@ -36,11 +37,16 @@ pub(super) struct Lists {
 #[derive(Debug)]
 pub(super) struct Errand {
     pull: PullHandle,
+    /// Who read it has gone elsewhere, and does not come back.
+    is_let_go: AtomicBool,
 }
 
 impl Drop for Errand {
     fn drop(&mut self) {
         let pull = self.pull.clone();
+        if self.is_let_go.load(Ordering::Relaxed) {
+            return pull.cancel();
+        }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::select! {
@@ -130,6 +136,18 @@ impl Reader {
                 (self.disk, self.held, self.errand) = (Some(file.clone()), None, None);
                 Ok((wanted, Holder::Disk(file)))
             }
+        }
+    }
+
+    /// Bytes that came of it so far, proven or not; none if it is not on its way.
+    pub(super) async fn came(&self) -> Option<u64> {
+        self.session.came(self.entry.xet_hash?).await
+    }
+
+    /// Who reads it goes elsewhere: it is not fetched any more, unless somebody else reads it.
+    pub(super) fn let_go(self) {
+        if let Some(errand) = &self.errand {
+            errand.is_let_go.store(true, Ordering::Relaxed);
         }
     }
 
@@ -250,13 +268,16 @@ impl Endpoint {
             let mut errands = self.errands.0.lock().unwrap_or_else(PoisonError::into_inner);
             errands.retain(|_, errand| errand.strong_count() > 0);
             let known = errands.get(&of).and_then(Weak::upgrade).filter(|errand| is_under_way(&errand.pull));
+            if let Some(errand) = &known {
+                errand.is_let_go.store(false, Ordering::Relaxed);
+            }
             reader.errand = Some(known.unwrap_or_else(|| {
                 let request = PullRequest::new(repo.clone())
                     .revision(commit)
                     .files(vec![entry.path.clone()])
                     .token(payer.token)
                     .implicit_token(false);
-                let errand = Arc::new(Errand { pull: app.pull(request) });
+                let errand = Arc::new(Errand { pull: app.pull(request), is_let_go: AtomicBool::new(false) });
                 errands.insert(of, Arc::downgrade(&errand));
                 errand
             }));

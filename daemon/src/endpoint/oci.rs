@@ -265,7 +265,8 @@ impl Endpoint {
                 response
             }
             Content::File(entry) => {
-                match self.bytes_of(app, &asked, &parts.headers, &known.repo, &known.commit, entry).await {
+                let of = (&known.repo, known.commit.as_str(), &**entry);
+                match self.bytes_of(app, &asked, &parts.headers, of, None).await {
                     Ok(response) => response,
                     // Whatever keeps it from coming here: the Hub has it.
                     Err(_) => {

@@ -1,6 +1,7 @@
 //! Plain files: `resolve`, answered from the cache or while they arrive.
 
 use super::body::{Part, body};
+use super::files::Reader;
 use super::hub::{is_out, unreachable, warn_of_age};
 use super::route::resolve_of;
 use super::standing::Level;
@@ -10,7 +11,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::Response;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use zest_hub::server::parts::{Wanted, wanted};
 use zest_runtime_tokio::PullErrorKind;
 use zest_store::{RepoId, TreeEntry};
@@ -19,6 +20,19 @@ const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 const LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
 const LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
 const XET_HASH: HeaderName = HeaderName::from_static("x-xet-hash");
+
+/// How long a client waits here for the first byte: 6 s. huggingface_hub gives up after 10, and after five times for good. Ours.
+const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(6);
+/// The same, where that was too short within the last minute: 1 s. Ours.
+const AGAIN_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why this machine does not give bytes.
+pub(super) enum Elsewhere {
+    /// They come, and none of them can be proven soon.
+    Late(Box<Reader>),
+    /// They cannot be had.
+    Failed(PullErrorKind),
+}
 
 /// Leave to read.
 pub(super) struct Leave {
@@ -72,7 +86,7 @@ impl Endpoint {
         };
         let mut response = match *method {
             Method::HEAD => head(entry),
-            _ => match self.bytes_of(app, asked, &headers, repo, commit, entry).await {
+            _ => match self.bytes_or_elsewhere(app, asked, &headers, (repo, commit, entry), pass).await {
                 Ok(response) => response,
                 // A disk that takes nothing, or whatever else only we have met: the Hub sends the client on.
                 Err(PullErrorKind::Disk | PullErrorKind::Place | PullErrorKind::Verify) => {
@@ -141,16 +155,48 @@ impl Endpoint {
         Err(Denied::Unasked(Box::new(response)))
     }
 
-    /// The bytes that a request wants.
+    /// The bytes that a request wants; or, where they would come too late for many a client, where the Hub sends it.
+    async fn bytes_or_elsewhere<P: Future<Output = Response>>(
+        &self,
+        app: &Arc<App>,
+        asked: &Asked,
+        headers: &HeaderMap,
+        (repo, commit, entry): (&RepoId, &str, &TreeEntry),
+        pass: impl Fn() -> P,
+    ) -> Result<Response, PullErrorKind> {
+        let patience = match entry.xet_hash.is_some_and(|hash| self.late.is_noted(&hash)) {
+            true => AGAIN_WITHIN,
+            false => FIRST_BYTE_WITHIN,
+        };
+        let reader = match self.bytes_of(app, asked, headers, (repo, commit, entry), Some(patience)).await {
+            Err(Elsewhere::Late(reader)) => reader,
+            Err(Elsewhere::Failed(why)) => return Err(why),
+            Ok(response) => return Ok(response),
+        };
+        let sent = pass().await;
+        if sent.status().is_success() || sent.status().is_redirection() {
+            tracing::info!(target: "zest::endpoint", path = entry.path, "the line is slow: the Hub sends the client on");
+            entry.xet_hash.into_iter().for_each(|hash| self.late.note(hash));
+            reader.let_go();
+            return Ok(sent);
+        }
+        // Nobody else gives it sooner.
+        let waited = self.bytes_of(app, asked, headers, (repo, commit, entry), None).await;
+        waited.map_err(|why| match why {
+            Elsewhere::Failed(why) => why,
+            Elsewhere::Late(_) => PullErrorKind::Network,
+        })
+    }
+
+    /// The bytes that a request wants. With `patience`: unless no byte can be proven for so long although bytes come.
     pub(super) async fn bytes_of(
         &self,
         app: &Arc<App>,
         asked: &Asked,
         headers: &HeaderMap,
-        repo: &RepoId,
-        commit: &str,
-        entry: &TreeEntry,
-    ) -> Result<Response, PullErrorKind> {
+        (repo, commit, entry): (&RepoId, &str, &TreeEntry),
+        patience: Option<Duration>,
+    ) -> Result<Response, Elsewhere> {
         let size = entry.content_size();
         let etag = format!("\"{}\"", entry.etag());
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -180,10 +226,21 @@ impl Endpoint {
             self.runs.sent(asked.caller.run.as_ref(), range.end - range.start);
         }
         // What goes wrong before the first byte can still be answered.
-        let first = reader.ready(range.start..range.end).await;
+        let first = loop {
+            let Some(patience) = patience else { break reader.ready(range.clone()).await };
+            let before = reader.came().await;
+            match tokio::time::timeout(patience, reader.ready(range.clone())).await {
+                Ok(first) => break first,
+                // Where nothing comes at all the Hub's own CDN is out as well, most of the time: then it is waited for.
+                Err(_late) if reader.came().await.unwrap_or(0) > before.unwrap_or(0) => {
+                    return Err(Elsewhere::Late(Box::new(reader)));
+                }
+                Err(_late) => {}
+            }
+        };
         if let Err(why) = first {
             tracing::info!(target: "zest::endpoint", path = entry.path, "cannot be given from here: {why}");
-            return Err(why.kind());
+            return Err(Elsewhere::Failed(why.kind()));
         }
         let place = match &asked.peer {
             Some(peer) => Some(peer.place().await),

@@ -74,12 +74,12 @@ struct Framed {
     real: bool,
 }
 
-/// Files that this machine could not keep, and when that was found.
+/// Files that somebody else is to give for a minute, and when that was found: this machine could not keep them, or is too late with them.
 #[derive(Debug, Default)]
 pub(super) struct Unkept(Mutex<BTreeMap<Hash, Instant>>);
 
 impl Unkept {
-    fn note(&self, file: Hash) {
+    pub(super) fn note(&self, file: Hash) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, at| at.elapsed() < UNKEPT_FOR);
         if all.len() < UNKEPT_MAX {
@@ -87,7 +87,7 @@ impl Unkept {
         }
     }
 
-    fn is_noted(&self, file: &Hash) -> bool {
+    pub(super) fn is_noted(&self, file: &Hash) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(file).is_some_and(|at| at.elapsed() < UNKEPT_FOR)
     }

@@ -57,3 +57,21 @@ async fn what_this_machine_cannot_keep_goes_from_the_cdn_to_who_asks() {
     assert_eq!(second.status, 200, "{second:?}");
     assert!(url(&second).0.starts_with(&hub.endpoint), "{}", url(&second).0);
 }
+
+#[tokio::test]
+async fn who_would_give_up_before_a_byte_is_proven_is_sent_to_the_cdn() {
+    let hub = Hub::open().await;
+    let daemon = Daemon::start(&hub.endpoint).await;
+    let commit = commit(&daemon, "org/open", &[]).await;
+    let what = format!("GET /org/open/resolve/{commit}/{FILE}");
+    // Fifteen seconds until the only xorb is here; huggingface_hub waits for ten.
+    hub.served().faults().set_cdn_rate(Some(200_000));
+    let sent_on = daemon.ask(&what, &[]).await;
+    assert!((300..400).contains(&sent_on.status), "{} {:?}", sent_on.status, sent_on.headers);
+    // The rest of it, too, and at once.
+    let rest = daemon.ask(&what, &[("Range", "bytes=1000-")]).await;
+    assert!((300..400).contains(&rest.status), "{} {:?}", rest.status, rest.headers);
+    hub.served().faults().clear();
+    let (_, path) = sent_on.header("location").split_once("/api/").expect("the Hub's CDN");
+    assert!(path.contains("cdn"), "{path}");
+}

@@ -166,6 +166,19 @@ impl Session {
         waited.await.ok().flatten()
     }
 
+    /// Bytes that came of a file that a pull is fetching, proven or not; none if no pull is at it.
+    pub async fn came(&self, file: Hash) -> Option<u64> {
+        let (to, told) = oneshot::channel();
+        self.inner.engine.spawn(move |context| {
+            Box::pin(async move {
+                let jobs = context.jobs.borrow();
+                let job = jobs.values().find(|job| job.file.file == file);
+                let _nobody_waits = to.send(job.map(|job| job.file.came()));
+            })
+        });
+        told.await.ok().flatten()
+    }
+
     /// Has these bytes of a job's file come before the rest: somebody waits for them.
     fn await_bytes(&self, job: JobId, bytes: Range<u64>) {
         self.inner
