@@ -24,6 +24,12 @@ const ENDING: Duration = Duration::from_secs(2);
 /// The name by which it is asked what has come ([`crate::reads`]).
 const NAME: HeaderName = HeaderName::from_static("x-zest-read");
 
+/// Who asks can read this user's files and is content with where the bytes lie.
+const IN_PLACE: HeaderName = HeaderName::from_static("x-zest-in-place");
+
+/// A file of fewer bytes is sent all the same: 8 MiB. It may have its final name before anybody can look under the first.
+const IN_PLACE_BYTES_MIN: u64 = 8 << 20;
+
 /// Most bytes that wait for a slow reader: 256 KiB, one read.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -76,6 +82,21 @@ pub(crate) struct Blob {
     pub(crate) hash: String,
 }
 
+/// Where proven bytes of a file lie: in a file of this machine, at the same place. One line of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Lies {
+    /// An absolute path, which is no link. The file may get another name at any time, and keeps its bytes.
+    path: PathBuf,
+    /// Number of its device: what has another is not meant.
+    dev: u64,
+    /// Its number there.
+    ino: u64,
+    /// First byte.
+    from: u64,
+    /// The byte behind the last.
+    to: u64,
+}
+
 /// Part of a file: first byte, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
@@ -93,7 +114,8 @@ pub(crate) async fn answer(app: &Arc<App>, parts: &Parts, asked: FileRequest) ->
     let content = app.session.read(request, &asked.path);
     app.keep_following(content.pull());
     let signs = content.signs();
-    let mut open = Open { content, app: app.clone(), at: 0, left: 0, _place: place, _read: None };
+    let mut open =
+        Open { content, app: app.clone(), at: 0, left: 0, in_place: false, _place: place, _read: None };
     if let Some(name) = parts.headers.get(NAME) {
         open._read = Some(app.reads.begin(name.to_str().unwrap_or_default(), signs)?);
     }
@@ -109,6 +131,8 @@ pub(crate) async fn answer(app: &Arc<App>, parts: &Parts, asked: FileRequest) ->
     }
     let part = part(parts, head.size)?;
     (open.at, open.left) = (part.from, part.len);
+    open.in_place = parts.headers.contains_key(IN_PLACE) && head.size >= IN_PLACE_BYTES_MIN;
+    let in_place = open.in_place;
     // Who has to hear that the Hub refuses, or that nobody is there, hears it instead of a broken stream.
     let first = match open.next().await {
         Ok(first) => first,
@@ -132,8 +156,12 @@ pub(crate) async fn answer(app: &Arc<App>, parts: &Parts, asked: FileRequest) ->
             headers.insert(name, value);
         }
     };
-    set(header::CONTENT_TYPE, "application/octet-stream".to_owned());
-    set(header::CONTENT_LENGTH, part.len.to_string());
+    if in_place {
+        set(header::CONTENT_TYPE, "application/x-ndjson".to_owned());
+    } else {
+        set(header::CONTENT_TYPE, "application/octet-stream".to_owned());
+        set(header::CONTENT_LENGTH, part.len.to_string());
+    }
     set(header::ACCEPT_RANGES, "bytes".to_owned());
     set(header::CACHE_CONTROL, "no-store".to_owned());
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned());
@@ -213,6 +241,8 @@ struct Open {
     app: Arc<App>,
     at: u64,
     left: u64,
+    /// It is said where the bytes lie.
+    in_place: bool,
     _place: Place,
     _read: Option<Read>,
 }
@@ -223,11 +253,28 @@ impl Open {
         if self.left == 0 {
             return Ok(Bytes::new());
         }
+        if self.in_place {
+            return self.next_line().await;
+        }
         let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(PIECE_BYTES);
         let piece = self.content.read(self.at, max).await?;
         self.at += piece.len() as u64;
         self.left = self.left.saturating_sub(piece.len() as u64);
         Ok(piece)
+    }
+}
+
+impl Open {
+    async fn next_line(&mut self) -> Result<Bytes, Arc<PullError>> {
+        let extent = self.content.extent(self.at).await?;
+        let to = extent.bytes.end.min(self.at + self.left);
+        let (dev, ino) = extent.file;
+        let lies = Lies { path: extent.path, dev, ino, from: self.at, to };
+        self.left -= to - self.at;
+        self.at = to;
+        let mut line = serde_json::to_vec(&lies).map_err(|_not_utf8| Arc::new(PullError::EngineGone))?;
+        line.push(b'\n');
+        Ok(line.into())
     }
 }
 

@@ -237,6 +237,44 @@ async fn what_has_come_is_told_while_nothing_can_be_given(caller: &mut Caller, h
     }
 }
 
+/// So large that it need not be sent.
+fn large() -> Vec<u8> {
+    (0..9_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+async fn bytes_are_where_the_answer_says(caller: &mut Caller) {
+    let lies = caller.document["components"]["schemas"]["Lies"].clone();
+    let asked = json!({"repo": "org/model", "path": "large.safetensors"});
+    // While it comes, from its beginning; and once it is whole, from its midst.
+    for (from, range) in [(0, ""), (4_000_000, "Range: bytes=4000000-\r\n")] {
+        let headers = format!("X-Zest-In-Place: 1\r\n{range}");
+        let answer = caller.call("post", "/v1/files", "/v1/files", &headers, Some(asked.clone())).await;
+        assert_eq!(
+            (answer.status, answer.kind.as_str()),
+            (if from == 0 { 200 } else { 206 }, "application/x-ndjson")
+        );
+        let mut at = from;
+        for line in String::from_utf8(answer.body).expect("text").lines() {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            check(&caller.document, &lies, &line, "line").unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!(line["from"], at);
+            let to = line["to"].as_u64().expect("a number") as usize;
+            // It may have another name by now.
+            let path = line["path"].as_str().expect("a path");
+            match std::fs::read(path) {
+                Ok(bytes) => assert!(bytes[at..to] == large()[at..to], "{path}: {at} to {to}"),
+                Err(error) => assert!(from == 0, "{path}: {error}"),
+            }
+            at = to;
+        }
+        assert_eq!(at, large().len());
+    }
+    // What is small by then has another name: it is sent.
+    let small = json!({"repo": "org/model", "path": "model.safetensors"});
+    let small = caller.call("post", "/v1/files", "/v1/files", "X-Zest-In-Place: 1\r\n", Some(small)).await;
+    assert_eq!((small.kind.as_str(), small.body.len()), ("application/octet-stream", 300_000));
+}
+
 #[tokio::test]
 async fn every_operation_answers_as_it_is_written() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -245,6 +283,7 @@ async fn every_operation_answers_as_it_is_written() {
     std::fs::write(files.join("config.json"), b"{}").expect("written");
     std::fs::write(files.join("model.safetensors"), vec![7; 300_000]).expect("written");
     std::fs::write(files.join("slow.safetensors"), vec![8; 400_000]).expect("written");
+    std::fs::write(files.join("large.safetensors"), large()).expect("written");
     let hub =
         serve(ServeConfig::new(dir.path().join("hub"), ([127, 0, 0, 1], 0).into())).await.expect("it starts");
     let home = dir.path().to_str().expect("UTF-8").to_owned();
@@ -308,6 +347,7 @@ async fn every_operation_answers_as_it_is_written() {
         206
     );
     what_has_come_is_told_while_nothing_can_be_given(&mut caller, &hub).await;
+    bytes_are_where_the_answer_says(&mut caller).await;
     let linked = json!({"repo": "org/model", "path": "config.json", "link": true});
     let linked = caller.call("post", "/v1/files", "/v1/files", "", Some(linked)).await;
     assert_eq!(linked.kind, "application/json");

@@ -193,15 +193,37 @@ def kill_in_the_midst(pid: int) -> Callable[[], None]:
 
     import zest._fetch as fetch
 
-    wrote = fetch._Stream._wrote
+    wrote, duplicate = fetch._Stream._wrote, fetch._Stream._duplicate
 
-    def kill(self: Any, data: memoryview) -> None:
-        wrote(self, data[: 1 << 16])
+    def die() -> None:
         os.kill(pid, signal.SIGKILL)
         raise fetch.Broken("killed")
 
-    fetch._Stream._wrote = kill
-    return lambda: setattr(fetch._Stream, "_wrote", wrote)
+    def kill(self: Any, data: memoryview) -> None:
+        wrote(self, data[: 1 << 16])
+        die()
+
+    def kill_instead(self: Any, source: int, size: int) -> None:
+        duplicate(self, source, min(size, self.got + (1 << 16)))
+        die()
+
+    fetch._Stream._wrote, fetch._Stream._duplicate = kill, kill_instead
+
+    def undo() -> None:
+        fetch._Stream._wrote, fetch._Stream._duplicate = wrote, duplicate
+
+    return undo
+
+
+def see_another_disk() -> None:
+    """Has the daemon's files be out of sight, as in a container."""
+    import zest._fetch as fetch
+
+    def gone(path: object, which: object) -> int:
+        print(f"looked for {path}", file=sys.stderr)
+        raise fetch._Moved("out of sight")
+
+    fetch._open_that = gone
 
 
 def take(name: str, out: Path) -> dict[str, Any]:
@@ -271,6 +293,8 @@ def main() -> None:
         return
     if os.environ.get("ZEST_TEST_KILL"):
         kill_in_the_midst(int(os.environ["ZEST_TEST_KILL"]))
+    if os.environ.get("ZEST_TEST_ELSEWHERE"):
+        see_another_disk()
     if os.environ.get("ZEST_TEST_PATIENCE"):
         import zest._fetch
 

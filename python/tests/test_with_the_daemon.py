@@ -96,6 +96,15 @@ def test_files_come_from_a_peer_while_the_hubs_cdn_is_off(client: Client, hub: H
     assert tree(said.tree) == tree(plain.run("usual", plain.hf_home, ZEST="0").tree)
 
 
+def test_what_lies_out_of_sight_is_sent(client: Client) -> None:
+    plain = client.plain("one")
+    with daemon(client):
+        said = client.run("one", **ENABLED, ZEST_TEST_ELSEWHERE="1")
+    assert said.stderr.count("looked for /") == 1, said.stderr
+    assert said.hooked == {"files": 1, "bytes": 12_000_000, "linked": 0, "fell_open": 0, "passed_by": 0}, said.stderr
+    assert tree(said.tree) == tree(plain.tree)
+
+
 # With the patience that users have.
 AS_USERS_HAVE_IT = {"ZEST": "1", "ZEST_NO_START": "1"}
 

@@ -2,6 +2,8 @@
 
 use crate::lists::Lists;
 use crate::workers::Place;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tokio::sync::watch;
@@ -402,6 +404,14 @@ impl JobFile {
     pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> bool {
         let partial = self.partial.read().expect("no holder panics");
         partial.as_ref().is_some_and(|partial| partial.read_at(offset, bytes).is_ok())
+    }
+
+    /// The partial file by its name, and which file that is: device and number. `None` once it is sealed.
+    pub(crate) fn place(&self) -> Option<(PathBuf, (u64, u64))> {
+        let partial = self.partial.read().expect("no holder panics");
+        let partial = partial.as_ref()?;
+        let meta = partial.file().metadata().ok()?;
+        Some((partial.path().to_owned(), (meta.dev(), meta.ino())))
     }
 
     /// Makes what is written so far survive a power cut.

@@ -65,7 +65,9 @@ pub use giving::{
 pub use index::{IndexProgress, keep_index};
 pub use outages::{Out, Service};
 pub use pull::{PullOptions, pull};
-pub use session::{Arriving, Came, Content, ContentHead, Limits, PullHandle, Session, SessionConfig, Signs};
+pub use session::{
+    Arriving, Came, Content, ContentHead, Extent, Limits, PullHandle, Session, SessionConfig, Signs,
+};
 pub use throttle::DOWNLOAD_BYTES_S_MIN;
 pub use zest_core::endpoint::{Found, Scope};
 pub use zest_core::node::{Policy, UPLOAD_BYTES_S_MIN};

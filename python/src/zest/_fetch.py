@@ -46,6 +46,9 @@ _PIECE_BYTES = 1 << 20
 # Bytes that are copied between two looks at whether to go on.
 _COPY_BYTES = 32 << 20
 
+# Whether it is worth it to be told where bytes lie instead of being sent them: where the kernel copies between files.
+_IN_PLACE = hasattr(os, "copy_file_range")
+
 # linux/fs.h: _IOW(0x94, 9, int).
 _FICLONE = 0x40049409
 
@@ -255,6 +258,10 @@ class _Declined(Exception):
         self.is_old = is_old
 
 
+class _Moved(Exception):
+    """What the daemon named is not there under that name: it has another by now, or is out of our sight."""
+
+
 class _Disk(Exception):
     """The file cannot be written."""
 
@@ -271,6 +278,15 @@ class _Stream:
 
     def run(self, connection: Connection) -> bool:
         """Returns whether the file is another name of a blob, or shares its blocks."""
+        try:
+            return self._with_signs(connection, _IN_PLACE and self.sink.path is not None)
+        except _Moved as error:
+            log.info("%s/%s: %s", self.order.repo, self.order.path, error)
+        with contextlib.closing(_daemon.connect(_PATIENCE_MIN_S, interrupted)) as other:
+            other.patience = connection.patience
+            return self._with_signs(other, False)
+
+    def _with_signs(self, connection: Connection, in_place: bool) -> bool:
         with contextlib.closing(_Signs(self.came)) as signs:
 
             def are_there() -> bool:
@@ -282,11 +298,11 @@ class _Stream:
 
             connection.signs = are_there
             try:
-                return self._run(connection, signs)
+                return self._run(connection, signs, in_place)
             finally:
                 connection.signs = None
 
-    def _run(self, connection: Connection, signs: _Signs) -> bool:
+    def _run(self, connection: Connection, signs: _Signs, in_place: bool) -> bool:
         order = self.order
         body: dict[str, Any] = {
             "repo": order.repo,
@@ -303,6 +319,8 @@ class _Stream:
         body["locked"] = order.locked
         body["own_blobs"] = not order.shared_blobs
         headers = {"X-HF-Token": order.token, "X-Zest-Read": signs.name}
+        if in_place:
+            headers["X-Zest-In-Place"] = "1"
         if self.got:
             headers["Range"] = f"bytes={self.got}-"
         began = time.monotonic()
@@ -322,7 +340,10 @@ class _Stream:
         # The head is not yet a byte of the file.
         if not signs.seen:
             connection.patience = max(connection.patience - (time.monotonic() - began), _PATIENCE_MIN_S / 2)
-        self._copy(connection, response)
+        if in_place and response.headers.get("content-type", "").startswith("application/x-ndjson"):
+            self._follow(connection, response)
+        else:
+            self._copy(connection, response)
         if order.size is not None and self.got != order.size:
             raise Broken(f"{self.got} bytes of {order.size}")
         return False
@@ -336,6 +357,29 @@ class _Stream:
             if time.monotonic() - looked >= _LOOK_S:
                 interrupted()
                 looked = time.monotonic()
+
+    def _follow(self, connection: Connection, response: Response) -> None:
+        """Copies what the daemon says is proven out of the file in which it lies."""
+        source, meant = -1, None
+        try:
+            for line in response.lines():
+                connection.patience = SILENCE_S
+                lies = json.loads(line)
+                path, which, begin, end = lies["path"], (lies["dev"], lies["ino"]), lies["from"], lies["to"]
+                if begin != self.got or not isinstance(end, int) or end <= begin:
+                    raise ValueError(f"bytes {begin} to {end} behind {self.got}")
+                if which != meant:
+                    fresh = _open_that(path, which)
+                    if source >= 0:
+                        os.close(source)
+                    source, meant = fresh, which
+                    os.lseek(source, self.got, os.SEEK_SET)
+                self._duplicate(source, end)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the daemon does not say where the bytes lie: {error}") from error
+        finally:
+            if source >= 0:
+                os.close(source)
 
     def _wrote(self, data: memoryview) -> None:
         try:
@@ -389,7 +433,7 @@ class _Stream:
                 self.got += count
                 self.tell(count)
                 continue
-            data = os.read(source, _PIECE_BYTES)
+            data = os.read(source, min(_PIECE_BYTES, size - self.got))
             if not data:
                 raise Broken(f"{self.got} bytes of {size}")
             self._wrote(memoryview(data))
@@ -440,6 +484,21 @@ class _Signs:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _open_that(path: object, which: tuple[object, object]) -> int:
+    """Opens the very file that the daemon means: in another view of the disk the same name may be another's."""
+    if not isinstance(path, str) or not os.path.isabs(path):
+        raise ValueError(f"{path!r} is no absolute path")
+    try:
+        source = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
+    except OSError as error:
+        raise _Moved(f"{path}: {error}") from error
+    meta = os.fstat(source)
+    if (meta.st_dev, meta.st_ino) != which or not stat.S_ISREG(meta.st_mode):
+        os.close(source)
+        raise _Moved(f"{path} is another file")
+    return source
 
 
 def _decline(response: Response) -> None:

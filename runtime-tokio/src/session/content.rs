@@ -6,7 +6,8 @@ use crate::job::{JobFile, Spot};
 use crate::pull::{Known, Source};
 use bytes::Bytes;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
@@ -15,6 +16,9 @@ use zest_hub::Hub;
 
 /// Most that one read gives: 256 KiB, two of the longest chunks.
 const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Most that one extent names: 64 MiB, a whole xorb.
+const EXTENT_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes that are fetched before the rest from where a reader waits on: 8 MiB.
 const AHEAD_BYTES: u64 = 8 << 20;
@@ -42,6 +46,18 @@ pub struct Content {
     session: Session,
     /// What it was said last that we wait for.
     awaited: Option<(JobId, u64)>,
+}
+
+/// Proven bytes of a file, and the file of this machine in which they lie at the same place. They stay what they are in that file,
+/// though it may get another name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// Its name, absolute and no link.
+    pub path: PathBuf,
+    /// Device and number of the file that had this name.
+    pub file: (u64, u64),
+    /// Which bytes.
+    pub bytes: Range<u64>,
 }
 
 /// What has come for a file that is read.
@@ -161,13 +177,49 @@ impl Content {
         }
     }
 
+    /// Where the next bytes from `at` on lie, one at least, as soon as they are proven.
+    ///
+    /// # Errors
+    /// As [`Content::read`].
+    ///
+    /// # Panics
+    /// At the end.
+    pub async fn extent(&mut self, at: u64) -> Result<Extent, Arc<PullError>> {
+        let size = self.head().await?.size;
+        assert!(at < size, "there is something to read");
+        loop {
+            let source = self.known.borrow_and_update().as_ref().and_then(|known| known.source.clone());
+            let changes = match source {
+                Some(Source::InPlace(path)) => {
+                    let whole = tokio::task::spawn_blocking(move || whole(&path, at..size)).await;
+                    return whole.map_err(|_| gone())?.ok_or_else(gone);
+                }
+                Some(Source::UnderWay(job)) => {
+                    let changes = job.changes();
+                    let len = self.proven(&job, at, EXTENT_BYTES_MAX);
+                    // Once it is sealed it has another name, of which there will be word.
+                    if let Some((len, (path, file))) = len.zip(job.place()) {
+                        return Ok(Extent { path, file, bytes: at..at + len as u64 });
+                    }
+                    Some(changes)
+                }
+                None => None,
+            };
+            self.news(changes).await?;
+        }
+    }
+
+    /// How many bytes from `at` on are proven. If none are, they are wanted before others.
+    fn proven(&mut self, job: &JobFile, at: u64, max: usize) -> Option<usize> {
+        let len = job.proven_at(&mut self.spot, at, max);
+        if len.is_none() && self.awaited.replace((job.id, at)) != Some((job.id, at)) {
+            self.session.await_bytes(job.id, at..at.saturating_add(AHEAD_BYTES));
+        }
+        len
+    }
+
     async fn look(&mut self, job: Arc<JobFile>, at: u64, max: usize) -> Result<Look, Arc<PullError>> {
-        let Some(len) = job.proven_at(&mut self.spot, at, max) else {
-            if self.awaited.replace((job.id, at)) != Some((job.id, at)) {
-                self.session.await_bytes(job.id, at..at.saturating_add(AHEAD_BYTES));
-            }
-            return Ok(Look::Wait);
-        };
+        let Some(len) = self.proven(&job, at, max) else { return Ok(Look::Wait) };
         let read = move || {
             let mut bytes = vec![0; len];
             // Once it is sealed it has another name, of which there will be word.
@@ -215,6 +267,17 @@ impl Content {
         // Its last word was there before its end.
         if self.place().is_some() { Ok(()) } else { Err(gone()) }
     }
+}
+
+/// The bytes of a file that is whole.
+fn whole(path: &Path, bytes: Range<u64>) -> Option<Extent> {
+    let path = std::fs::canonicalize(path).ok()?;
+    let meta = std::fs::metadata(&path).ok()?;
+    (meta.is_file() && meta.len() == bytes.end).then(|| Extent {
+        path,
+        file: (meta.dev(), meta.ino()),
+        bytes,
+    })
 }
 
 fn gone() -> Arc<PullError> {

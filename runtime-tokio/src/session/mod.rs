@@ -8,7 +8,7 @@ mod handle;
 
 pub use arriving::Arriving;
 pub use config::{Limits, SessionConfig};
-pub use content::{Came, Content, ContentHead, Signs};
+pub use content::{Came, Content, ContentHead, Extent, Signs};
 pub use handle::PullHandle;
 
 use crate::api::{PeerStatus, PullRequest, PullStatus, SessionStatus};
