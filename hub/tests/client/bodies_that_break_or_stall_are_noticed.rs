@@ -35,6 +35,15 @@ async fn silence_in_the_middle_of_a_body_is_a_stall_with_counts() {
 }
 
 #[tokio::test]
+async fn a_body_that_trickles_is_given_up_though_it_is_never_silent() {
+    let server = Server::start(|_, _| Reply::ok("0123456789").promising(100_000).then_drops()).await;
+    let body = server.hub(None).small_file(&repo(), COMMIT, "f").await.unwrap();
+    let error = read(body.at_pace(Duration::from_secs(1))).await.unwrap_err();
+    assert!(matches!(&error, HubError::Trickles { got: 1..4096, .. }), "{error:?}");
+    assert!(error.is_transient(), "another connection may do better");
+}
+
+#[tokio::test]
 async fn silence_before_the_first_byte_is_a_stall() {
     let server = Server::start(|_, _| Reply::nothing()).await;
     let hub = impatient(&server);

@@ -34,6 +34,7 @@ enum After {
     KeepAlive,
     HangUp,
     Silence,
+    Drops,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +85,12 @@ impl Reply {
 
     pub(crate) fn then_silence(mut self) -> Reply {
         self.after = After::Silence;
+        self
+    }
+
+    /// A byte now and then, as long as somebody waits.
+    pub(crate) fn then_drops(mut self) -> Reply {
+        self.after = After::Drops;
         self
     }
 
@@ -193,6 +200,12 @@ async fn serve(
         }
         bytes.extend_from_slice(&reply.body);
         if stream.write_all(&bytes).await.is_err() || reply.after == After::HangUp {
+            return;
+        }
+        if reply.after == After::Drops {
+            while stream.write_all(b".").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             return;
         }
         if reply.after == After::Silence {
