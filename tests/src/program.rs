@@ -1,6 +1,7 @@
 //! The real `zest` program, run as separate processes on loopback addresses of their own.
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -151,6 +152,8 @@ impl Host {
 /// A program that runs until it is told to stop and writes one JSON object per line. Killed when dropped.
 pub struct Running {
     child: Child,
+    /// Names of events that were read while another was waited for.
+    passed: BTreeSet<String>,
     lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
 }
 
@@ -163,7 +166,7 @@ impl Running {
         use std::io::BufRead as _;
         let mut child = command.stdout(Stdio::piped()).spawn().expect("zest starts");
         let out = child.stdout.take().expect("a pipe was asked for");
-        Running { child, lines: std::io::BufReader::new(out).lines() }
+        Running { child, passed: BTreeSet::new(), lines: std::io::BufReader::new(out).lines() }
     }
 
     /// Reads on to the next event of this name.
@@ -177,6 +180,17 @@ impl Running {
             if value["event"] == name {
                 return value;
             }
+            self.passed.extend(value["event"].as_str().map(str::to_owned));
+        }
+    }
+
+    /// Reads on until an event of this name has come, which may have been before another that was waited for.
+    ///
+    /// # Panics
+    /// If the program ends before.
+    pub fn has_said(&mut self, name: &str) {
+        if !self.passed.contains(name) {
+            self.event(name);
         }
     }
 

@@ -233,7 +233,7 @@ async fn an_open_model_of_a_hub_that_not_everybody_knows_is_named_on_this_networ
     in_background(move || {
         let mut seeding = Running::start(command);
         assert_eq!(seeding.event("indexed")["files_shared"], 1);
-        seeding.event("status");
+        seeding.has_said("status");
         seeding.stop();
     })
     .await;

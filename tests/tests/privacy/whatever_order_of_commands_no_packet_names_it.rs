@@ -14,6 +14,9 @@ use zest_tests::{Site, TOKEN, noise};
 
 /// Port of the Hub on the machine itself.
 const HOME: &str = "http://127.0.0.1:8080";
+/// Who speaks of the Hub that everybody knows, and who of the network's.
+const BOOT: &str = "192.168.7.2:6881";
+const NEIGHBOUR: &str = "192.168.7.4:6881";
 
 /// What its Hub shows to anybody who asks it.
 const OPEN: [&str; 3] = ["world/open", "intra/open", "home/open"];
@@ -36,6 +39,7 @@ struct Town {
     tracker: Tracker,
     machine: Machine,
     boot: Running,
+    neighbour: Running,
     /// What everybody may hear of, and what this network may.
     open: Names,
     near: Names,
@@ -96,13 +100,17 @@ async fn town() -> Town {
     std::fs::create_dir_all(&dir).expect("a folder");
     std::fs::copy(home.folder("home/open").join("model.safetensors"), dir.join("model.safetensors"))
         .expect("copied");
-    let boot = in_background(move || {
-        let mut boot = Running::start(boot);
+    let neighbour = switch.machine("neighbour", Ipv4Addr::new(192, 168, 7, 4));
+    let mut neighbour = neighbour.zest(&hubs[1].0, "seed --json --no-lan --no-dht");
+    neighbour.env("ZEST_PUBLIC_MIRRORS", &hubs[0].0);
+    let (boot, neighbour) = in_background(move || {
+        let (mut boot, mut neighbour) = (Running::start(boot), Running::start(neighbour));
         boot.event("indexed");
-        boot
+        neighbour.event("indexed");
+        (boot, neighbour)
     })
     .await;
-    Town { world, intra, hubs, tracker, machine, boot, open, near, closed }
+    Town { world, intra, hubs, tracker, machine, boot, neighbour, open, near, closed }
 }
 
 impl Town {
@@ -158,17 +166,17 @@ impl Town {
                 Heard::Nowhere => {}
             }
             if heard != Heard::Everywhere {
-                // Five seconds, in which it may say more.
-                seeding.event("status");
+                // A moment, in which it may say more.
+                seeding.has_said("status");
             }
             seeding.stop();
         });
     }
 
-    /// Pulls come while something gives that is linked to somebody who speaks of the Hub that everybody knows: each in a process
-    /// of its own, and each taken over by what gives.
-    async fn pull_beside(&self, endpoint: &str, pulls: &[(&str, &str)]) {
-        let words = format!("serve {} -p 192.168.7.2:6881", self.ways());
+    /// Pulls come while something gives that is linked to somebody who speaks of the same Hub: each in a process of its own, and
+    /// each taken over by what gives.
+    async fn pull_beside(&self, endpoint: &str, peer: &str, pulls: &[(&str, &str)]) {
+        let words = format!("serve {} -p {peer}", self.ways());
         let command = self.dress(self.machine.zest(endpoint, &words));
         let mut giving = in_background(|| {
             let mut giving = Running::start(command);
@@ -191,7 +199,7 @@ impl Town {
         assert_eq!(taken_over, pulls.len(), "{status}");
         assert_ne!(status["stats"]["peers"], 0, "somebody is linked who could hear: {status}");
         in_background(move || {
-            giving.event("status");
+            giving.has_said("status");
             giving.stop()
         })
         .await;
@@ -200,17 +208,22 @@ impl Town {
     /// Looks through all that has passed.
     fn judge(&self, frames: &[Frame]) {
         let to_hub = |frame: &Frame| matches!(frame.carries, Carries::Tcp(_, to) if self.hubs.iter().any(|hub| hub.1 == to));
+        let neighbour: SocketAddr = NEIGHBOUR.parse().expect("an address");
+        let to_neighbour = |frame: &Frame| matches!(frame.carries, Carries::Tcp(_, to) if to == neighbour);
         let told = frames.iter().filter(|frame| {
             frame.is_from(&self.machine) && frame.carries != Carries::Housekeeping && !to_hub(frame)
         });
         let told: Vec<&Frame> = told.collect();
         println!("{} frames, {} of them from the machine to others than its Hubs", frames.len(), told.len());
         assert!(told.iter().any(|frame| self.open.are_in(frame)), "what may be heard is heard");
+        let neighbourly = |frame: &&Frame| to_neighbour(frame) && self.near.are_in(frame);
+        assert!(told.iter().any(neighbourly), "and a neighbour what a neighbour may");
         for frame in told {
             for (repo, names) in &self.closed {
                 assert!(!names.are_in(frame) && !frame.contains(repo.as_bytes()), "{repo}: {frame:?}");
             }
-            assert!(is_multicast(frame) || !self.near.are_in(frame), "only this network hears: {frame:?}");
+            let heard = is_multicast(frame) || !self.near.are_in(frame) || to_neighbour(frame);
+            assert!(heard, "only this network hears: {frame:?}");
             assert!(!frame.contains(TOKEN.as_bytes()), "{frame:?}");
         }
         for (site, others) in [(&self.world, ["intra/", "home/"]), (&self.intra, ["world/", "home/"])] {
@@ -285,10 +298,10 @@ async fn of_what_is_closed_or_only_near_nobody_hears_in_any_order() {
         (&world, "world/private"),
         (&intra, "intra/open"),
     ];
-    for endpoint in [&world, &intra] {
-        town.pull_beside(endpoint, &pulls).await;
+    for (endpoint, peer) in [(&world, BOOT), (&intra, NEIGHBOUR)] {
+        town.pull_beside(endpoint, peer, &pulls).await;
     }
     drop(home);
     town.judge(&capture.stop());
-    let _outlives_it = &town.boot;
+    let _outlive_it = (&town.boot, &town.neighbour);
 }
