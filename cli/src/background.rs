@@ -56,6 +56,12 @@ pub(crate) async fn start(args: DaemonArgs, ui: &Ui) -> Result<(), Failure> {
     if let Some(running) = find(&places)? {
         return say_running(&running, "zest server is already running", ui);
     }
+    let env = engine::environment(ui);
+    crate::first_run::of_daemon(
+        &env,
+        &args.serve.discovery.config(crate::discovery::Purpose::Daemon, &env),
+        ui,
+    );
     let words = words_of_serve(std::env::args_os().skip(1));
     let running = begin(&places, words, args.http.no_http, None).await?;
     ui.say(format!("log: {}", places.log().display()));

@@ -147,6 +147,7 @@ fn why_alone(args: &PullArgs, env: &Env, status: &Value) -> Option<String> {
         ("--max-upload", differs(args.upload.max_upload, "max_upload")),
         ("--max-download", differs(args.max_download, "max_download")),
         ("--upload-budget", args.upload.upload_budget.is_some()),
+        ("--max-peers", args.upload.max_peers.is_some()),
         ("--events", args.events),
         ("--policy", args.policy == OriginPolicy::SpareOrigin && status["policy"] != "spare-origin"),
     ];

@@ -15,6 +15,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: HubArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
+    ui.warnings_are_events();
     let tokens = hidden_token::tokens(&args.token);
     for token in &tokens {
         ui.hide(token);

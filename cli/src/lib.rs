@@ -21,6 +21,7 @@ mod duration;
 mod endpoint;
 mod engine;
 mod failure;
+mod first_run;
 mod giving;
 mod hidden_token;
 mod hub;

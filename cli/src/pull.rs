@@ -6,6 +6,7 @@ use crate::beside::{self, Handed};
 use crate::discovery::Purpose;
 use crate::engine::{self, Folders, Phase, PullReport, PullRequest, Session, SessionConfig};
 use crate::failure::{Failure, Kind};
+use crate::first_run;
 use crate::hidden_token;
 use crate::signals::Signals;
 use crate::ui::{self, Landed, Ui, units};
@@ -13,7 +14,7 @@ use futures_util::StreamExt as _;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
-use zest_runtime_tokio::{PullError, PullEvent};
+use zest_runtime_tokio::{Notice, PullError, PullEvent};
 use zest_store::{RepoId, RepoType, Token};
 
 /// With the policy `spare-origin` a pull that is done goes on giving to the machines that fetch the same, until nothing was
@@ -85,9 +86,14 @@ pub(crate) async fn fetch(
         engine.upload_bytes_s = args.upload.max_upload;
         engine.upload_budget = engine::upload_budget(&env, &args.upload);
         engine.give_up_after = args.give_up_after;
+        engine.links_max = args.upload.max_peers.unwrap_or(engine.links_max);
         engine.discovery = Some(discovery).filter(|_| p2p);
     });
+    let heard_of = config.engine.discovery.clone();
     let session = start(config, args.listen, listens).await?;
+    if p2p {
+        first_run::of_pull(&env, session.local_addrs().first(), heard_of.as_ref(), ui);
+    }
     let mut outcome = pull(&session, request.clone(), &label, &signals, ui, args.events).await;
     if let Err(failure) = &mut outcome
         && failure.no_repo
@@ -152,7 +158,10 @@ async fn other_kind(session: &Session, request: &PullRequest) -> Option<RepoId> 
 /// What a pull did, and where it is: the one file that was named, or the folder.
 fn show(report: &PullReport, only: Option<&str>, ui: &Ui) -> Result<(), Failure> {
     if ui.json() {
-        return ui.data(&document(report).to_string());
+        let mut report = report.clone();
+        let said = ui.warnings().into_iter();
+        report.notices.extend(said.map(|(kind, text)| Notice { kind: kind.into(), path: None, text }));
+        return ui.data(&document(&report).to_string());
     }
     if report.dry_run {
         for line in listing(report) {

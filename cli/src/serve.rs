@@ -34,6 +34,7 @@ pub(crate) async fn run(
     ui: &Ui,
 ) -> Result<(), Failure> {
     check_ports(&args)?;
+    ui.warnings_are_events();
     let signals = Signals::listen()?;
     let on_demand = http.as_ref().and_then(|http| http.on_demand);
     let mut env = engine::environment(ui);
@@ -69,6 +70,7 @@ pub(crate) async fn run(
             hub: engine.hub.clone(),
             ..EngineConfig::to_give(engine.store.clone(), args.cache_mem)
         };
+        engine.links_max = args.upload.max_peers.unwrap_or(engine.links_max);
     });
     let session = engine::start(config).await?;
     session.name_peers(args.peer).await;
@@ -246,7 +248,7 @@ impl Troubles {
                 lines.push(format!("tracker {} {}", tracker.name, tracker.standing));
             }
         }
-        let spent = stats.budget_left == Some(0);
+        let spent = stats.budget_spent;
         if spent != std::mem::replace(&mut self.spent, spent) {
             lines.push(match spent {
                 true => "today's --upload-budget is spent: nothing is uploaded until midnight UTC".to_owned(),
@@ -274,6 +276,7 @@ fn event(stats: &EngineStats, found: &DiscoveryStatus, giving: &GivingStatus) ->
         "bytes_given": stats.uploaded,
         "chunks_given": stats.chunks_served,
         "budget_left": stats.budget_left,
+        "budget_spent": stats.budget_spent,
         "discovery": found,
     })
 }
@@ -314,7 +317,8 @@ mod tests {
             standing: "connection refused; next try in 15 s".to_owned(),
             works: false,
         });
-        let spent = EngineStats { budget_left: Some(0), ..EngineStats::default() };
+        // Less than the next chunk may have is as good as nothing.
+        let spent = EngineStats { budget_left: Some(5_000), budget_spent: true, ..EngineStats::default() };
         let mut giving = status(0, 0, IndexProgress::default());
         giving.looks = 1;
         let said = troubles.news(&spent, &found, &giving);
@@ -328,7 +332,11 @@ mod tests {
             standing: "works".to_owned(),
             works: true,
         };
-        let said = troubles.news(&EngineStats { budget_left: Some(9), ..spent }, &found, &giving);
+        let said = troubles.news(
+            &EngineStats { budget_left: Some(9 << 20), budget_spent: false, ..spent },
+            &found,
+            &giving,
+        );
         assert_eq!(said[0], "tracker http://t.example:80 works");
         assert_eq!(said.len(), 2);
     }

@@ -71,7 +71,7 @@ impl App {
     ) -> (App, Vec<Kept>) {
         let (left, pending) = Pending::take_over(&crate::Places::new(&about.zest_cache).pulls());
         let endpoint = Endpoint::new(&session, &about, oci)
-            .inspect_err(|error| tracing::warn!("without a local endpoint: {error}"))
+            .inspect_err(|error| tracing::warn!(target: zest_store::SAID, kind = "no-endpoint", "without a local endpoint: {error}"))
             .ok()
             .map(Arc::new);
         let app = App {

@@ -118,7 +118,12 @@ impl Pending {
                 .and_then(|text| write_atomically(&self.path, &text)),
         };
         if let Err(error) = written {
-            tracing::warn!("the pulls under way are not noted: {}: {error}", self.path.display());
+            tracing::warn!(
+                target: zest_store::SAID,
+                kind = "not-noted",
+                "the pulls under way are not gone on with after a restart: {}: {error}",
+                self.path.display()
+            );
         }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) async fn run(core: Rc<Core>, listener: TcpListener) {
                 let room = core.evict_a_stranger();
                 // Said once while it lasts.
                 if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(%error, "cannot accept connections; strangers make room, others wait");
+                    tracing::warn!(target: zest_store::SAID, kind = "no-connections", "peers cannot connect at present: {error}");
                 }
                 Timer::new(if room { ROOM_PAUSE } else { ACCEPT_PAUSE }).await;
             }

@@ -240,7 +240,8 @@ impl Core {
     async fn opened(self: Rc<Core>, id: FileId, found: Option<Found>) {
         let file = match found {
             Some(found) => OpenFile::open(found).await.map(Rc::new).inspect_err(|error| {
-                tracing::warn!(%error, file = id.0, "cannot open a file for reading");
+                tracing::warn!(target: zest_store::SAID, kind = "unreadable", "a shared file cannot be opened: {error}");
+                tracing::debug!(file = id.0, "cannot open");
             }),
             None => Err(std::io::ErrorKind::NotFound.into()),
         };

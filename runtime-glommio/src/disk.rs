@@ -79,7 +79,8 @@ async fn run(core: Rc<Core>, io: Rc<LinkIo>, file: Rc<OpenFile>, read: Read, per
             }
         }
         Err(error) => {
-            tracing::warn!(%error, file = read.file.0, offset = read.offset, len = read.len, "cannot read");
+            tracing::warn!(target: zest_store::SAID, kind = "unreadable", "a shared file cannot be read: {error}");
+            tracing::debug!(file = read.file.0, offset = read.offset, len = read.len, "cannot read");
             if !file.is_unchanged() || error.kind() == io::ErrorKind::UnexpectedEof {
                 changed(&core, &io, read.file);
             }
@@ -102,7 +103,12 @@ async fn keep(core: &Rc<Core>, parts: &[Part], staged: &Staged, lead: usize) -> 
         match verify(bytes, ChunkRef { hash, len: part.span.len }) {
             Ok(proven) => core.cache.borrow_mut().admit(&proven),
             Err(error) => {
-                tracing::warn!(%error, file = part.span.file.0, offset = part.span.offset, "rot on the disk");
+                tracing::warn!(
+                    target: zest_store::SAID,
+                    kind = "rotten",
+                    "a chunk on the disk is not what was proven, and is not uploaded: `zest verify` names the file"
+                );
+                tracing::debug!(%error, file = part.span.file.0, offset = part.span.offset, "rotten");
                 return false;
             }
         }

@@ -40,6 +40,8 @@ pub struct SeederConfig {
     pub upload_bytes_s: Option<u64>,
     /// Connections of one core, at most.
     pub links_max: usize,
+    /// Connections of all cores together, one for each at least; `None`: as many as they may have.
+    pub links_in_all: Option<usize>,
     /// Nobody from outside this site is let in.
     pub local_only: bool,
     /// The Hub we are configured for, as `zest_runtime_tokio::EngineConfig::hub`.
@@ -60,6 +62,7 @@ impl SeederConfig {
             cache_bytes: 0,
             upload_bytes_s: None,
             links_max: LINKS_MAX,
+            links_in_all: None,
             local_only: false,
             hub: None,
             congestion_control: None,
@@ -141,7 +144,9 @@ impl Seeder {
                 listen_port: seeder.addrs.first().map_or(0, SocketAddr::port),
                 cache_bytes: (config.cache_bytes / share as u64) as usize,
                 upload_bytes_s: config.upload_bytes_s.map(|cap| cap / share as u64),
-                links_max: config.links_max,
+                links_max: config
+                    .links_in_all
+                    .map_or(config.links_max, |all| (all / share).clamp(1, config.links_max)),
                 local_only: config.local_only,
                 hub,
                 shelf: shelf.clone(),

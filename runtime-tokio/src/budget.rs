@@ -97,7 +97,7 @@ impl Budget {
             tokio::time::sleep(TICK).await;
             // Without the account the node goes on counting by itself.
             if let Err(error) = budget.lock().await.settle(&context).await {
-                tracing::warn!(%error, "cannot keep the account of the upload budget");
+                tracing::warn!(target: zest_store::SAID, kind = "budget-account", "what was uploaded today cannot be noted: {error}");
             }
         }
     }

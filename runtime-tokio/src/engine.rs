@@ -29,7 +29,7 @@ use zest_core::node::{
 };
 use zest_core::outage::PATIENCE;
 use zest_core::wire::handshake::PEER_ID_PREFIX;
-use zest_store::{Catalog, Endpoint, HfCache};
+use zest_store::{Catalog, Endpoint, HfCache, SAID};
 
 /// Peers linked at once, at most, whatever an engine is told: 512.
 pub const LINKS_MAX: usize = LINKED_MAX;
@@ -179,6 +179,8 @@ pub struct EngineStats {
     /// Bytes that may still be given today, where there is a budget.
     #[serde(default)]
     pub budget_left: Option<u64>,
+    /// What is left is less than a chunk may have, so whoever asks may be told to go elsewhere.
+    pub budget_spent: bool,
 }
 
 type LocalTask = Box<dyn FnOnce(Rc<Context>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
@@ -213,6 +215,8 @@ impl Engine {
             config.links_max = config.links_max.min(usize::try_from(limit / 2).unwrap_or(usize::MAX));
             let links = config.links_max;
             tracing::warn!(
+                target: SAID,
+                kind = "few-files",
                 "only {limit} files may be open at once, so {links} peers at most: raise `ulimit -n`"
             );
         }
@@ -293,6 +297,10 @@ impl Engine {
                     chunks_bad: node.chunks_bad,
                     banned: node.banned,
                     budget_left: context.budget_left.get(),
+                    budget_spent: context
+                        .budget_left
+                        .get()
+                        .is_some_and(|left| left < zest_xet::CHUNK_BYTES_MAX as u64),
                 }
             })
         })
@@ -628,7 +636,7 @@ async fn run(
     if let Some(budget) = budget
         && let Err(error) = budget.lock().await.settle(&context).await
     {
-        tracing::warn!(%error, "cannot keep the account of the upload budget");
+        tracing::warn!(target: SAID, kind = "budget-account", "what was uploaded today cannot be noted: {error}");
     }
     context.workers.borrow_mut().stop();
 }
@@ -653,7 +661,7 @@ async fn accept(context: Rc<Context>, listener: TcpListener) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                tracing::warn!(target: SAID, kind = "no-connections", "peers cannot connect at present: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

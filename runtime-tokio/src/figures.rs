@@ -25,6 +25,8 @@ pub(crate) struct Figures {
     unreachable: RefCell<BTreeMap<SocketAddr, String>>,
     given: Cell<u64>,
     banned: Cell<u64>,
+    /// Times that a peer gave nothing as its budget for uploads is used up.
+    spent: Cell<u64>,
 }
 
 impl Figures {
@@ -69,6 +71,11 @@ impl Figures {
     /// had named them.
     pub(crate) fn banned(&self) -> u64 {
         self.banned.get()
+    }
+
+    /// Times that a peer gave nothing as its budget for uploads is used up.
+    pub(crate) fn spent(&self) -> u64 {
+        self.spent.get()
     }
 
     /// Linked peers that have something of its files or fetch them.
@@ -118,6 +125,11 @@ impl Context {
     /// A peer is linked.
     pub(crate) fn count_linked(&self, addr: SocketAddr) {
         self.each_figures(|figures| drop(figures.unreachable.borrow_mut().remove(&addr)));
+    }
+
+    /// A peer says that its budget for uploads is used up.
+    pub(crate) fn count_spent(&self) {
+        self.each_figures(|figures| figures.spent.set(figures.spent.get() + 1));
     }
 
     /// A peer was shut out.

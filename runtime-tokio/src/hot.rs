@@ -103,7 +103,12 @@ impl Context {
             let chunk = read(&file, place).ok().and_then(|bytes| match verify(bytes, chunk) {
                 Ok(proven) => Some(proven),
                 Err(_) => {
-                    tracing::warn!(%hash, offset = place.offset, "a chunk on the disk is not what was proven");
+                    tracing::warn!(
+                        target: zest_store::SAID,
+                        kind = "rotten",
+                        "a chunk on the disk is not what was proven, and is not uploaded: `zest verify` names the file"
+                    );
+                    tracing::debug!(%hash, offset = place.offset, "rotten");
                     None
                 }
             });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinSet;
 use zest_hub::{ErrorKind, Hub, HubError};
-use zest_store::{Catalog, Commit, Endpoint, FileStatus, IndexTask, Indexed, RepoId, is_commit};
+use zest_store::{Catalog, Commit, Endpoint, FileStatus, IndexTask, Indexed, RepoId, SAID, is_commit};
 use zest_xet::Hash;
 
 /// An answer is asked for anew once it is this old: 6 h, half its life.
@@ -125,8 +125,13 @@ async fn index(
                 progress.mismatches.push(path);
             }
             Ok((Ok(_), _)) => {}
-            Ok((Err(error), path)) => tracing::warn!(%error, path = %path.display(), "cannot index"),
-            Err(error) => tracing::warn!(%error, "indexing ended early"),
+            Ok((Err(error), path)) => {
+                let path = path.display();
+                tracing::warn!(target: SAID, kind = "unreadable", "not shared: {path} cannot be looked at: {error}");
+            }
+            Err(error) => {
+                tracing::warn!(target: SAID, kind = "unreadable", "looking at a file ended badly: {error}")
+            }
         }
         report(progress);
     }
@@ -243,7 +248,8 @@ impl Questions {
             self.attribute(&endpoint, of, &here & &listed);
         }
         if let Err(error) = self.catalog.prove_public(&endpoint, repo, commit, asked) {
-            tracing::warn!(%error, "cannot note that this revision is public; other processes will ask again");
+            let name = &repo.name;
+            tracing::warn!(target: SAID, kind = "not-noted", "that everyone may read {name} cannot be noted, so others ask again: {error}");
         }
         Ok(())
     }
@@ -251,7 +257,7 @@ impl Questions {
     fn attribute(&self, hub: &Endpoint, of: &Commit, files: BTreeSet<Hash>) {
         let files: Vec<Hash> = files.into_iter().collect();
         if let Err(error) = self.catalog.attribute(hub, &of.repo, &of.commit, &files) {
-            tracing::warn!(%error, "cannot note where files came from; it will be asked again");
+            tracing::warn!(target: SAID, kind = "not-noted", "where files came from cannot be noted, so it is asked again: {error}");
         }
     }
 
@@ -276,7 +282,8 @@ fn withdraw(catalog: &Catalog, hub: &Endpoint, repo: &RepoId, commit: Option<&st
         None => catalog.revoke_repo(hub, repo),
     };
     if let Err(error) = written {
-        tracing::warn!(%error, "{} is not shared any more, but this cannot be noted for other processes", repo.name);
+        let name = &repo.name;
+        tracing::warn!(target: SAID, kind = "not-noted", "{name} is not shared any more, and other processes cannot be told: {error}");
     }
 }
 

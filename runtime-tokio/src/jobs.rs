@@ -276,7 +276,7 @@ impl Context {
                 Some(file)
             }
             Err(error) => {
-                tracing::warn!(%error, "what is fetched cannot be given to others before it is complete");
+                tracing::warn!(target: zest_store::SAID, kind = "not-shared", "what is fetched cannot be uploaded before it is complete: {error}");
                 None
             }
         }

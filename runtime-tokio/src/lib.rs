@@ -46,8 +46,8 @@ mod workers;
 mod writer;
 
 pub use api::{
-    FileFailure, FileProgress, How, Notice, PastOutage, PeerStatus, Phase, Priority, Progress, PullEvent,
-    PullFailure, PullReport, PullRequest, PullState, PullStatus, PulledFile, SessionStatus,
+    FileFailure, FileProgress, FileWait, How, Notice, PastOutage, PeerStatus, Phase, Priority, Progress,
+    PullEvent, PullFailure, PullReport, PullRequest, PullState, PullStatus, PulledFile, SessionStatus,
 };
 pub use budget::{UPLOAD_BUDGET_MIN, UploadBudget};
 pub use cancel::CancelToken;

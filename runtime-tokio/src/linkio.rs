@@ -22,7 +22,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use zest_core::link::{Body, Head, Link, LinkAction, LinkEvent, Message, Outgoing, PayloadKind, PeerFault};
-use zest_core::node::{Direction, Event};
+use zest_core::node::{BUDGET_SPENT, Direction, Event};
 use zest_core::{LinkId, Location, ReqId};
 use zest_xet::Hash;
 
@@ -188,6 +188,9 @@ impl LinkIo {
                     context.event(Event::LinkUp { link, addr, direction, peer_id });
                 }
                 LinkAction::Message(message) => {
+                    if matches!(message, Message::Error { code: BUDGET_SPENT, .. }) {
+                        context.count_spent();
+                    }
                     if let Message::NotFound { req } | Message::Error { req, .. } = &message {
                         self.foreseen.borrow_mut().retain(|(r, _)| r != req);
                     }

@@ -431,7 +431,7 @@ pub(crate) fn sync_now_and_then(_context: &Rc<Context>, job: &Rc<JobState>) {
     let file = job.file.clone();
     tokio::task::spawn_blocking(move || {
         if let Err(error) = file.sync() {
-            tracing::warn!(%error, "cannot make the partial file durable");
+            tracing::warn!(target: zest_store::SAID, kind = "not-durable", "what is fetched may be lost if power fails: {error}");
         }
     });
 }

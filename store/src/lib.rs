@@ -62,6 +62,10 @@ mod proven;
 mod repair;
 mod send_queue;
 mod tree;
+
+/// Target of events that change what the user gets. Programs show them whatever their log shows, so each is a whole sentence with
+/// its values, and has a `kind` for programs.
+pub const SAID: &str = "zest::said";
 mod verify;
 
 pub use block_cache::{BlockCache, SEGMENT_BYTES};

@@ -155,7 +155,31 @@ pub(crate) fn lock_holder(meta: &Metadata) -> Option<String> {
     let name = fs::read_to_string(proc.join("comm")).unwrap_or_default();
     let name = if name.is_empty() { String::new() } else { format!(" ({})", name.trim().escape_debug()) };
     let of = fs::metadata(proc).map_or_else(|_| String::new(), |meta| format!(" of {}", user(owner(&meta))));
-    Some(format!("process {pid}{name}{of}"))
+    let since = running_for(*pid).map_or_else(String::new, |since| format!(", running for {since}"));
+    Some(format!("process {pid}{name}{of}{since}"))
+}
+
+/// How long a process has run: `3 min`. Since when it has a lock the system does not tell.
+#[cfg(target_os = "linux")]
+fn running_for(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let up: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
+    // The 22nd field, in ticks since the system began; the second is a name in brackets, which may hold anything (proc(5)).
+    let began: u64 = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    let began = began as f64 / rustix::param::clock_ticks_per_second() as f64;
+    Some(span_words((up - began).max(0.0) as u64))
+}
+
+/// A span in the largest unit that it has one of.
+#[cfg(target_os = "linux")]
+fn span_words(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// Other systems do not tell.

@@ -23,8 +23,8 @@ const MORE: &str = "All flags, examples and what they mean: --help";
 
 const FIRST_HELP: &str = "\
 Examples:
+  zest demo                           see it work: no network, no set-up
   zest pull Qwen/Qwen3-0.6B           a model, into the usual cache
-  zest pull ORG/NAME -p 10.0.0.5      from a colleague's machine first
 
 Exit codes, environment, more examples: zest --help. Flags of a command: zest COMMAND --help";
 
@@ -257,9 +257,22 @@ pub(crate) struct DemoArgs {
     pub(crate) keep: bool,
 }
 
-/// What is given to peers, at most.
+/// Peers a process may have at once: 1 to 512, the most that are linked (`LINKS_MAX` of the runtime).
+pub(crate) fn max_peers(text: &str) -> Result<usize, String> {
+    let most = zest_runtime_tokio::LINKS_MAX;
+    match text.parse() {
+        Ok(count) if (1..=most).contains(&count) => Ok(count),
+        _ => Err(format!("1 to {most} peers")),
+    }
+}
+
+/// What is given to peers, at most, and to how many.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct UploadArgs {
+    /// Be linked with at most this many peers at once
+    #[arg(hide_short_help = true, help_heading = "Limits", long, value_name = "N", value_parser = max_peers)]
+    pub(crate) max_peers: Option<usize>,
+
     /// Upload to peers at most this many bytes per second
     #[arg(help_heading = "Limits", long, value_name = "RATE", value_parser = amount::upload_rate)]
     pub(crate) max_upload: Option<u64>,

@@ -59,6 +59,10 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "RATE", value_parser = amount::upload_rate)]
     pub(crate) max_upload: Option<u64>,
 
+    /// Be linked with at most this many peers at once
+    #[arg(long, value_name = "N", value_parser = crate::args::max_peers)]
+    pub(crate) max_peers: Option<usize>,
+
     /// TCP congestion control of connections that come in, as cubic or bbr [default: the system's]
     #[arg(long, value_name = "NAME")]
     pub(crate) congestion_control: Option<String>,

@@ -28,6 +28,7 @@ const JSON_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen()?;
+    ui.warnings_are_events();
     let env = engine::environment(ui);
     let folders = folders(&env, &args)?;
     let stores = open(&env, &folders)?;
@@ -56,6 +57,7 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
         cache_bytes,
         upload_bytes_s: args.max_upload,
         congestion_control: args.congestion_control,
+        links_max: args.max_peers,
         discovery: args.discovery.config(Purpose::Seed, &env),
         store: stores[0].clone(),
         hub: Endpoint::new(&env.endpoint),

@@ -27,6 +27,8 @@ pub(crate) struct Wanted {
     pub(crate) cache_bytes: u64,
     pub(crate) upload_bytes_s: Option<u64>,
     pub(crate) congestion_control: Option<String>,
+    /// Peers linked at once; `None`: as many as the runtime takes.
+    pub(crate) links_max: Option<usize>,
     pub(crate) discovery: DiscoveryConfig,
     pub(crate) store: Arc<StoreHandles>,
     pub(crate) hub: Endpoint,
@@ -77,6 +79,7 @@ impl Running {
             hub: Some(wanted.hub),
             ..EngineConfig::to_give(wanted.store, wanted.cache_bytes)
         };
+        let config = EngineConfig { links_max: wanted.links_max.unwrap_or(config.links_max), ..config };
         Ok(Running::Tokio(Engine::start(config).await.map_err(|error| engine_failure(&error))?))
     }
 
@@ -211,6 +214,7 @@ async fn on_uring(wanted: &Wanted) -> Result<Running, Failure> {
         cache_bytes: wanted.cache_bytes,
         upload_bytes_s: wanted.upload_bytes_s,
         congestion_control: wanted.congestion_control.clone(),
+        links_in_all: wanted.links_max,
         local_only: wanted.discovery.local_only,
         hub: Some(wanted.hub.clone()),
         ..SeederConfig::new(wanted.store.catalog.clone())

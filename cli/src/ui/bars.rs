@@ -132,7 +132,13 @@ impl Bars {
         let left = progress.bytes_total.saturating_sub(progress.bytes_done);
         let mut parts = Vec::new();
         if progress.phase == Phase::Fetching {
-            parts.extend(self.pace.done.rate().map(units::rate));
+            let rate = self.pace.done.rate();
+            // Nothing comes because another process is at it.
+            let waiting = super::outages::waiting(progress).filter(|_| rate.is_none_or(|rate| rate < 1.0));
+            match waiting {
+                Some(waiting) => parts.push(waiting),
+                None => parts.extend(rate.map(units::rate)),
+            }
             let time = self.pace.done.time_left(left).filter(|_| left > 0);
             parts.extend(time.map(|time| format!("{} left", units::time_left(time))));
             parts.extend(self.pace.up());

@@ -99,7 +99,9 @@ impl Lines {
         if let Some(up) = self.pace.up() {
             line += &format!("  {up}");
         }
-        line + &format!("  ({})", split(progress))
+        line += &format!("  ({})", split(progress));
+        line += &super::outages::waiting(progress).map(|words| format!("  {words}")).unwrap_or_default();
+        line
     }
 }
 
@@ -229,6 +231,20 @@ mod tests {
         assert_eq!(
             line,
             "  25 %  25.0 MB of 100.0 MB  25 MB/s  3 s left  (peers 25.0 MB, CDN 0 B; 1 peer linked)"
+        );
+    }
+
+    #[test]
+    fn who_is_waited_for_and_how_long_stands_where_nothing_moves() {
+        let mut lines = Lines::new("a/b");
+        let mut now = fetching(0, 0, vec![]);
+        lines.show(Duration::ZERO, &now, &[]);
+        let who = "process 42 (hf) of alice (uid 1001), running for 3 min".to_owned();
+        now.waiting = vec![zest_runtime_tokio::FileWait { path: "one.bin".to_owned(), who, seconds: 14 }];
+        let line = lines.show(Duration::from_secs(5), &now, &[]).remove(0);
+        assert!(
+            line.ends_with("waiting for 14 s for process 42 (hf) of alice (uid 1001), running for 3 min"),
+            "{line}"
         );
     }
 

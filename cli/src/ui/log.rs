@@ -2,27 +2,67 @@
 
 use super::Ui;
 use std::io::{self, Write};
-use tracing_subscriber::EnvFilter;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry};
+use zest_store::SAID;
 
 /// Environment variable with a filter in the syntax of `tracing_subscriber` (`zest_core=debug,warn`).
 const FILTER_VARIABLE: &str = "ZEST_LOG";
 
-/// Sends log lines through the screen, so that they neither tear the bars nor show a token.
+/// Sends log lines through the screen, so that they neither tear the bars nor show a token; and has what changes the outcome said
+/// whatever the log shows.
 pub(super) fn install(ui: &Ui, verbose: u8) {
     let wanted = std::env::var(FILTER_VARIABLE).unwrap_or_default();
     let filter = match (wanted.as_str(), verbose) {
-        ("", 0) => return,
+        ("", 0) => "off".to_owned(),
         ("", 1) => of_ours("warn", "info"),
         ("", 2) => of_ours("info", "debug"),
         ("", _) => "trace".to_owned(),
         (given, _) => given.to_owned(),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_ansi(ui.colour)
-        .with_writer(Lines(ui.clone()))
-        .init();
+    let is_said = filter_fn(|about| about.target() == SAID).with_max_level_hint(LevelFilter::WARN);
+    let log = tracing_subscriber::fmt::layer().with_ansi(ui.colour).with_writer(Lines(ui.clone()));
+    let log = log.with_filter(EnvFilter::new(filter).and(is_said.clone().not()));
+    // A second screen in one process is a test's.
+    let _first_counts = Registry::default().with(log).with(Said(ui.clone()).with_filter(is_said)).try_init();
+}
+
+/// Says what changes the outcome.
+struct Said(Ui);
+
+impl<S: Subscriber> Layer<S> for Said {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut words = Words::default();
+        event.record(&mut words);
+        self.0.said(&words.kind, &words.text);
+    }
+}
+
+/// What such an event says.
+#[derive(Default)]
+struct Words {
+    kind: String,
+    text: String,
+}
+
+impl Visit for Words {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "kind" {
+            value.clone_into(&mut self.kind);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.text = format!("{value:?}");
+        }
+    }
 }
 
 /// A filter with one level for everything, and one for what is zest's own.

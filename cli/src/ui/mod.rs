@@ -16,7 +16,9 @@ use crate::engine::Progress;
 use crate::failure::{Failure, Kind};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use redact::Secrets;
+use serde_json::json;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -91,6 +93,17 @@ impl Landed {
     }
 }
 
+/// Warnings that are kept, so that each is said once: 200. Of more only the first are said.
+const WARNINGS_MAX: usize = 200;
+
+/// What was said of things that change the outcome, by kind.
+#[derive(Default)]
+struct Warnings {
+    said: Mutex<Vec<(String, String)>>,
+    /// Each is an event on standard output, too.
+    are_events: AtomicBool,
+}
+
 /// The user's screen. Cheap to clone; all clones share the screen.
 #[derive(Clone)]
 pub(crate) struct Ui {
@@ -101,6 +114,7 @@ pub(crate) struct Ui {
     secrets: Secrets,
     /// What is said goes there, and to no terminal.
     log: Option<Arc<zest_daemon::LogFile>>,
+    warnings: Arc<Warnings>,
 }
 
 impl Ui {
@@ -116,6 +130,7 @@ impl Ui {
             multi: MultiProgress::with_draw_target(target),
             secrets: Secrets::default(),
             log: None,
+            warnings: Arc::default(),
         };
         log::install(&ui, verbose);
         ui
@@ -134,6 +149,7 @@ impl Ui {
             multi: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
             secrets: Secrets::default(),
             log: Some(Arc::new(log)),
+            warnings: Arc::default(),
         };
         log::install(&ui, verbose);
         Ok(ui)
@@ -159,6 +175,33 @@ impl Ui {
     /// Says what the user would want to know, unless `--quiet`.
     pub(crate) fn warn(&self, text: impl AsRef<str>) {
         self.say(format!("{} {}", self.paint("note:", "1;33"), text.as_ref()));
+    }
+
+    /// Says once what changes the outcome and is found out deep inside, on whatever thread.
+    fn said(&self, kind: &str, text: &str) {
+        let mut said = self.warnings.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() >= WARNINGS_MAX || said.iter().any(|(_, known)| known == text) {
+            return;
+        }
+        said.push((kind.to_owned(), text.to_owned()));
+        drop(said);
+        if self.mode != Mode::Quiet {
+            self.put_beside_bars(&format!("{} {text}", self.paint("note:", "1;33")));
+        }
+        if self.json && self.warnings.are_events.load(Ordering::Relaxed) {
+            // Whoever reads it is gone: the command ends with the next event that matters.
+            let _closed = self.data(&json!({"event": "warning", "kind": kind, "text": text}).to_string());
+        }
+    }
+
+    /// From now on what is warned of is an event on standard output, where that is JSON.
+    pub(crate) fn warnings_are_events(&self) {
+        self.warnings.are_events.store(true, Ordering::Relaxed);
+    }
+
+    /// What was warned of so far, by kind.
+    pub(crate) fn warnings(&self) -> Vec<(String, String)> {
+        self.warnings.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether nothing but errors is said.

@@ -79,6 +79,17 @@ impl Outages {
     }
 }
 
+/// Who has the lock of a file that is waited for, and for how long already.
+pub(super) fn waiting(progress: &Progress) -> Option<String> {
+    let first = progress.waiting.first()?;
+    let more = match progress.waiting.len() {
+        1 => String::new(),
+        all => format!(", and for {} more", all - 1),
+    };
+    let span = duration::words(Duration::from_secs(first.seconds));
+    Some(format!("waiting for {span} for {}{more}", first.who))
+}
+
 fn words(out: &Out) -> String {
     format!(
         "{} has been out for {}",

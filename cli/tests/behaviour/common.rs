@@ -72,7 +72,7 @@ impl Server {
             let value: Value =
                 serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
             // The state of things comes now and then.
-            if value["event"] != "status" {
+            if value["event"] != "status" && value["event"] != "warning" {
                 assert_eq!(value["event"], name, "{line}");
                 return value;
             }

@@ -14,6 +14,7 @@ mod daemon_gives_one_file_to_a_program;
 mod daemon_is_started_asked_and_stopped;
 mod demo_leaves_nothing_behind;
 mod deployment_fits_the_program;
+mod doctor_looks_at_the_way_to_the_bytes;
 mod exit_codes_say_whose_fault_it_is;
 mod kill_9_costs_a_plain_file_little;
 mod large_repositories_cost_what_is_wanted;
@@ -28,6 +29,8 @@ mod seed_box_stays_small_under_pressure;
 #[cfg(target_os = "linux")]
 mod seed_box_takes_another_runtime_where_io_uring_is_refused;
 mod serve_gives_a_neighbour_what_hub_gave_us;
+mod warnings_need_no_v;
 mod what_is_denied_is_not_shared;
+mod what_is_opened_is_said_once;
 mod what_was_not_named_is_not_shared;
 mod words;

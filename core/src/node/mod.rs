@@ -79,6 +79,7 @@ pub use event::{
 pub use job::{JobSpec, Priority};
 pub use outages::Part;
 pub use timers::Timer;
+pub use upload::BUDGET_SPENT;
 
 use crate::networks::Network;
 use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};

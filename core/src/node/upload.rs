@@ -50,7 +50,7 @@ pub const BUDGET_PARTY_MIN: u64 = 16 << 20;
 /// Our code in an error reply to a peer that asks for too much at once.
 const TOO_MANY: u32 = 1;
 /// Our code in an error reply once the upload budget is used up.
-const SPENT: u32 = 2;
+pub const BUDGET_SPENT: u32 = 2;
 
 /// We do not answer this, and say why.
 fn refusal(ask: Ask, code: u32, text: &str) -> Outgoing {
@@ -144,7 +144,7 @@ impl Node {
             false => self.uploads.has_had_its_share(peer.upload.party).then_some(SPENT_SHARE),
         };
         if let Some(why) = spent {
-            self.send(link, refusal(ask, SPENT, why));
+            self.send(link, refusal(ask, BUDGET_SPENT, why));
             return;
         }
         if peer.upload.queue.len() >= QUEUE_MAX {
@@ -261,7 +261,7 @@ impl Node {
             self.uploads.serve(upload, &ask);
             if self.uploads.has_had_its_share(upload.party) {
                 self.uploads.refile(link, upload);
-                self.send(link, refusal(ask, SPENT, SPENT_SHARE));
+                self.send(link, refusal(ask, BUDGET_SPENT, SPENT_SHARE));
                 continue;
             }
             let mut serves_again = false;
@@ -301,7 +301,7 @@ impl Node {
             self.uploads.queued -= asks.len() as u32;
             self.uploads.refile(link, &mut peer.upload);
             for ask in asks {
-                self.send(link, refusal(ask, SPENT, SPENT_ALL));
+                self.send(link, refusal(ask, BUDGET_SPENT, SPENT_ALL));
             }
         }
     }

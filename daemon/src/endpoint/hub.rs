@@ -128,7 +128,7 @@ impl Endpoint {
         if let Some(kept) = self.answers.get(&question).await
             && self.was_open(asked, repo, commit.map(String::as_str), &kept).await
         {
-            tracing::warn!(target: "zest::endpoint", "{question}: the Hub cannot be asked: answered with what it said last");
+            tracing::warn!(target: zest_store::SAID, kind = "stale", "{question}: the Hub cannot be asked: answered with what it said last");
             return Ok((kept, true));
         }
         match silent {

@@ -138,7 +138,8 @@ impl Endpoint {
             }
             _ if self.was_public(repo, commit).await => {
                 tracing::warn!(
-                    target: "zest::endpoint",
+                    target: zest_store::SAID,
+                    kind = "stale",
                     "{repo} at {commit}: the Hub cannot be asked: anyone could read it when it was"
                 );
                 return Ok(Leave { stale: true, until: None });

@@ -222,7 +222,7 @@ impl Endpoint {
                 Err(self.at_home(asked, response))
             }
             _ if self.was_public(repo, commit).await => {
-                tracing::warn!(target: "zest::endpoint", "{repo} at {commit}: the Hub cannot be asked: anyone could read it when it was");
+                tracing::warn!(target: zest_store::SAID, kind = "stale", "{repo} at {commit}: the Hub cannot be asked: anyone could read it when it was");
                 Ok(Leave { stale: true, until: None })
             }
             Ok(response) => Err(self.at_home(asked, response)),
@@ -455,7 +455,8 @@ impl Endpoint {
             && let Err(why) = reader.ready(first).await
         {
             if is_of_this_disk(&why) {
-                tracing::warn!(target: "zest::endpoint", path = entry.path, "cannot be kept, so it goes from the CDN to who asks: {why}");
+                let path = &entry.path;
+                tracing::warn!(target: zest_store::SAID, kind = "not-kept", "{path} cannot be kept here, so it goes from the CDN to who asks: {why}");
                 self.unkept.note(file);
                 return denied("it cannot be kept here: ask for the reconstruction again");
             }

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION,
+    RANGE,
 };
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -52,6 +53,8 @@ pub(super) struct Transport {
     /// Origins that have answered, if only with a refusal.
     heard: Mutex<BTreeSet<String>>,
     answers_bytes: AtomicU64,
+    /// Seconds that this machine's clock was ahead of the Hub's, by its last answer that was dated.
+    ahead_s: Mutex<Option<i64>>,
 }
 
 impl Transport {
@@ -85,6 +88,7 @@ impl Transport {
             watch: OnceLock::new(),
             heard: Mutex::default(),
             answers_bytes: AtomicU64::new(0),
+            ahead_s: Mutex::default(),
         };
         transport.client_for(&transport.endpoint.url("/")?)?;
         Ok(transport)
@@ -218,6 +222,22 @@ impl Transport {
         }
     }
 
+    /// Seconds that this machine's clock is ahead of the Hub's.
+    pub(super) fn ahead_s(&self) -> Option<i64> {
+        *self.ahead_s.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_clock(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return };
+        let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        let ahead = match SystemTime::now().duration_since(theirs) {
+            Ok(ahead) => seconds(ahead),
+            Err(behind) => -seconds(behind.duration()),
+        };
+        *self.ahead_s.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+    }
+
     /// One of the transfers that may be under way at once.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.transfers).acquire_owned().await.ok()
@@ -321,7 +341,12 @@ impl Transport {
         let stalled = || HubError::Stalled { url: shown(url), silence, got: 0, want: None };
         match crate::lived::within(silence, request.send()).await {
             None => Err(stalled()),
-            Some(Ok(response)) => Ok(response),
+            Some(Ok(response)) => {
+                if at_home && matches!(ask.party, Party::Hub { .. }) {
+                    self.note_clock(response.headers());
+                }
+                Ok(response)
+            }
             Some(Err(error)) if error.is_connect() => {
                 Err(HubError::Unreachable { url: shown(url), reason: shorter(&cause(&error)), tries: 1 })
             }

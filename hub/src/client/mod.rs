@@ -162,6 +162,13 @@ impl Hub {
         self.inner.transport.answers_bytes()
     }
 
+    /// Seconds that this machine's clock is ahead of the Hub's (negative: behind), by the date of its last answer; `None` before
+    /// there was one.
+    #[must_use]
+    pub fn clock_ahead_s(&self) -> Option<i64> {
+        self.inner.transport.ahead_s()
+    }
+
     /// Resolves a branch, tag, `refs/pr/N` or commit.
     ///
     /// # Errors

@@ -147,7 +147,8 @@ impl Index {
                 let (found_digest, manifest) = match digest(&file.disk, goes_to_xet(&file.path, size)) {
                     Ok(result) => result,
                     Err(error) => {
-                        tracing::warn!(path = %file.disk.path.display(), %error, "left out a file");
+                        let path = file.disk.path.display();
+                        tracing::warn!(target: zest_store::SAID, kind = "left-out", "left out {path}: {error}");
                         continue;
                     }
                 };
@@ -302,7 +303,8 @@ pub(crate) fn open_cache(root: &Path, given: Option<&Path>) -> Cache {
     match Cache::open(&folder) {
         Ok(cache) => cache,
         Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "the index is kept in memory only");
+            let folder = folder.display();
+            tracing::warn!(target: zest_store::SAID, kind = "not-kept", "{folder} cannot be used, so files are hashed anew at the next start: {error}");
             Cache::in_memory()
         }
     }

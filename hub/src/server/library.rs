@@ -241,7 +241,7 @@ impl Library {
         }
         let found = self.folder(repo, revision).ok_or(Missing)?;
         let found = self.root.files(&found).map_err(|error| {
-            tracing::warn!(revision = %name, %error, "cannot list a revision");
+            tracing::warn!(target: zest_store::SAID, kind = "left-out", "{name} cannot be listed: {error}");
             Missing
         })?;
         let digests = self.index.digests(&name, &found);

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
-use zest_store::{RepoId, RepoType, check_name, check_storable};
+use zest_store::{RepoId, RepoType, SAID, check_name, check_storable};
 
 use super::disk::DiskFile;
 
@@ -125,7 +125,8 @@ impl Root {
         for entry in std::fs::read_dir(&folder)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else {
-                tracing::warn!(folder = %folder.display(), "left out a name that is not UTF-8");
+                let folder = folder.display();
+                tracing::warn!(target: SAID, kind = "left-out", "left out a name in {folder} that is not UTF-8");
                 continue;
             };
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
@@ -134,13 +135,13 @@ impl Root {
                 continue;
             }
             if let Err(error) = check_storable(&path) {
-                tracing::warn!(%error, "left out a file");
+                tracing::warn!(target: SAID, kind = "left-out", "left out a file: {error}");
                 continue;
             }
             let on_disk = folder.join(&name);
             if let Some(inner) = self.folder(&on_disk) {
                 if stack.contains(&inner) || stack.len() >= DEPTH_MAX {
-                    tracing::warn!(%path, "left out a folder that contains itself or is too deep");
+                    tracing::warn!(target: SAID, kind = "left-out", "left out {path}: it contains itself or is too deep");
                     continue;
                 }
                 stack.push(inner);
@@ -150,7 +151,7 @@ impl Root {
             }
             match DiskFile::look(&self.path, &on_disk) {
                 Ok(disk) => files.push(FoundFile { path, disk }),
-                Err(error) => tracing::warn!(%path, %error, "left out a file"),
+                Err(error) => tracing::warn!(target: SAID, kind = "left-out", "left out {path}: {error}"),
             }
             if files.len() > FILES_MAX {
                 return Err(io::Error::other(format!("a revision of more than {FILES_MAX} files")));

@@ -8,7 +8,7 @@ mod request;
 mod status;
 
 pub use event::{FileFailure, PullEvent, PullFailure};
-pub use progress::{FileProgress, How, Notice, Phase, Progress, PulledFile};
+pub use progress::{FileProgress, FileWait, How, Notice, Phase, Progress, PulledFile};
 pub use report::{PastOutage, PullReport};
 pub use request::{Priority, PullRequest};
 pub use status::{PeerStatus, PullState, PullStatus, SessionStatus};

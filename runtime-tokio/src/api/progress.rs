@@ -34,6 +34,18 @@ pub struct FileProgress {
     pub done: u64,
 }
 
+/// A file whose lock another process has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FileWait {
+    /// Its path in the repository.
+    pub path: String,
+    /// Who has it, as far as the system tells: `process 42 (hf) of alice (uid 1001), running for 3 min`.
+    pub who: String,
+    /// For how long it has been waited for.
+    pub seconds: u64,
+}
+
 /// A snapshot of a running pull. Byte counts are of file content (uncompressed).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -65,6 +77,8 @@ pub struct Progress {
     pub current: Vec<FileProgress>,
     /// What does not answer at present, though it may again.
     pub outages: Vec<Out>,
+    /// Files whose lock another process has, the one that is waited for the longest first.
+    pub waiting: Vec<FileWait>,
     /// What changes the outcome, so far.
     pub notices: Vec<Notice>,
 }

@@ -64,8 +64,8 @@ pub struct PullReport {
     pub peers: u32,
     /// Peers shut out for what they did to this pull.
     pub peers_banned: u64,
-    /// Why peers gave nothing, where something was fetched and they did not: `switched-off`, `not-shared`, `denied`, `whole-files`,
-    /// `unreachable`, `none-found` or `nothing-given`.
+    /// Why peers gave nothing, where something was fetched and they did not: `switched-off`, `not-shared`, `denied`, `unasked`,
+    /// `whole-files`, `budget`, `unreachable`, `none-found` or `nothing-given`.
     pub no_peers: Option<Notice>,
     /// Whether peers may be asked for these files at all (only what anyone may read).
     pub shareable: bool,

@@ -79,7 +79,7 @@ fn client(from: Option<IpAddr>, local: bool) -> Option<Client> {
     if local {
         builder = builder.no_proxy().tls_certs_only(std::iter::empty());
     }
-    builder.build().inspect_err(|error| tracing::warn!(%error, "HTTP trackers cannot be asked")).ok()
+    builder.build().inspect_err(|error| tracing::warn!(target: zest_store::SAID, kind = "tracker", "HTTP trackers cannot be asked: {error}")).ok()
 }
 
 /// A redirect stays in its scheme, and leads no deeper into our site than the tracker itself lies.

@@ -146,7 +146,8 @@ impl Destination {
     pub(crate) fn prove_public(&self, of: &Commit, asked: std::time::SystemTime) {
         let Some(hub) = &of.hub else { return };
         if let Err(error) = self.store.catalog.prove_public(hub, &of.repo, &of.commit, asked) {
-            tracing::warn!(%error, "cannot note that this repository is public; other commands will ask again");
+            let name = &of.repo.name;
+            tracing::warn!(target: zest_store::SAID, kind = "not-noted", "that everyone may read {name} cannot be noted, so others ask again: {error}");
         }
     }
 
@@ -154,7 +155,8 @@ impl Destination {
     pub(crate) fn revoke_public(&self, of: &Commit) {
         let Some(hub) = &of.hub else { return };
         if let Err(error) = self.store.catalog.revoke_repo(hub, &of.repo) {
-            tracing::warn!(%error, "cannot note that this repository is not public; here it is not shared any more");
+            let name = &of.repo.name;
+            tracing::warn!(target: zest_store::SAID, kind = "not-noted", "{name} is not shared any more, and other processes cannot be told: {error}");
         }
     }
 
@@ -173,7 +175,8 @@ impl Destination {
     pub(crate) fn note_owner(&self, entry: &TreeEntry, of: &Commit) {
         let Some(hash) = entry.xet_hash else { return };
         if let Err(error) = self.store.catalog.note_owner(&hash, of) {
-            tracing::warn!(%error, path = entry.path, "cannot note whose file this is");
+            let path = &entry.path;
+            tracing::warn!(target: zest_store::SAID, kind = "not-noted", "{path}: it cannot be noted that not everyone may read it: {error}");
         }
     }
 

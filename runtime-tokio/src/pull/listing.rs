@@ -16,6 +16,9 @@ const FOLDERS_MAX: usize = 16;
 /// Files that are asked for by name: 5,000, ten requests.
 const FILES_MAX: usize = 5_000;
 
+/// Kind of the remark that the Hub did not say who may read it.
+pub(crate) const UNASKED: &str = "unasked";
+
 /// The answer.
 pub(crate) struct Listing {
     pub(crate) commit: String,
@@ -32,6 +35,8 @@ pub(crate) struct Listing {
     pub(crate) refused: Vec<FailedFile>,
     /// The user does not want it shared, so peers are not asked either: they would learn of it.
     pub(crate) denied: bool,
+    /// What changes the outcome: kind and sentence.
+    pub(crate) remarks: Vec<(&'static str, String)>,
 }
 
 /// Whether the cache knows the revision, so that nobody has to wait for a Hub that is out.
@@ -72,6 +77,7 @@ pub(crate) async fn list(
             listed,
             refused,
             denied,
+            remarks: Vec::new(),
         })
     };
     let Some(hub) = hub else { return cached(None) };
@@ -107,6 +113,7 @@ async fn ask(
         }
         (info.commit, !info.private && !info.gated)
     };
+    let mut remarks = Vec::new();
     let mut may_share = open && options.p2p && !denied;
     let whose = of(options, &commit);
     let kept = destination.read_tree(repo, &commit);
@@ -124,7 +131,10 @@ async fn ask(
                 (Ok(tree), _) => tree,
                 // Of a list that somebody else gave the files may be had, and nothing of them is shared.
                 (Err(error), Some(entries)) if !error.is_transient() => {
-                    tracing::info!(%error, "this Hub does not say what files these are: peers are not used");
+                    let text = format!(
+                        "this Hub does not say what files these are, so peers are not asked: {error}"
+                    );
+                    remarks.push(("not-shared", text));
                     (listed, may_share) = (false, false);
                     Tree { entries, refused: Vec::new() }
                 }
@@ -136,7 +146,9 @@ async fn ask(
                 match destination.write_tree(repo, &commit, &entries) {
                     // Another user's cache may be closed to us and complete all the same.
                     Err(error @ StoreError::ReadOnly { .. }) => {
-                        tracing::info!(%error, "the list of files is not kept");
+                        let text =
+                            format!("the list of files is not kept, so it is not known offline: {error}");
+                        remarks.push(("not-kept", text));
                     }
                     written => written?,
                 }
@@ -152,10 +164,11 @@ async fn ask(
         }
     };
     let public_until = match may_share {
-        true => public_until(destination, hub, options, &commit).await,
+        true => public_until(destination, hub, options, &commit, &mut remarks).await,
         false => None,
     };
-    Ok(Listing { commit, entries, public_until, hub_gone: None, as_found: false, listed, refused, denied })
+    let (hub_gone, as_found) = (None, false);
+    Ok(Listing { commit, entries, public_until, hub_gone, as_found, listed, refused, denied, remarks })
 }
 
 /// Files and folders that hold all that is selected, where names and patterns say so: of a large repository that is little.
@@ -203,6 +216,7 @@ async fn public_until(
     hub: &Hub,
     options: &PullOptions,
     commit: &str,
+    remarks: &mut Vec<(&'static str, String)>,
 ) -> Option<SystemTime> {
     let of = of(options, commit);
     if let Some(until) = destination.public_until(&of) {
@@ -220,7 +234,8 @@ async fn public_until(
         Err(error) => {
             let until = destination.stretch_public(&of);
             if until.is_none() {
-                tracing::warn!(%error, "cannot tell whether anyone may read this; peers are not used");
+                let text = format!("the Hub could not be asked whether everyone may read it: {error}");
+                remarks.push((UNASKED, text));
             }
             until
         }

@@ -39,6 +39,7 @@ use tokio::sync::watch;
 use zest_core::outage::PROBE_MAX;
 use zest_hub::{Hub, HubError};
 use zest_store::{Commit, Endpoint, Env, HfCache, RepoId, TreeEntry};
+use zest_xet::CHUNK_BYTES_MAX;
 
 /// Progress is told this often.
 const TELL: Duration = Duration::from_millis(100);
@@ -104,6 +105,10 @@ pub(crate) struct Pull {
 #[derive(Default)]
 pub(crate) struct Tally {
     phase: Cell<Phase>,
+    /// That nothing is given any more was said.
+    spent: Cell<bool>,
+    /// Files whose lock another process has.
+    waiting: RefCell<waiting::Waits>,
     files_total: Cell<u32>,
     files_done: Cell<u32>,
     bytes_total: Cell<u64>,
@@ -168,6 +173,7 @@ impl Tally {
             files_done: self.files_done.get(),
             bytes_total: self.bytes_total.get(),
             outages: Vec::new(),
+            waiting: waiting::now(&self.waiting.borrow()),
             bytes_done: (from_peers + from_cdn + from_disk).min(self.bytes_total.get()),
             from_peers,
             from_cdn,
@@ -271,7 +277,7 @@ pub(crate) async fn run(
         () = ending.cancelled() => return Err(PullError::EngineGone),
         () = waiting => unreachable!("it tells for ever"),
     };
-    let Listing { commit, entries, public_until, hub_gone, as_found, listed, refused: rows, denied } =
+    let Listing { commit, entries, public_until, hub_gone, as_found, listed, refused: rows, denied, remarks } =
         listing;
     let hub_of = listed.then(|| Endpoint::new(&options.env.endpoint));
     let whose = Commit { hub: hub_of, repo: options.repo.clone(), commit: commit.clone() };
@@ -305,7 +311,7 @@ pub(crate) async fn run(
         pull.say_as_found(&wanted);
     }
     pull.tally.failed.replace(failed);
-    if closed {
+    if closed && !remarks.iter().any(|(kind, _)| *kind == listing::UNASKED) {
         let name = &pull.options.repo.name;
         let text = match denied {
             true => {
@@ -314,6 +320,10 @@ pub(crate) async fn run(
             false => format!("{name} is not readable by everyone: peers are not asked for it"),
         };
         pull.notice("not-shared", None, text);
+    }
+    for (kind, text) in remarks {
+        let text = if kind == listing::UNASKED { format!("peers are not asked: {text}") } else { text };
+        pull.notice(kind, None, text);
     }
     for text in nameless {
         pull.notice("peer-unreachable", None, text);
@@ -565,11 +575,15 @@ impl Pull {
             ("switched-off", "they were not to be asked (--no-p2p)".to_owned())
         } else if self.denied {
             ("denied", format!("you denied sharing {} (`zest share allow` undoes it)", self.options.repo))
+        } else if self.tally.notices.borrow().iter().any(|notice| notice.kind == listing::UNASKED) {
+            (listing::UNASKED, "the Hub could not be asked whether everyone may read it".to_owned())
         } else if !shareable {
             let name = &self.options.repo;
             ("not-shared", format!("{name} is not readable by everyone, so nobody was asked"))
         } else if files.iter().all(|file| file.how != How::Chunks) {
             ("whole-files", "files outside Xet come whole from the Hub".to_owned())
+        } else if self.figures.spent() > 0 {
+            ("budget", "those that were linked have used up what they upload in a day".to_owned())
         } else if linked > 0 {
             let which = if linked == 1 { "the one that was linked" } else { "those that were linked" };
             ("nothing-given", format!("{which} had nothing that was missing, or the CDN was quicker"))
@@ -676,13 +690,18 @@ impl Pull {
         Ok(())
     }
 
-    /// Passes on what the cache has to say, and which peers that its user named cannot be reached.
+    /// Passes on what the cache has to say, that nothing is given any more, and which peers that its user named cannot be reached.
     fn tell_remarks(&self) {
         for (addr, why) in self.figures.unreachable() {
             if self.tally.unreachable.borrow_mut().insert(addr) {
                 let text = format!("peer {addr} cannot be reached: {why}; trying again now and then");
                 self.notice("peer-unreachable", None, text);
             }
+        }
+        let is_spent = self.context.budget_left.get().is_some_and(|left| left < CHUNK_BYTES_MAX as u64);
+        if self.options.p2p && is_spent && !self.tally.spent.replace(true) {
+            let text = "today's --upload-budget is spent: peers are given nothing until midnight UTC";
+            self.notice("budget-spent", None, text.to_owned());
         }
         for text in self.destination.take_remarks() {
             self.notice("cache", None, text);

@@ -39,11 +39,13 @@ pub(crate) fn name_all(context: &Rc<Context>, given: Vec<String>) {
                     // A name server that is out will be back.
                     Err(error @ PullError::PeerName { .. }) => {
                         if !std::mem::replace(&mut said, true) {
-                            tracing::warn!("{error}; trying again until it has one");
+                            tracing::warn!(target: zest_store::SAID, kind = "peer-unreachable", "{error}; trying again until it has one");
                         }
                         tokio::time::sleep(PROBE_MAX).await;
                     }
-                    Err(error) => return tracing::warn!("{error}"),
+                    Err(error) => {
+                        return tracing::warn!(target: zest_store::SAID, kind = "peer-unreachable", "{error}");
+                    }
                 }
             };
             found.into_iter().for_each(|addr| context.name_peer(addr));

@@ -142,7 +142,9 @@ impl Pull {
             sink = match sink.land(&self.destination, repo, commit, entry).await? {
                 Ok(()) => break,
                 Err((error, empty)) => {
-                    tracing::warn!(path = entry.path, %error, round, "what came is not the file; fetching it anew");
+                    let text =
+                        format!("{}: what came is not the file ({error}): fetching it anew", entry.path);
+                    self.notice("fetched-again", Some(&entry.path), text);
                     self.take_back(&under);
                     if let Err(error) = self.next_round(entry, &mut round) {
                         empty.abandon();

@@ -3,7 +3,9 @@
 use super::Pull;
 use super::errand::Errand;
 use crate::PullError;
-use std::time::Duration;
+use crate::api::FileWait;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use zest_store::TreeEntry;
 
 /// While another process has a file's lock, it is looked at this often.
@@ -14,6 +16,26 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether something moves: 1 s.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What was not waited for in so long is waited for no longer: 1 s.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Files that are waited for, by path: who has the lock, since when it is waited for, and when it was last.
+pub(super) type Waits = BTreeMap<String, (String, Instant, Instant)>;
+
+/// Those that are waited for at present.
+pub(super) fn now(waits: &Waits) -> Vec<FileWait> {
+    let fresh = waits.iter().filter(|(_, (_, _, last))| last.elapsed() < FRESH);
+    let mut files: Vec<FileWait> = fresh
+        .map(|(path, (who, since, _))| FileWait {
+            path: path.clone(),
+            who: who.clone(),
+            seconds: since.elapsed().as_secs(),
+        })
+        .collect();
+    files.sort_by_key(|file| std::cmp::Reverse(file.seconds));
+    files
+}
+
 /// How the waiting for one file goes.
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -22,6 +44,8 @@ pub(super) struct Waiting {
     still: Duration,
     signs: u64,
     said: bool,
+    /// Who has the lock.
+    who: String,
 }
 
 impl Waiting {
@@ -61,9 +85,22 @@ impl Pull {
         let repo = &self.options.repo;
         if !waiting.has_waited() {
             let holder = self.destination.lock_holder(repo, entry);
-            let who = holder.unwrap_or_else(|| "another process".to_owned());
-            let text = format!("{}: waiting for {who}, which has the lock of this file", entry.path);
+            waiting.who = holder.unwrap_or_else(|| "another process".to_owned());
+            let text =
+                format!("{}: waiting for {}, which has the lock of this file", entry.path, waiting.who);
             self.say(errand, "waiting", entry, text);
+        }
+        let at = Instant::now();
+        let mark = |user: &Pull| {
+            let mut waits = user.tally.waiting.borrow_mut();
+            let wait = waits.entry(entry.path.clone()).or_insert_with(|| (String::new(), at, at));
+            // It may have been waited for before.
+            let since = if at.duration_since(wait.2) < FRESH { wait.1 } else { at };
+            *wait = (waiting.who.clone(), since, at);
+        };
+        match errand {
+            None => mark(self),
+            Some(errand) => errand.users().iter().for_each(|user| mark(user)),
         }
         if waiting.waited.as_millis().is_multiple_of(LOOK.as_millis()) {
             let now = self.destination.signs_of_life(repo, entry).await?;

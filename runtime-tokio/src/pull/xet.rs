@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use zest_store::{FileLock, Partial, PartialError, PartialSpec, Place, Presence, TreeEntry};
+use zest_store::{FileLock, Partial, PartialError, PartialSpec, Place, Presence, SAID, TreeEntry};
 use zest_xet::Hash;
 
 /// Files under way at once. Each keeps its chunk list in memory; connections are shared among them.
@@ -53,7 +53,8 @@ async fn keep_for_later(context: &Rc<Context>, job: &JobState) {
         synced
     });
     if let Ok(Err(error)) = synced.await {
-        tracing::warn!(%error, path = job.path, "cannot make the partial file durable");
+        let path = &job.path;
+        tracing::warn!(target: SAID, kind = "not-durable", "{path}: what is fetched may be lost if power fails: {error}");
     }
 }
 
@@ -266,12 +267,12 @@ impl Pull {
             let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
             let place = Place { hub, path, repo, commit };
             if let Err(error) = store.catalog.publish(&manifest, &place, hints.as_deref(), terms.as_deref()) {
-                tracing::warn!(%error, "the file is complete, but it cannot be noted for sharing");
+                tracing::warn!(target: SAID, kind = "not-shared", "a file is complete and not shared, as that cannot be noted: {error}");
             }
             if let Some(plan) = plan
                 && let Err(error) = super::xorbs::keep(&zest_cache, &place.path, &manifest, &plan)
             {
-                tracing::warn!(%error, "the file is complete, but its xorbs could not be kept");
+                tracing::warn!(target: SAID, kind = "xorbs-not-kept", "a file is complete, and its xorbs could not be kept: {error}");
             }
         };
         let finish = move || partial.finish();

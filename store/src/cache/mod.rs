@@ -387,7 +387,8 @@ pub(crate) fn read_tree_file(dir: &Path, commit: &str) -> Option<Vec<TreeEntry>>
     fs::File::open(&path).ok()?.take(TREE_BYTES_MAX).read_to_end(&mut json).ok()?;
     let entries = parse_tree(&json);
     if entries.is_none() {
-        tracing::warn!(path = %path.display(), "ignoring a tree file that is damaged or of an unknown format");
+        let path = path.display();
+        tracing::warn!(target: crate::SAID, kind = "damaged", "{path} is damaged or of an unknown format: the Hub is asked for that list");
     }
     entries
 }

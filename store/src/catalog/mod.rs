@@ -659,7 +659,8 @@ impl Catalog {
         let bytes = format::read(&opened, identity.size);
         let decoded = bytes.as_deref().and_then(format::decode);
         let Some(decoded) = decoded.filter(|decoded| decoded.header.file == *file) else {
-            tracing::warn!(path = %path.display(), "ignoring a damaged chunk list; it is made anew by indexing");
+            let path = path.display();
+            tracing::warn!(target: crate::SAID, kind = "damaged", "{path} is damaged: what it describes is not shared until it is made anew");
             return None;
         };
         let Places { copies, members, .. } = Places::read(&self.root, file);

@@ -117,7 +117,8 @@ impl Catalog {
     }
 
     fn drop_copy(&self, number: u32, copy: &Copy) {
-        tracing::warn!(path = %copy.path.display(), "changed since it was hashed: no longer served");
+        let path = copy.path.display();
+        tracing::warn!(target: crate::SAID, kind = "changed", "not shared any more: {path} changed since it was hashed");
         let file = {
             let mut inner = self.write();
             inner.files[number as usize].copies.retain(|known| known != copy);

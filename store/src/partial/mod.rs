@@ -127,7 +127,8 @@ impl Partial {
         if let Some((journal, path)) = lock_journal(dir, stem, spec.file)? {
             return Partial::with_journal(dir, stem, spec, journal, path);
         }
-        tracing::warn!(dir = %dir.display(), "no file locks here: the download cannot be resumed by a later run");
+        let shown = dir.display();
+        tracing::warn!(target: crate::SAID, kind = "no-locks", "no file locks in {shown}: what is interrupted begins anew");
         let stem = format!("{stem}.{}", os::random_hex());
         let path = dir.join(format!("{stem}{JOURNAL_SUFFIX}"));
         let journal = open_journal(&path).at("open journal", &path)?;

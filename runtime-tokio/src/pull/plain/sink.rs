@@ -90,7 +90,7 @@ impl Sink {
                     let partial = file.partial.clone();
                     file.syncing = Some(tokio::task::spawn_blocking(move || {
                         if let Err(error) = partial.sync() {
-                            tracing::warn!(%error, "cannot make the partial file durable");
+                            tracing::warn!(target: zest_store::SAID, kind = "not-durable", "what is fetched may be lost if power fails: {error}");
                         }
                     }));
                 }

@@ -1,0 +1,301 @@
+//! This machine: room, what its file system can do, descriptors, io_uring, and what of zest runs here already.
+
+use super::Check;
+use crate::address::PORT_DEFAULT;
+use crate::ui::units;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use zest_daemon::{Places, Running};
+use zest_store::{Env, FileLock, free_space};
+
+/// Room below which a model of today hardly fits: 10 GB.
+const ROOM_BYTES: u64 = 10_000_000_000;
+/// Descriptors below which a seeder soon turns peers away: 1,024.
+const DESCRIPTORS: u64 = 1_024;
+/// Fewer free inodes than a large data set has files are worth a word: 10,000. Ours.
+const FILES_FREE: u64 = 10_000;
+/// A file that takes so long to become durable holds up every landing: 1 s. Ours; a disk takes milliseconds.
+const SYNC_SLOW: Duration = Duration::from_secs(1);
+/// Bytes that are made durable to see how long it takes: 1 MiB.
+const SYNC_BYTES: usize = 1 << 20;
+/// Processes of zest that are named: 8.
+#[cfg(target_os = "linux")]
+const OTHERS_SHOWN: usize = 8;
+
+/// All of it.
+pub(super) fn look(env: &Env) -> Vec<Check> {
+    let mut checks = vec![folder("cache", &env.hub_cache), folder("zest's cache", &env.zest_cache)];
+    checks.extend(inodes(&env.hub_cache));
+    checks.push(file_system(&env.hub_cache));
+    checks.extend(durable(&env.hub_cache));
+    checks.extend([descriptors(), ring(), daemon(env)]);
+    checks.extend(others());
+    checks.push(port());
+    checks
+}
+
+/// Whether a folder can be written to, and has room.
+fn folder(name: &'static str, dir: &Path) -> Check {
+    let shown = dir.display();
+    if let Err(error) = std::fs::create_dir_all(dir) {
+        return Check::fail(
+            name,
+            format!("{shown} cannot be made: {error}"),
+            "name another with HF_HOME or ZEST_CACHE_DIR",
+        );
+    }
+    if let Err(error) = probe(dir) {
+        return Check::fail(
+            name,
+            format!("{shown} cannot be written to: {error}"),
+            "what is in it can be used; to pull, name another",
+        );
+    }
+    match free_space(dir) {
+        Ok(free) if free < ROOM_BYTES => Check::warn(
+            name,
+            format!("{shown}: {} free", units::bytes(free)),
+            "`zest cache ls` shows what takes room, `zest cache prune` makes some",
+        ),
+        Ok(free) => Check::ok(name, format!("{shown}: {} free", units::bytes(free))),
+        Err(error) => Check::warn(name, format!("{shown}: {error}"), "nobody can say how much room there is"),
+    }
+}
+
+/// Whether the cache's file system has names left, where it counts them: a disk can be full of small files.
+fn inodes(dir: &Path) -> Option<Check> {
+    let stat = rustix::fs::statvfs(dir).ok().filter(|stat| stat.f_files > 0)?;
+    let text = format!("{} more files fit into {}", units::count(stat.f_favail), dir.display());
+    Some(match stat.f_favail < FILES_FREE {
+        true => Check::warn("inodes", text, "remove small files, or name another file system with HF_HOME"),
+        false => Check::ok("inodes", text),
+    })
+}
+
+fn probe(dir: &Path) -> std::io::Result<()> {
+    let path = dir.join(format!(".zest-doctor.{}", std::process::id()));
+    std::fs::write(&path, b"")?;
+    std::fs::remove_file(path)
+}
+
+/// A name in a folder that is nobody's.
+fn name_in(dir: &Path, what: &str) -> std::path::PathBuf {
+    dir.join(format!(".zest-doctor-{what}.{}", std::process::id()))
+}
+
+/// What the cache's file system can do.
+fn file_system(dir: &Path) -> Check {
+    let [link, lock, one, two] = ["link", "lock", "one", "two"].map(|what| name_in(dir, what));
+    let linked = symlink(&link);
+    let locked =
+        FileLock::try_acquire(&lock, 0o600).is_ok_and(|lock| lock.is_some_and(|lock| lock.is_real()));
+    let written = std::fs::write(&one, b"zest").is_ok();
+    let hard = written && std::fs::hard_link(&one, &two).is_ok();
+    let _ = std::fs::remove_file(&two);
+    let shares = written && reflink(&one, &two);
+    [&link, &lock, &one, &two].into_iter().for_each(|path| drop(std::fs::remove_file(path)));
+    judge(linked, locked, hard, shares)
+}
+
+fn judge(linked: bool, locked: bool, hard: bool, shares: bool) -> Check {
+    let name = "file system";
+    let works = |word, works: bool| works.then_some(word);
+    let all = [
+        works("symbolic links", linked),
+        works("hard links", hard),
+        works("reflinks", shares),
+        works("locks", locked),
+    ];
+    let all: Vec<&str> = all.into_iter().flatten().collect();
+    match (linked, locked, hard) {
+        (true, true, true) => Check::ok(name, format!("{} work", all.join(", "))),
+        (false, ..) => Check::warn(
+            name,
+            "no symbolic links",
+            "files of equal content are kept once for each name; on Windows switch on developer mode",
+        ),
+        (true, false, _) => Check::warn(
+            name,
+            "no locks",
+            "an interrupted pull begins anew; do not run two at once. On NFS: mount it with locks, or name a local folder with HF_HOME",
+        ),
+        (true, true, false) => Check::warn(
+            name,
+            "no hard links",
+            "equal files of a local folder and the cache are copied, which takes their room twice",
+        ),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn reflink(from: &Path, to: &Path) -> bool {
+    let (Ok(from), Ok(to)) = (std::fs::File::open(from), std::fs::File::create(to)) else { return false };
+    rustix::fs::ioctl_ficlone(&to, &from).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reflink(_from: &Path, _to: &Path) -> bool {
+    false
+}
+
+/// How long a file takes to become durable; nothing where none can be written, which is said elsewhere.
+fn durable(dir: &Path) -> Option<Check> {
+    let path = name_in(dir, "sync");
+    let took = write_durably(&path);
+    let _ = std::fs::remove_file(&path);
+    Some(sync_words(took.ok()?))
+}
+
+fn write_durably(path: &Path) -> std::io::Result<Duration> {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(&vec![0x5a; SYNC_BYTES])?;
+    let began = Instant::now();
+    file.sync_data()?;
+    Ok(began.elapsed())
+}
+
+fn sync_words(took: Duration) -> Check {
+    let text = format!("1 MiB is durable after {}", units::duration(took));
+    match took > SYNC_SLOW {
+        true => Check::warn(
+            "sync",
+            text,
+            "every file that lands waits for it: something else keeps the disk busy, or it fails (`dmesg`)",
+        ),
+        false => Check::ok("sync", text),
+    }
+}
+
+#[cfg(unix)]
+fn symlink(link: &Path) -> bool {
+    std::os::unix::fs::symlink("nowhere", link).is_ok()
+}
+
+#[cfg(not(unix))]
+fn symlink(_link: &Path) -> bool {
+    false
+}
+
+fn descriptors() -> Check {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    match limit.maximum {
+        Some(most) if most < DESCRIPTORS => Check::warn(
+            "open files",
+            format!("{most} at most"),
+            "a seeder turns peers away then: raise `ulimit -Hn`",
+        ),
+        Some(most) => Check::ok("open files", format!("{} at most", units::count(most))),
+        None => Check::ok("open files", "no limit"),
+    }
+}
+
+#[cfg(all(feature = "glommio", target_os = "linux"))]
+fn ring() -> Check {
+    match zest_runtime_glommio::probe() {
+        Ok(_) => Check::ok("io_uring", "zest-seed can use it"),
+        Err(why) => {
+            Check::warn("io_uring", why.to_string(), "zest-seed takes tokio instead, as `zest serve` does")
+        }
+    }
+}
+
+#[cfg(not(all(feature = "glommio", target_os = "linux")))]
+fn ring() -> Check {
+    Check::ok("io_uring", "not part of this build: zest-seed uses tokio")
+}
+
+fn daemon(env: &Env) -> Check {
+    match Running::find(&Places::new(&env.zest_cache)) {
+        Ok(None) => Check::ok("daemon", "none runs; `zest start` begins one"),
+        Ok(Some(running)) => {
+            let pid = running.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+            Check::ok("daemon", format!("one runs for this cache{pid}: pulls are handed to it"))
+        }
+        Err(error) => Check::warn("daemon", error.to_string(), "`zest stop --now`, then `zest start`"),
+    }
+}
+
+/// Whether the port that peers expect is free.
+fn port() -> Check {
+    let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT_DEFAULT));
+    match TcpListener::bind(at) {
+        Ok(_) => Check::ok("port", format!("{PORT_DEFAULT} is free")),
+        Err(error) => Check::warn(
+            "port",
+            format!("{PORT_DEFAULT}: {error}"),
+            "another program has it, perhaps zest itself: one of the next is taken, or the one of --listen-port",
+        ),
+    }
+}
+
+/// What else of zest runs on this machine, whoever runs it.
+#[cfg(target_os = "linux")]
+fn others() -> Option<Check> {
+    let own = std::process::id();
+    let entries = std::fs::read_dir("/proc").ok()?;
+    let mut found: Vec<(u32, String)> = entries
+        .filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+            let name = name.trim_end();
+            (pid != own && matches!(name, "zest" | "zest-seed")).then(|| (pid, name.to_owned()))
+        })
+        .collect();
+    found.sort_unstable();
+    (!found.is_empty()).then(|| Check::ok("others", others_words(&found)))
+}
+
+#[cfg(target_os = "linux")]
+fn others_words(found: &[(u32, String)]) -> String {
+    let named: Vec<String> =
+        found.iter().take(OTHERS_SHOWN).map(|(pid, name)| format!("{name} (pid {pid})")).collect();
+    let more = found.len().saturating_sub(OTHERS_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more} run on this machine, too: each keeps caps of its own", named.join(", "))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn others() -> Option<Check> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").expect("written");
+        let check = folder("cache", &file.join("below"));
+        assert_eq!(check.state, State::Fail);
+        assert!(check.text.contains("file/below"), "{check:?}");
+        assert_ne!(folder("cache", dir.path()).state, State::Fail);
+        assert_ne!(file_system(dir.path()).state, State::Fail);
+        assert!(durable(dir.path()).is_some() && durable(&file).is_none());
+        assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn what_a_file_system_lacks_is_said_with_what_follows() {
+        assert_eq!(judge(true, true, true, false).text, "symbolic links, hard links, locks work");
+        for (linked, locked, hard) in [(false, true, true), (true, false, true), (true, true, false)] {
+            let check = judge(linked, locked, hard, false);
+            assert!(check.state == State::Warn && check.fix.is_some(), "{check:?}");
+        }
+        assert_eq!(sync_words(Duration::from_secs(3)).state, State::Warn);
+        assert_eq!(sync_words(Duration::from_millis(3)).state, State::Ok);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn other_processes_of_zest_are_named_up_to_a_bound() {
+        let found: Vec<(u32, String)> = (1..=10).map(|pid| (pid, "zest".to_owned())).collect();
+        let words = others_words(&found);
+        assert!(words.starts_with("zest (pid 1), zest (pid 2)") && words.contains("and 2 more"), "{words}");
+    }
+}
