@@ -52,6 +52,11 @@ pub(crate) async fn start(args: DaemonArgs, ui: &Ui) -> Result<(), Failure> {
     // What makes no sense is said here, not in a log.
     doors(&args.http)?;
     crate::serve::check_ports(&args.serve)?;
+    if args.serve.watch {
+        let failure =
+            Failure::new(Kind::Usage, "--watch shows on a terminal, and in the background there is none");
+        return Err(failure.hint("`zest status --watch` shows how it does"));
+    }
     let places = places(ui);
     if let Some(running) = find(&places)? {
         return say_running(&running, "zest server is already running", ui);

@@ -41,6 +41,7 @@ mod sharing;
 mod signals;
 mod ui;
 mod verify;
+mod watch;
 
 use args::{Cli, Command};
 use failure::{Failure, Kind};

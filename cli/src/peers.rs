@@ -3,12 +3,15 @@
 use crate::args::PeersArgs;
 use crate::discovery::Purpose;
 use crate::engine::{self, Folders, PullRequest, Survey};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::pull;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::sync::watch;
 use zest_runtime_tokio::SurveyPeer;
 
 pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
@@ -31,16 +34,34 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     let session = pull::start(config, args.listen, true).await?;
     let mut status = ui.status();
     status.show(&format!("looking for peers of {label} …"), false);
+    let (tell, mut told) = watch::channel(Survey::default());
+    let showing = async {
+        let mut shown = Shown::default();
+        let mut told = told.clone();
+        while told.changed().await.is_ok() {
+            let now = told.borrow_and_update().clone();
+            shown.news(&now).into_iter().for_each(|line| ui.say(line));
+            if !now.peers.is_empty() {
+                status.show(&format!("looking for peers of {label} … {}", sentence(&now)), false);
+            }
+        }
+        std::future::pending::<()>().await;
+    };
     let outcome = tokio::select! {
-        outcome = session.survey(request, Duration::from_secs(args.wait)) => {
+        outcome = session.survey_as_found(request, Duration::from_secs(args.wait), tell) => {
             outcome.map_err(|error| engine::pull_failure(&error))
         }
-        () = signals.first() => Ok(Survey::default()),
+        // What was found so far is shown.
+        () = signals.first() => Ok(told.borrow_and_update().clone()),
+        () = showing => unreachable!("it never ends"),
     };
     drop(status);
     let found = session.discovery().await.unwrap_or_default();
     session.shutdown().await;
     let survey = outcome?;
+    if survey.commit.is_empty() {
+        return Err(Failure::new(Kind::Interrupted, "interrupted"));
+    }
 
     if ui.json() {
         let mut value = document(&label, &survey);
@@ -59,6 +80,19 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     }
     ui.say(sentence(&survey));
     Ok(())
+}
+
+/// Peers that were spoken of.
+#[derive(Default)]
+struct Shown(BTreeSet<SocketAddr>);
+
+impl Shown {
+    /// A line for each peer that has something and was not spoken of.
+    fn news(&mut self, survey: &Survey) -> Vec<String> {
+        let has = survey.peers.iter().filter(|peer| !peer.files.is_empty());
+        let new = has.filter(|peer| self.0.insert(peer.addr));
+        new.map(|peer| format!("found {} ({})", peer.addr, how(peer))).collect()
+    }
 }
 
 /// Bytes of the survey's files that a peer has, as far as it says so: chunks are taken as equally long.
@@ -168,6 +202,16 @@ mod tests {
         assert_eq!(lines[0], "192.0.2.1:6881               dht      1 of 2 files, 700 B  zest/0.5.0");
         assert_eq!(lines[1], "192.0.2.2:6881               incoming no connection");
         assert_eq!(sentence(&survey()), "2 peers found, 1 with something of 2 files (1.2 kB)");
+    }
+
+    #[test]
+    fn a_peer_is_spoken_of_once_as_soon_as_it_has_something() {
+        let mut shown = Shown::default();
+        let mut now = survey();
+        assert_eq!(shown.news(&now), ["found 192.0.2.1:6881 (dht)"]);
+        assert!(shown.news(&now).is_empty());
+        now.peers[1].files.insert(0, (1, 10));
+        assert_eq!(shown.news(&now), ["found 192.0.2.2:6881 (incoming)"]);
     }
 
     #[test]

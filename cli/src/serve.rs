@@ -12,6 +12,7 @@ use crate::notify::Manager;
 use crate::sharing;
 use crate::signals::Signals;
 use crate::ui::{Status, Ui, units};
+use crate::watch::Watch;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -116,7 +117,7 @@ pub(crate) async fn run(
         () = asked_to_stop(daemon.as_ref()) => {}
         () = idle(daemon.as_ref(), on_demand) => ui.say("nobody has needed it: it ends"),
         outcome = giving::tell(session.giving(), ui) => outcome?,
-        () = show(&session, ui) => {}
+        () = show(&session, args.watch, ui) => {}
         () = manager.keep_alive(&session) => {}
     }
     manager.say("STOPPING=1");
@@ -203,8 +204,10 @@ impl Said {
 }
 
 /// Keeps the status line. Never ends.
-async fn show(session: &Session, ui: &Ui) {
+async fn show(session: &Session, watch: bool, ui: &Ui) {
     let giving = session.giving();
+    let mut board = watch.then(Watch::default);
+    let began = Instant::now();
     let mut status = ui.status();
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -218,14 +221,25 @@ async fn show(session: &Session, ui: &Ui) {
         let now = giving.borrow().clone();
         troubles.news(&stats, &found, &now).into_iter().for_each(|text| ui.warn(text));
         let line = line(&stats, &found, &now);
+        let peers = if watch { session.peers().await } else { Vec::new() };
+        let on_board = board.as_mut().is_some_and(|board| {
+            let rest = board.lines(began.elapsed(), &now, &peers, &stats);
+            ui.board(&std::iter::once(line.clone()).chain(rest).collect::<Vec<_>>())
+        });
         let looked = now.looks > 0;
         let news = looked && told_of.as_ref() != Some(&line);
         if ui.json() && news && told.is_none_or(|at| at.elapsed() >= EVENT_EVERY) {
             (told, told_of) = (Some(Instant::now()), Some(line.clone()));
             // Whoever reads it is gone: the command ends with the next event that matters.
-            let _ = ui.data(&event(&stats, &found, &now).to_string());
+            let mut event = event(&stats, &found, &now);
+            if watch {
+                event["linked"] = crate::watch::document(&peers);
+            }
+            let _ = ui.data(&event.to_string());
         }
-        said.say(&mut status, line, looked);
+        if !on_board {
+            said.say(&mut status, line, looked);
+        }
     }
 }
 

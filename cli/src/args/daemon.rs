@@ -154,6 +154,10 @@ pub(crate) struct ServeArgs {
     #[arg(short, long, value_name = "HOST[:PORT]", value_parser = parse_peer)]
     pub(crate) peer: Vec<String>,
 
+    /// Show a line for each model and each peer, with rates
+    #[arg(hide_short_help = true, long)]
+    pub(crate) watch: bool,
+
     /// Cache to serve instead of HF_HUB_CACHE
     #[arg(help_heading = "What", long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,

@@ -28,7 +28,7 @@ const COLUMNS: usize = 80;
 const LINES_PER_SECOND: u8 = 100;
 
 /// How wide the terminal is now: it may be resized at any time.
-fn columns() -> usize {
+pub(super) fn columns() -> usize {
     console::Term::stderr().size_checked().map_or(COLUMNS, |(_, columns)| usize::from(columns).max(1))
 }
 
@@ -43,7 +43,7 @@ fn layout(columns: usize) -> (usize, bool) {
 }
 
 /// As much of a text as fits into a line.
-fn cut(text: String, columns: usize) -> String {
+pub(super) fn cut(text: String, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text;
     }
@@ -137,7 +137,7 @@ impl Bars {
             let waiting = super::outages::waiting(progress).filter(|_| rate.is_none_or(|rate| rate < 1.0));
             match waiting {
                 Some(waiting) => parts.push(waiting),
-                None => parts.extend(rate.map(units::rate)),
+                None => parts.extend(self.pace.down()),
             }
             let time = self.pace.done.time_left(left).filter(|_| left > 0);
             parts.extend(time.map(|time| format!("{} left", units::time_left(time))));

@@ -90,8 +90,8 @@ impl Lines {
             units::bytes(progress.bytes_done),
             units::bytes(progress.bytes_total)
         );
-        if let Some(rate) = self.pace.done.rate() {
-            line += &format!("  {}", units::rate(rate));
+        if let Some(rate) = self.pace.down() {
+            line += &format!("  {rate}");
         }
         if let Some(time) = self.pace.done.time_left(left).filter(|_| left > 0) {
             line += &format!("  {} left", units::time_left(time));

@@ -2,6 +2,7 @@
 //! error, in the manner the terminal allows, with every known token blanked.
 
 mod bars;
+mod board;
 mod lines;
 mod log;
 mod outages;
@@ -115,6 +116,7 @@ pub(crate) struct Ui {
     /// What is said goes there, and to no terminal.
     log: Option<Arc<zest_daemon::LogFile>>,
     warnings: Arc<Warnings>,
+    board: Arc<board::Board>,
 }
 
 impl Ui {
@@ -131,6 +133,7 @@ impl Ui {
             secrets: Secrets::default(),
             log: None,
             warnings: Arc::default(),
+            board: Arc::default(),
         };
         log::install(&ui, verbose);
         ui
@@ -150,6 +153,7 @@ impl Ui {
             secrets: Secrets::default(),
             log: Some(Arc::new(log)),
             warnings: Arc::default(),
+            board: Arc::default(),
         };
         log::install(&ui, verbose);
         Ok(ui)
@@ -307,6 +311,16 @@ impl Ui {
         Status { ui: self.clone(), bar: None }
     }
 
+    /// Shows lines that replace those shown last, each as far as the terminal is wide. Gives whether there is one.
+    pub(crate) fn board(&self, lines: &[String]) -> bool {
+        if self.mode != Mode::Bars {
+            return false;
+        }
+        let lines: Vec<_> = lines.iter().map(|line| self.secrets.blank(line)).collect();
+        let _closed = self.board.show(&lines, &mut std::io::stderr().lock());
+        true
+    }
+
     /// `text` in a colour (SGR code), where colours are shown.
     pub(crate) fn paint(&self, text: &str, code: &str) -> String {
         if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
@@ -326,7 +340,7 @@ impl Ui {
     /// The same from a thread that may do so while bars are drawn.
     fn put_beside_bars(&self, line: &str) {
         match self.mode {
-            Mode::Bars => {
+            Mode::Bars if !self.board.is_shown() => {
                 let _closed = self.multi.println(self.secrets.blank(line));
             }
             _ => self.put(line),
@@ -336,6 +350,7 @@ impl Ui {
     /// Takes the bars off the screen until they are drawn next. (indicatif's `suspend` would panic where the
     /// terminal is gone.)
     fn clear_bars(&self) -> std::io::Result<()> {
+        self.board.clear(&mut std::io::stderr().lock())?;
         self.multi.clear()
     }
 }

@@ -8,6 +8,12 @@ use std::time::Duration;
 /// Span the rate is averaged over: 5 s, calm enough to read and quick enough to show a stall.
 const WINDOW: Duration = Duration::from_secs(5);
 
+/// At the beginning the time before the first bytes counts, as it does at the end, but no more of it than this: 1 s.
+const BEFORE: Duration = Duration::from_secs(1);
+
+/// What came over the line is said beside what it is unpacked where they differ by more than this part: 3 %.
+const DIFFERS: f64 = 0.03;
+
 /// Bound of the sample list: with one look per 100 ms the window holds 51.
 const SAMPLES_MAX: usize = 128;
 
@@ -24,15 +30,35 @@ pub(super) struct Pace {
     pub(super) done: RateMeter,
     /// Bytes given to peers.
     pub(super) given: RateMeter,
+    /// Bytes as they came over the line.
+    received: RateMeter,
 }
 
 impl Pace {
     /// Takes a sample `now` after the start, once bytes move: what was found on disk before is no speed.
     pub(super) fn note(&mut self, now: Duration, progress: &Progress) {
         if matches!(progress.phase, Phase::Fetching | Phase::Finishing) {
+            if self.done.samples.is_empty() {
+                let fetched = progress.from_peers + progress.from_cdn;
+                let before = now.saturating_sub(BEFORE);
+                self.done.add(before, progress.bytes_done.saturating_sub(fetched));
+                self.received.add(before, 0);
+            }
             self.done.add(now, progress.bytes_done);
+            self.received.add(now, progress.received);
             self.given.add(now, progress.given);
         }
+    }
+
+    /// `112 MB/s`; where what came was compressed `112 MB/s (100 MB/s received)`, which is what a cap is on.
+    pub(super) fn down(&self) -> Option<String> {
+        let rate = self.done.rate()?;
+        let received = self.received.rate().filter(|received| *received >= 1.0);
+        let differs = received.filter(|received| (rate - received).abs() > DIFFERS * rate);
+        Some(match differs {
+            Some(received) => format!("{} ({} received)", units::rate(rate), units::rate(received)),
+            None => units::rate(rate),
+        })
     }
 
     /// `4.2 MB/s up`, while something is given.
@@ -108,6 +134,40 @@ mod tests {
         assert_eq!(meter.up(), None);
         meter.note(seconds(3), &Progress { given: 6_000_000, ..fetching });
         assert_eq!(meter.up().as_deref(), Some("3.0 MB/s up"));
+    }
+
+    #[test]
+    fn the_rate_while_a_short_pull_runs_is_the_one_that_it_ends_with() {
+        let mut meter = Pace::default();
+        let at = |from_cdn| Progress {
+            phase: Phase::Fetching,
+            bytes_done: from_cdn,
+            from_cdn,
+            ..Progress::default()
+        };
+        // Much has come by the first look; then it takes its time.
+        meter.note(Duration::from_millis(200), &at(100_000_000));
+        meter.note(Duration::from_millis(400), &at(160_000_000));
+        meter.note(seconds(1), &at(176_000_000));
+        assert_eq!(meter.down().as_deref(), Some("176 MB/s"));
+    }
+
+    #[test]
+    fn under_a_cap_it_is_said_what_came_over_the_line() {
+        let mut meter = Pace::default();
+        for second in 0..=4 {
+            let from_cdn = second * 112_000_000;
+            let received = second * 100_000_000;
+            let progress = Progress {
+                phase: Phase::Fetching,
+                bytes_done: from_cdn,
+                from_cdn,
+                received,
+                ..Progress::default()
+            };
+            meter.note(seconds(second), &progress);
+        }
+        assert_eq!(meter.down().as_deref(), Some("112 MB/s (100 MB/s received)"));
     }
 
     #[test]

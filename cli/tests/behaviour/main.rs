@@ -20,6 +20,7 @@ mod kill_9_costs_a_plain_file_little;
 mod large_repositories_cost_what_is_wanted;
 mod mirrors_are_used_as_they_are;
 mod outages_are_said;
+mod peers_are_shown_as_they_are_found;
 mod ports_are_shared_sensibly;
 mod public_is_one_hubs_word;
 mod scripted_hub;

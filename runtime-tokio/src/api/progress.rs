@@ -69,6 +69,9 @@ pub struct Progress {
     pub from_cdn: u64,
     /// Of these: already on this machine (whole files, resumed chunks, chunks of other files).
     pub from_disk: u64,
+    /// Bytes received from peers, the Hub and its CDN as they were sent, which may be fewer than they are unpacked. A cap on
+    /// downloads is one on these.
+    pub received: u64,
     /// Bytes of its files given to peers since the pull began.
     pub given: u64,
     /// Peers linked now that have something of its files or fetch them.

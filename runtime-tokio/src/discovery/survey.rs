@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use zest_core::endpoint::Found;
 use zest_core::link::Outgoing;
@@ -73,18 +73,28 @@ pub(crate) enum Heard {
     Has { link: LinkId, file: Hash, total: u32, count: u32 },
 }
 
-/// Finds peers of a repository's files and asks them what they have, for `wait` at most.
+/// Finds peers of a repository's files and asks them what they have, for `wait` at most. `tell` hears of each as it is found.
 ///
 /// # Errors
 /// As [`crate::pull`]: the repository cannot be listed.
-pub async fn survey(engine: &Engine, options: PullOptions, wait: Duration) -> Result<Survey, PullError> {
+pub async fn survey(
+    engine: &Engine,
+    options: PullOptions,
+    wait: Duration,
+    tell: watch::Sender<Survey>,
+) -> Result<Survey, PullError> {
     engine
-        .run(move |context| Box::pin(run(context, options, wait)))
+        .run(move |context| Box::pin(run(context, options, wait, tell)))
         .await
         .unwrap_or(Err(PullError::EngineGone))
 }
 
-async fn run(context: Rc<Context>, options: PullOptions, wait: Duration) -> Result<Survey, PullError> {
+async fn run(
+    context: Rc<Context>,
+    options: PullOptions,
+    wait: Duration,
+    tell: watch::Sender<Survey>,
+) -> Result<Survey, PullError> {
     let Listed { commit, entries, public_until, peers } = list_for_peers(&context, &options).await?;
     let mut files: Vec<(SurveyFile, Hash)> = entries
         .into_iter()
@@ -101,6 +111,7 @@ async fn run(context: Rc<Context>, options: PullOptions, wait: Duration) -> Resu
         files: files.iter().map(|(file, _)| file.clone()).collect(),
         peers: Vec::new(),
     };
+    tell.send_replace(survey.clone());
     let (Some(until), Some(finder)) = (public_until, context.finder.get()) else { return Ok(survey) };
     let mut heard = finder.listen();
     context.event(zest_core::node::Event::Seeking { on: true });
@@ -135,7 +146,10 @@ async fn run(context: Rc<Context>, options: PullOptions, wait: Duration) -> Resu
                     quiet = Some(Instant::now() + ANSWERS);
                 }
             }
-            Ok(Some(event)) => known.note(event),
+            Ok(Some(event)) => {
+                known.note(event);
+                tell.send_modify(|told| told.peers = known.peers.values().cloned().collect());
+            }
             Ok(None) | Err(_) => break,
         }
     }

@@ -178,6 +178,7 @@ impl Tally {
             from_peers,
             from_cdn,
             from_disk,
+            received: from_peers + counts.wire_bytes + self.whole_wire.get(),
             given,
             peers,
             current,

@@ -264,7 +264,20 @@ impl Session {
     /// # Errors
     /// The repository cannot be listed.
     pub async fn survey(&self, request: PullRequest, wait: Duration) -> Result<Survey, PullError> {
-        survey(&self.inner.engine, self.options(request), wait).await
+        self.survey_as_found(request, wait, watch::Sender::default()).await
+    }
+
+    /// The same; `tell` hears of each peer as it is found.
+    ///
+    /// # Errors
+    /// As [`Session::survey`].
+    pub async fn survey_as_found(
+        &self,
+        request: PullRequest,
+        wait: Duration,
+        tell: watch::Sender<Survey>,
+    ) -> Result<Survey, PullError> {
+        survey(&self.inner.engine, self.options(request), wait, tell).await
     }
 
     /// These peers belong to this session: they are dialled, and they may have what only those get who are near. A name without an
