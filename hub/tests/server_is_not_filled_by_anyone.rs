@@ -64,6 +64,18 @@ async fn a_form_that_does_not_come_or_does_not_end_is_refused() {
 }
 
 #[tokio::test]
+async fn forms_beyond_what_is_held_of_all_are_turned_away() {
+    let root = root(&[(FILE, b"{}")]);
+    let lab = limited(root.path(), Limits { form_bytes: 100, ..limits() }).await;
+    let call = |bytes: usize| {
+        lab.request(Method::POST, "/api/models/org/name/paths-info/main").body(vec![b'x'; bytes])
+    };
+    let answered = async |bytes| call(bytes).send().await.map(|answer| answer.status()).ok();
+    assert_eq!(answered(1000).await, Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert_ne!(answered(50).await, Some(StatusCode::SERVICE_UNAVAILABLE));
+}
+
+#[tokio::test]
 async fn idle_connections_give_way_to_whoever_wants_something() {
     let root = root(&[(FILE, b"{}")]);
     let lab = limited(root.path(), limits()).await;

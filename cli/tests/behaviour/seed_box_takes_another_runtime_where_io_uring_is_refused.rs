@@ -1,5 +1,5 @@
 //! Where the kernel, a container or a limit refuses io_uring, `zest-seed` says so in one line and runs on tokio; told to
-//! use io_uring, it fails with the same line. The refusals are real: seccomp filters and a limit on locked memory.
+//! use io_uring, it fails with the same line. The refusals are real: seccomp filters and limits on locked memory and open files.
 
 use crate::common::{Server, folder, run, seed_command, text};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
@@ -46,11 +46,11 @@ fn under_filter<T: Send>(errno: u32, work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// `zest-seed` with at most this much lockable memory.
-fn with_memlock(home: &Path, kib: u32, arguments: &[&str]) -> Command {
+/// `zest-seed` under a limit, as `ulimit` takes it.
+fn with_limit(home: &Path, limit: &str, arguments: &[&str]) -> Command {
     let inner = seed_command(home, arguments);
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -l {kib} && exec \"$@\""), "sh"]);
+    shell.args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"]);
     shell.arg(inner.get_program()).args(inner.get_args());
     shell.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -91,7 +91,27 @@ fn a_kernel_without_it() {
 #[test]
 fn too_little_lockable_memory() {
     let home = folder_with_cache();
-    falls_back(with_memlock(home.path(), 64, &AUTO), with_memlock(home.path(), 64, &GLOMMIO), "LimitMEMLOCK");
+    let with = |arguments: &[&str]| with_limit(home.path(), "-l 64", arguments);
+    falls_back(with(&AUTO), with(&GLOMMIO), "LimitMEMLOCK");
+}
+
+#[test]
+fn too_few_descriptors() {
+    let home = folder_with_cache();
+    let with = |arguments: &[&str]| with_limit(home.path(), "-n 64", arguments);
+    falls_back(with(&AUTO), with(&GLOMMIO), "LimitNOFILE");
+}
+
+#[test]
+fn a_soft_limit_on_descriptors_is_raised() {
+    if !uring_is_here() {
+        return;
+    }
+    let home = folder_with_cache();
+    let mut server = Server::start(&mut with_limit(home.path(), "-S -n 64", &AUTO));
+    let listening = server.event("listening");
+    assert_eq!(listening["runtime"], "glommio", "{listening}");
+    assert_eq!(server.stop(), Some(0));
 }
 
 #[test]
