@@ -112,8 +112,9 @@ async fn a_reader_that_takes_nothing_for_too_long_is_cut() {
     let root = root(&[(FILE, b"{}"), ("models/org/name/main/notes.txt", &model)]);
     let patience = Duration::from_millis(100);
     let lab = limited(root.path(), Limits { places: 1, write: patience, ..limits() }).await;
-    let ask = "GET /api/resolve-cache/models/org/name/main/notes.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut stalled = link(&lab, ask).await;
+    let path = lab.get("/org/name/resolve/main/notes.txt").await;
+    let path = server_support::header(&path, "location").to_owned();
+    let mut stalled = link(&lab, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
     stalled.read_exact(&mut [0; 12]).await.expect("an answer");
     // The only place is free again when the reader is cut.
     let other = lab.get("/api/resolve-cache/models/org/name/main/config.json").await;
@@ -123,6 +124,20 @@ async fn a_reader_that_takes_nothing_for_too_long_is_cut() {
         got += read;
     }
     assert!(got < model.len(), "{got}");
+}
+
+#[tokio::test]
+async fn and_so_it_is_where_nobody_waits_for_its_place() {
+    let root = root(&[("models/org/name/main/notes.txt", &noise(1, 16 << 20))]);
+    let lab = limited(root.path(), Limits { write: Duration::from_millis(100), ..limits() }).await;
+    let path = lab.get("/org/name/resolve/main/notes.txt").await;
+    let path = server_support::header(&path, "location").to_owned();
+    let mut stalled = link(&lab, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+    stalled.read_exact(&mut [0; 12]).await.expect("an answer");
+    // Whoever is still there takes what is said to it.
+    while stalled.write_all(b"G").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
