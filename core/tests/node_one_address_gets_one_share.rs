@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use zest_core::link::{Body, Dialect, Message, Outgoing};
-use zest_core::node::limits::{BUDGET_PARTY_MIN, BUDGET_SHARE, PRICE_BURST};
+use zest_core::node::limits::{BUDGET_PARTY_MIN, BUDGET_SHARE, PRICE_BURST, XORBS_AHEAD_BYTES};
 use zest_core::node::{Action, Config, Direction, Event, ManifestPlace, Node};
 use zest_core::{Duration, FileId, Instant, LinkId, Location, PeerId};
 use zest_xet::Hash;
 
 const CHUNK_BYTES: u32 = 65_536;
+const XORB_BYTES: u32 = 8 << 20;
 const RECORD_BYTES: u32 = zest_core::wire::zest::MANIFEST_RECORD_BYTES;
 /// The one that does as others do.
 const HONEST: u64 = 0;
@@ -66,6 +67,11 @@ impl Seed {
                         let (file_size, total) = (1 << 40, 1 << 20);
                         let place = Some(ManifestPlace { file_size, total, first, count, records });
                         events.push_back(Event::ManifestLocated { link, req, place });
+                    }
+                    Action::LookupXorb { link, req, xorb, start, .. } => {
+                        let body = Body::File(Location { file: FileId(4), offset: 0, len: XORB_BYTES });
+                        let answer = Outgoing::XorbBytes { req: req.0, xorb, start, body, len: XORB_BYTES };
+                        events.push_back(Event::XorbLocated { link, answer });
                     }
                     Action::Send { link, message: Outgoing::ErrorReply { .. } } => {
                         self.refused[link.0 as usize] += 1;
@@ -276,6 +282,22 @@ fn lists_over_many_links_are_paid_for_though_they_go_out_at_once() {
     let lists = |seed: &mut Seed, link: u64| seed.asks_for_list(link, seed.next.into(), u32::MAX);
     let share = share_of_a_line(1, 20, lists);
     assert!(share > 0.45, "{share:.3} of the line for an honest peer beside twenty links that ask for lists");
+}
+
+#[test]
+fn ranges_of_xorbs_over_many_links_do_not_fill_the_line_for_who_comes_next() {
+    let addresses: Vec<IpAddr> = (0..21).map(|link| ip(1 + u8::from(link > 0))).collect();
+    let mut seed = Seed::new(None, &addresses);
+    for link in 1..21 {
+        for number in 0..20 {
+            let xorb = Hash::from_bytes([number; 32]);
+            let message = Message::XorbRequest { req: number.into(), xorb, start: 0, end: 100 };
+            seed.handle(Event::Message { link: LinkId(link), message });
+        }
+    }
+    let ahead: u64 = seed.ahead.iter().sum();
+    assert!(ahead >= u64::from(XORB_BYTES) * 8, "{ahead} bytes: a xorb of the longest at least");
+    assert!(ahead <= XORBS_AHEAD_BYTES + u64::from(XORB_BYTES), "{ahead} bytes lie ahead of one address");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) const QUEUE_MAX: usize = crate::link::OUTSTANDING_MAX;
 /// Chunks of one peer that are being looked up or wait for its socket, at most: 16. Ours; a megabyte keeps a socket busy
 /// between two looks at it.
 pub(super) const AHEAD_CHUNKS: u32 = 16;
+/// As many bytes as the longest of them have: 2 MiB.
+pub(super) const AHEAD_BYTES: u64 = AHEAD_CHUNKS as u64 * CHUNK_BYTES_MAX as u64;
 
 /// A request that waits.
 #[derive(Debug, Clone, Copy)]
@@ -368,10 +370,9 @@ impl Uploads {
         }
     }
 
-    /// Whether a party was given, or will be in a moment, as much as may lie ahead of a link.
-    pub(super) fn has_much_ahead(&self, party: Party) -> bool {
-        let most = u64::from(AHEAD_CHUNKS) * CHUNK_BYTES_MAX as u64;
-        self.parties.get(party).is_some_and(|record| record.ahead >= most)
+    /// Whether a party was given, or will be in a moment, so many bytes that it has not taken.
+    pub(super) fn has_ahead(&self, party: Party, bytes: u64) -> bool {
+        self.parties.get(party).is_some_and(|record| record.ahead >= bytes)
     }
 
     /// Whether a party has as much before it as one may have under a cap: what it does not take counts as if it left at any

@@ -10,7 +10,8 @@
 //! so such a request is an action and its outcome an event. Only what may be shared ever has a place.
 
 use super::event::ManifestPlace;
-use super::line::{AHEAD_CHUNKS, Ask, Lane, Places, QUEUE_MAX, QUIET, Upload, Wanted};
+use super::limits::XORBS_AHEAD_BYTES;
+use super::line::{AHEAD_BYTES, AHEAD_CHUNKS, Ask, Lane, Places, QUEUE_MAX, QUIET, Upload, Wanted};
 use super::peer::Peer;
 use super::timers::Timer;
 use super::{Action, Node};
@@ -157,7 +158,7 @@ impl Node {
         let party = peer.upload.party;
         let at_once = ask.is_part()
             && peer.upload.looking.len() < AHEAD_CHUNKS as usize
-            && !self.uploads.has_much_ahead(party)
+            && !self.uploads.has_ahead(party, AHEAD_BYTES)
             && !self.uploads.repeats(party)
             && !self.uploads.is_far_behind(party);
         if at_once && self.config.upload_bytes_s.is_none() {
@@ -568,7 +569,8 @@ impl Node {
         let Some(party) = self.peers.get(&link).map(|peer| peer.upload.party) else { return };
         let spent = self.uploads.budget.is_some_and(|left| left < bytes)
             || bytes > 0 && self.uploads.has_had_its_share(party)
-            || bytes > 0 && self.uploads.is_far_behind(party);
+            || bytes > 0 && self.uploads.is_far_behind(party)
+            || bytes > 0 && self.uploads.has_ahead(party, XORBS_AHEAD_BYTES);
         let refusal = match &answer {
             Outgoing::XorbRange { req, xorb, .. } | Outgoing::XorbBytes { req, xorb, .. }
                 if capped || spent =>

@@ -79,6 +79,10 @@ fn tables() -> String {
                 node::BEHIND_MAX,
                 "turns that answers out of turn may cost until they have to wait for theirs"
             ),
+            count!(
+                node::XORBS_AHEAD_BYTES,
+                "bytes ahead of a party until xorb ranges for zest 0.4 are refused to it"
+            ),
             time!(node::PRICE, "that a message costs a party"),
             count!(node::PRICE_PAID_BYTES, "bytes of data taken that pay for one"),
             time!(node::PRICE_BURST, "that a party may owe before its links are not read"),
