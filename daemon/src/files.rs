@@ -30,6 +30,12 @@ const IN_PLACE: HeaderName = HeaderName::from_static("x-zest-in-place");
 /// A file of fewer bytes is sent all the same: 8 MiB. It may have its final name before anybody can look under the first.
 const IN_PLACE_BYTES_MIN: u64 = 8 << 20;
 
+/// Bytes for which a line is worth it: 4 MiB. Of fewer, more are waited for, once.
+const LINE_BYTES_MIN: u64 = 4 << 20;
+
+/// For so long: 20 ms.
+const GATHERING: Duration = Duration::from_millis(20);
+
 /// Most bytes that wait for a slow reader: 256 KiB, one read.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -266,8 +272,14 @@ impl Open {
 
 impl Open {
     async fn next_line(&mut self) -> Result<Bytes, Arc<PullError>> {
-        let extent = self.content.extent(self.at).await?;
-        let to = extent.bytes.end.min(self.at + self.left);
+        let mut extent = self.content.extent(self.at).await?;
+        let end = self.at + self.left;
+        if extent.bytes.end < end.min(self.at + LINE_BYTES_MIN) {
+            // Peers give chunk by chunk, and a line for each costs both sides more than the bytes.
+            tokio::time::sleep(GATHERING).await;
+            extent = self.content.extent(self.at).await?;
+        }
+        let to = extent.bytes.end.min(end);
         let (dev, ino) = extent.file;
         let lies = Lies { path: extent.path, dev, ino, from: self.at, to };
         self.left -= to - self.at;

@@ -215,12 +215,14 @@ def kill_in_the_midst(pid: int) -> Callable[[], None]:
     return undo
 
 
-def see_another_disk() -> None:
-    """Has the daemon's files be out of sight, as in a container."""
+def see_another_disk(when: str) -> None:
+    """Has the daemon's files be out of sight, as in a container; found out at once, or when the daemon is done with them."""
     import zest._fetch as fetch
 
-    def gone(path: object, which: object) -> int:
+    def gone(path: str, which: object) -> int:
         print(f"looked for {path}", file=sys.stderr)
+        if when == "late":
+            at_rest(Path(path).parent)
         raise fetch._Moved("out of sight")
 
     fetch._open_that = gone
@@ -294,7 +296,7 @@ def main() -> None:
     if os.environ.get("ZEST_TEST_KILL"):
         kill_in_the_midst(int(os.environ["ZEST_TEST_KILL"]))
     if os.environ.get("ZEST_TEST_ELSEWHERE"):
-        see_another_disk()
+        see_another_disk(os.environ["ZEST_TEST_ELSEWHERE"])
     if os.environ.get("ZEST_TEST_PATIENCE"):
         import zest._fetch
 

@@ -125,8 +125,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     yield from serve(root)
 
 
-def serve(root: Path) -> Iterator[Hub]:
-    command = [program(), "hub", "--root", root, "--port", "0", "--json", "--token", TOKEN]
+def serve(root: Path, inside: tuple[str, ...] = (), host: str = "127.0.0.1") -> Iterator[Hub]:
+    """A Hub on these files, at this address; ``inside`` is what its command is begun by, if anything."""
+    command = [*inside, program(), "hub", "--root", root, "--host", host, "--port", "0", "--json", "--token", TOKEN]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None

@@ -1,12 +1,14 @@
 """Figures for docs/benchmarks.md: huggingface_hub alone against huggingface_hub with zest, same files, same Hub, in turn.
 
-python python/tests/figures.py [MB] [RUNS]
+python python/tests/figures.py [MB] [RUNS] [MBIT]
 
-Each run has a new home and a cold cache. Wall and processor time are the client's; that of the daemon is said beside it.
+Each run has a new home and a cold cache. Wall and processor time are the client's; that of the daemon is said beside it. With MBIT
+the Hub is at the other end of a line of so many megabits per second, in a network namespace (needs root, ip and tc).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -15,12 +17,42 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from conftest import Client, daemon, environment, program, serve
 from standin import StandIn
 
 VERSION = os.environ.get("ZEST_TEST_HUBS", "2.4.0").split()[0]
+
+
+# Both ends of the line, and its names.
+OURS, THEIRS, SPACE, NEAR, FAR = "10.77.0.2", "10.77.0.1", "zest-figures", "zest-near", "zest-far"
+
+
+@contextlib.contextmanager
+def line(mbit: str | None) -> Iterator[dict[str, Any]]:
+    """How to begin a Hub at the other end of a line."""
+    if mbit is None:
+        yield {}
+        return
+    inside = ("ip", "netns", "exec", SPACE)
+    steps = [
+        f"ip netns add {SPACE}",
+        f"ip link add {NEAR} type veth peer name {FAR} netns {SPACE}",
+        f"ip addr add {OURS}/24 dev {NEAR}",
+        f"ip link set {NEAR} up",
+        f"ip -n {SPACE} addr add {THEIRS}/24 dev {FAR}",
+        f"ip -n {SPACE} link set {FAR} up",
+        f"{' '.join(inside)} tc qdisc add dev {FAR} root tbf rate {mbit}mbit burst 512kb latency 50ms",
+    ]
+    try:
+        for step in steps:
+            subprocess.run(step.split(), check=True)
+        yield {"inside": inside, "host": THEIRS}
+    finally:
+        subprocess.run(["ip", "netns", "del", SPACE], check=True)
 
 
 def cpu(pid: int) -> float:
@@ -38,6 +70,8 @@ def peak(pid: int) -> int:
 def client_run(client: Client, **more: str) -> dict[str, float]:
     out = client.home / f"out-{time.monotonic_ns()}"
     command = [client.python, Path(__file__).with_name("client.py"), "snapshot", out]
+    # What the one before has written is not this one's to pay for.
+    os.sync()
     began = time.monotonic()
     child = subprocess.Popen(command, env=client.environ(ZEST_NO_START="1", **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     said, _ = child.communicate()
@@ -56,7 +90,8 @@ def client_run(client: Client, **more: str) -> dict[str, float]:
 
 def main() -> None:
     size, runs = int(([*sys.argv[1:], "512"])[0]), int(([*sys.argv[2:], "5"])[0])
-    with tempfile.TemporaryDirectory() as folder:
+    mbit = ([*sys.argv[3:], None])[0]
+    with tempfile.TemporaryDirectory() as folder, line(mbit) as there:
         root = Path(folder, "root")
         make = random.Random(size)
         files = 4
@@ -66,7 +101,7 @@ def main() -> None:
             with path.open("wb") as file:
                 for _ in range(size // files):
                     file.write(make.randbytes(1 << 20))
-        hubs = serve(root)
+        hubs = serve(root, **there)
         hub = next(hubs)
         python = environment(VERSION)
         found: dict[str, list[dict[str, float]]] = {}
@@ -101,7 +136,8 @@ def main() -> None:
                 once(number)
         finally:
             hub.process.terminate()
-        print(f"{size} MiB in {files} files, huggingface_hub {VERSION}, medians of {runs} runs, {program()}")
+        over = f"a line of {mbit} Mbit/s" if mbit else "loopback"
+        print(f"{size} MiB in {files} files over {over}, huggingface_hub {VERSION}, medians of {runs} runs, {program()}")
         for name, all_of_it in found.items():
             middle = {key: statistics.median(one.get(key, 0) for one in all_of_it) for key in all_of_it[0]}
             print(f"{name:26}", "  ".join(f"{key} {value:.2f}" for key, value in middle.items()))

@@ -96,12 +96,15 @@ def test_files_come_from_a_peer_while_the_hubs_cdn_is_off(client: Client, hub: H
     assert tree(said.tree) == tree(plain.run("usual", plain.hf_home, ZEST="0").tree)
 
 
-def test_what_lies_out_of_sight_is_sent(client: Client) -> None:
+@pytest.mark.parametrize("when", ["early", "late"])
+def test_what_lies_out_of_sight_is_sent(client: Client, when: str) -> None:
     plain = client.plain("one")
     with daemon(client):
-        said = client.run("one", **ENABLED, ZEST_TEST_ELSEWHERE="1")
+        said = client.run("one", **ENABLED, ZEST_TEST_ELSEWHERE=when)
     assert said.stderr.count("looked for /") == 1, said.stderr
-    assert said.hooked == {"files": 1, "bytes": 12_000_000, "linked": 0, "fell_open": 0, "passed_by": 0}, said.stderr
+    # By then it may be whole, and linked: that is another name of it.
+    hooked = said.hooked or {}
+    assert (hooked["files"], hooked["bytes"], hooked["fell_open"]) == (1, 12_000_000, 0), (hooked, said.stderr)
     assert tree(said.tree) == tree(plain.tree)
 
 

@@ -531,6 +531,11 @@ def _link(blob: str, meta: os.stat_result, sink: Sink) -> bool:
         # The caller is about to give it the mode of its own file, and both names would get it.
         if os.stat(sink.path).st_mode != meta.st_mode:
             return False
+        if _is_bound_for(sink.path, blob):
+            # It came there since the caller looked. Renaming one name of a file to another of the same does nothing, and would
+            # leave both: so the caller gets the only one, and puts it back.
+            os.replace(blob, sink.path)
+            return True
         os.link(blob, fresh, follow_symlinks=True)
     except OSError:
         return False
@@ -545,6 +550,13 @@ def _link(blob: str, meta: os.stat_result, sink: Sink) -> bool:
             os.unlink(fresh)
         return False
     return True
+
+
+def _is_bound_for(path: str, blob: str) -> bool:
+    """Whether the caller is about to move its file to where the blob is: ``NAME.incomplete``, or ``NAME.ID.incomplete``."""
+    folder, name = os.path.split(path)
+    there, blob_name = os.path.split(blob)
+    return name.startswith(f"{blob_name}.") and os.path.realpath(folder) == os.path.realpath(there)
 
 
 _Active = Union[BaseException, tuple[Any, Any, Any], None]
