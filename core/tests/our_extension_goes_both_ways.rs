@@ -54,6 +54,12 @@ fn every_message_arrives_as_it_was_meant() {
         (Outgoing::HaveMore { file, runs: runs.clone() }, Message::HaveMore { file: key, runs }),
         (Outgoing::Slot { open: false, wait_ms: 9 }, Message::Slot { open: false, wait_ms: 9 }),
         (Outgoing::Claim { file, claims: claims.clone() }, Message::Claim { file: key, claims }),
+        (Outgoing::Streams { file, first: 7 }, Message::Streams { file: key, first: 7 }),
+        (Outgoing::Follow { file, first: 7, on: false }, Message::Follow { file: key, first: 7, on: false }),
+        (
+            Outgoing::Told { file, first: 7, at: 2, records: vec![] },
+            Message::Told { file: key, first: 7, at: 2, records: vec![] },
+        ),
         (
             Outgoing::ManifestRequest { req: ReqId(5), file, first: 3, count: 4 },
             Message::ManifestRequest { req: 5, file, first: 3, count: 4 },
@@ -130,6 +136,9 @@ fn nothing_of_it_goes_to_a_remote_without_it() {
         Outgoing::HaveMore { file, runs: vec![(0, 1)] },
         Outgoing::Slot { open: true, wait_ms: 0 },
         Outgoing::Claim { file, claims: vec![claim(0)] },
+        Outgoing::Streams { file, first: 0 },
+        Outgoing::Follow { file, first: 0, on: true },
+        Outgoing::Told { file, first: 0, at: 0, records: vec![] },
         Outgoing::ManifestNone { req: 1 },
         Outgoing::ManifestPart { req: 1, file_size: 1, total: 1, first: 0, count: 1, body },
         Outgoing::Cancel { req: ReqId(1) },

@@ -100,6 +100,9 @@ impl Core {
             | Action::Free { .. }
             | Action::KeepManifestPart { .. }
             | Action::ProveBlockList { .. }
+            | Action::ProveTentative { .. }
+            | Action::DropTentative { .. }
+            | Action::AdoptBlockList { .. }
             | Action::CopyLocal { .. }
             | Action::OriginPlan { .. }
             | Action::OriginFetch { .. }

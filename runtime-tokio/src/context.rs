@@ -329,6 +329,10 @@ impl Context {
                     tokio::task::spawn_local(crate::lists::prove_records(context, job, block, link, buf));
                 }
             }
+            // Nothing that is not proven is kept here: `Config::tentative` is off.
+            Action::ProveTentative { .. } | Action::DropTentative { .. } | Action::AdoptBlockList { .. } => {
+                debug_assert!(false, "nobody is followed");
+            }
             Action::CopyLocal { job, index, from } => self.copy_local(job, index, from),
             Action::OriginPlan { job } => {
                 tokio::task::spawn_local(crate::origin::ask_layout(self.clone(), job));

@@ -8,7 +8,7 @@ use crate::wire::zest::Claim;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use zest_xet::Hash;
+use zest_xet::{ChunkRef, Hash};
 
 /// A small message of the remote, decoded. Ids of its own requests are plain `u32`, ids of ours are [`ReqId`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +111,33 @@ pub enum Message {
         file: FileKey,
         /// At most [`crate::wire::zest::CLAIMS_MAX`].
         claims: Vec<Claim>,
+    },
+    /// It streams this block of a file from the origin, and gives what it has of it though nothing of it is proven.
+    Streams {
+        /// Key of the file.
+        file: FileKey,
+        /// First chunk of the block in the file.
+        first: u32,
+    },
+    /// It wants to be told the chunks of a block that we stream, or no longer does.
+    Follow {
+        /// Key of the file.
+        file: FileKey,
+        /// First chunk of the block in the file.
+        first: u32,
+        /// From now on, or no longer.
+        on: bool,
+    },
+    /// The next chunks of a block that it streams, unproven.
+    Told {
+        /// Key of the file.
+        file: FileKey,
+        /// First chunk of the block in the file.
+        first: u32,
+        /// Place in the block's list of the first record.
+        at: u32,
+        /// At most [`crate::wire::zest::TOLD_RECORDS_MAX`]. None: all that was told is taken back.
+        records: Vec<ChunkRef>,
     },
     /// It tells of peers it is connected to, and of peers it no longer is (BEP 11). Unchecked: see
     /// [`crate::endpoint::may_name`].
@@ -274,6 +301,33 @@ pub enum Outgoing {
         /// In any order.
         claims: Vec<Claim>,
     },
+    /// We stream this block of a file from the origin, and give what we have of it.
+    Streams {
+        /// File hash.
+        file: Hash,
+        /// First chunk of the block in the file.
+        first: u32,
+    },
+    /// Tell us the chunks of a block that the remote streams, or no longer.
+    Follow {
+        /// File hash.
+        file: Hash,
+        /// First chunk of the block in the file.
+        first: u32,
+        /// From now on, or no longer.
+        on: bool,
+    },
+    /// The next chunks of a block that we stream, unproven. Split into messages of [`crate::wire::zest::TOLD_RECORDS_MAX`].
+    Told {
+        /// File hash.
+        file: Hash,
+        /// First chunk of the block in the file.
+        first: u32,
+        /// Place in the block's list of the first record.
+        at: u32,
+        /// None: all that was told is taken back.
+        records: Vec<ChunkRef>,
+    },
     /// Whether we answer the remote now.
     Slot {
         /// It holds an upload slot.
@@ -326,6 +380,9 @@ impl Outgoing {
             | Outgoing::HaveMore { .. }
             | Outgoing::Pex { .. }
             | Outgoing::Claim { .. }
+            | Outgoing::Streams { .. }
+            | Outgoing::Follow { .. }
+            | Outgoing::Told { .. }
             | Outgoing::Slot { .. }
             | Outgoing::Cancel { .. }
             | Outgoing::KeepAlive

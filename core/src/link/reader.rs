@@ -165,7 +165,7 @@ fn decode_zest<'a>(seen: &'a [u8], body: &'a [u8], n: u32, requests: &Requests) 
             ZestError::Length(what) => PeerFault::WrongLength { what, len: n },
             ZestError::TooLong { what, max } => PeerFault::FrameTooLong { what, len: n, max },
             ZestError::Run(index) => PeerFault::BadRuns { index },
-            ZestError::SlotState(state) => PeerFault::BadSlotState { state },
+            ZestError::SlotState(state) | ZestError::FollowState(state) => PeerFault::BadSlotState { state },
         })
     };
     if n == 0 {
@@ -227,6 +227,9 @@ fn decode_zest<'a>(seen: &'a [u8], body: &'a [u8], n: u32, requests: &Requests) 
         ZestMessage::Slot { open, wait_ms } => Message::Slot { open, wait_ms },
         ZestMessage::Cancel { req } => Message::Cancel { req },
         ZestMessage::Claim { file, claims } => Message::Claim { file, claims },
+        ZestMessage::Streams { file, first } => Message::Streams { file, first },
+        ZestMessage::Follow { file, first, on } => Message::Follow { file, first, on },
+        ZestMessage::Told { file, first, at, records } => Message::Told { file, first, at, records },
     };
     frame(n, What::Message { message, pins: None })
 }

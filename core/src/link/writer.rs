@@ -119,6 +119,14 @@ impl Link {
                 }
                 return;
             }
+            Outgoing::Streams { file, first } => zest::streams(id, FileKey::of(&file), first),
+            Outgoing::Follow { file, first, on } => zest::follow(id, FileKey::of(&file), first, on),
+            Outgoing::Told { file, first, at, records } => {
+                for head in zest::told(id, FileKey::of(&file), first, at, &records) {
+                    self.transmit(now, head, None);
+                }
+                return;
+            }
             Outgoing::Slot { open, wait_ms } => zest::slot(id, open, wait_ms),
             other => unreachable!("{other:?} needs no extension of ours"),
         };

@@ -47,6 +47,9 @@ impl Node {
                 }
                 self.chunk_answer(link, request.owned, job, index, buf);
             }
+            (Pending::Tentative { job, block, nth }, PayloadKind::Chunk) => {
+                self.tentative_answer(link, job, block, nth, buf);
+            }
             (Pending::List { job, block }, PayloadKind::ManifestPart { total, first, count, .. }) => {
                 self.list_part(now, link, job, block, buf, (total, first, count));
             }
@@ -76,11 +79,14 @@ impl Node {
             self.reorder(now, link);
             self.fill_peers(now);
         }
+        if matches!(request.what, Pending::Tentative { .. }) {
+            self.ask_told(now, link);
+        }
         self.watch_peer(now, link);
     }
 
     /// A peer's chunk goes to its proof, unless it is there already or on its way from elsewhere at the same stage.
-    fn chunk_answer(&mut self, link: LinkId, owned: bool, id: JobId, index: u32, buf: BufId) {
+    pub(super) fn chunk_answer(&mut self, link: LinkId, owned: bool, id: JobId, index: u32, buf: BufId) {
         let job = self.jobs.get_mut(&id);
         let wanted = job.and_then(|job| {
             let chunk = job.chunk(index)?;
@@ -118,6 +124,7 @@ impl Node {
             Pending::List { block, .. } => {
                 job.list_asks.remove(&block);
             }
+            Pending::Tentative { job, block, nth } => self.tentative_unasked(link, job, block, nth),
             Pending::Manifest { .. } => {
                 if job.ask.is_some_and(|ask| ask.link == link && !ask.proving) {
                     job.ask = None;
@@ -207,6 +214,7 @@ impl Node {
             }
             Pending::Manifest { .. } => self.manifest_refused(now, link, id),
             Pending::List { block, .. } => self.list_refused(now, link, id, block),
+            Pending::Tentative { block, .. } => self.tentative_refused(now, link, id, block),
         }
         self.reorder(now, link);
         self.refill(now);

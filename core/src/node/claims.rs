@@ -214,7 +214,7 @@ impl Node {
             if self.origin_active >= allowed {
                 return;
             }
-            if !state.active && !state.resting && state.peer.is_none() && state.any_in(&job.missing, None) {
+            if state.is_idle() && state.any_in(&job.missing, None) {
                 if job.blocks_active() == 0 {
                     job.origin_moved_at = now;
                 }

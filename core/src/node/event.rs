@@ -323,6 +323,42 @@ pub enum Event {
         /// says.
         wrong: Vec<u32>,
     },
+    /// A chunk of a block of the origin was hashed whose list nothing proves yet. Told for each chunk of a block that
+    /// [`Block::whole`] speaks of, before its [`Event::ChunkDone`].
+    ChunkHashed {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// Its place in the block, from 0.
+        nth: u32,
+        /// What it is.
+        chunk: ChunkRef,
+    },
+    /// Outcome of [`Action::ProveTentative`]: it is what was told, and lies there until [`Action::DropTentative`] or the job's end.
+    TentativeKept {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// Its place in the block.
+        nth: u32,
+        /// Who gave it.
+        link: LinkId,
+        /// Where it lies, beside the partial file.
+        from: Location,
+    },
+    /// Outcome of [`Action::ProveTentative`]: it is not what was told.
+    TentativeBad {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// Its place in the block.
+        nth: u32,
+        /// Who gave it.
+        link: LinkId,
+    },
     /// The chunk list that a peer sent for a block's xorb did not prove.
     BlockListBad {
         /// Which job.
@@ -520,6 +556,39 @@ pub enum Action {
         link: LinkId,
         /// All its records, from chunk 0 of the xorb.
         buf: BufId,
+    },
+    /// Compare a chunk in a buffer with what its author told, keep it in a file of its own, never in the partial file and in no
+    /// journal, and free the buffer: [`Event::TentativeKept`] or [`Event::TentativeBad`]. Nothing proves it yet.
+    ProveTentative {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// Its place in the block.
+        nth: u32,
+        /// What its author says that it is.
+        chunk: ChunkRef,
+        /// Where it lies.
+        buf: BufId,
+        /// Its author.
+        link: LinkId,
+    },
+    /// What was kept of this block is of no use: remove it. What is still being compared is told of all the same.
+    DropTentative {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+    },
+    /// This list proved itself against the hash of the block's xorb: keep it as one that a peer sent, and answer with
+    /// [`Event::BlockListed`]. What was kept of the block is asked for with [`Action::CopyLocal`].
+    AdoptBlockList {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// The xorb's chunks.
+        list: Arc<[ChunkRef]>,
     },
     /// Copy a chunk from a file on this machine, or look whether it still lies in the partial file, proving it; the outcome is [`Event::ChunkDone`] or
     /// [`Event::ChunkBad`].

@@ -108,6 +108,12 @@ pub(crate) struct Job {
     pub(crate) layout: Layout,
     /// Who of the swarm fetches what (policy `spare-origin`).
     pub(crate) claims: Claims,
+    /// Blocks that the origin streams to us and nothing proves yet.
+    pub(crate) streams: BTreeMap<u32, super::streams::Stream>,
+    /// Who offers such blocks.
+    pub(crate) offers: BTreeMap<u32, Vec<LinkId>>,
+    /// Those that are had from one who streams them.
+    pub(crate) takings: BTreeMap<u32, super::tentative::Taking>,
     /// Block lists that are asked for.
     pub(crate) list_asks: BTreeMap<u32, (LinkId, ReqId)>,
     /// Chunks that were taken from a slow peer and asked for again: once is enough.
@@ -166,6 +172,9 @@ impl Job {
             awaited_at: Instant::ZERO,
             layout: Layout::default(),
             claims: Claims::default(),
+            streams: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            takings: BTreeMap::new(),
             list_asks: BTreeMap::new(),
             twice: BTreeSet::new(),
             raced: BTreeSet::new(),
@@ -313,7 +322,7 @@ impl Job {
             assert!(self.copying.iter().all(waits), "a chunk set aside is copied some time");
         }
         let mut covered = BitSet::empty(self.len());
-        for state in self.blocks.iter().filter(|b| b.active || b.peer.is_some()) {
+        for state in self.blocks.iter().filter(|b| b.active || b.peer.is_some() || b.followed) {
             state.block.runs.iter().for_each(|run| covered.insert_run(run.first, run.count));
         }
         assert!(self.covered == covered, "covered is what blocks under way will give");

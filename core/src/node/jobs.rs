@@ -125,6 +125,12 @@ impl Node {
             }
         }
         job.manifest = Some(manifest);
+        for block in 0..self.jobs[&id].blocks.len() as u32 {
+            self.stream_proven(id, block);
+            self.settle_taking(now, id, block);
+        }
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.offers.clear();
         job.set_aside(local);
         job.open_all();
         for index in 0..job.len() {
@@ -174,6 +180,8 @@ impl Node {
             }
             job.show(index);
         }
+        self.stream_proven(id, block);
+        self.settle_taking(now, id, block);
         self.look_at_front(id);
         self.drop_list_ask(id, block);
         self.tell_soon(now, id, true);
@@ -269,6 +277,9 @@ impl Node {
             self.hold(id, index);
             self.call_off_others(now, id, index);
             self.block_advanced(id, index, source);
+            if source == Source::Origin {
+                self.stream_advanced(now, id, index);
+            }
             self.tell_soon(now, id, source == Source::Origin);
             self.front_advanced(now, id, index);
             self.check_complete(id);
@@ -308,6 +319,8 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.ended = false;
         job.joined = true;
+        self.withdraw_streams(id);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         job.progress_at = now;
         for &index in missing {
             if job.held.remove(index) {
@@ -361,7 +374,10 @@ impl Node {
         job.ended = true;
         job.ask = None;
         self.release_claims(self.now, id);
+        self.withdraw_streams(id);
+        self.drop_takings(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.offers.clear();
         for (block, state) in job.blocks.iter_mut().enumerate() {
             if state.active && !state.stopping {
                 state.stopping = true;

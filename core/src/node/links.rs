@@ -126,6 +126,8 @@ impl Node {
         peer.closing = true;
         let wrong = fault.as_ref().is_some_and(|f| f.severity() == Severity::Fatal);
         let jobs = if wrong { peer.part_in() } else { Vec::new() };
+        self.unfollow(link);
+        self.drop_takings_of(link);
         self.call_off(link, |_| true);
         self.sync_counted(link);
         self.reorder(now, link);
@@ -165,6 +167,8 @@ impl Node {
             return;
         }
         self.actions.push_back(Action::Close { link, why });
+        self.unfollow(link);
+        self.drop_takings_of(link);
         self.call_off(link, |_| true);
         self.sync_counted(link);
         let now = self.now;
@@ -238,7 +242,7 @@ impl Node {
                         job.list_asks.remove(&block);
                     }
                 }
-                Some(Pending::Chunk { .. } | Pending::Block { .. }) | None => {}
+                Some(Pending::Chunk { .. } | Pending::Block { .. } | Pending::Tentative { .. }) | None => {}
             }
             if tell {
                 self.actions.push_back(Action::Send { link, message: Outgoing::Cancel { req } });
@@ -268,6 +272,7 @@ impl Node {
                 job.blocks[block as usize].peer = None;
                 job.cover(block as usize);
             }
+            Pending::Tentative { job, block, nth } => self.tentative_unasked(link, job, block, nth),
             Pending::Manifest { .. } | Pending::List { .. } => {}
         }
         Some(request.what)

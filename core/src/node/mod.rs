@@ -3,7 +3,7 @@
 //! Where to look: `dials.rs` says whom we dial, `picker.rs` chooses peers and chunks, `front.rs` knows what comes first,
 //! `upload.rs` answers peers,
 //! `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and `lists.rs` get chunk lists from peers, `ban.rs`
-//! shuts out. `origin.rs` says when the origin is asked, `outages.rs` what becomes of it while it does not answer; `claims.rs` shares it among peers (policy `spare-origin`), and
+//! shuts out. `streams.rs` gives and `tentative.rs` takes what somebody streams from the origin before it can be proven. `origin.rs` says when the origin is asked, `outages.rs` what becomes of it while it does not answer; `claims.rs` shares it among peers (policy `spare-origin`), and
 //! `sparing.rs` does so under `fastest` where it is the bottleneck.
 //!
 //! The node sees typed events and gives typed actions; bulk data is named by [`BufId`](crate::BufId) (in memory) or
@@ -63,8 +63,10 @@ mod repeats;
 pub(crate) mod rng;
 mod sparing;
 mod standing;
+mod streams;
 mod supply;
 mod tell;
+mod tentative;
 mod timers;
 mod units;
 mod upload;
@@ -161,6 +163,9 @@ pub struct Config {
     /// Peers that are served at a time, those left out whose sockets take nothing. While more wait in line, each is given
     /// little ahead.
     pub upload_slots: usize,
+    /// Whether what nothing proves yet can be kept beside the file ([`Action::ProveTentative`]): only then is anybody followed who
+    /// streams a xorb.
+    pub tentative: bool,
     /// The Hub we speak of, if not everybody knows it: see [`crate::link::hub_key`].
     pub hub: Option<[u8; 20]>,
     /// That Hub is on this machine alone: others mean another one by that name, so only peers that the user named speak of the same.
@@ -191,6 +196,7 @@ impl Config {
             dials_max: DIALS_TARGET,
             upload_slots: UPLOAD_SLOTS,
             upload_bytes_s: None,
+            tentative: false,
             began: Instant::ZERO,
             hub: None,
             hub_here: false,
@@ -250,6 +256,7 @@ pub struct Node {
     /// Those that this machine is on.
     networks: Vec<Network>,
     lessons: Lessons,
+    authors: tentative::Authors,
     timers: Timers,
     actions: VecDeque<Action>,
     /// Links that went down lately.
@@ -286,6 +293,7 @@ impl Node {
             bans: Bans::default(),
             networks: Vec::new(),
             lessons: Lessons::default(),
+            authors: tentative::Authors::default(),
             timers: Timers::new(),
             actions: VecDeque::new(),
             departed: VecDeque::new(),
@@ -322,6 +330,11 @@ impl Node {
             Event::BlockListed { job, block, list, wrong } => {
                 self.block_listed(now, job, block, list, &wrong);
             }
+            Event::ChunkHashed { job, block, nth, chunk } => self.chunk_hashed(now, job, block, nth, chunk),
+            Event::TentativeKept { job, block, nth, link, from } => {
+                self.tentative_kept(now, job, block, nth, link, from);
+            }
+            Event::TentativeBad { job, block, link, .. } => self.tentative_bad(now, job, block, link),
             Event::BlockListBad { job, block, link } => self.block_list_bad(now, job, block, link),
             Event::JobLooking { job, until } => self.job_looking(job, until),
             Event::JobFront { job, bytes } => self.job_front(now, job, bytes),
@@ -449,6 +462,8 @@ impl Node {
             job.check_invariants();
             assert!(job.supply.agrees(&self.supply_of(*id)), "what peers have is up to date");
         }
+        self.check_streams();
+        self.check_tentative();
         self.check_uploads();
         self.check_order();
         self.check_turns();
@@ -476,6 +491,8 @@ impl Node {
                         assert_eq!(by, Some(*link), "a block has one peer");
                         blocks += 1;
                     }
+                    // Once it is proven, or dropped, its answer is still welcome.
+                    peer::Pending::Tentative { .. } => assert!(!request.owned),
                     peer::Pending::List { block, .. } => {
                         let ask = job.list_asks.get(&block);
                         assert_eq!(ask, Some(&(*link, *req)), "a block's list is asked of one peer");

@@ -44,6 +44,8 @@ pub(crate) struct BlockState {
     /// When it last gave something.
     moved_at: Instant,
     pub(crate) resting: bool,
+    /// A peer streams it and gives what it has of it.
+    pub(crate) followed: bool,
     /// It was begun for the front of the file.
     pub(crate) for_front: bool,
     /// Last chunk that came, to look only behind it.
@@ -61,6 +63,7 @@ impl BlockState {
             outage: Outage::default(),
             moved_at: Instant::ZERO,
             resting: false,
+            followed: false,
             for_front: false,
             at: 0,
         }
@@ -68,7 +71,7 @@ impl BlockState {
 
     /// Whether nobody is at it, and the origin may be asked for it.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.active && !self.resting && self.peer.is_none()
+        !self.active && !self.resting && !self.followed && self.peer.is_none()
     }
 
     /// Whether a chunk of it is in `set` and not in `but_not`.
@@ -96,7 +99,7 @@ impl Job {
     pub(crate) fn cover(&mut self, at: usize) {
         let state = &self.blocks[at];
         for run in &state.block.runs {
-            if state.active || state.peer.is_some() {
+            if state.active || state.followed || state.peer.is_some() {
                 self.covered.insert_run(run.first, run.count);
             } else {
                 self.covered.remove_run(run.first, run.count);
@@ -218,7 +221,7 @@ impl Node {
                     break;
                 }
                 let state = &job.blocks[at];
-                if state.active || state.resting || !job.is_wanted(at, all) {
+                if state.active || state.resting || state.followed || !job.is_wanted(at, all) {
                     continue;
                 }
                 let state = &job.blocks[at];
@@ -294,6 +297,10 @@ impl Node {
         };
         // It may end well with chunks missing: a place that did not prove. That is asked for again, a few times.
         let incomplete = !stopped && job.blocks[at].any_in(&job.missing, None);
+        // One that breaks off goes on where it was; one that ends without a proof was not what it should be.
+        if fault.as_ref().is_none_or(|fault| fault.trouble().is_none()) {
+            self.withdraw_stream(id, block);
+        }
         if let Some(fault) = fault.or_else(|| incomplete.then(short)) {
             self.block_fault(now, id, block, fault);
         }
@@ -358,7 +365,10 @@ impl Node {
                 |what| matches!(what, Pending::Block { job, .. } | Pending::List { job, .. } if *job == id),
             );
         }
+        self.withdraw_streams(id);
+        self.drop_takings(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.offers.clear();
         self.origin_active -= job.blocks_active();
         for (block, state) in core::mem::take(&mut job.blocks).into_iter().enumerate() {
             let block = block as u32;

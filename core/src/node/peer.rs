@@ -133,6 +133,7 @@ pub(crate) enum Pending {
     Manifest { job: JobId },
     Block { job: JobId, block: u32 },
     List { job: JobId, block: u32 },
+    Tentative { job: JobId, block: u32, nth: u32 },
 }
 
 impl Pending {
@@ -141,6 +142,7 @@ impl Pending {
             Pending::Chunk { job, .. }
             | Pending::Manifest { job }
             | Pending::Block { job, .. }
+            | Pending::Tentative { job, .. }
             | Pending::List { job, .. } => job,
         }
     }
@@ -232,7 +234,9 @@ pub(crate) struct Peer {
 impl Peer {
     /// Whether it has something of a job's file, as far as is known, or gives something of it.
     pub(crate) fn gives(&self, id: JobId) -> bool {
-        let bytes = |what: Pending| matches!(what, Pending::Chunk { .. } | Pending::Block { .. });
+        let bytes = |what: Pending| {
+            matches!(what, Pending::Chunk { .. } | Pending::Block { .. } | Pending::Tentative { .. })
+        };
         self.jobs.get(&id).is_some_and(|with| with.has != Has::None)
             || self.requests.iter().any(|(_, request)| request.what.job() == id && bytes(request.what))
     }

@@ -292,6 +292,7 @@ impl Node {
             let found = (0..job.blocks.len()).find(|at| {
                 let state = &job.blocks[*at];
                 !state.active
+                    && !state.followed
                     && state.peer.is_none()
                     && !peer.blocks_refused.contains(&(id, *at as u32))
                     && state.any_in(&job.missing, None)
@@ -363,6 +364,7 @@ impl Node {
         }
         self.watch_outages(now);
         self.watch_manifests(now);
+        self.watch_takings(now);
         self.stirred = true;
         self.switch_all(now);
         self.refill(now);

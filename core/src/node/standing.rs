@@ -154,6 +154,10 @@ impl Claims {
         Some(claim)
     }
 
+    pub(super) fn is_mine(&self, unit: u32) -> bool {
+        self.units.get(&unit).is_some_and(|standing| standing.mine)
+    }
+
     pub(super) fn mine(&self) -> impl Iterator<Item = u32> + '_ {
         self.units.iter().filter(|(_, standing)| standing.mine).map(|(unit, _)| *unit)
     }

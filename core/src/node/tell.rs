@@ -158,6 +158,7 @@ impl Node {
                 self.send(link, Outgoing::Have { file, total, runs });
                 self.count_fetchers(id);
                 self.greet_with_claims(now, link, id);
+                self.greet_with_streams(link, id);
             }
             None => self.actions.push_back(Action::LookupFile { link, file }),
         }
@@ -194,6 +195,7 @@ impl Node {
 
     /// Tells every interested peer what is new to it.
     pub(super) fn tell_all(&mut self) {
+        self.tell_followers();
         for (&id, job) in &self.jobs {
             let end = job.shown.end();
             if end == 0 || !job.spec.peers {

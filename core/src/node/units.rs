@@ -44,10 +44,11 @@ impl Job {
         // Without a manifest the group is of use to others only once the whole file is proven.
         let others = (self.stands_alone(unit) || self.supply.has_seeds()).then(|| self.supply.parts());
         let seeds = self.supply.has_seeds();
-        self.count(
-            unit,
-            |first, end| if seeds { end - first } else { self.held.count_in(first, end, others) },
-        )
+        let count = |first, end| if seeds { end - first } else { self.held.count_in(first, end, others) };
+        let (all, near) = self.count(unit, count);
+        // What its owner tells of while it streams is on its way, and no proof that the rest is.
+        let told = if self.stands_alone(unit) { self.told_of(unit) } else { 0 };
+        (all, near.max(told.min(all.saturating_sub(1))))
     }
 
     /// How long a claim to a unit is believed of which nothing new turns up.

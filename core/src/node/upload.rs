@@ -102,6 +102,9 @@ impl Node {
                 self.have(now, link, &|hash| FileKey::of(hash) == file, None, &runs);
             }
             Message::Claim { file, claims } => self.claims_heard(now, link, file, &claims),
+            Message::Streams { file, first } => self.offered(now, link, file, first),
+            Message::Follow { file, first, on } => self.followed(link, file, first, on),
+            Message::Told { file, first, at, records } => self.told(now, link, file, first, at, &records),
             Message::Slot { wait_ms, .. } => self.told_wait(now, link, wait_ms),
             Message::Cancel { req } => self.called_off(now, link, req),
             // Peers that peers tell of are the business of discovery.
@@ -419,7 +422,12 @@ impl Node {
     fn place_of(&mut self, link: LinkId, ask: &Ask) -> Option<Location> {
         let peer = self.peers.get(&link)?;
         for job in self.jobs.values_mut().filter(|job| job.spec.is_open_to(peer)) {
-            let Some(index) = job.shown.find(&ask.hash) else { continue };
+            let Some(index) = job.shown.find(&ask.hash) else {
+                match job.streamed(link, &ask.hash) {
+                    Some(place) => return Some(place),
+                    None => continue,
+                }
+            };
             let Some((chunk, offset)) = job.chunk(index).filter(|(chunk, _)| chunk.hash == ask.hash) else {
                 continue;
             };

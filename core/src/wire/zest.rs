@@ -14,9 +14,12 @@
 //! | 08 | slot | state 1 (0 closed, 1 open), wait ms 2 | 4 |
 //! | 09 | cancel | req 4 | 5 |
 //! | 0A | claim | file key 8, count 2, then count × 14 bytes of claims | 11 + 14 × count |
+//! | 0B | streams | file key 8, first chunk 4 | 13 |
+//! | 0C | follow | file key 8, first chunk 4, state 1 (0 end, 1 begin) | 14 |
+//! | 0D | told | file key 8, first chunk 4, at 4, count 2, then count × 36 bytes of records | 19 + 36 × count |
 //!
-//! A file key is the first 8 bytes of the file hash ([`FileKey`]); it keeps the two most frequent messages short. A manifest
-//! record is a chunk hash 32 and its length 4; a claim is first chunk 4, score 8, beat 2. A run of `have` and `have more`
+//! A file key is the first 8 bytes of the file hash ([`FileKey`]); it keeps the most frequent messages short. A manifest
+//! record, and one of `told`, is a chunk hash 32 and its length 4; a claim is first chunk 4, score 8, beat 2. A run of `have` and `have more`
 //! skips that many chunks after the end of the run before and then takes at least one; only the first run may skip none.
 //! So a node that has all sends one run. In `have more`, which names no total, runs end at 2³² − 1 at most. Unknown types
 //! are ignored; a known type of wrong length is a fault.
@@ -27,8 +30,8 @@ use crate::ids::FileKey;
 use alloc::vec::Vec;
 use nom::Parser as _;
 use nom::multi::count;
-use zest_xet::Hash;
 use zest_xet::fields::{Parsed, array, be_u16, be_u32, be_u64, byte, hash, whole};
+use zest_xet::{ChunkRef, Hash};
 
 /// Most records in one manifest part: 14,336 (504 KiB). Ours; 0.9 GB of a file at 64 KiB a chunk, so a 5 GB file takes
 /// six round trips that can overlap.
@@ -49,6 +52,9 @@ pub const CLAIMS_MAX: usize = 256;
 /// Bytes of a claim: 14 (first chunk, score, beat).
 pub const CLAIM_BYTES: usize = 14;
 
+/// Most records in one `told`: 256. Ours; they go out every few chunks, so that a message hardly ever holds so many.
+pub const TOLD_RECORDS_MAX: usize = 256;
+
 /// Bytes of `have` before its runs, type byte included: 39.
 const HAVE_HEAD_BYTES: usize = 39;
 
@@ -57,6 +63,12 @@ const LIST_HEAD_BYTES: usize = 11;
 
 /// Longest claim message, type byte included: 3,595 bytes.
 const CLAIM_MESSAGE_BYTES_MAX: usize = LIST_HEAD_BYTES + CLAIMS_MAX * CLAIM_BYTES;
+
+/// Bytes of `told` before its records, type byte included: 19.
+const TOLD_HEAD_BYTES: usize = 19;
+
+/// Longest `told`, type byte included: 9,235 bytes.
+const TOLD_BYTES_MAX: usize = TOLD_HEAD_BYTES + TOLD_RECORDS_MAX * MANIFEST_RECORD_BYTES as usize;
 
 const MANIFEST_REQUEST: u8 = 1;
 const MANIFEST_PART: u8 = 2;
@@ -68,6 +80,9 @@ const HAVE_MORE: u8 = 7;
 const SLOT: u8 = 8;
 const CANCEL: u8 = 9;
 const CLAIM: u8 = 10;
+const STREAMS: u8 = 11;
+const FOLLOW: u8 = 12;
+const TOLD: u8 = 13;
 
 /// A node's word that it fetches a part of a file from the origin, so that the others need not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +124,12 @@ pub enum ZestMessage {
     Cancel { req: u32 },
     /// 0A
     Claim { file: FileKey, claims: Vec<Claim> },
+    /// 0B
+    Streams { file: FileKey, first: u32 },
+    /// 0C
+    Follow { file: FileKey, first: u32, on: bool },
+    /// 0D
+    Told { file: FileKey, first: u32, at: u32, records: Vec<ChunkRef> },
     /// Any other type.
     Unknown,
 }
@@ -129,6 +150,8 @@ pub enum ZestError {
     Run(u32),
     /// Slot state other than 0 and 1.
     SlotState(u8),
+    /// The same of `follow`.
+    FollowState(u8),
 }
 
 /// How many first bytes of a message of `n` bytes [`parse`] needs, judged by its type byte: the whole message, but for a
@@ -156,6 +179,13 @@ pub fn bytes_needed(kind: u8, n: u32) -> Result<u32, ZestError> {
             max = CLAIM_MESSAGE_BYTES_MAX as u32;
             let claims = n.checked_sub(LIST_HEAD_BYTES as u32);
             ("claim", claims.is_some_and(|bytes| bytes.is_multiple_of(CLAIM_BYTES as u32)))
+        }
+        STREAMS => ("streams", n == 13),
+        FOLLOW => ("follow", n == 14),
+        TOLD => {
+            max = TOLD_BYTES_MAX as u32;
+            let records = n.checked_sub(TOLD_HEAD_BYTES as u32);
+            ("told", records.is_some_and(|bytes| bytes.is_multiple_of(MANIFEST_RECORD_BYTES)))
         }
         _ => return Ok(n.min(1)),
     };
@@ -199,6 +229,13 @@ pub fn parse(seen: &[u8], n: u32) -> Result<ZestMessage, ZestError> {
         },
         CANCEL => whole(be_u32.map(|req| ZestMessage::Cancel { req }), fields),
         CLAIM => return whole(read_claims, fields).ok_or(ZestError::Length("claim")),
+        STREAMS => whole((array.map(FileKey), be_u32), fields)
+            .map(|(file, first)| ZestMessage::Streams { file, first }),
+        FOLLOW => match whole((array.map(FileKey), be_u32, byte), fields) {
+            Some((.., state @ 2..)) => return Err(ZestError::FollowState(state)),
+            fields => fields.map(|(file, first, on)| ZestMessage::Follow { file, first, on: on == 1 }),
+        },
+        TOLD => return whole(read_told, fields).ok_or(ZestError::Length("told")),
         _ => Some(ZestMessage::Unknown),
     };
     message.ok_or(ZestError::Length("cut message"))
@@ -240,6 +277,18 @@ fn read_claims(fields: &[u8]) -> Parsed<'_, ZestMessage> {
     let claim = (be_u32, be_u64, be_u16).map(|(first, score, beat)| Claim { first, score, beat });
     let (rest, claims) = count(claim, claims).parse(rest)?;
     Ok((rest, ZestMessage::Claim { file, claims }))
+}
+
+/// 0D: file key 8, first chunk 4, at 4, then as many records as it says, chunk hash 32, length 4 each
+fn read_told(fields: &[u8]) -> Parsed<'_, ZestMessage> {
+    let (rest, (file, first, at, records)) = (array.map(FileKey), be_u32, be_u32, be_u16).parse(fields)?;
+    let records = usize::from(records);
+    if rest.len() != records * MANIFEST_RECORD_BYTES as usize {
+        return Err(nom::Err::Error(()));
+    }
+    let record = (hash, be_u32).map(|(hash, len)| ChunkRef { hash, len });
+    let (rest, records) = count(record, records).parse(rest)?;
+    Ok((rest, ZestMessage::Told { file, first, at, records }))
 }
 
 /// 01, framed.
@@ -359,8 +408,46 @@ pub fn claim(ext_id: u8, file: FileKey, claims: &[Claim]) -> impl Iterator<Item 
     })
 }
 
+/// 0B, framed.
+#[must_use]
+pub fn streams(ext_id: u8, file: FileKey, first: u32) -> Head {
+    Writer::extended(ext_id, 13).u8(STREAMS).bytes(&file.0).u32(first).done()
+}
+
+/// 0C, framed.
+#[must_use]
+pub fn follow(ext_id: u8, file: FileKey, first: u32, on: bool) -> Head {
+    Writer::extended(ext_id, 14).u8(FOLLOW).bytes(&file.0).u32(first).u8(on.into()).done()
+}
+
+/// 0D, framed; as many messages as the records need, [`TOLD_RECORDS_MAX`] in each, and one for no records, which takes back all
+/// that was told.
+pub fn told(
+    ext_id: u8,
+    file: FileKey,
+    first: u32,
+    at: u32,
+    records: &[ChunkRef],
+) -> impl Iterator<Item = Head> {
+    let none = records.is_empty().then_some(records);
+    none.into_iter().chain(records.chunks(TOLD_RECORDS_MAX)).zip(0..).map(move |(records, nth)| {
+        let bytes = TOLD_HEAD_BYTES + records.len() * MANIFEST_RECORD_BYTES as usize;
+        framed(ext_id, bytes, |out| {
+            out.push(TOLD);
+            out.extend_from_slice(&file.0);
+            out.extend_from_slice(&first.to_be_bytes());
+            out.extend_from_slice(&at.saturating_add(nth * TOLD_RECORDS_MAX as u32).to_be_bytes());
+            out.extend_from_slice(&(records.len() as u16).to_be_bytes());
+            for record in records {
+                out.extend_from_slice(record.hash.as_bytes());
+                out.extend_from_slice(&record.len.to_be_bytes());
+            }
+        })
+    })
+}
+
 fn framed(ext_id: u8, message_len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Head {
-    assert!(message_len <= AVAILABILITY_BYTES_MAX, "a message of runs or claims has at most 16 KiB");
+    assert!(message_len <= AVAILABILITY_BYTES_MAX, "a message of runs, claims or records has at most 16 KiB");
     let mut out = Vec::with_capacity(6 + message_len);
     out.extend_from_slice(&(message_len as u32 + 2).to_be_bytes());
     out.extend_from_slice(&[EXTENDED, ext_id]);
@@ -400,6 +487,9 @@ mod tests {
             (slot(3, true, 0), ZestMessage::Slot { open: true, wait_ms: 0 }),
             (slot(3, false, 300), ZestMessage::Slot { open: false, wait_ms: 300 }),
             (cancel(3, u32::MAX), ZestMessage::Cancel { req: u32::MAX }),
+            (streams(3, KEY, 9), ZestMessage::Streams { file: KEY, first: 9 }),
+            (follow(3, KEY, 9, true), ZestMessage::Follow { file: KEY, first: 9, on: true }),
+            (follow(3, KEY, 0, false), ZestMessage::Follow { file: KEY, first: 0, on: false }),
         ];
         for (head, message) in cases {
             assert_eq!(read(&head), Ok(message));
@@ -480,6 +570,26 @@ mod tests {
     }
 
     #[test]
+    fn told_records_read_back_and_long_lists_are_split() {
+        let records: Vec<_> = (0..600).map(|n| ChunkRef { hash: H, len: n + 1 }).collect();
+        let (mut all, mut places) = (vec![], vec![]);
+        for head in told(3, KEY, 4, 100, &records) {
+            let Ok(ZestMessage::Told { file: KEY, first: 4, at, records }) = read(&head) else { panic!() };
+            places.push((at, records.len()));
+            all.extend(records);
+        }
+        assert_eq!((all, places), (records, vec![(100, 256), (356, 256), (612, 88)]));
+        let none: Vec<_> = told(3, KEY, 4, 0, &[]).map(|head| read(&head)).collect();
+        assert_eq!(none, [Ok(ZestMessage::Told { file: KEY, first: 4, at: 0, records: vec![] })]);
+        let more = [&[13][..], &KEY.0, &[0; 8], &[0, 2], &[0; 36]].concat();
+        assert_eq!(read_bytes(&more), Err(ZestError::Length("told")), "fewer than it says");
+        assert_eq!(
+            read_bytes(&[&[12][..], &KEY.0, &[0, 0, 0, 0, 2]].concat()),
+            Err(ZestError::FollowState(2))
+        );
+    }
+
+    #[test]
     fn wrong_lengths_runs_and_states_are_refused() {
         for (kind, n) in [
             (1, 44),
@@ -495,12 +605,22 @@ mod tests {
             (10, 10),
             (10, 24),
             (10, 26),
+            (11, 12),
+            (12, 15),
+            (13, 18),
+            (13, 54),
         ] {
             assert!(matches!(bytes_needed(kind, n), Err(ZestError::Length(_))), "{kind} {n}");
         }
-        for (kind, what, max) in [(6, "have", 16_384), (7, "have more", 16_384), (10, "claim", 3_595)] {
+        let longest = [
+            (6, "have", 16_384, 1),
+            (7, "have more", 16_384, 1),
+            (10, "claim", 3_595, 14),
+            (13, "told", 9_235, 36),
+        ];
+        for (kind, what, max, step) in longest {
             assert_eq!(bytes_needed(kind, max), Ok(max));
-            let past = if kind == 10 { max + 14 } else { max + 1 };
+            let past = max + step;
             assert_eq!(bytes_needed(kind, past), Err(ZestError::TooLong { what, max }));
         }
         assert_eq!(read_bytes(&[8, 2, 0, 0]), Err(ZestError::SlotState(2)));
@@ -561,7 +681,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(kind in 0u8..13, message in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn any_bytes_are_read_or_refused(kind in 0u8..16, message in proptest::collection::vec(any::<u8>(), 0..100)) {
             let message = [&[kind][..], &message].concat();
             let n = u32::try_from(message.len()).unwrap();
             if let Ok(needed) = bytes_needed(kind, n) {

@@ -514,7 +514,10 @@ impl World {
                     self.later(WORK, Happening::Event(event));
                 }
             }
-            Action::ProveBlockList { .. } => panic!("nobody has lists of blocks here"),
+            Action::ProveBlockList { .. }
+            | Action::ProveTentative { .. }
+            | Action::DropTentative { .. }
+            | Action::AdoptBlockList { .. } => panic!("nobody has lists of blocks here"),
             Action::CopyLocal { job, index, .. } => {
                 let source = Source::Disk;
                 let event = match self.tasks[&job].local[&index] {

@@ -10,7 +10,7 @@ use zest_core::node::{
     Action, BANS_MAX, BitSet, Block, Config, Direction, Event, FaultKind, JobSpec, Node, OriginFault, Policy,
     Run, Source,
 };
-use zest_core::{BufId, Duration, FileId, FileKey, Instant, JobId, LinkId, PeerId, ReqId};
+use zest_core::{BufId, Duration, FileId, FileKey, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use zest_xet::{ChunkRef, Hash, Manifest, file_hash};
 
 use crate::cursor::Cursor;
@@ -59,6 +59,7 @@ fn play(input: &[u8]) -> Vec<String> {
     let mut input = Cursor::new(input);
     let flags = input.u8();
     let mut config = Config::new([7; 32], PeerId(*b"-ZT0500-we-ourselves"));
+    config.tentative = true;
     if flags & 1 != 0 {
         config.policy = Policy::SpareOrigin;
     }
@@ -227,6 +228,16 @@ impl World {
                     why: OriginFault::new(FaultKind::Permanent, "no layout"),
                 });
             }
+            Action::ProveTentative { job, block, nth, buf, link, .. } => {
+                assert!(self.bufs.remove(&buf), "a buffer is compared once");
+                let from = Location { file: FileId(9000 + block), offset: u64::from(nth), len: 1 };
+                events.push(match nth % 5 {
+                    4 => Event::TentativeBad { job, block, nth, link },
+                    _ => Event::TentativeKept { job, block, nth, link, from },
+                });
+            }
+            Action::DropTentative { .. } => {}
+            Action::AdoptBlockList { .. } => panic!("what is told here hashes to no xorb"),
             Action::CopyLocal { job, index, .. } => {
                 events.push(Event::ChunkBad { job, index, source: Source::Disk });
             }
@@ -397,7 +408,18 @@ impl World {
                 end: 3,
             },
             3 => Message::Cancel { req },
-            _ => Message::Ignored,
+            _ => {
+                let (key, first) = (FileKey::of(&hash_of(file)), u32::from(at));
+                match what / 5 % 4 {
+                    0 => Message::Ignored,
+                    1 => Message::Streams { file: key, first },
+                    2 => Message::Follow { file: key, first, on: req.is_multiple_of(2) },
+                    _ => {
+                        let records = (0..req % 4).map(|n| manifest.chunk(n % manifest.len())).collect();
+                        Message::Told { file: key, first, at: req / 4, records }
+                    }
+                }
+            }
         };
         self.says(link, message);
     }

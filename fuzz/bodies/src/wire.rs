@@ -248,6 +248,13 @@ pub fn zest_message(input: &[u8]) {
             let Some(written) = only(zest::claim(3, file, &claims)) else { return };
             written
         }
+        ZestMessage::Streams { file, first } => zest::streams(3, file, first),
+        ZestMessage::Follow { file, first, on } => zest::follow(3, file, first, on),
+        ZestMessage::Told { file, first, at, records } => {
+            assert!(records.len() <= zest::TOLD_RECORDS_MAX, "records are bounded");
+            let Some(written) = only(zest::told(3, file, first, at, &records)) else { return };
+            written
+        }
         ZestMessage::Slot { open, wait_ms } => zest::slot(3, open, wait_ms),
         ZestMessage::Cancel { req } => zest::cancel(3, req),
         ZestMessage::Unknown => return,

@@ -1,6 +1,6 @@
 //! Those who are no honest nodes: some play a script, some are a real node whose output is twisted.
 
-use crate::file::ChunkId;
+use crate::file::{ChunkId, Files};
 use crate::host::Life;
 use crate::link::{Content, End, Item, What, other};
 use crate::scenario::{MS, SEC};
@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use zest_core::link::{Body, Claim, Dialect, Outgoing};
 use zest_core::node::{Event, Found, limits};
 use zest_core::{FileId, InfoHash, Location};
+use zest_xet::ChunkRef;
 
 /// Who plays at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +51,14 @@ pub enum Actor {
     Gatherer,
     /// A neighbour that comes to everybody and asks for all that they fetch, but speaks of another Hub, or of none.
     Spy,
+    /// Says it streams everything from the origin: tells a list that is not the xorb's, and gives what hashes to that.
+    ListLiar,
+    /// The same: tells the right list, and gives wrong bytes.
+    ByteLiar,
+    /// The same: tells more than there can be.
+    EndlessTeller,
+    /// The same: tells again, otherwise, what it told before.
+    MindChanger,
 }
 
 impl Actor {
@@ -57,6 +66,10 @@ impl Actor {
     /// from one address, or ask for what is not theirs. They are in no small world drawn by lot.
     pub const STRANGERS: [Actor; 7] =
         [Actor::Idle, Actor::Namer, Actor::Forger, Actor::Hog, Actor::Squatter, Actor::Gatherer, Actor::Spy];
+
+    /// Those that lie of what they stream. They are in no small world drawn by lot.
+    pub const TELLERS: [Actor; 4] =
+        [Actor::ListLiar, Actor::ByteLiar, Actor::EndlessTeller, Actor::MindChanger];
 
     /// Everyone else but the honest.
     pub const ALL: [Actor; 10] = [
@@ -94,6 +107,10 @@ impl Actor {
             Actor::Squatter => "squatters",
             Actor::Gatherer => "gatherers",
             Actor::Spy => "spies",
+            Actor::ListLiar => "list-liars",
+            Actor::ByteLiar => "byte-liars",
+            Actor::EndlessTeller => "endless-tellers",
+            Actor::MindChanger => "mind-changers",
         }
     }
 
@@ -112,7 +129,7 @@ impl Actor {
     /// Whether wrong bytes may come from it.
     #[must_use]
     pub fn lies(self) -> bool {
-        matches!(self, Actor::Liar | Actor::Twister | Actor::Forger)
+        matches!(self, Actor::Liar | Actor::Twister | Actor::Forger) || Actor::TELLERS.contains(&self)
     }
 }
 
@@ -228,6 +245,9 @@ impl World {
             }
             return;
         }
+        if Actor::TELLERS.contains(&actor) {
+            return self.tells(end, actor, message);
+        }
         match message {
             Outgoing::Interest { file } => {
                 let total = self.files.by_hash(&file).map_or(0, |at| self.files.all[at as usize].len());
@@ -267,6 +287,68 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// One who says that it streams everything is told something.
+    fn tells(&mut self, end: u32, actor: Actor, message: Outgoing) {
+        match message {
+            Outgoing::Interest { file } => {
+                self.say(end, Outgoing::Have { file, total: 0, runs: vec![] });
+                let Some(at) = self.files.by_hash(&file) else { return };
+                let blocks = self.files.all[at as usize].blocks.len();
+                for block in 0..blocks {
+                    let first = self.files.all[at as usize].blocks[block].runs[0].first;
+                    self.say(end, Outgoing::Streams { file, first });
+                }
+            }
+            Outgoing::Follow { file, first, on: true } => {
+                let Some(at) = self.files.by_hash(&file) else { return };
+                // All but the last record.
+                let list = self.told_list(actor, at, first);
+                let records = list[..(list.len() - 1).max(1)].to_vec();
+                self.say(end, Outgoing::Told { file, first, at: 0, records });
+            }
+            Outgoing::ChunkRequest { req, hash, .. } => {
+                let twisted = Files::twisted(&hash);
+                let (true_id, other_id) = (self.files.by_chunk(&hash), self.files.by_chunk(&twisted));
+                let Some(id) = true_id.or(other_id) else { return };
+                // What a wrong byte makes of the chunk hashes to the other one.
+                let good = true_id.is_some() && actor != Actor::ByteLiar;
+                self.say_chunk(end, req.0, hash, id, good);
+                self.tells_more(end, actor, id);
+            }
+            Outgoing::ManifestRequest { req, .. } => self.say(end, Outgoing::ManifestNone { req: req.0 }),
+            _ => {}
+        }
+    }
+
+    fn told_list(&self, actor: Actor, file: u32, first: u32) -> Vec<ChunkRef> {
+        let file = &self.files.all[file as usize];
+        let mut list = file.lists[file.block_of(first) as usize].to_vec();
+        if actor == Actor::ListLiar {
+            list.iter_mut().for_each(|chunk| chunk.hash = Files::twisted(&chunk.hash));
+        }
+        list
+    }
+
+    /// It was asked for the last chunk it told of: now comes what gives it away.
+    fn tells_more(&mut self, end: u32, actor: Actor, id: ChunkId) {
+        let file = &self.files.all[id.file() as usize];
+        let (hash, block) = (file.hash, &file.blocks[file.block_of(id.index()) as usize]);
+        let run = block.runs[0];
+        if id.index() + 2 != run.indices().end {
+            return;
+        }
+        let list = self.told_list(actor, id.file(), run.first);
+        let last = list[list.len() - 1];
+        let told = list.len() as u32 - 1;
+        let (at, records) = match actor {
+            Actor::ListLiar => (told, vec![last]),
+            Actor::EndlessTeller => (told, vec![last; 9]),
+            Actor::MindChanger => (0, vec![last]),
+            _ => return,
+        };
+        self.say(end, Outgoing::Told { file: hash, first: run.first, at, records });
     }
 
     fn say_chunk(&mut self, end: u32, req: u32, hash: zest_xet::Hash, id: ChunkId, good: bool) {

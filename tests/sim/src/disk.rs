@@ -27,6 +27,8 @@ pub(crate) struct Disk {
 enum Work {
     /// A chunk from a peer or another file.
     Chunk { job: JobId, index: u32, content: Content, source: Source },
+    /// A chunk that somebody streams, with what it is said to be.
+    Tentative { job: JobId, block: u32, nth: u32, chunk: ChunkRef, content: Content, link: LinkId },
     /// An event that follows from earlier work.
     Tell(Event),
 }
@@ -65,6 +67,9 @@ impl World {
             Some(Work::Chunk { job, index, content, source }) => {
                 self.proven(host, job, index, content, source);
             }
+            Some(Work::Tentative { job, block, nth, chunk, content, link }) => {
+                self.compared(host, (job, block, nth), chunk, content, link);
+            }
             Some(Work::Tell(event)) => self.feed(host, event),
             None => {}
         }
@@ -99,6 +104,77 @@ impl World {
         self.work(host, Work::Chunk { job, index, content, source: Source::Peer(link) });
     }
 
+    /// A chunk is compared with what was told of it, and kept beside the file.
+    pub(crate) fn prove_tentative(
+        &mut self,
+        host: u32,
+        (job, block, nth): (JobId, u32, u32),
+        chunk: ChunkRef,
+        buf: BufId,
+        link: LinkId,
+    ) {
+        let Some(content) = self.buffers.take(buf) else {
+            return self.fail(format!("host {host} compares {buf:?}, which it does not have"));
+        };
+        if self.hosts[host as usize].task_of(job).is_some() {
+            self.work(host, Work::Tentative { job, block, nth, chunk, content, link });
+        }
+    }
+
+    fn compared(
+        &mut self,
+        host: u32,
+        (job, block, nth): (JobId, u32, u32),
+        chunk: ChunkRef,
+        content: Content,
+        link: LinkId,
+    ) {
+        let Some(at) = self.hosts[host as usize].task_of(job) else { return };
+        let task = &self.hosts[host as usize].tasks[at];
+        if !task.running {
+            return;
+        }
+        let number = task.file;
+        let Content::Chunk { id, good } = content else {
+            return self.feed(host, Event::TentativeBad { job, block, nth, link });
+        };
+        let true_hash = self.files.chunk(id).hash;
+        let hash = if good { true_hash } else { crate::file::Files::twisted(&true_hash) };
+        if hash != chunk.hash {
+            self.totals.bad += 1;
+            return self.feed(host, Event::TentativeBad { job, block, nth, link });
+        }
+        let index = self.files.all[number as usize].blocks[block as usize].runs[0].first + nth;
+        let right = good && id == crate::file::ChunkId::new(number, index);
+        self.hosts[host as usize].tasks[at].tentative.insert(index, right);
+        let from = self.tentative_place(number, index);
+        self.feed(host, Event::TentativeKept { job, block, nth, link, from });
+    }
+
+    fn tentative_place(&self, file: u32, index: u32) -> Location {
+        let len = self.files.all[file as usize].chunk_bytes(index);
+        let place = zest_core::FileId(crate::receive::TENTATIVES + file);
+        Location { file: place, offset: u64::from(index) << 17, len }
+    }
+
+    pub(crate) fn drop_tentative(&mut self, host: u32, job: JobId, block: u32) {
+        let Some(at) = self.hosts[host as usize].task_of(job) else { return };
+        let task = &mut self.hosts[host as usize].tasks[at];
+        let file = &self.files.all[task.file as usize];
+        task.tentative.retain(|index, _| file.block_of(*index) != block);
+    }
+
+    /// A list that was told proved itself.
+    pub(crate) fn adopt_told(&mut self, host: u32, job: JobId, block: u32, list: &[ChunkRef]) {
+        let Some(at) = self.hosts[host as usize].task_of(job) else { return };
+        let file = self.hosts[host as usize].tasks[at].file;
+        if *self.files.all[file as usize].lists[block as usize] != *list {
+            return self.fail(format!("host {host} takes a list for that of block {block} which is not"));
+        }
+        let (epoch, task) = (self.hosts[host as usize].epoch, at as u32);
+        self.later(self.scenario.disk.write_ns, Happening::Listed { host, epoch, task, block });
+    }
+
     pub(crate) fn copy_local(&mut self, host: u32, job: JobId, index: u32, from: Location) {
         if self.is_to_lose(host, job) {
             return;
@@ -106,6 +182,20 @@ impl World {
         let Some(at) = self.hosts[host as usize].task_of(job) else {
             return self.fail(format!("host {host} copies for {job:?}, which is not its"));
         };
+        let task = &self.hosts[host as usize].tasks[at];
+        let number = task.file;
+        if from == self.tentative_place(number, index) {
+            let task = &self.hosts[host as usize].tasks[at];
+            let block = self.files.all[number as usize].block_of(index);
+            if !task.manifest && !task.listed.contains(block) {
+                return self.fail(format!("host {host} uses chunk {index}, which nothing proves"));
+            }
+            let Some(&good) = task.tentative.get(&index) else {
+                return self.fail(format!("host {host} uses chunk {index}, which it dropped"));
+            };
+            let content = Content::Chunk { id: crate::file::ChunkId::new(number, index), good };
+            return self.work(host, Work::Chunk { job, index, content, source: Source::Disk });
+        }
         let task = &self.hosts[host as usize].tasks[at];
         let Some(&good) = task.local.get(&index) else {
             return self.fail(format!("host {host} copies chunk {index} from {from:?}, where nothing lies"));

@@ -135,6 +135,11 @@ impl Files {
         })
     }
 
+    /// What a chunk of this hash hashes to when a byte of it is wrong, and the other way round.
+    pub(crate) fn twisted(hash: &Hash) -> Hash {
+        Hash::from_bytes(hash.as_bytes().map(|byte| !byte))
+    }
+
     pub(crate) fn chunk(&self, id: ChunkId) -> ChunkRef {
         self.all[id.file() as usize].manifest.chunk(id.index())
     }

@@ -51,6 +51,8 @@ pub(crate) struct Task {
     pub(crate) fetches: BTreeMap<u32, u32>,
     /// Chunks that lie elsewhere on the machine; false if they are rotten there.
     pub(crate) local: BTreeMap<u32, bool>,
+    /// Chunks that lie beside the file because somebody told that they are its: false if they are not.
+    pub(crate) tentative: BTreeMap<u32, bool>,
     /// Whether the node works on it.
     pub(crate) running: bool,
     pub(crate) end: Option<End>,
@@ -71,6 +73,7 @@ impl Task {
             parts: None,
             fetches: BTreeMap::new(),
             local: BTreeMap::new(),
+            tentative: BTreeMap::new(),
             running: false,
             end: None,
             over_at: 0,

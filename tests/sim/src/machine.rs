@@ -70,6 +70,7 @@ impl World {
             peer_id = self.hosts[whose as usize].peer_id;
         }
         let mut config = Config::new(rng.bytes32(), peer_id);
+        config.tentative = true;
         config.policy = scenario.policy;
         config.patience = zest_core::outage::PATIENCE;
         config.hub = scenario.near.then(|| zest_core::link::hub_key(crate::net::HUB));
@@ -308,6 +309,7 @@ impl World {
         }
         let job = task.job;
         task.end = end;
+        task.tentative.clear();
         self.origin_forget(host, at);
         self.sought(host, at);
         self.feed(host, Event::JobRemoved { job });
@@ -361,6 +363,8 @@ impl World {
                 }
             }
             task.listed = BitSet::empty(task.listed.len());
+            // What nothing proved is in no journal.
+            task.tentative.clear();
             if !task.manifest {
                 // Lists of single xorbs are not kept: what they proved has to be proven again.
                 task.proven = BitSet::empty(task.proven.len());

@@ -16,7 +16,7 @@ zest-sim run [OPTIONS]                         play one flash crowd and print it
   --nodes N  --chunks M  --block B  --seed S  --seeds N (as many seeds, one line each)
   --policy fastest|spare-origin  --warm|--cold  --mixed
   --liars N --mute N --dead N … (also tricklers, flooders, have-liars, claim-liars, leechers, not-found-liars, twisters,
-  forgers, idle, namers, hogs, squatters)
+  forgers, idle, namers, hogs, squatters, list-liars, byte-liars, endless-tellers, mind-changers)
   --leave PERMILLE  --crash PERMILLE  --nat PERMILLE  --partition FROM,UNTIL (s)  --full-seeds N
   --up B/s  --down B/s  --origin B/s|none  --latency US  --known K  --socket BYTES  --write US
   --deep-sockets (nodes hear of bytes when a socket takes them, not when they are sent)
@@ -256,7 +256,7 @@ fn crowd(words: &[&str]) -> Result<bool, String> {
     if options.flag("--mixed") {
         s.net.slow_permille = 100;
     }
-    for actor in Actor::ALL.into_iter().chain(Actor::STRANGERS) {
+    for actor in Actor::ALL.into_iter().chain(Actor::STRANGERS).chain(Actor::TELLERS) {
         if let Some(count) = options.number(&format!("--{}", actor.name()))? {
             s.actors.push((actor, count as u32));
         }

@@ -313,6 +313,9 @@ impl World {
                 | Outgoing::Have { .. }
                 | Outgoing::HaveMore { .. }
                 | Outgoing::Claim { .. }
+                | Outgoing::Streams { .. }
+                | Outgoing::Follow { .. }
+                | Outgoing::Told { .. }
                 | Outgoing::Slot { .. }
                 | Outgoing::Cancel { .. }
                 | Outgoing::ManifestPart { .. }

@@ -382,6 +382,17 @@ impl World {
         machine.traffic.origin_new += bytes;
         task.keep(index, !wrong, known);
         self.totals.payload += bytes;
+        if !known {
+            let file = &self.files.all[self.hosts[host as usize].tasks[at].file as usize];
+            let (nth, mut chunk) =
+                (index - file.blocks[block as usize].runs[0].first, file.manifest.chunk(index));
+            if wrong {
+                chunk.hash = crate::file::Files::twisted(&chunk.hash);
+            }
+            if file.blocks[block as usize].whole {
+                self.feed(host, Event::ChunkHashed { job, block, nth, chunk });
+            }
+        }
         self.feed(host, Event::ChunkDone { job, index, source: Source::Origin });
     }
 

@@ -17,6 +17,8 @@ const LISTS: u32 = 1 << 28;
 const BLOCK_BITS: u32 = 20;
 /// From here on other files of the machine, by the file whose chunks they share.
 pub(crate) const LOCALS: u32 = 1 << 25;
+/// From here on what somebody streams, beside the file.
+pub(crate) const TENTATIVES: u32 = 1 << 26;
 
 impl World {
     /// A message has arrived.
@@ -63,6 +65,11 @@ impl World {
             Outgoing::Have { file, total, runs } => Message::Have { file, total, runs },
             Outgoing::HaveMore { file, runs } => Message::HaveMore { file: FileKey::of(&file), runs },
             Outgoing::Claim { file, claims } => Message::Claim { file: FileKey::of(&file), claims },
+            Outgoing::Streams { file, first } => Message::Streams { file: FileKey::of(&file), first },
+            Outgoing::Follow { file, first, on } => Message::Follow { file: FileKey::of(&file), first, on },
+            Outgoing::Told { file, first, at, records } => {
+                Message::Told { file: FileKey::of(&file), first, at, records }
+            }
             Outgoing::Pex { added, dropped } => Message::Pex { added, dropped },
             Outgoing::Slot { open, wait_ms } => Message::Slot { open, wait_ms },
             Outgoing::Cancel { req } => Message::Cancel { req: req.0 },
@@ -158,10 +165,16 @@ impl World {
             return None;
         };
         let (proven, good) = (task.proven.contains(id.index()), task.good.contains(id.index()));
-        if !proven {
+        // What it streams itself it may give to those who follow, whatever it is; what is held and not proven came from the origin.
+        let (file, block) =
+            (&self.files.all[id.file() as usize], self.files.all[id.file() as usize].block_of(id.index()));
+        let is_streamed = file.blocks[block as usize].whole && !task.manifest && !task.listed.contains(block);
+        if !proven && !is_streamed {
             self.fail(format!("host {host} serves chunk {} of file {} unproven", id.index(), id.file()));
         }
-        if self.files.chunk(id).hash != *hash || place.len != len {
+        let true_hash = self.files.chunk(id).hash;
+        let its_hash = if good { true_hash } else { crate::file::Files::twisted(&true_hash) };
+        if its_hash != *hash || place.len != len {
             self.fail(format!("host {host} answers for {hash} with another chunk"));
         }
         let disk = &self.hosts[host as usize].disk;

@@ -3,7 +3,9 @@
 use zest_core::link::{ERROR_TEXT_CHARS_MAX, Outgoing};
 use zest_core::wire::pex;
 use zest_core::wire::xet::Dialect;
-use zest_core::wire::zest::{AVAILABILITY_BYTES_MAX, CLAIM_BYTES, CLAIMS_MAX};
+use zest_core::wire::zest::{
+    AVAILABILITY_BYTES_MAX, CLAIM_BYTES, CLAIMS_MAX, MANIFEST_RECORD_BYTES, TOLD_RECORDS_MAX,
+};
 
 /// Length, message id and extension id: 6.
 const FRAME: u32 = 6;
@@ -38,6 +40,12 @@ pub(crate) fn weight(message: &Outgoing) -> (u32, u32) {
             let frames = claims.len().div_ceil(CLAIMS_MAX) as u32;
             (frames * (FRAME + 11) + (CLAIM_BYTES * claims.len()) as u32, 0)
         }
+        Streams { .. } => (FRAME + 13, 0),
+        Follow { .. } => (FRAME + 14, 0),
+        Told { records, .. } => {
+            let frames = records.len().div_ceil(TOLD_RECORDS_MAX).max(1) as u32;
+            (frames * (FRAME + 19) + MANIFEST_RECORD_BYTES * records.len() as u32, 0)
+        }
         Pex { added, dropped } => {
             let pex = pex::Pex { added: added.clone(), dropped: dropped.clone() };
             (FRAME + pex::write(&pex).len() as u32, 0)
@@ -50,7 +58,7 @@ pub(crate) fn weight(message: &Outgoing) -> (u32, u32) {
 }
 
 /// Kinds of messages, as [`kind`] numbers them.
-pub(crate) const KINDS: [&str; 13] = [
+pub(crate) const KINDS: [&str; 14] = [
     "ask chunk",
     "chunk",
     "not found",
@@ -64,6 +72,7 @@ pub(crate) const KINDS: [&str; 13] = [
     "slot",
     "cancel",
     "pex",
+    "stream",
 ];
 
 /// Which of [`KINDS`] a message is.
@@ -83,6 +92,7 @@ pub(crate) fn kind(message: &Outgoing) -> Option<usize> {
         Slot { .. } => 10,
         Cancel { .. } => 11,
         Pex { .. } => 12,
+        Streams { .. } | Follow { .. } | Told { .. } => 13,
         KeepAlive | Forget { .. } => return None,
     })
 }

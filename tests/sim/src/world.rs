@@ -443,6 +443,11 @@ impl World {
             Action::ProveBlockList { job, block, link, buf } => {
                 self.prove_list(host, job, block, link, buf);
             }
+            Action::ProveTentative { job, block, nth, chunk, buf, link } => {
+                self.prove_tentative(host, (job, block, nth), chunk, buf, link);
+            }
+            Action::DropTentative { job, block } => self.drop_tentative(host, job, block),
+            Action::AdoptBlockList { job, block, list } => self.adopt_told(host, job, block, &list),
             Action::CopyLocal { job, index, from } => self.copy_local(host, job, index, from),
             Action::OriginPlan { job } => self.plan_again(host, job),
             Action::OriginFetch { job, block } => self.origin_fetch(host, job, block),

@@ -1,0 +1,292 @@
+//! What we stream from the origin and cannot prove yet, given to those who want it (`docs/protocol.md` §4.6).
+//!
+//! A whole xorb proves its chunk list, and until it is whole nobody can serve anything of it. So who streams one says so, tells the
+//! growing list to those who follow, and gives them its chunks. Nobody else gives them: `tentative.rs` is the other side.
+
+use super::job::Job;
+use super::timers::Timer;
+use super::{Action, Node};
+use crate::ids::FileKey;
+use crate::link::Outgoing;
+use crate::{Duration, Instant, JobId, LinkId, Location};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use zest_xet::{ChunkRef, Hash};
+
+/// Chunks that came wait this long to be told together: 20 ms. Ours; a chunk takes 5 ms at 13 MB/s, and a record weighs little.
+const TOLD_WAIT: Duration = Duration::from_millis(20);
+
+/// A block that the origin streams to us, whose list nothing proves yet.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    /// Its chunks as they were hashed, by place in the block.
+    list: Vec<Option<ChunkRef>>,
+    /// Where each of the first ones that lie in the file begins in the block, and where the last one ends.
+    starts: Vec<u64>,
+    /// First 8 bytes of the hash of those → place.
+    by_hash: BTreeMap<u64, u32>,
+    /// Who is told of it, and how many they know.
+    followers: BTreeMap<LinkId, u32>,
+}
+
+fn key(hash: &Hash) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+impl Stream {
+    fn new(chunks: usize) -> Stream {
+        Stream { list: alloc::vec![None; chunks], starts: alloc::vec![0], ..Stream::default() }
+    }
+
+    /// So many of the first chunks lie in the file.
+    fn ready(&self) -> u32 {
+        self.starts.len() as u32 - 1
+    }
+
+    fn chunk(&self, nth: u32) -> Option<ChunkRef> {
+        self.list.get(nth as usize).copied().flatten()
+    }
+
+    /// The records from `from` on that may be told.
+    fn news(&self, from: u32) -> Vec<ChunkRef> {
+        (from..self.ready()).filter_map(|nth| self.chunk(nth)).collect()
+    }
+}
+
+impl Job {
+    /// Index in the file of a chunk of a block, by its place in the block's list.
+    pub(crate) fn index_of(&self, block: u32, nth: u32) -> Option<u32> {
+        let block = &self.blocks.get(block as usize)?.block;
+        let chunk = block.chunks.start.checked_add(nth)?;
+        let run =
+            block.runs.iter().find(|run| chunk.checked_sub(run.xorb_chunk).is_some_and(|n| n < run.count))?;
+        Some(run.first + (chunk - run.xorb_chunk))
+    }
+
+    /// The block whose first chunk this is.
+    pub(crate) fn block_at(&self, first: u32) -> Option<u32> {
+        let block = self.layout.block_of(first)?;
+        self.blocks.get(block as usize)?.block.runs.first().filter(|run| run.first == first)?;
+        Some(block)
+    }
+
+    pub(crate) fn first_of(&self, block: u32) -> Option<u32> {
+        Some(self.blocks.get(block as usize)?.block.runs.first()?.first)
+    }
+
+    /// Whether the block's list can be proven by its xorb and is not proven yet.
+    pub(crate) fn is_unproven(&self, block: u32) -> bool {
+        let whole = |at: &super::origin::BlockState| at.block.whole && at.block.chunks.start == 0;
+        self.spec.peers
+            && !self.ended
+            && self.manifest.is_none()
+            && self.blocks.get(block as usize).is_some_and(whole)
+            && !self.layout.is_listed(block)
+    }
+
+    /// Takes in what lies in the file of a block that is streamed; whether there is more to tell.
+    fn stream_on(&mut self, block: u32) -> bool {
+        let mut more = false;
+        loop {
+            let Some(stream) = self.streams.get(&block) else { return more };
+            let nth = stream.ready();
+            let (Some(chunk), Some(index)) = (stream.chunk(nth), self.index_of(block, nth)) else {
+                return more;
+            };
+            if !self.held.contains(index) {
+                return more;
+            }
+            let Some(stream) = self.streams.get_mut(&block) else { return more };
+            let end = stream.starts.last().copied().unwrap_or(0);
+            stream.starts.push(end + u64::from(chunk.len));
+            stream.by_hash.insert(key(&chunk.hash), nth);
+            more = true;
+        }
+    }
+
+    /// Where a chunk of a block lies that is streamed, for who follows it.
+    pub(super) fn streamed(&self, link: LinkId, hash: &Hash) -> Option<Location> {
+        self.streams.iter().filter(|(_, stream)| stream.followers.contains_key(&link)).find_map(
+            |(at, stream)| {
+                let nth = *stream.by_hash.get(&key(hash))?;
+                let chunk = stream.chunk(nth).filter(|chunk| chunk.hash == *hash)?;
+                let block = &self.blocks.get(*at as usize)?.block;
+                let place = block.chunks.start + nth;
+                let run = block
+                    .runs
+                    .iter()
+                    .find(|run| place.checked_sub(run.xorb_chunk).is_some_and(|n| n < run.count))?;
+                let before = run.xorb_chunk.checked_sub(block.chunks.start)?;
+                let within = stream.starts.get(nth as usize)? - stream.starts.get(before as usize)?;
+                Some(Location { file: self.spec.place, offset: run.offset + within, len: chunk.len })
+            },
+        )
+    }
+}
+
+impl Node {
+    /// The origin's worker hashed a chunk of a block that nothing proves yet; it says so before the chunk's end.
+    pub(super) fn chunk_hashed(&mut self, now: Instant, id: JobId, block: u32, nth: u32, chunk: ChunkRef) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_unproven(block)) else { return };
+        let state = &job.blocks[block as usize];
+        if !state.active || nth as usize >= state.block.chunks.len() {
+            return;
+        }
+        let chunks = state.block.chunks.len();
+        let stream = job.streams.entry(block).or_insert_with(|| Stream::new(chunks));
+        stream.list[nth as usize].get_or_insert(chunk);
+        self.stream_grew(now, id, block);
+    }
+
+    /// A chunk of the origin lies in the file.
+    pub(super) fn stream_advanced(&mut self, now: Instant, id: JobId, index: u32) {
+        let Some(job) = self.jobs.get(&id).filter(|job| !job.streams.is_empty()) else { return };
+        if let Some(block) = job.layout.block_of(index) {
+            self.stream_grew(now, id, block);
+        }
+    }
+
+    fn stream_grew(&mut self, now: Instant, id: JobId, block: u32) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let begins = job.streams.get(&block).is_some_and(|stream| stream.ready() == 0);
+        if !job.stream_on(block) {
+            return;
+        }
+        if begins && !self.uploads.is_spent() {
+            let links: Vec<LinkId> = self.peers.keys().copied().collect();
+            links.into_iter().for_each(|link| self.offer(link, id, block));
+        }
+        if self.jobs[&id].streams.get(&block).is_some_and(|stream| !stream.followers.is_empty()) {
+            self.timers.set_no_later(Timer::Tell, now + TOLD_WAIT);
+        }
+    }
+
+    fn offer(&mut self, link: LinkId, id: JobId, block: u32) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let (file, first) = (job.spec.file, job.first_of(block));
+        let open = |peer: &super::peer::Peer| peer.hears_of(&file) && job.spec.is_open_to(peer);
+        if let (true, Some(first)) = (self.peers.get(&link).is_some_and(open), first) {
+            self.send(link, Outgoing::Streams { file, first });
+        }
+    }
+
+    /// A peer has come to the swarm: it is told what we stream.
+    pub(super) fn greet_with_streams(&mut self, link: LinkId, id: JobId) {
+        let Some(job) = self.jobs.get(&id).filter(|_| !self.uploads.is_spent()) else { return };
+        let blocks: Vec<u32> = job.streams.iter().filter(|(_, s)| s.ready() > 0).map(|(at, _)| *at).collect();
+        blocks.into_iter().for_each(|block| self.offer(link, id, block));
+    }
+
+    /// A peer wants to be told of a block, or no longer.
+    pub(super) fn followed(&mut self, link: LinkId, file: FileKey, first: u32, on: bool) {
+        let Some(peer) = self.peers.get(&link) else { return };
+        let theirs = |job: &&mut Job| FileKey::of(&job.spec.file) == file && job.spec.is_open_to(peer);
+        let mut answer = None;
+        for job in self.jobs.values_mut().filter(theirs) {
+            let block = job.block_at(first);
+            let file = job.spec.file;
+            match block.and_then(|block| job.streams.get_mut(&block)) {
+                Some(stream) if on && stream.ready() > 0 => {
+                    let records = stream.news(0);
+                    stream.followers.insert(link, stream.ready());
+                    answer = Some(Outgoing::Told { file, first, at: 0, records });
+                    break;
+                }
+                Some(stream) if !on => {
+                    stream.followers.remove(&link);
+                }
+                _ if on => answer = Some(Outgoing::Told { file, first, at: 0, records: Vec::new() }),
+                _ => {}
+            }
+        }
+        if let Some(message) = answer {
+            self.send(link, message);
+        }
+    }
+
+    /// Tells those who follow what is new.
+    pub(super) fn tell_followers(&mut self) {
+        for job in self.jobs.values_mut().filter(|job| !job.streams.is_empty()) {
+            let file = job.spec.file;
+            for (block, stream) in &mut job.streams {
+                let Some(first) = job.blocks[*block as usize].block.runs.first().map(|run| run.first) else {
+                    continue;
+                };
+                let ready = stream.starts.len() as u32 - 1;
+                let list = &stream.list;
+                for (&link, told) in &mut stream.followers {
+                    let at = core::mem::replace(told, ready);
+                    let records: Vec<ChunkRef> =
+                        list[at as usize..ready as usize].iter().copied().flatten().collect();
+                    if !records.is_empty() {
+                        let message = Outgoing::Told { file, first, at, records };
+                        self.actions.push_back(Action::Send { link, message });
+                    }
+                }
+            }
+        }
+    }
+
+    /// A list is proven: who follows is told the rest of it, or that it was not what we told.
+    pub(super) fn stream_proven(&mut self, id: JobId, block: u32) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(stream) = job.streams.remove(&block) else { return };
+        let Some(first) = job.first_of(block) else { return };
+        let (file, count) = (job.spec.file, stream.list.len() as u32);
+        let list: Option<Vec<ChunkRef>> =
+            (0..count).map(|nth| Some(job.chunk(job.index_of(block, nth)?)?.0)).collect();
+        let right = list.filter(|list| {
+            (0..stream.ready()).all(|nth| stream.chunk(nth) == list.get(nth as usize).copied())
+        });
+        for (link, told) in stream.followers {
+            let (at, records) = match &right {
+                Some(list) => (told, list[told as usize..].to_vec()),
+                None => (0, Vec::new()),
+            };
+            if right.is_none() || !records.is_empty() {
+                self.send(link, Outgoing::Told { file, first, at, records });
+            }
+        }
+    }
+
+    /// What we told of this block does not hold any more, or nothing more of it comes.
+    pub(super) fn withdraw_stream(&mut self, id: JobId, block: u32) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(stream) = job.streams.remove(&block) else { return };
+        let Some(first) = job.first_of(block) else { return };
+        let file = job.spec.file;
+        for link in stream.followers.into_keys() {
+            self.send(link, Outgoing::Told { file, first, at: 0, records: Vec::new() });
+        }
+    }
+
+    pub(super) fn withdraw_streams(&mut self, id: JobId) {
+        let blocks: Vec<u32> =
+            self.jobs.get(&id).map_or_else(Vec::new, |job| job.streams.keys().copied().collect());
+        blocks.into_iter().for_each(|block| self.withdraw_stream(id, block));
+    }
+
+    /// A link is gone.
+    pub(super) fn unfollow(&mut self, link: LinkId) {
+        for stream in self.jobs.values_mut().flat_map(|job| job.streams.values_mut()) {
+            stream.followers.remove(&link);
+        }
+    }
+
+    pub(super) fn check_streams(&self) {
+        for job in self.jobs.values() {
+            for (block, stream) in &job.streams {
+                assert!(job.is_unproven(*block), "what is proven is not told as tentative");
+                assert!(stream.list.len() == job.blocks[*block as usize].block.chunks.len());
+                let in_file = |nth| job.index_of(*block, nth).is_some_and(|index| job.held.contains(index));
+                assert!((0..stream.ready()).all(in_file), "only what lies in the file is told");
+                for (link, told) in &stream.followers {
+                    let open = |peer: &super::peer::Peer| !peer.closing && job.spec.is_open_to(peer);
+                    assert!(self.peers.get(link).is_some_and(open), "only linked peers follow");
+                    assert!(*told <= stream.ready(), "nobody is told of more than there is");
+                }
+            }
+        }
+    }
+}

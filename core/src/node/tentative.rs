@@ -1,0 +1,548 @@
+//! Chunks of a block that a peer streams from the origin, had from it before anything proves them (`docs/protocol.md` §4.6).
+//!
+//! What comes is compared with the hash that its author told, and kept beside the file (the runtime says where): it is not held, not
+//! used, not landed and not served. Once the whole list hashes to the xorb, or another proven list names the same chunks, what was
+//! kept is copied into the file like a chunk of any other file on this machine, proven once more on the way. A lie has one author, and
+//! costs one block: all that he gave is dropped, and he is not followed any more.
+
+use super::job::{Job, OriginState};
+use super::peer::Pending;
+use super::{Action, Node};
+use crate::endpoint::Party;
+use crate::ids::FileKey;
+use crate::link::Outgoing;
+use crate::{BufId, Duration, Instant, JobId, LinkId, Location, PeerId, ReqId};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use zest_xet::{CHUNK_BYTES_MAX, ChunkRef, xorb_hash};
+
+/// Bytes kept of one party that nothing proves: 512 MiB. Ours; the eight blocks of 64 MiB that somebody streams side by side.
+pub const TENTATIVE_PARTY_BYTES_MAX: u64 = 512 << 20;
+/// And of all parties together: 1 GiB of disk. Ours.
+pub const TENTATIVE_BYTES_MAX: u64 = 1 << 30;
+/// Peers remembered that offer the same block: 4. Ours; when one fails the next is followed.
+pub const OFFERS_MAX: usize = 4;
+/// Lies after which an author is shut out: 2. Ours; with the first he is not followed any more. An honest one may sit behind a
+/// proxy that corrupts what the origin gives.
+pub const TENTATIVE_LIES_MAX: u32 = 2;
+/// Blocks of an author that came to nothing, without a lie, after which he is not followed any more: 3. Ours.
+pub const LET_DOWNS_MAX: u32 = 3;
+/// What was learnt of an author is forgotten after this: 1 h, as a ban is.
+pub const AUTHOR_AGE: Duration = Duration::from_secs(3600);
+/// Who lied once is not followed for so long: 10 min. Ours; then he is again, and a second lie is one too many.
+pub const SUSPECT: Duration = Duration::from_secs(600);
+/// Authors remembered at most: 1,024. Ours; the one that is forgotten next makes room.
+pub const AUTHORS_MAX: usize = 1024;
+/// An author of whom nothing comes for so long is not waited for: 3 s, as a claim of which nothing turns up. Ours.
+const SILENT: Duration = Duration::from_secs(3);
+/// A block is given up that takes this long, and its bytes at [`LEAST_BYTES_S`]: 10 s. Ours.
+const AT_MOST: Duration = Duration::from_secs(10);
+/// 500 kB/s, as claims are believed. Ours.
+const LEAST_BYTES_S: u64 = 500_000;
+
+/// Who told something: everybody at one address; on this machine, where unrelated processes live, everybody with one id.
+type Author = (Party, Option<PeerId>);
+
+/// What is known of one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Record {
+    lies: u32,
+    let_downs: u32,
+    until: Instant,
+}
+
+/// Those who told what was not so.
+#[derive(Debug, Default)]
+pub(crate) struct Authors(BTreeMap<Author, Record>);
+
+impl Authors {
+    fn note(&mut self, now: Instant, author: Author, lie: bool) -> u32 {
+        let record = self.0.entry(author).or_default();
+        if record.until <= now {
+            *record = Record::default();
+        }
+        record.until = now + AUTHOR_AGE;
+        record.lies += u32::from(lie);
+        record.let_downs += u32::from(!lie);
+        let lies = record.lies;
+        if self.0.len() > AUTHORS_MAX
+            && let Some(first) = self.0.iter().min_by_key(|(_, r)| r.until).map(|(author, _)| *author)
+        {
+            self.0.remove(&first);
+        }
+        lies
+    }
+
+    fn is_trusted(&self, now: Instant, author: &Author) -> bool {
+        self.0.get(author).is_none_or(|record| {
+            let clean = record.lies == 0 && record.let_downs < LET_DOWNS_MAX;
+            clean || record.until <= now || record.until <= now + (AUTHOR_AGE - SUSPECT)
+        })
+    }
+}
+
+/// A block that is followed. It has one author from beginning to end.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    link: LinkId,
+    author: Author,
+    /// The list as far as it was told.
+    list: Vec<ChunkRef>,
+    /// Places in it of chunks that were not asked for yet.
+    unasked: Vec<u32>,
+    asked: BTreeMap<u32, ReqId>,
+    proving: BTreeSet<u32>,
+    /// Where those lie that hash to what was told.
+    kept: BTreeMap<u32, Location>,
+    /// Bytes of the chunks in `list`.
+    bytes: u64,
+    since: Instant,
+    moved: Instant,
+}
+
+impl Job {
+    /// Whether a block may be followed: nobody is at it, and nothing proves it yet.
+    fn can_follow(&self, block: u32) -> bool {
+        let Some(state) = self.blocks.get(block as usize) else { return false };
+        self.wants()
+            && self.origin == OriginState::Ready
+            && self.is_unproven(block)
+            && !state.active
+            && state.peer.is_none()
+            && !state.followed
+            && state.any_in(&self.missing, None)
+            && !self.list_asks.contains_key(&block)
+            && !self.claims.is_mine(block)
+    }
+
+    /// Chunks of a block that its author told of: what others wait for is on its way.
+    pub(crate) fn told_of(&self, block: u32) -> u32 {
+        self.takings.get(&block).map_or(0, |taking| taking.list.len() as u32)
+    }
+}
+
+impl Node {
+    fn author(&self, link: LinkId) -> Option<Author> {
+        let peer = self.peers.get(&link)?;
+        Some((peer.upload.party, peer.addr.ip().to_canonical().is_loopback().then_some(peer.id)))
+    }
+
+    /// A peer streams a block and would give of it.
+    pub(super) fn offered(&mut self, now: Instant, link: LinkId, file: FileKey, first: u32) {
+        let able = self.config.tentative;
+        let Some(peer) = self.peers.get(&link).filter(|peer| able && peer.counts() && peer.zest) else {
+            return;
+        };
+        let theirs =
+            |job: &Job| FileKey::of(&job.spec.file) == file && job.spec.is_open_to(peer) && !job.ended;
+        let ids: Vec<JobId> = self.jobs.iter().filter(|(_, job)| theirs(job)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            let Some(block) = job.block_at(first) else { continue };
+            let offers = job.offers.entry(block).or_default();
+            if offers.len() < OFFERS_MAX && !offers.contains(&link) {
+                offers.push(link);
+            }
+            self.follow_offers(now, id);
+        }
+    }
+
+    /// Follows what is offered and nobody is at.
+    pub(super) fn follow_offers(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.get(&id).filter(|job| !job.offers.is_empty()) else { return };
+        let blocks: Vec<u32> = job.offers.keys().copied().filter(|block| job.can_follow(*block)).collect();
+        for block in blocks {
+            self.follow(now, id, block);
+        }
+    }
+
+    fn follow(&mut self, now: Instant, id: JobId, block: u32) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let most = job.blocks[block as usize].block.chunks.len() as u64 * CHUNK_BYTES_MAX as u64;
+        let able = |link: &LinkId| {
+            let peer = self.peers.get(link).filter(|peer| peer.counts() && peer.zest && !peer.doubted)?;
+            let author = self.author(*link).filter(|_| job.spec.is_open_to(peer))?;
+            let (theirs, all) = self.tentative_bytes(&author);
+            // The list is not known: what it says is held to the same bounds again.
+            let fits = theirs + most.min(MEAN_MAX) <= TENTATIVE_PARTY_BYTES_MAX
+                && all + most.min(MEAN_MAX) <= TENTATIVE_BYTES_MAX;
+            (fits && self.authors.is_trusted(now, &author)).then_some((*link, author))
+        };
+        let Some((link, author)) = job.offers.get(&block).and_then(|links| links.iter().find_map(able))
+        else {
+            return;
+        };
+        let (file, Some(first)) = (job.spec.file, job.first_of(block)) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.takings.insert(
+            block,
+            Taking {
+                link,
+                author,
+                list: Vec::new(),
+                unasked: Vec::new(),
+                asked: BTreeMap::new(),
+                proving: BTreeSet::new(),
+                kept: BTreeMap::new(),
+                bytes: 0,
+                since: now,
+                moved: now,
+            },
+        );
+        job.blocks[block as usize].followed = true;
+        job.cover(block as usize);
+        self.send(link, Outgoing::Follow { file, first, on: true });
+    }
+
+    /// Bytes that were told by an author and by all, of blocks that are followed.
+    fn tentative_bytes(&self, author: &Author) -> (u64, u64) {
+        let takings = || self.jobs.values().flat_map(|job| job.takings.values());
+        let theirs = takings().filter(|taking| taking.author.0 == author.0).map(|taking| taking.bytes).sum();
+        (theirs, takings().map(|taking| taking.bytes).sum())
+    }
+
+    /// The author of a block told more of its list.
+    pub(super) fn told(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        file: FileKey,
+        first: u32,
+        at: u32,
+        records: &[ChunkRef],
+    ) {
+        let followed = |(id, job): (&JobId, &Job)| {
+            let block = job.block_at(first).filter(|_| FileKey::of(&job.spec.file) == file)?;
+            job.takings.get(&block).filter(|taking| taking.link == link).map(|_| (*id, block))
+        };
+        let Some((id, block)) = self.jobs.iter().find_map(followed) else { return };
+        if records.is_empty() {
+            return self.let_down(now, id, block);
+        }
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let state = &job.blocks[block as usize];
+        let (chunks, runs) = (state.block.chunks.len(), &state.block.runs);
+        let Some(taking) = job.takings.get_mut(&block) else { return };
+        let told = taking.list.len();
+        // He tells each place once, no more places than there are, and chunks as long as chunks can be.
+        let good = |chunk: &ChunkRef| (1..=CHUNK_BYTES_MAX as u32).contains(&chunk.len);
+        if at as usize != told || records.len() > chunks - told || !records.iter().all(good) {
+            return self.lied(now, id, block);
+        }
+        taking.bytes += records.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>();
+        taking.list.extend_from_slice(records);
+        taking.moved = now;
+        let missing = |nth: &u32| {
+            let place = nth + state.block.chunks.start;
+            let of = |run: &super::Run| {
+                place.checked_sub(run.xorb_chunk).filter(|n| *n < run.count).map(|n| run.first + n)
+            };
+            runs.iter().filter_map(of).any(|index| job.missing.contains(index))
+        };
+        taking.unasked.extend((told as u32..(told + records.len()) as u32).filter(missing));
+        let (whole, author) = (taking.list.len() == chunks, taking.author);
+        let (theirs, all) = self.tentative_bytes(&author);
+        if theirs > TENTATIVE_PARTY_BYTES_MAX || all > TENTATIVE_BYTES_MAX {
+            return self.drop_taking(id, block);
+        }
+        if whole {
+            return self.told_all(now, id, block);
+        }
+        self.look_soon(now, id);
+        self.ask_told(now, link);
+    }
+
+    /// The list is complete: either the xorb's hash proves all of it, or none.
+    fn told_all(&mut self, now: Instant, id: JobId, block: u32) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(taking) = job.takings.get(&block) else { return };
+        if xorb_hash(&taking.list) != job.blocks[block as usize].block.xorb {
+            return self.lied(now, id, block);
+        }
+        let list: Arc<[ChunkRef]> = taking.list.clone().into();
+        self.actions.push_back(Action::AdoptBlockList { job: id, block, list });
+        let link = taking.link;
+        self.ask_told(now, link);
+    }
+
+    /// Asks authors for what they told of, as far as their pipelines go.
+    pub(super) fn ask_told(&mut self, now: Instant, link: LinkId) {
+        let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.counts() && !peer.doubted) else {
+            return;
+        };
+        for (&id, job) in self.jobs.iter_mut().filter(|(_, job)| !job.ended && !job.paused) {
+            for (&block, taking) in job.takings.iter_mut().filter(|(_, taking)| taking.link == link) {
+                while peer.wants_more() && !taking.unasked.is_empty() {
+                    // Any of them: those who follow the same have something to give each other once it is proven.
+                    let at = self.rng.below(taking.unasked.len() as u32) as usize;
+                    let nth = taking.unasked.swap_remove(at);
+                    let chunk = taking.list[nth as usize];
+                    let what = Pending::Tentative { job: id, block, nth };
+                    let req = peer.draw(&mut self.rng, now, what, false);
+                    taking.asked.insert(nth, req);
+                    self.stats.chunks_asked += 1;
+                    let message = Outgoing::ChunkRequest { req, hash: chunk.hash, len_max: chunk.len };
+                    self.actions.push_back(Action::Send { link, message });
+                }
+            }
+        }
+        self.watch_peer(now, link);
+    }
+
+    /// A chunk came from the author of a block.
+    pub(super) fn tentative_answer(&mut self, link: LinkId, id: JobId, block: u32, nth: u32, buf: BufId) {
+        let job = self.jobs.get_mut(&id);
+        let Some(job) = job else {
+            self.actions.push_back(Action::Free { buf });
+            return;
+        };
+        match job.takings.get_mut(&block).filter(|taking| taking.link == link) {
+            Some(taking) => {
+                taking.asked.remove(&nth);
+                taking.proving.insert(nth);
+                let chunk = taking.list[nth as usize];
+                self.actions.push_back(Action::ProveTentative { job: id, block, nth, chunk, buf, link });
+            }
+            // It was proven meanwhile: it is a chunk like any other.
+            None => match job.index_of(block, nth).filter(|index| job.is_listed(*index)) {
+                Some(index) => self.chunk_answer(link, false, id, index, buf),
+                None => self.actions.push_back(Action::Free { buf }),
+            },
+        }
+    }
+
+    /// A request of that kind is off its list.
+    pub(super) fn tentative_unasked(&mut self, link: LinkId, id: JobId, block: u32, nth: u32) {
+        let taking = self.jobs.get_mut(&id).and_then(|job| job.takings.get_mut(&block));
+        if let Some(taking) = taking.filter(|taking| taking.link == link)
+            && taking.asked.remove(&nth).is_some()
+        {
+            taking.unasked.push(nth);
+        }
+    }
+
+    /// A chunk hashes to what its author told, and lies beside the file.
+    pub(super) fn tentative_kept(
+        &mut self,
+        now: Instant,
+        id: JobId,
+        block: u32,
+        nth: u32,
+        link: LinkId,
+        from: Location,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        match job.takings.get_mut(&block).filter(|t| t.link == link && t.proving.contains(&nth)) {
+            Some(taking) => {
+                taking.proving.remove(&nth);
+                taking.kept.insert(nth, from);
+                taking.moved = now;
+                job.progress_at = now;
+                self.origin.fed = true;
+                self.origin.came(now);
+                self.ask_told(now, link);
+            }
+            None => self.use_kept(id, block, &[(nth, from)]),
+        }
+    }
+
+    /// A chunk does not hash to what was told.
+    pub(super) fn tentative_bad(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
+        self.stats.chunks_bad += 1;
+        let job = self.jobs.get(&id);
+        if job.is_some_and(|job| job.takings.get(&block).is_some_and(|taking| taking.link == link)) {
+            self.lied(now, id, block);
+        }
+    }
+
+    /// A proven list is there, whoever gave it: what was kept is compared with it, and used or dropped.
+    pub(super) fn settle_taking(&mut self, now: Instant, id: JobId, block: u32) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(taking) = job.takings.get(&block) else { return };
+        let truth = |nth: u32| Some(job.chunk(job.index_of(block, nth)?)?.0);
+        if !(0u32..).zip(&taking.list).all(|(nth, chunk)| truth(nth) == Some(*chunk)) {
+            return self.lied(now, id, block);
+        }
+        let link = taking.link;
+        let kept: Vec<(u32, Location)> = taking.kept.iter().map(|(nth, from)| (*nth, *from)).collect();
+        self.end_taking(id, block);
+        self.send_unfollow(link, id, block);
+        self.use_kept(id, block, &kept);
+    }
+
+    /// Proven chunks beside the file are copied into it.
+    fn use_kept(&mut self, id: JobId, block: u32, kept: &[(u32, Location)]) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended) else { return };
+        let mut local: Vec<(u32, Location)> = Vec::new();
+        for &(nth, from) in kept {
+            let run_of = |run: &super::Run| {
+                let place = job.blocks.get(block as usize)?.block.chunks.start + nth;
+                place.checked_sub(run.xorb_chunk).filter(|n| *n < run.count).map(|n| run.first + n)
+            };
+            let Some(state) = job.blocks.get(block as usize) else { return };
+            local.extend(
+                state.block.runs.iter().filter_map(run_of).filter(|i| job.is_listed(*i)).map(|i| (i, from)),
+            );
+        }
+        job.set_aside(local);
+        self.fill_disk();
+    }
+
+    /// The taking is over; its requests may still be answered.
+    fn end_taking(&mut self, id: JobId, block: u32) -> Option<Taking> {
+        let job = self.jobs.get_mut(&id)?;
+        let taking = job.takings.remove(&block)?;
+        if let Some(state) = job.blocks.get_mut(block as usize) {
+            state.followed = false;
+            job.cover(block as usize);
+        }
+        Some(taking)
+    }
+
+    fn send_unfollow(&mut self, link: LinkId, id: JobId, block: u32) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if let (file, Some(first)) = (job.spec.file, job.first_of(block)) {
+            self.send(link, Outgoing::Follow { file, first, on: false });
+        }
+    }
+
+    /// Nothing of what an author gave of a block is used. He is not followed in that block again.
+    pub(super) fn drop_taking(&mut self, id: JobId, block: u32) {
+        let Some(taking) = self.end_taking(id, block) else { return };
+        self.send_unfollow(taking.link, id, block);
+        let theirs = |what: &Pending| matches!(what, Pending::Tentative { job, block: at, .. } if (*job, *at) == (id, block));
+        self.call_off(taking.link, theirs);
+        if let Some(offers) = self.jobs.get_mut(&id).and_then(|job| job.offers.get_mut(&block)) {
+            offers.retain(|link| *link != taking.link);
+        }
+        self.actions.push_back(Action::DropTentative { job: id, block });
+        self.stirred = true;
+    }
+
+    pub(super) fn drop_takings(&mut self, id: JobId) {
+        let blocks: Vec<u32> =
+            self.jobs.get(&id).map_or_else(Vec::new, |job| job.takings.keys().copied().collect());
+        blocks.into_iter().for_each(|block| self.drop_taking(id, block));
+    }
+
+    /// A link is gone: what its author gave is nobody's word any more.
+    pub(super) fn drop_takings_of(&mut self, link: LinkId) {
+        let theirs = |(id, job): (&JobId, &Job)| -> Vec<(JobId, u32)> {
+            job.takings.iter().filter(|(_, t)| t.link == link).map(|(block, _)| (*id, *block)).collect()
+        };
+        let takings: Vec<(JobId, u32)> = self.jobs.iter().flat_map(theirs).collect();
+        takings.into_iter().for_each(|(id, block)| self.drop_taking(id, block));
+        for job in self.jobs.values_mut() {
+            job.offers.values_mut().for_each(|links| links.retain(|other| *other != link));
+        }
+    }
+
+    /// What an author told is not so. All that he gave is dropped at once, and with the second lie he is shut out.
+    fn lied(&mut self, now: Instant, id: JobId, block: u32) {
+        let taking = self.jobs.get(&id).and_then(|job| job.takings.get(&block));
+        let Some((link, author)) = taking.map(|taking| (taking.link, taking.author)) else { return };
+        let lies = self.authors.note(now, author, true);
+        let links: BTreeSet<LinkId> = self
+            .jobs
+            .values()
+            .flat_map(|job| job.takings.values())
+            .filter(|taking| taking.author == author)
+            .map(|taking| taking.link)
+            .collect();
+        links.into_iter().for_each(|link| self.drop_takings_of(link));
+        if lies >= TENTATIVE_LIES_MAX {
+            self.ban(now, link, "what it told of a xorb was not so, twice");
+        }
+        self.refill(now);
+    }
+
+    /// Nothing came of a block, and nobody lied.
+    fn let_down(&mut self, now: Instant, id: JobId, block: u32) {
+        let taking = self.jobs.get(&id).and_then(|job| job.takings.get(&block));
+        let Some(author) = taking.map(|taking| taking.author) else { return };
+        self.authors.note(now, author, false);
+        self.drop_taking(id, block);
+        self.refill(now);
+    }
+
+    /// The author of a block has not what he told of.
+    pub(super) fn tentative_refused(&mut self, now: Instant, link: LinkId, id: JobId, block: u32) {
+        let job = self.jobs.get(&id);
+        if job.is_some_and(|job| job.takings.get(&block).is_some_and(|taking| taking.link == link)) {
+            self.let_down(now, id, block);
+        }
+    }
+
+    /// Every measurement: authors that are silent or too slow are not waited for, and others are followed.
+    pub(super) fn watch_takings(&mut self, now: Instant) {
+        let mut late: Vec<(JobId, u32)> = Vec::new();
+        for (id, job) in &self.jobs {
+            for (block, taking) in &job.takings {
+                let bytes = job.blocks[*block as usize].block.wire_bytes;
+                let most = AT_MOST + Duration::from_micros(bytes.saturating_mul(1_000_000) / LEAST_BYTES_S);
+                if now.since(taking.moved) >= SILENT || now.since(taking.since) >= most {
+                    late.push((*id, *block));
+                }
+            }
+        }
+        late.into_iter().for_each(|(id, block)| self.let_down(now, id, block));
+        for id in self.job_order.clone() {
+            self.follow_offers(now, id);
+        }
+        let links: BTreeSet<LinkId> =
+            self.jobs.values().flat_map(|job| job.takings.values().map(|taking| taking.link)).collect();
+        links.into_iter().for_each(|link| self.ask_told(now, link));
+    }
+
+    /// What is tentative is nobody's but its author's.
+    pub(super) fn check_tentative(&self) {
+        let mut parties: BTreeMap<Party, u64> = BTreeMap::new();
+        for (id, job) in &self.jobs {
+            for (block, state) in (0u32..).zip(&job.blocks) {
+                assert_eq!(state.followed, job.takings.contains_key(&block), "what is followed is known");
+            }
+            for (block, taking) in &job.takings {
+                let state = &job.blocks[*block as usize];
+                assert!(!job.ended && job.is_unproven(*block), "only what nothing proves is tentative");
+                assert!(!state.active && state.peer.is_none(), "a block has one author");
+                assert!(self.peers.get(&taking.link).is_some_and(|p| !p.closing), "an author is linked");
+                assert!(taking.list.len() <= state.block.chunks.len(), "a list ends");
+                let bytes: u64 = taking.list.iter().map(|chunk| u64::from(chunk.len)).sum();
+                assert_eq!(bytes, taking.bytes, "tentative bytes are counted");
+                *parties.entry(taking.author.0).or_default() += bytes;
+                for index in state.indices() {
+                    assert!(
+                        !job.asked.contains_key(&index),
+                        "what is tentative is asked of its author alone"
+                    );
+                    assert!(
+                        !job.shown.set().contains(index) || job.is_listed(index),
+                        "and served by him alone"
+                    );
+                }
+                let used = |at: &Location| job.local.iter().any(|(_, from)| from == at);
+                assert!(!taking.kept.values().any(used), "what is tentative is not used");
+                let told = taking.list.len() as u32;
+                for nth in taking.kept.keys().chain(&taking.proving).chain(taking.asked.keys()) {
+                    assert!(*nth < told, "only what was told is kept");
+                }
+                for (nth, req) in &taking.asked {
+                    let request = self.peers[&taking.link].requests.get(req).map(|request| request.what);
+                    let what = Pending::Tentative { job: *id, block: *block, nth: *nth };
+                    assert_eq!(request, Some(what), "tentative chunks are asked of their author");
+                }
+            }
+            assert!(job.offers.values().all(|links| links.len() <= OFFERS_MAX), "offers are bounded");
+        }
+        assert!(
+            parties.values().all(|bytes| *bytes <= TENTATIVE_PARTY_BYTES_MAX),
+            "a party's bytes are bounded"
+        );
+        assert!(parties.values().sum::<u64>() <= TENTATIVE_BYTES_MAX, "tentative bytes are bounded");
+        assert!(self.authors.0.len() <= AUTHORS_MAX, "authors stay within their limit");
+    }
+}
+
+/// The longest block that is to be expected: 64 MiB, the most bytes that a xorb has.
+const MEAN_MAX: u64 = 64 << 20;

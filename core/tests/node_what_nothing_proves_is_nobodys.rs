@@ -1,0 +1,406 @@
+//! Chunks of a xorb that a peer streams come before anything proves them: they are kept beside the file, and nothing of them is used,
+//! landed or served until the whole list proves. A lie has one author, and costs one block.
+
+use std::sync::Arc;
+use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind};
+use zest_core::node::limits::{LET_DOWNS_MAX, SUSPECT};
+use zest_core::node::{Action, Block, Config, Direction, Event, JobSpec, Node, Policy, Run, Source};
+use zest_core::{BufId, Duration, FileId, FileKey, Instant, JobId, LinkId, Location, PeerId, ReqId};
+use zest_xet::{ChunkRef, Hash, xorb_hash};
+
+const JOB: JobId = JobId(1);
+const FILE: Hash = Hash::from_bytes([9; 32]);
+const LEN: u32 = 64 << 10;
+/// Chunks of a block, and blocks.
+const CHUNKS: u32 = 8;
+const BLOCKS: u32 = 6;
+
+fn chunk(block: u32, nth: u32) -> ChunkRef {
+    let mut bytes = [7; 32];
+    (bytes[0], bytes[1]) = (block as u8, nth as u8);
+    ChunkRef { hash: Hash::from_bytes(bytes), len: LEN }
+}
+
+fn list(block: u32) -> Vec<ChunkRef> {
+    (0..CHUNKS).map(|nth| chunk(block, nth)).collect()
+}
+
+struct Bench {
+    node: Node,
+    now: Instant,
+    done: Vec<Action>,
+    bufs: u64,
+}
+
+impl Bench {
+    /// A node that fetches a file whose layout is known, and its peers.
+    fn new(policy: Policy, links: u64) -> Bench {
+        let config = Config {
+            policy,
+            origin_fetches_max: 1,
+            tentative: true,
+            ..Config::new([3; 32], PeerId([1; 20]))
+        };
+        let mut bench = Bench { node: Node::new(config), now: Instant(1_000_000), done: vec![], bufs: 0 };
+        (1..=links).for_each(|link| bench.come(LinkId(link)));
+        bench.start();
+        bench
+    }
+
+    /// The job begins.
+    fn start(&mut self) {
+        let size = u64::from(BLOCKS * CHUNKS * LEN);
+        let (peers, near, origin) = (true, false, true);
+        let spec = JobSpec { file: FILE, size, peers, near, origin, place: FileId(7), priority: 0, front: 0 };
+        self.tell(Event::JobAdded { job: JOB, spec });
+        let blocks = (0..BLOCKS).map(|at| Block {
+            xorb: xorb_hash(&list(at)),
+            chunks: 0..CHUNKS,
+            runs: vec![Run {
+                first: at * CHUNKS,
+                count: CHUNKS,
+                xorb_chunk: 0,
+                offset: u64::from(at * CHUNKS * LEN),
+            }],
+            wire_bytes: u64::from(CHUNKS * LEN),
+            whole: true,
+        });
+        let blocks = blocks.collect();
+        let (held, local) = (vec![], vec![]);
+        self.tell(Event::JobPlanned { job: JOB, chunks: BLOCKS * CHUNKS, blocks, held, local });
+    }
+
+    fn come(&mut self, link: LinkId) {
+        let addr = std::net::SocketAddr::from(([192, 0, 2, link.0 as u8], 6881));
+        let peer_id = PeerId([link.0 as u8; 20]);
+        self.tell(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id });
+        let hello = ExtHandshake { ut_xet: Some(1), zest: Some(3), ..ExtHandshake::empty(Dialect::Chunk) };
+        self.hears(link, Message::ExtHandshake(hello));
+        self.hears(link, Message::Interest { file: FILE });
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.node.handle(self.now, event);
+        while let Some(action) = self.node.poll_action() {
+            self.done.push(action);
+        }
+        self.node.check_invariants();
+    }
+
+    fn hears(&mut self, link: LinkId, message: Message) {
+        self.tell(Event::Message { link, message });
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some((at, _)) = self.node.poll_timeout().filter(|(at, _)| *at <= end) {
+            self.now = at.max(self.now);
+            self.tell(Event::Timer);
+        }
+        self.now = end;
+    }
+
+    fn offers(&mut self, link: u64, block: u32) {
+        self.hears(LinkId(link), Message::Streams { file: FileKey::of(&FILE), first: block * CHUNKS });
+    }
+
+    fn tells(&mut self, link: u64, block: u32, at: u32, records: &[ChunkRef]) {
+        let (file, first, records) = (FileKey::of(&FILE), block * CHUNKS, records.to_vec());
+        self.hears(LinkId(link), Message::Told { file, first, at, records });
+    }
+
+    /// Gives all that the author was asked for, as it was told; `good`: it hashes to that.
+    fn gives(&mut self, link: u64, good: bool) -> u32 {
+        let mut given = 0;
+        loop {
+            let asked: Vec<ReqId> = self
+                .done
+                .drain(..)
+                .filter_map(|action| match action {
+                    Action::Send { link: to, message: Outgoing::ChunkRequest { req, .. } }
+                        if to == LinkId(link) =>
+                    {
+                        Some(req)
+                    }
+                    _ => None,
+                })
+                .collect();
+            if asked.is_empty() {
+                return given;
+            }
+            for req in asked {
+                self.bufs += 1;
+                let (link, kind) = (LinkId(link), PayloadKind::Chunk);
+                self.tell(Event::Payload { link, req, kind, buf: BufId(self.bufs), len: LEN });
+                let compared = self.done.iter().find_map(|action| match action {
+                    Action::ProveTentative { block, nth, buf: BufId(buf), .. } if *buf == self.bufs => {
+                        Some((*block, *nth))
+                    }
+                    _ => None,
+                });
+                let Some((block, nth)) = compared else { continue };
+                given += 1;
+                self.tell(match good {
+                    true => Event::TentativeKept { job: JOB, block, nth, link, from: beside(block, nth) },
+                    false => Event::TentativeBad { job: JOB, block, nth, link },
+                });
+            }
+        }
+    }
+
+    fn follows(&self, link: u64) -> Vec<(u32, bool)> {
+        let of = |action: &Action| match action {
+            Action::Send { link: to, message: Outgoing::Follow { first, on, .. } } if to.0 == link => {
+                Some((first / CHUNKS, *on))
+            }
+            _ => None,
+        };
+        self.done.iter().filter_map(of).collect()
+    }
+
+    fn count(&self, which: impl Fn(&Action) -> bool) -> usize {
+        self.done.iter().filter(|action| which(action)).count()
+    }
+
+    fn dropped(&self, block: u32) -> bool {
+        self.count(|action| matches!(action, Action::DropTentative { block: at, .. } if *at == block)) > 0
+    }
+
+    /// Whether anything that nothing proves was used.
+    fn used(&self) -> usize {
+        self.count(|action| {
+            matches!(action, Action::CopyLocal { .. } | Action::Prove { .. } | Action::Complete { .. })
+        })
+    }
+}
+
+fn beside(block: u32, nth: u32) -> Location {
+    Location { file: FileId(1000 + block), offset: u64::from(nth), len: LEN }
+}
+
+#[test]
+fn what_is_told_is_used_once_the_whole_list_proves_and_not_before() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 2);
+    bench.offers(1, 0);
+    assert_eq!(bench.follows(1), [(0, true)]);
+    bench.tells(1, 0, 0, &list(0)[..5]);
+    assert_eq!(bench.gives(1, true), 5, "each is asked for once");
+    for nth in 0..5 {
+        assert!(bench.node.needs(JOB, nth), "what nothing proves is not held");
+        // Nobody else has it from us.
+        let message = Message::ChunkRequest { req: nth, hash: chunk(0, nth).hash, dialect: Dialect::Chunk };
+        bench.hears(LinkId(2), message);
+    }
+    assert_eq!(bench.used(), 0);
+    assert_eq!(bench.count(|a| matches!(a, Action::LookupChunk { .. })), 5, "we do not give it");
+    bench.tells(1, 0, 5, &list(0)[5..]);
+    let adopted =
+        bench.count(|a| matches!(a, Action::AdoptBlockList { block: 0, list: l, .. } if **l == *list(0)));
+    assert_eq!((adopted, bench.used()), (1, 0));
+    bench.gives(1, true);
+    bench.tell(Event::BlockListed { job: JOB, block: 0, list: list(0).into(), wrong: vec![] });
+    assert_eq!(bench.count(|a| matches!(a, Action::CopyLocal { .. })), 8, "all of it is proven at once");
+    for index in 0..CHUNKS {
+        bench.tell(Event::ChunkDone { job: JOB, index, source: Source::Disk });
+        assert!(!bench.node.needs(JOB, index));
+    }
+}
+
+#[test]
+fn a_list_from_elsewhere_proves_what_was_kept() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 2);
+    bench.offers(1, 3);
+    bench.tells(1, 3, 0, &list(3)[..3]);
+    bench.gives(1, true);
+    bench.tell(Event::BlockListed { job: JOB, block: 3, list: list(3).into(), wrong: vec![] });
+    assert_eq!(bench.count(|a| matches!(a, Action::CopyLocal { .. })), 3);
+    assert_eq!(bench.follows(1), [(3, false)]);
+}
+
+/// Lies about a block in some way, and sees all of it dropped.
+fn lies(lie: impl Fn(&mut Bench, u64, u32)) {
+    let mut bench = Bench::new(Policy::SpareOrigin, 2);
+    bench.offers(1, 0);
+    lie(&mut bench, 1, 0);
+    assert!(bench.dropped(0), "all of it is dropped");
+    assert_eq!(bench.used(), 0);
+    assert_eq!(bench.count(|a| matches!(a, Action::Banned { .. })), 0, "it may have been misled itself");
+    bench.done.clear();
+    bench.offers(1, 1);
+    assert_eq!(bench.follows(1), [], "who lied is not followed");
+    bench.offers(2, 1);
+    assert_eq!(bench.follows(2), [(1, true)], "others are");
+    bench.tells(2, 1, 0, &list(1));
+    bench.tell(Event::JobRemoved { job: JOB });
+    bench.wait(SUSPECT + Duration::from_secs(1));
+    bench.start();
+    bench.done.clear();
+    bench.offers(1, 0);
+    assert_eq!(bench.follows(1), [(0, true)], "for ten minutes");
+    lie(&mut bench, 1, 0);
+    assert!(bench.dropped(0));
+    assert_eq!(bench.count(|a| matches!(a, Action::Banned { .. })), 1, "the second lie is one too many");
+    assert_eq!(bench.used(), 0);
+}
+
+#[test]
+fn a_wrong_list_costs_its_author_his_word_and_then_his_link() {
+    lies(|bench, link, block| {
+        let mut wrong = list(block);
+        wrong[6].hash = Hash::from_bytes([0xee; 32]);
+        bench.tells(link, block, 0, &wrong[..7]);
+        assert!(bench.gives(link, true) > 0);
+        bench.tells(link, block, 7, &wrong[7..]);
+    });
+}
+
+#[test]
+fn a_wrong_chunk_does_as_well() {
+    lies(|bench, link, block| {
+        bench.tells(link, block, 0, &list(block)[..2]);
+        assert!(bench.gives_bad(link));
+    });
+}
+
+impl Bench {
+    /// The first chunk it was asked for does not hash to what it told.
+    fn gives_bad(&mut self, link: u64) -> bool {
+        let asked = self.done.iter().find_map(|action| match action {
+            Action::Send { link: to, message: Outgoing::ChunkRequest { req, .. } } if to.0 == link => {
+                Some(*req)
+            }
+            _ => None,
+        });
+        let Some(req) = asked else { return false };
+        self.bufs += 1;
+        let (link, kind) = (LinkId(link), PayloadKind::Chunk);
+        self.tell(Event::Payload { link, req, kind, buf: BufId(self.bufs), len: LEN });
+        let compared = self.done.iter().find_map(|action| match action {
+            Action::ProveTentative { block, nth, .. } => Some((*block, *nth)),
+            _ => None,
+        });
+        let Some((block, nth)) = compared else { return false };
+        self.tell(Event::TentativeBad { job: JOB, block, nth, link });
+        true
+    }
+}
+
+#[test]
+fn so_does_a_list_without_end() {
+    lies(|bench, link, block| {
+        bench.tells(link, block, 0, &list(block)[..7]);
+        bench.tells(link, block, 7, &list(block)[..2]);
+    });
+}
+
+#[test]
+fn so_does_a_change_of_mind() {
+    lies(|bench, link, block| {
+        bench.tells(link, block, 0, &list(block)[..4]);
+        bench.tells(link, block, 2, &list(block)[4..6]);
+    });
+}
+
+#[test]
+fn so_do_chunks_that_cannot_be() {
+    lies(|bench, link, block| bench.tells(link, block, 0, &[ChunkRef { len: u32::MAX, ..chunk(block, 0) }]));
+}
+
+#[test]
+fn a_block_has_one_author_and_another_one_only_after_him() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 3);
+    bench.offers(1, 2);
+    bench.offers(2, 2);
+    assert_eq!((bench.follows(1), bench.follows(2)), (vec![(2, true)], vec![]));
+    // What the other one says is not heard.
+    bench.tells(2, 2, 0, &list(2));
+    assert_eq!(bench.count(|a| matches!(a, Action::AdoptBlockList { .. })), 0);
+    bench.tells(1, 2, 0, &list(2)[..3]);
+    bench.gives(1, true);
+    bench.tell(Event::LinkDown { link: LinkId(1), fault: None });
+    assert!(bench.dropped(2), "his bytes go with him");
+    bench.wait(Duration::from_millis(600));
+    assert_eq!(bench.follows(2), [(2, true)]);
+    assert_eq!(bench.used(), 0);
+}
+
+#[test]
+fn who_takes_back_or_falls_silent_is_not_waited_for() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 1);
+    bench.offers(1, 0);
+    bench.tells(1, 0, 0, &list(0)[..4]);
+    bench.tells(1, 0, 0, &[]);
+    assert!(bench.dropped(0));
+    bench.offers(1, 1);
+    bench.tells(1, 1, 0, &list(1)[..1]);
+    bench.done.clear();
+    bench.wait(Duration::from_secs(4));
+    assert!(bench.dropped(1) || bench.follows(1).contains(&(1, false)), "three seconds of silence");
+    assert!(bench.count(|a| matches!(a, Action::OriginFetch { .. })) > 0, "the origin is asked");
+    assert!(LET_DOWNS_MAX > 2, "he may try once more");
+    assert_eq!(bench.count(|a| matches!(a, Action::Banned { .. })), 0);
+}
+
+#[test]
+fn who_streams_gives_to_those_who_follow_and_to_nobody_else() {
+    let mut bench = Bench::new(Policy::Fastest, 2);
+    bench.wait(Duration::from_secs(3));
+    let fetched = bench.done.iter().find_map(|action| match action {
+        Action::OriginFetch { block, .. } => Some(*block),
+        _ => None,
+    });
+    let block = fetched.expect("the origin is asked");
+    bench.done.clear();
+    let ask =
+        |nth: u32| Message::ChunkRequest { req: nth, hash: chunk(block, nth).hash, dialect: Dialect::Chunk };
+    for nth in 0..3 {
+        bench.tell(Event::ChunkHashed { job: JOB, block, nth, chunk: chunk(block, nth) });
+        bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source: Source::Origin });
+    }
+    assert_eq!(bench.count(|a| matches!(a, Action::Send { message: Outgoing::Streams { .. }, .. })), 2);
+    bench.hears(LinkId(1), ask(0));
+    assert_eq!(bench.count(|a| matches!(a, Action::LookupChunk { .. })), 1, "he does not follow");
+    bench.hears(LinkId(1), Message::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true });
+    bench.hears(LinkId(1), ask(1));
+    let place = Location { file: FileId(7), offset: u64::from((block * CHUNKS + 1) * LEN), len: LEN };
+    let given = |a: &Action| matches!(a, Action::Send { message: Outgoing::Chunk { body: zest_core::link::Body::File(at), .. }, .. } if *at == place);
+    assert_eq!(bench.count(given), 1);
+    bench.tell(Event::BlockListed { job: JOB, block, list: list(block).into(), wrong: vec![] });
+    let told: Vec<ChunkRef> = bench
+        .done
+        .iter()
+        .filter_map(|action| match action {
+            Action::Send { link: LinkId(1), message: Outgoing::Told { records, .. } } => {
+                Some(records.clone())
+            }
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(told, list(block), "to the last record, so that it proves");
+    assert_eq!(
+        bench.count(|a| matches!(a, Action::Send { link: LinkId(2), message: Outgoing::Told { .. } })),
+        0
+    );
+}
+
+#[test]
+fn what_was_told_and_proves_otherwise_is_taken_back() {
+    let mut bench = Bench::new(Policy::Fastest, 1);
+    bench.wait(Duration::from_secs(3));
+    let fetched = bench.done.iter().find_map(|action| match action {
+        Action::OriginFetch { block, .. } => Some(*block),
+        _ => None,
+    });
+    let block = fetched.expect("the origin is asked");
+    // The origin, or somebody before it, gave a wrong byte.
+    let wrong = ChunkRef { hash: Hash::from_bytes([0xee; 32]), len: LEN };
+    bench.tell(Event::ChunkHashed { job: JOB, block, nth: 0, chunk: wrong });
+    bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS, source: Source::Origin });
+    bench.hears(LinkId(1), Message::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true });
+    bench.done.clear();
+    let list: Arc<[ChunkRef]> = list(block).into();
+    bench.tell(Event::BlockListed { job: JOB, block, list, wrong: vec![block * CHUNKS] });
+    let back = |a: &Action| matches!(a, Action::Send { message: Outgoing::Told { records, .. }, .. } if records.is_empty());
+    assert_eq!(bench.count(back), 1);
+}
