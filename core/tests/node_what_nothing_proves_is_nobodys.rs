@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind};
-use zest_core::node::limits::{LET_DOWNS_MAX, SUSPECT};
+use zest_core::node::limits::{FOLLOWS_MAX, LET_DOWNS_MAX, SUSPECT};
 use zest_core::node::{Action, Block, Config, Direction, Event, JobSpec, Node, Policy, Run, Source};
 use zest_core::{BufId, Duration, FileId, FileKey, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use zest_xet::{ChunkRef, Hash, xorb_hash};
@@ -35,24 +35,46 @@ struct Bench {
 impl Bench {
     /// A node that fetches a file whose layout is known, and its peers.
     fn new(policy: Policy, links: u64) -> Bench {
+        let mut bench = Bench::idle(policy);
+        (1..=links).for_each(|link| bench.come(LinkId(link)));
+        bench.start();
+        bench
+    }
+
+    /// One that does nothing yet.
+    fn idle(policy: Policy) -> Bench {
         let config = Config {
             policy,
             origin_fetches_max: 1,
             tentative: true,
             ..Config::new([3; 32], PeerId([1; 20]))
         };
-        let mut bench = Bench { node: Node::new(config), now: Instant(1_000_000), done: vec![], bufs: 0 };
-        (1..=links).for_each(|link| bench.come(LinkId(link)));
-        bench.start();
-        bench
+        Bench { node: Node::new(config), now: Instant(1_000_000), done: vec![], bufs: 0 }
+    }
+
+    fn fetched(&self) -> Vec<u32> {
+        let of = |action: &Action| match action {
+            Action::OriginFetch { block, .. } => Some(*block),
+            _ => None,
+        };
+        self.done.iter().filter_map(of).collect()
     }
 
     /// The job begins.
     fn start(&mut self) {
+        self.add();
+        self.plan();
+    }
+
+    fn add(&mut self) {
         let size = u64::from(BLOCKS * CHUNKS * LEN);
         let (peers, near, origin) = (true, false, true);
         let spec = JobSpec { file: FILE, size, peers, near, origin, place: FileId(7), priority: 0, front: 0 };
         self.tell(Event::JobAdded { job: JOB, spec });
+    }
+
+    /// The origin says what the file is made of.
+    fn plan(&mut self) {
         let blocks = (0..BLOCKS).map(|at| Block {
             xorb: xorb_hash(&list(at)),
             chunks: 0..CHUNKS,
@@ -403,4 +425,84 @@ fn what_was_told_and_proves_otherwise_is_taken_back() {
     bench.tell(Event::BlockListed { job: JOB, block, list, wrong: vec![block * CHUNKS] });
     let back = |a: &Action| matches!(a, Action::Send { message: Outgoing::Told { records, .. }, .. } if records.is_empty());
     assert_eq!(bench.count(back), 1);
+}
+
+#[test]
+fn what_is_offered_before_the_layout_is_known_is_followed() {
+    let mut bench = Bench::idle(Policy::Fastest);
+    bench.come(LinkId(2));
+    bench.add();
+    (0..BLOCKS).for_each(|block| bench.offers(2, block));
+    assert_eq!(bench.follows(2), [], "nobody knows yet what that is");
+    bench.plan();
+    assert_eq!(bench.follows(2), (0..BLOCKS).map(|block| (block, true)).collect::<Vec<_>>());
+    bench.wait(Duration::from_secs(1));
+    assert!(bench.fetched().is_empty(), "the origin is asked for none of it");
+}
+
+#[test]
+fn of_two_that_stream_the_same_block_one_leaves_it_to_the_other() {
+    let mut left = 0;
+    for link in 2..10 {
+        let mut bench = Bench::idle(Policy::Fastest);
+        bench.start();
+        bench.wait(Duration::from_secs(1));
+        let [block] = bench.fetched()[..] else { panic!("one block at a time: {:?}", bench.fetched()) };
+        bench.come(LinkId(link));
+        bench.done.clear();
+        bench.offers(link, block);
+        let stops = bench.count(|a| matches!(a, Action::OriginStop { block: at, .. } if *at == block));
+        assert_eq!(bench.follows(link), [], "never two at it");
+        if stops == 1 {
+            bench.tell(Event::OriginEnded { job: JOB, block, fault: None });
+            assert_eq!(bench.follows(link), [(block, true)]);
+            assert!(!bench.fetched().contains(&block), "{:?}", bench.fetched());
+            left += 1;
+        }
+    }
+    assert!((1..8).contains(&left), "it is left by lot, {left} times of 8");
+}
+
+#[test]
+fn what_has_come_in_part_is_left_to_nobody() {
+    for link in 2..10 {
+        let mut bench = Bench::idle(Policy::Fastest);
+        bench.start();
+        bench.wait(Duration::from_secs(1));
+        let [block] = bench.fetched()[..] else { panic!("one block at a time: {:?}", bench.fetched()) };
+        for index in block * CHUNKS..block * CHUNKS + CHUNKS / 4 {
+            bench.tell(Event::ChunkDone { job: JOB, index, source: Source::Origin });
+        }
+        bench.come(LinkId(link));
+        bench.offers(link, block);
+        assert_eq!(bench.count(|a| matches!(a, Action::OriginStop { .. })), 0);
+    }
+}
+
+#[test]
+fn a_block_that_comes_from_nobody_in_the_end_is_the_origins() {
+    let mut bench = Bench::new(Policy::SpareOrigin, u64::from(FOLLOWS_MAX) + 2);
+    let mut followed = 0;
+    for link in 1..=u64::from(FOLLOWS_MAX) + 2 {
+        bench.offers(link, 0);
+        followed += bench.follows(link).len();
+        bench.tell(Event::LinkDown { link: LinkId(link), fault: None });
+    }
+    assert_eq!(followed, usize::from(FOLLOWS_MAX));
+    bench.wait(Duration::from_secs(3));
+    assert!(bench.fetched().contains(&0));
+}
+
+#[test]
+fn where_nothing_can_be_kept_nobody_is_to_blame() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 2);
+    bench.offers(1, 0);
+    bench.tells(1, 0, 0, &list(0)[..3]);
+    bench.tell(Event::TentativeLost { job: JOB, block: 0, link: LinkId(1) });
+    assert!(bench.dropped(0));
+    bench.offers(2, 1);
+    assert_eq!(bench.follows(2), [], "the job goes on without");
+    assert_eq!(bench.count(|a| matches!(a, Action::Banned { .. } | Action::Close { .. })), 0);
+    bench.wait(Duration::from_secs(3));
+    assert!(!bench.fetched().is_empty());
 }

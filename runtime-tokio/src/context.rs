@@ -16,6 +16,7 @@ use crate::linkio::{self, LinkIo};
 use crate::peer_range::PeerRange;
 use crate::pull::{Errand, ErrandKey};
 use crate::session::Limits;
+use crate::tentative;
 use crate::throttle::Throttle;
 use crate::workers::{Done, Mailbox, Place, Work, Workers};
 use bytes::Bytes;
@@ -329,10 +330,14 @@ impl Context {
                     tokio::task::spawn_local(crate::lists::prove_records(context, job, block, link, buf));
                 }
             }
-            // Nothing that is not proven is kept here: `Config::tentative` is off.
-            Action::ProveTentative { .. } | Action::DropTentative { .. } | Action::AdoptBlockList { .. } => {
-                debug_assert!(false, "nobody is followed");
+            Action::ProveTentative { job, block, nth, chunk, buf, link } => {
+                let buf = self.buffers.borrow_mut().remove(&buf);
+                if let Some(buf) = buf {
+                    tentative::compare(self, (job, block, nth), chunk, buf, link);
+                }
             }
+            Action::DropTentative { job, block } => tentative::drop_block(self, job, block),
+            Action::AdoptBlockList { job, block, list } => tentative::adopt_told(self, job, block, &list),
             Action::CopyLocal { job, index, from } => self.copy_local(job, index, from),
             Action::OriginPlan { job } => {
                 tokio::task::spawn_local(crate::origin::ask_layout(self.clone(), job));
@@ -404,7 +409,9 @@ impl Context {
                     }
                     // A chunk that came twice is not twice there.
                     let counts = source != Source::Disk || self.needs(id, index);
+                    let of_peer = source == Source::Disk && job.tentative.borrow_mut().was_copied(index);
                     let (bytes, chunks) = match source {
+                        _ if of_peer => (&job.counts.peer_bytes, &job.counts.peer_chunks),
                         Source::Peer(_) => (&job.counts.peer_bytes, &job.counts.peer_chunks),
                         Source::Origin => (&job.counts.cdn_bytes, &job.counts.cdn_chunks),
                         Source::Disk => (&job.counts.disk_bytes, &job.counts.disk_chunks),
@@ -419,6 +426,9 @@ impl Context {
                         crate::header::first_chunk_came(self, id, &job, len);
                     }
                     job.news.notify_waiters();
+                    if source == Source::Origin {
+                        tentative::hashed(self, id, &job, index);
+                    }
                 }
                 self.event(Event::ChunkDone { job: id, index, source });
             }
@@ -439,6 +449,9 @@ impl Context {
                     add(&job.counts.rotten_chunks, 1);
                 }
                 self.event(Event::ChunkBad { job: id, index, source: Source::Disk });
+            }
+            Done::Compared { job, block, nth, link, kept } => {
+                tentative::compared(self, (job, block, nth), link, kept);
             }
             Done::BlockProven { job, block, list } => crate::lists::block_proven(self, job, block, list),
             Done::FetchEnded { job, block, fault } => self.event(Event::OriginEnded { job, block, fault }),
@@ -573,6 +586,9 @@ impl Context {
     }
 
     fn copy_local(self: &Rc<Context>, id: JobId, index: u32, from: Location) {
+        if self.job(id).is_some_and(|job| tentative::copy(self, id, &job, index, from)) {
+            return;
+        }
         if let Some(job) = self.job(id).filter(|_| is_partial(from.file)) {
             let place = Place { index, offset: from.offset };
             return self.push(Work::Check { job: job.file.clone(), place, len: from.len });
@@ -712,6 +728,7 @@ fn blamed(event: &Event) -> Option<JobId> {
     match event {
         Event::ChunkBad { job, source: Source::Peer(_), .. }
         | Event::ManifestBad { job, .. }
+        | Event::TentativeBad { job, .. }
         | Event::BlockListBad { job, .. } => Some(*job),
         _ => None,
     }

@@ -522,6 +522,7 @@ async fn run(
             false => Duration::ZERO,
         },
         inbound_max: if links_max > PEERS_MAX { links_max } else { links_max.min(PEERS_INBOUND_MAX) },
+        tentative: true,
         ..Config::new(seed, PeerId(id))
     });
     let throttle = Throttle::new(config.download_bytes_s);

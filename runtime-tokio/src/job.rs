@@ -414,6 +414,11 @@ impl JobFile {
         Some((partial.path().to_owned(), (meta.dev(), meta.ino())))
     }
 
+    /// A file without a name beside the partial one; `None` once it is sealed.
+    pub(crate) fn beside(&self) -> Option<std::io::Result<std::fs::File>> {
+        self.partial.read().expect("no holder panics").as_ref().map(Partial::beside)
+    }
+
     /// Makes what is written so far survive a power cut.
     pub(crate) fn sync(&self) -> std::io::Result<()> {
         match &*self.partial.read().expect("no holder panics") {

@@ -5,6 +5,7 @@ use crate::discovery::Public;
 use crate::header;
 use crate::job::JobFile;
 use crate::origin::OriginJob;
+use crate::tentative::Tentative;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -69,6 +70,8 @@ pub(crate) struct JobState {
     /// What peers sent in xorb ranges that nothing proves yet.
     pub(crate) doubts: RefCell<Vec<Doubt>>,
     pub(crate) synced_at: Cell<u64>,
+    /// What peers gave of blocks that nothing proves yet.
+    pub(crate) tentative: RefCell<Tentative>,
     /// Where chunks that are copied from other files go, when no manifest tells.
     pub(crate) local_offsets: RefCell<BTreeMap<u32, u64>>,
     /// Proven lists of the xorbs of blocks, whole.
@@ -240,6 +243,7 @@ impl Context {
             votes: RefCell::default(),
             doubts: RefCell::default(),
             synced_at: Cell::new(0),
+            tentative: RefCell::default(),
             local_offsets: RefCell::default(),
             end: RefCell::new(Some(end)),
             news: Notify::new(),

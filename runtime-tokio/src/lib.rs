@@ -40,6 +40,7 @@ mod pull;
 mod seal;
 mod session;
 mod stream;
+mod tentative;
 mod throttle;
 mod vicinity;
 mod workers;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use zest_core::node::{OriginFault, Source};
-use zest_core::{JobId, Location};
+use zest_core::{JobId, LinkId, Location};
 use zest_xet::{
     CHUNK_BYTES_MAX, ChunkHeader, ChunkRef, Decoder, Mismatch, MismatchReason, Proven, chunk_hash, verify,
 };
@@ -100,6 +100,8 @@ pub(crate) enum Done {
     Gone { job: JobId, index: u32, rotten: bool },
     /// All chunks of a block have been seen, and this list of them is that of its xorb.
     BlockProven { job: JobId, block: u32, list: Vec<ChunkRef> },
+    /// A chunk that nothing proves was compared with what its author told: where it is kept, if it is that.
+    Compared { job: JobId, block: u32, nth: u32, link: LinkId, kept: std::io::Result<Option<Location>> },
     /// The stream of a block has ended, and so has the work on its chunks.
     FetchEnded { job: JobId, block: u32, fault: Option<OriginFault> },
     /// The disk refused it.

@@ -127,7 +127,7 @@ pub fn honest(known: &Known, ask: &Ask) -> Reply {
             None => Reply::Bytes(speak::not_found(*req, hash)),
         },
         Ask::Xorb { req, xorb, .. } => Reply::Bytes(speak::not_found(*req, xorb)),
-        Ask::Cancel { .. } | Ask::Other(..) => Reply::Nothing,
+        Ask::Follow { .. } | Ask::Cancel { .. } | Ask::Other(..) => Reply::Nothing,
     }
 }
 

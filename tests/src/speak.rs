@@ -3,7 +3,7 @@
 use zest_core::link::Claim;
 use zest_core::wire::{handshake::Handshake, xet, zest};
 use zest_core::{FileKey, InfoHash, PeerId};
-use zest_xet::Hash;
+use zest_xet::{ChunkRef, Hash};
 
 use crate::known::Known;
 
@@ -124,6 +124,19 @@ pub fn claim(file: &Hash, claims: &[Claim]) -> Vec<u8> {
     zest::claim(ZEST, FileKey::of(file), claims).flat_map(|head| head.as_bytes().to_vec()).collect()
 }
 
+/// It streams a block of a file from the origin, which begins at this chunk.
+#[must_use]
+pub fn streams(file: &Hash, first: u32) -> Vec<u8> {
+    zest::streams(ZEST, FileKey::of(file), first).as_bytes().to_vec()
+}
+
+/// What it streams there, from this place on, in as many messages as it takes.
+#[must_use]
+pub fn told(file: &Hash, first: u32, at: u32, records: &[ChunkRef]) -> Vec<u8> {
+    let key = FileKey::of(file);
+    zest::told(ZEST, key, first, at, records).flat_map(|head| head.as_bytes().to_vec()).collect()
+}
+
 /// What a peer wants of us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
@@ -161,6 +174,13 @@ pub enum Ask {
         /// File.
         file: Hash,
     },
+    /// To be told of a block that we stream, or no longer.
+    Follow {
+        /// First chunk of the block in the file.
+        first: u32,
+        /// From now on, or no longer.
+        on: bool,
+    },
     /// A request is taken back.
     Cancel {
         /// Request id.
@@ -187,6 +207,7 @@ pub fn read_ask(frame: &[u8], xet_id: u8, zest_id: u8) -> Ask {
             Ask::Manifest { req: word(1), file: hash(5), first: word(37), count: word(41) }
         }
         (id, Some(4), 33) if id == zest_id => Ask::Interest { file: hash(1) },
+        (id, Some(12), 14) if id == zest_id => Ask::Follow { first: word(9), on: body[13] == 1 },
         (id, Some(9), 5) if id == zest_id => Ask::Cancel { req: word(1) },
         _ => other(),
     }

@@ -359,6 +359,15 @@ pub enum Event {
         /// Who gave it.
         link: LinkId,
     },
+    /// Outcome of [`Action::ProveTentative`]: it could not be kept, which is nobody's fault. Nobody is followed for this job any more.
+    TentativeLost {
+        /// Which job.
+        job: JobId,
+        /// Which block.
+        block: u32,
+        /// Who gave it.
+        link: LinkId,
+    },
     /// The chunk list that a peer sent for a block's xorb did not prove.
     BlockListBad {
         /// Which job.

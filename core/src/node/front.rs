@@ -176,9 +176,14 @@ impl Node {
         // Everybody who fetches the file begins with the front. What follows it each one fetches from a place of its own, so
         // that they have something to give each other.
         let others = self.peers.values().any(|peer| peer.zest && peer.jobs.contains_key(&id));
+        // What nothing proves yet goes on: the others follow it, or stream it themselves and leave it to one.
+        let follows = self.config.tentative;
         if others && job.has_idle_block() {
+            let told: Vec<bool> =
+                (0..job.blocks.len() as u32).map(|at| follows && job.is_unproven(at)).collect();
             for (block, state) in job.blocks.iter_mut().enumerate() {
-                if state.for_front && state.active && !state.stopping && job.origin_first != Some(block) {
+                let elsewhere = job.origin_first != Some(block) && !told[block];
+                if state.for_front && state.active && !state.stopping && elsewhere {
                     state.stopping = true;
                     self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
                 }

@@ -112,8 +112,12 @@ pub(crate) struct Job {
     pub(crate) streams: BTreeMap<u32, super::streams::Stream>,
     /// Who offers such blocks.
     pub(crate) offers: BTreeMap<u32, Vec<LinkId>>,
+    /// The same by the block's first chunk, before it is known what the file is made of.
+    pub(crate) early_offers: BTreeSet<(LinkId, u32)>,
     /// Those that are had from one who streams them.
     pub(crate) takings: BTreeMap<u32, super::tentative::Taking>,
+    /// Such blocks cannot be kept beside the file.
+    pub(crate) no_room: bool,
     /// Block lists that are asked for.
     pub(crate) list_asks: BTreeMap<u32, (LinkId, ReqId)>,
     /// Chunks that were taken from a slow peer and asked for again: once is enough.
@@ -127,6 +131,8 @@ pub(crate) struct Job {
     pub(crate) origin: OriginState,
     /// The block at which the origin begins, once that is drawn.
     pub(crate) origin_first: Option<usize>,
+    /// Blocks that others are first in line for, and until when they are left to them: where few fetch the same.
+    pub(crate) left: Option<(BTreeSet<u32>, Instant)>,
     /// Peers alone are too slow: the origin gives whatever is missing, not only what no peer has.
     pub(crate) joined: bool,
     /// Many peers fetch it, too.
@@ -174,7 +180,9 @@ impl Job {
             claims: Claims::default(),
             streams: BTreeMap::new(),
             offers: BTreeMap::new(),
+            early_offers: BTreeSet::new(),
             takings: BTreeMap::new(),
+            no_room: false,
             list_asks: BTreeMap::new(),
             twice: BTreeSet::new(),
             raced: BTreeSet::new(),
@@ -183,6 +191,7 @@ impl Job {
             blocks: Vec::new(),
             origin,
             origin_first: None,
+            left: None,
             joined: false,
             many: false,
             waiting: 0,

@@ -81,6 +81,7 @@ impl Node {
             self.ask_again(id);
         }
         self.seek_lists(now, id);
+        self.resolve_offers(now, id);
         // A peer that gives whole blocks had nothing to be asked for before.
         self.stirred = true;
         self.check_complete(id);

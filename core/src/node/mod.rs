@@ -335,6 +335,7 @@ impl Node {
                 self.tentative_kept(now, job, block, nth, link, from);
             }
             Event::TentativeBad { job, block, link, .. } => self.tentative_bad(now, job, block, link),
+            Event::TentativeLost { job, block, link } => self.tentative_lost(now, job, block, link),
             Event::BlockListBad { job, block, link } => self.block_list_bad(now, job, block, link),
             Event::JobLooking { job, until } => self.job_looking(job, until),
             Event::JobFront { job, bytes } => self.job_front(now, job, bytes),

@@ -46,6 +46,8 @@ pub(crate) struct BlockState {
     pub(crate) resting: bool,
     /// A peer streams it and gives what it has of it.
     pub(crate) followed: bool,
+    /// So many times somebody was followed in it.
+    pub(crate) follows: u8,
     /// It was begun for the front of the file.
     pub(crate) for_front: bool,
     /// Last chunk that came, to look only behind it.
@@ -64,6 +66,7 @@ impl BlockState {
             moved_at: Instant::ZERO,
             resting: false,
             followed: false,
+            follows: 0,
             for_front: false,
             at: 0,
         }
@@ -143,6 +146,12 @@ impl Node {
         }
         let (out, before) = (self.blocks_are_out(), self.origin_active);
         let last = out && self.is_last_try();
+        for id in self.job_order.clone() {
+            let ready = self.jobs.get(&id).is_some_and(|job| job.origin == OriginState::Ready && job.wants());
+            if ready && !self.timers.is_set(Timer::OriginGrace(id)) {
+                self.leave_to_others(now, id);
+            }
+        }
         let mut too_slow: Vec<LinkId> = Vec::new();
         let mut shared: Vec<JobId> = Vec::new();
         for &(id, front) in &self.turns {
@@ -224,6 +233,10 @@ impl Node {
                 if state.active || state.resting || state.followed || !job.is_wanted(at, all) {
                     continue;
                 }
+                if job.left.as_ref().is_some_and(|(left, until)| now < *until && left.contains(&(at as u32)))
+                {
+                    continue;
+                }
                 let state = &job.blocks[at];
                 if let Some((link, since)) = state.peer {
                     if now.since(since) >= TAKE_OVER_AFTER {
@@ -301,6 +314,7 @@ impl Node {
         if fault.as_ref().is_none_or(|fault| fault.trouble().is_none()) {
             self.withdraw_stream(id, block);
         }
+        self.follow_offers(now, id);
         if let Some(fault) = fault.or_else(|| incomplete.then(short)) {
             self.block_fault(now, id, block, fault);
         }

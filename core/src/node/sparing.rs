@@ -15,6 +15,9 @@ use alloc::vec::Vec;
 const MANY: usize = 3;
 /// Measurements with the origin at work before its rate is believed: 4, a second. Ours.
 const MEASURED_MIN: u32 = 4;
+/// Where fewer fetch the same and nothing proves what it is made of, each begins with the blocks it is first in line for; so long the
+/// others are left to those who are: 1 s. Ours; by then they have said that they stream them, or do not.
+const LEFT: Duration = Duration::from_secs(1);
 /// The origin is shared once the peers give so many times as much as it does: 2. Ours.
 const WORTH: u64 = 2;
 
@@ -107,6 +110,30 @@ impl Node {
         let fetches =
             |peer: &&Peer| peer.counts() && peer.zest && peer.interests.contains_key(&job.spec.file);
         job.many = job.spec.peers && self.peers.values().filter(fetches).count() >= MANY;
+    }
+
+    /// Blocks that another who fetches the same is first in line for, while those are left to it. No message is needed: all count alike.
+    pub(super) fn leave_to_others(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.left.is_none() && self.config.tentative) else {
+            return;
+        };
+        if self.config.policy != Policy::Fastest || job.manifest.is_some() || job.many || !job.spec.peers {
+            return;
+        }
+        let file = job.spec.file;
+        let fetches = |peer: &&Peer| peer.counts() && peer.zest && peer.interests.contains_key(&file);
+        let others: Vec<_> = self.peers.values().filter(fetches).map(|peer| peer.id).collect();
+        if others.is_empty() {
+            return;
+        }
+        let theirs = (0u32..).zip(&job.blocks).filter(|(_, state)| state.block.whole).filter(|(_, state)| {
+            let ours = score(&state.block.xorb, &self.config.peer_id);
+            others.iter().any(|id| score(&state.block.xorb, id) > ours)
+        });
+        let left = (theirs.map(|(at, _)| at).collect(), now + LEFT);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.left = Some(left);
+        }
     }
 
     /// Finds out anew whether the origin is worth asking beside peers that give so much together.

@@ -7,6 +7,7 @@
 
 use super::job::{Job, OriginState};
 use super::peer::Pending;
+use super::units::score;
 use super::{Action, Node};
 use crate::endpoint::Party;
 use crate::ids::FileKey;
@@ -34,6 +35,15 @@ pub const AUTHOR_AGE: Duration = Duration::from_secs(3600);
 pub const SUSPECT: Duration = Duration::from_secs(600);
 /// Authors remembered at most: 1,024. Ours; the one that is forgotten next makes room.
 pub const AUTHORS_MAX: usize = 1024;
+/// Blocks that a peer offers and that are remembered before it is known what the file is made of: 64 of a link. Ours; eight times
+/// as many as somebody streams side by side.
+pub const EARLY_OFFERS_MAX: usize = 64;
+/// A block is followed so many times, then the origin gives it: 4. Ours; whoever takes back what he offered, or falls silent, holds
+/// it up no longer than that, from however many addresses.
+pub const FOLLOWS_MAX: u8 = 4;
+/// As long as less than a quarter of a block has come, a stream makes room for that of another, and one that is taken back is no
+/// disappointment. Ours; what came stays.
+const HARDLY_BEGUN: u32 = 4;
 /// An author of whom nothing comes for so long is not waited for: 3 s, as a claim of which nothing turns up. Ours.
 const SILENT: Duration = Duration::from_secs(3);
 /// A block is given up that takes this long, and its bytes at [`LEAST_BYTES_S`]: 10 s. Ours.
@@ -106,14 +116,26 @@ impl Job {
     fn can_follow(&self, block: u32) -> bool {
         let Some(state) = self.blocks.get(block as usize) else { return false };
         self.wants()
+            && !self.no_room
             && self.origin == OriginState::Ready
             && self.is_unproven(block)
             && !state.active
             && state.peer.is_none()
             && !state.followed
+            && state.follows < FOLLOWS_MAX
             && state.any_in(&self.missing, None)
             && !self.list_asks.contains_key(&block)
             && !self.claims.is_mine(block)
+    }
+
+    /// A peer offers the block that begins with this chunk, if one does.
+    fn remember_offer(&mut self, link: LinkId, first: u32) -> Option<u32> {
+        let block = self.block_at(first)?;
+        let offers = self.offers.entry(block).or_default();
+        if offers.len() < OFFERS_MAX && !offers.contains(&link) {
+            offers.push(link);
+        }
+        Some(block)
     }
 
     /// Chunks of a block that its author told of: what others wait for is on its way.
@@ -139,13 +161,59 @@ impl Node {
         let ids: Vec<JobId> = self.jobs.iter().filter(|(_, job)| theirs(job)).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            let Some(block) = job.block_at(first) else { continue };
-            let offers = job.offers.entry(block).or_default();
-            if offers.len() < OFFERS_MAX && !offers.contains(&link) {
-                offers.push(link);
+            if job.origin == OriginState::Waiting {
+                let of_link = (link, 0)..=(link, u32::MAX);
+                if job.early_offers.range(of_link).count() < EARLY_OFFERS_MAX {
+                    job.early_offers.insert((link, first));
+                }
+                continue;
             }
-            self.follow_offers(now, id);
+            if let Some(block) = job.remember_offer(link, first) {
+                self.yield_stream(now, id, block, link);
+                self.follow_offers(now, id);
+            }
         }
+    }
+
+    /// It is known what the file is made of: what was offered before has its meaning now.
+    pub(super) fn resolve_offers(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        for (link, first) in core::mem::take(&mut job.early_offers) {
+            job.remember_offer(link, first);
+        }
+        self.follow_offers(now, id);
+    }
+
+    /// Two stream the same block: the one with the lower score leaves it to the other, if it has hardly begun. Units under claims are
+    /// yielded by those.
+    fn yield_stream(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.is_unproven(block) && !job.no_room) else {
+            return;
+        };
+        let state = &job.blocks[block as usize];
+        let begun = state.indices().filter(|index| job.held.contains(*index)).count() as u32;
+        let idle = !state.active || state.stopping || state.follows >= FOLLOWS_MAX;
+        if idle || begun * HARDLY_BEGUN >= state.block.chunks.len() as u32 || self.shares_origin(job) {
+            return;
+        }
+        let better = |peer: &super::peer::Peer| {
+            score(&state.block.xorb, &peer.id) > score(&state.block.xorb, &self.config.peer_id)
+        };
+        if self.peers.get(&link).is_some_and(better) && self.able_author(now, job, link).is_some() {
+            let Some(job) = self.jobs.get_mut(&id) else { return };
+            job.blocks[block as usize].stopping = true;
+            self.actions.push_back(Action::OriginStop { job: id, block });
+        }
+    }
+
+    /// Who may be followed at the moment: he is believed, and what he would give has room.
+    fn able_author(&self, now: Instant, job: &Job, link: LinkId) -> Option<Author> {
+        let peer = self.peers.get(&link).filter(|peer| peer.counts() && peer.zest && !peer.doubted)?;
+        let author = self.author(link).filter(|_| job.spec.is_open_to(peer))?;
+        let (theirs, all) = self.tentative_bytes(&author);
+        // The list is not known: what it says is held to the same bounds again.
+        let fits = theirs + EXPECTED <= TENTATIVE_PARTY_BYTES_MAX && all + EXPECTED <= TENTATIVE_BYTES_MAX;
+        (fits && self.authors.is_trusted(now, &author)).then_some(author)
     }
 
     /// Follows what is offered and nobody is at.
@@ -159,20 +227,12 @@ impl Node {
 
     fn follow(&mut self, now: Instant, id: JobId, block: u32) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let most = job.blocks[block as usize].block.chunks.len() as u64 * CHUNK_BYTES_MAX as u64;
-        let able = |link: &LinkId| {
-            let peer = self.peers.get(link).filter(|peer| peer.counts() && peer.zest && !peer.doubted)?;
-            let author = self.author(*link).filter(|_| job.spec.is_open_to(peer))?;
-            let (theirs, all) = self.tentative_bytes(&author);
-            // The list is not known: what it says is held to the same bounds again.
-            let fits = theirs + most.min(MEAN_MAX) <= TENTATIVE_PARTY_BYTES_MAX
-                && all + most.min(MEAN_MAX) <= TENTATIVE_BYTES_MAX;
-            (fits && self.authors.is_trusted(now, &author)).then_some((*link, author))
-        };
-        let Some((link, author)) = job.offers.get(&block).and_then(|links| links.iter().find_map(able))
-        else {
-            return;
-        };
+        let xorb = job.blocks[block as usize].block.xorb;
+        let able = |link: &LinkId| Some((*link, self.able_author(now, job, *link)?));
+        // The one that all others leave it to.
+        let lot = |(link, _): &(LinkId, Author)| self.peers.get(link).map(|peer| score(&xorb, &peer.id));
+        let links = job.offers.get(&block).into_iter().flatten();
+        let Some((link, author)) = links.filter_map(able).max_by_key(lot) else { return };
         let (file, Some(first)) = (job.spec.file, job.first_of(block)) else { return };
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.takings.insert(
@@ -191,6 +251,7 @@ impl Node {
             },
         );
         job.blocks[block as usize].followed = true;
+        job.blocks[block as usize].follows += 1;
         job.cover(block as usize);
         self.send(link, Outgoing::Follow { file, first, on: true });
     }
@@ -217,14 +278,20 @@ impl Node {
             job.takings.get(&block).filter(|taking| taking.link == link).map(|_| (*id, block))
         };
         let Some((id, block)) = self.jobs.iter().find_map(followed) else { return };
-        if records.is_empty() {
-            return self.let_down(now, id, block);
-        }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let state = &job.blocks[block as usize];
         let (chunks, runs) = (state.block.chunks.len(), &state.block.runs);
         let Some(taking) = job.takings.get_mut(&block) else { return };
         let told = taking.list.len();
+        if records.is_empty() {
+            if told * (HARDLY_BEGUN as usize) >= chunks {
+                return self.let_down(now, id, block);
+            }
+            // He may have left it to another.
+            self.drop_taking(id, block);
+            self.follow_offers(now, id);
+            return self.refill(now);
+        }
         // He tells each place once, no more places than there are, and chunks as long as chunks can be.
         let good = |chunk: &ChunkRef| (1..=CHUNK_BYTES_MAX as u32).contains(&chunk.len);
         if at as usize != told || records.len() > chunks - told || !records.iter().all(good) {
@@ -356,6 +423,16 @@ impl Node {
         }
     }
 
+    /// What comes so cannot be kept here. Others are not to blame for that.
+    pub(super) fn tentative_lost(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.no_room = true;
+        if job.takings.get(&block).is_some_and(|taking| taking.link == link) {
+            self.drop_takings(id);
+            self.refill(now);
+        }
+    }
+
     /// A proven list is there, whoever gave it: what was kept is compared with it, and used or dropped.
     pub(super) fn settle_taking(&mut self, now: Instant, id: JobId, block: u32) {
         let Some(job) = self.jobs.get(&id) else { return };
@@ -434,6 +511,7 @@ impl Node {
         let takings: Vec<(JobId, u32)> = self.jobs.iter().flat_map(theirs).collect();
         takings.into_iter().for_each(|(id, block)| self.drop_taking(id, block));
         for job in self.jobs.values_mut() {
+            job.early_offers.retain(|(other, _)| *other != link);
             job.offers.values_mut().for_each(|links| links.retain(|other| *other != link));
         }
     }
@@ -443,6 +521,13 @@ impl Node {
         let taking = self.jobs.get(&id).and_then(|job| job.takings.get(&block));
         let Some((link, author)) = taking.map(|taking| (taking.link, taking.author)) else { return };
         let lies = self.authors.note(now, author, true);
+        // His turns do not count: a liar keeps no block from others.
+        for job in self.jobs.values_mut() {
+            for (block, _) in job.takings.iter().filter(|(_, taking)| taking.author == author) {
+                let state = &mut job.blocks[*block as usize];
+                state.follows = state.follows.saturating_sub(1);
+            }
+        }
         let links: BTreeSet<LinkId> = self
             .jobs
             .values()
@@ -533,6 +618,7 @@ impl Node {
                     assert_eq!(request, Some(what), "tentative chunks are asked of their author");
                 }
             }
+            assert!(job.blocks.is_empty() || job.early_offers.is_empty(), "what was offered is looked at");
             assert!(job.offers.values().all(|links| links.len() <= OFFERS_MAX), "offers are bounded");
         }
         assert!(
@@ -545,4 +631,4 @@ impl Node {
 }
 
 /// The longest block that is to be expected: 64 MiB, the most bytes that a xorb has.
-const MEAN_MAX: u64 = 64 << 20;
+const EXPECTED: u64 = 64 << 20;

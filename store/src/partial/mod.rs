@@ -238,6 +238,19 @@ impl Partial {
         &self.data
     }
 
+    /// A file in the same folder that has no name: it is gone when nobody holds it, whatever becomes of this process.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn beside(&self) -> io::Result<File> {
+        let mut name = self.data_path.clone().into_os_string();
+        name.push(format!(".{}", os::random_hex()));
+        let path = PathBuf::from(name);
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
+    }
+
     /// Notes a chunk whose bytes were written and hashed. One append of 64 bytes; durable with the next
     /// [`Partial::sync`].
     ///

@@ -143,6 +143,7 @@ fn code(event: &Event) -> u64 {
         Event::ChunkHashed { block, nth, .. } => 42 << 40 | u64::from(*block) << 20 ^ u64::from(*nth),
         Event::TentativeKept { block, nth, .. } => 43 << 40 | u64::from(*block) << 20 ^ u64::from(*nth),
         Event::TentativeBad { block, nth, .. } => 44 << 40 | u64::from(*block) << 20 ^ u64::from(*nth),
+        Event::TentativeLost { block, .. } => 45 << 40 | u64::from(*block),
         Event::Seeking { on } => 40 << 40 | u64::from(*on),
         Event::JobLooking { job, .. } => 29 << 40 | u64::from(job.0),
         Event::JobFront { job, .. } => 30 << 40 | u64::from(job.0),

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use zest_core::link::{Body, Claim, Link, LinkAction, LinkConfig, LinkEvent, Role};
     use zest_core::{BufId, InfoHash, Instant, PeerId, ReqId};
-    use zest_xet::Hash;
+    use zest_xet::{ChunkRef, Hash};
 
     /// Takes what a link wants to send; gives its bytes, and counts those of bodies.
     fn sent(link: &mut Link) -> (Vec<u8>, u32, u32) {
@@ -164,6 +164,7 @@ mod tests {
         let scattered: Vec<(u32, u32)> = (0..5000).map(|n| (n * 300, 1 + n % 200)).collect();
         let total = 5000 * 300;
         let claims = |n: u32| (0..n).map(|first| Claim { first, score: 5, beat: 1 }).collect();
+        let records = |n: u32| (0..n).map(|_| ChunkRef { hash, len: 9 }).collect();
         let dialect = Dialect::Chunk;
         for message in [
             Outgoing::ChunkRequest { req, hash, len_max: 5 },
@@ -191,6 +192,11 @@ mod tests {
             Outgoing::HaveMore { file: hash, runs: scattered[..900].to_vec() },
             Outgoing::Claim { file: hash, claims: claims(3) },
             Outgoing::Claim { file: hash, claims: claims(300) },
+            Outgoing::Streams { file: hash, first: 7 },
+            Outgoing::Follow { file: hash, first: 7, on: true },
+            Outgoing::Told { file: hash, first: 7, at: 0, records: vec![] },
+            Outgoing::Told { file: hash, first: 7, at: 3, records: records(2) },
+            Outgoing::Told { file: hash, first: 7, at: 0, records: records(600) },
             Outgoing::Slot { open: false, wait_ms: 40 },
             Outgoing::Cancel { req },
             Outgoing::Forget { req: ReqId(2) },

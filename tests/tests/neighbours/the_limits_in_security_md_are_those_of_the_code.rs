@@ -99,6 +99,22 @@ fn tables() -> String {
                 node::LESSONS_MAX,
                 "peers that gave nothing when they were asked, remembered for the links they open later"
             ),
+            count!(node::AUTHORS_MAX, "peers whose word on what they stream did not hold, remembered"),
+            time!(node::AUTHOR_AGE, "until they are forgotten"),
+            time!(node::SUSPECT, "that such a peer is not followed"),
+            count!(node::TENTATIVE_LIES_MAX, "lies about what it streams that get a peer banned"),
+            count!(node::LET_DOWNS_MAX, "streams that come to nothing until a peer is not followed"),
+            count!(node::OFFERS_MAX, "peers remembered that stream the same block"),
+            count!(
+                node::EARLY_OFFERS_MAX,
+                "blocks that a link offers and that are remembered before the layout is known"
+            ),
+            count!(
+                node::FOLLOWS_MAX,
+                "times that somebody is followed in the same block; then the origin gives it"
+            ),
+            count!(node::TENTATIVE_PARTY_BYTES_MAX, "bytes of a party that nothing proves, beside the file"),
+            count!(node::TENTATIVE_BYTES_MAX, "the same of all parties"),
             count!(link::CONTROL_FRAME_BYTES_MAX, "bytes of a frame without data we asked for"),
             count!(link::CHATTER_BYTES_MAX, "useless bytes within the limit of silence"),
             count!(link::LATE_BYTES_MAX, "bytes of late answers in a row"),

@@ -11,3 +11,4 @@ mod limits_on_what_is_given_and_received_are_kept;
 mod pulls_of_one_session_leave_each_other_alone;
 mod safetensors_headers_come_first;
 mod what_is_proven_is_given_while_the_rest_is_fetched;
+mod xorbs_of_real_size_are_shared_while_they_stream;
