@@ -407,6 +407,40 @@ fn who_streams_gives_to_those_who_follow_and_to_nobody_else() {
 }
 
 #[test]
+fn who_has_all_tells_the_rest_of_the_list_before_it_ends() {
+    let mut bench = Bench::new(Policy::Fastest, 1);
+    bench.wait(Duration::from_secs(3));
+    let first = |block: u32| Message::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true };
+    for number in 0..BLOCKS {
+        let block = *bench.fetched().last().expect("one after the other");
+        assert_eq!(bench.fetched().len() as u32, number + 1);
+        bench.done.retain(|action| matches!(action, Action::OriginFetch { .. }));
+        for nth in 0..CHUNKS {
+            let index = block * CHUNKS + nth;
+            bench.tell(Event::ChunkHashed { job: JOB, block, nth, chunk: chunk(block, nth) });
+            bench.tell(Event::ChunkDone { job: JOB, index, source: Source::Origin });
+            if nth == 0 {
+                bench.hears(LinkId(1), first(block));
+            }
+        }
+        if number + 1 < BLOCKS {
+            bench.tell(Event::BlockListed { job: JOB, block, list: list(block).into(), wrong: vec![] });
+            bench.tell(Event::OriginEnded { job: JOB, block, fault: None });
+            continue;
+        }
+        // The file's last chunk ends the job before anything proves its last block.
+        assert_eq!(bench.count(|a| matches!(a, Action::Complete { .. })), 1);
+        let told = bench.done.iter().filter_map(|action| match action {
+            Action::Send { message: Outgoing::Told { records, .. }, .. } => Some(records.clone()),
+            _ => None,
+        });
+        let told: Vec<Vec<ChunkRef>> = told.collect();
+        assert!(told.iter().all(|records| !records.is_empty()), "nothing is taken back");
+        assert_eq!(told.concat(), list(block), "to the last record, so that it proves");
+    }
+}
+
+#[test]
 fn what_was_told_and_proves_otherwise_is_taken_back() {
     let mut bench = Bench::new(Policy::Fastest, 1);
     bench.wait(Duration::from_secs(3));

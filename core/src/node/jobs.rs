@@ -375,7 +375,7 @@ impl Node {
         job.ended = true;
         job.ask = None;
         self.release_claims(self.now, id);
-        self.withdraw_streams(id);
+        self.end_streams(id);
         self.drop_takings(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.offers.clear();

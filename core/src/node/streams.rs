@@ -267,6 +267,14 @@ impl Node {
         blocks.into_iter().for_each(|block| self.withdraw_stream(id, block));
     }
 
+    /// The job is over: who follows is told what is left to tell, so that it proves; where that is not all, that nothing more comes.
+    pub(super) fn end_streams(&mut self, id: JobId) {
+        self.tell_followers();
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.streams.retain(|_, stream| (stream.ready() as usize) < stream.list.len());
+        self.withdraw_streams(id);
+    }
+
     /// A link is gone.
     pub(super) fn unfollow(&mut self, link: LinkId) {
         for stream in self.jobs.values_mut().flat_map(|job| job.streams.values_mut()) {
