@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind};
+use zest_core::node::BitSet;
 use zest_core::node::limits::{FOLLOWS_MAX, LET_DOWNS_MAX, SUSPECT};
 use zest_core::node::{Action, Block, Config, Direction, Event, JobSpec, Node, Policy, Run, Source};
 use zest_core::{BufId, Duration, FileId, FileKey, Instant, JobId, LinkId, Location, PeerId, ReqId};
-use zest_xet::{ChunkRef, Hash, xorb_hash};
+use zest_xet::{ChunkRef, Hash, Manifest, file_hash, xorb_hash};
 
 const JOB: JobId = JobId(1);
 const FILE: Hash = Hash::from_bytes([9; 32]);
@@ -30,6 +31,8 @@ struct Bench {
     now: Instant,
     done: Vec<Action>,
     bufs: u64,
+    /// The last block's xorb goes on with another file.
+    goes_on: bool,
 }
 
 impl Bench {
@@ -49,7 +52,7 @@ impl Bench {
             tentative: true,
             ..Config::new([3; 32], PeerId([1; 20]))
         };
-        Bench { node: Node::new(config), now: Instant(1_000_000), done: vec![], bufs: 0 }
+        Bench { node: Node::new(config), now: Instant(1_000_000), done: vec![], bufs: 0, goes_on: false }
     }
 
     fn fetched(&self) -> Vec<u32> {
@@ -76,7 +79,7 @@ impl Bench {
     /// The origin says what the file is made of.
     fn plan(&mut self) {
         let blocks = (0..BLOCKS).map(|at| Block {
-            xorb: xorb_hash(&list(at)),
+            xorb: self.xorb(at),
             chunks: 0..CHUNKS,
             runs: vec![Run {
                 first: at * CHUNKS,
@@ -90,6 +93,43 @@ impl Bench {
         let blocks = blocks.collect();
         let (held, local) = (vec![], vec![]);
         self.tell(Event::JobPlanned { job: JOB, chunks: BLOCKS * CHUNKS, blocks, held, local });
+    }
+
+    fn xorb(&self, block: u32) -> Hash {
+        let mut all = list(block);
+        all.extend((self.goes_on && block == BLOCKS - 1).then(|| chunk(block, CHUNKS)));
+        xorb_hash(&all)
+    }
+
+    /// Does as the runtime does with a list that the node proved.
+    fn adopts(&mut self, block: u32) {
+        let of = |action: &Action| match action {
+            Action::AdoptBlockList { block: at, list, .. } if *at == block => Some(list.clone()),
+            _ => None,
+        };
+        let list = self.done.iter().find_map(of).expect("it proved itself");
+        self.tell(Event::BlockListed { job: JOB, block, list, wrong: vec![] });
+    }
+
+    /// The peer answers whoever asks for the file's list.
+    fn has_no_list(&mut self, link: u64) {
+        let of = |action: &Action| match action {
+            Action::Send { link: to, message: Outgoing::ManifestRequest { req, .. } } if to.0 == link => {
+                Some(*req)
+            }
+            _ => None,
+        };
+        let asked: Vec<ReqId> = self.done.iter().filter_map(of).collect();
+        asked.into_iter().for_each(|req| self.hears(LinkId(link), Message::ManifestNone { req }));
+    }
+
+    /// What its followers were told.
+    fn told(&self) -> Vec<Vec<ChunkRef>> {
+        let of = |action: &Action| match action {
+            Action::Send { message: Outgoing::Told { records, .. }, .. } => Some(records.clone()),
+            _ => None,
+        };
+        self.done.iter().filter_map(of).collect()
     }
 
     fn come(&mut self, link: LinkId) {
@@ -428,15 +468,140 @@ fn who_has_all_tells_the_rest_of_the_list_before_it_ends() {
             bench.tell(Event::OriginEnded { job: JOB, block, fault: None });
             continue;
         }
-        // The file's last chunk ends the job before anything proves its last block.
+        // The file's last chunk ends the job before its fetch ends; its list is not waited for.
         assert_eq!(bench.count(|a| matches!(a, Action::Complete { .. })), 1);
-        let told = bench.done.iter().filter_map(|action| match action {
-            Action::Send { message: Outgoing::Told { records, .. }, .. } => Some(records.clone()),
-            _ => None,
-        });
-        let told: Vec<Vec<ChunkRef>> = told.collect();
+        bench.adopts(block);
+        let told = bench.told();
         assert!(told.iter().all(|records| !records.is_empty()), "nothing is taken back");
         assert_eq!(told.concat(), list(block), "to the last record, so that it proves");
+        // What was told is given, before the runtime has the whole file in its index.
+        bench.hears(LinkId(1), ask(block, CHUNKS - 1));
+        assert_eq!(bench.count(is_given), 1);
+        assert_eq!(bench.count(|a| matches!(a, Action::LookupChunk { .. })), 0);
+    }
+}
+
+fn ask(block: u32, nth: u32) -> Message {
+    Message::ChunkRequest { req: nth, hash: chunk(block, nth).hash, dialect: Dialect::Chunk }
+}
+
+fn is_given(action: &Action) -> bool {
+    matches!(action, Action::Send { message: Outgoing::Chunk { .. }, .. })
+}
+
+#[test]
+fn who_is_done_says_so_of_what_it_claimed_and_takes_nothing_back() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 1);
+    for _ in 0..BLOCKS {
+        while bench.fetched().is_empty() {
+            bench.wait(Duration::from_secs(1));
+        }
+        let block = bench.fetched()[0];
+        bench.done.clear();
+        for nth in 0..CHUNKS {
+            bench.tell(Event::ChunkHashed { job: JOB, block, nth, chunk: chunk(block, nth) });
+            bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source: Source::Origin });
+        }
+        bench.adopts(block);
+        bench.tell(Event::OriginEnded { job: JOB, block, fault: None });
+    }
+    assert_eq!(bench.count(|a| matches!(a, Action::Complete { .. })), 1);
+    bench.wait(Duration::from_secs(1));
+    let beats: Vec<u16> = bench
+        .done
+        .iter()
+        .filter_map(|action| match action {
+            Action::Send { message: Outgoing::Claim { claims, .. }, .. } => Some(claims),
+            _ => None,
+        })
+        .flatten()
+        .map(|claim| claim.beat)
+        .collect();
+    assert!(!beats.contains(&u16::MAX) && beats.iter().any(|beat| *beat >= 32_768), "{beats:?}");
+}
+
+/// The last block's xorb goes on with another file: its chunks are all that the file has, and do not hash to the xorb.
+fn with_a_tail(bench: &mut Bench) -> u32 {
+    bench.goes_on = true;
+    bench.start();
+    BLOCKS - 1
+}
+
+#[test]
+fn of_a_tail_whose_xorb_goes_on_all_is_told_but_the_last_chunk() {
+    let mut bench = Bench::idle(Policy::Fastest);
+    bench.come(LinkId(1));
+    let tail = with_a_tail(&mut bench);
+    loop {
+        while bench.fetched().is_empty() {
+            bench.wait(Duration::from_secs(1));
+        }
+        let block = bench.fetched()[0];
+        bench.done.clear();
+        for nth in 0..CHUNKS {
+            bench.tell(Event::ChunkHashed { job: JOB, block, nth, chunk: chunk(block, nth) });
+            bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source: Source::Origin });
+            if nth == 0 {
+                let file = FileKey::of(&FILE);
+                bench.hears(LinkId(1), Message::Follow { file, first: block * CHUNKS, on: true });
+            }
+        }
+        if block == tail {
+            break;
+        }
+        bench.adopts(block);
+        bench.tell(Event::OriginEnded { job: JOB, block, fault: None });
+    }
+    assert_eq!(bench.count(|a| matches!(a, Action::AdoptBlockList { .. })), 0);
+    bench.tell(Event::OriginEnded { job: JOB, block: tail, fault: None });
+    bench.wait(Duration::from_secs(1));
+    let told = bench.told();
+    assert_eq!(
+        told.concat(),
+        list(tail)[..CHUNKS as usize - 1],
+        "a complete list that does not prove is a lie"
+    );
+    bench.hears(LinkId(1), ask(tail, 0));
+    assert_eq!(bench.count(is_given), 1, "what was told is given on");
+}
+
+#[test]
+fn a_tail_waits_for_the_files_own_list_and_its_author_is_not_to_blame() {
+    for proven in [true, false] {
+        let mut bench = Bench::idle(Policy::Fastest);
+        bench.come(LinkId(1));
+        let tail = with_a_tail(&mut bench);
+        bench.offers(1, tail);
+        assert_eq!(bench.follows(1), [(tail, true)]);
+        bench.has_no_list(1);
+        let other = *bench.fetched().last().expect("the rest is fetched meanwhile");
+        bench.tells(1, tail, 0, &list(tail)[..CHUNKS as usize - 1]);
+        assert_eq!(bench.gives(1, true), CHUNKS - 1);
+        // As long as that comes.
+        for nth in 0..4 {
+            bench.tell(Event::ChunkDone { job: JOB, index: other * CHUNKS + nth, source: Source::Origin });
+            bench.wait(Duration::from_secs(2));
+            bench.has_no_list(1);
+        }
+        assert!(!bench.dropped(tail));
+        if proven {
+            let chunks: Vec<ChunkRef> = (0..BLOCKS).flat_map(list).collect();
+            let size = u64::from(BLOCKS * CHUNKS * LEN);
+            let manifest = Arc::new(Manifest::prove(file_hash(&chunks), size, chunks).expect("a list"));
+            let held = BitSet::empty(BLOCKS * CHUNKS);
+            bench.tell(Event::JobManifest { job: JOB, manifest, held, local: vec![] });
+            assert!(!bench.dropped(tail) && bench.used() > 0, "what was kept is used");
+        } else {
+            for _ in 0..4 {
+                bench.wait(Duration::from_secs(2));
+                bench.has_no_list(1);
+            }
+            assert!(bench.dropped(tail), "the rest does not come either");
+            for block in 0..LET_DOWNS_MAX {
+                bench.offers(1, block);
+            }
+            assert!(bench.follows(1).iter().any(|(block, on)| *on && *block != tail), "he is believed");
+        }
     }
 }
 

@@ -141,6 +141,12 @@ impl Host {
         command.envs([("ZEST_NO_DHT", "1"), ("ZEST_NO_LAN", "1"), ("ZEST_NO_PORT_MAPPING", "1")]);
         if let Ok(log) = std::env::var("ZEST_TEST_LOG") {
             command.env("ZEST_LOG", log).arg("-v");
+            // Each machine's in a file of its own, where there is a folder for them.
+            if let Some(folder) = std::env::var_os("ZEST_TEST_LOG_DIR") {
+                let name = Path::new(&folder).join(self.address.ip().to_string());
+                let file = std::fs::File::options().create(true).append(true).open(name);
+                command.stderr(file.expect("the folder for logs is there"));
+            }
         } else {
             command.arg("-q");
         }

@@ -396,6 +396,8 @@ impl Node {
     fn check_complete(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.sized && !job.ended && job.held.count() == job.len() {
+            // Nobody needs to take over what is done.
+            self.units_done(self.now, id);
             self.end(id);
             self.actions.push_back(Action::Complete { job: id });
         }

@@ -312,7 +312,7 @@ impl Node {
         let incomplete = !stopped && job.blocks[at].any_in(&job.missing, None);
         // One that breaks off goes on where it was; one that ends without a proof was not what it should be.
         if fault.as_ref().is_none_or(|fault| fault.trouble().is_none()) {
-            self.withdraw_stream(id, block);
+            self.end_stream(id, block);
         }
         self.follow_offers(now, id);
         if let Some(fault) = fault.or_else(|| incomplete.then(short)) {

@@ -11,7 +11,7 @@ use crate::link::Outgoing;
 use crate::{Duration, Instant, JobId, LinkId, Location};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use zest_xet::{ChunkRef, Hash};
+use zest_xet::{ChunkRef, Hash, xorb_hash};
 
 /// Chunks that came wait this long to be told together: 20 ms. Ours; a chunk takes 5 ms at 13 MB/s, and a record weighs little.
 const TOLD_WAIT: Duration = Duration::from_millis(20);
@@ -44,13 +44,24 @@ impl Stream {
         self.starts.len() as u32 - 1
     }
 
+    /// So many records may be told. The last one only when the list proves: what is said of a xorb is not always so, since nobody
+    /// can tell from a file whether the xorb of its tail goes on, and a complete list that does not prove is a lie.
+    fn tellable(&self) -> u32 {
+        self.ready().min((self.list.len() as u32).saturating_sub(1))
+    }
+
+    /// All of the block lies in the file.
+    fn is_whole(&self) -> bool {
+        self.ready() as usize == self.list.len()
+    }
+
     fn chunk(&self, nth: u32) -> Option<ChunkRef> {
         self.list.get(nth as usize).copied().flatten()
     }
 
     /// The records from `from` on that may be told.
     fn news(&self, from: u32) -> Vec<ChunkRef> {
-        (from..self.ready()).filter_map(|nth| self.chunk(nth)).collect()
+        (from..self.tellable()).filter_map(|nth| self.chunk(nth)).collect()
     }
 }
 
@@ -149,15 +160,25 @@ impl Node {
 
     fn stream_grew(&mut self, now: Instant, id: JobId, block: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let begins = job.streams.get(&block).is_some_and(|stream| stream.ready() == 0);
+        let told_of = |job: &Job| job.streams.get(&block).is_some_and(|stream| stream.tellable() > 0);
+        let before = told_of(job);
         if !job.stream_on(block) {
             return;
+        }
+        let begins = !before && told_of(job);
+        let Some(stream) = job.streams.get(&block) else { return };
+        let followed = !stream.followers.is_empty();
+        let whole: Option<Vec<ChunkRef>> =
+            if stream.is_whole() { stream.list.iter().copied().collect() } else { None };
+        // The runtime would find that out, too, once the fetch has ended: after the job, if this was all of it.
+        if let Some(list) = whole.filter(|list| xorb_hash(list) == job.blocks[block as usize].block.xorb) {
+            self.actions.push_back(Action::AdoptBlockList { job: id, block, list: list.into() });
         }
         if begins && !self.uploads.is_spent() {
             let links: Vec<LinkId> = self.peers.keys().copied().collect();
             links.into_iter().for_each(|link| self.offer(link, id, block));
         }
-        if self.jobs[&id].streams.get(&block).is_some_and(|stream| !stream.followers.is_empty()) {
+        if followed {
             self.timers.set_no_later(Timer::Tell, now + TOLD_WAIT);
         }
     }
@@ -174,7 +195,8 @@ impl Node {
     /// A peer has come to the swarm: it is told what we stream.
     pub(super) fn greet_with_streams(&mut self, link: LinkId, id: JobId) {
         let Some(job) = self.jobs.get(&id).filter(|_| !self.uploads.is_spent()) else { return };
-        let blocks: Vec<u32> = job.streams.iter().filter(|(_, s)| s.ready() > 0).map(|(at, _)| *at).collect();
+        let blocks: Vec<u32> =
+            job.streams.iter().filter(|(_, s)| s.tellable() > 0).map(|(at, _)| *at).collect();
         blocks.into_iter().for_each(|block| self.offer(link, id, block));
     }
 
@@ -187,9 +209,9 @@ impl Node {
             let block = job.block_at(first);
             let file = job.spec.file;
             match block.and_then(|block| job.streams.get_mut(&block)) {
-                Some(stream) if on && stream.ready() > 0 => {
+                Some(stream) if on && stream.tellable() > 0 => {
                     let records = stream.news(0);
-                    stream.followers.insert(link, stream.ready());
+                    stream.followers.insert(link, stream.tellable());
                     answer = Some(Outgoing::Told { file, first, at: 0, records });
                     break;
                 }
@@ -213,12 +235,12 @@ impl Node {
                 let Some(first) = job.blocks[*block as usize].block.runs.first().map(|run| run.first) else {
                     continue;
                 };
-                let ready = stream.starts.len() as u32 - 1;
+                let end = stream.tellable();
                 let list = &stream.list;
                 for (&link, told) in &mut stream.followers {
-                    let at = core::mem::replace(told, ready);
+                    let at = core::mem::replace(told, end);
                     let records: Vec<ChunkRef> =
-                        list[at as usize..ready as usize].iter().copied().flatten().collect();
+                        list[at as usize..end as usize].iter().copied().flatten().collect();
                     if !records.is_empty() {
                         let message = Outgoing::Told { file, first, at, records };
                         self.actions.push_back(Action::Send { link, message });
@@ -238,6 +260,14 @@ impl Node {
             (0..count).map(|nth| Some(job.chunk(job.index_of(block, nth)?)?.0)).collect();
         let right = list.filter(|list| {
             (0..stream.ready()).all(|nth| stream.chunk(nth) == list.get(nth as usize).copied())
+        });
+        // The file's list may have proven it, and the xorb goes on: then the last record is nothing that anybody could prove.
+        let xorb = &job.blocks[block as usize].block.xorb;
+        let right = right.map(|mut list| {
+            if xorb_hash(&list) != *xorb {
+                list.pop();
+            }
+            list
         });
         for (link, told) in stream.followers {
             let (at, records) = match &right {
@@ -267,12 +297,21 @@ impl Node {
         blocks.into_iter().for_each(|block| self.withdraw_stream(id, block));
     }
 
-    /// The job is over: who follows is told what is left to tell, so that it proves; where that is not all, that nothing more comes.
+    /// The fetch of a block has ended. Where all of it came and nothing proves it, which is what the tail of a file looks like whose
+    /// xorb goes on, it is given on until the file's own list proves it.
+    pub(super) fn end_stream(&mut self, id: JobId, block: u32) {
+        let stream = self.jobs.get(&id).and_then(|job| job.streams.get(&block));
+        if stream.is_some_and(|stream| !stream.is_whole()) {
+            self.withdraw_stream(id, block);
+        }
+    }
+
+    /// The job is over: who follows is told what is left to tell; where that is not all, that nothing more comes.
     pub(super) fn end_streams(&mut self, id: JobId) {
         self.tell_followers();
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.streams.retain(|_, stream| (stream.ready() as usize) < stream.list.len());
-        self.withdraw_streams(id);
+        let blocks: Vec<u32> =
+            self.jobs.get(&id).map_or_else(Vec::new, |job| job.streams.keys().copied().collect());
+        blocks.into_iter().for_each(|block| self.end_stream(id, block));
     }
 
     /// A link is gone.
@@ -285,14 +324,16 @@ impl Node {
     pub(super) fn check_streams(&self) {
         for job in self.jobs.values() {
             for (block, stream) in &job.streams {
-                assert!(job.is_unproven(*block), "what is proven is not told as tentative");
+                let proven = job.manifest.is_some() || job.layout.is_listed(*block);
+                assert!(!proven, "what is proven is not told as tentative");
+                assert!(!job.ended || stream.is_whole(), "what is over is told as a whole");
                 assert!(stream.list.len() == job.blocks[*block as usize].block.chunks.len());
                 let in_file = |nth| job.index_of(*block, nth).is_some_and(|index| job.held.contains(index));
                 assert!((0..stream.ready()).all(in_file), "only what lies in the file is told");
                 for (link, told) in &stream.followers {
                     let open = |peer: &super::peer::Peer| !peer.closing && job.spec.is_open_to(peer);
                     assert!(self.peers.get(link).is_some_and(open), "only linked peers follow");
-                    assert!(*told <= stream.ready(), "nobody is told of more than there is");
+                    assert!(*told <= stream.tellable(), "nobody is told of more than there is");
                 }
             }
         }

@@ -111,7 +111,19 @@ pub(crate) struct Taking {
     moved: Instant,
 }
 
+impl Taking {
+    /// All that can be told of a xorb that goes on is here; the file's list proves it, once its author has all of the file.
+    fn is_all_but_one(&self, chunks: usize) -> bool {
+        self.list.len() + 1 == chunks && self.unasked.is_empty() && self.asked.is_empty()
+    }
+}
+
 impl Job {
+    /// Whether the file ends with this block. Its xorb may go on with another file.
+    fn is_tail(&self, block: u32) -> bool {
+        self.layout.block_of(self.len().saturating_sub(1)) == Some(block)
+    }
+
     /// Whether a block may be followed: nobody is at it, and nothing proves it yet.
     fn can_follow(&self, block: u32) -> bool {
         let Some(state) = self.blocks.get(block as usize) else { return false };
@@ -561,17 +573,27 @@ impl Node {
 
     /// Every measurement: authors that are silent or too slow are not waited for, and others are followed.
     pub(super) fn watch_takings(&mut self, now: Instant) {
-        let mut late: Vec<(JobId, u32)> = Vec::new();
+        let mut late: Vec<(JobId, u32, bool)> = Vec::new();
         for (id, job) in &self.jobs {
             for (block, taking) in &job.takings {
-                let bytes = job.blocks[*block as usize].block.wire_bytes;
+                let state = &job.blocks[*block as usize];
+                let bytes = state.block.wire_bytes;
                 let most = AT_MOST + Duration::from_micros(bytes.saturating_mul(1_000_000) / LEAST_BYTES_S);
-                if now.since(taking.moved) >= SILENT || now.since(taking.since) >= most {
-                    late.push((*id, *block));
+                // Who told all that he may of a tail is not to blame, and has all of the file about when we have the rest of it.
+                let told = job.is_tail(*block) && taking.is_all_but_one(state.block.chunks.len());
+                let moved = if told { taking.moved.max(job.progress_at) } else { taking.moved };
+                if now.since(taking.since) >= most || now.since(moved) >= SILENT {
+                    late.push((*id, *block, !told));
                 }
             }
         }
-        late.into_iter().for_each(|(id, block)| self.let_down(now, id, block));
+        for (id, block, to_blame) in late {
+            if to_blame {
+                self.let_down(now, id, block);
+            } else {
+                self.drop_taking(id, block);
+            }
+        }
         for id in self.job_order.clone() {
             self.follow_offers(now, id);
         }

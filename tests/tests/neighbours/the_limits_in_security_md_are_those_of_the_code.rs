@@ -287,6 +287,7 @@ fn tables() -> String {
         &[
             count!(store::CANDIDATES_MAX, "places that are tried for one chunk"),
             count!(store::OPEN_FILES_MAX, "files that the catalog keeps open"),
+            count!(store::DENIED_MAX, "repositories noted as not to be shared"),
             count!(store::SEGMENT_BYTES, "bytes by which the cache of chunks grows and lets go"),
             count!(store::GATHER_MAX, "chunks sent in one go"),
             count!(store::READ_BYTES_MAX, "bytes read in one go"),
