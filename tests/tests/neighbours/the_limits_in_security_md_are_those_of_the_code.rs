@@ -300,6 +300,7 @@ fn tables() -> String {
             count!(store::TREE_BYTES_MAX, "bytes of a kept listing"),
             count!(store::PLACES_BYTES_MAX, "bytes of a list of places"),
             count!(store::METADATA_BYTES_MAX, "bytes of the note beside a file of a local folder"),
+            count!(store::DENIED_MAX, "repositories noted as not to be shared"),
             count!(store::FOLDERS_MAX, "local folders that are looked through"),
             count!(store::DEPTH_MAX, "folders inside folders of a snapshot"),
             count!(store::REMARKS_MAX, "remarks that are kept until somebody asks"),
