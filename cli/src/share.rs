@@ -20,7 +20,7 @@ const QUESTIONS_MAX: usize = 50;
 
 const HELP: &str = "\
 A repository is shared if the Hub shows it to everyone; what you deny is treated like a private one by every zest that uses this \
-cache folder, also those that run now: not given, not announced, not asked of peers. `allow` undoes `deny`, and nothing else: what is \
+cache folder, also those that run now: not uploaded, not announced, not asked of peers. `allow` undoes `deny`, and nothing else: what is \
 private or gated stays here. A file that a denied repository has in common with another is kept back, too.
 Exit codes and environment: see `zest --help`.";
 
@@ -396,8 +396,8 @@ fn sentence(rows: &[Row], running: bool) -> String {
     let bytes = shared.iter().map(|row| row.bytes).sum();
     let when = match (shared.is_empty(), running) {
         (true, _) => "",
-        (false, true) => "; zest runs in the background and gives it",
-        (false, false) => "; it is given while `zest serve`, `zest start`, `zest seed` or a pull runs",
+        (false, true) => "; zest runs in the background and uploads it",
+        (false, false) => "; it is uploaded while `zest serve`, `zest start`, `zest seed` or a pull runs",
     };
     format!("{} of {} shared ({}){when}", shared.len(), rows.len(), units::bytes(bytes))
 }
@@ -433,7 +433,10 @@ mod tests {
                 "long/name  not shared  you said no",
             ]
         );
-        assert_eq!(sentence(&rows, true), "1 of 2 shared (3.0 MB); zest runs in the background and gives it");
+        assert_eq!(
+            sentence(&rows, true),
+            "1 of 2 shared (3.0 MB); zest runs in the background and uploads it"
+        );
         assert_eq!(document(&rows[1])["state"], "denied");
     }
 }

@@ -134,7 +134,10 @@ fn read_or_make(path: &Path) -> Result<Secret, DaemonError> {
     match read(path) {
         Ok(secret) => return Ok(secret),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!("a new secret: {}: {error}", path.display()),
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(target: zest_store::SAID, kind = "new-secret", "the API has a new secret, as the old one is no good: {path}: {error}");
+        }
     }
     make(path)
 }

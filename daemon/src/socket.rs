@@ -106,7 +106,8 @@ impl Door for Socket {
             if may_enter(uid, rustix::process::geteuid().as_raw()) {
                 return Ok((stream, Side::User(uid)));
             }
-            tracing::warn!("user {uid} is not let in at {}", self.path.display());
+            let path = self.path.display();
+            tracing::warn!(target: zest_store::SAID, kind = "not-let-in", "user {uid} is not let in at {path}");
         }
     }
 }

@@ -232,7 +232,12 @@ impl Core {
     /// A file is not what was proven: no core gives anything of it from now on, and the catalog looks at it again when it
     /// is asked for the next shelf.
     pub(crate) fn forget(&self, file: FileId) {
-        tracing::warn!(file = file.0, "a file changed since it was proven: no longer served");
+        tracing::warn!(
+            target: zest_store::SAID,
+            kind = "changed",
+            "a shared file changed since it was proven: it is not uploaded any more, `zest verify` names it"
+        );
+        tracing::debug!(file = file.0, "changed");
         self.shelf.borrow().forget(file);
         self.files.borrow_mut().fail(file, self.now());
     }

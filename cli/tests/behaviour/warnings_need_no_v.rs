@@ -17,6 +17,23 @@ fn a_peer_of_a_server_whose_name_has_no_address_is_named() {
 }
 
 #[test]
+fn a_cache_that_takes_no_notes_is_said_by_a_pull_and_stands_in_its_report() {
+    let (root, home) = (folder(), folder());
+    make_repository(root.path());
+    let (_hub, endpoint) = hub(home.path(), root.path());
+    let zest = home.path().join(".cache/zest");
+    std::fs::create_dir_all(&zest).expect("a folder");
+    std::fs::write(zest.join("proofs"), "no folder").expect("written");
+    let words = ["pull", "org/name", "--json", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0"];
+    let output = run(command(home.path(), &words).env("HF_ENDPOINT", &endpoint));
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("that everyone may read org/name cannot be noted").count(), 1, "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert!(report["notices"].to_string().contains("\"kind\":\"not-noted\""), "{report}");
+}
+
+#[test]
 fn a_hub_leaves_out_what_it_cannot_serve_and_says_so() {
     use std::os::unix::ffi::OsStrExt as _;
     let (root, home) = (folder(), folder());

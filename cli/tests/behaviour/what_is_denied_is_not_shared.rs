@@ -2,7 +2,9 @@
 
 use crate::common::{Server, command, folder, hub, run, seed_command, text};
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 /// A hub's folder with two public models and a private one.
 fn models(root: &Path) {
@@ -58,6 +60,29 @@ impl World {
 }
 
 const TOKEN: &str = "hf_opensTheClosedOne";
+
+#[test]
+fn a_pull_that_shares_what_is_denied_meanwhile_stops_and_goes_on_alone() {
+    let world = World::new();
+    let words = ["pull", "org/open", "--events", "-q", "--max-download", "256KiB", "--peer", "127.0.0.1:9"];
+    let words = [&words[..], &["--listen", "127.0.0.1:0", "--no-daemon"]].concat();
+    let mut command = command(world.home.path(), &words);
+    command.env("HF_ENDPOINT", &world.endpoint).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut pull = command.spawn().expect("zest starts");
+    let mut events = BufReader::new(pull.stdout.take().expect("a pipe")).lines();
+    // It is listed, and has begun to fetch.
+    let begun = |line: String| line.contains("\"phase\":\"fetching\"");
+    assert!(events.any(|line| begun(line.expect("text"))), "it fetches");
+    world.json(&["share", "deny", "org/open"]);
+    let rest: Vec<String> = events.map(|line| line.expect("text")).collect();
+    let output = pull.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{rest:?}");
+    let said = text(&output.stderr);
+    assert!(said.contains("org/open is not to be shared any more"), "{said}");
+    assert!(said.contains("it goes on from the Hub alone"), "{said}");
+    let pulled = world.json(&["pull", "org/open"]);
+    assert_eq!(pulled["shareable"], false, "{pulled}");
+}
 
 /// Waits until a state of things has so many files.
 fn shares(server: &mut Server, files: u64) {

@@ -264,7 +264,11 @@ impl Endpoint {
         self.standing.note_closed(repo);
         // Nobody else is given it either.
         if let Err(error) = self.session.store().catalog.revoke_repo(&self.hub, repo) {
-            tracing::warn!(%error, "cannot note that {repo} is not public");
+            tracing::warn!(
+                target: zest_store::SAID,
+                kind = "not-noted",
+                "{repo} is not shared any more, and other processes cannot be told: {error}"
+            );
         }
     }
 

@@ -103,7 +103,11 @@ impl Endpoint {
         // Programs of zest that are given our own address ask the Hub behind it.
         let noted = write_private(&Places::new(&about.zest_cache).endpoint_hub(), env.endpoint.as_bytes());
         if let Err(error) = noted {
-            tracing::info!(%error, "which Hub is behind the endpoint is not noted");
+            tracing::warn!(
+                target: zest_store::SAID,
+                kind = "not-noted",
+                "which Hub is behind the endpoint cannot be noted, so a zest that is given it asks itself: {error}"
+            );
         }
         Ok(Endpoint {
             key: Key::new(Places::new(&about.zest_cache))?,

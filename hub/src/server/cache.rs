@@ -166,7 +166,12 @@ impl Cache {
 
 fn warn_on_error(path: &Path, result: io::Result<()>) {
     if let Err(error) = result {
-        tracing::warn!(path = %path.display(), %error, "index not saved");
+        let path = path.display();
+        tracing::warn!(
+            target: zest_store::SAID,
+            kind = "not-kept",
+            "the index is not saved, so files are hashed anew at the next start: {path}: {error}"
+        );
     }
 }
 
