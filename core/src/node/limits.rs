@@ -29,7 +29,7 @@ pub const REPEATS_AGE: Duration = Duration::from_secs(3600);
 pub const REPEAT_TURNS: u64 = 16;
 /// Turns that a party may be behind until answers that do not stand in line have to: 64, about 4 MiB. Ours.
 pub const BEHIND_MAX: u64 = 64;
-/// Xorb ranges for zest 0.4 are refused to a party ahead of which so many bytes lie: 64 MiB, the longest xorb. Ours; they do not
+/// Xorb ranges for zest 0.4 are refused to further links of a party ahead of which so many bytes lie: 64 MiB, the longest xorb. Ours; they do not
 /// stand in line, and what lies in many sockets keeps whoever comes next waiting.
 pub const XORBS_AHEAD_BYTES: u64 = 64 << 20;
 /// Parties without a link that are remembered, so that hanging up and coming back makes nobody a newcomer: 1,024. Ours.

@@ -156,12 +156,13 @@ impl Node {
             return;
         }
         // Without a list a peer can neither ask nor give: where no cap holds it up it goes out at once, and costs its turns
-        // afterwards. But no more lies ahead of a party than of chunks ahead of a link: what is in many sockets keeps whoever comes
-        // next waiting.
+        // afterwards. But no more lies ahead of many links of a party than of chunks ahead of one: what is in many sockets keeps
+        // whoever comes next waiting.
         let party = peer.upload.party;
+        let another = self.uploads.busy_links(party) > u32::from(peer.upload.is_busy());
         let at_once = ask.is_part()
             && peer.upload.looking.len() < AHEAD_CHUNKS as usize
-            && !self.uploads.has_ahead(party, AHEAD_BYTES)
+            && !(another && self.uploads.has_ahead(party, AHEAD_BYTES))
             && !self.uploads.repeats(party)
             && !self.uploads.is_far_behind(party);
         if at_once && self.config.upload_bytes_s.is_none() {
@@ -574,11 +575,13 @@ impl Node {
         let capped = self.upload_cap().is_some_and(|cap| {
             bytes > cap || self.uploads.allowed_at(now, bytes, cap).is_none_or(|at| at > now)
         });
-        let Some(party) = self.peers.get(&link).map(|peer| peer.upload.party) else { return };
+        let Some(upload) = self.peers.get(&link).map(|peer| &peer.upload) else { return };
+        let party = upload.party;
+        let another = self.uploads.busy_links(party) > u32::from(upload.is_busy());
         let spent = self.uploads.budget.is_some_and(|left| left < bytes)
             || bytes > 0 && self.uploads.has_had_its_share(party)
             || bytes > 0 && self.uploads.is_far_behind(party)
-            || bytes > 0 && self.uploads.has_ahead(party, XORBS_AHEAD_BYTES);
+            || bytes > 0 && another && self.uploads.has_ahead(party, XORBS_AHEAD_BYTES);
         let refusal = match &answer {
             Outgoing::XorbRange { req, xorb, .. } | Outgoing::XorbBytes { req, xorb, .. }
                 if capped || spent =>

@@ -81,7 +81,7 @@ fn tables() -> String {
             ),
             count!(
                 node::XORBS_AHEAD_BYTES,
-                "bytes ahead of a party until xorb ranges for zest 0.4 are refused to it"
+                "bytes ahead of a party until xorb ranges for zest 0.4 are refused to its further links"
             ),
             time!(node::PRICE, "that a message costs a party"),
             count!(node::PRICE_PAID_BYTES, "bytes of data taken that pay for one"),
