@@ -11,7 +11,7 @@
 
 use super::event::ManifestPlace;
 use super::limits::XORBS_AHEAD_BYTES;
-use super::line::{AHEAD_BYTES, AHEAD_CHUNKS, Ask, Lane, Places, QUEUE_MAX, QUIET, Upload, Wanted};
+use super::line::{AHEAD_CHUNKS, Ask, LISTS_AHEAD_BYTES, Lane, Places, QUEUE_MAX, QUIET, Upload, Wanted};
 use super::peer::Peer;
 use super::timers::Timer;
 use super::{Action, Node};
@@ -156,13 +156,13 @@ impl Node {
             return;
         }
         // Without a list a peer can neither ask nor give: where no cap holds it up it goes out at once, and costs its turns
-        // afterwards. But no more lies ahead of many links of a party than of chunks ahead of one: what is in many sockets keeps
-        // whoever comes next waiting.
+        // afterwards. But only so much lies ahead of many links of a party: what is in many sockets keeps whoever comes next
+        // waiting.
         let party = peer.upload.party;
         let another = self.uploads.busy_links(party) > u32::from(peer.upload.is_busy());
         let at_once = ask.is_part()
             && peer.upload.looking.len() < AHEAD_CHUNKS as usize
-            && !(another && self.uploads.has_ahead(party, AHEAD_BYTES))
+            && !(another && self.uploads.has_ahead(party, LISTS_AHEAD_BYTES))
             && !self.uploads.repeats(party)
             && !self.uploads.is_far_behind(party);
         if at_once && self.config.upload_bytes_s.is_none() {
