@@ -407,9 +407,10 @@ impl Context {
                         self.event(Event::ChunkBad { job: id, index, source });
                         return;
                     }
-                    // A chunk that came twice is not twice there.
-                    let counts = source != Source::Disk || self.needs(id, index);
                     let of_peer = source == Source::Disk && job.tentative.borrow_mut().was_copied(index);
+                    // A chunk that came twice is not twice there. What a peer gave is counted here or nowhere: the file's list may have
+                    // found it in the partial file since it was copied there.
+                    let counts = source != Source::Disk || of_peer || self.needs(id, index);
                     let (bytes, chunks) = match source {
                         _ if of_peer => (&job.counts.peer_bytes, &job.counts.peer_chunks),
                         Source::Peer(_) => (&job.counts.peer_bytes, &job.counts.peer_chunks),
