@@ -407,23 +407,17 @@ fn who_takes_back_or_falls_silent_is_not_waited_for() {
 fn who_streams_gives_to_those_who_follow_and_to_nobody_else() {
     let mut bench = Bench::new(Policy::Fastest, 2);
     bench.wait(Duration::from_secs(3));
-    let fetched = bench.done.iter().find_map(|action| match action {
-        Action::OriginFetch { block, .. } => Some(*block),
-        _ => None,
-    });
-    let block = fetched.expect("the origin is asked");
+    let block = *bench.fetched().first().expect("the origin is asked");
     bench.done.clear();
-    let ask =
-        |nth: u32| Message::ChunkRequest { req: nth, hash: chunk(block, nth).hash, dialect: Dialect::Chunk };
     for nth in 0..3 {
         bench.tell(Event::ChunkHashed { job: JOB, block, nth, chunk: chunk(block, nth) });
         bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source: Source::Origin });
     }
     assert_eq!(bench.count(|a| matches!(a, Action::Send { message: Outgoing::Streams { .. }, .. })), 2);
-    bench.hears(LinkId(1), ask(0));
+    bench.hears(LinkId(1), ask(block, 0));
     assert_eq!(bench.count(|a| matches!(a, Action::LookupChunk { .. })), 1, "he does not follow");
     bench.hears(LinkId(1), Message::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true });
-    bench.hears(LinkId(1), ask(1));
+    bench.hears(LinkId(1), ask(block, 1));
     let place = Location { file: FileId(7), offset: u64::from((block * CHUNKS + 1) * LEN), len: LEN };
     let given = |a: &Action| matches!(a, Action::Send { message: Outgoing::Chunk { body: zest_core::link::Body::File(at), .. }, .. } if *at == place);
     assert_eq!(bench.count(given), 1);
@@ -609,11 +603,7 @@ fn a_tail_waits_for_the_files_own_list_and_its_author_is_not_to_blame() {
 fn what_was_told_and_proves_otherwise_is_taken_back() {
     let mut bench = Bench::new(Policy::Fastest, 1);
     bench.wait(Duration::from_secs(3));
-    let fetched = bench.done.iter().find_map(|action| match action {
-        Action::OriginFetch { block, .. } => Some(*block),
-        _ => None,
-    });
-    let block = fetched.expect("the origin is asked");
+    let block = *bench.fetched().first().expect("the origin is asked");
     // The origin, or somebody before it, gave a wrong byte.
     let wrong = ChunkRef { hash: Hash::from_bytes([0xee; 32]), len: LEN };
     bench.tell(Event::ChunkHashed { job: JOB, block, nth: 0, chunk: wrong });

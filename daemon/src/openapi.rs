@@ -3,7 +3,6 @@
 use crate::endpoint::RunFigures;
 use crate::files::{Blob, FileRequest, Lies};
 use crate::models::Model;
-use crate::reads::Came;
 use crate::settings::{Settings, SettingsPatch};
 use crate::status::{Full, Original};
 use schemars::generate::{Contract, SchemaSettings};
@@ -11,7 +10,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
-use zest_runtime_tokio::{PeerStatus, PullEvent, PullFailure, PullReport, PullRequest, PullStatus};
+use zest_runtime_tokio::{Came, PeerStatus, PullEvent, PullFailure, PullReport, PullRequest, PullStatus};
 
 /// Where a document's schemas stand.
 const SCHEMAS: &str = "/components/schemas";

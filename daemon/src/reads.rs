@@ -4,23 +4,12 @@
 //! for `POST /v1/files` tells a daemon that receives from one that hangs by this, on a connection beside.
 
 use crate::answer::Refusal;
-use schemars::JsonSchema;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use zest_runtime_tokio::Signs;
+use zest_runtime_tokio::{Came, Signs};
 
 /// Hex digits of a name, which whoever waits makes up.
 const NAME_DIGITS: std::ops::RangeInclusive<usize> = 16..=64;
-
-/// What has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-pub(crate) struct Came {
-    /// Bytes of the file that came, as they came over the line: those that cannot be proven yet are among them.
-    pub(crate) bytes: u64,
-    /// Grows whenever anything comes for it: also what the Hub answers before the first byte, and what is found on this disk.
-    pub(crate) signs: u64,
-}
 
 /// Files that somebody waits for, by the names that were made up for that. No more than there are requests.
 #[derive(Debug, Default)]
@@ -47,8 +36,7 @@ impl Reads {
     /// What has come for the file of this name, if somebody waits for it.
     pub(crate) fn came(&self, name: &str) -> Option<Came> {
         let signs = self.all().get(name).cloned()?;
-        let now = signs.now();
-        Some(Came { bytes: now.bytes, signs: now.signs })
+        Some(signs.now())
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Signs>> {

@@ -120,6 +120,18 @@ impl Drop for Server {
     }
 }
 
+/// What a peer says first: its handshake, and what it speaks.
+pub(crate) fn hello(number: usize) -> Vec<u8> {
+    let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
+    hello.extend_from_slice(&[7; 20]);
+    hello.extend_from_slice(format!("-SC0100-{number:012}").as_bytes());
+    let dict = b"d1:md6:ut_xeti7ee1:pi0e1:v4:teste";
+    hello.extend_from_slice(&(dict.len() as u32 + 2).to_be_bytes());
+    hello.extend_from_slice(&[20, 0]);
+    hello.extend_from_slice(dict);
+    hello
+}
+
 /// A peer that has shaken hands with a seeder and said what it speaks; what the seeder says then is not read.
 #[cfg(target_os = "linux")]
 pub(crate) fn shake_hands(addr: impl std::net::ToSocketAddrs, number: usize) -> std::net::TcpStream {
@@ -128,14 +140,7 @@ pub(crate) fn shake_hands(addr: impl std::net::ToSocketAddrs, number: usize) -> 
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
     let mut stream = std::net::TcpStream::connect(addr).expect("it accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a TCP option");
-    let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
-    hello.extend_from_slice(&[7; 20]);
-    hello.extend_from_slice(format!("-SC0100-{number:012}").as_bytes());
-    let dict = b"d1:md6:ut_xeti7ee1:pi0e1:v4:teste";
-    hello.extend_from_slice(&(dict.len() as u32 + 2).to_be_bytes());
-    hello.extend_from_slice(&[20, 0]);
-    hello.extend_from_slice(dict);
-    stream.write_all(&hello).expect("open");
+    stream.write_all(&hello(number)).expect("open");
     let mut theirs = [0; 68];
     stream.read_exact(&mut theirs).expect("a handshake");
     stream

@@ -1,6 +1,6 @@
 //! A machine's first pull says what it opens and who learns what; the next one does not.
 
-use crate::common::{Server, command, folder, run, seed_command, text};
+use crate::common::{Server, command, folder, hello, run, seed_command, text};
 use crate::scripted_hub::{Answer, ListedFile, ScriptedHub, usual};
 
 #[test]
@@ -27,24 +27,17 @@ fn the_first_run_says_what_is_opened_who_learns_what_and_how_to_switch_it_off_an
 }
 
 /// A peer that says hello, whatever is answered.
-fn hello(addr: &str, number: usize) -> std::net::TcpStream {
+fn greet(addr: &str, number: usize) -> std::net::TcpStream {
     use std::io::Write as _;
     let mut stream = std::net::TcpStream::connect(addr).expect("it listens");
-    let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
-    hello.extend_from_slice(&[7; 20]);
-    hello.extend_from_slice(format!("-SC0100-{number:012}").as_bytes());
-    let dict = b"d1:md6:ut_xeti7ee1:pi0e1:v4:teste";
-    hello.extend_from_slice(&(dict.len() as u32 + 2).to_be_bytes());
-    hello.extend_from_slice(&[20, 0]);
-    hello.extend_from_slice(dict);
     // Who finds no room is turned away, perhaps before this is said.
-    let _turned_away = stream.write_all(&hello);
+    let _turned_away = stream.write_all(&hello(number));
     stream
 }
 
 /// Peers of a server once so many have said hello.
 fn peers_of(server: &mut Server, addr: &str, of: usize) -> u64 {
-    let _streams: Vec<_> = (0..of).map(|number| hello(addr, number)).collect();
+    let _streams: Vec<_> = (0..of).map(|number| greet(addr, number)).collect();
     loop {
         let peers = server.event_status()["peers"].as_u64().expect("a number");
         if peers > 0 {

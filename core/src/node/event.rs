@@ -54,6 +54,12 @@ impl Run {
         self.first..self.first.saturating_add(self.count)
     }
 
+    /// Index in the file of a chunk of the xorb, if it is in the run.
+    #[must_use]
+    pub fn index_of(&self, xorb_chunk: u32) -> Option<u32> {
+        xorb_chunk.checked_sub(self.xorb_chunk).filter(|nth| *nth < self.count).map(|nth| self.first + nth)
+    }
+
     /// Whether the chunk with this index in the file is in the run.
     #[must_use]
     pub fn contains(&self, index: u32) -> bool {

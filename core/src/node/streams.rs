@@ -70,9 +70,7 @@ impl Job {
     pub(crate) fn index_of(&self, block: u32, nth: u32) -> Option<u32> {
         let block = &self.blocks.get(block as usize)?.block;
         let chunk = block.chunks.start.checked_add(nth)?;
-        let run =
-            block.runs.iter().find(|run| chunk.checked_sub(run.xorb_chunk).is_some_and(|n| n < run.count))?;
-        Some(run.first + (chunk - run.xorb_chunk))
+        block.runs.iter().find_map(|run| run.index_of(chunk))
     }
 
     /// The block whose first chunk this is.
@@ -124,10 +122,7 @@ impl Job {
                 let chunk = stream.chunk(nth).filter(|chunk| chunk.hash == *hash)?;
                 let block = &self.blocks.get(*at as usize)?.block;
                 let place = block.chunks.start + nth;
-                let run = block
-                    .runs
-                    .iter()
-                    .find(|run| place.checked_sub(run.xorb_chunk).is_some_and(|n| n < run.count))?;
+                let run = block.runs.iter().find(|run| run.index_of(place).is_some())?;
                 let before = run.xorb_chunk.checked_sub(block.chunks.start)?;
                 let within = stream.starts.get(nth as usize)? - stream.starts.get(before as usize)?;
                 Some(Location { file: self.spec.place, offset: run.offset + within, len: chunk.len })
@@ -292,9 +287,12 @@ impl Node {
     }
 
     pub(super) fn withdraw_streams(&mut self, id: JobId) {
-        let blocks: Vec<u32> =
-            self.jobs.get(&id).map_or_else(Vec::new, |job| job.streams.keys().copied().collect());
-        blocks.into_iter().for_each(|block| self.withdraw_stream(id, block));
+        self.streams_of(id).into_iter().for_each(|block| self.withdraw_stream(id, block));
+    }
+
+    /// Blocks of a job that are told of.
+    fn streams_of(&self, id: JobId) -> Vec<u32> {
+        self.jobs.get(&id).map_or_else(Vec::new, |job| job.streams.keys().copied().collect())
     }
 
     /// The fetch of a block has ended. Where all of it came and nothing proves it, which is what the tail of a file looks like whose
@@ -309,9 +307,7 @@ impl Node {
     /// The job is over: who follows is told what is left to tell; where that is not all, that nothing more comes.
     pub(super) fn end_streams(&mut self, id: JobId) {
         self.tell_followers();
-        let blocks: Vec<u32> =
-            self.jobs.get(&id).map_or_else(Vec::new, |job| job.streams.keys().copied().collect());
-        blocks.into_iter().for_each(|block| self.end_stream(id, block));
+        self.streams_of(id).into_iter().for_each(|block| self.end_stream(id, block));
     }
 
     /// A link is gone.

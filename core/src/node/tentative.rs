@@ -314,10 +314,7 @@ impl Node {
         taking.moved = now;
         let missing = |nth: &u32| {
             let place = nth + state.block.chunks.start;
-            let of = |run: &super::Run| {
-                place.checked_sub(run.xorb_chunk).filter(|n| *n < run.count).map(|n| run.first + n)
-            };
-            runs.iter().filter_map(of).any(|index| job.missing.contains(index))
+            runs.iter().filter_map(|run| run.index_of(place)).any(|index| job.missing.contains(index))
         };
         taking.unasked.extend((told as u32..(told + records.len()) as u32).filter(missing));
         let (whole, author) = (taking.list.len() == chunks, taking.author);
@@ -465,14 +462,10 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended) else { return };
         let mut local: Vec<(u32, Location)> = Vec::new();
         for &(nth, from) in kept {
-            let run_of = |run: &super::Run| {
-                let place = job.blocks.get(block as usize)?.block.chunks.start + nth;
-                place.checked_sub(run.xorb_chunk).filter(|n| *n < run.count).map(|n| run.first + n)
-            };
             let Some(state) = job.blocks.get(block as usize) else { return };
-            local.extend(
-                state.block.runs.iter().filter_map(run_of).filter(|i| job.is_listed(*i)).map(|i| (i, from)),
-            );
+            let place = state.block.chunks.start + nth;
+            let indices = state.block.runs.iter().filter_map(|run| run.index_of(place));
+            local.extend(indices.filter(|index| job.is_listed(*index)).map(|index| (index, from)));
         }
         job.set_aside(local);
         self.fill_disk();

@@ -184,6 +184,11 @@ where
 /// Longest pause that is believed: a day. What is waited for is bounded by the policy.
 const PAUSE_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// The server's own clock, where its answer tells it.
+pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()
+}
+
 /// What a 429 or 503 asks for: `Retry-After` as seconds, whole or not, or as HTTP date (RFC 9110, 10.2.3), else the reset of
 /// the rate limit that is used up. Dates are read against the server's own clock where it tells it.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -193,8 +198,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
             return Some(pause);
         }
         if let Ok(date) = httpdate::parse_http_date(asked) {
-            let now = text(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
-            let now = now.unwrap_or_else(SystemTime::now);
+            let now = self::date(headers).unwrap_or_else(SystemTime::now);
             return Some(date.duration_since(now).unwrap_or_default().min(PAUSE_MAX));
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use reqwest::Url;
-use reqwest::header::{DATE, HeaderMap};
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use zest_store::RepoId;
 
@@ -159,8 +159,8 @@ pub(super) fn parse(from: &Url, headers: &HeaderMap, body: &[u8]) -> Result<XetT
     {
         return Err(malformed("the CAS address is not one that a token may go to"));
     }
-    let date = headers.get(DATE).and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
-    let renew_at = Instant::now() + usable_for(exp, date.unwrap_or_else(SystemTime::now));
+    let now = super::retry::date(headers).unwrap_or_else(SystemTime::now);
+    let renew_at = Instant::now() + usable_for(exp, now);
     Ok(XetToken { cas, secret, renew_at })
 }
 

@@ -61,7 +61,8 @@ pub struct Extent {
 }
 
 /// What has come for a file that is read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Came {
     /// Bytes of the file that came, as they came over the line: those that cannot be proven yet are among them.
     pub bytes: u64,
