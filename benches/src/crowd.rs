@@ -47,13 +47,13 @@ impl Crowd {
     /// A node that links [`PEERS`] peers and begins to fetch `manifest` from them. Every peer has another part of it; the
     /// parts overlap by four.
     #[must_use]
-    pub fn new(manifest: &Arc<Manifest>) -> Crowd {
+    pub fn new(manifest: &Arc<Manifest>) -> Self {
         let config = Config {
             peers_max: PEERS as usize,
             inbound_max: PEERS as usize,
             ..Config::new([3; 32], PeerId([9; 20]))
         };
-        let mut world = Crowd {
+        let mut world = Self {
             node: Node::new(config),
             now: Instant(1),
             todo: VecDeque::new(),

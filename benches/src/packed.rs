@@ -19,7 +19,7 @@ pub struct Packed {
 impl Packed {
     /// Cuts and packs `data`.
     #[must_use]
-    pub fn new(data: Vec<u8>, scheme: SchemeChoice) -> Packed {
+    pub fn new(data: Vec<u8>, scheme: SchemeChoice) -> Self {
         let chunks = cut(&data);
         let (mut encoder, mut xorb, mut rest) = (Encoder::new(), Vec::new(), &data[..]);
         for chunk in &chunks {
@@ -27,7 +27,7 @@ impl Packed {
             encoder.encode(now, scheme, &mut xorb);
             rest = later;
         }
-        Packed { data, chunks, xorb }
+        Self { data, chunks, xorb }
     }
 
     /// Unpacks every chunk into `out` and, if `prove` is set, checks its hash. The whole work of a receiver of xorbs

@@ -18,7 +18,7 @@ pub struct Weights {
 impl Weights {
     /// Builds the table, in about a millisecond.
     #[must_use]
-    pub fn new() -> Weights {
+    pub fn new() -> Self {
         // Adds up the density from -5 to 5 deviations and notes where the sum passes each quantile.
         let step = 1.0 / 16_384.0;
         let scale = step / std::f64::consts::TAU.sqrt();
@@ -31,7 +31,7 @@ impl Weights {
             let bits = ((at * DEVIATION) as f32).to_bits() + 0x8000;
             ((bits >> 16) as u16).to_le_bytes()
         };
-        Weights { quantiles: (0..QUANTILES).map(quantile).collect() }
+        Self { quantiles: (0..QUANTILES).map(quantile).collect() }
     }
 
     /// `bytes` bytes of weights; the same `seed` gives the same.
@@ -52,8 +52,8 @@ impl Weights {
 }
 
 impl Default for Weights {
-    fn default() -> Weights {
-        Weights::new()
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Daemon {
 
 impl Claim {
     /// Claims the cache, and opens the API's port. `None`: zest's cache takes no files, and nobody asked for an API.
-    pub(crate) async fn new(env: &Env, http: &HttpArgs, ui: &Ui) -> Result<Option<Claim>, Failure> {
+    pub(crate) async fn new(env: &Env, http: &HttpArgs, ui: &Ui) -> Result<Option<Self>, Failure> {
         let doors = doors(http)?;
         if http.log_file.is_some() {
             // A session of its own: it stays when the terminal goes. Whoever has one already needs none.
@@ -85,7 +85,7 @@ impl Claim {
             }
             None => None,
         };
-        Ok(Some(Claim { instance, api, places, log: http.log_file.clone() }))
+        Ok(Some(Self { instance, api, places, log: http.log_file.clone() }))
     }
 
     /// Answers for this session from now on, and says where.
@@ -96,7 +96,7 @@ impl Claim {
         ways: Ways,
         on_demand: bool,
     ) -> Result<Daemon, Failure> {
-        let Claim { instance, api, places, log } = self;
+        let Self { instance, api, places, log } = self;
         let stop = Stop::default();
         let http = api.as_ref().map(|(opened, ..)| opened.addrs().to_vec()).unwrap_or_default();
         let socket = api.as_ref().and_then(|(_, socket, _)| socket.as_ref());

@@ -86,10 +86,10 @@ pub(crate) fn page(env: &Env, repo: &RepoId) -> String {
 }
 
 impl From<OriginPolicy> for Policy {
-    fn from(policy: OriginPolicy) -> Policy {
+    fn from(policy: OriginPolicy) -> Self {
         match policy {
-            OriginPolicy::Fastest => Policy::Fastest,
-            OriginPolicy::SpareOrigin => Policy::SpareOrigin,
+            OriginPolicy::Fastest => Self::Fastest,
+            OriginPolicy::SpareOrigin => Self::SpareOrigin,
         }
     }
 }

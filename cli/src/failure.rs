@@ -30,50 +30,50 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// The kind that a word of [`Kind::word`] stands for.
-    pub(crate) fn of_word(word: &str) -> Kind {
-        Kind::ALL.into_iter().find(|kind| kind.word() == word).unwrap_or(Kind::Other)
+    pub(crate) fn of_word(word: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.word() == word).unwrap_or(Self::Other)
     }
 
     /// Every kind, in the order of the exit codes.
-    const ALL: [Kind; 9] = [
-        Kind::Other,
-        Kind::Usage,
-        Kind::Auth,
-        Kind::NotFound,
-        Kind::Network,
-        Kind::Verify,
-        Kind::Disk,
-        Kind::Place,
-        Kind::Interrupted,
+    const ALL: [Self; 9] = [
+        Self::Other,
+        Self::Usage,
+        Self::Auth,
+        Self::NotFound,
+        Self::Network,
+        Self::Verify,
+        Self::Disk,
+        Self::Place,
+        Self::Interrupted,
     ];
 
     /// The process's exit code. 130 is what shells report for a program that Ctrl-C ended (128 + SIGINT).
     pub(crate) fn exit_code(self) -> u8 {
         match self {
-            Kind::Other => 1,
-            Kind::Usage => 2,
-            Kind::Auth => 3,
-            Kind::NotFound => 4,
-            Kind::Network => 5,
-            Kind::Verify => 6,
-            Kind::Disk => 7,
-            Kind::Place => 8,
-            Kind::Interrupted => 130,
+            Self::Other => 1,
+            Self::Usage => 2,
+            Self::Auth => 3,
+            Self::NotFound => 4,
+            Self::Network => 5,
+            Self::Verify => 6,
+            Self::Disk => 7,
+            Self::Place => 8,
+            Self::Interrupted => 130,
         }
     }
 
     /// The word that stands for the kind in JSON.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Kind::Other => "other",
-            Kind::Usage => "usage",
-            Kind::Auth => "auth",
-            Kind::NotFound => "not-found",
-            Kind::Network => "network",
-            Kind::Verify => "verify",
-            Kind::Disk => "disk",
-            Kind::Place => "place",
-            Kind::Interrupted => "interrupted",
+            Self::Other => "other",
+            Self::Usage => "usage",
+            Self::Auth => "auth",
+            Self::NotFound => "not-found",
+            Self::Network => "network",
+            Self::Verify => "verify",
+            Self::Disk => "disk",
+            Self::Place => "place",
+            Self::Interrupted => "interrupted",
         }
     }
 }
@@ -95,8 +95,8 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(kind: Kind, message: impl fmt::Display) -> Failure {
-        Failure {
+    pub(crate) fn new(kind: Kind, message: impl fmt::Display) -> Self {
+        Self {
             kind,
             message: message.to_string(),
             hint: None,
@@ -106,7 +106,7 @@ impl Failure {
         }
     }
 
-    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Failure {
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
     }

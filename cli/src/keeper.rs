@@ -36,14 +36,14 @@ pub(crate) type Words = [(&'static str, OsString); 2];
 
 impl Held {
     /// This port of 127.0.0.1 and, where there is IPv6, of `::1`; 0 for any free one.
-    pub(crate) async fn bind(port: u16) -> Result<Held, DaemonError> {
+    pub(crate) async fn bind(port: u16) -> Result<Self, DaemonError> {
         let cannot =
             |source| DaemonError::Listen { addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), source };
         let opened = zest_daemon::listen_here(port).await?;
         let listeners = opened.into_iter().map(tokio::net::TcpListener::into_std);
         let listeners = listeners.collect::<io::Result<Vec<TcpListener>>>().map_err(cannot)?;
         let addr = listeners[0].local_addr().map_err(cannot)?;
-        Ok(Held { listeners, addr })
+        Ok(Self { listeners, addr })
     }
 
     /// Copies of the sockets for a program that is begun now, to be kept until it has begun, and what tells it of them.
@@ -100,8 +100,8 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// The daemon that runs, or one that is begun for this.
-    pub(crate) async fn reach(places: &Places, ui: &Ui) -> Result<Keeper, String> {
-        let found = |client: &Client| Keeper { places: places.clone(), addr: client.addr(), held: None };
+    pub(crate) async fn reach(places: &Places, ui: &Ui) -> Result<Self, String> {
+        let found = |client: &Client| Self { places: places.clone(), addr: client.addr(), held: None };
         match Client::find(places).await {
             Ok(Some(client)) => return Ok(found(&client)),
             Ok(None) => {}
@@ -116,7 +116,7 @@ impl Keeper {
             return Ok(found(&client));
         }
         ui.say("zest was begun in the background; it ends when nobody has needed it for 30 minutes");
-        Ok(Keeper { held: Some(held), ..found(&client) })
+        Ok(Self { held: Some(held), ..found(&client) })
     }
 
     /// Where it is.

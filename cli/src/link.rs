@@ -59,10 +59,10 @@ enum How {
 impl How {
     fn as_str(self) -> &'static str {
         match self {
-            How::There => "there",
-            How::Reflink => "reflink",
-            How::HardLink => "hard-link",
-            How::Copy => "copy",
+            Self::There => "there",
+            Self::Reflink => "reflink",
+            Self::HardLink => "hard-link",
+            Self::Copy => "copy",
         }
     }
 }

@@ -15,18 +15,18 @@ pub(crate) struct Manager {
 
 impl Manager {
     /// As `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` say.
-    pub(crate) fn from_environment() -> Manager {
+    pub(crate) fn from_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET");
         let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
         let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-        Manager::new(socket.as_deref(), number("WATCHDOG_USEC").filter(|_| is_ours))
+        Self::new(socket.as_deref(), number("WATCHDOG_USEC").filter(|_| is_ours))
     }
 
-    fn new(socket: Option<&OsStr>, watchdog_us: Option<u64>) -> Manager {
+    fn new(socket: Option<&OsStr>, watchdog_us: Option<u64>) -> Self {
         let socket = socket.and_then(address).and_then(|to| Some((UnixDatagram::unbound().ok()?, to)));
         // Twice as often as it must be, as sd_watchdog_enabled(3) recommends.
         let every = watchdog_us.filter(|us| *us > 1).map(|us| Duration::from_micros(us / 2));
-        Manager { socket, every }
+        Self { socket, every }
     }
 
     /// Tells it something. One that does not listen is no reason to stop.

@@ -118,11 +118,11 @@ struct Passed {
 }
 
 impl Passed {
-    fn listen() -> Result<Passed, Failure> {
+    fn listen() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let cannot = |error| Failure::new(Kind::Other, format_args!("cannot listen for signals: {error}"));
         let of = |kind| signal(kind).map_err(cannot);
-        Ok(Passed {
+        Ok(Self {
             terminate: of(SignalKind::terminate())?,
             hangup: of(SignalKind::hangup())?,
             usr1: of(SignalKind::user_defined1())?,
@@ -158,11 +158,11 @@ struct Figures {
 }
 
 impl Figures {
-    fn plus(self, other: Figures) -> Figures {
-        Figures { peers: self.peers + other.peers, cdn: self.cdn + other.cdn, disk: self.disk + other.disk }
+    fn plus(self, other: Self) -> Self {
+        Self { peers: self.peers + other.peers, cdn: self.cdn + other.cdn, disk: self.disk + other.disk }
     }
 
-    fn is_less_than(self, other: Figures) -> bool {
+    fn is_less_than(self, other: Self) -> bool {
         self.peers < other.peers || self.cdn < other.cdn || self.disk < other.disk
     }
 }
@@ -176,8 +176,8 @@ struct Account {
 }
 
 impl Account {
-    fn new(places: &Places, name: String) -> Account {
-        Account { places: places.clone(), name, counted: Mutex::default() }
+    fn new(places: &Places, name: String) -> Self {
+        Self { places: places.clone(), name, counted: Mutex::default() }
     }
 
     /// Counts now and then, for ever.

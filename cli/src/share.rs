@@ -143,17 +143,17 @@ enum State {
 impl State {
     fn word(self) -> &'static str {
         match self {
-            State::Shared => "shared",
-            State::Near => "shared-near",
-            State::Denied => "denied",
-            State::Closed => "not-public",
-            State::OtherHub => "other-hub",
-            State::KeptBack => "kept-back",
-            State::NotIndexed => "not-indexed",
-            State::NotProven => "not-proven",
-            State::Unknown => "unknown",
-            State::Elsewhere => "elsewhere",
-            State::NoChunks => "no-chunks",
+            Self::Shared => "shared",
+            Self::Near => "shared-near",
+            Self::Denied => "denied",
+            Self::Closed => "not-public",
+            Self::OtherHub => "other-hub",
+            Self::KeptBack => "kept-back",
+            Self::NotIndexed => "not-indexed",
+            Self::NotProven => "not-proven",
+            Self::Unknown => "unknown",
+            Self::Elsewhere => "elsewhere",
+            Self::NoChunks => "no-chunks",
         }
     }
 }
@@ -179,7 +179,7 @@ struct Here {
 }
 
 impl Here {
-    fn of(catalog: std::sync::Arc<Catalog>, cache: &HfCache, own: Endpoint) -> (Here, BTreeSet<RepoId>) {
+    fn of(catalog: std::sync::Arc<Catalog>, cache: &HfCache, own: Endpoint) -> (Self, BTreeSet<RepoId>) {
         let mut files: BTreeMap<RepoId, Vec<FileStatus>> = BTreeMap::new();
         let mut unread: BTreeMap<RepoId, u64> = BTreeMap::new();
         for task in catalog.unindexed(cache) {
@@ -195,7 +195,7 @@ impl Here {
         let lies_right = files.iter().filter(|(_, files)| files.iter().any(|file| file.lies_right));
         repos.extend(lies_right.map(|(repo, _)| repo.clone()));
         repos.extend(catalog.denied().unwrap_or_default());
-        (Here { catalog, own, files, unread }, repos)
+        (Self { catalog, own, files, unread }, repos)
     }
 
     /// What can be said without the Hub; else the commit about which it is to be asked.

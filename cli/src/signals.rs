@@ -19,7 +19,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Starts to listen. Call once per process.
-    pub(crate) fn listen() -> Result<Signals, Failure> {
+    pub(crate) fn listen() -> Result<Self, Failure> {
         let (sender, first) = watch::channel(false);
         let doomed = Arc::new(Mutex::new(Vec::<PathBuf>::new()));
         let listed = Arc::clone(&doomed);
@@ -42,7 +42,7 @@ impl Signals {
                 std::process::exit(i32::from(Kind::Interrupted.exit_code()));
             })
             .map_err(cannot)?;
-        Ok(Signals { first, doomed })
+        Ok(Self { first, doomed })
     }
 
     /// Waits for the first signal. Returns at once if it came already.
@@ -84,9 +84,9 @@ struct Stream {
 
 #[cfg(unix)]
 impl Stream {
-    fn new() -> std::io::Result<Stream> {
+    fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Stream {
+        Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,

@@ -23,7 +23,7 @@ struct Node {
 }
 
 impl Node {
-    fn bind(addr: SocketAddr) -> std::io::Result<Node> {
+    fn bind(addr: SocketAddr) -> std::io::Result<Self> {
         let socket = UdpSocket::bind(addr)?;
         socket.set_nonblocking(true)?;
         // Good enough to try things; a real node takes its seed from the system.
@@ -31,7 +31,7 @@ impl Node {
         let seed = blake3::hash(format!("{now:?} {:?}", socket.local_addr()?).as_bytes());
         let dht =
             Dht::new(Config { v6: addr.is_ipv6(), v4: addr.is_ipv4(), ..Config::new(*seed.as_bytes()) });
-        Ok(Node { dht, socket, peers: Vec::new(), done: None })
+        Ok(Self { dht, socket, peers: Vec::new(), done: None })
     }
 
     fn handle(&mut self, start: Clock, event: Event) {

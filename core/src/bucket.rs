@@ -24,10 +24,10 @@ impl Bucket {
     /// # Panics
     /// If rate or burst is 0: nothing would ever pass.
     #[must_use]
-    pub fn new(now: Instant, milli_per_s: u32, burst: u32) -> Bucket {
+    pub fn new(now: Instant, milli_per_s: u32, burst: u32) -> Self {
         assert!(milli_per_s > 0 && burst > 0, "a budget lets something pass");
         let burst_milli = i64::from(burst) * MILLI;
-        Bucket { milli_per_s: milli_per_s.into(), burst_milli, level_milli: burst_milli, at: now, rest: 0 }
+        Self { milli_per_s: milli_per_s.into(), burst_milli, level_milli: burst_milli, at: now, rest: 0 }
     }
 
     /// Takes `packets` out if they are there.

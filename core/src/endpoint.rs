@@ -37,11 +37,11 @@ impl Found {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Found::Named => "named",
-            Found::Lan => "lan",
-            Found::Tracker => "tracker",
-            Found::Pex => "pex",
-            Found::Dht => "dht",
+            Self::Named => "named",
+            Self::Lan => "lan",
+            Self::Tracker => "tracker",
+            Self::Pex => "pex",
+            Self::Dht => "dht",
         }
     }
 }
@@ -75,10 +75,10 @@ pub struct Party(u64);
 impl Party {
     /// The party behind an address.
     #[must_use]
-    pub fn of(ip: IpAddr) -> Party {
+    pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
-            IpAddr::V4(ip) => Party(u64::from(u32::from(ip))),
-            IpAddr::V6(ip) => Party(1 << 63 | (u128::from(ip) >> 72) as u64),
+            IpAddr::V4(ip) => Self(u64::from(u32::from(ip))),
+            IpAddr::V6(ip) => Self(1 << 63 | (u128::from(ip) >> 72) as u64),
         }
     }
 

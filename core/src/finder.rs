@@ -62,8 +62,8 @@ pub struct Config {
 impl Config {
     /// Without a DHT.
     #[must_use]
-    pub fn new(pex_seed: [u8; 32], swarms: discovery::Config) -> Config {
-        Config { swarms, dht: None, udp_port: None, pex_seed }
+    pub fn new(pex_seed: [u8; 32], swarms: discovery::Config) -> Self {
+        Self { swarms, dht: None, udp_port: None, pex_seed }
     }
 }
 
@@ -251,8 +251,8 @@ pub struct Finder {
 impl Finder {
     /// A machine that has found nobody yet.
     #[must_use]
-    pub fn new(now: Instant, config: Config) -> Finder {
-        let mut finder = Finder {
+    pub fn new(now: Instant, config: Config) -> Self {
+        let mut finder = Self {
             port: config.swarms.port,
             udp_port: config.udp_port,
             swarms: Discovery::new(now, config.swarms),

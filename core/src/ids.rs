@@ -44,18 +44,18 @@ pub struct InfoHash(pub [u8; 20]);
 impl InfoHash {
     /// Swarm key of a file: `SHA-1("zest-file-v1:" ‖ file hash)` (our own, docs/protocol.md).
     #[must_use]
-    pub fn of_file(file: &zest_xet::Hash) -> InfoHash {
-        InfoHash::derive(b"zest-file-v1:", file)
+    pub fn of_file(file: &zest_xet::Hash) -> Self {
+        Self::derive(b"zest-file-v1:", file)
     }
 
     /// Swarm key of a xorb: `SHA-1("zest-xet-v1:" ‖ xorb hash)`, as the original zest 0.4 derives it.
     #[must_use]
-    pub fn of_xorb(xorb: &zest_xet::Hash) -> InfoHash {
-        InfoHash::derive(b"zest-xet-v1:", xorb)
+    pub fn of_xorb(xorb: &zest_xet::Hash) -> Self {
+        Self::derive(b"zest-xet-v1:", xorb)
     }
 
     /// SHA-1 of tag and hash. Both together always fit one block, so it is put together here.
-    fn derive<const N: usize>(tag: &[u8; N], hash: &zest_xet::Hash) -> InfoHash {
+    fn derive<const N: usize>(tag: &[u8; N], hash: &zest_xet::Hash) -> Self {
         /// Initial state (FIPS 180-4 §5.3.1).
         const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
         /// Bytes of a message that fits one block: padding is one byte at least, and eight for the length.
@@ -80,7 +80,7 @@ impl InfoHash {
         for (bytes, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(state) {
             *bytes = word.to_be_bytes();
         }
-        InfoHash(out)
+        Self(out)
     }
 }
 
@@ -95,9 +95,9 @@ pub struct FileKey(pub [u8; 8]);
 impl FileKey {
     /// The key of a file.
     #[must_use]
-    pub fn of(file: &zest_xet::Hash) -> FileKey {
+    pub fn of(file: &zest_xet::Hash) -> Self {
         let (key, _) = file.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
-        FileKey(*key)
+        Self(*key)
     }
 }
 

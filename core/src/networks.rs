@@ -38,10 +38,10 @@ impl Network {
     /// The network of this address and prefix length; `None` if it is too wide for one, or reaches no farther than this site, which
     /// is known without it.
     #[must_use]
-    pub fn new(ip: IpAddr, bits: u8) -> Option<Network> {
+    pub fn new(ip: IpAddr, bits: u8) -> Option<Self> {
         let (least, most) = if ip.is_ipv4() { (V4_BITS_MIN, 32) } else { (V6_BITS_MIN, 128) };
         let plain = special(ip).is_none() && !ip.is_multicast() && !ip.is_unspecified();
-        ((least..=most).contains(&bits) && plain).then_some(Network { first: ip, bits })
+        ((least..=most).contains(&bits) && plain).then_some(Self { first: ip, bits })
     }
 
     /// Whether an address is in it. An IPv4 address inside an IPv6 one counts as the IPv4 address.

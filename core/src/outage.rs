@@ -164,8 +164,8 @@ pub struct Patience {
 impl Patience {
     /// Waits for `limit`; begins with the first look.
     #[must_use]
-    pub fn new(limit: Duration) -> Patience {
-        Patience { limit, waited: Duration::ZERO, looked_at: None }
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, waited: Duration::ZERO, looked_at: None }
     }
 
     /// Something came, from wherever: the wait begins anew.

@@ -176,8 +176,8 @@ pub struct Pex {
 impl Pex {
     /// A machine without links and peers.
     #[must_use]
-    pub fn new(seed: [u8; 32]) -> Pex {
-        Pex {
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self {
             rng: Rng::new(seed),
             known: BTreeMap::new(),
             links: BTreeMap::new(),

@@ -11,27 +11,27 @@ pub struct Instant(pub u64);
 
 impl Instant {
     /// The origin of the clock.
-    pub const ZERO: Instant = Instant(0);
+    pub const ZERO: Self = Self(0);
 
     /// Time since `earlier`; zero if `earlier` lies in the future (a clock that jumped back).
     #[must_use]
-    pub fn since(self, earlier: Instant) -> Duration {
+    pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl Add<Duration> for Instant {
-    type Output = Instant;
+    type Output = Self;
 
-    fn add(self, rhs: Duration) -> Instant {
-        Instant(self.0.saturating_add(u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX)))
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 
-impl Sub<Instant> for Instant {
+impl Sub<Self> for Instant {
     type Output = Duration;
 
-    fn sub(self, rhs: Instant) -> Duration {
+    fn sub(self, rhs: Self) -> Duration {
         self.since(rhs)
     }
 }

@@ -28,8 +28,8 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn new() -> Pairs {
-        let mut pairs = Pairs { hosts: Vec::new(), now: Instant(0) };
+    fn new() -> Self {
+        let mut pairs = Self { hosts: Vec::new(), now: Instant(0) };
         for n in 0..24u8 {
             pairs.hosts.push(Dht::new(Config::new([n; 32])));
             if n > 0 {

@@ -27,9 +27,9 @@ struct Net {
 }
 
 impl Net {
-    fn new(count: usize) -> Net {
+    fn new(count: usize) -> Self {
         let node = |n: usize| Lsd::new(Config { seed: [n as u8; 32], port: 7000 + n as u16 });
-        let mut net = Net {
+        let mut net = Self {
             nodes: (0..count).map(node).collect(),
             now: Instant(5_000_000),
             sent: vec![],

@@ -18,18 +18,18 @@ struct Seed {
 }
 
 impl Seed {
-    fn new(peers: u64) -> Seed {
-        Seed::begun(peers, Instant::ZERO)
+    fn new(peers: u64) -> Self {
+        Self::begun(peers, Instant::ZERO)
     }
 
-    fn begun(peers: u64, began: Instant) -> Seed {
+    fn begun(peers: u64, began: Instant) -> Self {
         let config = Config {
             upload_bytes_s: Some(UPLOAD_BYTES_S_MIN),
             began,
             ..Config::new([3; 32], PeerId(*b"-ZT0500-abcdefghijkl"))
         };
         let mut seed =
-            Seed { node: Node::new(config), now: Instant(1_000_000), asked: vec![], given: vec![] };
+            Self { node: Node::new(config), now: Instant(1_000_000), asked: vec![], given: vec![] };
         for peer in 0..peers {
             let mut id = *b"-XX0000-000000000000";
             id[12..].copy_from_slice(&peer.to_be_bytes());

@@ -18,10 +18,10 @@ struct Seed {
 }
 
 impl Seed {
-    fn new() -> Seed {
+    fn new() -> Self {
         let mut config = Config::new([3; 32], PeerId(*b"-ZT0500-abcdefghijkl"));
         (config.peers_max, config.inbound_max) = (PLACES, PLACES);
-        Seed { node: Node::new(config), now: Instant(5_000_000), next: 0, closed: vec![] }
+        Self { node: Node::new(config), now: Instant(5_000_000), next: 0, closed: vec![] }
     }
 
     fn handle(&mut self, event: Event) {

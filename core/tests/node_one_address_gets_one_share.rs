@@ -31,12 +31,12 @@ struct Seed {
 
 impl Seed {
     /// Links by the address they come from.
-    fn new(cap: Option<u64>, links: &[IpAddr]) -> Seed {
+    fn new(cap: Option<u64>, links: &[IpAddr]) -> Self {
         let config = Config { upload_bytes_s: cap, ..Config::new([3; 32], PeerId(*b"-ZT0500-abcdefghijkl")) };
         let none = vec![0; links.len()];
         let (node, now) = (Node::new(config), Instant(5_000_000));
         let (ahead, given, refused, answers) = (none.clone(), none.clone(), none, vec![0; links.len()]);
-        let mut seed = Seed { node, now, next: 0, ahead, given, answers, refused, held: vec![] };
+        let mut seed = Self { node, now, next: 0, ahead, given, answers, refused, held: vec![] };
         for (link, ip) in links.iter().enumerate() {
             let mut id = *b"-XX0000-000000000000";
             id[12..].copy_from_slice(&(link as u64).to_be_bytes());

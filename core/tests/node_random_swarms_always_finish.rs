@@ -123,7 +123,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(seed: u64) -> Case {
+    fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let mut config = Config::new([seed as u8; 32], PeerId([seed as u8; 20]));
         config.origin_fetches_max = dice.pick(&[1, 2, 8]);
@@ -132,7 +132,7 @@ impl Case {
         config.origin_joins_below_bytes_s = dice.pick(&[0, 60_000_000, u64::MAX]);
         let by_origin = dice.one_in(2);
         let mut case =
-            Case { world: World::with(config), dice, jobs: vec![], by_origin, cuts: 0, reopened: 0 };
+            Self { world: World::with(config), dice, jobs: vec![], by_origin, cuts: 0, reopened: 0 };
         // A seed that is played alone tells its story.
         case.world.tracing = std::env::var("SEED").is_ok();
         for port in 2..2 + case.dice.below(6) as u16 {

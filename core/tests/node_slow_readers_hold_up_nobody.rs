@@ -17,9 +17,9 @@ struct Seed {
 }
 
 impl Seed {
-    fn new(peers: usize) -> Seed {
+    fn new(peers: usize) -> Self {
         let node = Node::new(Config::new([3; 32], PeerId(*b"-ZT0500-abcdefghijkl")));
-        let mut seed = Seed { node, now: Instant(1_000_000), next: 0, ahead: vec![0; peers] };
+        let mut seed = Self { node, now: Instant(1_000_000), next: 0, ahead: vec![0; peers] };
         for peer in 0..peers {
             let mut id = *b"-XX0000-000000000000";
             id[12..].copy_from_slice(&(peer as u64).to_be_bytes());

@@ -20,14 +20,14 @@ struct World {
 }
 
 impl World {
-    fn idle() -> World {
+    fn idle() -> Self {
         let node = Node::new(Config::new([7; 32], PeerId(*b"-ZT0500-abcdefghijkl")));
         let refused_after = Duration::from_millis(1);
-        World { node, now: Instant(1_000_000), dials: vec![], refused_after, failing: vec![] }
+        Self { node, now: Instant(1_000_000), dials: vec![], refused_after, failing: vec![] }
     }
 
-    fn fetching() -> World {
-        let mut world = World::idle();
+    fn fetching() -> Self {
+        let mut world = Self::idle();
         world.job(1);
         world
     }

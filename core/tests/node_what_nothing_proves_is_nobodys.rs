@@ -37,22 +37,22 @@ struct Bench {
 
 impl Bench {
     /// A node that fetches a file whose layout is known, and its peers.
-    fn new(policy: Policy, links: u64) -> Bench {
-        let mut bench = Bench::idle(policy);
+    fn new(policy: Policy, links: u64) -> Self {
+        let mut bench = Self::idle(policy);
         (1..=links).for_each(|link| bench.come(LinkId(link)));
         bench.start();
         bench
     }
 
     /// One that does nothing yet.
-    fn idle(policy: Policy) -> Bench {
+    fn idle(policy: Policy) -> Self {
         let config = Config {
             policy,
             origin_fetches_max: 1,
             tentative: true,
             ..Config::new([3; 32], PeerId([1; 20]))
         };
-        Bench { node: Node::new(config), now: Instant(1_000_000), done: vec![], bufs: 0, goes_on: false }
+        Self { node: Node::new(config), now: Instant(1_000_000), done: vec![], bufs: 0, goes_on: false }
     }
 
     fn fetched(&self) -> Vec<u32> {

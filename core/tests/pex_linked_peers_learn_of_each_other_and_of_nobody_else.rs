@@ -34,9 +34,9 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new() -> Self {
         let (listeners, told, found) = (BTreeMap::new(), vec![], vec![]);
-        World { pex: Pex::new([7; 32]), now: Instant(1_000_000), listeners, next: 0, told, found }
+        Self { pex: Pex::new([7; 32]), now: Instant(1_000_000), listeners, next: 0, told, found }
     }
 
     fn handle(&mut self, event: Event<'_>) {

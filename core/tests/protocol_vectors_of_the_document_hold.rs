@@ -116,7 +116,7 @@ fn handshakes() {
     assert!(DOCUMENT.contains(dict));
     let whole = format!("{dict}{}:{CLIENT}e", CLIENT.len());
     assert_eq!(ext_handshake::ours(6881, 512), whole.as_bytes());
-    let hub = zest_core::link::hub_key("http://hub.example");
+    let hub = hub_key("http://hub.example");
     assert_eq!(
         hub.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
         "1b0b3b5953d570113aef77bff73cdda15353202a"
@@ -350,7 +350,7 @@ fn what_nothing_proves_yet() {
         "00000010 14 03 0c bd60b088ade0daa9 0000012c 01",
         Message::Follow { file: key, first, on: true },
     );
-    let records = vec![zest_xet::ChunkRef { hash: hash_of(CHUNK), len: 12 }];
+    let records = vec![ChunkRef { hash: hash_of(CHUNK), len: 12 }];
     holds(
         Outgoing::Told { file, first, at: 0, records: records.clone() },
         "00000039 14 03 0d bd60b088ade0daa9 0000012c 00000000 0001 a29cfb08e608d4d8726dd8659a90b9134b3240d5d8e42d5fcb28e2a6e763a3e8 0000000c",
@@ -449,8 +449,8 @@ fn limits_of_discovery_are_those_of_the_table() {
         ("KNOWN_MAX` (exchange)", pex::KNOWN_MAX as u64),
         ("LINKS_MAX", pex::LINKS_MAX as u64),
         ("SPEAKERS_MAX", pex::SPEAKERS_MAX as u64),
-        ("TOLD_DIALS_PER_S", zest_core::node::TOLD_DIALS_PER_S as u64),
-        ("DHT_DIALS_PER_S", zest_core::node::DHT_DIALS_PER_S as u64),
+        ("TOLD_DIALS_PER_S", node::TOLD_DIALS_PER_S as u64),
+        ("DHT_DIALS_PER_S", node::DHT_DIALS_PER_S as u64),
     ];
     for (name, value) in limits {
         let tick = if name.contains('`') { "" } else { "`" };
@@ -468,7 +468,7 @@ fn limits_of_discovery_are_those_of_the_table() {
         ("MESSAGE_EVERY", lsd::MESSAGE_EVERY),
         ("PEX_EVERY", pex::PEX_EVERY),
         ("HEARD_EVERY", pex::HEARD_EVERY),
-        ("TOLD_AGAIN", zest_core::node::TOLD_AGAIN),
+        ("TOLD_AGAIN", node::TOLD_AGAIN),
         ("JOIN_PAUSE_WANTED", zest_core::dht::limits::JOIN_PAUSE_WANTED),
         ("CACHE", discovery::CACHE),
         ("ROUND_MAX", discovery::ROUND_MAX),

@@ -17,31 +17,31 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { status, kind, message: message.into(), hint: None, header: None }
+    pub(crate) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, message: message.into(), hint: None, header: None }
     }
 
     /// What was sent makes no sense.
-    pub(crate) fn usage(message: impl Into<String>) -> Refusal {
-        Refusal::new(StatusCode::BAD_REQUEST, "usage", message)
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "usage", message)
     }
 
-    pub(crate) fn not_found(message: impl Into<String>) -> Refusal {
-        Refusal::new(StatusCode::NOT_FOUND, "not-found", message)
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", message)
     }
 
     /// Too much at once, or the end is near: later it may work.
-    pub(crate) fn busy(message: impl Into<String>) -> Refusal {
-        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "other", message);
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "other", message);
         refusal.header(header::RETRY_AFTER, "1")
     }
 
-    pub(crate) fn hint(mut self, hint: &'static str) -> Refusal {
+    pub(crate) fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self
     }
 
-    pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Refusal {
+    pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.header = Some((name, value));
         self
     }

@@ -68,13 +68,13 @@ impl App {
         stop: Stop,
         run: String,
         oci: bool,
-    ) -> (App, Vec<Kept>) {
+    ) -> (Self, Vec<Kept>) {
         let (left, pending) = Pending::take_over(&crate::Places::new(&about.zest_cache).pulls());
         let endpoint = Endpoint::new(&session, &about, oci)
             .inspect_err(|error| tracing::warn!(target: zest_store::SAID, kind = "no-endpoint", "without a local endpoint: {error}"))
             .ok()
             .map(Arc::new);
-        let app = App {
+        let app = Self {
             endpoint,
             session,
             gate,
@@ -123,13 +123,13 @@ impl App {
     }
 
     /// A place among them, if there are fewer than `max`.
-    pub(crate) fn listen(self: &Arc<App>, max: usize) -> Option<Listener> {
+    pub(crate) fn listen(self: &Arc<Self>, max: usize) -> Option<Listener> {
         let listener = Listener(self.clone());
         (self.listeners.fetch_add(1, Ordering::Relaxed) < max).then_some(listener)
     }
 
     /// Begins a pull, and notes what happens to it.
-    pub(crate) fn pull(self: &Arc<App>, request: PullRequest) -> PullHandle {
+    pub(crate) fn pull(self: &Arc<Self>, request: PullRequest) -> PullHandle {
         let pull = self.begin(request);
         self.keep_following(&pull);
         pull
@@ -161,7 +161,7 @@ impl App {
         begun
     }
 
-    pub(crate) fn keep_following(self: &Arc<App>, pull: &PullHandle) {
+    pub(crate) fn keep_following(self: &Arc<Self>, pull: &PullHandle) {
         let (app, pull) = (self.clone(), pull.clone());
         tokio::spawn(async move { app.follow(&pull).await });
     }

@@ -90,14 +90,14 @@ impl Client {
     ///
     /// # Errors
     /// There is one, and it cannot be asked.
-    pub async fn find(places: &Places) -> Result<Option<Client>, ClientError> {
+    pub async fn find(places: &Places) -> Result<Option<Self>, ClientError> {
         let Some(running) = Running::find(places)? else { return Ok(None) };
         let (addr, socket) = match &running.record {
             Some(record) if record.is_of_this_boot() => (record.http.first().copied(), record.socket.clone()),
             _ => (None, None),
         };
         let Some(addr) = addr else { return Err(ClientError::NoApi(Box::new(running))) };
-        let client = Client { addr, socket, secret: Secret::read(places)? };
+        let client = Self { addr, socket, secret: Secret::read(places)? };
         client.connect().await?;
         Ok(Some(client))
     }

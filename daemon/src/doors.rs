@@ -46,15 +46,15 @@ impl Doors {
     /// An address that is not loopback, or cannot be had.
     pub async fn open(self) -> Result<Opened, DaemonError> {
         match self {
-            Doors::At(addr) if !addr.ip().to_canonical().is_loopback() => {
+            Self::At(addr) if !addr.ip().to_canonical().is_loopback() => {
                 Err(DaemonError::NotLoopback { addr })
             }
-            Doors::At(addr) | Doors::Anywhere(addr) => {
+            Self::At(addr) | Self::Anywhere(addr) => {
                 let bound = TcpListener::bind(addr).await;
                 Opened::of(vec![bound.map_err(|source| DaemonError::Listen { addr, source })?])
             }
-            Doors::Port(port) => Opened::of(listen_here(port).await?),
-            Doors::Usual => {
+            Self::Port(port) => Opened::of(listen_here(port).await?),
+            Self::Usual => {
                 for port in HTTP_PORT..=HTTP_PORT + NEXT_PORTS {
                     match listen_here(port).await.and_then(Opened::of) {
                         Err(DaemonError::Listen { source, .. }) if is_taken(&source) => {}
@@ -70,21 +70,21 @@ impl Doors {
 impl Opened {
     /// It is also known at this address of the web, from where its pages may ask.
     #[must_use]
-    pub fn known_as(mut self, public_url: Option<String>) -> Opened {
+    pub fn known_as(mut self, public_url: Option<String>) -> Self {
         self.public_url = public_url;
         self
     }
 
     /// GGUF models of repositories that everybody may read are images there, for Ollama and OCI clients, which have no key.
     #[must_use]
-    pub fn with_images(mut self, oci: bool) -> Opened {
+    pub fn with_images(mut self, oci: bool) -> Self {
         self.oci = oci;
         self
     }
 
     /// This secret opens it, too.
     #[must_use]
-    pub fn opened_by(mut self, secret: Option<Secret>) -> Opened {
+    pub fn opened_by(mut self, secret: Option<Secret>) -> Self {
         self.also = secret;
         self
     }
@@ -93,7 +93,7 @@ impl Opened {
     ///
     /// # Errors
     /// The address cannot be had.
-    pub async fn with_figures(mut self, addr: SocketAddr) -> Result<Opened, DaemonError> {
+    pub async fn with_figures(mut self, addr: SocketAddr) -> Result<Self, DaemonError> {
         let listen = |source| DaemonError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
@@ -113,11 +113,11 @@ impl Opened {
         &self.addrs
     }
 
-    pub(crate) fn of(listeners: Vec<TcpListener>) -> Result<Opened, DaemonError> {
+    pub(crate) fn of(listeners: Vec<TcpListener>) -> Result<Self, DaemonError> {
         let addrs = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let addrs = addrs.map_err(|source| DaemonError::Listen { addr, source })?;
-        Ok(Opened { listeners, addrs, public_url: None, also: None, figures: None, oci: false })
+        Ok(Self { listeners, addrs, public_url: None, also: None, figures: None, oci: false })
     }
 }
 

@@ -43,8 +43,8 @@ pub enum DaemonError {
 }
 
 impl DaemonError {
-    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> DaemonError {
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| DaemonError::File { path, source }
+        move |source| Self::File { path, source }
     }
 }

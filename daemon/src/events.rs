@@ -58,8 +58,8 @@ pub(crate) struct Batch {
 }
 
 impl Log {
-    pub(crate) fn new(run: String) -> Log {
-        Log { run, inner: Mutex::default(), newest: watch::Sender::new(0) }
+    pub(crate) fn new(run: String) -> Self {
+        Self { run, inner: Mutex::default(), newest: watch::Sender::new(0) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -42,13 +42,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// For listeners at these addresses.
-    pub(crate) fn new(addrs: &[SocketAddr], secret: Secret) -> Gate {
+    pub(crate) fn new(addrs: &[SocketAddr], secret: Secret) -> Self {
         let ports = addrs.iter().map(SocketAddr::port).collect();
         let far = addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback());
         // Where we listen on loopback alone, loopback names alone mean us.
         let hosts = Hosts::new(far.copied().unwrap_or(HERE), None);
         let (here, also, public) = (Hosts::new(HERE, None), None, None);
-        Gate { hosts, here, ports, secret, also, public, pages: Pages::default() }
+        Self { hosts, here, ports, secret, also, public, pages: Pages::default() }
     }
 
     /// Known under this address, too, and opened by this secret.
@@ -57,7 +57,7 @@ impl Gate {
         addr: Option<SocketAddr>,
         url: Option<&str>,
         also: Option<Secret>,
-    ) -> Gate {
+    ) -> Self {
         if let Some(url) = url {
             self.hosts = Hosts::new(addr.unwrap_or(HERE), Some(url));
             self.public = origin(url);
@@ -303,8 +303,7 @@ mod tests {
         assert_eq!(ask("GET", "/", &[&visit[..], &[("origin", "https://evil.example")]].concat()), Err(403));
         let code = gate.pages().code().expect("random bytes");
         let bearer = gate.pages().let_in(&code).expect("random bytes").expect("a code");
-        let with =
-            |given: &str| super::tests::ask(&gate, &[HOST, ("authorization", &format!("Bearer {given}"))]);
+        let with = |given: &str| tests::ask(&gate, &[HOST, ("authorization", &format!("Bearer {given}"))]);
         assert_eq!((with(&bearer), with(&code)), (Ok(Caller::Owner), Err(401)));
     }
 
@@ -316,7 +315,7 @@ mod tests {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o400)).expect("ours");
         let also = Secret::from_file(&path).expect("long enough");
         let secret = Secret::read_or_make(&Places::new(dir.path())).expect("made");
-        let addr = std::net::SocketAddr::from(([0, 0, 0, 0], 9847));
+        let addr = SocketAddr::from(([0, 0, 0, 0], 9847));
         let gate = Gate::new(&[addr], secret).known_as(Some(addr), Some("https://Zest.example/"), Some(also));
         let own = ("authorization", "Bearer a-secret-that-came-into-a-container");
         let host = ("host", "zest.example");

@@ -15,9 +15,9 @@ pub struct Given {
 impl Given {
     /// What the environment says was handed over. To be called once, before this process has sockets of its own.
     #[must_use]
-    pub fn from_env() -> Given {
+    pub fn from_env() -> Self {
         let mut fds = listenfd::ListenFd::from_env();
-        let mut given = Given::default();
+        let mut given = Self::default();
         for at in 0..fds.len() {
             if let Ok(Some(listener)) = fds.take_unix_listener(at) {
                 given.unix.get_or_insert(listener);

@@ -134,30 +134,30 @@ pub fn tags<'a>(files: impl IntoIterator<Item = &'a TreeEntry>) -> Vec<String> {
 impl Layer {
     /// The model's file.
     #[must_use]
-    pub fn model(entry: &TreeEntry) -> Layer {
-        Layer::of("application/vnd.ollama.image.model", entry)
+    pub fn model(entry: &TreeEntry) -> Self {
+        Self::of("application/vnd.ollama.image.model", entry)
     }
 
     /// What turns pictures into tokens.
     #[must_use]
-    pub fn projector(entry: &TreeEntry) -> Layer {
-        Layer::of("application/vnd.ollama.image.projector", entry)
+    pub fn projector(entry: &TreeEntry) -> Self {
+        Self::of("application/vnd.ollama.image.projector", entry)
     }
 
     /// One of [`EXTRAS`], with its content.
     #[must_use]
-    pub fn extra(name: &str, content: &[u8]) -> Option<Layer> {
+    pub fn extra(name: &str, content: &[u8]) -> Option<Self> {
         let kind = match name {
             "template" => "application/vnd.ollama.image.template",
             "system" => "application/vnd.ollama.image.system",
             "params" => "application/vnd.ollama.image.params",
             _ => return None,
         };
-        Some(Layer { kind, sha256: sha256(content), size: content.len() as u64 })
+        Some(Self { kind, sha256: sha256(content), size: content.len() as u64 })
     }
 
-    fn of(kind: &'static str, entry: &TreeEntry) -> Layer {
-        Layer { kind, sha256: entry.etag().to_owned(), size: entry.content_size() }
+    fn of(kind: &'static str, entry: &TreeEntry) -> Self {
+        Self { kind, sha256: entry.etag().to_owned(), size: entry.content_size() }
     }
 
     fn document(&self) -> Value {

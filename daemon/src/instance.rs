@@ -39,14 +39,14 @@ impl Instance {
     ///
     /// # Errors
     /// [`DaemonError::Running`] if somebody has it; the lock's file cannot be made.
-    pub fn claim(places: &Places) -> Result<Instance, DaemonError> {
+    pub fn claim(places: &Places) -> Result<Self, DaemonError> {
         let path = places.pid();
         std::fs::create_dir_all(places.dir()).map_err(DaemonError::file(places.dir()))?;
         let until = Instant::now() + CLAIM;
         loop {
             let file = lock_file(&path).map_err(DaemonError::file(&path))?;
             match file.try_lock() {
-                Ok(()) if is_at(&file, &path) => return Instance::begin(places, file),
+                Ok(()) if is_at(&file, &path) => return Self::begin(places, file),
                 // Its last holder has taken it away meanwhile.
                 Ok(()) => continue,
                 Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(CLAIM_AGAIN),
@@ -56,13 +56,13 @@ impl Instance {
                 // No locks here: the number that stands in the file is all there is.
                 Err(TryLockError::Error(_)) => match Running::by_number(places) {
                     Some(running) => return Err(DaemonError::Running(Box::new(running))),
-                    None => return Instance::begin(places, file),
+                    None => return Self::begin(places, file),
                 },
             }
         }
     }
 
-    fn begin(places: &Places, mut file: File) -> Result<Instance, DaemonError> {
+    fn begin(places: &Places, mut file: File) -> Result<Self, DaemonError> {
         let mut write = || {
             file.set_len(0)?;
             file.rewind()?;
@@ -71,7 +71,7 @@ impl Instance {
         write().map_err(DaemonError::file(places.pid()))?;
         // What it says is of somebody who is gone.
         let _not_there = std::fs::remove_file(places.record());
-        Ok(Instance { places: places.clone(), file })
+        Ok(Self { places: places.clone(), file })
     }
 
     /// Says where the daemon is, once it can be asked.
@@ -97,7 +97,7 @@ impl Running {
     ///
     /// # Errors
     /// The lock's file cannot be read.
-    pub fn find(places: &Places) -> Result<Option<Running>, DaemonError> {
+    pub fn find(places: &Places) -> Result<Option<Self>, DaemonError> {
         let path = places.pid();
         let file = match crate::places::open(&path) {
             Ok(file) => file,
@@ -106,21 +106,21 @@ impl Running {
         };
         Ok(match file.try_lock_shared() {
             Ok(()) => None,
-            Err(TryLockError::WouldBlock) => Some(Running::here(places)),
-            Err(TryLockError::Error(_)) => Running::by_number(places),
+            Err(TryLockError::WouldBlock) => Some(Self::here(places)),
+            Err(TryLockError::Error(_)) => Self::by_number(places),
         })
     }
 
-    fn here(places: &Places) -> Running {
+    fn here(places: &Places) -> Self {
         let pid = read_pid(places);
         // While another one starts, the old record may still be there.
         let record = Record::read(places).ok().filter(|record| pid.is_none_or(|pid| pid == record.pid));
-        Running { pid, record }
+        Self { pid, record }
     }
 
     /// Who has it by the number in the file alone.
-    fn by_number(places: &Places) -> Option<Running> {
-        let running = Running::here(places);
+    fn by_number(places: &Places) -> Option<Self> {
+        let running = Self::here(places);
         let lives = match &running.record {
             Some(record) => record.is_alive() || !record.is_of_this_boot(),
             None => running.pid.is_some_and(is_process),

@@ -33,13 +33,13 @@ impl LogFile {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn open(path: &Path) -> Result<LogFile, DaemonError> {
-        LogFile::with_limit(path, LOG_BYTES_MAX)
+    pub fn open(path: &Path) -> Result<Self, DaemonError> {
+        Self::with_limit(path, LOG_BYTES_MAX)
     }
 
-    fn with_limit(path: &Path, bytes_max: u64) -> Result<LogFile, DaemonError> {
+    fn with_limit(path: &Path, bytes_max: u64) -> Result<Self, DaemonError> {
         let open = Mutex::new(open(path).map_err(DaemonError::file(path))?);
-        Ok(LogFile { path: path.to_owned(), bytes_max, open })
+        Ok(Self { path: path.to_owned(), bytes_max, open })
     }
 
     /// Where it is.

@@ -37,13 +37,13 @@ const ENDS: [&str; 3] = ["done", "failed", "cancelled"];
 const SERVICES: [Service; 3] = [Service::Hub, Service::Cas, Service::Cdn];
 
 impl Sources {
-    fn and(self, other: Sources) -> Sources {
-        Sources { peers: self.peers + other.peers, cdn: self.cdn + other.cdn, disk: self.disk + other.disk }
+    fn and(self, other: Self) -> Self {
+        Self { peers: self.peers + other.peers, cdn: self.cdn + other.cdn, disk: self.disk + other.disk }
     }
 
     /// What counts never goes down, whatever a pull that begins anew says.
-    fn at_least(self, other: Sources) -> Sources {
-        Sources {
+    fn at_least(self, other: Self) -> Self {
+        Self {
             peers: self.peers.max(other.peers),
             cdn: self.cdn.max(other.cdn),
             disk: self.disk.max(other.disk),

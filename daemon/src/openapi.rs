@@ -101,12 +101,12 @@ const fn post(
 }
 
 impl Route {
-    const fn open(self) -> Route {
-        Route { is_open: true, ..self }
+    const fn open(self) -> Self {
+        Self { is_open: true, ..self }
     }
 
-    const fn takes(self, body: &'static str) -> Route {
-        Route { takes: Some(body), ..self }
+    const fn takes(self, body: &'static str) -> Self {
+        Self { takes: Some(body), ..self }
     }
 }
 

@@ -53,12 +53,12 @@ struct Inner {
 
 impl Pending {
     /// What an earlier daemon left: the pulls to begin, and what keeps the account from now on.
-    pub(crate) fn take_over(path: &Path) -> (Vec<Kept>, Pending) {
+    pub(crate) fn take_over(path: &Path) -> (Vec<Kept>, Self) {
         let left = read(path).unwrap_or_default();
         let (mut waiting, ready): (Vec<Kept>, Vec<Kept>) = left.into_iter().partition(|kept| kept.own_token);
         waiting.drain(..waiting.len().saturating_sub(WAITING_MAX));
         let inner = Inner { waiting, ..Inner::default() };
-        (ready, Pending { path: path.to_owned(), inner: Mutex::new(inner) })
+        (ready, Self { path: path.to_owned(), inner: Mutex::new(inner) })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -14,8 +14,8 @@ pub struct Places {
 impl Places {
     /// In this cache of zest's.
     #[must_use]
-    pub fn new(zest_cache: &Path) -> Places {
-        Places { dir: zest_cache.to_owned() }
+    pub fn new(zest_cache: &Path) -> Self {
+        Self { dir: zest_cache.to_owned() }
     }
 
     /// The lock, with the number of the process that holds it.

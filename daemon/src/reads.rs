@@ -20,7 +20,7 @@ impl Reads {
     ///
     /// # Errors
     /// It is no name, or another file has it.
-    pub(crate) fn begin(self: &Arc<Reads>, name: &str, signs: Signs) -> Result<Read, Refusal> {
+    pub(crate) fn begin(self: &Arc<Self>, name: &str, signs: Signs) -> Result<Read, Refusal> {
         let is_name = NAME_DIGITS.contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_name {
             return Err(Refusal::usage("X-Zest-Read has 16 to 64 hexadecimal digits"));

@@ -41,10 +41,10 @@ pub struct Record {
 impl Record {
     /// Of this process.
     #[must_use]
-    pub fn of_this_process(http: Vec<SocketAddr>, listen: Vec<SocketAddr>, log: Option<PathBuf>) -> Record {
+    pub fn of_this_process(http: Vec<SocketAddr>, listen: Vec<SocketAddr>, log: Option<PathBuf>) -> Self {
         let pid = std::process::id();
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Record {
+        Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid,
             host: host(),
@@ -60,7 +60,7 @@ impl Record {
 
     /// With this Unix socket.
     #[must_use]
-    pub fn with_socket(mut self, socket: Option<&Socket>) -> Record {
+    pub fn with_socket(mut self, socket: Option<&Socket>) -> Self {
         self.socket = socket.map(|socket| socket.path().to_owned());
         self
     }
@@ -69,7 +69,7 @@ impl Record {
     ///
     /// # Errors
     /// It is not there, somebody else could have written it, or it is none.
-    pub fn read(places: &Places) -> Result<Record, DaemonError> {
+    pub fn read(places: &Places) -> Result<Self, DaemonError> {
         let path = places.record();
         let read = || {
             let file = open(&path)?;

@@ -38,7 +38,7 @@ impl Secret {
     ///
     /// # Errors
     /// It is not there, is not ours alone, or is no secret.
-    pub fn read(places: &Places) -> Result<Secret, DaemonError> {
+    pub fn read(places: &Places) -> Result<Self, DaemonError> {
         let path = places.secret();
         read(&path).map_err(DaemonError::file(path))
     }
@@ -48,7 +48,7 @@ impl Secret {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn read_or_make(places: &Places) -> Result<Secret, DaemonError> {
+    pub fn read_or_make(places: &Places) -> Result<Self, DaemonError> {
         read_or_make(&places.secret())
     }
 
@@ -56,7 +56,7 @@ impl Secret {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn endpoint_key(places: &Places) -> Result<Secret, DaemonError> {
+    pub fn endpoint_key(places: &Places) -> Result<Self, DaemonError> {
         read_or_make(&places.endpoint_key())
     }
 
@@ -64,12 +64,12 @@ impl Secret {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn rotate_endpoint_key(places: &Places) -> Result<Secret, DaemonError> {
+    pub fn rotate_endpoint_key(places: &Places) -> Result<Self, DaemonError> {
         make(&places.endpoint_key())
     }
 
     /// What signs the addresses and tokens that the local endpoint gives out, made where there is none: they outlive a daemon that dies.
-    pub(crate) fn endpoint_signer(places: &Places) -> Result<Secret, DaemonError> {
+    pub(crate) fn endpoint_signer(places: &Places) -> Result<Self, DaemonError> {
         read_or_make(&places.endpoint_signer())
     }
 
@@ -78,7 +78,7 @@ impl Secret {
     ///
     /// # Errors
     /// It cannot be read, everybody can read it, or it is none.
-    pub fn from_file(path: &Path) -> Result<Secret, DaemonError> {
+    pub fn from_file(path: &Path) -> Result<Self, DaemonError> {
         let read = || {
             let file = std::fs::File::open(path)?;
             let meta = file.metadata()?;
@@ -91,7 +91,7 @@ impl Secret {
             let text = text.trim();
             let is_long = (GIVEN_BYTES_MIN..=GIVEN_BYTES_MAX).contains(&(text.len() as u64));
             match is_long && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-                true => Ok(Secret(text.to_owned())),
+                true => Ok(Self(text.to_owned())),
                 false => refuse("a secret has 32 to 256 visible characters"),
             }
         };

@@ -40,8 +40,8 @@ enum Phase {
 }
 
 impl Default for Stop {
-    fn default() -> Stop {
-        Stop(watch::Sender::new(Phase::Running))
+    fn default() -> Self {
+        Self(watch::Sender::new(Phase::Running))
     }
 }
 
@@ -106,7 +106,7 @@ impl Api {
         secret: Secret,
         about: About,
         stop: Stop,
-    ) -> Result<Api, DaemonError> {
+    ) -> Result<Self, DaemonError> {
         let far = opened.addrs.first().copied();
         let gate = Gate::new(&opened.addrs, secret).known_as(far, opened.public_url.as_deref(), opened.also);
         let run = random_hex(RUN_BYTES)?;
@@ -127,7 +127,7 @@ impl Api {
         }));
         // Its connections are counted by themselves: others can fill the ports, and leave this one free.
         serving.extend(socket.map(|socket| serve(&app, socket, &limits)));
-        Ok(Api { serving, app, addrs: opened.addrs, stop, resumed, waiting })
+        Ok(Self { serving, app, addrs: opened.addrs, stop, resumed, waiting })
     }
 
     /// Requests that it has had.

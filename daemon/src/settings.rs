@@ -39,10 +39,10 @@ enum PolicyWord {
 }
 
 impl From<PolicyWord> for zest_runtime_tokio::Policy {
-    fn from(word: PolicyWord) -> zest_runtime_tokio::Policy {
+    fn from(word: PolicyWord) -> Self {
         match word {
-            PolicyWord::Fastest => zest_runtime_tokio::Policy::Fastest,
-            PolicyWord::SpareOrigin => zest_runtime_tokio::Policy::SpareOrigin,
+            PolicyWord::Fastest => Self::Fastest,
+            PolicyWord::SpareOrigin => Self::SpareOrigin,
         }
     }
 }
@@ -55,8 +55,8 @@ fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::E
 impl Settings {
     /// Those of now.
     #[must_use]
-    pub fn of(session: &Session) -> Settings {
-        Settings { limits: session.limits(), giving: session.given_to() }
+    pub fn of(session: &Session) -> Self {
+        Self { limits: session.limits(), giving: session.given_to() }
     }
 }
 

@@ -42,14 +42,14 @@ impl Socket {
     ///
     /// # Errors
     /// There is no folder that is his alone, or the socket cannot be made. A daemon does without.
-    pub fn open(places: &Places, runtime_dir: Option<&Path>) -> Result<Socket, DaemonError> {
+    pub fn open(places: &Places, runtime_dir: Option<&Path>) -> Result<Self, DaemonError> {
         let names = ["api.sock".to_owned(), format!("api-{}.sock", name_of(places.dir()))];
         let longest = names.iter().map(String::len).max().unwrap_or(0);
         let dir = folder(runtime_dir, longest)?;
         sweep(&dir);
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         for name in names {
-            match Socket::at(&dir.join(name)) {
+            match Self::at(&dir.join(name)) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => last = error,
             }
@@ -59,21 +59,21 @@ impl Socket {
 
     /// The one that was opened for this process, if one was.
     #[must_use]
-    pub fn handed_over(given: &mut crate::Given) -> Option<Socket> {
+    pub fn handed_over(given: &mut crate::Given) -> Option<Self> {
         let listener = given.unix.take()?;
         listener.set_nonblocking(true).ok()?;
         let path = listener.local_addr().ok()?.as_pathname()?.to_owned();
-        Some(Socket { listener: UnixListener::from_std(listener).ok()?, path, lock: None })
+        Some(Self { listener: UnixListener::from_std(listener).ok()?, path, lock: None })
     }
 
-    fn at(path: &Path) -> io::Result<Socket> {
+    fn at(path: &Path) -> io::Result<Self> {
         let lock_path = lock_path(path);
         let lock = try_lock(&lock_path)?;
         // Who had the name is gone.
         let _not_there = std::fs::remove_file(path);
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-        Ok(Socket { listener, path: path.to_owned(), lock: Some((lock, lock_path)) })
+        Ok(Self { listener, path: path.to_owned(), lock: Some((lock, lock_path)) })
     }
 
     /// Where it is.

@@ -54,12 +54,12 @@ pub struct Environment {
 impl Environment {
     /// Of this one.
     #[must_use]
-    pub fn of(env: &Env) -> Environment {
+    pub fn of(env: &Env) -> Self {
         let endpoint = match env.endpoint.split_once("://") {
             Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default()),
             None => env.endpoint.clone(),
         };
-        Environment {
+        Self {
             hub_cache: env.hub_cache.clone(),
             endpoint,
             offline: env.offline,
@@ -86,8 +86,8 @@ pub struct Ways {
 impl Ways {
     /// Of these settings.
     #[must_use]
-    pub fn of(config: &DiscoveryConfig) -> Ways {
-        Ways {
+    pub fn of(config: &DiscoveryConfig) -> Self {
+        Self {
             lan: config.lan,
             dht: config.dht.is_some(),
             trackers: config.trackers.len(),

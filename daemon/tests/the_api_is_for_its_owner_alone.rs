@@ -30,7 +30,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start() -> Daemon {
+    async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let home = dir.path().to_str().expect("UTF-8").to_owned();
         let vars = [("HOME".to_owned(), home), ("HF_ENDPOINT".to_owned(), NOBODY.to_owned())];
@@ -60,7 +60,7 @@ impl Daemon {
         let stop = Stop::default();
         let api = Api::start(opened, Some(socket), session.clone(), secret.clone(), about, stop.clone())
             .expect("it starts");
-        Daemon { _dir: dir, places, instance: Some(instance), session, secret, api, stop, figures }
+        Self { _dir: dir, places, instance: Some(instance), session, secret, api, stop, figures }
     }
 
     async fn client(&self) -> Client {

@@ -112,7 +112,7 @@ struct Begun {
 
 impl Begun {
     async fn end(self) -> Answer {
-        let Begun { mut stream, bytes: mut answer } = self;
+        let Self { mut stream, bytes: mut answer } = self;
         let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
         read.expect("an answer in time").expect("an answer");
         let at = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");

@@ -38,17 +38,17 @@ impl Coding {
     ///
     /// # Errors
     /// The header's value, if it names another coding or more than one.
-    pub fn of(headers: &HeaderMap) -> Result<Option<Coding>, String> {
+    pub fn of(headers: &HeaderMap) -> Result<Option<Self>, String> {
         let mut found = None;
         for value in headers.get_all(CONTENT_ENCODING) {
             let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
             for name in text.split(',').map(|name| name.trim().to_ascii_lowercase()) {
                 let coding = match &*name {
                     "" | "identity" | "none" => continue,
-                    "gzip" | "x-gzip" => Coding::Gzip,
-                    "deflate" => Coding::Deflate,
-                    "br" => Coding::Brotli,
-                    "zstd" => Coding::Zstd,
+                    "gzip" | "x-gzip" => Self::Gzip,
+                    "deflate" => Self::Deflate,
+                    "br" => Self::Brotli,
+                    "zstd" => Self::Zstd,
                     _ => return Err(text),
                 };
                 if found.replace(coding).is_some() {
@@ -123,7 +123,7 @@ struct ZstdFrame {
 impl Unpacker {
     /// An unpacker for one body.
     #[must_use]
-    pub fn new(coding: Coding) -> Unpacker {
+    pub fn new(coding: Coding) -> Self {
         let state = match coding {
             Coding::Gzip => State::GzipHeader,
             Coding::Deflate => State::DeflateStart,
@@ -133,7 +133,7 @@ impl Unpacker {
             }
             Coding::Zstd => State::ZstdHeader,
         };
-        Unpacker { input: BytesMut::new(), began: false, has_content: false, state }
+        Self { input: BytesMut::new(), began: false, has_content: false, state }
     }
 
     /// Takes what came. What is held is at most what came last and one block.
@@ -431,13 +431,13 @@ impl Crc {
         table
     };
 
-    fn new() -> Crc {
-        Crc { sum: u32::MAX, len: 0 }
+    fn new() -> Self {
+        Self { sum: u32::MAX, len: 0 }
     }
 
     fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.sum = Crc::TABLE[usize::from(self.sum as u8 ^ byte)] ^ (self.sum >> 8);
+            self.sum = Self::TABLE[usize::from(self.sum as u8 ^ byte)] ^ (self.sum >> 8);
         }
         self.len = self.len.wrapping_add(bytes.len() as u32);
     }

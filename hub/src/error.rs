@@ -294,28 +294,28 @@ impl HubError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            HubError::Config { .. } | HubError::NoToken => ErrorKind::Config,
-            HubError::LoginNeeded { .. }
-            | HubError::TokenRefused { .. }
-            | HubError::LoginRefused { .. }
-            | HubError::Forbidden { .. }
-            | HubError::CasRefused { .. } => ErrorKind::Auth,
-            HubError::Gated { .. } => ErrorKind::Gated,
-            HubError::RepoNotFound { .. } => ErrorKind::RepoNotFound,
-            HubError::RevisionNotFound { .. } => ErrorKind::RevisionNotFound,
-            HubError::EntryNotFound { .. } | HubError::CasFileNotFound { .. } => ErrorKind::EntryNotFound,
-            HubError::Unreachable { .. } => ErrorKind::Offline,
-            HubError::RateLimited { retry_after, .. } => ErrorKind::RateLimited { retry_after: *retry_after },
-            HubError::UrlExpired { .. } => ErrorKind::UrlExpired,
-            HubError::Server { .. } | HubError::ShortBody { .. } => ErrorKind::Server,
-            HubError::Stalled { .. } | HubError::Trickles { .. } => ErrorKind::Stalled,
-            HubError::Status { .. }
-            | HubError::Page { .. }
-            | HubError::TooLarge { .. }
-            | HubError::WrongRange { .. }
-            | HubError::Redirect { .. }
-            | HubError::Malformed { .. }
-            | HubError::UnsafeName { .. } => ErrorKind::Protocol,
+            Self::Config { .. } | Self::NoToken => ErrorKind::Config,
+            Self::LoginNeeded { .. }
+            | Self::TokenRefused { .. }
+            | Self::LoginRefused { .. }
+            | Self::Forbidden { .. }
+            | Self::CasRefused { .. } => ErrorKind::Auth,
+            Self::Gated { .. } => ErrorKind::Gated,
+            Self::RepoNotFound { .. } => ErrorKind::RepoNotFound,
+            Self::RevisionNotFound { .. } => ErrorKind::RevisionNotFound,
+            Self::EntryNotFound { .. } | Self::CasFileNotFound { .. } => ErrorKind::EntryNotFound,
+            Self::Unreachable { .. } => ErrorKind::Offline,
+            Self::RateLimited { retry_after, .. } => ErrorKind::RateLimited { retry_after: *retry_after },
+            Self::UrlExpired { .. } => ErrorKind::UrlExpired,
+            Self::Server { .. } | Self::ShortBody { .. } => ErrorKind::Server,
+            Self::Stalled { .. } | Self::Trickles { .. } => ErrorKind::Stalled,
+            Self::Status { .. }
+            | Self::Page { .. }
+            | Self::TooLarge { .. }
+            | Self::WrongRange { .. }
+            | Self::Redirect { .. }
+            | Self::Malformed { .. }
+            | Self::UnsafeName { .. } => ErrorKind::Protocol,
         }
     }
 
@@ -323,7 +323,7 @@ impl HubError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            HubError::RateLimited { retry_after, .. } | HubError::Server { retry_after, .. } => *retry_after,
+            Self::RateLimited { retry_after, .. } | Self::Server { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -333,21 +333,21 @@ impl HubError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            HubError::Unreachable { .. }
-                | HubError::RateLimited { .. }
-                | HubError::Server { .. }
-                | HubError::Stalled { .. }
-                | HubError::Trickles { .. }
-                | HubError::ShortBody { .. }
-                | HubError::Page { .. }
+            Self::Unreachable { .. }
+                | Self::RateLimited { .. }
+                | Self::Server { .. }
+                | Self::Stalled { .. }
+                | Self::Trickles { .. }
+                | Self::ShortBody { .. }
+                | Self::Page { .. }
         )
     }
 
     /// The same error, saying how many requests it took us to give up.
-    pub(crate) fn after_tries(mut self, count: u32) -> HubError {
-        if let HubError::Unreachable { tries, .. }
-        | HubError::RateLimited { tries, .. }
-        | HubError::Server { tries, .. } = &mut self
+    pub(crate) fn after_tries(mut self, count: u32) -> Self {
+        if let Self::Unreachable { tries, .. }
+        | Self::RateLimited { tries, .. }
+        | Self::Server { tries, .. } = &mut self
         {
             *tries = count;
         }

@@ -22,8 +22,8 @@ pub(crate) struct Permit {
 }
 
 impl Budget {
-    pub(crate) fn new(limit: usize) -> Rc<Budget> {
-        Rc::new(Budget { limit, used: Cell::new(0), waiters: RefCell::default() })
+    pub(crate) fn new(limit: usize) -> Rc<Self> {
+        Rc::new(Self { limit, used: Cell::new(0), waiters: RefCell::default() })
     }
 
     /// Whether a read may begin.
@@ -32,7 +32,7 @@ impl Budget {
     }
 
     /// Takes what a read of `bytes` occupies: glommio's memory is dealt out in powers of two.
-    pub(crate) fn take(self: &Rc<Budget>, bytes: usize) -> Permit {
+    pub(crate) fn take(self: &Rc<Self>, bytes: usize) -> Permit {
         let bytes = bytes.next_power_of_two();
         self.used.set(self.used.get() + bytes);
         Permit { budget: self.clone(), bytes }

@@ -30,14 +30,14 @@ pub(crate) enum Ask {
 pub(crate) struct Clerk(mpsc::Sender<(Inbox, Ask)>);
 
 impl Clerk {
-    pub(crate) fn start(catalog: Arc<Catalog>) -> std::io::Result<Clerk> {
+    pub(crate) fn start(catalog: Arc<Catalog>) -> std::io::Result<Self> {
         let (sender, asks) = mpsc::channel::<(Inbox, Ask)>();
         std::thread::Builder::new().name("zest-clerk".into()).spawn(move || {
             for (from, ask) in asks {
                 from.post(answer(&catalog, ask));
             }
         })?;
-        Ok(Clerk(sender))
+        Ok(Self(sender))
     }
 
     /// Asks; the answer comes as mail.

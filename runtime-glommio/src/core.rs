@@ -101,13 +101,13 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: CoreConfig, clerk: Clerk, stats: Arc<CoreStats>) -> Rc<Core> {
+    pub(crate) fn new(config: CoreConfig, clerk: Clerk, stats: Arc<CoreStats>) -> Rc<Self> {
         let mut others = config.inboxes;
         let inbox = others.swap_remove(config.index);
         let mut node = Config::new(config.seed, config.peer_id);
         (node.peers_max, node.inbound_max) = (config.links_max, config.links_max);
         (node.upload_bytes_s, node.hub) = (config.upload_bytes_s, config.hub);
-        Rc::new(Core {
+        Rc::new(Self {
             started: std::time::Instant::now(),
             lived: Cell::default(),
             peer_id: config.peer_id,
@@ -161,12 +161,12 @@ impl Core {
     }
 
     /// Whether a connection from there is let in.
-    pub(crate) fn lets_in(self: &Rc<Core>, addr: std::net::SocketAddr) -> bool {
+    pub(crate) fn lets_in(self: &Rc<Self>, addr: std::net::SocketAddr) -> bool {
         !self.local_only || self.is_near_by(addr.ip())
     }
 
     /// Whether this is an address of this site, or of a network that this machine is on.
-    fn is_near_by(self: &Rc<Core>, ip: std::net::IpAddr) -> bool {
+    fn is_near_by(self: &Rc<Self>, ip: std::net::IpAddr) -> bool {
         let read = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
         let (near, news) = self.networks.borrow_mut().near(self.now(), ip, read);
         if let Some(ours) = news {
@@ -176,7 +176,7 @@ impl Core {
     }
 
     /// Registers a connection that came.
-    pub(crate) fn add_link(self: &Rc<Core>, addr: std::net::SocketAddr) -> Rc<LinkIo> {
+    pub(crate) fn add_link(self: &Rc<Self>, addr: std::net::SocketAddr) -> Rc<LinkIo> {
         let id = LinkId(self.next_link.replace(self.next_link.get() + 1));
         let config = LinkConfig { role: Role::Accept, our_id: self.peer_id, listen_port: self.listen_port };
         let mut link = Link::new(self.now(), config);
@@ -197,7 +197,7 @@ impl Core {
     }
 
     /// Links came or left. When many have left, what they needed goes back to the system, beside this core.
-    pub(crate) fn count_links(self: &Rc<Core>) {
+    pub(crate) fn count_links(self: &Rc<Self>) {
         let links = self.links.borrow().len();
         self.stats.links.store(links as u64, std::sync::atomic::Ordering::Relaxed);
         if !self.ebb.borrow_mut().links(links) {
@@ -242,7 +242,7 @@ impl Core {
         self.files.borrow_mut().fail(file, self.now());
     }
 
-    async fn opened(self: Rc<Core>, id: FileId, found: Option<Found>) {
+    async fn opened(self: Rc<Self>, id: FileId, found: Option<Found>) {
         let file = match found {
             Some(found) => OpenFile::open(found).await.map(Rc::new).inspect_err(|error| {
                 tracing::warn!(target: zest_store::SAID, kind = "unreadable", "a shared file cannot be opened: {error}");
@@ -298,7 +298,7 @@ impl Core {
     }
 
     /// The clock of a core: the node's timer, every connection's deadlines, what peers are told of each other, those who wait for room.
-    pub(crate) async fn tick(self: Rc<Core>) {
+    pub(crate) async fn tick(self: Rc<Self>) {
         let (mut looked, mut put_off) = (Instant::ZERO, false);
         loop {
             self.pause().await;
@@ -337,7 +337,7 @@ impl Core {
     }
 
     /// Reads the mail until it says stop; then answers what was asked, and closes.
-    pub(crate) async fn run(self: Rc<Core>) {
+    pub(crate) async fn run(self: Rc<Self>) {
         while !self.stopping.get() {
             let mail = self.inbox.collect().await;
             self.read(mail);
@@ -361,7 +361,7 @@ impl Core {
         self.wake_clock();
     }
 
-    fn read(self: &Rc<Core>, letters: VecDeque<Mail>) {
+    fn read(self: &Rc<Self>, letters: VecDeque<Mail>) {
         for mail in letters {
             match mail {
                 Mail::Opened { file, found } => {

@@ -23,14 +23,14 @@ use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 
 impl Core {
     /// Takes an event in and performs what follows, in order. Performing may raise further events; they queue up.
-    pub(crate) fn event(self: &Rc<Core>, event: Event) {
+    pub(crate) fn event(self: &Rc<Self>, event: Event) {
         self.events.borrow_mut().push_back(event);
         if !self.busy.replace(true) {
             self.work_off();
         }
     }
 
-    fn work_off(self: &Rc<Core>) {
+    fn work_off(self: &Rc<Self>) {
         loop {
             let Some(event) = self.events.borrow_mut().pop_front() else { break };
             let now = self.node_now();
@@ -47,13 +47,13 @@ impl Core {
     }
 
     /// Payload bytes of a link were taken by its socket: the node may have more for it, or for others.
-    pub(crate) fn sent(self: &Rc<Core>, link: LinkId, bytes: u64) {
+    pub(crate) fn sent(self: &Rc<Self>, link: LinkId, bytes: u64) {
         if bytes > 0 {
             self.event(Event::Sent { link, bytes });
         }
     }
 
-    fn perform(self: &Rc<Core>, action: Action) {
+    fn perform(self: &Rc<Self>, action: Action) {
         match action {
             Action::Send { link, message } => {
                 let io = self.links.borrow().get(&link).cloned();
@@ -114,7 +114,7 @@ impl Core {
 
     /// Performs again what waited for a file to be opened. All of it before the node hears of any: what it then asks for
     /// comes behind.
-    pub(crate) fn resume(self: &Rc<Core>, actions: Vec<Action>) {
+    pub(crate) fn resume(self: &Rc<Self>, actions: Vec<Action>) {
         let outer = self.busy.replace(true);
         for action in actions {
             let (Action::LookupChunk { link, .. } | Action::LookupManifest { link, .. }) = &action else {
@@ -131,7 +131,7 @@ impl Core {
     }
 
     /// Finds a chunk or a part of a chunk list; if its file is not open yet, when it is.
-    fn look_up(self: &Rc<Core>, action: Action) {
+    fn look_up(self: &Rc<Self>, action: Action) {
         match action {
             Action::LookupChunk { link, req, hash, dialect } => {
                 let shelf = self.shelf.borrow().clone();
@@ -195,7 +195,7 @@ impl Core {
     }
 
     /// Has a look-up wait for a file that is not open yet. False if there is nothing to wait for.
-    fn wait_for(self: &Rc<Core>, link: LinkId, file: FileId, action: impl FnOnce() -> Action) -> bool {
+    fn wait_for(self: &Rc<Self>, link: LinkId, file: FileId, action: impl FnOnce() -> Action) -> bool {
         let state = self.files.borrow_mut().state(file, self.now());
         if !matches!(state, State::Unknown | State::Opening) {
             return false;
@@ -216,7 +216,7 @@ impl Core {
     }
 
     /// What the clerk found.
-    pub(crate) fn answered(self: &Rc<Core>, event: Event) {
+    pub(crate) fn answered(self: &Rc<Self>, event: Event) {
         let io = match &event {
             Event::XorbLocated { link, .. } => self.links.borrow().get(link).cloned(),
             _ => None,
@@ -231,7 +231,7 @@ impl Core {
     }
 
     /// The node's word to a link.
-    fn send(self: &Rc<Core>, io: &Rc<LinkIo>, message: Outgoing) {
+    fn send(self: &Rc<Self>, io: &Rc<LinkIo>, message: Outgoing) {
         if let Outgoing::Chunk { hash, .. } = &message {
             io.answering.set(Some(*hash));
             add(&self.stats.chunks_served, 1);
@@ -243,7 +243,7 @@ impl Core {
     }
 
     /// Takes a link's actions.
-    pub(crate) fn drain(self: &Rc<Core>, io: &Rc<LinkIo>) {
+    pub(crate) fn drain(self: &Rc<Self>, io: &Rc<LinkIo>) {
         loop {
             let Some(action) = io.link.borrow_mut().poll_action() else { break };
             match action {
@@ -274,7 +274,7 @@ impl Core {
     }
 
     /// A peer said what it speaks: those who take exchanges are told of it, on all cores.
-    fn introduced(self: &Rc<Core>, io: &LinkIo, hello: &ExtHandshake) {
+    fn introduced(self: &Rc<Self>, io: &LinkIo, hello: &ExtHandshake) {
         let (link, addr, direction) = (io.id, io.addr, Direction::Inbound);
         self.tell_pex(pex::Event::Introduced { link, addr, direction, hello, allow: true });
         let listens = pex::listens_at(addr, direction, hello);
@@ -286,7 +286,7 @@ impl Core {
     }
 
     /// Another core has a link to a peer that listens there. On which link it is told of others is that core's business.
-    pub(crate) fn introduced_elsewhere(self: &Rc<Core>, link: LinkId, listens: SocketAddr) {
+    pub(crate) fn introduced_elsewhere(self: &Rc<Self>, link: LinkId, listens: SocketAddr) {
         let mut hello = ExtHandshake::empty(Dialect::Chunk);
         hello.listen_port = Some(listens.port());
         let (direction, allow) = (Direction::Inbound, true);
@@ -294,7 +294,7 @@ impl Core {
     }
 
     /// Takes in who is linked, and has those who take exchanges told. What they tell is not listened to: nobody is dialled from here.
-    pub(crate) fn tell_pex(self: &Rc<Core>, event: pex::Event<'_>) {
+    pub(crate) fn tell_pex(self: &Rc<Self>, event: pex::Event<'_>) {
         self.pex.borrow_mut().handle(self.now(), event);
         loop {
             let Some(action) = self.pex.borrow_mut().poll_action() else { break };
@@ -307,7 +307,7 @@ impl Core {
     }
 
     /// A connection is over.
-    pub(crate) fn link_ended(self: &Rc<Core>, io: &LinkIo) {
+    pub(crate) fn link_ended(self: &Rc<Self>, io: &LinkIo) {
         let fault = io.fault.take();
         if let Some(fault) = &fault {
             if fault.severity() == Severity::Fatal {

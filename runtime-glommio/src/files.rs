@@ -33,12 +33,12 @@ pub(crate) struct Found {
 impl Found {
     /// Opens a file of the catalog and notes what it is. The catalog compares before and after, so that the note is of the
     /// file that was proven.
-    pub(crate) fn look(catalog: &Catalog, id: FileId) -> Option<Found> {
+    pub(crate) fn look(catalog: &Catalog, id: FileId) -> Option<Self> {
         let file = catalog.open_file(id)?;
         let identity = Identity::of(&file.metadata().ok()?);
         let again = catalog.open_file(id)?;
         let same = Identity::of(&again.metadata().ok()?) == identity;
-        same.then_some(Found { file, identity })
+        same.then_some(Self { file, identity })
     }
 }
 
@@ -57,7 +57,7 @@ enum Reader {
 
 impl OpenFile {
     /// Opens what the clerk found. The name leads through our own descriptor: the file meant is the file opened.
-    pub(crate) async fn open(found: Found) -> io::Result<OpenFile> {
+    pub(crate) async fn open(found: Found) -> io::Result<Self> {
         let path = format!("/proc/self/fd/{}", found.file.as_raw_fd());
         let mut options = OpenOptions::new();
         options.read(true);
@@ -66,7 +66,7 @@ impl OpenFile {
             Some(Ok(file)) => Reader::Direct(file),
             _ => Reader::Buffered(options.buffered_open(&path).await.map_err(io::Error::from)?),
         };
-        Ok(OpenFile { found, reader })
+        Ok(Self { found, reader })
     }
 
     /// Whether the file still is what was proven. Asks about an open file, which needs no disk.

@@ -60,8 +60,8 @@ pub(crate) struct LinkIo {
 }
 
 impl LinkIo {
-    pub(crate) fn new(id: LinkId, addr: SocketAddr, link: Link) -> Rc<LinkIo> {
-        Rc::new(LinkIo {
+    pub(crate) fn new(id: LinkId, addr: SocketAddr, link: Link) -> Rc<Self> {
+        Rc::new(Self {
             id,
             addr,
             link: RefCell::new(link),
@@ -143,7 +143,7 @@ impl LinkIo {
     }
 
     /// What is due by the clock: the link's deadlines, a reader that does not read, a shutdown.
-    pub(crate) fn tick(self: &Rc<LinkIo>, core: &Rc<Core>, now: Instant) {
+    pub(crate) fn tick(self: &Rc<Self>, core: &Rc<Core>, now: Instant) {
         let due = self.link.borrow().poll_timeout().is_some_and(|(at, _)| at <= now);
         if due {
             self.link.borrow_mut().handle(now, LinkEvent::Timer);
@@ -161,7 +161,7 @@ impl LinkIo {
 
     /// Everything that can be done without waiting. Ready when the connection is over.
     fn turn(
-        self: &Rc<LinkIo>,
+        self: &Rc<Self>,
         core: &Rc<Core>,
         stream: &mut TcpStream,
         cx: &mut Context<'_>,
@@ -192,7 +192,7 @@ impl LinkIo {
 
     /// Takes in what the peer says, unless there is enough to do. True if something came.
     fn read(
-        self: &Rc<LinkIo>,
+        self: &Rc<Self>,
         core: &Rc<Core>,
         stream: &mut TcpStream,
         cx: &mut Context<'_>,
@@ -218,7 +218,7 @@ impl LinkIo {
 
     /// Sends what is ready, in one call; returns the bytes taken.
     fn write(
-        self: &Rc<LinkIo>,
+        self: &Rc<Self>,
         core: &Rc<Core>,
         stream: &mut TcpStream,
         cx: &mut Context<'_>,

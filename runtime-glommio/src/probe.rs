@@ -55,30 +55,30 @@ impl std::error::Error for Refusal {}
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Forbidden => write!(
+            Self::Forbidden => write!(
                 f,
                 "io_uring is forbidden here: allow it with `sysctl kernel.io_uring_disabled=0`, or in the container's \
                  seccomp profile (io_uring_setup, io_uring_enter, io_uring_register)"
             ),
-            Refusal::Absent => write!(
+            Self::Absent => write!(
                 f,
                 "this kernel has no io_uring, or the container's seccomp profile hides it: use Linux 5.11 or newer and \
                  allow io_uring_setup, io_uring_enter and io_uring_register"
             ),
-            Refusal::Operations(missing) => {
+            Self::Operations(missing) => {
                 write!(f, "this kernel's io_uring lacks {}: use Linux 5.11 or newer", missing.join(", "))
             }
-            Refusal::Memlock { limit } => write!(
+            Self::Memlock { limit } => write!(
                 f,
                 "only {limit} bytes may be locked in memory, {MEMLOCK_BYTES_MIN} are needed: raise `ulimit -l`, or \
                  LimitMEMLOCK in the systemd unit"
             ),
-            Refusal::Descriptors { limit } => write!(
+            Self::Descriptors { limit } => write!(
                 f,
                 "only {limit} files may be open at once, {DESCRIPTORS_MIN} are needed: raise `ulimit -n`, or LimitNOFILE in the \
                  systemd unit"
             ),
-            Refusal::Other(why) => write!(f, "io_uring cannot be set up: {why}"),
+            Self::Other(why) => write!(f, "io_uring cannot be set up: {why}"),
         }
     }
 }

@@ -55,8 +55,8 @@ pub struct SeederConfig {
 impl SeederConfig {
     /// A seeder that listens nowhere and caches nothing.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>) -> SeederConfig {
-        SeederConfig {
+    pub fn new(catalog: Arc<Catalog>) -> Self {
+        Self {
             listen: Vec::new(),
             cores: Vec::new(),
             cache_bytes: 0,
@@ -94,7 +94,7 @@ impl Seeder {
     /// # Errors
     /// [`SeederError::Refused`] where io_uring cannot be used; a port that is taken; a core or a congestion control that is
     /// not there.
-    pub fn start(config: SeederConfig) -> Result<Seeder, SeederError> {
+    pub fn start(config: SeederConfig) -> Result<Self, SeederError> {
         let ring = probe()?;
         let mut cores = choose(&config.cores)?;
         if let Some(cap) = config.upload_bytes_s {
@@ -117,7 +117,7 @@ impl Seeder {
         }
         let shelf = Arc::new(config.catalog.shelf(None).unwrap_or_default());
         let clerk = Clerk::start(config.catalog.clone()).map_err(SeederError::Thread)?;
-        let mut seeder = Seeder {
+        let mut seeder = Self {
             addrs,
             cores: Vec::new(),
             catalog: config.catalog.clone(),
@@ -279,9 +279,9 @@ impl Drop for Seeder {
 struct Alive(Arc<CoreStats>);
 
 impl Alive {
-    fn new(stats: Arc<CoreStats>) -> Alive {
+    fn new(stats: Arc<CoreStats>) -> Self {
         stats.alive.store(true, Relaxed);
-        Alive(stats)
+        Self(stats)
     }
 }
 

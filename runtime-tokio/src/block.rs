@@ -73,7 +73,7 @@ pub(crate) enum PlaceError {
 }
 
 impl<'a> Placer<'a> {
-    pub(crate) fn new(plan: &'a Plan, block: u32) -> Placer<'a> {
+    pub(crate) fn new(plan: &'a Plan, block: u32) -> Self {
         Placer { plan, block, placed: vec![0; plan.blocks[block as usize].terms.len()] }
     }
 

@@ -72,8 +72,8 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(limits: UploadBudget) -> Budget {
-        Budget { limits, noted: 0 }
+    pub(crate) fn new(limits: UploadBudget) -> Self {
+        Self { limits, noted: 0 }
     }
 
     /// Notes what was given since the last time, and tells the node what is left today.
@@ -92,7 +92,7 @@ impl Budget {
     }
 
     /// Keeps the account while the engine runs. Never ends.
-    pub(crate) async fn keep(budget: Rc<tokio::sync::Mutex<Budget>>, context: Rc<Context>) {
+    pub(crate) async fn keep(budget: Rc<tokio::sync::Mutex<Self>>, context: Rc<Context>) {
         loop {
             tokio::time::sleep(TICK).await;
             // Without the account the node goes on counting by itself.

@@ -30,14 +30,14 @@ impl Buffer {
     }
 
     /// A buffer of any size outside the pool, for the rare payload that is longer than a chunk.
-    pub(crate) fn large(bytes: usize) -> Buffer {
-        Buffer::with_capacity(bytes, None)
+    pub(crate) fn large(bytes: usize) -> Self {
+        Self::with_capacity(bytes, None)
     }
 
-    fn with_capacity(bytes: usize, pool: Option<Pool>) -> Buffer {
+    fn with_capacity(bytes: usize, pool: Option<Pool>) -> Self {
         let memory = vec![0; bytes + ALIGN];
         let start = memory.as_ptr().align_offset(ALIGN).min(ALIGN);
-        Buffer { memory, start, len: 0, pool }
+        Self { memory, start, len: 0, pool }
     }
 }
 

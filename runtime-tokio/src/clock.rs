@@ -10,8 +10,8 @@ pub(crate) struct Clock(StdInstant);
 const START: Duration = Duration::from_secs(1);
 
 impl Clock {
-    pub(crate) fn start() -> Clock {
-        Clock(StdInstant::now())
+    pub(crate) fn start() -> Self {
+        Self(StdInstant::now())
     }
 
     pub(crate) fn now(&self) -> Instant {

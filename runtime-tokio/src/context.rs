@@ -139,14 +139,14 @@ impl Context {
         throttle: Throttle,
         hot: Hot,
         hubs: Hubs,
-    ) -> Rc<Context> {
-        Rc::new(Context {
+    ) -> Rc<Self> {
+        Rc::new(Self {
             clock,
             lived: Cell::default(),
             hubs,
             pool: Pool::default(),
             budget_left: Cell::default(),
-            heads: RefCell::new(vec![0; crate::linkio::HEAD_BYTES]),
+            heads: RefCell::new(vec![0; linkio::HEAD_BYTES]),
             store,
             hot,
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
@@ -194,7 +194,7 @@ impl Context {
     }
 
     /// Takes an event in and performs what follows, in order. Performing may raise further events; they queue up.
-    pub(crate) fn event(self: &Rc<Context>, event: Event) {
+    pub(crate) fn event(self: &Rc<Self>, event: Event) {
         self.events.borrow_mut().push_back(event);
         if self.busy.replace(true) {
             return;
@@ -238,7 +238,7 @@ impl Context {
     }
 
     /// The user named a peer.
-    pub(crate) fn name_peer(self: &Rc<Context>, addr: SocketAddr) {
+    pub(crate) fn name_peer(self: &Rc<Self>, addr: SocketAddr) {
         self.named.borrow_mut().insert(addr);
         match self.finder.get() {
             Some(finder) => finder.named(addr),
@@ -261,7 +261,7 @@ impl Context {
     }
 
     /// A job that shares the origin's work with others waits so long for them: somebody is looking for them.
-    pub(crate) fn job_waits(self: &Rc<Context>, job: JobId, pause: std::time::Duration) {
+    pub(crate) fn job_waits(self: &Rc<Self>, job: JobId, pause: std::time::Duration) {
         let until = self.node_now() + pause;
         self.event(Event::JobLooking { job, until });
     }
@@ -280,7 +280,7 @@ impl Context {
         self.next.replace(self.next.get() + 1)
     }
 
-    fn perform(self: &Rc<Context>, action: Action) {
+    fn perform(self: &Rc<Self>, action: Action) {
         match action {
             Action::Dial { addr, info_hash } => {
                 tokio::task::spawn_local(dial(self.clone(), addr, info_hash));
@@ -397,7 +397,7 @@ impl Context {
     }
 
     /// What the workers report.
-    pub(crate) fn done(self: &Rc<Context>, done: Done) {
+    pub(crate) fn done(self: &Rc<Self>, done: Done) {
         match done {
             Done::Chunk { job: id, index, len, source } => {
                 if let Some(job) = self.job(id) {
@@ -532,7 +532,7 @@ impl Context {
     }
 
     /// Other caps, and another use of the origin, from now on.
-    pub(crate) fn set_limits(self: &Rc<Context>, limits: &Limits) {
+    pub(crate) fn set_limits(self: &Rc<Self>, limits: &Limits) {
         self.throttle.set(limits.max_download);
         let (policy, upload_bytes_s) = (limits.policy, limits.max_upload);
         self.event(Event::Settings { policy, upload_bytes_s });
@@ -547,7 +547,7 @@ impl Context {
     }
 
     /// Counts a pull for as long as it runs.
-    pub(crate) fn count_pull(self: &Rc<Context>) -> RunningPull {
+    pub(crate) fn count_pull(self: &Rc<Self>) -> RunningPull {
         self.pulls.set(self.pulls.get() + 1);
         RunningPull(self.clone())
     }
@@ -586,7 +586,7 @@ impl Context {
         self.downloaded_past.get() + self.links.borrow().values().map(|l| l.downloaded.get()).sum::<u64>()
     }
 
-    fn copy_local(self: &Rc<Context>, id: JobId, index: u32, from: Location) {
+    fn copy_local(self: &Rc<Self>, id: JobId, index: u32, from: Location) {
         if self.job(id).is_some_and(|job| tentative::copy(self, id, &job, index, from)) {
             return;
         }
@@ -609,7 +609,7 @@ impl Context {
         self.push(Work::Copy { job, place, len: from.len, expected, file, from: from.offset });
     }
 
-    fn keep_manifest_part(self: &Rc<Context>, id: JobId, link: LinkId, buf: BufId, first: u32, last: bool) {
+    fn keep_manifest_part(self: &Rc<Self>, id: JobId, link: LinkId, buf: BufId, first: u32, last: bool) {
         let (Some(buf), Some(job)) = (self.buffers.borrow_mut().remove(&buf), self.job(id)) else { return };
         let mut records = job.manifest_records.borrow_mut();
         if first == 0 {
@@ -625,7 +625,7 @@ impl Context {
 
     /// Registers a connection and runs it.
     pub(crate) async fn run_link(
-        self: &Rc<Context>,
+        self: &Rc<Self>,
         stream: TcpStream,
         addr: SocketAddr,
         direction: Direction,
@@ -650,8 +650,8 @@ impl Context {
     }
 
     /// Links came or left. When many have left, what they needed goes back to the system, beside this thread.
-    fn count_links(self: &Rc<Context>) {
-        let count = |context: &Context| context.links.borrow().len();
+    fn count_links(self: &Rc<Self>) {
+        let count = |context: &Self| context.links.borrow().len();
         if !self.ebb.borrow_mut().links(count(self)) {
             return;
         }
@@ -663,7 +663,7 @@ impl Context {
         });
     }
 
-    pub(crate) fn link_ended(self: &Rc<Context>, io: &LinkIo, established: bool, fault: Option<PeerFault>) {
+    pub(crate) fn link_ended(self: &Rc<Self>, io: &LinkIo, established: bool, fault: Option<PeerFault>) {
         if let Some(fault) = &fault {
             if fault.severity() == Severity::Fatal {
                 tracing::warn!(%fault, link = io.id.0, "peer broke the protocol");
@@ -694,7 +694,7 @@ impl Context {
     }
 
     /// The stream for a xorb range that a peer begins to send, if we asked for it.
-    pub(crate) fn begin_block(self: &Rc<Context>, peer: PeerRange) -> Option<mpsc::Sender<Bytes>> {
+    pub(crate) fn begin_block(self: &Rc<Self>, peer: PeerRange) -> Option<mpsc::Sender<Bytes>> {
         let (job, block) = self.node.borrow().block_request(peer.link, peer.req)?;
         let (to, from) = mpsc::channel(64);
         tokio::task::spawn_local(crate::peer_range::block_from_peer(self.clone(), job, block, peer, from));

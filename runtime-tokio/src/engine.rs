@@ -105,8 +105,8 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// An engine that accepts nobody and has no limits.
     #[must_use]
-    pub fn new(store: Arc<StoreHandles>) -> EngineConfig {
-        EngineConfig {
+    pub fn new(store: Arc<StoreHandles>) -> Self {
+        Self {
             listen: Vec::new(),
             announced: Vec::new(),
             next_port: false,
@@ -128,8 +128,8 @@ impl EngineConfig {
 
     /// One that is there to give, and lets nobody take the places of peers that it would dial: as many may come as can be.
     #[must_use]
-    pub fn to_give(store: Arc<StoreHandles>, cache_bytes: u64) -> EngineConfig {
-        EngineConfig { cache_bytes, links_max: LINKS_MAX, ..EngineConfig::new(store) }
+    pub fn to_give(store: Arc<StoreHandles>, cache_bytes: u64) -> Self {
+        Self { cache_bytes, links_max: LINKS_MAX, ..Self::new(store) }
     }
 
     /// One that only tells others of peers that are accepted elsewhere: see [`EngineConfig::announced`].
@@ -138,9 +138,9 @@ impl EngineConfig {
         store: Arc<StoreHandles>,
         announced: Vec<SocketAddr>,
         discovery: DiscoveryConfig,
-    ) -> EngineConfig {
+    ) -> Self {
         // Nothing is proven or written there.
-        EngineConfig { announced, workers: 1, discovery: Some(discovery), ..EngineConfig::new(store) }
+        Self { announced, workers: 1, discovery: Some(discovery), ..Self::new(store) }
     }
 
     /// # Errors
@@ -206,7 +206,7 @@ impl Engine {
     ///
     /// # Panics
     /// If both `listen` and `announced` have addresses.
-    pub async fn start(config: EngineConfig) -> Result<Engine, EngineError> {
+    pub async fn start(config: EngineConfig) -> Result<Self, EngineError> {
         assert!(config.listen.is_empty() || config.announced.is_empty(), "one of them accepts, not both");
         config.check()?;
         let mut config = config;
@@ -269,7 +269,7 @@ impl Engine {
             }
         }
         let (tasks, thread) = (SyncMutex::new(Some(tasks)), SyncMutex::new(Some(thread)));
-        Ok(Engine { tasks, thread, addrs, store, hurry })
+        Ok(Self { tasks, thread, addrs, store, hurry })
     }
 
     /// Where peers can reach us, as bound.

@@ -100,15 +100,15 @@ impl PullErrorKind {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            PullErrorKind::Usage => "usage",
-            PullErrorKind::Auth | PullErrorKind::Gated => "auth",
-            PullErrorKind::NotFound => "not-found",
-            PullErrorKind::Offline | PullErrorKind::Network | PullErrorKind::RateLimited { .. } => "network",
-            PullErrorKind::Verify => "verify",
-            PullErrorKind::Disk => "disk",
-            PullErrorKind::Place => "place",
-            PullErrorKind::Interrupted => "interrupted",
-            PullErrorKind::Protocol | PullErrorKind::Other => "other",
+            Self::Usage => "usage",
+            Self::Auth | Self::Gated => "auth",
+            Self::NotFound => "not-found",
+            Self::Offline | Self::Network | Self::RateLimited { .. } => "network",
+            Self::Verify => "verify",
+            Self::Disk => "disk",
+            Self::Place => "place",
+            Self::Interrupted => "interrupted",
+            Self::Protocol | Self::Other => "other",
         }
     }
 }
@@ -263,7 +263,7 @@ pub enum PullError {
     EngineGone,
     /// What ended the fetching of a file that several pulls waited for.
     #[error("{0}")]
-    Shared(Arc<PullError>),
+    Shared(Arc<Self>),
 }
 
 /// A file that could not be had, while others were.
@@ -314,34 +314,34 @@ fn failure_text(why: &JobFailure) -> String {
 
 impl PullError {
     /// What ends a pull in which these files could not be had: the file's own error where only one was wanted.
-    pub(crate) fn some_files(repo: String, total: usize, mut failed: Vec<FailedFile>) -> PullError {
+    pub(crate) fn some_files(repo: String, total: usize, mut failed: Vec<FailedFile>) -> Self {
         if total == 1
             && failed.len() == 1
             && let Some(FailedFile { path, error }) = failed.pop()
         {
             return Arc::try_unwrap(error).unwrap_or_else(|error| {
                 let failed = vec![FailedFile { path, error }];
-                PullError::SomeFiles { repo, total, failed }
+                Self::SomeFiles { repo, total, failed }
             });
         }
-        PullError::SomeFiles { repo, total, failed }
+        Self::SomeFiles { repo, total, failed }
     }
 
     /// Whether it is about one file, so that all others can be fetched all the same: what cannot be stored here under that
     /// name, what is not what the Hub named, what the Hub lists and does not have.
     pub(crate) fn is_of_one_file(&self) -> bool {
         match self {
-            PullError::Shared(error) => error.is_of_one_file(),
-            PullError::Store(StoreError::Unreadable { .. }) => true,
-            PullError::Store(error) => matches!(
+            Self::Shared(error) => error.is_of_one_file(),
+            Self::Store(StoreError::Unreadable { .. }) => true,
+            Self::Store(error) => matches!(
                 error.kind(),
                 StoreErrorKind::Name | StoreErrorKind::InTheWay | StoreErrorKind::WrongBytes
             ),
-            PullError::Hub(error) => {
+            Self::Hub(error) => {
                 matches!(error.kind(), ErrorKind::EntryNotFound)
                     || matches!(error, HubError::UnsafeName { .. })
             }
-            PullError::Unproven { .. } | PullError::TooLong { .. } => true,
+            Self::Unproven { .. } | Self::TooLong { .. } => true,
             _ => false,
         }
     }
@@ -350,53 +350,53 @@ impl PullError {
     #[must_use]
     pub fn kind(&self) -> PullErrorKind {
         match self {
-            PullError::Shared(error) => error.kind(),
-            PullError::Hub(error) => hub_kind(error),
-            PullError::Store(error) => store_kind(error.kind()),
-            PullError::Io { source, .. } => store_kind(io_kind(source)),
-            PullError::NoSpace { .. } => PullErrorKind::Disk,
-            PullError::SomeFiles { failed, .. } => {
+            Self::Shared(error) => error.kind(),
+            Self::Hub(error) => hub_kind(error),
+            Self::Store(error) => store_kind(error.kind()),
+            Self::Io { source, .. } => store_kind(io_kind(source)),
+            Self::NoSpace { .. } => PullErrorKind::Disk,
+            Self::SomeFiles { failed, .. } => {
                 failed.first().map_or(PullErrorKind::Other, |file| file.error.kind())
             }
-            PullError::NothingSelected { .. }
-            | PullError::NoSuchFile { .. }
-            | PullError::LostCommit { .. } => PullErrorKind::NotFound,
-            PullError::Offline { .. } | PullError::OfflineRevision { .. } => PullErrorKind::Offline,
-            PullError::PeerAddress { .. } => PullErrorKind::Usage,
-            PullError::PeerName { .. } => PullErrorKind::Network,
-            PullError::NoSource { origin, .. } => match origin.as_deref() {
+            Self::NothingSelected { .. } | Self::NoSuchFile { .. } | Self::LostCommit { .. } => {
+                PullErrorKind::NotFound
+            }
+            Self::Offline { .. } | Self::OfflineRevision { .. } => PullErrorKind::Offline,
+            Self::PeerAddress { .. } => PullErrorKind::Usage,
+            Self::PeerName { .. } => PullErrorKind::Network,
+            Self::NoSource { origin, .. } => match origin.as_deref() {
                 Some(SourceFault::Hub(error)) => hub_kind(error),
                 Some(SourceFault::WrongBytes) => PullErrorKind::Verify,
                 None => PullErrorKind::Network,
             },
-            PullError::Unproven { .. } | PullError::TooLong { .. } => PullErrorKind::Verify,
-            PullError::Interrupted | PullError::Denied { .. } => PullErrorKind::Interrupted,
-            PullError::EngineGone => PullErrorKind::Other,
+            Self::Unproven { .. } | Self::TooLong { .. } => PullErrorKind::Verify,
+            Self::Interrupted | Self::Denied { .. } => PullErrorKind::Interrupted,
+            Self::EngineGone => PullErrorKind::Other,
         }
     }
 
     /// What the user can do next.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        if let PullError::Shared(error) = self {
+        if let Self::Shared(error) = self {
             return error.hint();
         }
-        if let PullError::SomeFiles { failed, .. } = self {
+        if let Self::SomeFiles { failed, .. } = self {
             return failed.first().and_then(|file| file.error.hint());
         }
-        if let PullError::Denied { .. } = self {
+        if let Self::Denied { .. } = self {
             return Some("run the same command again: it goes on from the Hub alone".into());
         }
-        if let PullError::LostCommit { .. } = self {
+        if let Self::LostCommit { .. } = self {
             return Some("it was replaced a moment ago: run the same command again in a minute".into());
         }
-        if let PullError::Store(StoreError::Unreadable { .. }) = self {
+        if let Self::Store(StoreError::Unreadable { .. }) = self {
             return Some("ask its owner for `chmod a+r`, or choose another place with --cache-dir".into());
         }
-        if let PullError::NothingSelected { .. } | PullError::NoSuchFile { .. } = self {
+        if let Self::NothingSelected { .. } | Self::NoSuchFile { .. } = self {
             return Some("see what there is with --dry-run; names and patterns are case-sensitive".into());
         }
-        if let PullError::Store(error) = self {
+        if let Self::Store(error) = self {
             return store_hint(error.kind()).map(str::to_owned);
         }
         let text = match self.kind() {
@@ -422,7 +422,7 @@ impl PullError {
                 "check HF_ENDPOINT and the proxy settings: something else than a Hub may be answering"
             }
             PullErrorKind::Usage => match self {
-                PullError::PeerAddress { .. } => "write HOST:PORT, an IPv4 address or [IPv6]:PORT",
+                Self::PeerAddress { .. } => "write HOST:PORT, an IPv4 address or [IPv6]:PORT",
                 _ => return None,
             },
             PullErrorKind::Other => return None,

@@ -31,10 +31,10 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// Counters that `context` keeps from now on, until they are dropped.
-    pub(crate) fn new(context: &Context) -> Rc<Figures> {
-        let figures = Rc::<Figures>::default();
+    pub(crate) fn new(context: &Context) -> Rc<Self> {
+        let figures = Rc::<Self>::default();
         let mut all = context.figures.borrow_mut();
-        all.retain(|other: &Weak<Figures>| other.strong_count() > 0);
+        all.retain(|other: &Weak<Self>| other.strong_count() > 0);
         all.push(Rc::downgrade(&figures));
         figures
     }

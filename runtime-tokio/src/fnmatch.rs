@@ -22,9 +22,9 @@ pub struct Filter {
 
 impl Filter {
     /// Builds a filter. Empty `files` and `include` mean "everything".
-    pub fn new(files: &[String], include: &[String], exclude: &[String]) -> Filter {
+    pub fn new(files: &[String], include: &[String], exclude: &[String]) -> Self {
         let compile = |list: &[String]| list.iter().map(|text| Pattern::new(text)).collect();
-        Filter { files: files.to_vec(), include: compile(include), exclude: compile(exclude) }
+        Self { files: files.to_vec(), include: compile(include), exclude: compile(exclude) }
     }
 
     /// Whether the path belongs to the pull.
@@ -89,10 +89,10 @@ impl Token {
     /// Whether this token, which must not be [`Token::AnyRun`], matches one character.
     fn takes(&self, c: char) -> bool {
         match self {
-            Token::Literal(want) => *want == c,
-            Token::AnyOne => true,
-            Token::AnyRun => unreachable!("runs are handled by the caller"),
-            Token::Set { negated, ranges } => {
+            Self::Literal(want) => *want == c,
+            Self::AnyOne => true,
+            Self::AnyRun => unreachable!("runs are handled by the caller"),
+            Self::Set { negated, ranges } => {
                 ranges.iter().any(|&(low, high)| (low..=high).contains(&c)) != *negated
             }
         }
@@ -101,7 +101,7 @@ impl Token {
 
 impl Pattern {
     /// Compiles a pattern. Every string is a valid pattern.
-    pub fn new(text: &str) -> Pattern {
+    pub fn new(text: &str) -> Self {
         let mut chars: Vec<char> = text.chars().collect();
         if chars.last() == Some(&'/') {
             chars.push('*');
@@ -128,7 +128,7 @@ impl Pattern {
             };
             tokens.push(token);
         }
-        Pattern { tokens }
+        Self { tokens }
     }
 
     /// Whether the pattern covers the whole of `path`.

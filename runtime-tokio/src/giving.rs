@@ -39,9 +39,9 @@ impl Giving {
     /// Whether whoever is at this address is given to.
     pub(crate) fn covers(self, addr: SocketAddr) -> bool {
         match self {
-            Giving::Nobody => false,
-            Giving::Network => scope(zest_core::endpoint::canonical(addr).ip()) != Scope::Global,
-            Giving::Everyone => true,
+            Self::Nobody => false,
+            Self::Network => scope(zest_core::endpoint::canonical(addr).ip()) != Scope::Global,
+            Self::Everyone => true,
         }
     }
 }
@@ -62,13 +62,13 @@ pub struct Folders {
 impl Folders {
     /// The cache that was named, or the usual one of the environment.
     #[must_use]
-    pub fn of_cache(env: &Env, named: bool) -> Folders {
-        Folders { caches: vec![env.hub_cache.clone()], usual: !named, ..Folders::default() }
+    pub fn of_cache(env: &Env, named: bool) -> Self {
+        Self { caches: vec![env.hub_cache.clone()], usual: !named, ..Self::default() }
     }
 
     /// What these Hubs show to everyone may be given to everyone.
     #[must_use]
-    pub fn with_mirrors(mut self, mirrors: &[Endpoint]) -> Folders {
+    pub fn with_mirrors(mut self, mirrors: &[Endpoint]) -> Self {
         self.mirrors.extend_from_slice(mirrors);
         self
     }
@@ -101,12 +101,12 @@ pub struct Shared(BTreeMap<(RepoId, String), Amount>);
 impl Shared {
     /// What a catalog says of now.
     #[must_use]
-    pub fn of(catalog: &Catalog) -> Shared {
-        Shared::among(catalog, catalog.files())
+    pub fn of(catalog: &Catalog) -> Self {
+        Self::among(catalog, catalog.files())
     }
 
     /// The same of files that were asked for already.
-    fn among(catalog: &Catalog, files: Vec<FileStatus>) -> Shared {
+    fn among(catalog: &Catalog, files: Vec<FileStatus>) -> Self {
         let mut commits: BTreeMap<(RepoId, String), Amount> = BTreeMap::new();
         let mut open: BTreeMap<Commit, bool> = BTreeMap::new();
         for file in files.into_iter().filter(|file| file.near_until.is_some()) {
@@ -123,7 +123,7 @@ impl Shared {
                 }
             }
         }
-        Shared(commits)
+        Self(commits)
     }
 
     /// Each commit, in order.
@@ -185,8 +185,8 @@ pub struct GivingStatus {
 impl GivingStatus {
     /// What of a catalog is shared now, and what a look has found.
     #[must_use]
-    pub fn of(catalog: &Catalog, index: IndexProgress) -> GivingStatus {
-        let mut status = GivingStatus { index, looks: 1, ..GivingStatus::default() };
+    pub fn of(catalog: &Catalog, index: IndexProgress) -> Self {
+        let mut status = Self { index, looks: 1, ..Self::default() };
         status.count(catalog);
         status
     }

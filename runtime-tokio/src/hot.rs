@@ -29,9 +29,9 @@ pub(crate) struct Hot {
 
 impl Hot {
     /// At most this many bytes of chunks.
-    pub(crate) fn new(bytes_max: u64) -> Hot {
+    pub(crate) fn new(bytes_max: u64) -> Self {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        Hot {
+        Self {
             cache: RefCell::new(BlockCache::new(bytes_max)),
             lender: RefCell::default(),
             places: RefCell::default(),

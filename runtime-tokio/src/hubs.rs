@@ -30,8 +30,8 @@ pub(crate) struct ClientKey {
 }
 
 impl ClientKey {
-    pub(crate) fn of(env: &Env) -> ClientKey {
-        ClientKey {
+    pub(crate) fn of(env: &Env) -> Self {
+        Self {
             endpoint: env.endpoint.clone(),
             token: env.token.as_ref().map(|token| token.as_str().to_owned()),
             stall: env.download_timeout,
@@ -70,8 +70,8 @@ pub(crate) struct Hubs {
 }
 
 impl Hubs {
-    pub(crate) fn new(clock: Clock, give_up_after: Duration, catalog: Arc<Catalog>) -> Hubs {
-        Hubs { clock, give_up_after, catalog, clients: Mutex::default(), outages: Mutex::default() }
+    pub(crate) fn new(clock: Clock, give_up_after: Duration, catalog: Arc<Catalog>) -> Self {
+        Self { clock, give_up_after, catalog, clients: Mutex::default(), outages: Mutex::default() }
     }
 
     /// What is known of the outages of an endpoint.

@@ -52,8 +52,8 @@ fn as_text<S: serde::Serializer>(paths: &[std::path::PathBuf], to: S) -> Result<
 
 impl IndexProgress {
     /// Progress in one cache on top of that in others. What is public is counted over the whole catalog each time.
-    pub(crate) fn and(&self, now: &IndexProgress) -> IndexProgress {
-        IndexProgress {
+    pub(crate) fn and(&self, now: &Self) -> Self {
+        Self {
             files_done: self.files_done + now.files_done,
             files_total: self.files_total + now.files_total,
             mismatches: self.mismatches.iter().chain(&now.mismatches).cloned().collect(),
@@ -147,13 +147,13 @@ struct Questions {
 }
 
 impl Questions {
-    fn new(store: &Arc<StoreHandles>, hub: Option<Hub>) -> Questions {
+    fn new(store: &Arc<StoreHandles>, hub: Option<Hub>) -> Self {
         let catalog = store.catalog.clone();
         let hub = hub.and_then(|hub| hub.anonymous().ok());
         if let Some(hub) = &hub {
             withdraw_what_is_refused(hub, &catalog, |_, _| {});
         }
-        Questions { catalog, hub, asked: BTreeSet::new(), failures: 0 }
+        Self { catalog, hub, asked: BTreeSet::new(), failures: 0 }
     }
 
     /// Asks for every catalogued commit whose proof is missing or old, oldest first, and counts. Nothing is asked about a

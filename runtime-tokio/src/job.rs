@@ -134,7 +134,7 @@ pub(crate) struct Spot {
 }
 
 impl JobFile {
-    pub(crate) fn new(id: JobId, file: Hash, size: u64, mut partial: Partial) -> JobFile {
+    pub(crate) fn new(id: JobId, file: Hash, size: u64, mut partial: Partial) -> Self {
         let mut table = Table::default();
         for entry in partial.entries() {
             table.set(entry.index, entry.chunk, entry.packed_len);
@@ -142,7 +142,7 @@ impl JobFile {
         }
         let earlier = partial.entries().iter().map(|entry| (entry.index, entry.offset)).collect();
         partial.forget_entries();
-        JobFile {
+        Self {
             earlier,
             id,
             file,

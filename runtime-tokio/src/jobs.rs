@@ -138,10 +138,10 @@ impl JobCounts {
 }
 
 impl std::ops::Add for Counts {
-    type Output = Counts;
+    type Output = Self;
 
-    fn add(self, other: Counts) -> Counts {
-        Counts {
+    fn add(self, other: Self) -> Self {
+        Self {
             peer_bytes: self.peer_bytes + other.peer_bytes,
             cdn_bytes: self.cdn_bytes + other.cdn_bytes,
             disk_bytes: self.disk_bytes + other.disk_bytes,
@@ -157,8 +157,8 @@ impl std::ops::Add for Counts {
 
 impl Counts {
     /// What came since `before`. What was there by then was on this machine already.
-    pub(crate) fn since(&self, before: &Counts) -> Counts {
-        Counts {
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
             peer_bytes: self.peer_bytes - before.peer_bytes,
             cdn_bytes: self.cdn_bytes - before.cdn_bytes,
             disk_bytes: self.disk_bytes + before.peer_bytes + before.cdn_bytes,
@@ -208,7 +208,7 @@ impl Context {
 
     /// Begins a job; the receiver tells its end.
     pub(crate) fn add_job(
-        self: &Rc<Context>,
+        self: &Rc<Self>,
         path: String,
         new: NewJob,
         partial: Partial,
@@ -258,7 +258,7 @@ impl Context {
     }
 
     /// Ends a job for the node, whatever became of it.
-    pub(crate) fn remove_job(self: &Rc<Context>, id: JobId) {
+    pub(crate) fn remove_job(self: &Rc<Self>, id: JobId) {
         self.event(Event::JobRemoved { job: id });
         let Some(job) = self.jobs.borrow_mut().remove(&id) else { return };
         job.news.notify_waiters();

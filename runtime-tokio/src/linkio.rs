@@ -82,8 +82,8 @@ enum Payload {
 }
 
 impl LinkIo {
-    pub(crate) fn new(id: LinkId, addr: SocketAddr, direction: Direction, link: Link) -> Rc<LinkIo> {
-        Rc::new(LinkIo {
+    pub(crate) fn new(id: LinkId, addr: SocketAddr, direction: Direction, link: Link) -> Rc<Self> {
+        Rc::new(Self {
             id,
             addr,
             direction,
@@ -105,7 +105,7 @@ impl LinkIo {
     }
 
     /// The node's word to this link.
-    pub(crate) fn send(self: &Rc<LinkIo>, context: &Rc<Context>, message: Outgoing) {
+    pub(crate) fn send(self: &Rc<Self>, context: &Rc<Context>, message: Outgoing) {
         match &message {
             Outgoing::ChunkRequest { req, len_max, .. } => {
                 self.foreseen.borrow_mut().push_back((*req, *len_max));
@@ -166,7 +166,7 @@ impl LinkIo {
     /// Takes the link's actions. `input` is the slice of the last `Received`; `ready` is a buffer in which the first
     /// payload bytes may already lie.
     fn drain(
-        self: &Rc<LinkIo>,
+        self: &Rc<Self>,
         context: &Rc<Context>,
         input: &[u8],
         payload: &mut Option<Payload>,

@@ -38,8 +38,8 @@ pub(crate) struct OriginJob {
 }
 
 impl OriginJob {
-    pub(crate) fn new(client: Arc<Client>, repo: RepoId, commit: String) -> OriginJob {
-        OriginJob { client, repo, commit, cas: RefCell::new(None), last_fault: RefCell::new(None) }
+    pub(crate) fn new(client: Arc<Client>, repo: RepoId, commit: String) -> Self {
+        Self { client, repo, commit, cas: RefCell::new(None), last_fault: RefCell::new(None) }
     }
 
     /// What the origin did wrong last, for the kind of error that a job without a source ends with.

@@ -37,9 +37,9 @@ impl Service {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Service::Hub => "the Hub",
-            Service::Cas => "the CAS",
-            Service::Cdn => "the CDN",
+            Self::Hub => "the Hub",
+            Self::Cas => "the CAS",
+            Self::Cdn => "the CDN",
         }
     }
 
@@ -47,9 +47,9 @@ impl Service {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Service::Hub => "hub",
-            Service::Cas => "cas",
-            Service::Cdn => "cdn",
+            Self::Hub => "hub",
+            Self::Cas => "cas",
+            Self::Cdn => "cdn",
         }
     }
 }
@@ -196,9 +196,9 @@ pub(crate) struct Outages {
 }
 
 impl Outages {
-    pub(crate) fn new(clock: Clock, give_up_after: Duration) -> Arc<Outages> {
+    pub(crate) fn new(clock: Clock, give_up_after: Duration) -> Arc<Self> {
         let (outage, patience) = (Outage::default(), Patience::new(give_up_after));
-        Arc::new(Outages {
+        Arc::new(Self {
             clock,
             give_up_after,
             hub: Mutex::new(State { outage, patience, why: String::new() }),
@@ -301,15 +301,15 @@ impl Persistence for Outages {
     }
 
     fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(Outages::turn(self))
+        Box::pin(Self::turn(self))
     }
 
     fn failed(&self, error: &HubError) -> bool {
-        Outages::failed(self, error).is_some()
+        Self::failed(self, error).is_some()
     }
 
     fn answered(&self) {
-        Outages::answered(self);
+        Self::answered(self);
     }
 }
 

@@ -52,9 +52,9 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Will ask for `bytes` of the object at `url`.
-    pub(crate) fn new(context: Rc<Context>, cas: Cas, url: String, bytes: Range<u64>) -> Stream {
+    pub(crate) fn new(context: Rc<Context>, cas: Cas, url: String, bytes: Range<u64>) -> Self {
         let looked = (Instant::now(), bytes.start);
-        let mut stream = Stream {
+        let mut stream = Self {
             context,
             cas,
             url,

@@ -44,9 +44,9 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    pub(crate) fn new(bytes_s: Option<u64>) -> Throttle {
+    pub(crate) fn new(bytes_s: Option<u64>) -> Self {
         let debt = Debt { bytes_s: u64::MAX, paid_at: Instant::now() };
-        let throttle = Throttle { turn_bytes: Cell::new(0), turn: Mutex::new(()), debt: Cell::new(debt) };
+        let throttle = Self { turn_bytes: Cell::new(0), turn: Mutex::new(()), debt: Cell::new(debt) };
         throttle.set(bytes_s);
         throttle
     }

@@ -10,7 +10,7 @@ use zest_store::Access;
 
 impl Context {
     /// Whether our Hub is named there: to neighbours, to those whom we dialled by name, and to those who come from such an address.
-    pub(crate) fn may_name_hub(self: &Rc<Context>, addr: SocketAddr, direction: Direction) -> bool {
+    pub(crate) fn may_name_hub(self: &Rc<Self>, addr: SocketAddr, direction: Direction) -> bool {
         let ip = addr.ip().to_canonical();
         let named = match direction {
             Direction::Outbound => self.named.borrow().contains(&addr),
@@ -20,7 +20,7 @@ impl Context {
     }
 
     /// Whether this is an address of this site, or of a network that this machine is on.
-    pub(crate) fn is_near_by(self: &Rc<Context>, ip: IpAddr) -> bool {
+    pub(crate) fn is_near_by(self: &Rc<Self>, ip: IpAddr) -> bool {
         let read = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
         let (near, news) = self.networks.borrow_mut().near(self.clock.now(), ip, read);
         if let Some(ours) = news {

@@ -167,7 +167,7 @@ pub(crate) struct Workers {
 
 impl Workers {
     /// Starts `count` threads that report to `done`.
-    pub(crate) fn start(count: usize, done: &Mailbox) -> std::io::Result<Workers> {
+    pub(crate) fn start(count: usize, done: &Mailbox) -> std::io::Result<Self> {
         let queue: Arc<(Mutex<Queue>, Condvar)> = Arc::default();
         let threads = (0..count)
             .map(|n| {
@@ -179,7 +179,7 @@ impl Workers {
                     .spawn(move || run(&queue, count, &done))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Workers { queue, threads })
+        Ok(Self { queue, threads })
     }
 
     /// Queues something without waking anyone: [`Workers::kick`] follows once the batch is complete.

@@ -76,8 +76,8 @@ struct Place {
 impl BlockCache {
     /// A cache of at most this many bytes, rounded down to whole segments; with less than one segment nothing is kept.
     #[must_use]
-    pub fn new(bytes_max: usize) -> BlockCache {
-        BlockCache {
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
             segments: Vec::new(),
             segments_max: bytes_max / SEGMENT_BYTES,
             current: 0,
@@ -216,13 +216,13 @@ impl Segment {
     ///
     /// In small pages: what is lent keeps its whole page from being freed, so with huge ones a peer that asks and does not
     /// read could hold 2 MiB with every chunk. Lending from huge pages costs a fifth less.
-    fn new() -> io::Result<Segment> {
+    fn new() -> io::Result<Self> {
         let memory = MmapMut::map_anon(SEGMENT_BYTES)?;
         #[cfg(target_os = "linux")]
         if let Err(error) = memory.advise(memmap2::Advice::NoHugePage) {
             tracing::debug!(%error, "the cache may get huge pages");
         }
-        Ok(Segment { memory, taken: 0, filled: 0, chunks: Vec::new() })
+        Ok(Self { memory, taken: 0, filled: 0, chunks: Vec::new() })
     }
 
     /// Writes a chunk behind the others; there is room. Returns where it begins.

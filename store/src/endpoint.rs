@@ -10,10 +10,10 @@ pub struct Endpoint(String);
 impl Endpoint {
     /// From an address as people write it. Nothing is refused: what is no address is no Hub anybody speaks of.
     #[must_use]
-    pub fn new(text: &str) -> Endpoint {
+    pub fn new(text: &str) -> Self {
         let text = text.trim();
         let text = text.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
-        let Some((scheme, rest)) = text.split_once("://") else { return Endpoint(text.to_owned()) };
+        let Some((scheme, rest)) = text.split_once("://") else { return Self(text.to_owned()) };
         let scheme = scheme.to_ascii_lowercase();
         let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host).to_ascii_lowercase();
@@ -23,13 +23,13 @@ impl Endpoint {
             _ => "",
         };
         let host = host.strip_suffix(usual).unwrap_or(&host);
-        Endpoint(format!("{scheme}://{host}{path}"))
+        Self(format!("{scheme}://{host}{path}"))
     }
 
     /// The Hub that everybody knows.
     #[must_use]
-    pub fn public() -> Endpoint {
-        Endpoint::new(ENDPOINT_DEFAULT)
+    pub fn public() -> Self {
+        Self::new(ENDPOINT_DEFAULT)
     }
 
     /// Whether it is an address of this machine alone, so that another machine means another Hub by it.

@@ -22,10 +22,10 @@ impl Token {
     /// Cleans a token as read from a variable or file: line breaks, outer spaces and the mark that some editors put before a
     /// text go; `None` if nothing is left.
     #[must_use]
-    pub fn new(raw: &str) -> Option<Token> {
+    pub fn new(raw: &str) -> Option<Self> {
         let clean: String = raw.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
         let clean = clean.trim_start_matches('\u{feff}').trim();
-        if clean.is_empty() { None } else { Some(Token(clean.to_owned())) }
+        if clean.is_empty() { None } else { Some(Self(clean.to_owned())) }
     }
 
     /// The value, for the Authorization header and nothing else.
@@ -92,19 +92,19 @@ impl fmt::Debug for Env {
 impl Env {
     /// Reads this process's environment, and the token file it points to.
     #[must_use]
-    pub fn from_process() -> Env {
-        Env::from_vars(&std::env::vars_os().collect())
+    pub fn from_process() -> Self {
+        Self::from_vars(&std::env::vars_os().collect())
     }
 
     /// Reads an environment given as a map; nothing else but the token file is looked at.
     #[must_use]
-    pub fn from_map(vars: &BTreeMap<String, String>) -> Env {
-        Env::from_vars(&vars.iter().map(|(name, value)| (name.into(), value.into())).collect())
+    pub fn from_map(vars: &BTreeMap<String, String>) -> Self {
+        Self::from_vars(&vars.iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 
     /// As [`Env::from_map`], where values may be no text: the names of folders are any bytes.
     #[must_use]
-    pub fn from_vars(vars: &BTreeMap<OsString, OsString>) -> Env {
+    pub fn from_vars(vars: &BTreeMap<OsString, OsString>) -> Self {
         let get_os = |name: &str| vars.get(OsStr::new(name)).filter(|value| !value.is_empty());
         // What is no folder is text; a value that is none then is no such value.
         let get = |name: &str| get_os(name).and_then(|value| value.to_str());
@@ -134,7 +134,7 @@ impl Env {
                 get(name).and_then(|value| value.trim().parse::<u64>().ok()).filter(|&seconds| seconds > 0);
             value.map_or(TIMEOUT_DEFAULT, Duration::from_secs)
         };
-        Env {
+        Self {
             hub_cache,
             zest_cache,
             endpoint,

@@ -129,45 +129,43 @@ impl StoreError {
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         match self {
-            StoreError::Io { source, .. } => io_kind(source),
-            StoreError::DiskFull { .. } => StoreErrorKind::Full,
-            StoreError::ReadOnly { .. } | StoreError::Unreadable { .. } => StoreErrorKind::ReadOnly,
-            StoreError::Foreign { .. } => StoreErrorKind::InTheWay,
-            StoreError::WrongContent { .. } | StoreError::WrongSize { .. } => StoreErrorKind::WrongBytes,
-            StoreError::Name(_) => StoreErrorKind::Name,
-            StoreError::ChangedMeanwhile { .. } => StoreErrorKind::Changed,
-            StoreError::Malformed { .. } => StoreErrorKind::Damaged,
+            Self::Io { source, .. } => io_kind(source),
+            Self::DiskFull { .. } => StoreErrorKind::Full,
+            Self::ReadOnly { .. } | Self::Unreadable { .. } => StoreErrorKind::ReadOnly,
+            Self::Foreign { .. } => StoreErrorKind::InTheWay,
+            Self::WrongContent { .. } | Self::WrongSize { .. } => StoreErrorKind::WrongBytes,
+            Self::Name(_) => StoreErrorKind::Name,
+            Self::ChangedMeanwhile { .. } => StoreErrorKind::Changed,
+            Self::Malformed { .. } => StoreErrorKind::Damaged,
         }
     }
 
     /// Whether the disk is full (then what was proven is kept and a later run goes on from there).
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, StoreError::DiskFull { .. })
+        matches!(self, Self::DiskFull { .. })
     }
 
     /// For a file that the system did not let us open.
-    pub(crate) fn unreadable(path: &Path) -> StoreError {
+    pub(crate) fn unreadable(path: &Path) -> Self {
         let meta = std::fs::metadata(path);
         let owner = meta.as_ref().map_or_else(|_| "somebody else".to_owned(), |m| os::user(os::owner(m)));
-        StoreError::Unreadable { path: path.into(), owner, mode: meta.map_or(0, |meta| os::mode(&meta)) }
+        Self::Unreadable { path: path.into(), owner, mode: meta.map_or(0, |meta| os::mode(&meta)) }
     }
 
     /// Sorts an I/O error into the variant that explains it. `needed` is what was still to be written, 0 if
     /// not known.
     #[must_use]
-    pub fn from_io(op: &'static str, path: &Path, source: io::Error, needed: u64) -> StoreError {
+    pub fn from_io(op: &'static str, path: &Path, source: io::Error, needed: u64) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                let free = crate::os::free_space(&path).unwrap_or(0);
-                StoreError::DiskFull { path, needed, free }
+                let free = os::free_space(&path).unwrap_or(0);
+                Self::DiskFull { path, needed, free }
             }
-            io::ErrorKind::ReadOnlyFilesystem => {
-                StoreError::ReadOnly { op, path, reason: "read-only file system" }
-            }
-            io::ErrorKind::PermissionDenied => StoreError::ReadOnly { op, path, reason: "permission denied" },
-            _ => StoreError::Io { op, path, source },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { op, path, reason: "read-only file system" },
+            io::ErrorKind::PermissionDenied => Self::ReadOnly { op, path, reason: "permission denied" },
+            _ => Self::Io { op, path, source },
         }
     }
 }

@@ -21,19 +21,19 @@ pub struct Lent<'a>(&'a [u8]);
 
 impl<'a> Lent<'a> {
     /// `bytes` lie in memory that is never written again, not even after this borrow has ended.
-    pub(crate) fn new(bytes: &'a [u8]) -> Lent<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Lent(bytes)
     }
 
     /// What is left after `sent` bytes; nothing if there were fewer.
     #[must_use]
-    pub fn from(self, sent: usize) -> Lent<'a> {
+    pub fn from(self, sent: usize) -> Self {
         Lent(self.0.get(sent..).unwrap_or_default())
     }
 
     /// The first bytes, at most `len`.
     #[must_use]
-    pub fn first(self, len: usize) -> Lent<'a> {
+    pub fn first(self, len: usize) -> Self {
         Lent(&self.0[..self.0.len().min(len)])
     }
 }
@@ -152,8 +152,8 @@ impl Heads {
             Piece::Lent(_) => 0,
         };
         let bytes: usize = pieces.iter().map(copied).sum();
-        if self.memory.is_none() || self.filled + bytes > Heads::BYTES {
-            self.memory = Some(MmapMut::map_anon(Heads::BYTES.max(bytes)).ok()?);
+        if self.memory.is_none() || self.filled + bytes > Self::BYTES {
+            self.memory = Some(MmapMut::map_anon(Self::BYTES.max(bytes)).ok()?);
             self.filled = 0;
         }
         let memory = self.memory.as_mut()?;
@@ -198,12 +198,12 @@ mod linux {
     }
 
     impl Pipe {
-        pub(super) fn open() -> io::Result<Pipe> {
+        pub(super) fn open() -> io::Result<Self> {
             let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
             // With less it works as well, in more calls.
             let _smaller = fcntl_setpipe_size(&write, PIPE_BYTES);
             let null = File::options().write(true).open("/dev/null")?;
-            Ok(Pipe { read, write, null })
+            Ok(Self { read, write, null })
         }
 
         pub(super) fn send(&self, socket: RawFd, slices: &[IoSlice<'_>]) -> Outcome {

@@ -54,13 +54,13 @@ impl LocalDir {
     ///
     /// # Errors
     /// [`StoreError::Foreign`] if something else stands there.
-    pub fn open(root: &Path) -> Result<LocalDir, StoreError> {
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
         let root = std::path::absolute(root).at("resolve", root)?;
         match fs::metadata(&root) {
             Ok(meta) if !meta.is_dir() => {
                 Err(StoreError::Foreign { path: root, found: "not a directory", expected: "a directory" })
             }
-            _ => Ok(LocalDir { root }),
+            _ => Ok(Self { root }),
         }
     }
 

@@ -28,12 +28,12 @@ impl FileLock {
     /// # Errors
     /// Something that is no lock file in its place. Where one cannot be made or opened (another user's, read-only, full), the work goes on
     /// without: if something then cannot be written, that error says so.
-    pub fn try_acquire(path: &Path, mode: u32) -> io::Result<Option<FileLock>> {
-        let Some(file) = open(path, mode)? else { return Ok(Some(FileLock { file: None })) };
+    pub fn try_acquire(path: &Path, mode: u32) -> io::Result<Option<Self>> {
+        let Some(file) = open(path, mode)? else { return Ok(Some(Self { file: None })) };
         match file.try_lock() {
-            Ok(()) => Ok(Some(FileLock { file: Some(file) })),
+            Ok(()) => Ok(Some(Self { file: Some(file) })),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(_)) => Ok(Some(FileLock { file: None })),
+            Err(TryLockError::Error(_)) => Ok(Some(Self { file: None })),
         }
     }
 
@@ -41,13 +41,13 @@ impl FileLock {
     ///
     /// # Errors
     /// As [`FileLock::try_acquire`].
-    pub fn acquire(path: &Path, mode: u32) -> io::Result<FileLock> {
-        let Some(file) = open(path, mode)? else { return Ok(FileLock { file: None }) };
+    pub fn acquire(path: &Path, mode: u32) -> io::Result<Self> {
+        let Some(file) = open(path, mode)? else { return Ok(Self { file: None }) };
         loop {
             match file.lock() {
-                Ok(()) => return Ok(FileLock { file: Some(file) }),
+                Ok(()) => return Ok(Self { file: Some(file) }),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Ok(FileLock { file: None }),
+                Err(_) => return Ok(Self { file: None }),
             }
         }
     }
@@ -62,11 +62,11 @@ impl FileLock {
         mode: u32,
         patience: Duration,
         on_wait: impl FnOnce(),
-    ) -> io::Result<Option<FileLock>> {
+    ) -> io::Result<Option<Self>> {
         let mut on_wait = Some(on_wait);
         let until = Instant::now() + patience;
         loop {
-            if let Some(lock) = FileLock::try_acquire(path, mode)? {
+            if let Some(lock) = Self::try_acquire(path, mode)? {
                 return Ok(Some(lock));
             }
             if let Some(on_wait) = on_wait.take() {

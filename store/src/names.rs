@@ -23,15 +23,15 @@ pub enum RepoType {
 
 impl RepoType {
     /// All kinds.
-    pub const ALL: [RepoType; 3] = [RepoType::Model, RepoType::Dataset, RepoType::Space];
+    pub const ALL: [Self; 3] = [Self::Model, Self::Dataset, Self::Space];
 
     /// "model".
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            RepoType::Model => "model",
-            RepoType::Dataset => "dataset",
-            RepoType::Space => "space",
+            Self::Model => "model",
+            Self::Dataset => "dataset",
+            Self::Space => "space",
         }
     }
 
@@ -39,9 +39,9 @@ impl RepoType {
     #[must_use]
     pub const fn plural(self) -> &'static str {
         match self {
-            RepoType::Model => "models",
-            RepoType::Dataset => "datasets",
-            RepoType::Space => "spaces",
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+            Self::Space => "spaces",
         }
     }
 }
@@ -68,7 +68,7 @@ impl RepoId {
     ///
     /// # Errors
     /// [`NameError`] with the rule that is broken.
-    pub fn new(kind: RepoType, name: &str) -> Result<RepoId, NameError> {
+    pub fn new(kind: RepoType, name: &str) -> Result<Self, NameError> {
         let refuse = |why| Err(NameError { name: shorten(name), why });
         if name.is_empty() {
             return refuse("a repository name cannot be empty");
@@ -93,7 +93,7 @@ impl RepoId {
                 return refuse("a repository name cannot contain '--' or '..'");
             }
         }
-        Ok(RepoId { kind, name: name.to_owned() })
+        Ok(Self { kind, name: name.to_owned() })
     }
 
     /// The folder in the HF cache: `models--org--name`.
@@ -104,10 +104,10 @@ impl RepoId {
 
     /// The inverse of [`RepoId::folder`]; `None` for a folder that is not a repository of the cache.
     #[must_use]
-    pub fn from_folder(folder: &str) -> Option<RepoId> {
+    pub fn from_folder(folder: &str) -> Option<Self> {
         let (plural, name) = folder.split_once("--")?;
         let kind = RepoType::ALL.into_iter().find(|kind| kind.plural() == plural)?;
-        RepoId::new(kind, &name.replacen("--", "/", 1)).ok()
+        Self::new(kind, &name.replacen("--", "/", 1)).ok()
     }
 }
 

@@ -41,10 +41,10 @@ pub struct Identity {
 impl Identity {
     /// From what `stat` or `fstat` gave.
     #[must_use]
-    pub fn of(meta: &Metadata) -> Identity {
+    pub fn of(meta: &Metadata) -> Self {
         // Only compared for equality: dates beyond 2262 may wrap.
         let ns = |seconds: i64, nanos: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos);
-        Identity {
+        Self {
             dev: meta.dev(),
             ino: meta.ino(),
             size: meta.len(),

@@ -71,11 +71,7 @@ impl PlainPartial {
     ///
     /// # Errors
     /// As [`Partial::open`].
-    pub fn open(
-        dir: &Path,
-        entry: &TreeEntry,
-        leftover: Option<&Path>,
-    ) -> Result<PlainPartial, PartialError> {
+    pub fn open(dir: &Path, entry: &TreeEntry, leftover: Option<&Path>) -> Result<Self, PartialError> {
         let (stem, size) = (entry.etag(), entry.content_size());
         let name = dir.join(format!("{stem}{DATA_SUFFIX}"));
         let mut adopted = 0;
@@ -98,7 +94,7 @@ impl PlainPartial {
         earlier.iter().for_each(|entry| state[entry.index as usize] = Window::Earlier);
         state[..(adopted as usize).min(count)].fill(Window::Earlier);
         let windows = Mutex::new(Windows { state, earlier, adopted });
-        Ok(PlainPartial { partial, size, windows })
+        Ok(Self { partial, size, windows })
     }
 
     /// Where its bytes are.
@@ -282,9 +278,9 @@ impl Filling {
     /// # Panics
     /// When no window begins at `at`.
     #[must_use]
-    pub fn from(at: u64) -> Filling {
+    pub fn from(at: u64) -> Self {
         assert!(at.is_multiple_of(WINDOW_BYTES), "only whole windows can be noted");
-        Filling { start: at, bytes: Vec::new() }
+        Self { start: at, bytes: Vec::new() }
     }
 
     /// Where the next byte goes.
@@ -327,7 +323,7 @@ impl Leftovers {
         let Ok(entries) = fs::read_dir(dir) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(Leftovers::SUFFIX)) else {
+            let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(Self::SUFFIX)) else {
                 continue;
             };
             let stem = match stem.rsplit_once('.') {

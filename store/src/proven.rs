@@ -55,8 +55,8 @@ struct Known {
 
 impl ProvenFiles {
     /// The notes below a zest cache, which need not exist. Nothing is read or created yet.
-    pub(crate) fn at(zest_cache: &Path) -> ProvenFiles {
-        ProvenFiles { path: zest_cache.join("proven"), known: Mutex::default() }
+    pub(crate) fn at(zest_cache: &Path) -> Self {
+        Self { path: zest_cache.join("proven"), known: Mutex::default() }
     }
 
     /// Whether a file with this identity was found to be what the entry says.

@@ -86,8 +86,8 @@ enum Stage<B> {
 }
 
 impl<H, B> Default for SendQueue<H, B> {
-    fn default() -> SendQueue<H, B> {
-        SendQueue { items: VecDeque::new(), first: 0, sent: 0, planned: 0, lead: Vec::new() }
+    fn default() -> Self {
+        Self { items: VecDeque::new(), first: 0, sent: 0, planned: 0, lead: Vec::new() }
     }
 }
 

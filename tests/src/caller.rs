@@ -24,10 +24,10 @@ pub struct Caller {
 
 impl Caller {
     /// Dials and exchanges handshakes; `dict` is the extension handshake.
-    pub async fn dial(address: &str, peer_id: &[u8; 20], dict: &[u8]) -> Caller {
+    pub async fn dial(address: &str, peer_id: &[u8; 20], dict: &[u8]) -> Self {
         let stream = TcpStream::connect(address).await.expect("the machine accepts");
         stream.set_nodelay(true).expect("a TCP option");
-        let mut caller = Caller { stream, input: Vec::new(), handshake: Vec::new() };
+        let mut caller = Self { stream, input: Vec::new(), handshake: Vec::new() };
         caller.send(&speak::handshake([7; 20], *peer_id)).await;
         while caller.input.len() < 68 {
             assert!(caller.more().await, "the machine ended the link in the handshake");
@@ -38,8 +38,8 @@ impl Caller {
     }
 
     /// Takes over a connection on which everything of ours was said; reads the handshake.
-    pub async fn over(stream: TcpStream) -> Caller {
-        let mut caller = Caller { stream, input: Vec::new(), handshake: Vec::new() };
+    pub async fn over(stream: TcpStream) -> Self {
+        let mut caller = Self { stream, input: Vec::new(), handshake: Vec::new() };
         while caller.input.len() < 68 {
             assert!(caller.more().await, "the machine ended the link in the handshake");
         }

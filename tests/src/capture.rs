@@ -44,9 +44,9 @@ pub struct Frame {
 }
 
 impl Frame {
-    fn read(bytes: Vec<u8>) -> Frame {
-        let carries = Frame::carried(&bytes).unwrap_or(Carries::Housekeeping);
-        Frame { carries, bytes }
+    fn read(bytes: Vec<u8>) -> Self {
+        let carries = Self::carried(&bytes).unwrap_or(Carries::Housekeeping);
+        Self { carries, bytes }
     }
 
     fn carried(bytes: &[u8]) -> Option<Carries> {
@@ -105,7 +105,7 @@ impl Capture {
     /// # Panics
     /// If this is not the inside of a namespace.
     #[must_use]
-    pub fn start() -> Capture {
+    pub fn start() -> Self {
         let all = Protocol::from_raw(NonZeroU32::new(ALL).expect("not 0"));
         let socket =
             socket(AddressFamily::PACKET, SocketType::RAW, Some(all)).expect("root of this namespace");
@@ -114,7 +114,7 @@ impl Capture {
         let (frames, end) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (into, until) = (frames.clone(), end.clone());
         let reader = std::thread::spawn(move || read(&socket, &into, &until));
-        Capture { frames, end, reader: Some(reader) }
+        Self { frames, end, reader: Some(reader) }
     }
 
     /// Waits until a frame like this has passed. Blocks the thread.

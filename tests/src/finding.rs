@@ -68,7 +68,7 @@ pub fn holds(bytes: &[u8], part: &[u8]) -> bool {
 struct Turns(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
 
 impl Turns {
-    fn start(mut turn: impl FnMut() + Send + 'static) -> Turns {
+    fn start(mut turn: impl FnMut() + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
@@ -76,7 +76,7 @@ impl Turns {
                 turn();
             }
         });
-        Turns(stop, Some(thread))
+        Self(stop, Some(thread))
     }
 }
 
@@ -102,8 +102,8 @@ impl Boot {
     /// # Panics
     /// If there is none.
     #[must_use]
-    pub fn start() -> Boot {
-        Boot::start_on(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
+    pub fn start() -> Self {
+        Self::start_on(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
     }
 
     /// Starts it on a socket that may have heard something before.
@@ -111,7 +111,7 @@ impl Boot {
     /// # Panics
     /// If the socket is not bound.
     #[must_use]
-    pub fn start_on(socket: UdpSocket) -> Boot {
+    pub fn start_on(socket: UdpSocket) -> Self {
         let addr = socket.local_addr().expect("it is bound");
         let log = Log::default();
         let heard = log.clone();
@@ -138,7 +138,7 @@ impl Boot {
                 }
             }
         });
-        Boot { addr, log, _thread: thread }
+        Self { addr, log, _thread: thread }
     }
 
     /// Waits until somebody has announced a swarm here.
@@ -184,8 +184,8 @@ impl Tracker {
     /// # Panics
     /// If there are none.
     #[must_use]
-    pub fn start(manner: Manner) -> Tracker {
-        Tracker::start_at(Ipv4Addr::LOCALHOST, manner)
+    pub fn start(manner: Manner) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST, manner)
     }
 
     /// Starts it on free ports of this address.
@@ -193,7 +193,7 @@ impl Tracker {
     /// # Panics
     /// If there are none.
     #[must_use]
-    pub fn start_at(address: Ipv4Addr, manner: Manner) -> Tracker {
+    pub fn start_at(address: Ipv4Addr, manner: Manner) -> Self {
         let listener = TcpListener::bind((address, 0)).expect("a free port");
         let http = format!("http://{}/announce", listener.local_addr().expect("it is bound"));
         let socket = UdpSocket::bind((address, 0)).expect("a free port");
@@ -204,7 +204,7 @@ impl Tracker {
             serve_http(listener, manner, swarms.clone(), http_log.clone()),
             serve_udp(socket, manner, swarms, udp_log.clone()),
         ];
-        Tracker { http, udp, http_log, udp_log, _threads: threads }
+        Self { http, udp, http_log, udp_log, _threads: threads }
     }
 }
 
@@ -342,7 +342,7 @@ impl Ear {
     /// # Panics
     /// If a socket has no time-outs.
     #[must_use]
-    pub fn open() -> Option<Ear> {
+    pub fn open() -> Option<Self> {
         use rustix::net::{AddressFamily, SocketType, sockopt};
         let SocketAddr::V4(group) = Group::V4.addr() else { return None };
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
@@ -360,7 +360,7 @@ impl Ear {
                 heard.note(buffer[..len].to_vec());
             }
         });
-        Some(Ear { log, _thread: thread })
+        Some(Self { log, _thread: thread })
     }
 }
 

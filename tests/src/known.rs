@@ -32,7 +32,7 @@ pub struct Xorb {
 impl Known {
     /// What the official chunker makes of these bytes.
     #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Known {
+    pub fn new(bytes: Vec<u8>) -> Self {
         let mut chunks = Vec::new();
         let mut chunker = Chunker::new(Rule::Current);
         chunker.push(&bytes, &mut |chunk| chunks.push(chunk));
@@ -40,7 +40,7 @@ impl Known {
         let by_hash = (0..).zip(&chunks).map(|(index, chunk)| (chunk.hash, index)).collect();
         let file = file_hash(&chunks);
         let manifest = Manifest::prove(file, bytes.len() as u64, chunks).expect("our own list proves");
-        Known { bytes, manifest, by_hash }
+        Self { bytes, manifest, by_hash }
     }
 
     /// Its name.

@@ -53,12 +53,12 @@ pub struct Site {
 impl Site {
     /// An empty site; add repositories, then [`Site::open`] it.
     #[must_use]
-    pub fn new() -> Site {
-        Site { root: TempDir::new().expect("a temporary folder"), served: None }
+    pub fn new() -> Self {
+        Self { root: TempDir::new().expect("a temporary folder"), served: None }
     }
 
     /// Puts a file into a model repository's revision `main`.
-    pub fn add(&self, repo: &str, path: &str, content: &[u8]) -> &Site {
+    pub fn add(&self, repo: &str, path: &str, content: &[u8]) -> &Self {
         let to = self.folder(repo).join(path);
         std::fs::create_dir_all(to.parent().expect("a file has a folder")).expect("make a folder");
         std::fs::write(to, content).expect("write a sample file");
@@ -66,7 +66,7 @@ impl Site {
     }
 
     /// Marks a model repository `private` or `gated`.
-    pub fn restrict(&self, repo: &str, how: &str) -> &Site {
+    pub fn restrict(&self, repo: &str, how: &str) -> &Self {
         std::fs::write(self.root.path().join("models").join(repo).join("access"), how)
             .expect("write the mark");
         self
@@ -135,8 +135,8 @@ impl Site {
 }
 
 impl Default for Site {
-    fn default() -> Site {
-        Site::new()
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -168,13 +168,13 @@ pub struct Machine {
 
 impl Machine {
     /// A machine with empty caches that accepts peers on loopback.
-    pub async fn new(endpoint: &str) -> Machine {
-        Machine::with(endpoint, |_| {}).await
+    pub async fn new(endpoint: &str) -> Self {
+        Self::with(endpoint, |_| {}).await
     }
 
     /// The same with other settings of its engine.
-    pub async fn with(endpoint: &str, change: impl FnOnce(&mut EngineConfig)) -> Machine {
-        Machine::on(Arc::new(TempDir::new().expect("a temporary folder")), endpoint, change).await
+    pub async fn with(endpoint: &str, change: impl FnOnce(&mut EngineConfig)) -> Self {
+        Self::on(Arc::new(TempDir::new().expect("a temporary folder")), endpoint, change).await
     }
 
     fn log() {
@@ -182,8 +182,8 @@ impl Machine {
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     }
 
-    async fn on(dir: Arc<TempDir>, endpoint: &str, change: impl FnOnce(&mut EngineConfig)) -> Machine {
-        Machine::log();
+    async fn on(dir: Arc<TempDir>, endpoint: &str, change: impl FnOnce(&mut EngineConfig)) -> Self {
+        Self::log();
         let env = environment(dir.path(), endpoint);
         let store = Arc::new(StoreHandles {
             catalog: Arc::new(Catalog::open(&env.zest_cache).expect("the catalog opens")),
@@ -193,27 +193,27 @@ impl Machine {
         config.listen = vec![loopback()];
         change(&mut config);
         let engine = Engine::start(config).await.expect("the engine starts");
-        Machine { dir, env, engine: Some(engine), store, seedbox: None, kind: Kind::Tokio }
+        Self { dir, env, engine: Some(engine), store, seedbox: None, kind: Kind::Tokio }
     }
 
     /// The same disk, a new process.
-    pub async fn restarted(mut self) -> Machine {
+    pub async fn restarted(mut self) -> Self {
         let endpoint = self.env.endpoint.clone();
         let (dir, kind) = (self.dir.clone(), self.kind);
         self.seedbox = None;
         if let Some(engine) = self.engine.take() {
             engine.shutdown().await;
         }
-        Machine::on(dir, &endpoint, |_| {}).await.seed_on(kind).await
+        Self::on(dir, &endpoint, |_| {}).await.seed_on(kind).await
     }
 
     /// Another process on the same disk.
-    pub async fn another(&self) -> Machine {
-        Machine::on(self.dir.clone(), &self.env.endpoint, |_| {}).await
+    pub async fn another(&self) -> Self {
+        Self::on(self.dir.clone(), &self.env.endpoint, |_| {}).await
     }
 
     /// From now on it gives what it has through this runtime.
-    pub async fn seed_on(mut self, kind: Kind) -> Machine {
+    pub async fn seed_on(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self.seedbox = Seedbox::start(kind, &self.store.catalog, 0).await;
         self

@@ -128,14 +128,14 @@ pub struct Switch {
 impl Switch {
     /// A switch on which the test has this address, in a network of this prefix length.
     #[must_use]
-    pub fn new(address: Ipv4Addr, prefix: u8) -> Switch {
+    pub fn new(address: Ipv4Addr, prefix: u8) -> Self {
         // Without an address of its own it takes that of a port, another one with every machine that is plugged in, and whoever
         // knows the former one talks to nobody. Without a querier, multicast snooping would only guess.
         ip(&format!("link add switch address {} type bridge mcast_snooping 0 forward_delay 0", mac(address)));
         quick_v6(None);
         ip(&format!("addr add {address}/{prefix} dev switch"));
         ip("link set switch up");
-        Switch { address, prefix }
+        Self { address, prefix }
     }
 
     /// Where the test itself is.
@@ -163,11 +163,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    fn new(name: &str, address: Ipv4Addr) -> Machine {
+    fn new(name: &str, address: Ipv4Addr) -> Self {
         ip(&format!("netns add {name}"));
         ip(&format!("-n {name} link set lo up"));
         quick_v6(Some(name));
-        Machine { name: name.to_owned(), address, home: TempDir::new().expect("a temporary folder") }
+        Self { name: name.to_owned(), address, home: TempDir::new().expect("a temporary folder") }
     }
 
     /// A network card of this machine; its cable's other end is `port` out here.
@@ -182,14 +182,9 @@ impl Machine {
     /// Puts a router in front of a new machine: the router is at `outside` on the switch, the machine behind it at `address`, and
     /// what it sends leaves with the router's address. Nobody outside can reach it unless it spoke first. Needs `nft`.
     #[must_use]
-    pub fn behind_nat(
-        switch: &Switch,
-        name: &str,
-        address: Ipv4Addr,
-        outside: Ipv4Addr,
-    ) -> (Machine, Machine) {
+    pub fn behind_nat(switch: &Switch, name: &str, address: Ipv4Addr, outside: Ipv4Addr) -> (Self, Self) {
         let router = switch.machine(&format!("{name}.nat"), outside);
-        let machine = Machine::new(name, address);
+        let machine = Self::new(name, address);
         let [a, b, c, _] = address.octets();
         let gate = Ipv4Addr::new(a, b, c, 254);
         machine.plug("eth0", address, 24, &format!("{name}.cable"));

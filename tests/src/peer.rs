@@ -50,37 +50,37 @@ pub struct Script {
 
 impl Script {
     /// A peer with all of zest's extensions and these answers.
-    pub fn zest(answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static) -> Script {
-        Script::with(speak::DICT_ZEST, b"-SC0100-", answer)
+    pub fn zest(answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(speak::DICT_ZEST, b"-SC0100-", answer)
     }
 
     /// A peer with BEP XET and nothing else.
-    pub fn plain(answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static) -> Script {
-        Script::with(speak::DICT_PLAIN, b"-SC0100-", answer)
+    pub fn plain(answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(speak::DICT_PLAIN, b"-SC0100-", answer)
     }
 
     /// zest 0.4.
-    pub fn original(answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static) -> Script {
-        Script::with(speak::DICT_ORIGINAL, b"-ZE0200-", answer)
+    pub fn original(answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(speak::DICT_ORIGINAL, b"-ZE0200-", answer)
     }
 
     /// A peer that opens in its own way and answers nothing.
     #[must_use]
-    pub fn opening(opening: Opening) -> Script {
-        Script { opening, ..Script::zest(|_| Reply::Nothing) }
+    pub fn opening(opening: Opening) -> Self {
+        Self { opening, ..Self::zest(|_| Reply::Nothing) }
     }
 
     /// An honest zest peer that has the whole file.
     #[must_use]
-    pub fn honest(known: &Arc<Known>) -> Script {
+    pub fn honest(known: &Arc<Known>) -> Self {
         let known = known.clone();
-        Script::zest(move |ask| honest(&known, ask))
+        Self::zest(move |ask| honest(&known, ask))
     }
 
     /// An honest zest peer, except for chunks: those are answered by `lie`, which gets the request id and the true bytes.
-    pub fn lying(known: &Arc<Known>, lie: impl Fn(u32, &[u8]) -> Reply + Send + Sync + 'static) -> Script {
+    pub fn lying(known: &Arc<Known>, lie: impl Fn(u32, &[u8]) -> Reply + Send + Sync + 'static) -> Self {
         let known = known.clone();
-        Script::zest(move |ask| match ask {
+        Self::zest(move |ask| match ask {
             Ask::Chunk { req, hash } => match known.chunk(hash) {
                 Some(bytes) => lie(*req, bytes),
                 None => Reply::Bytes(speak::not_found(*req, hash)),
@@ -89,10 +89,10 @@ impl Script {
         })
     }
 
-    fn with(dict: &[u8], prefix: &[u8; 8], answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static) -> Script {
+    fn with(dict: &[u8], prefix: &[u8; 8], answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static) -> Self {
         let mut peer_id = [b'x'; 20];
         peer_id[..8].copy_from_slice(prefix);
-        Script { peer_id, opening: Opening::Full(dict.to_vec(), Vec::new()), answer: Arc::new(answer) }
+        Self { peer_id, opening: Opening::Full(dict.to_vec(), Vec::new()), answer: Arc::new(answer) }
     }
 
     /// Starts it on a free port.

@@ -79,13 +79,13 @@ pub struct Host {
 }
 
 impl Default for Host {
-    fn default() -> Host {
+    fn default() -> Self {
         static HOSTS: AtomicU8 = AtomicU8::new(0);
         let [_, _, high, low] = std::process::id().to_be_bytes();
         // 127.0.x.x is left to others; the hosts of one test process differ in the second number, test processes in the rest.
         let second = 16 + HOSTS.fetch_add(1, Ordering::Relaxed);
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, second, high, low.max(1))), 6881);
-        Host { home: TempDir::new().expect("a temporary folder"), address }
+        Self { home: TempDir::new().expect("a temporary folder"), address }
     }
 }
 
@@ -168,11 +168,11 @@ impl Running {
     ///
     /// # Panics
     /// If it does not start.
-    pub fn start(mut command: Command) -> Running {
+    pub fn start(mut command: Command) -> Self {
         use std::io::BufRead as _;
         let mut child = command.stdout(Stdio::piped()).spawn().expect("zest starts");
         let out = child.stdout.take().expect("a pipe was asked for");
-        Running { child, passed: BTreeSet::new(), lines: std::io::BufReader::new(out).lines() }
+        Self { child, passed: BTreeSet::new(), lines: std::io::BufReader::new(out).lines() }
     }
 
     /// Reads on to the next event of this name.
@@ -226,8 +226,8 @@ pub struct Pulling(Child);
 
 impl Pulling {
     /// Starts it.
-    pub fn start(mut command: Command) -> Pulling {
-        Pulling(command.stdout(Stdio::piped()).spawn().expect("zest starts"))
+    pub fn start(mut command: Command) -> Self {
+        Self(command.stdout(Stdio::piped()).spawn().expect("zest starts"))
     }
 
     /// Kills it without a warning.

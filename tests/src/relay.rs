@@ -44,7 +44,7 @@ pub struct Relay {
 
 impl Relay {
     /// A line to this address.
-    pub async fn to(target: SocketAddr) -> Relay {
+    pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port of loopback");
         let address = listener.local_addr().expect("a listener has an address");
         let (line, tries, carried) = (AtomicU8::new(0), AtomicU32::new(0), AtomicU64::new(0));
@@ -62,7 +62,7 @@ impl Relay {
                 tokio::spawn(carry(from, target, shared.clone()));
             }
         });
-        Relay { address, state }
+        Self { address, state }
     }
 
     /// Where it begins.

@@ -31,10 +31,10 @@ impl Rows {
     /// # Panics
     /// If loopback has no port.
     #[must_use]
-    pub fn start() -> Rows {
+    pub fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let addr = listener.local_addr().expect("bound");
-        let rows = Rows(Arc::new(Inner { addr, said: Mutex::default() }));
+        let rows = Self(Arc::new(Inner { addr, said: Mutex::default() }));
         rows.commit('1', &[]);
         let hub = rows.clone();
         std::thread::spawn(move || {

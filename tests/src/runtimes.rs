@@ -17,8 +17,8 @@ impl Kind {
     #[must_use]
     pub fn is_here(self) -> bool {
         match self {
-            Kind::Tokio => true,
-            Kind::Glommio => uring_is_here(),
+            Self::Tokio => true,
+            Self::Glommio => uring_is_here(),
         }
     }
 }
@@ -73,7 +73,7 @@ pub struct Seedbox {
 #[cfg(target_os = "linux")]
 impl Seedbox {
     /// Starts one on a free port of loopback, if this kind is not the engine itself.
-    pub async fn start(kind: Kind, catalog: &Arc<Catalog>, cache_bytes: u64) -> Option<Seedbox> {
+    pub async fn start(kind: Kind, catalog: &Arc<Catalog>, cache_bytes: u64) -> Option<Self> {
         use zest_runtime_glommio::{Seeder, SeederConfig};
         if kind == Kind::Tokio {
             return None;
@@ -85,7 +85,7 @@ impl Seedbox {
         config.links_max = 512;
         config.cores = vec![0];
         let started = tokio::task::spawn_blocking(move || Seeder::start(config)).await;
-        Some(Seedbox { seeder: Some(started.expect("no panic").expect("the seeder starts")) })
+        Some(Self { seeder: Some(started.expect("no panic").expect("the seeder starts")) })
     }
 
     fn seeder(&self) -> &zest_runtime_glommio::Seeder {

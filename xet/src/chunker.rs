@@ -48,8 +48,8 @@ pub struct Chunker {
 impl Chunker {
     /// A chunker at the start of a file.
     #[must_use]
-    pub fn new(rule: Rule) -> Chunker {
-        Chunker { rule, gear: gearhash::Hasher::default(), hasher: ChunkHasher::new(), len: 0 }
+    pub fn new(rule: Rule) -> Self {
+        Self { rule, gear: gearhash::Hasher::default(), hasher: ChunkHasher::new(), len: 0 }
     }
 
     /// Takes the next bytes of the file; calls `emit` for each chunk they complete, in file order.

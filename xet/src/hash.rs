@@ -29,12 +29,12 @@ pub struct Hash([u8; 32]);
 
 impl Hash {
     /// All zeros: the hash of an empty list, never that of a stored object.
-    pub const ZERO: Hash = Hash([0; 32]);
+    pub const ZERO: Self = Self([0; 32]);
 
     /// Takes the 32 bytes as they are.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Hash {
-        Hash(bytes)
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// The 32 bytes.
@@ -112,7 +112,7 @@ impl FromStr for Hash {
     type Err = ParseHashError;
 
     /// Reads the Xet string form; upper-case digits are accepted.
-    fn from_str(text: &str) -> Result<Hash, ParseHashError> {
+    fn from_str(text: &str) -> Result<Self, ParseHashError> {
         let text = text.as_bytes();
         if text.len() != HASH_TEXT_BYTES {
             return Err(ParseHashError::Length { got: text.len() });
@@ -121,7 +121,7 @@ impl FromStr for Hash {
         for (at, pair) in text.chunks_exact(2).enumerate() {
             bytes[(at & !7) | (7 - (at & 7))] = digit(pair[0], 2 * at)? << 4 | digit(pair[1], 2 * at + 1)?;
         }
-        Ok(Hash(bytes))
+        Ok(Self(bytes))
     }
 }
 
@@ -143,7 +143,7 @@ impl serde::Serialize for Hash {
 
 #[cfg(feature = "std")]
 impl<'de> serde::Deserialize<'de> for Hash {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl serde::de::Visitor<'_> for Visitor {
             type Value = Hash;
@@ -190,8 +190,8 @@ pub(crate) struct ChunkHasher(blake3::Hasher);
 
 #[cfg(feature = "std")]
 impl ChunkHasher {
-    pub(crate) fn new() -> ChunkHasher {
-        ChunkHasher(blake3::Hasher::new_keyed(&CHUNK_KEY))
+    pub(crate) fn new() -> Self {
+        Self(blake3::Hasher::new_keyed(&CHUNK_KEY))
     }
 
     pub(crate) fn update(&mut self, data: &[u8]) {

@@ -77,7 +77,7 @@ impl Manifest {
     ///
     /// # Errors
     /// Says which of the checks failed. The cheap ones come first; the tree costs 0.3 µs per chunk.
-    pub fn prove(file: Hash, size: u64, chunks: Vec<ChunkRef>) -> Result<Manifest, ManifestError> {
+    pub fn prove(file: Hash, size: u64, chunks: Vec<ChunkRef>) -> Result<Self, ManifestError> {
         check_count(chunks.len(), size)?;
         let mut offsets = Vec::with_capacity(chunks.len().div_ceil(STRIDE));
         let mut sum = 0u64;
@@ -98,14 +98,14 @@ impl Manifest {
         if got != file {
             return Err(ManifestError::Root { got, want: file });
         }
-        Ok(Manifest { file, size, chunks, offsets })
+        Ok(Self { file, size, chunks, offsets })
     }
 
     /// Reads the records of a whole list and proves it.
     ///
     /// # Errors
     /// As [`Manifest::prove`], and when the records are not whole.
-    pub fn parse(file: Hash, size: u64, records: &[u8]) -> Result<Manifest, ManifestError> {
+    pub fn parse(file: Hash, size: u64, records: &[u8]) -> Result<Self, ManifestError> {
         if !records.len().is_multiple_of(MANIFEST_RECORD_BYTES) {
             return Err(ManifestError::Records { bytes: records.len() });
         }
@@ -113,7 +113,7 @@ impl Manifest {
         check_count(count, size)?;
         let mut chunks = Vec::with_capacity(count);
         chunks.extend(each(chunk_record, records));
-        Manifest::prove(file, size, chunks)
+        Self::prove(file, size, chunks)
     }
 
     /// Appends the records of the chunks in `range` to `out`.

@@ -119,7 +119,7 @@ impl Plan {
     ///
     /// # Errors
     /// Says which check failed and for which term.
-    pub fn new(from: &Reconstruction, size: u64) -> Result<Plan, PlanError> {
+    pub fn new(from: &Reconstruction, size: u64) -> Result<Self, PlanError> {
         if from.terms.is_empty() {
             return Err(PlanError::Empty { size });
         }
@@ -134,7 +134,7 @@ impl Plan {
         }
 
         let mut plan =
-            Plan { size, chunks: 0, terms: Vec::with_capacity(from.terms.len()), blocks: Vec::new() };
+            Self { size, chunks: 0, terms: Vec::with_capacity(from.terms.len()), blocks: Vec::new() };
         let mut offset = 0u64;
         for (at, term) in from.terms.iter().enumerate() {
             // There are no more terms than chunks, and those are counted in 32 bits.
@@ -242,7 +242,7 @@ struct Candidate<'a> {
 }
 
 impl<'a> Ranges<'a> {
-    fn new(mut all: Vec<(&'a FetchRange, &'a str)>) -> Ranges<'a> {
+    fn new(mut all: Vec<(&'a FetchRange, &'a str)>) -> Self {
         all.retain(|(range, _)| !range.chunks.is_empty() && !range.bytes.is_empty());
         all.sort_by_key(|(range, _)| (range.chunks.start, Reverse(range.chunks.end)));
         let mut end_max = 0;

@@ -50,8 +50,8 @@ struct Node {
 impl TreeHasher {
     /// An empty list.
     #[must_use]
-    pub fn new() -> TreeHasher {
-        TreeHasher::default()
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Adds the next chunk of the list.

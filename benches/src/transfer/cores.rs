@@ -18,11 +18,11 @@ impl Cores {
     ///
     /// # Errors
     /// When the kernel does not say which these are.
-    pub fn choose() -> Result<Cores, Error> {
+    pub fn choose() -> Result<Self, Error> {
         let allowed = sched_getaffinity(None)?;
         let mut numbers = (0..CpuSet::MAX_CPU).filter(|&number| allowed.is_set(number));
         let server = numbers.next().ok_or("no processor is allowed")?;
-        Ok(Cores { server, client: numbers.next().unwrap_or(server) })
+        Ok(Self { server, client: numbers.next().unwrap_or(server) })
     }
 }
 

@@ -29,10 +29,10 @@ pub(super) struct Ask {
 }
 
 impl Shelf {
-    pub(super) fn open(file: File, list: &Path) -> Result<Shelf, Error> {
+    pub(super) fn open(file: File, list: &Path) -> Result<Self, Error> {
         let list = seed_data::read_list(list)?;
         let places = list.into_iter().map(|(hash, offset, len)| (hash, (offset, len))).collect();
-        Ok(Shelf { file, places })
+        Ok(Self { file, places })
     }
 
     /// Waits for requests and takes them out of `input`, where part of another one may stay. An error when the client has

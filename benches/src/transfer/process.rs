@@ -96,7 +96,7 @@ impl Service {
     ///
     /// # Panics
     /// Never: a pipe was asked for.
-    pub fn start(command: &mut Command) -> Result<Service, Error> {
+    pub fn start(command: &mut Command) -> Result<Self, Error> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
         let stdout = child.stdout.take().expect("its standard output is a pipe");
@@ -108,7 +108,7 @@ impl Service {
                 }
             }
         });
-        Ok(Service { child, lines })
+        Ok(Self { child, lines })
     }
 
     /// Waits for the event of this name and gives its object.

@@ -24,7 +24,7 @@ impl QuietHub {
     ///
     /// # Errors
     /// When it cannot listen or read.
-    pub fn start(root: &Path) -> Result<QuietHub, Error> {
+    pub fn start(root: &Path) -> Result<Self, Error> {
         let config = ServeConfig::new(root, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ready, started) = mpsc::channel();
@@ -43,7 +43,7 @@ impl QuietHub {
             });
         });
         let endpoint = started.recv()??;
-        Ok(QuietHub { endpoint, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { endpoint, stop: Some(stop), thread: Some(thread) })
     }
 }
 

@@ -30,7 +30,7 @@ impl Data {
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn make(dir: &Path, bytes: u64) -> Result<Data, Error> {
+    pub fn make(dir: &Path, bytes: u64) -> Result<Self, Error> {
         // Only what lies in a cache is given.
         let cache = dir.join(".cache/huggingface/hub");
         fs::create_dir_all(&cache)?;
@@ -72,7 +72,7 @@ impl Data {
             plain.extend_from_slice(&chunk.len.to_le_bytes());
         }
         fs::write(&list, plain)?;
-        Ok(Data { home, file, list, chunks: manifest.chunks().to_vec() })
+        Ok(Self { home, file, list, chunks: manifest.chunks().to_vec() })
     }
 }
 

@@ -149,7 +149,7 @@ impl Command {
     /// The log that is written instead of speaking to a terminal.
     pub(crate) fn log_file(&self) -> Option<&std::path::Path> {
         match self {
-            Command::Serve(args) => args.http.log_file.as_deref(),
+            Self::Serve(args) => args.http.log_file.as_deref(),
             _ => None,
         }
     }

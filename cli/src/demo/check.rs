@@ -24,7 +24,7 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    pub(super) fn add(&mut self, other: &Checked) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.files += other.files;
         self.bytes += other.bytes;
         self.verified += other.verified;

@@ -18,7 +18,7 @@ pub(super) struct Weights {
 impl Weights {
     /// Builds the table by adding up the normal density from left to right and noting where the sum passes each
     /// 65,536th.
-    pub(super) fn new() -> Weights {
+    pub(super) fn new() -> Self {
         const STEP: f64 = 1.0 / 16_384.0;
         const FAR: f64 = 5.0;
         let scale = STEP / (2.0 * std::f64::consts::PI).sqrt();
@@ -33,7 +33,7 @@ impl Weights {
                 bf16((x * DEVIATION) as f32)
             })
             .collect();
-        Weights { quantiles }
+        Self { quantiles }
     }
 
     /// Appends `count` gaussian weights, determined by `seed`.
@@ -67,9 +67,9 @@ fn bf16(value: f32) -> u16 {
 struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Random {
+    fn new(seed: u64) -> Self {
         // Far apart, so that neighbouring seeds share no stretch of the sequence.
-        Random(seed.wrapping_mul(0xD1B5_4A32_D192_ED03))
+        Self(seed.wrapping_mul(0xD1B5_4A32_D192_ED03))
     }
 
     fn next(&mut self) -> u64 {

@@ -75,16 +75,16 @@ impl Check {
         json!({"name": self.name, "state": state, "text": self.text, "fix": self.fix})
     }
 
-    fn ok(name: &'static str, text: impl Into<String>) -> Check {
-        Check { name, state: State::Ok, text: text.into(), fix: None }
+    fn ok(name: &'static str, text: impl Into<String>) -> Self {
+        Self { name, state: State::Ok, text: text.into(), fix: None }
     }
 
-    fn warn(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Check {
-        Check { name, state: State::Warn, text: text.into(), fix: Some(fix.into()) }
+    fn warn(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, state: State::Warn, text: text.into(), fix: Some(fix.into()) }
     }
 
-    fn fail(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Check {
-        Check { name, state: State::Fail, text: text.into(), fix: Some(fix.into()) }
+    fn fail(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, state: State::Fail, text: text.into(), fix: Some(fix.into()) }
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) enum Running {
 
 impl Running {
     /// Starts the runtime that was asked for. With `auto`, a refusal of io_uring is told to `say` and tokio takes its place.
-    pub(crate) async fn start(wanted: Wanted, say: impl Fn(String)) -> Result<Running, Failure> {
+    pub(crate) async fn start(wanted: Wanted, say: impl Fn(String)) -> Result<Self, Failure> {
         #[cfg(all(target_os = "linux", feature = "glommio"))]
         if wanted.runtime != RuntimeChoice::Tokio {
             match probe() {
@@ -80,14 +80,14 @@ impl Running {
             ..EngineConfig::to_give(wanted.store, wanted.cache_bytes)
         };
         let config = EngineConfig { links_max: wanted.links_max.unwrap_or(config.links_max), ..config };
-        Ok(Running::Tokio(Engine::start(config).await.map_err(|error| engine_failure(&error))?))
+        Ok(Self::Tokio(Engine::start(config).await.map_err(|error| engine_failure(&error))?))
     }
 
     pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio { seeder, .. } => seeder.local_addrs(),
-            Running::Tokio(engine) => engine.local_addrs(),
+            Self::Glommio { seeder, .. } => seeder.local_addrs(),
+            Self::Tokio(engine) => engine.local_addrs(),
         }
     }
 
@@ -95,8 +95,8 @@ impl Running {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio { .. } => "glommio",
-            Running::Tokio(_) => "tokio",
+            Self::Glommio { .. } => "glommio",
+            Self::Tokio(_) => "tokio",
         }
     }
 
@@ -105,14 +105,14 @@ impl Running {
         let cache = crate::ui::units::bytes(cache_bytes);
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio { seeder, .. } => {
+            Self::Glommio { seeder, .. } => {
                 let cores = crate::ui::units::counted(seeder.cores() as u64, "core");
                 let registered = if seeder.is_registered() { "yes" } else { "no (raise LimitMEMLOCK)" };
                 format!(
                     "io_uring on {cores}, registered buffers: {registered}, {cache} for what is asked for often"
                 )
             }
-            Running::Tokio(_) => {
+            Self::Tokio(_) => {
                 format!("tokio runtime: one thread, {cache} for what is asked for often, and the page cache")
             }
         }
@@ -122,7 +122,7 @@ impl Running {
     pub(crate) async fn numbers(&self) -> Result<Numbers, Failure> {
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio { seeder, .. } => {
+            Self::Glommio { seeder, .. } => {
                 let stats = seeder.stats();
                 if stats.cores < seeder.cores() as u64 {
                     return Err(Failure::new(Kind::Other, "an executor ended unexpectedly").hint(
@@ -136,7 +136,7 @@ impl Running {
                     disk_bytes: stats.disk_bytes,
                 })
             }
-            Running::Tokio(engine) => {
+            Self::Tokio(engine) => {
                 let stats = engine.stats().await;
                 Ok(Numbers {
                     peers: stats.peers.into(),
@@ -152,15 +152,15 @@ impl Running {
     pub(crate) async fn discovery(&self) -> DiscoveryStatus {
         let status = match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio { announcer: None, .. } => None,
+            Self::Glommio { announcer: None, .. } => None,
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio { seeder, announcer: Some(engine) } => {
+            Self::Glommio { seeder, announcer: Some(engine) } => {
                 if let Some(from) = seeder.stats().came_from {
                     engine.came_in(from).await;
                 }
                 engine.discovery().await
             }
-            Running::Tokio(engine) => engine.discovery().await,
+            Self::Tokio(engine) => engine.discovery().await,
         };
         status.unwrap_or_default()
     }
@@ -169,7 +169,7 @@ impl Running {
     pub(crate) async fn refresh(&self) {
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio { seeder, announcer } => {
+            Self::Glommio { seeder, announcer } => {
                 let seeder = seeder.clone();
                 // Reads every chunk list that is new.
                 let _ended = tokio::task::spawn_blocking(move || seeder.refresh()).await;
@@ -177,7 +177,7 @@ impl Running {
                     engine.catalog_changed().await;
                 }
             }
-            Running::Tokio(engine) => engine.catalog_changed().await,
+            Self::Tokio(engine) => engine.catalog_changed().await,
         }
     }
 
@@ -185,7 +185,7 @@ impl Running {
     pub(crate) async fn shutdown(self) {
         match self {
             #[cfg(all(target_os = "linux", feature = "glommio"))]
-            Running::Glommio { mut seeder, announcer } => {
+            Self::Glommio { mut seeder, announcer } => {
                 let drained = tokio::task::spawn_blocking(move || {
                     // A refresh may be on its way still.
                     loop {
@@ -201,7 +201,7 @@ impl Running {
                 }
                 let _ended = drained.await;
             }
-            Running::Tokio(engine) => engine.shutdown().await,
+            Self::Tokio(engine) => engine.shutdown().await,
         }
     }
 }

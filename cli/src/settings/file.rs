@@ -53,15 +53,15 @@ impl File {
     ///
     /// # Errors
     /// If it is there and cannot be read, or is no TOML. One that [`PLACE`] names has to be there.
-    pub(crate) fn read() -> Result<File, FileError> {
-        let Some(path) = place() else { return Ok(File::default()) };
+    pub(crate) fn read() -> Result<Self, FileError> {
+        let Some(path) = place() else { return Ok(Self::default()) };
         let wrong = |what: String| FileError { path: path.clone(), what };
         let meta = match std::fs::metadata(&path) {
             Ok(meta) => meta,
             Err(error)
                 if error.kind() == std::io::ErrorKind::NotFound && std::env::var_os(PLACE).is_none() =>
             {
-                return Ok(File { path, ..File::default() });
+                return Ok(Self { path, ..Self::default() });
             }
             Err(error) => return Err(wrong(error.to_string())),
         };
@@ -69,17 +69,17 @@ impl File {
             return Err(wrong(format!("no file of at most {FILE_BYTES_MAX} bytes")));
         }
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
-        File::from_text(&path, &text)
+        Self::from_text(&path, &text)
     }
 
     /// What stands in the file at `path`.
     ///
     /// # Errors
     /// If it is no TOML.
-    pub(crate) fn from_text(path: impl AsRef<Path>, text: &str) -> Result<File, FileError> {
+    pub(crate) fn from_text(path: impl AsRef<Path>, text: &str) -> Result<Self, FileError> {
         let path = path.as_ref().to_owned();
         match text.parse::<Table>() {
-            Ok(table) => Ok(File { path, there: true, table }),
+            Ok(table) => Ok(Self { path, there: true, table }),
             Err(error) => {
                 let line = error
                     .span()

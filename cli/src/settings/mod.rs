@@ -100,8 +100,8 @@ impl Source {
     /// For people.
     pub(crate) fn words(&self, file: &File) -> String {
         match self {
-            Source::Variable(name) => name.clone(),
-            Source::File(key) => format!("{key} in {}", file.path().display()),
+            Self::Variable(name) => name.clone(),
+            Self::File(key) => format!("{key} in {}", file.path().display()),
         }
     }
 }

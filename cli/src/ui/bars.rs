@@ -70,10 +70,10 @@ pub(super) struct Bars {
 }
 
 impl Bars {
-    pub(super) fn new(multi: &MultiProgress, colour: bool, label: &str) -> Bars {
+    pub(super) fn new(multi: &MultiProgress, colour: bool, label: &str) -> Self {
         let (file_paint, total_paint) =
             if colour { (".cyan/black.bright", ".green/black.bright") } else { ("", "") };
-        Bars {
+        Self {
             label: label.to_owned(),
             multi: multi.clone(),
             files: Vec::new(),
@@ -183,10 +183,10 @@ struct Texts {
 
 impl Line {
     /// A blank line. `add` puts it on the screen; `paint` is the bar's colour in indicatif's words.
-    fn new(add: impl FnOnce(ProgressBar) -> ProgressBar, paint: &str) -> Line {
+    fn new(add: impl FnOnce(ProgressBar) -> ProgressBar, paint: &str) -> Self {
         let texts = Arc::new(Mutex::new(Texts::default()));
         let bar = add(ProgressBar::new(0).with_style(style(" ")));
-        Line { bar, texts, paint: paint.to_owned(), with_bar: None }
+        Self { bar, texts, paint: paint.to_owned(), with_bar: None }
     }
 
     fn text(&self, text: String) {

@@ -27,8 +27,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(label: &str) -> Lines {
-        Lines {
+    pub(super) fn new(label: &str) -> Self {
+        Self {
             label: label.to_owned(),
             headline: false,
             resumed: false,

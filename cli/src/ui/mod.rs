@@ -51,14 +51,14 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn of_process() -> Surroundings {
+    fn of_process() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         // The values huggingface_hub takes for true.
         let truth = |name: &str| {
             let value = std::env::var(name).unwrap_or_default().to_ascii_uppercase();
             matches!(value.as_str(), "1" | "ON" | "YES" | "TRUE")
         };
-        Surroundings {
+        Self {
             terminal: std::io::stderr().is_terminal(),
             dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
             no_colour: set("NO_COLOR"),
@@ -69,8 +69,8 @@ impl Surroundings {
     fn mode(self, quiet: bool) -> Mode {
         match self {
             _ if quiet => Mode::Quiet,
-            Surroundings { no_progress: true, .. } => Mode::Still,
-            Surroundings { terminal: true, dumb: false, .. } => Mode::Bars,
+            Self { no_progress: true, .. } => Mode::Still,
+            Self { terminal: true, dumb: false, .. } => Mode::Bars,
             _ => Mode::Lines,
         }
     }
@@ -121,11 +121,11 @@ pub(crate) struct Ui {
 
 impl Ui {
     /// Looks at terminal and environment, and sets up the log that `-v` shows.
-    pub(crate) fn new(quiet: bool, verbose: u8, json: bool) -> Ui {
+    pub(crate) fn new(quiet: bool, verbose: u8, json: bool) -> Self {
         let around = Surroundings::of_process();
         let mode = around.mode(quiet);
         let target = if mode == Mode::Bars { bars::target() } else { ProgressDrawTarget::hidden() };
-        let ui = Ui {
+        let ui = Self {
             mode,
             json,
             colour: around.colour(),
@@ -143,9 +143,9 @@ impl Ui {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn logging(path: &std::path::Path, verbose: u8) -> Result<Ui, Failure> {
+    pub(crate) fn logging(path: &std::path::Path, verbose: u8) -> Result<Self, Failure> {
         let log = zest_daemon::LogFile::open(path).map_err(|error| Failure::new(Kind::Disk, error))?;
-        let ui = Ui {
+        let ui = Self {
             mode: Mode::Lines,
             json: false,
             colour: false,

@@ -29,8 +29,8 @@ pub(super) struct Outages {
 }
 
 impl Outages {
-    pub(super) fn new(give_up_after: Duration) -> Outages {
-        Outages { give_up_after, known: Vec::new() }
+    pub(super) fn new(give_up_after: Duration) -> Self {
+        Self { give_up_after, known: Vec::new() }
     }
 
     /// The lines worth saying about `progress`, seen `now` after the start.

@@ -15,12 +15,12 @@ struct Here {
 
 impl Here {
     /// A home with a pulled repository, and its Hub.
-    fn new() -> Here {
+    fn new() -> Self {
         let (root, home) = (folder(), folder());
         make_repository(root.path());
         let (hub, endpoint) = hub(home.path(), root.path());
         pull(home.path(), &endpoint, &[]);
-        Here { home, hub, endpoint, _root: root }
+        Self { home, hub, endpoint, _root: root }
     }
 
     fn cache(&self, arguments: &[&str], code: i32) -> Value {

@@ -53,15 +53,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(command: &mut Command) -> Server {
-        Server::start_as_told(command.stderr(Stdio::inherit()))
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self::start_as_told(command.stderr(Stdio::inherit()))
     }
 
     /// The same, its standard error where the command says.
-    pub(crate) fn start_as_told(command: &mut Command) -> Server {
+    pub(crate) fn start_as_told(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("zest starts");
         let events = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
-        Server { child, events }
+        Self { child, events }
     }
 
     /// Waits for the next event, which must have this name.

@@ -13,8 +13,8 @@ const ALONE: [&str; 6] = ["--listen", "127.0.0.1", "--listen-port", "0", "--http
 pub(crate) struct Home(tempfile::TempDir);
 
 impl Home {
-    pub(crate) fn new() -> Home {
-        Home(folder())
+    pub(crate) fn new() -> Self {
+        Self(folder())
     }
 
     pub(crate) fn path(&self) -> &Path {

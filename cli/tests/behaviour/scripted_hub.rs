@@ -38,20 +38,20 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-        Answer { status, headers: Vec::new(), body: body.into(), silent_after: None }
+    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), silent_after: None }
     }
 
-    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Answer {
-        Answer::new(200, body)
+    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
+        Self::new(200, body)
     }
 
-    pub(crate) fn silent_after(mut self, bytes: usize) -> Answer {
+    pub(crate) fn silent_after(mut self, bytes: usize) -> Self {
         self.silent_after = Some(bytes);
         self
     }
 
-    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Answer {
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
@@ -67,8 +67,8 @@ pub(crate) struct ListedFile {
 }
 
 impl ListedFile {
-    pub(crate) fn new(path: impl Into<String>, size: usize) -> ListedFile {
-        ListedFile { path: path.into(), size, oid: "a".repeat(40) }
+    pub(crate) fn new(path: impl Into<String>, size: usize) -> Self {
+        Self { path: path.into(), size, oid: "a".repeat(40) }
     }
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct ScriptedHub {
 }
 
 impl ScriptedHub {
-    pub(crate) fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> ScriptedHub {
+    pub(crate) fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -108,7 +108,7 @@ impl ScriptedHub {
                 std::thread::spawn(move || serve(stream, &log, &*answer));
             }
         });
-        ScriptedHub { addr, asked }
+        Self { addr, asked }
     }
 
     pub(crate) fn endpoint(&self) -> String {

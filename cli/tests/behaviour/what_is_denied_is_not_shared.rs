@@ -27,13 +27,13 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new() -> Self {
         let (home, root) = (folder(), folder());
         models(root.path());
         let words = ["hub", "--root", root.path().to_str().expect("UTF-8"), "--port", "0", "--json", "-q"];
         let mut hub = Server::start(&mut command(home.path(), &[&words[..], &["--token", TOKEN]].concat()));
         let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
-        World { home, endpoint, _root: root, _hub: hub }
+        Self { home, endpoint, _root: root, _hub: hub }
     }
 
     fn json(&self, words: &[&str]) -> Value {

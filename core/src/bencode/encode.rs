@@ -35,7 +35,7 @@ impl<'a> Encoder<'a> {
     /// Appends to `out`.
     #[must_use]
     #[inline]
-    pub fn new(out: &'a mut Vec<u8>) -> Encoder<'a> {
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
         Encoder { out, open: [Level::List; DEPTH_MAX], depth: 0 }
     }
 

@@ -201,7 +201,7 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     #[inline]
-    fn new(input: &'a [u8]) -> Scanner<'a> {
+    fn new(input: &'a [u8]) -> Self {
         Scanner {
             rest: input,
             len: input.len(),
@@ -350,9 +350,9 @@ struct Fault {
 impl Fault {
     /// At the first of these bytes, or because there is none.
     #[cold]
-    fn at(rest: &[u8], what: Wrong) -> nom::Err<Fault> {
+    fn at(rest: &[u8], what: Wrong) -> nom::Err<Self> {
         let what = if rest.is_empty() { Wrong::Truncated } else { what };
-        nom::Err::Error(Fault { left: rest.len(), what })
+        nom::Err::Error(Self { left: rest.len(), what })
     }
 }
 

@@ -16,12 +16,12 @@ pub enum Family {
 
 impl Family {
     /// Both, in order.
-    pub const ALL: [Family; 2] = [Family::V4, Family::V6];
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
     /// The network this address belongs to.
     #[must_use]
-    pub fn of(addr: SocketAddr) -> Family {
-        if addr.is_ipv4() { Family::V4 } else { Family::V6 }
+    pub fn of(addr: SocketAddr) -> Self {
+        if addr.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 }
 

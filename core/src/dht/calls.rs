@@ -30,7 +30,7 @@ pub(crate) enum Key {
 impl Key {
     pub(crate) fn family(self) -> Family {
         match self {
-            Key::Own(family) | Key::Job(_, family) => family,
+            Self::Own(family) | Self::Job(_, family) => family,
         }
     }
 }
@@ -65,8 +65,8 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) fn new() -> Calls {
-        Calls { by_tid: BTreeMap::new(), order: BTreeSet::new(), to: BTreeMap::new(), rtt: None }
+    pub(crate) fn new() -> Self {
+        Self { by_tid: BTreeMap::new(), order: BTreeSet::new(), to: BTreeMap::new(), rtt: None }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -17,13 +17,13 @@ impl NodeId {
 
     /// The XOR metric of BEP 5; smaller is closer.
     #[must_use]
-    pub fn distance(&self, other: &NodeId) -> [u8; 20] {
+    pub fn distance(&self, other: &Self) -> [u8; 20] {
         core::array::from_fn(|at| self.0[at] ^ other.0[at])
     }
 
     /// Leading bits that both ids share, 0..=160.
     #[must_use]
-    pub fn common_bits(&self, other: &NodeId) -> u32 {
+    pub fn common_bits(&self, other: &Self) -> u32 {
         let distance = self.distance(other);
         let whole = distance.iter().take_while(|byte| **byte == 0).count();
         8 * whole as u32 + distance.get(whole).map_or(0, |byte| byte.leading_zeros())
@@ -37,15 +37,15 @@ impl NodeId {
         is_local(ip) || (prefix[..2] == id[..2] && prefix[2] & 0xf8 == rest & 0xf8)
     }
 
-    pub(crate) fn random(rng: &mut Rng) -> NodeId {
+    pub(crate) fn random(rng: &mut Rng) -> Self {
         let mut id = [0; 20];
         rng.fill(&mut id);
-        NodeId(id)
+        Self(id)
     }
 
     /// A random id that [`fits`](NodeId::fits) the address.
-    pub(crate) fn for_address(ip: IpAddr, rng: &mut Rng) -> NodeId {
-        let mut id = NodeId::random(rng);
+    pub(crate) fn for_address(ip: IpAddr, rng: &mut Rng) -> Self {
+        let mut id = Self::random(rng);
         let prefix = address_bits(ip, id.0[19]);
         id.0[..2].copy_from_slice(&prefix[..2]);
         id.0[2] = prefix[2] & 0xf8 | id.0[2] & 7;
@@ -54,18 +54,18 @@ impl NodeId {
 
     /// A random id that shares exactly `bits` leading bits with this one (all of them random if `exact` is false
     /// behind those bits).
-    pub(crate) fn random_near(&self, bits: u32, exact: bool, rng: &mut Rng) -> NodeId {
-        let mut id = NodeId::random(rng);
-        for bit in 0..bits.min(NodeId::BITS) {
+    pub(crate) fn random_near(&self, bits: u32, exact: bool, rng: &mut Rng) -> Self {
+        let mut id = Self::random(rng);
+        for bit in 0..bits.min(Self::BITS) {
             id.copy_bit(bit, self, false);
         }
-        if exact && bits < NodeId::BITS {
+        if exact && bits < Self::BITS {
             id.copy_bit(bits, self, true);
         }
         id
     }
 
-    fn copy_bit(&mut self, bit: u32, from: &NodeId, invert: bool) {
+    fn copy_bit(&mut self, bit: u32, from: &Self, invert: bool) {
         let (byte, mask) = ((bit / 8) as usize, 0x80u8 >> (bit % 8));
         let value = (from.0[byte] & mask != 0) != invert;
         if value {
@@ -77,8 +77,8 @@ impl NodeId {
 }
 
 impl From<InfoHash> for NodeId {
-    fn from(hash: InfoHash) -> NodeId {
-        NodeId(hash.0)
+    fn from(hash: InfoHash) -> Self {
+        Self(hash.0)
     }
 }
 

@@ -206,7 +206,7 @@ struct Top<'a> {
 }
 
 impl<'a> Top<'a> {
-    fn read(dict: Dict<'a>) -> Top<'a> {
+    fn read(dict: Dict<'a>) -> Self {
         let mut top = Top::default();
         for (key, value) in dict.iter() {
             match key {
@@ -422,16 +422,16 @@ pub fn error(tid: &[u8], code: u16, text: &str) -> Vec<u8> {
 struct Writer(Vec<u8>);
 
 impl Writer {
-    fn raw(&mut self, bytes: &[u8]) -> &mut Writer {
+    fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.decimal(bytes.len() as u64).raw(b":").raw(bytes)
     }
 
-    fn decimal(&mut self, value: u64) -> &mut Writer {
+    fn decimal(&mut self, value: u64) -> &mut Self {
         if value >= 10 {
             self.decimal(value / 10);
         }
@@ -440,11 +440,11 @@ impl Writer {
     }
 
     /// An address as a byte string.
-    fn addr(&mut self, addr: SocketAddr) -> &mut Writer {
+    fn addr(&mut self, addr: SocketAddr) -> &mut Self {
         self.decimal(if addr.is_ipv4() { 6 } else { 18 }).raw(b":").addr_raw(addr)
     }
 
-    fn addr_raw(&mut self, addr: SocketAddr) -> &mut Writer {
+    fn addr_raw(&mut self, addr: SocketAddr) -> &mut Self {
         match addr.ip() {
             IpAddr::V4(ip) => self.raw(&ip.octets()),
             IpAddr::V6(ip) => self.raw(&ip.octets()),

@@ -171,8 +171,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+    fn default() -> Self {
+        Self {
             lookup_parallel: 4,
             lookup_nodes: 64,
             lookup_queries: 80,

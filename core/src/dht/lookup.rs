@@ -77,8 +77,8 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    pub(crate) fn new(target: NodeId, started: Instant) -> Lookup {
-        Lookup {
+    pub(crate) fn new(target: NodeId, started: Instant) -> Self {
+        Self {
             target,
             started,
             asked: 0,

@@ -91,8 +91,8 @@ pub struct Config {
 impl Config {
     /// Both families and the default limits.
     #[must_use]
-    pub fn new(seed: [u8; 32]) -> Config {
-        Config { seed, v4: true, v6: true, limits: Limits::default() }
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { seed, v4: true, v6: true, limits: Limits::default() }
     }
 }
 
@@ -164,10 +164,10 @@ pub struct Dht {
 impl Dht {
     /// A node that knows nobody.
     #[must_use]
-    pub fn new(config: Config) -> Dht {
+    pub fn new(config: Config) -> Self {
         let mut rng = Rng::new(config.seed);
         let sides = [Side::new(Family::V4, config.v4, &mut rng), Side::new(Family::V6, config.v6, &mut rng)];
-        Dht {
+        Self {
             sides,
             calls: Calls::new(),
             lookups: BTreeMap::new(),

@@ -88,7 +88,7 @@ impl Saved {
     ///
     /// # Errors
     /// [`SavedError`]; the caller starts without a table then.
-    pub fn parse(bytes: &[u8]) -> Result<Saved, SavedError> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, SavedError> {
         let length = SavedError::Length(bytes.len());
         let (body, check) = bytes.split_last_chunk::<8>().ok_or(length)?;
         let (mut rest, _) = magic(body).map_err(|_| SavedError::Version)?;
@@ -110,7 +110,7 @@ impl Saved {
         if checksum(body) != *check {
             return Err(SavedError::Checksum);
         }
-        Ok(Saved { families })
+        Ok(Self { families })
     }
 }
 

@@ -14,8 +14,8 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    pub(crate) fn full(burst: u32) -> Allowance {
-        Allowance { left_milli: u64::from(burst) * 1000, at: Instant::ZERO }
+    pub(crate) fn full(burst: u32) -> Self {
+        Self { left_milli: u64::from(burst) * 1000, at: Instant::ZERO }
     }
 
     fn refill(&mut self, now: Instant, per_s: u32, burst: u32) {
@@ -47,7 +47,7 @@ impl Allowance {
 
     /// Nothing is left.
     pub(crate) fn drain(&mut self, now: Instant) {
-        *self = Allowance { left_milli: 0, at: now };
+        *self = Self { left_milli: 0, at: now };
     }
 
     /// When one will be there.
@@ -65,8 +65,8 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub(crate) fn new(key: [u8; 32]) -> Sources {
-        Sources { key, counters: Vec::new() }
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self { key, counters: Vec::new() }
     }
 
     /// Whether a packet from there may still be looked at.

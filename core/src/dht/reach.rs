@@ -36,8 +36,8 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    pub(crate) fn new() -> Reach {
-        Reach { state: State::Offline, pause: TRIAL_PAUSE.0, told: None, contacts: Contacts::default() }
+    pub(crate) fn new() -> Self {
+        Self { state: State::Offline, pause: TRIAL_PAUSE.0, told: None, contacts: Contacts::default() }
     }
 
     /// The runtime knows (a port mapping, a public address), or no longer does.
@@ -160,13 +160,12 @@ impl Contacts {
 
     fn add(&mut self, now: Instant, addr: SocketAddr) {
         self.turn(now);
-        Contacts::bits(addr).iter().for_each(|bit| self.now[bit / 64] |= 1 << (bit % 64));
+        Self::bits(addr).iter().for_each(|bit| self.now[bit / 64] |= 1 << (bit % 64));
     }
 
     fn has(&mut self, now: Instant, addr: SocketAddr) -> bool {
         self.turn(now);
-        let all =
-            |set: &[u64; 32]| Contacts::bits(addr).iter().all(|bit| set[bit / 64] >> (bit % 64) & 1 == 1);
+        let all = |set: &[u64; 32]| Self::bits(addr).iter().all(|bit| set[bit / 64] >> (bit % 64) & 1 == 1);
         all(&self.now) || all(&self.before)
     }
 }

@@ -81,8 +81,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(own: NodeId) -> Table {
-        Table { own, buckets: alloc::vec![Bucket::default()], changes: 0 }
+    pub(crate) fn new(own: NodeId) -> Self {
+        Self { own, buckets: alloc::vec![Bucket::default()], changes: 0 }
     }
 
     pub(crate) fn own(&self) -> &NodeId {
@@ -91,7 +91,7 @@ impl Table {
 
     /// Moves the table to another id of ours. Nodes that find no room there are forgotten.
     pub(crate) fn rebase(&mut self, own: NodeId, limits: &Limits) {
-        let old = core::mem::replace(self, Table::new(own));
+        let old = core::mem::replace(self, Self::new(own));
         let (live, spare): (Vec<_>, Vec<_>) = old.buckets.into_iter().map(|b| (b.live, b.spare)).unzip();
         for node in live.into_iter().chain(spare).flatten() {
             self.insert(node, limits);

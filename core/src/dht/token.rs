@@ -19,8 +19,8 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    pub(crate) fn new(now: Instant, rng: &mut Rng) -> Tokens {
-        Tokens { current: rng.bytes32(), previous: rng.bytes32(), since: now }
+    pub(crate) fn new(now: Instant, rng: &mut Rng) -> Self {
+        Self { current: rng.bytes32(), previous: rng.bytes32(), since: now }
     }
 
     fn rotate(&mut self, now: Instant, rng: &mut Rng) {

@@ -43,8 +43,8 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    pub(crate) fn new(family: Family, enabled: bool, rng: &mut Rng) -> Side {
-        Side {
+    pub(crate) fn new(family: Family, enabled: bool, rng: &mut Rng) -> Self {
+        Self {
             family,
             enabled,
             table: Table::new(NodeId::random(rng)),

@@ -21,15 +21,15 @@ pub struct Shareable {
 impl Shareable {
     /// The Hub has shown the file to an anonymous request; that counts until `until`.
     #[must_use]
-    pub const fn anonymously_readable(until: Instant) -> Shareable {
-        Shareable { until, near: false }
+    pub const fn anonymously_readable(until: Instant) -> Self {
+        Self { until, near: false }
     }
 
     /// A Hub that not everybody knows has shown the file to an anonymous request: it is spoken of on this network, never in the
     /// DHT nor at a tracker.
     #[must_use]
-    pub const fn readable_near(until: Instant) -> Shareable {
-        Shareable { until, near: true }
+    pub const fn readable_near(until: Instant) -> Self {
+        Self { until, near: true }
     }
 }
 
@@ -80,8 +80,8 @@ pub struct Config {
 impl Config {
     /// The defaults: six packets a second to the DHT, three to trackers.
     #[must_use]
-    pub fn new(seed: [u8; 32], peer_id: PeerId, port: u16) -> Config {
-        Config {
+    pub fn new(seed: [u8; 32], peer_id: PeerId, port: u16) -> Self {
+        Self {
             seed,
             peer_id,
             port,

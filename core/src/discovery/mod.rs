@@ -125,7 +125,7 @@ pub struct Discovery {
 impl Discovery {
     /// A machine that knows of nothing.
     #[must_use]
-    pub fn new(now: Instant, config: Config) -> Discovery {
+    pub fn new(now: Instant, config: Config) -> Self {
         let mut rng = Rng::new(config.seed);
         let mut seed = || {
             let mut seed = [0; 32];
@@ -136,7 +136,7 @@ impl Discovery {
         trackers.every_tier = config.every_tier;
         trackers.milli_packets_per_s = config.tracker_milli_packets_per_s;
         trackers.burst_packets = config.tracker_burst_packets;
-        Discovery {
+        Self {
             port: config.port,
             lsd: Lsd::new(lsd::Config { seed: seed(), port: config.port }),
             trackers: Trackers::new(now, trackers),

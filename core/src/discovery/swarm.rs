@@ -68,8 +68,8 @@ pub(super) struct Swarm {
 }
 
 impl Swarm {
-    pub(super) fn new(kind: Kind, until: Instant, near: bool) -> Swarm {
-        Swarm { kind, until, near, jobs: BTreeSet::new(), search: Search::default(), seeding: None }
+    pub(super) fn new(kind: Kind, until: Instant, near: bool) -> Self {
+        Self { kind, until, near, jobs: BTreeSet::new(), search: Search::default(), seeding: None }
     }
 
     pub(super) fn is_wanted(&self) -> bool {

@@ -26,7 +26,7 @@ impl Body {
     #[expect(clippy::len_without_is_empty, reason = "a body names bytes elsewhere, it is not a collection")]
     pub fn len(&self) -> u32 {
         match *self {
-            Body::File(Location { len, .. }) | Body::Buf { len, .. } => len,
+            Self::File(Location { len, .. }) | Self::Buf { len, .. } => len,
         }
     }
 }

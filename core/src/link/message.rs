@@ -364,29 +364,29 @@ impl Outgoing {
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         match self {
-            Outgoing::Chunk { body, .. }
-            | Outgoing::XorbBytes { body, .. }
-            | Outgoing::ManifestPart { body, .. } => body.len().into(),
-            Outgoing::XorbRange { parts, .. } => parts.iter().map(|(_, body)| u64::from(body.len())).sum(),
-            Outgoing::ChunkRequest { .. }
-            | Outgoing::XorbRequest { .. }
-            | Outgoing::NotFound { .. }
-            | Outgoing::ErrorReply { .. }
-            | Outgoing::ManifestRequest { .. }
-            | Outgoing::ManifestNone { .. }
-            | Outgoing::Interest { .. }
-            | Outgoing::Uninterest { .. }
-            | Outgoing::Have { .. }
-            | Outgoing::HaveMore { .. }
-            | Outgoing::Pex { .. }
-            | Outgoing::Claim { .. }
-            | Outgoing::Streams { .. }
-            | Outgoing::Follow { .. }
-            | Outgoing::Told { .. }
-            | Outgoing::Slot { .. }
-            | Outgoing::Cancel { .. }
-            | Outgoing::KeepAlive
-            | Outgoing::Forget { .. } => 0,
+            Self::Chunk { body, .. } | Self::XorbBytes { body, .. } | Self::ManifestPart { body, .. } => {
+                body.len().into()
+            }
+            Self::XorbRange { parts, .. } => parts.iter().map(|(_, body)| u64::from(body.len())).sum(),
+            Self::ChunkRequest { .. }
+            | Self::XorbRequest { .. }
+            | Self::NotFound { .. }
+            | Self::ErrorReply { .. }
+            | Self::ManifestRequest { .. }
+            | Self::ManifestNone { .. }
+            | Self::Interest { .. }
+            | Self::Uninterest { .. }
+            | Self::Have { .. }
+            | Self::HaveMore { .. }
+            | Self::Pex { .. }
+            | Self::Claim { .. }
+            | Self::Streams { .. }
+            | Self::Follow { .. }
+            | Self::Told { .. }
+            | Self::Slot { .. }
+            | Self::Cancel { .. }
+            | Self::KeepAlive
+            | Self::Forget { .. } => 0,
         }
     }
 }

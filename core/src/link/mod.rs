@@ -142,8 +142,8 @@ enum Phase {
 impl Link {
     /// A link on a connection that just opened. A dialling one has its handshake to send at once.
     #[must_use]
-    pub fn new(now: Instant, config: LinkConfig) -> Link {
-        let mut link = Link {
+    pub fn new(now: Instant, config: LinkConfig) -> Self {
+        let mut link = Self {
             config,
             phase: Phase::Handshake,
             head: Vec::new(),
@@ -269,7 +269,7 @@ impl Link {
     /// Bytes of memory this link holds, its own size included.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Link>()
+        size_of::<Self>()
             + self.head.capacity()
             + self.actions.capacity() * size_of::<LinkAction>()
             + self.requests.capacity_bytes()

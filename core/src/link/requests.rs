@@ -84,7 +84,7 @@ impl Requests {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Requests::default();
+        *self = Self::default();
     }
 
     /// Gives unused room back.

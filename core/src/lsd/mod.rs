@@ -77,14 +77,14 @@ pub enum Group {
 
 impl Group {
     /// Both.
-    pub const ALL: [Group; 2] = [Group::V4, Group::V6];
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
     /// Address and port to send to, and to listen on.
     #[must_use]
     pub fn addr(self) -> SocketAddr {
         let ip = match self {
-            Group::V4 => IpAddr::V4(Ipv4Addr::new(239, 192, 152, 143)),
-            Group::V6 => IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0xefc0, 0x988f)),
+            Self::V4 => IpAddr::V4(Ipv4Addr::new(239, 192, 152, 143)),
+            Self::V6 => IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0xefc0, 0x988f)),
         };
         SocketAddr::new(ip, PORT)
     }
@@ -93,8 +93,8 @@ impl Group {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Group::V4 => "239.192.152.143:6771",
-            Group::V6 => "[ff15::efc0:988f]:6771",
+            Self::V4 => "239.192.152.143:6771",
+            Self::V6 => "[ff15::efc0:988f]:6771",
         }
     }
 }
@@ -209,9 +209,9 @@ pub struct Lsd {
 impl Lsd {
     /// A machine without swarms and groups.
     #[must_use]
-    pub fn new(config: Config) -> Lsd {
+    pub fn new(config: Config) -> Self {
         let mut rng = Rng::new(config.seed);
-        Lsd {
+        Self {
             port: config.port,
             cookie: alloc::format!("{:08x}", rng.u32()),
             rng,

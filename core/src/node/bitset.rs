@@ -13,14 +13,14 @@ pub struct BitSet {
 impl BitSet {
     /// The empty set over `0..len`.
     #[must_use]
-    pub fn empty(len: u32) -> BitSet {
-        BitSet { words: vec![0; len.div_ceil(64) as usize], len, count: 0 }
+    pub fn empty(len: u32) -> Self {
+        Self { words: vec![0; len.div_ceil(64) as usize], len, count: 0 }
     }
 
     /// The full set over `0..len`.
     #[must_use]
-    pub fn full(len: u32) -> BitSet {
-        let mut set = BitSet { words: vec![u64::MAX; len.div_ceil(64) as usize], len, count: len };
+    pub fn full(len: u32) -> Self {
+        let mut set = Self { words: vec![u64::MAX; len.div_ceil(64) as usize], len, count: len };
         if let (Some(last), tail @ 1..) = (set.words.last_mut(), len % 64) {
             *last = (1 << tail) - 1;
         }
@@ -98,19 +98,13 @@ impl BitSet {
 
     /// First index at or after `from` that is in `self`, in `and` (if given) and not in `but_not` (if given).
     #[must_use]
-    pub fn next(&self, from: u32, and: Option<&BitSet>, but_not: Option<&BitSet>) -> Option<u32> {
+    pub fn next(&self, from: u32, and: Option<&Self>, but_not: Option<&Self>) -> Option<u32> {
         self.next_in(from, self.len, and, but_not)
     }
 
     /// The same, looking no further than `end`.
     #[must_use]
-    pub fn next_in(
-        &self,
-        from: u32,
-        end: u32,
-        and: Option<&BitSet>,
-        but_not: Option<&BitSet>,
-    ) -> Option<u32> {
+    pub fn next_in(&self, from: u32, end: u32, and: Option<&Self>, but_not: Option<&Self>) -> Option<u32> {
         let end = end.min(self.len);
         if from >= end {
             return None;
@@ -133,7 +127,7 @@ impl BitSet {
 
     /// How many indices of `first..end` are in `self` or in `or` (if given), which must range over the same indices.
     #[must_use]
-    pub fn count_in(&self, first: u32, end: u32, or: Option<&BitSet>) -> u32 {
+    pub fn count_in(&self, first: u32, end: u32, or: Option<&Self>) -> u32 {
         let end = end.min(self.len);
         if first >= end {
             return 0;
@@ -151,13 +145,13 @@ impl BitSet {
 
     /// Whether no index is in both.
     #[must_use]
-    pub fn is_disjoint(&self, other: &BitSet) -> bool {
+    pub fn is_disjoint(&self, other: &Self) -> bool {
         self.words.iter().zip(&other.words).all(|(a, b)| a & b == 0)
     }
 
     /// Last index below `before` that is in `self` and in `and` (if given).
     #[must_use]
-    pub fn prev(&self, before: u32, and: Option<&BitSet>) -> Option<u32> {
+    pub fn prev(&self, before: u32, and: Option<&Self>) -> Option<u32> {
         let before = before.min(self.len);
         let mut at = before.div_ceil(64) as usize;
         let mut keep = if before.is_multiple_of(64) { u64::MAX } else { (1 << (before % 64)) - 1 };

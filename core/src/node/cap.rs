@@ -21,8 +21,8 @@ pub(crate) struct Cap {
 }
 
 impl Cap {
-    pub(crate) fn since(since: Instant) -> Cap {
-        Cap { since, ..Cap::default() }
+    pub(crate) fn since(since: Instant) -> Self {
+        Self { since, ..Self::default() }
     }
 
     /// When `len` bytes may go so that no second sees more than `bytes_s`; `now` if at once, `None` if they never may together.

@@ -50,7 +50,7 @@ pub struct Run {
 impl Run {
     /// The run's chunks, by index in the file.
     #[must_use]
-    pub fn indices(&self) -> core::ops::Range<u32> {
+    pub fn indices(&self) -> Range<u32> {
         self.first..self.first.saturating_add(self.count)
     }
 
@@ -73,7 +73,7 @@ pub struct Block {
     /// The xorb it lies in.
     pub xorb: Hash,
     /// First chunk of the xorb in this block, and one past the last.
-    pub chunks: core::ops::Range<u32>,
+    pub chunks: Range<u32>,
     /// The chunks of the file it gives, in the order the bytes arrive.
     pub runs: Vec<Run>,
     /// Serialised bytes.
@@ -112,8 +112,8 @@ pub enum FaultKind {
 impl OriginFault {
     /// A fault of this kind.
     #[must_use]
-    pub fn new(kind: FaultKind, text: impl Into<String>) -> OriginFault {
-        OriginFault { text: text.into(), retry_after: None, kind, known: false }
+    pub fn new(kind: FaultKind, text: impl Into<String>) -> Self {
+        Self { text: text.into(), retry_after: None, kind, known: false }
     }
 
     /// What it means for the service that gave it; `None` if the service itself is well.

@@ -14,8 +14,8 @@ pub(crate) struct Few<K, V> {
 }
 
 impl<K: Ord, V> Few<K, V> {
-    pub(crate) const fn new() -> Few<K, V> {
-        Few { first: None, rest: BTreeMap::new() }
+    pub(crate) const fn new() -> Self {
+        Self { first: None, rest: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -26,8 +26,8 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    fn over(chunks: Range<u32>, held: &BitSet) -> Front {
-        let mut front = Front { begin: chunks.start, from: chunks.start, end: chunks.end.max(chunks.start) };
+    fn over(chunks: Range<u32>, held: &BitSet) -> Self {
+        let mut front = Self { begin: chunks.start, from: chunks.start, end: chunks.end.max(chunks.start) };
         front.advance(chunks.start, held);
         front
     }

@@ -154,12 +154,12 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(now: Instant, spec: JobSpec) -> Job {
+    pub(crate) fn new(now: Instant, spec: JobSpec) -> Self {
         let origin = match spec.origin {
             true => OriginState::Waiting,
             false => OriginState::Gone(permanent("the origin is not used")),
         };
-        Job {
+        Self {
             spec,
             manifest: None,
             ask: None,

@@ -27,7 +27,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn new(blocks: &[Block]) -> Layout {
+    pub(crate) fn new(blocks: &[Block]) -> Self {
         let mut runs: Vec<(Run, u32)> = Vec::new();
         for (at, block) in (0u32..).zip(blocks) {
             runs.extend(block.runs.iter().map(|run| (*run, at)));
@@ -35,7 +35,7 @@ impl Layout {
         runs.sort_unstable_by_key(|(run, _)| run.first);
         let begins = blocks.iter().map(|block| block.chunks.start).collect();
         let lists = blocks.iter().map(|_| None).collect();
-        Layout { runs, begins, lists }
+        Self { runs, begins, lists }
     }
 
     fn run_of(&self, index: u32) -> Option<(Run, u32)> {

@@ -117,8 +117,8 @@ pub(super) enum Lane {
 }
 
 impl Upload {
-    pub(super) fn new(party: Party) -> Upload {
-        Upload {
+    pub(super) fn new(party: Party) -> Self {
+        Self {
             party,
             queue: VecDeque::new(),
             looking: VecDeque::new(),
@@ -218,8 +218,8 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    pub(super) fn new(began: Instant, marker: Marker) -> Uploads {
-        Uploads { cap: Cap::since(began), marker, ..Uploads::default() }
+    pub(super) fn new(began: Instant, marker: Marker) -> Self {
+        Self { cap: Cap::since(began), marker, ..Self::default() }
     }
 
     /// Whether one more chunk, of any length, might break the budget.
@@ -495,9 +495,9 @@ pub(super) enum Places {
 impl Places {
     fn fits(&self, party: Party) -> bool {
         match self {
-            Places::None => false,
-            Places::Others(taken) => !taken.contains(&party),
-            Places::All => true,
+            Self::None => false,
+            Self::Others(taken) => !taken.contains(&party),
+            Self::All => true,
         }
     }
 }

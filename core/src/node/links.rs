@@ -304,4 +304,4 @@ fn is_same_place(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// Kept small: the runtime passes events by value.
-const _: () = assert!(core::mem::size_of::<Event>() <= 160);
+const _: () = assert!(size_of::<Event>() <= 160);

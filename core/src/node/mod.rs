@@ -180,8 +180,8 @@ pub struct Config {
 impl Config {
     /// The defaults, with this seed and peer id.
     #[must_use]
-    pub fn new(seed: [u8; 32], peer_id: PeerId) -> Config {
-        Config {
+    pub fn new(seed: [u8; 32], peer_id: PeerId) -> Self {
+        Self {
             seed,
             peer_id,
             policy: Policy::Fastest,
@@ -271,8 +271,8 @@ pub struct Node {
 impl Node {
     /// A node without peers and jobs.
     #[must_use]
-    pub fn new(config: Config) -> Node {
-        Node {
+    pub fn new(config: Config) -> Self {
+        Self {
             rng: Rng::new(config.seed),
             origin: outages::Origin::new(config.patience),
             peers: BTreeMap::new(),

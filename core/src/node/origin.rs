@@ -55,8 +55,8 @@ pub(crate) struct BlockState {
 }
 
 impl BlockState {
-    pub(crate) fn new(block: Block) -> BlockState {
-        BlockState {
+    pub(crate) fn new(block: Block) -> Self {
+        Self {
             block,
             active: false,
             stopping: false,

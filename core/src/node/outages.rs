@@ -50,8 +50,8 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(patience: Duration) -> Origin {
-        Origin {
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self {
             layouts: Service::default(),
             blocks: Service::default(),
             patience: Patience::new(patience),

@@ -79,34 +79,34 @@ pub(crate) enum Has {
 
 impl Has {
     pub(crate) fn is_none(&self) -> bool {
-        *self == Has::None
+        *self == Self::None
     }
 
     /// What a peer has that told this set.
-    pub(crate) fn of(set: BitSet) -> Has {
+    pub(crate) fn of(set: BitSet) -> Self {
         if set.is_empty() {
-            Has::None
+            Self::None
         } else if set.count() == set.len() {
-            Has::All
+            Self::All
         } else {
-            Has::Some(set)
+            Self::Some(set)
         }
     }
 
     /// Whether it can be counted for a file of `len` chunks.
     pub(crate) fn ranges_over(&self, len: u32) -> bool {
         match self {
-            Has::Some(set) | Has::Guess(set) => set.len() == len,
-            Has::None | Has::Maybe | Has::All => true,
+            Self::Some(set) | Self::Guess(set) => set.len() == len,
+            Self::None | Self::Maybe | Self::All => true,
         }
     }
 
     /// Whether it may have the chunk.
     pub(crate) fn may_have(&self, index: u32) -> bool {
         match self {
-            Has::None => false,
-            Has::Maybe | Has::All => true,
-            Has::Guess(set) | Has::Some(set) => set.contains(index),
+            Self::None => false,
+            Self::Maybe | Self::All => true,
+            Self::Guess(set) | Self::Some(set) => set.contains(index),
         }
     }
 }
@@ -139,11 +139,11 @@ pub(crate) enum Pending {
 impl Pending {
     pub(crate) fn job(self) -> JobId {
         match self {
-            Pending::Chunk { job, .. }
-            | Pending::Manifest { job }
-            | Pending::Block { job, .. }
-            | Pending::Tentative { job, .. }
-            | Pending::List { job, .. } => job,
+            Self::Chunk { job, .. }
+            | Self::Manifest { job }
+            | Self::Block { job, .. }
+            | Self::Tentative { job, .. }
+            | Self::List { job, .. } => job,
         }
     }
 }
@@ -256,8 +256,8 @@ impl Peer {
         jobs
     }
 
-    pub(crate) fn new(now: Instant, addr: SocketAddr, id: PeerId, direction: Direction) -> Peer {
-        Peer {
+    pub(crate) fn new(now: Instant, addr: SocketAddr, id: PeerId, direction: Direction) -> Self {
+        Self {
             addr,
             id,
             direction,

@@ -52,8 +52,8 @@ pub(crate) struct Shared {
 }
 
 impl Default for Shared {
-    fn default() -> Shared {
-        Shared { window: SHARED_START, ramp: true, full: false }
+    fn default() -> Self {
+        Self { window: SHARED_START, ramp: true, full: false }
     }
 }
 

@@ -27,10 +27,10 @@ pub(super) struct Repeats {
 pub(super) struct Marker(u64);
 
 impl Marker {
-    pub(super) fn new(seed: [u8; 32]) -> Marker {
+    pub(super) fn new(seed: [u8; 32]) -> Self {
         // Not what the node's random numbers are made of, which strangers see some of.
         let mut rng = Rng::new(seed.map(|byte| !byte));
-        Marker(u64::from(rng.u32()) << 32 | u64::from(rng.u32()))
+        Self(u64::from(rng.u32()) << 32 | u64::from(rng.u32()))
     }
 
     /// The mark of a chunk, or of a list from its record `first` on.
@@ -55,7 +55,7 @@ impl Repeats {
     /// It is given this now.
     pub(super) fn gives(&mut self, now: Instant, mark: u64) {
         if now.since(self.since) >= REPEATS_AGE {
-            *self = Repeats { since: now, ..Repeats::default() };
+            *self = Self { since: now, ..Self::default() };
         }
         self.given += 1;
         if mark.trailing_zeros() < self.level {

@@ -12,9 +12,9 @@ pub(crate) struct Rng {
 }
 
 impl Rng {
-    pub(crate) fn new(seed: [u8; 32]) -> Rng {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
         let reader = blake3::Hasher::new_keyed(&seed).finalize_xof();
-        Rng { reader, block: [0; BLOCK_BYTES], used: BLOCK_BYTES }
+        Self { reader, block: [0; BLOCK_BYTES], used: BLOCK_BYTES }
     }
 
     pub(crate) fn u32(&mut self) -> u32 {

@@ -35,8 +35,8 @@ fn key(hash: &Hash) -> u64 {
 }
 
 impl Stream {
-    fn new(chunks: usize) -> Stream {
-        Stream { list: alloc::vec![None; chunks], starts: alloc::vec![0], ..Stream::default() }
+    fn new(chunks: usize) -> Self {
+        Self { list: alloc::vec![None; chunks], starts: alloc::vec![0], ..Self::default() }
     }
 
     /// So many of the first chunks lie in the file.

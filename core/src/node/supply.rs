@@ -19,8 +19,8 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
-    pub(crate) fn new(len: u32) -> Supply {
-        Supply { counts: vec![0; len as usize], some: BitSet::empty(len), seeds: 0, shrunk: false }
+    pub(crate) fn new(len: u32) -> Self {
+        Self { counts: vec![0; len as usize], some: BitSet::empty(len), seeds: 0, shrunk: false }
     }
 
     /// Takes in what a peer has. What only may be there does not count.
@@ -89,7 +89,7 @@ impl Supply {
     }
 
     /// Whether both say the same of the peers.
-    pub(crate) fn agrees(&self, other: &Supply) -> bool {
+    pub(crate) fn agrees(&self, other: &Self) -> bool {
         self.counts == other.counts && self.some == other.some && self.seeds == other.seeds
     }
 }

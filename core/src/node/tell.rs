@@ -47,8 +47,8 @@ fn key(hash: &Hash) -> u64 {
 }
 
 impl Shown {
-    pub(crate) fn new(len: u32) -> Shown {
-        Shown {
+    pub(crate) fn new(len: u32) -> Self {
+        Self {
             set: BitSet::empty(len),
             log: Vec::new(),
             given: alloc::vec![0; len as usize],

@@ -41,8 +41,8 @@ struct Table<K> {
 }
 
 impl<K: Ord + Copy> Table<K> {
-    const fn new() -> Table<K> {
-        Table { at: BTreeMap::new(), order: BTreeSet::new(), first: None }
+    const fn new() -> Self {
+        Self { at: BTreeMap::new(), order: BTreeSet::new(), first: None }
     }
 
     fn set(&mut self, key: K, at: Instant) {
@@ -86,8 +86,8 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    pub(crate) const fn new() -> Timers {
-        Timers { stalls: Table::new(), redials: Table::new(), others: Table::new(), next: None }
+    pub(crate) const fn new() -> Self {
+        Self { stalls: Table::new(), redials: Table::new(), others: Table::new(), next: None }
     }
 
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {

@@ -50,8 +50,8 @@ pub struct Config {
 impl Config {
     /// The defaults: three packets a second, 400 at once.
     #[must_use]
-    pub fn new(seed: [u8; 32], peer_id: PeerId, port: u16, tiers: Vec<Vec<TrackerUrl>>) -> Config {
-        Config { seed, peer_id, port, tiers, every_tier: true, milli_packets_per_s: 3000, burst_packets: 400 }
+    pub fn new(seed: [u8; 32], peer_id: PeerId, port: u16, tiers: Vec<Vec<TrackerUrl>>) -> Self {
+        Self { seed, peer_id, port, tiers, every_tier: true, milli_packets_per_s: 3000, burst_packets: 400 }
     }
 }
 
@@ -235,10 +235,10 @@ pub enum Standing {
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Standing::Works => f.write_str("works"),
-            Standing::Warns(text) => write!(f, "works and says: {text}"),
-            Standing::Refuses(text) => write!(f, "refuses: {text}"),
-            Standing::Fails { why, retry_in } => {
+            Self::Works => f.write_str("works"),
+            Self::Warns(text) => write!(f, "works and says: {text}"),
+            Self::Refuses(text) => write!(f, "refuses: {text}"),
+            Self::Fails { why, retry_in } => {
                 write!(f, "{why}; next try in {} s", retry_in.as_secs())
             }
         }

@@ -70,7 +70,7 @@ pub struct Trackers {
 impl Trackers {
     /// A machine that announces nothing yet.
     #[must_use]
-    pub fn new(now: Instant, mut config: Config) -> Trackers {
+    pub fn new(now: Instant, mut config: Config) -> Self {
         let mut rng = Rng::new(config.seed);
         let mut servers = Vec::new();
         let mut tiers = Vec::new();
@@ -92,7 +92,7 @@ impl Trackers {
             (false, _) => alloc::vec![tiers],
         };
         let lane = |tiers| Lane { tiers, due: Default::default(), wake: None };
-        Trackers {
+        Self {
             key: rng.u32(),
             bucket: Bucket::new(now, config.milli_packets_per_s, config.burst_packets),
             lanes: groups.into_iter().map(lane).collect(),

@@ -44,13 +44,13 @@ pub(super) enum Job {
 
 impl Job {
     pub(super) fn is_stop(&self) -> bool {
-        matches!(self, Job::Stop { .. })
+        matches!(self, Self::Stop { .. })
     }
 
     pub(super) fn is_about(&self, hash: InfoHash) -> bool {
         match self {
-            Job::Announce { swarm, .. } | Job::Stop { swarm, .. } => *swarm == hash,
-            Job::Scrape { swarms } => swarms.contains(&hash),
+            Self::Announce { swarm, .. } | Self::Stop { swarm, .. } => *swarm == hash,
+            Self::Scrape { swarms } => swarms.contains(&hash),
         }
     }
 }
@@ -173,13 +173,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(url: TrackerUrl) -> Server {
+    pub(super) fn new(url: TrackerUrl) -> Self {
         let mut udp = Udp::default();
         if let Some(ip) = url.ip() {
             // No name, nothing to look up, ever.
             udp.resolved(Instant(u64::MAX), &[SocketAddr::new(ip, url.port())]);
         }
-        Server {
+        Self {
             url,
             udp,
             failures: 0,

@@ -40,10 +40,10 @@ pub(super) struct Swarm {
 }
 
 impl Swarm {
-    pub(super) fn new(rank: Rank, left: u64, lanes: usize) -> Swarm {
+    pub(super) fn new(rank: Rank, left: u64, lanes: usize) -> Self {
         let lane =
             LaneState { due: None, last: None, pause_min: INTERVAL_MIN, again: false, tried: Vec::new() };
-        Swarm {
+        Self {
             rank,
             uploaded: 0,
             downloaded: 0,

@@ -86,7 +86,7 @@ pub enum UrlError {
 impl FromStr for TrackerUrl {
     type Err = UrlError;
 
-    fn from_str(text: &str) -> Result<TrackerUrl, UrlError> {
+    fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         if text.len() > URL_BYTES_MAX {
             return Err(UrlError::TooLong { bytes: text.len() });
@@ -110,7 +110,7 @@ impl FromStr for TrackerUrl {
         if path.ends_with('/') {
             path.push_str("announce");
         }
-        Ok(TrackerUrl {
+        Ok(Self {
             transport,
             authority: authority.to_string(),
             host: host.to_string(),

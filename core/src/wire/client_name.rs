@@ -17,19 +17,19 @@ pub struct ClientName {
 
 impl ClientName {
     /// No name.
-    pub const NONE: ClientName = ClientName { bytes: [0; CLIENT_BYTES_MAX], len: 0 };
+    pub const NONE: Self = Self { bytes: [0; CLIENT_BYTES_MAX], len: 0 };
 
     /// What can be shown of a name.
     #[must_use]
-    pub fn new(name: &[u8]) -> ClientName {
+    pub fn new(name: &[u8]) -> Self {
         if name.len() <= CLIENT_BYTES_MAX && name.iter().all(|byte| (b' '..=b'~').contains(byte)) {
             // Nearly every name: nothing to cut or to replace.
-            return ClientName::copy(name);
+            return Self::copy(name);
         }
         // A character has at most four bytes: one that is cut here does not fit anyway.
         let clean = text(&name[..name.len().min(CLIENT_BYTES_MAX + 3)], CLIENT_BYTES_MAX);
         let end = (0..=CLIENT_BYTES_MAX.min(clean.len())).rev().find(|&at| clean.is_char_boundary(at));
-        ClientName::copy(&clean.as_bytes()[..end.unwrap_or(0)])
+        Self::copy(&clean.as_bytes()[..end.unwrap_or(0)])
     }
 
     /// Its bytes; they are UTF-8.
@@ -39,16 +39,16 @@ impl ClientName {
         &self.bytes[..self.len.into()]
     }
 
-    fn copy(name: &[u8]) -> ClientName {
+    fn copy(name: &[u8]) -> Self {
         let mut bytes = [0; CLIENT_BYTES_MAX];
         bytes[..name.len()].copy_from_slice(name);
-        ClientName { bytes, len: name.len() as u8 }
+        Self { bytes, len: name.len() as u8 }
     }
 }
 
 impl From<&str> for ClientName {
-    fn from(name: &str) -> ClientName {
-        ClientName::new(name.as_bytes())
+    fn from(name: &str) -> Self {
+        Self::new(name.as_bytes())
     }
 }
 

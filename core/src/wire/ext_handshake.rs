@@ -72,8 +72,8 @@ pub struct ExtHandshake {
 impl ExtHandshake {
     /// Nothing said yet.
     #[must_use]
-    pub fn empty(dialect_guess: Dialect) -> ExtHandshake {
-        ExtHandshake {
+    pub fn empty(dialect_guess: Dialect) -> Self {
+        Self {
             ut_xet: None,
             xet: None,
             zest: None,

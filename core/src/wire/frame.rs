@@ -47,9 +47,9 @@ enum Repr {
 impl Head {
     /// Copies `bytes`; allocates only past [`HEAD_INLINE_BYTES`].
     #[must_use]
-    pub fn new(bytes: &[u8]) -> Head {
+    pub fn new(bytes: &[u8]) -> Self {
         if bytes.len() > HEAD_INLINE_BYTES {
-            return Head(Repr::Boxed(bytes.into()));
+            return Self(Repr::Boxed(bytes.into()));
         }
         Writer::new().bytes(bytes).done()
     }
@@ -71,7 +71,7 @@ impl AsRef<[u8]> for Head {
 }
 
 impl PartialEq for Head {
-    fn eq(&self, other: &Head) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         self.as_bytes() == other.as_bytes()
     }
 }
@@ -115,32 +115,32 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new() -> Writer {
-        Writer { len: 0, bytes: [0; HEAD_INLINE_BYTES] }
+    pub(crate) fn new() -> Self {
+        Self { len: 0, bytes: [0; HEAD_INLINE_BYTES] }
     }
 
     /// Begins an extended frame whose message has `message_len` bytes in all, those outside of the head included.
-    pub(crate) fn extended(ext_id: u8, message_len: u32) -> Writer {
-        Writer::new().u32(message_len + 2).u8(EXTENDED).u8(ext_id)
+    pub(crate) fn extended(ext_id: u8, message_len: u32) -> Self {
+        Self::new().u32(message_len + 2).u8(EXTENDED).u8(ext_id)
     }
 
-    pub(crate) fn u8(self, value: u8) -> Writer {
+    pub(crate) fn u8(self, value: u8) -> Self {
         self.bytes(&[value])
     }
 
-    pub(crate) fn u16(self, value: u16) -> Writer {
+    pub(crate) fn u16(self, value: u16) -> Self {
         self.bytes(&value.to_be_bytes())
     }
 
-    pub(crate) fn u32(self, value: u32) -> Writer {
+    pub(crate) fn u32(self, value: u32) -> Self {
         self.bytes(&value.to_be_bytes())
     }
 
-    pub(crate) fn u64(self, value: u64) -> Writer {
+    pub(crate) fn u64(self, value: u64) -> Self {
         self.bytes(&value.to_be_bytes())
     }
 
-    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Writer {
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         let end = self.len + bytes.len();
         assert!(end <= HEAD_INLINE_BYTES, "a fixed head fits {HEAD_INLINE_BYTES} bytes");
         self.bytes[self.len..end].copy_from_slice(bytes);

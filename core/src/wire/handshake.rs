@@ -50,10 +50,10 @@ pub struct NotAHandshake {
 impl Handshake {
     /// Ours: BEP 10 and nothing else.
     #[must_use]
-    pub fn ours(info_hash: InfoHash, peer_id: PeerId) -> Handshake {
+    pub fn ours(info_hash: InfoHash, peer_id: PeerId) -> Self {
         let mut reserved = [0; 8];
         reserved[5] = RESERVED_BEP10;
-        Handshake { reserved, info_hash, peer_id }
+        Self { reserved, info_hash, peer_id }
     }
 
     /// Checks as much of the fixed part as `prefix` shows.
@@ -73,8 +73,8 @@ impl Handshake {
     ///
     /// # Errors
     /// [`NotAHandshake`] if the fixed part is wrong.
-    pub fn parse(bytes: &[u8; HANDSHAKE_BYTES]) -> Result<Handshake, NotAHandshake> {
-        Handshake::check_prefix(bytes)?;
+    pub fn parse(bytes: &[u8; HANDSHAKE_BYTES]) -> Result<Self, NotAHandshake> {
+        Self::check_prefix(bytes)?;
         let (_, handshake) = handshake(bytes).expect("the fixed part is right, and 68 bytes hold all fields");
         Ok(handshake)
     }

@@ -75,9 +75,9 @@ pub(super) struct Written {
 
 impl Written {
     /// None yet; `room` bytes at most.
-    pub(super) fn new(room: usize) -> Written {
+    pub(super) fn new(room: usize) -> Self {
         assert!(room / RUN_BYTES_MIN <= usize::from(u16::MAX), "the number of runs fits its field");
-        Written { room, end: 0, count: 0, bytes: Vec::new() }
+        Self { room, end: 0, count: 0, bytes: Vec::new() }
     }
 
     /// Appends a run that begins past the end of the one before; false, and nothing is changed, if it does not fit.

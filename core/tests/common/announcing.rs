@@ -44,9 +44,9 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(config: Config) -> World {
+    pub fn new(config: Config) -> Self {
         let now = Instant(1_000_000_000);
-        World {
+        Self {
             trackers: Trackers::new(now, config),
             now,
             gets: vec![],
@@ -104,12 +104,12 @@ impl World {
     }
 
     /// Until `stop`, or `span` is over; tells whether it stopped.
-    pub fn pass_until(&mut self, span: Duration, stop: impl FnMut(&World) -> bool) -> bool {
+    pub fn pass_until(&mut self, span: Duration, stop: impl FnMut(&Self) -> bool) -> bool {
         let end = self.now + span;
         self.run_to(end, stop)
     }
 
-    fn run_to(&mut self, end: Instant, mut stop: impl FnMut(&World) -> bool) -> bool {
+    fn run_to(&mut self, end: Instant, mut stop: impl FnMut(&Self) -> bool) -> bool {
         let mut same = 0;
         while let Some((at, why)) = self.trackers.poll_timeout() {
             if at > end {

@@ -21,8 +21,8 @@ pub(crate) const NAT_HOLE: Duration = Duration::from_secs(120);
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(crate) fn new(seed: u64) -> Dice {
-        Dice(seed)
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
     }
 
     pub(crate) fn next(&mut self) -> u64 {
@@ -102,18 +102,18 @@ struct Item {
 }
 
 impl PartialEq for Item {
-    fn eq(&self, other: &Item) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         self.order == other.order
     }
 }
 impl Eq for Item {}
 impl PartialOrd for Item {
-    fn partial_cmp(&self, other: &Item) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 impl Ord for Item {
-    fn cmp(&self, other: &Item) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at, self.order).cmp(&(other.at, other.order))
     }
 }
@@ -144,8 +144,8 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    pub(crate) fn new(seed: u64, latency: Latency) -> Net {
-        Net {
+    pub(crate) fn new(seed: u64, latency: Latency) -> Self {
+        Self {
             now: Instant::ZERO,
             hosts: Vec::new(),
             dice: Dice::new(seed),
@@ -168,8 +168,8 @@ impl Net {
     }
 
     /// `count` hosts on one loopback address, 50 µs apart, all of which know the first and only that.
-    pub(crate) fn loopback(seed: u64, count: usize) -> Net {
-        let mut net = Net::new(seed, Latency::Fixed(Duration::from_micros(50)));
+    pub(crate) fn loopback(seed: u64, count: usize) -> Self {
+        let mut net = Self::new(seed, Latency::Fixed(Duration::from_micros(50)));
         for n in 0..count {
             let host = net.add(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 10_000 + n as u16), false);
             if n > 0 {

@@ -53,9 +53,9 @@ pub fn config() -> Config {
 }
 
 impl World {
-    pub fn new(config: Config) -> World {
+    pub fn new(config: Config) -> Self {
         let now = Instant(1_000_000_000);
-        World {
+        Self {
             discovery: Discovery::new(now, config),
             now,
             gets: vec![],
@@ -70,8 +70,8 @@ impl World {
     }
 
     /// With a DHT that can be asked.
-    pub fn with_dht() -> World {
-        let mut world = World::new(config());
+    pub fn with_dht() -> Self {
+        let mut world = Self::new(config());
         world.handle(Event::Dht { up: true });
         world
     }
@@ -125,7 +125,7 @@ impl World {
         self.now = end;
     }
 
-    pub fn pass_until(&mut self, span: Duration, mut stop: impl FnMut(&World) -> bool) -> bool {
+    pub fn pass_until(&mut self, span: Duration, mut stop: impl FnMut(&Self) -> bool) -> bool {
         let end = self.now + span;
         let mut same = 0;
         while let Some((at, why)) = self.discovery.poll_timeout().filter(|(at, _)| *at <= end) {

@@ -38,17 +38,17 @@ pub const WITH_ZEST: &[u8] = b"d1:md6:ut_xeti3e4:zesti9ee1:v5:probee";
 pub const ORIGINAL: &[u8] = b"d1:md6:ut_xeti1ee1:pi6881e1:v8:zest/0.3e";
 
 impl Driver {
-    pub fn new(role: Role) -> Driver {
+    pub fn new(role: Role) -> Self {
         let now = Instant(1_000_000);
         let link = Link::new(now, LinkConfig { role, our_id: OUR_ID, listen_port: 6881 });
-        let mut driver = Driver { link, now, sent: vec![], steps: vec![], bufs: vec![] };
+        let mut driver = Self { link, now, sent: vec![], steps: vec![], bufs: vec![] };
         driver.drain(&[]);
         driver
     }
 
     /// An accepted link whose remote has sent its handshake and this extension handshake; nothing kept of it.
-    pub fn accepted(their_id: PeerId, ext_handshake: &[u8]) -> Driver {
-        let mut driver = Driver::new(Role::Accept);
+    pub fn accepted(their_id: PeerId, ext_handshake: &[u8]) -> Self {
+        let mut driver = Self::new(Role::Accept);
         driver.receive(&handshake(SWARM, their_id));
         driver.receive(&ext(0, ext_handshake));
         assert_eq!(driver.steps.len(), 2, "established, extension handshake: {:?}", driver.steps);
@@ -57,12 +57,12 @@ impl Driver {
         driver
     }
 
-    pub fn plain() -> Driver {
-        Driver::accepted(THEIR_ID, PLAIN)
+    pub fn plain() -> Self {
+        Self::accepted(THEIR_ID, PLAIN)
     }
 
-    pub fn with_zest() -> Driver {
-        Driver::accepted(THEIR_ID, WITH_ZEST)
+    pub fn with_zest() -> Self {
+        Self::accepted(THEIR_ID, WITH_ZEST)
     }
 
     pub fn handle(&mut self, event: LinkEvent<'_>) {

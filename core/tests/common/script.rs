@@ -21,7 +21,7 @@ pub struct File {
 }
 
 impl File {
-    pub fn new(number: u8, chunks: u32) -> Arc<File> {
+    pub fn new(number: u8, chunks: u32) -> Arc<Self> {
         let list: Vec<ChunkRef> = (0..chunks)
             .map(|at| {
                 let mut bytes = [number; 32];
@@ -29,25 +29,25 @@ impl File {
                 ChunkRef { hash: Hash::from_bytes(bytes), len: CHUNK }
             })
             .collect();
-        File::of(list)
+        Self::of(list)
     }
 
-    fn of(list: Vec<ChunkRef>) -> Arc<File> {
+    fn of(list: Vec<ChunkRef>) -> Arc<Self> {
         let index = list.iter().enumerate().map(|(at, chunk)| (chunk.hash, at as u32)).collect();
         let size = list.len() as u64 * u64::from(CHUNK);
         let manifest = Manifest::prove(file_hash(&list), size, list).expect("the list makes its own hash");
-        Arc::new(File { manifest: Arc::new(manifest), index })
+        Arc::new(Self { manifest: Arc::new(manifest), index })
     }
 
     /// One of many files.
-    pub fn of_many(number: u32, chunks: u32) -> Arc<File> {
+    pub fn of_many(number: u32, chunks: u32) -> Arc<Self> {
         let chunk = |at: u32| {
             let mut bytes = [0xcc; 32];
             bytes[..4].copy_from_slice(&at.to_be_bytes());
             bytes[4..8].copy_from_slice(&number.to_be_bytes());
             ChunkRef { hash: Hash::from_bytes(bytes), len: CHUNK }
         };
-        File::of((0..chunks).map(chunk).collect())
+        Self::of((0..chunks).map(chunk).collect())
     }
 
     pub fn len(&self) -> u32 {
@@ -141,8 +141,8 @@ pub struct Script {
 
 impl Script {
     /// A peer on the LAN that has everything.
-    pub fn fast() -> Script {
-        Script {
+    pub fn fast() -> Self {
+        Self {
             dials: Dials::Answered,
             greets: Some(ms(1)),
             zest: true,
@@ -157,21 +157,21 @@ impl Script {
     }
 
     /// A plain BEP XET peer: no availability, no manifests.
-    pub fn plain() -> Script {
-        Script { zest: false, ..Script::fast() }
+    pub fn plain() -> Self {
+        Self { zest: false, ..Self::fast() }
     }
 
     /// zest 0.4.
-    pub fn original() -> Script {
-        Script { ranges_only: true, ..Script::plain() }
+    pub fn original() -> Self {
+        Self { ranges_only: true, ..Self::plain() }
     }
 
-    pub fn at(self, rate_mb_s: f64) -> Script {
-        Script { chunk_time: Duration::from_secs_f64(f64::from(CHUNK) / 1e6 / rate_mb_s), ..self }
+    pub fn at(self, rate_mb_s: f64) -> Self {
+        Self { chunk_time: Duration::from_secs_f64(f64::from(CHUNK) / 1e6 / rate_mb_s), ..self }
     }
 
-    pub fn with(self, chunks: Chunks) -> Script {
-        Script { chunks, ..self }
+    pub fn with(self, chunks: Chunks) -> Self {
+        Self { chunks, ..self }
     }
 }
 
@@ -194,8 +194,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    pub fn healthy() -> Origin {
-        Origin {
+    pub fn healthy() -> Self {
+        Self {
             plan: Some(ms(20)),
             first_byte: ms(20),
             chunk_time: ms(1),

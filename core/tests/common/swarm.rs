@@ -117,12 +117,12 @@ pub fn addr(port: u16) -> SocketAddr {
 }
 
 impl World {
-    pub fn new() -> World {
-        World::with(Config::new([5; 32], PeerId(*b"-ZT0500-we-ourselves")))
+    pub fn new() -> Self {
+        Self::with(Config::new([5; 32], PeerId(*b"-ZT0500-we-ourselves")))
     }
 
-    pub fn with(config: Config) -> World {
-        World {
+    pub fn with(config: Config) -> Self {
+        Self {
             node: Node::new(config),
             now: Instant(1_000_000),
             trace: vec![],
@@ -264,7 +264,7 @@ impl World {
     }
 
     /// Runs until `done` or until so much virtual time has passed; tells whether it was `done`.
-    pub fn run(&mut self, limit: Duration, done: impl Fn(&World) -> bool) -> bool {
+    pub fn run(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + limit;
         while !done(self) {
             let timer = self.node.poll_timeout().map(|(at, _)| self.wall(at));

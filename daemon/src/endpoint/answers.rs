@@ -62,21 +62,21 @@ pub(super) struct Answers {
 
 impl Kept {
     /// The part of an answer that is worth keeping.
-    pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Kept {
+    pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
         let mut kept = HeaderMap::new();
         for name in KEPT_HEADERS.map(HeaderName::from_static) {
             for value in headers.get_all(&name) {
                 kept.append(&name, value.clone());
             }
         }
-        Kept { status, headers: kept, body }
+        Self { status, headers: kept, body }
     }
 }
 
 impl Answers {
     /// Those of one Hub, in zest's cache.
-    pub(super) fn new(zest_cache: &Path, hub: &str) -> Answers {
-        Answers { dir: zest_cache.join("answers"), hub: hub.to_owned(), kept: AtomicUsize::new(0) }
+    pub(super) fn new(zest_cache: &Path, hub: &str) -> Self {
+        Self { dir: zest_cache.join("answers"), hub: hub.to_owned(), kept: AtomicUsize::new(0) }
     }
 
     /// What was answered to this question last.

@@ -27,8 +27,8 @@ pub(super) enum Part {
 impl Part {
     pub(super) fn len(&self) -> u64 {
         match self {
-            Part::Text(text) => text.len() as u64,
-            Part::File(range) | Part::Xorb(_, range) => range.end - range.start,
+            Self::Text(text) => text.len() as u64,
+            Self::File(range) | Self::Xorb(_, range) => range.end - range.start,
         }
     }
 }

@@ -76,9 +76,9 @@ impl Holder {
     /// Reads some of them; blocking.
     pub(super) fn read_at(&self, room: &mut [u8], at: u64) -> io::Result<()> {
         match self {
-            Holder::Disk(file) => file.read_exact_at(room, at),
-            Holder::Arriving(arriving) if arriving.read_at(at, room) => Ok(()),
-            Holder::Arriving(_) => Err(io::ErrorKind::Interrupted.into()),
+            Self::Disk(file) => file.read_exact_at(room, at),
+            Self::Arriving(arriving) if arriving.read_at(at, room) => Ok(()),
+            Self::Arriving(_) => Err(io::ErrorKind::Interrupted.into()),
         }
     }
 }

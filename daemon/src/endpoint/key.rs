@@ -17,9 +17,9 @@ pub(super) struct Key {
 type State = (u64, i64, i64);
 
 impl Key {
-    pub(super) fn new(places: Places) -> Result<Key, DaemonError> {
+    pub(super) fn new(places: Places) -> Result<Self, DaemonError> {
         Secret::endpoint_key(&places)?;
-        Ok(Key { places, known: Mutex::default() })
+        Ok(Self { places, known: Mutex::default() })
     }
 
     /// Whether this is it, now.

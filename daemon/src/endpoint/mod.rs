@@ -96,7 +96,7 @@ impl Endpoint {
     }
 
     /// One over this session's Hub.
-    pub(crate) fn new(session: &Session, about: &About, oci: bool) -> Result<Endpoint, DaemonError> {
+    pub(crate) fn new(session: &Session, about: &About, oci: bool) -> Result<Self, DaemonError> {
         let env = session.env();
         let random = |error: getrandom::Error| DaemonError::Random(error.to_string());
         let relay = Relay::new(HubConfig { token: None, ..HubConfig::from_env(env) });
@@ -109,7 +109,7 @@ impl Endpoint {
                 "which Hub is behind the endpoint cannot be noted, so a zest that is given it asks itself: {error}"
             );
         }
-        Ok(Endpoint {
+        Ok(Self {
             key: Key::new(Places::new(&about.zest_cache))?,
             relay: relay.map_err(|error| DaemonError::Hub(error.to_string()))?,
             hub: HubName::new(&env.endpoint),
@@ -209,7 +209,7 @@ impl Endpoint {
 
 impl Asked {
     /// A question that belongs to what a caller began before.
-    fn within(caller: Caller) -> Asked {
+    fn within(caller: Caller) -> Self {
         let mut own = HeaderMap::new();
         let bearer =
             caller.token.as_ref().map(|token| HeaderValue::try_from(format!("Bearer {}", token.as_str())));
@@ -219,7 +219,7 @@ impl Asked {
         }
         let empty = String::new;
         let (target, prefix, base, host) = (empty(), empty(), empty(), empty());
-        Asked { target, route: Route::Other, caller, peer: None, prefix, base, host, own }
+        Self { target, route: Route::Other, caller, peer: None, prefix, base, host, own }
     }
 
     /// What is sent with a question of ours on the caller's behalf: his token, and who he is.

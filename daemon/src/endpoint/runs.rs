@@ -18,16 +18,16 @@ pub(super) struct RunName(Arc<str>);
 
 impl RunName {
     /// Takes `KEY.NAME` apart.
-    pub(super) fn after_key(named: &str) -> (&str, Option<RunName>) {
+    pub(super) fn after_key(named: &str) -> (&str, Option<Self>) {
         match named.split_once('.') {
-            Some((key, name)) => (key, RunName::new(name)),
+            Some((key, name)) => (key, Self::new(name)),
             None => (named, None),
         }
     }
 
-    fn new(name: &str) -> Option<RunName> {
+    fn new(name: &str) -> Option<Self> {
         let is_name = name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_name.then(|| RunName(name.into()))
+        is_name.then(|| Self(name.into()))
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Caller {
 
 impl Caller {
     /// The same, in this `zest run`.
-    pub(super) fn within(mut self, run: Option<RunName>) -> Caller {
+    pub(super) fn within(mut self, run: Option<RunName>) -> Self {
         self.run = run;
         self
     }
@@ -74,11 +74,11 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    pub(super) fn new() -> Result<Standing, getrandom::Error> {
+    pub(super) fn new() -> Result<Self, getrandom::Error> {
         let mut key = [0; KEY_BYTES];
         getrandom::fill(&mut key)?;
         let key = Hmac::new(&key.into());
-        Ok(Standing { key, public: Mutex::default(), accepted: Mutex::default() })
+        Ok(Self { key, public: Mutex::default(), accepted: Mutex::default() })
     }
 
     /// Whom a request comes from.

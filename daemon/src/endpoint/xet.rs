@@ -126,16 +126,16 @@ impl Grants {
 }
 
 impl Framed {
-    fn new(file: Hash, manifest: Manifest, real: bool) -> Option<Framed> {
+    fn new(file: Hash, manifest: Manifest, real: bool) -> Option<Self> {
         let mut layout = Layout::default();
         let manifest = Arc::new(manifest);
         layout.add(&manifest);
         let (manifest, terms) = layout.terms(&manifest.file())?;
-        Some(Framed { file, manifest, terms, real })
+        Some(Self { file, manifest, terms, real })
     }
 
     /// Frames of equal length. The names of chunks, and so of xorbs, come from the file's and their place in it.
-    fn of_equal_length(file: Hash, size: u64) -> Option<Framed> {
+    fn of_equal_length(file: Hash, size: u64) -> Option<Self> {
         let count = size.div_ceil(FRAME_BYTES);
         let chunk = |at: u64| {
             let name = [&b"zest frame "[..], file.as_bytes(), &at.to_le_bytes()].concat();
@@ -143,7 +143,7 @@ impl Framed {
             ChunkRef { hash: chunk_hash(&name), len: len as u32 }
         };
         let chunks: Vec<ChunkRef> = (0..count).map(chunk).collect();
-        Framed::new(file, Manifest::prove(file_hash(&chunks), size, chunks).ok()?, false)
+        Self::new(file, Manifest::prove(file_hash(&chunks), size, chunks).ok()?, false)
     }
 }
 

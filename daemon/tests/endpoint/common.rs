@@ -39,12 +39,12 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) async fn open() -> Hub {
-        Hub::with(&[]).await
+    pub(crate) async fn open() -> Self {
+        Self::with(&[]).await
     }
 
     /// One whose models have these files, too.
-    pub(crate) async fn with(more: &[(&str, Vec<u8>)]) -> Hub {
+    pub(crate) async fn with(more: &[(&str, Vec<u8>)]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         for (repo, access) in
             [("org/open", None), ("org/closed", Some("private")), ("org/gated", Some("gated"))]
@@ -66,7 +66,7 @@ impl Hub {
         served.indexed().await;
         served.log_requests(10_000);
         let endpoint = served.endpoint();
-        Hub { dir, served: Some(served), endpoint }
+        Self { dir, served: Some(served), endpoint }
     }
 
     pub(crate) fn served(&self) -> &Served {
@@ -111,16 +111,16 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) async fn start(hub: &str) -> Daemon {
-        Daemon::on(Arc::new(tempfile::tempdir().expect("a folder")), hub, &[]).await
+    pub(crate) async fn start(hub: &str) -> Self {
+        Self::on(Arc::new(tempfile::tempdir().expect("a folder")), hub, &[]).await
     }
 
-    pub(crate) async fn on(dir: Arc<tempfile::TempDir>, hub: &str, peers: &[String]) -> Daemon {
-        Daemon::with(dir, hub, peers, false).await
+    pub(crate) async fn on(dir: Arc<tempfile::TempDir>, hub: &str, peers: &[String]) -> Self {
+        Self::with(dir, hub, peers, false).await
     }
 
     /// One that is a registry, too, if `oci`.
-    pub(crate) async fn with(dir: Arc<tempfile::TempDir>, hub: &str, peers: &[String], oci: bool) -> Daemon {
+    pub(crate) async fn with(dir: Arc<tempfile::TempDir>, hub: &str, peers: &[String], oci: bool) -> Self {
         let home = dir.path().to_str().expect("UTF-8").to_owned();
         let vars = [("HOME".to_owned(), home), ("HF_ENDPOINT".to_owned(), hub.to_owned())];
         let env = Env::from_map(&vars.into());
@@ -148,7 +148,7 @@ impl Daemon {
         let base = format!("/hf/{}", Secret::endpoint_key(&places).expect("made").as_str());
         let api = Api::start(opened, None, session.clone(), secret.clone(), about, Stop::default())
             .expect("it starts");
-        Daemon { dir, places, session, secret, api, base }
+        Self { dir, places, session, secret, api, base }
     }
 
     pub(crate) async fn end(self) -> Arc<tempfile::TempDir> {
@@ -198,14 +198,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn read(bytes: &[u8]) -> Answer {
+    fn read(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
         let headers = lines.filter_map(|line| line.split_once(": "));
         let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-        Answer { status, headers, body: bytes[end + 4..].to_vec() }
+        Self { status, headers, body: bytes[end + 4..].to_vec() }
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {

@@ -7,7 +7,7 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(input: &'a [u8]) -> Cursor<'a> {
+    pub(crate) fn new(input: &'a [u8]) -> Self {
         Cursor { rest: input }
     }
 

@@ -81,8 +81,8 @@ struct Script {
 }
 
 impl Script {
-    fn read(flags: u8, mut input: Cursor<'_>) -> Script {
-        let mut script = Script { events: Vec::new(), stream_bytes: 0 };
+    fn read(flags: u8, mut input: Cursor<'_>) -> Self {
+        let mut script = Self { events: Vec::new(), stream_bytes: 0 };
         if flags & 2 == 0 {
             script.stream(greeting(flags));
         }

@@ -429,7 +429,7 @@ impl World {
             return;
         }
         let (link, req, asked) = self.asked.remove(usize::from(which) % self.asked.len());
-        let payload = |world: &mut World, kind: PayloadKind, len: u32| {
+        let payload = |world: &mut Self, kind: PayloadKind, len: u32| {
             let buf = BufId(world.number());
             world.bufs.insert(buf);
             Event::Payload { link, req, kind, buf, len }

@@ -41,7 +41,7 @@ impl fmt::Debug for Login {
 }
 
 impl Endpoint {
-    pub(super) fn parse(text: &str) -> Result<Endpoint, HubError> {
+    pub(super) fn parse(text: &str) -> Result<Self, HubError> {
         let bad =
             |reason: &str| HubError::Config { reason: format!("endpoint {:?} {reason}", shown_text(text)) };
         if !text.contains("://") {
@@ -59,7 +59,7 @@ impl Endpoint {
         }
         let text = base.as_str().trim_end_matches('/').to_owned();
         let public = Url::parse(ENDPOINT_DEFAULT).expect("the default endpoint is an address");
-        Ok(Endpoint { base, text, public, login })
+        Ok(Self { base, text, public, login })
     }
 
     /// Address of an already encoded `path_and_query`, which begins with `/`.
@@ -150,13 +150,13 @@ impl Endpoint {
 
 impl Login {
     /// Takes user name and password out of an address.
-    fn take(url: &mut Url) -> Option<Login> {
+    fn take(url: &mut Url) -> Option<Self> {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
         // Neither fails for an address that has a host.
         let _ = (url.set_username(""), url.set_password(None));
         (!user.is_empty() || !password.is_empty())
-            .then(|| Login { encoded: base64(format!("{user}:{password}").as_bytes()), password })
+            .then(|| Self { encoded: base64(format!("{user}:{password}").as_bytes()), password })
     }
 }
 

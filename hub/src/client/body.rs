@@ -43,11 +43,11 @@ impl Body {
         stall: Duration,
         want: Option<u64>,
         permit: Option<OwnedSemaphorePermit>,
-    ) -> Body {
+    ) -> Self {
         let unpacker = Coding::of(response.headers()).ok().flatten().map(Unpacker::new);
         let length = response.content_length();
         let want = want.or(length.filter(|_| unpacker.is_none()));
-        Body {
+        Self {
             response: Some(response),
             url,
             stall,
@@ -64,7 +64,7 @@ impl Body {
 
     /// Fails with `TooLarge` as soon as more than `bytes` have come, or at once if more are promised.
     #[must_use]
-    pub fn at_most(mut self, bytes: u64) -> Body {
+    pub fn at_most(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
@@ -77,7 +77,7 @@ impl Body {
 
     /// Fails with `Trickles` if less than [`TRICKLE_BYTES_S`] comes over a `window`: a new connection may be better.
     #[must_use]
-    pub fn at_pace(mut self, window: Duration) -> Body {
+    pub fn at_pace(mut self, window: Duration) -> Self {
         self.pace = Some((window, Instant::now(), self.got));
         self
     }

@@ -30,8 +30,8 @@ pub struct Cas {
 }
 
 impl Cas {
-    pub(super) fn new(hub: Hub, repo: RepoId, commit: String, token: &XetToken) -> Cas {
-        Cas { hub, repo, commit, host: shown(&token.cas) }
+    pub(super) fn new(hub: Hub, repo: RepoId, commit: String, token: &XetToken) -> Self {
+        Self { hub, repo, commit, host: shown(&token.cas) }
     }
 
     /// Address of the CAS when this was made, for messages.

@@ -45,19 +45,19 @@ pub struct HubConfig {
 impl HubConfig {
     /// Settings as the environment has them: endpoint, token, `HF_HUB_ETAG_TIMEOUT`, `HF_HUB_DOWNLOAD_TIMEOUT`.
     #[must_use]
-    pub fn from_env(env: &Env) -> HubConfig {
-        HubConfig {
+    pub fn from_env(env: &Env) -> Self {
+        Self {
             stall: env.download_timeout,
             api_stall: env.etag_timeout,
             cas_stall: env.download_timeout.max(CAS_STALL),
-            ..HubConfig::new(env.endpoint.as_str(), env.token.clone())
+            ..Self::new(env.endpoint.as_str(), env.token.clone())
         }
     }
 
     /// Default settings for an endpoint.
     #[must_use]
-    pub fn new(endpoint: impl Into<String>, token: Option<Token>) -> HubConfig {
-        HubConfig {
+    pub fn new(endpoint: impl Into<String>, token: Option<Token>) -> Self {
+        Self {
             endpoint: endpoint.into(),
             token,
             user_agent_extra: String::new(),

@@ -21,7 +21,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(wanted: &'a [&'a str]) -> Fields<'a> {
+    pub(super) fn new(wanted: &'a [&'a str]) -> Self {
         Fields {
             wanted,
             found: BTreeMap::new(),

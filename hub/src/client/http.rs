@@ -57,7 +57,7 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(config: HubConfig) -> Result<Transport, HubError> {
+    pub(super) fn new(config: HubConfig) -> Result<Self, HubError> {
         let endpoint = Endpoint::parse(&config.endpoint)?;
         let bad = |reason: &str| HubError::Config { reason: reason.to_owned() };
         // One request has one such header, and without its own a mirror does not even look at what is asked.
@@ -76,7 +76,7 @@ impl Transport {
         let user_agent =
             HeaderValue::from_str(&user_agent).map_err(|_| bad("the user agent is no header value"))?;
         let transfers = Arc::new(Semaphore::new(config.transfers_max.clamp(1, Semaphore::MAX_PERMITS)));
-        let transport = Transport {
+        let transport = Self {
             endpoint,
             config,
             authorization,
@@ -227,7 +227,7 @@ impl Transport {
     }
 
     fn note_clock(&self, headers: &HeaderMap) {
-        let Some(theirs) = super::retry::date(headers) else { return };
+        let Some(theirs) = retry::date(headers) else { return };
         let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
         let ahead = match SystemTime::now().duration_since(theirs) {
             Ok(ahead) => seconds(ahead),
@@ -266,7 +266,7 @@ impl Transport {
                     Err(coding) => Err(malformed(format!("it is packed as {:?}", text::clip(&coding, 40)))),
                 };
             }
-            let Some(next) = Transport::next_hop(ask, &url, &response)? else {
+            let Some(next) = Self::next_hop(ask, &url, &response)? else {
                 // The mirror does not have under its own address what it sent us to the public Hub for.
                 if let Some(public) = beside.take() {
                     (url, at_home) = (public, false);

@@ -105,14 +105,14 @@ impl RevisionInfo {
     /// What of the answer is read.
     const FIELDS: [&str; 3] = ["sha", "private", "gated"];
 
-    fn read(answer: &BTreeMap<String, serde_json::Value>) -> Result<RevisionInfo, String> {
+    fn read(answer: &BTreeMap<String, serde_json::Value>) -> Result<Self, String> {
         let commit = answer.get("sha").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         if !is_commit(&commit) {
             return Err(format!("commit {commit:?}"));
         }
         // What is not said, or not with `false`, is not open.
         let is_open = |name: &str| answer.get(name) == Some(&serde_json::Value::Bool(false));
-        Ok(RevisionInfo { commit, private: !is_open("private"), gated: !is_open("gated") })
+        Ok(Self { commit, private: !is_open("private"), gated: !is_open("gated") })
     }
 }
 
@@ -121,10 +121,10 @@ impl Hub {
     ///
     /// # Errors
     /// `Config` if the endpoint is no usable address, the token no token, or TLS cannot start.
-    pub fn new(config: HubConfig) -> Result<Hub, HubError> {
+    pub fn new(config: HubConfig) -> Result<Self, HubError> {
         let transport = Transport::new(config)?;
         let inner = Inner { transport, tokens: Tokens::default(), v1_hosts: Mutex::default() };
-        Ok(Hub { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Whose client it is.
@@ -137,10 +137,10 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Hub::new`].
-    pub fn anonymous(&self) -> Result<Hub, HubError> {
+    pub fn anonymous(&self) -> Result<Self, HubError> {
         match &self.inner.transport.config.token {
             None => Ok(self.clone()),
-            Some(_) => Hub::new(HubConfig { token: None, ..self.inner.transport.config.clone() }),
+            Some(_) => Self::new(HubConfig { token: None, ..self.inner.transport.config.clone() }),
         }
     }
 

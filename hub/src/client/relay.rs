@@ -45,9 +45,9 @@ impl Relay {
     ///
     /// # Errors
     /// As [`Hub::new`](super::Hub::new).
-    pub fn new(config: HubConfig) -> Result<Relay, HubError> {
+    pub fn new(config: HubConfig) -> Result<Self, HubError> {
         let transport = Transport::new(HubConfig { token: None, ..config })?;
-        Ok(Relay { transport: Arc::new(transport) })
+        Ok(Self { transport: Arc::new(transport) })
     }
 
     /// Passes a request on. `target` is its path and query below the endpoint, as they came.

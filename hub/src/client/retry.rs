@@ -39,8 +39,8 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    fn default() -> RetryPolicy {
-        RetryPolicy {
+    fn default() -> Self {
+        Self {
             tries: 8,
             unanswered_tries: 3,
             silent_tries: 3,
@@ -55,8 +55,8 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// One try: the caller decides whether there is another.
     #[must_use]
-    pub fn once() -> RetryPolicy {
-        RetryPolicy { tries: 1, ..RetryPolicy::default() }
+    pub fn once() -> Self {
+        Self { tries: 1, ..Self::default() }
     }
 
     /// How long to wait after `error`, the result of request number `tries` (from 1); `None` to give up.

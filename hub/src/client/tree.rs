@@ -248,7 +248,7 @@ impl Entries {
     }
 
     pub(super) fn into_tree(self) -> Tree {
-        let Entries { list: mut entries, refused, .. } = self;
+        let Self { list: mut entries, refused, .. } = self;
         // Of two files of one name neither is the right one.
         let bad: BTreeSet<&str> = refused.iter().map(|row| row.path.as_str()).collect();
         if !bad.is_empty() {

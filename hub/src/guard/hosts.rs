@@ -19,7 +19,7 @@ pub struct Hosts {
 impl Hosts {
     /// For a listener on `addr` that is also known at `public_url`, if given.
     #[must_use]
-    pub fn new(addr: SocketAddr, public_url: Option<&str>) -> Hosts {
+    pub fn new(addr: SocketAddr, public_url: Option<&str>) -> Self {
         let mut names = Vec::new();
         if let Some(authority) = public_url.and_then(authority) {
             names.extend(name_of(authority));
@@ -30,7 +30,7 @@ impl Hosts {
             let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
             names.extend(name.and_then(|name| name_of(name.trim())));
         }
-        Hosts { is_loopback, names }
+        Self { is_loopback, names }
     }
 
     /// Whether a request with this `Host` means us. `name:port`, an address, or `[IPv6]`; any port.

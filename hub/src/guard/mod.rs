@@ -77,14 +77,14 @@ impl Limits {
     /// Those of [`crate::limits`]; with few descriptors fewer connections and bodies. What the system lets this process have is
     /// asked for first.
     #[must_use]
-    pub fn for_this_process() -> Limits {
-        Limits::for_descriptors(descriptors())
+    pub fn for_this_process() -> Self {
+        Self::for_descriptors(descriptors())
     }
 
-    fn for_descriptors(descriptors: u64) -> Limits {
+    fn for_descriptors(descriptors: u64) -> Self {
         let connections =
             (descriptors.saturating_sub(DESCRIPTORS_LEFT) / 2).clamp(4, CONNECTIONS_MAX) as usize;
-        Limits {
+        Self {
             connections,
             places: connections.min(BODIES_MAX),
             form_bytes: FORMS_BYTES_MAX,
@@ -137,7 +137,7 @@ impl Door for TcpListener {
     type Stream = TcpStream;
 
     async fn accept(&self) -> std::io::Result<(TcpStream, Side)> {
-        let (stream, addr) = TcpListener::accept(self).await?;
+        let (stream, addr) = Self::accept(self).await?;
         // Without it the last bytes of an answer may wait for an acknowledgement.
         let _ = stream.set_nodelay(true);
         Ok((stream, Side::Address(addr)))

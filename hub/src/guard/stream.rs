@@ -23,8 +23,8 @@ pub(super) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, ticket: Arc<Ticket>, patience: Duration) -> Watched<S> {
-        Watched { stream, ticket, patience, alarm: Box::pin(tokio::time::sleep(patience)), is_blocked: false }
+    pub(super) fn new(stream: S, ticket: Arc<Ticket>, patience: Duration) -> Self {
+        Self { stream, ticket, patience, alarm: Box::pin(tokio::time::sleep(patience)), is_blocked: false }
     }
 
     fn after_write(

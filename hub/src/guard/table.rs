@@ -80,8 +80,8 @@ struct OfNet {
 }
 
 impl Table {
-    pub(super) fn new(limits: &Limits) -> Table {
-        Table {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
             connections: limits.connections.max(1),
             places: limits.places.max(1),
             form_bytes: limits.form_bytes,

@@ -46,57 +46,57 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    pub(crate) fn new(status: u16) -> Reply {
+    pub(crate) fn new(status: u16) -> Self {
         let head = format!("HTTP/1.1 {status} Scripted\r\n");
-        Reply { head, body: Vec::new(), length: Some(0), after: After::KeepAlive }
+        Self { head, body: Vec::new(), length: Some(0), after: After::KeepAlive }
     }
 
-    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Reply {
-        Reply::new(200).body(body)
+    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
+        Self::new(200).body(body)
     }
 
-    pub(crate) fn header(mut self, name: &str, value: impl std::fmt::Display) -> Reply {
+    pub(crate) fn header(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.head += &format!("{name}: {value}\r\n");
         self
     }
 
-    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Reply {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self.length = Some(self.body.len());
         self
     }
 
     /// Promises another length than the body has.
-    pub(crate) fn promising(mut self, length: usize) -> Reply {
+    pub(crate) fn promising(mut self, length: usize) -> Self {
         self.length = Some(length);
         self
     }
 
     /// No length at all: the body ends with the connection.
-    pub(crate) fn without_length(mut self) -> Reply {
+    pub(crate) fn without_length(mut self) -> Self {
         (self.length, self.after) = (None, After::HangUp);
         self
     }
 
-    pub(crate) fn then_hang_up(mut self) -> Reply {
+    pub(crate) fn then_hang_up(mut self) -> Self {
         self.after = After::HangUp;
         self
     }
 
-    pub(crate) fn then_silence(mut self) -> Reply {
+    pub(crate) fn then_silence(mut self) -> Self {
         self.after = After::Silence;
         self
     }
 
     /// A byte now and then, as long as somebody waits.
-    pub(crate) fn then_drops(mut self) -> Reply {
+    pub(crate) fn then_drops(mut self) -> Self {
         self.after = After::Drops;
         self
     }
 
     /// Not even a status line.
-    pub(crate) fn nothing() -> Reply {
-        Reply { head: String::new(), body: Vec::new(), length: None, after: After::Silence }
+    pub(crate) fn nothing() -> Self {
+        Self { head: String::new(), body: Vec::new(), length: None, after: After::Silence }
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Answers by `script(request, number from 0)`.
-    pub(crate) async fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Server {
+    pub(crate) async fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -119,7 +119,7 @@ impl Server {
                 tokio::spawn(async move { serve(stream, &log, &*script).await });
             }
         });
-        Server { origin, seen, accept }
+        Self { origin, seen, accept }
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {

@@ -76,7 +76,7 @@ pub struct FileFailure {
 }
 
 impl From<&PullError> for PullFailure {
-    fn from(error: &PullError) -> PullFailure {
+    fn from(error: &PullError) -> Self {
         let kind = error.kind();
         let retry_after_s = match kind {
             PullErrorKind::RateLimited { retry_after } => retry_after.map(|wait| wait.as_secs_f64()),
@@ -92,6 +92,6 @@ impl From<&PullError> for PullFailure {
             message: file.why(),
         };
         let (message, hint, files) = (error.to_string(), error.hint(), failed.iter().map(file).collect());
-        PullFailure { kind: kind.word().to_owned(), message, hint, retry_after_s, files }
+        Self { kind: kind.word().to_owned(), message, hint, retry_after_s, files }
     }
 }

@@ -120,11 +120,11 @@ impl How {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            How::Cached => "cached",
-            How::Linked => "linked",
-            How::Hub => "hub",
-            How::Chunks => "chunks",
-            How::Wanted => "wanted",
+            Self::Cached => "cached",
+            Self::Linked => "linked",
+            Self::Hub => "hub",
+            Self::Chunks => "chunks",
+            Self::Wanted => "wanted",
         }
     }
 }

@@ -141,8 +141,8 @@ struct Chunks {
 }
 
 impl From<PullReport> for Document {
-    fn from(report: PullReport) -> Document {
-        Document {
+    fn from(report: PullReport) -> Self {
+        Self {
             p2p_ratio: report.p2p_ratio(),
             bytes: Bytes {
                 total: report.total_bytes(),
@@ -177,9 +177,9 @@ impl From<PullReport> for Document {
 }
 
 impl From<Document> for PullReport {
-    fn from(document: Document) -> PullReport {
+    fn from(document: Document) -> Self {
         let Document { bytes, chunks, .. } = document;
-        PullReport {
+        Self {
             repo: document.repo,
             revision: document.revision,
             dry_run: document.dry_run,

@@ -19,11 +19,11 @@ pub enum Priority {
 }
 
 impl From<Priority> for zest_core::node::Priority {
-    fn from(priority: Priority) -> zest_core::node::Priority {
+    fn from(priority: Priority) -> Self {
         match priority {
-            Priority::Low => zest_core::node::Priority::Low,
-            Priority::Normal => zest_core::node::Priority::Normal,
-            Priority::High => zest_core::node::Priority::High,
+            Priority::Low => Self::Low,
+            Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
         }
     }
 }
@@ -87,8 +87,8 @@ macro_rules! setters {
 impl PullRequest {
     /// All of a repository's revision `main`, into the cache, from wherever it comes quickest.
     #[must_use]
-    pub fn new(repo: RepoId) -> PullRequest {
-        PullRequest {
+    pub fn new(repo: RepoId) -> Self {
+        Self {
             repo,
             revision: REVISION.to_owned(),
             files: Vec::new(),
@@ -114,8 +114,8 @@ impl PullRequest {
     ///
     /// # Errors
     /// The name is none.
-    pub fn model(name: &str) -> Result<PullRequest, NameError> {
-        RepoId::new(RepoType::Model, name).map(PullRequest::new)
+    pub fn model(name: &str) -> Result<Self, NameError> {
+        RepoId::new(RepoType::Model, name).map(Self::new)
     }
 
     setters! {
@@ -209,14 +209,14 @@ fn yes() -> bool {
 impl TryFrom<Document> for PullRequest {
     type Error = String;
 
-    fn try_from(document: Document) -> Result<PullRequest, String> {
+    fn try_from(document: Document) -> Result<Self, String> {
         let named = |word: &str| RepoType::ALL.into_iter().find(|kind| kind.as_str() == word);
         let kind = match document.kind.as_deref() {
             None => RepoType::Model,
             Some(word) => named(word).ok_or("the type is none of model, dataset, space")?,
         };
         let repo = RepoId::new(kind, &document.repo).map_err(|error| error.to_string())?;
-        Ok(PullRequest {
+        Ok(Self {
             repo,
             revision: document.revision,
             files: document.files,
@@ -240,8 +240,8 @@ impl TryFrom<Document> for PullRequest {
 }
 
 impl From<PullRequest> for Document {
-    fn from(request: PullRequest) -> Document {
-        Document {
+    fn from(request: PullRequest) -> Self {
+        Self {
             repo: request.repo.name,
             kind: Some(request.repo.kind.as_str().to_owned()),
             revision: request.revision,

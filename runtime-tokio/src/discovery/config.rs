@@ -75,10 +75,10 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    pub(crate) fn of(listen: &[SocketAddr]) -> Reach {
+    pub(crate) fn of(listen: &[SocketAddr]) -> Self {
         let port = listen.first().map_or(0, SocketAddr::port);
         let loopback = !listen.is_empty() && listen.iter().all(|addr| addr.ip().is_loopback());
-        let mut reach = Reach { port, v4: None, v6: None, loopback };
+        let mut reach = Self { port, v4: None, v6: None, loopback };
         for addr in listen {
             match addr.ip() {
                 IpAddr::V4(ip) => reach.v4 = reach.v4.or(Some(ip)),

@@ -13,7 +13,7 @@ use zest_core::{LinkId, pex};
 impl Finder {
     /// A remote said what it speaks, and where it listens.
     pub(crate) fn introduced(
-        self: &Rc<Finder>,
+        self: &Rc<Self>,
         link: LinkId,
         addr: SocketAddr,
         direction: Direction,
@@ -36,12 +36,12 @@ impl Finder {
     }
 
     /// A link is gone.
-    pub(crate) fn parted(self: &Rc<Finder>, link: LinkId) {
+    pub(crate) fn parted(self: &Rc<Self>, link: LinkId) {
         self.tell(Event::Link(pex::Event::LinkDown { link }));
     }
 
     /// A remote told of peers.
-    pub(crate) fn exchanged(self: &Rc<Finder>, link: LinkId, added: &[(SocketAddr, u8)]) {
+    pub(crate) fn exchanged(self: &Rc<Self>, link: LinkId, added: &[(SocketAddr, u8)]) {
         self.tell(Event::Link(pex::Event::Received { link, added }));
     }
 }

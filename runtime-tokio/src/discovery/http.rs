@@ -30,8 +30,8 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn new(from: Option<IpAddr>) -> Requests {
-        Requests { from, ..Requests::default() }
+    pub(super) fn new(from: Option<IpAddr>) -> Self {
+        Self { from, ..Self::default() }
     }
 
     /// Requests that are not answered yet.

@@ -38,7 +38,7 @@ pub(super) struct LanSocket {
 
 impl LanSocket {
     /// Opens the socket of a group, if the listener takes connections of its family.
-    pub(super) fn open(group: Group, reach: Reach) -> Option<LanSocket> {
+    pub(super) fn open(group: Group, reach: Reach) -> Option<Self> {
         let family = match group {
             Group::V4 => reach.v4.map(IpAddr::V4),
             Group::V6 => reach.v6.map(IpAddr::V6),
@@ -48,7 +48,7 @@ impl LanSocket {
             _ => None,
         };
         match bind(group) {
-            Ok(socket) => Some(LanSocket {
+            Ok(socket) => Some(Self {
                 group,
                 socket,
                 from,

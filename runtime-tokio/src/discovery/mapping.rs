@@ -83,12 +83,12 @@ impl Mapping {
     /// Takes it back.
     pub(super) async fn end(self) {
         match self {
-            Mapping::Pcp(mappings) => {
+            Self::Pcp(mappings) => {
                 for mapping in mappings {
                     let _ = mapping.try_drop().await;
                 }
             }
-            Mapping::Upnp(gateway, ports) => {
+            Self::Upnp(gateway, ports) => {
                 for (protocol, port) in ports {
                     let _ = gateway.remove_port(protocol, port).await;
                 }

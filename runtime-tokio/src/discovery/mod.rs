@@ -93,7 +93,7 @@ impl Finder {
         listen: &[SocketAddr],
         peer_id: PeerId,
         seed: [u8; 32],
-    ) -> Result<Rc<Finder>, EngineError> {
+    ) -> Result<Rc<Self>, EngineError> {
         let reach = Reach::of(listen);
         let table = Table::open(config.dht.as_ref().and_then(|dht| dht.table.clone())).await;
         let dht = config.dht.clone().map(|mut dht| {
@@ -123,7 +123,7 @@ impl Finder {
         });
         let machine =
             finder::Config { dht: machine, udp_port: udp.port(), ..finder::Config::new(parts[2], settings) };
-        let finder = Rc::new(Finder {
+        let finder = Rc::new(Self {
             machine: RefCell::new(finder::Finder::new(clock.now(), machine)),
             http: http::Requests::new(reach.bound()),
             context: Rc::downgrade(context),
@@ -150,7 +150,7 @@ impl Finder {
     }
 
     /// The DHT comes to know the nodes of the last run, and those to start from.
-    fn wake_dht(self: &Rc<Finder>) {
+    fn wake_dht(self: &Rc<Self>) {
         let Some(bootstrap) = self.asleep.take() else { return };
         if let Some(saved) = &self.table.saved {
             if self.table.is_ours() {
@@ -162,7 +162,7 @@ impl Finder {
         tokio::task::spawn_local(names::bootstrap(self.clone(), bootstrap));
     }
 
-    fn begin(self: &Rc<Finder>, context: &Rc<Context>, bootstrap: Vec<String>) {
+    fn begin(self: &Rc<Self>, context: &Rc<Context>, bootstrap: Vec<String>) {
         use tokio::task::spawn_local;
         if self.has_dht() {
             self.asleep.replace(Some(bootstrap));
@@ -220,18 +220,18 @@ impl Finder {
     }
 
     /// One of our own addresses: it is no peer.
-    pub(crate) fn own(self: &Rc<Finder>, addr: SocketAddr) {
+    pub(crate) fn own(self: &Rc<Self>, addr: SocketAddr) {
         self.tell(Event::Own { addr });
     }
 
     /// The user named a peer.
-    pub(crate) fn named(self: &Rc<Finder>, addr: SocketAddr) {
+    pub(crate) fn named(self: &Rc<Self>, addr: SocketAddr) {
         self.named.borrow_mut().insert(canonical(addr));
         self.tell_swarms(discovery::Event::Named { addr });
     }
 
     /// A peer asked us for a file.
-    pub(crate) fn asked(self: &Rc<Finder>, file: Hash) {
+    pub(crate) fn asked(self: &Rc<Self>, file: Hash) {
         self.tell_swarms(discovery::Event::Asked { file });
     }
 
@@ -240,26 +240,26 @@ impl Finder {
         self.has_dht() || !self.lan.is_empty() || !self.config.trackers.is_empty()
     }
 
-    fn datagram(self: &Rc<Finder>, from: SocketAddr, bytes: &[u8]) {
+    fn datagram(self: &Rc<Self>, from: SocketAddr, bytes: &[u8]) {
         self.tell(Event::Datagram { from, bytes });
         // It may be a tracker's answer to one.
         self.farewells.notify_one();
     }
 
-    fn lan_group(self: &Rc<Finder>, group: Group, up: bool) {
+    fn lan_group(self: &Rc<Self>, group: Group, up: bool) {
         tracing::debug!(?group, up, "local service discovery");
         self.board.set_lan(group as usize, up);
         self.tell_swarms(discovery::Event::LanGroup { group, up });
     }
 
-    fn lan_datagram(self: &Rc<Finder>, group: Group, from: SocketAddr, bytes: &[u8]) {
+    fn lan_datagram(self: &Rc<Self>, group: Group, from: SocketAddr, bytes: &[u8]) {
         if self.covers(from) {
             self.tell_swarms(discovery::Event::LanDatagram { group, from, bytes });
         }
     }
 
     /// What is wanted, what can be had, what trackers and the local network say.
-    fn tell_swarms(self: &Rc<Finder>, event: discovery::Event<'_>) {
+    fn tell_swarms(self: &Rc<Self>, event: discovery::Event<'_>) {
         if matches!(event, discovery::Event::Want { .. } | discovery::Event::Seed { .. }) {
             self.wake_dht();
         }
@@ -267,7 +267,7 @@ impl Finder {
     }
 
     /// Takes an event in and performs what follows.
-    fn tell(self: &Rc<Finder>, event: Event<'_>) {
+    fn tell(self: &Rc<Self>, event: Event<'_>) {
         tracing::trace!(?event, "finding peers");
         let actions: Vec<Action> = {
             let mut machine = self.machine.borrow_mut();
@@ -278,7 +278,7 @@ impl Finder {
         actions.into_iter().for_each(|action| self.perform(action));
     }
 
-    fn perform(self: &Rc<Finder>, action: Action) {
+    fn perform(self: &Rc<Self>, action: Action) {
         match action {
             Action::SendTo { to, bytes } => self.send(to, &bytes),
             Action::LanSend { group, bytes } => {
@@ -326,7 +326,7 @@ impl Finder {
         }
     }
 
-    fn found(self: &Rc<Finder>, addr: SocketAddr, how: Found) {
+    fn found(self: &Rc<Self>, addr: SocketAddr, how: Found) {
         if how != Found::Named && !self.covers(addr) {
             return;
         }
@@ -350,7 +350,7 @@ impl Finder {
         self.machine.borrow().saved()
     }
 
-    fn timer(self: &Rc<Finder>) {
+    fn timer(self: &Rc<Self>) {
         self.tell(Event::Timer);
         self.farewells.notify_one();
     }
@@ -373,7 +373,7 @@ impl Finder {
     }
 
     /// Says good-bye to trackers and saves the routing table, within a bounded time.
-    pub(crate) async fn end(self: &Rc<Finder>) {
+    pub(crate) async fn end(self: &Rc<Self>) {
         self.http.give_up_mute();
         self.tell_swarms(discovery::Event::Shutdown);
         let farewells = async {

@@ -43,7 +43,7 @@ impl Finder {
     }
 
     /// A job of a file that anyone may read begins.
-    pub(crate) fn want(self: &Rc<Finder>, job: JobId, hash: Hash, bytes: u64, of: &Public) {
+    pub(crate) fn want(self: &Rc<Self>, job: JobId, hash: Hash, bytes: u64, of: &Public) {
         let group = self.groups.borrow_mut().of(&of.repo, &of.commit);
         let Some(proof) = self.leave(of.near, self.until(of.until)) else { return };
         let file = SharedFile { hash, bytes, group, proof };
@@ -51,12 +51,12 @@ impl Finder {
     }
 
     /// The file of a job is made of these xorbs.
-    pub(crate) fn planned(self: &Rc<Finder>, job: JobId, xorbs: &[Hash]) {
+    pub(crate) fn planned(self: &Rc<Self>, job: JobId, xorbs: &[Hash]) {
         self.tell_swarms(Event::Planned { job, xorbs });
     }
 
     /// A job is over; `landed`: its file is here.
-    pub(crate) fn job_over(self: &Rc<Finder>, job: JobId, landed: bool) {
+    pub(crate) fn job_over(self: &Rc<Self>, job: JobId, landed: bool) {
         if !self.machine.borrow().seeks(job) {
             return;
         }
@@ -73,7 +73,7 @@ impl Finder {
     }
 
     /// Compares the catalog with what is announced.
-    fn stock(self: &Rc<Finder>, files: &[FileStatus]) {
+    fn stock(self: &Rc<Self>, files: &[FileStatus]) {
         let now = SystemTime::now();
         let mut gone: BTreeMap<Hash, (SystemTime, bool)> = self.shelf.take();
         let mut shelf = BTreeMap::new();
@@ -114,7 +114,7 @@ impl Finder {
     }
 
     /// Looks after jobs that run for long.
-    fn look_at_jobs(self: &Rc<Finder>, context: &Rc<Context>) {
+    fn look_at_jobs(self: &Rc<Self>, context: &Rc<Context>) {
         let ids: Vec<JobId> = self.machine.borrow().jobs().collect();
         for id in ids {
             let Some(job) = context.job(id) else { continue };

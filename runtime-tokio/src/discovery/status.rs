@@ -36,11 +36,11 @@ impl Reachability {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Reachability::Closed => "closed",
-            Reachability::Unknown => "unknown",
-            Reachability::Local => "local",
-            Reachability::Mapped => "mapped",
-            Reachability::Open => "open",
+            Self::Closed => "closed",
+            Self::Unknown => "unknown",
+            Self::Local => "local",
+            Self::Mapped => "mapped",
+            Self::Open => "open",
         }
     }
 }

@@ -24,8 +24,8 @@ pub(super) struct Table {
 
 impl Table {
     /// Reads what is there; a damaged file counts as none.
-    pub(super) async fn open(path: Option<PathBuf>) -> Table {
-        let Some(path) = path else { return Table::default() };
+    pub(super) async fn open(path: Option<PathBuf>) -> Self {
+        let Some(path) = path else { return Self::default() };
         tokio::task::spawn_blocking(move || {
             let lock = FileLock::try_acquire(&path.with_extension("lock"), 0o600).unwrap_or_else(|error| {
                 tracing::debug!(%error, "the routing table of the DHT cannot be kept");
@@ -35,7 +35,7 @@ impl Table {
                 tracing::debug!(%error, path = %path.display(), "no saved routing table");
                 None
             });
-            Table { path: Some(path), lock, saved }
+            Self { path: Some(path), lock, saved }
         })
         .await
         .unwrap_or_default()
@@ -47,7 +47,7 @@ impl Table {
     }
 
     /// Writes what the DHT knows now.
-    pub(super) async fn save(self: Rc<Table>, saved: Saved) {
+    pub(super) async fn save(self: Rc<Self>, saved: Saved) {
         let Some(path) = self.path.clone().filter(|_| self.lock.is_some()) else { return };
         let written =
             tokio::task::spawn_blocking(move || write_atomically(&path, ".tmp", 0o600, &saved.to_bytes()));

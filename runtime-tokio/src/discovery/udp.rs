@@ -27,26 +27,26 @@ impl Udp {
     ///
     /// # Errors
     /// The fixed port is taken.
-    pub(super) fn open(reach: Reach, fixed: Option<u16>) -> Result<Udp, EngineError> {
+    pub(super) fn open(reach: Reach, fixed: Option<u16>) -> Result<Self, EngineError> {
         if let Some(port) = fixed {
-            return Udp::open_on(reach, port).map_err(|source| EngineError::DhtPort { port, source });
+            return Self::open_on(reach, port).map_err(|source| EngineError::DhtPort { port, source });
         }
-        let opened = Udp::open_on(reach, reach.port).or_else(|error| {
+        let opened = Self::open_on(reach, reach.port).or_else(|error| {
             tracing::debug!(%error, port = reach.port, "the UDP port is taken; any free one is used");
-            Udp::open_on(reach, 0)
+            Self::open_on(reach, 0)
         });
         Ok(opened.unwrap_or_else(|error| {
             tracing::debug!(%error, "no UDP socket");
-            Udp::default()
+            Self::default()
         }))
     }
 
     /// Both families on one port. That one of them is missing on this machine is no failure, that its port is taken is one.
-    fn open_on(reach: Reach, port: u16) -> io::Result<Udp> {
+    fn open_on(reach: Reach, port: u16) -> io::Result<Self> {
         let v4 = open(reach.v4.map(IpAddr::V4), port)?;
         let port = v4.as_ref().and_then(|socket| socket.local_addr().ok()).map_or(port, |addr| addr.port());
         let v6 = open(reach.v6.map(IpAddr::V6), port)?;
-        Ok(Udp { v4, v6 })
+        Ok(Self { v4, v6 })
     }
 
     /// Our UDP port.

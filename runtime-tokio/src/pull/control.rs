@@ -57,9 +57,9 @@ pub(crate) struct Control {
 
 impl Control {
     /// One that is told of progress and may cancel.
-    pub(crate) fn simple(progress: watch::Sender<Progress>, cancel: CancelToken) -> Control {
+    pub(crate) fn simple(progress: watch::Sender<Progress>, cancel: CancelToken) -> Self {
         let wish = watch::channel(Wish::default()).1;
-        Control { progress, cancel, wish, arrivals: Arrivals::default(), reader: None }
+        Self { progress, cancel, wish, arrivals: Arrivals::default(), reader: None }
     }
 
     pub(crate) fn is_paused(&self) -> bool {

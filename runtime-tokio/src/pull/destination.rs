@@ -30,12 +30,9 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    pub(crate) fn new(
-        store: &Arc<StoreHandles>,
-        local_dir: Option<&Path>,
-    ) -> Result<Destination, StoreError> {
+    pub(crate) fn new(store: &Arc<StoreHandles>, local_dir: Option<&Path>) -> Result<Self, StoreError> {
         let local = local_dir.map(LocalDir::open).transpose()?.map(Arc::new);
-        Ok(Destination { store: store.clone(), local })
+        Ok(Self { store: store.clone(), local })
     }
 
     /// Runs disk work on tokio's blocking threads.

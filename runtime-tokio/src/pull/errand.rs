@@ -164,7 +164,7 @@ impl Drop for Share {
 
 impl Pull {
     /// Joins the errand for a file, or begins it.
-    pub(super) fn share(self: &Rc<Pull>, key: ErrandKey, entry: &TreeEntry) -> Rc<Share> {
+    pub(super) fn share(self: &Rc<Self>, key: ErrandKey, entry: &TreeEntry) -> Rc<Share> {
         let context = &self.context;
         let known = context.errands.borrow().get(&key).cloned();
         let began = known.is_none();

@@ -518,7 +518,7 @@ fn split_twins(entries: Vec<TreeEntry>) -> (Vec<TreeEntry>, Vec<(TreeEntry, Tree
 }
 
 impl Pull {
-    async fn fetch_all(self: Rc<Pull>, wanted: Vec<TreeEntry>) -> Result<(), PullError> {
+    async fn fetch_all(self: Rc<Self>, wanted: Vec<TreeEntry>) -> Result<(), PullError> {
         self.tally.phase.set(Phase::Checking);
         let Looked { missing, unproven } = self.look_at_disk(wanted).await?;
         if self.options.dry_run {

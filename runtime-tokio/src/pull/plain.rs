@@ -59,7 +59,7 @@ struct Under<'a> {
 }
 
 impl<'a> Under<'a> {
-    fn new(pull: &'a Pull, entry: &'a TreeEntry) -> Under<'a> {
+    fn new(pull: &'a Pull, entry: &'a TreeEntry) -> Self {
         Under {
             pull,
             entry,
@@ -92,7 +92,7 @@ impl Drop for Under<'_> {
 }
 
 impl Pull {
-    pub(super) async fn fetch_plain(self: Rc<Pull>, entries: Vec<TreeEntry>) -> Result<(), PullError> {
+    pub(super) async fn fetch_plain(self: Rc<Self>, entries: Vec<TreeEntry>) -> Result<(), PullError> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -113,7 +113,7 @@ impl Pull {
         }
     }
 
-    async fn fetch_one(self: Rc<Pull>, entry: TreeEntry, line: Rc<Line>) -> Result<(), PullError> {
+    async fn fetch_one(self: Rc<Self>, entry: TreeEntry, line: Rc<Line>) -> Result<(), PullError> {
         let place = self.destination.place(&self.options.repo, &entry)?;
         loop {
             self.control.unpaused().await;

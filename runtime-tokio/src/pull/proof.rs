@@ -109,7 +109,7 @@ impl Pull {
     }
 
     /// Reads what nobody has proven yet, and fetches anew what is not what the Hub named.
-    pub(super) async fn prove_all(self: Rc<Pull>, unproven: Vec<Unproven>) -> Result<(), PullError> {
+    pub(super) async fn prove_all(self: Rc<Self>, unproven: Vec<Unproven>) -> Result<(), PullError> {
         let bytes: u64 = unproven.iter().map(Unproven::size).sum();
         if bytes >= WORTH_SAYING {
             let (files, gb) = (unproven.len(), bytes as f64 / 1e9);
@@ -134,7 +134,7 @@ impl Pull {
         }
     }
 
-    async fn prove_one(self: Rc<Pull>, file: Unproven) -> Result<(), PullError> {
+    async fn prove_one(self: Rc<Self>, file: Unproven) -> Result<(), PullError> {
         let Unproven { path, mut names } = file;
         let Some((entry, _)) = names.first().cloned() else { return Ok(()) };
         match self.prove(&entry, path).await? {

@@ -91,7 +91,7 @@ impl Pull {
             self.say(errand, "waiting", entry, text);
         }
         let at = Instant::now();
-        let mark = |user: &Pull| {
+        let mark = |user: &Self| {
             let mut waits = user.tally.waiting.borrow_mut();
             let wait = waits.entry(entry.path.clone()).or_insert_with(|| (String::new(), at, at));
             // It may have been waited for before.

@@ -59,7 +59,7 @@ async fn keep_for_later(context: &Rc<Context>, job: &JobState) {
 }
 
 impl Pull {
-    pub(super) async fn fetch_chunked(self: Rc<Pull>, entries: Vec<TreeEntry>) -> Result<(), PullError> {
+    pub(super) async fn fetch_chunked(self: Rc<Self>, entries: Vec<TreeEntry>) -> Result<(), PullError> {
         let mut entries = entries;
         // Small files first: they are there at once, and the program that wants the model can begin to look around. Every
         // node of a swarm has the same order, so that they are at the same files.
@@ -79,7 +79,7 @@ impl Pull {
         }
     }
 
-    async fn fetch_file(self: Rc<Pull>, entry: TreeEntry) -> Result<(), PullError> {
+    async fn fetch_file(self: Rc<Self>, entry: TreeEntry) -> Result<(), PullError> {
         let (repo, commit) = (&self.options.repo, &self.commit);
         let Some(hash) = entry.xet_hash else { return Ok(()) };
         if self.destination.copy_from_cache(repo, commit, &entry).await? {

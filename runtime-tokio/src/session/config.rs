@@ -26,7 +26,7 @@ impl SessionConfig {
     ///
     /// # Errors
     /// A cache cannot be opened.
-    pub fn new(env: Env) -> Result<SessionConfig, StoreError> {
+    pub fn new(env: Env) -> Result<Self, StoreError> {
         let store = StoreHandles {
             catalog: Arc::new(Catalog::open(&env.zest_cache)?),
             cache: HfCache::open(&env.hub_cache, env.cache_options())?,
@@ -34,27 +34,27 @@ impl SessionConfig {
         let hub = Some(Endpoint::new(&env.endpoint));
         let engine = EngineConfig { hub, ..EngineConfig::new(Arc::new(store)) };
         let folders = Folders::of_cache(&env, false);
-        Ok(SessionConfig { env, folders, engine, listens_if_it_can: false })
+        Ok(Self { env, folders, engine, listens_if_it_can: false })
     }
 
     /// The same for the environment of this process: `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` and so on.
     ///
     /// # Errors
     /// A cache cannot be opened.
-    pub fn from_process() -> Result<SessionConfig, StoreError> {
-        SessionConfig::new(Env::from_process())
+    pub fn from_process() -> Result<Self, StoreError> {
+        Self::new(Env::from_process())
     }
 
     /// Changes something about the engine.
     #[must_use]
-    pub fn engine(mut self, change: impl FnOnce(&mut EngineConfig)) -> SessionConfig {
+    pub fn engine(mut self, change: impl FnOnce(&mut EngineConfig)) -> Self {
         change(&mut self.engine);
         self
     }
 
     /// Gives what lies in these folders.
     #[must_use]
-    pub fn folders(mut self, folders: Folders) -> SessionConfig {
+    pub fn folders(mut self, folders: Folders) -> Self {
         self.folders = folders;
         self
     }

@@ -112,9 +112,9 @@ impl Content {
         pull: PullHandle,
         known: watch::Receiver<Option<Known>>,
         asked: Arc<OnceLock<(Hub, u64)>>,
-    ) -> Content {
+    ) -> Self {
         let signs = Signs { known: known.clone(), asked, answers: Arc::default(), pull: pull.clone() };
-        Content { pull, known, signs, spot: Spot::default(), open: None, session, awaited: None }
+        Self { pull, known, signs, spot: Spot::default(), open: None, session, awaited: None }
     }
 
     /// What tells whether anything comes for it.

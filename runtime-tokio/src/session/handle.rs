@@ -31,9 +31,9 @@ impl Record {
         label: String,
         revision: String,
         priority: Priority,
-    ) -> (Arc<Record>, watch::Receiver<Wish>) {
+    ) -> (Arc<Self>, watch::Receiver<Wish>) {
         let (wish, ears) = watch::channel(Wish { paused: false, priority });
-        let record = Record {
+        let record = Self {
             id,
             label,
             revision,

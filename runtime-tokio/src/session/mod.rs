@@ -77,7 +77,7 @@ impl Session {
     ///
     /// # Errors
     /// A limit that is too low, a port that cannot be had, or a thread that cannot be started.
-    pub async fn start(config: SessionConfig) -> Result<Session, EngineError> {
+    pub async fn start(config: SessionConfig) -> Result<Self, EngineError> {
         let SessionConfig { env, folders, engine, listens_if_it_can } = config;
         folders.apply(&env, &engine.store.catalog);
         let limits = Limits {
@@ -107,7 +107,7 @@ impl Session {
             next: AtomicU64::new(1),
             pulls: Mutex::default(),
         };
-        Ok(Session { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Begins a pull. It goes on whether its handle is kept or not.

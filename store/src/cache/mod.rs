@@ -60,8 +60,8 @@ pub struct CacheOptions {
 }
 
 impl Default for CacheOptions {
-    fn default() -> CacheOptions {
-        CacheOptions { shared_blobs: true, symlinks: true }
+    fn default() -> Self {
+        Self { shared_blobs: true, symlinks: true }
     }
 }
 
@@ -93,7 +93,7 @@ impl HfCache {
     /// # Errors
     /// [`StoreError::Foreign`] if `root` is not a directory, [`StoreError::Io`] if the current directory is
     /// unknown.
-    pub fn open(root: &Path, options: CacheOptions) -> Result<HfCache, StoreError> {
+    pub fn open(root: &Path, options: CacheOptions) -> Result<Self, StoreError> {
         let root = std::path::absolute(root).at("resolve", root)?;
         match fs::metadata(&root) {
             Ok(meta) if !meta.is_dir() => Err(StoreError::Foreign {
@@ -105,7 +105,7 @@ impl HfCache {
                 let (found, expected) = ("a link that leads nowhere", "a cache directory");
                 Err(StoreError::Foreign { path: root, found, expected })
             }
-            _ => Ok(HfCache { root, options, symlinks: OnceLock::new(), remarks: Mutex::default() }),
+            _ => Ok(Self { root, options, symlinks: OnceLock::new(), remarks: Mutex::default() }),
         }
     }
 

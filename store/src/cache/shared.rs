@@ -24,7 +24,7 @@ pub(super) struct SharedStore<'a> {
 }
 
 impl<'a> SharedStore<'a> {
-    pub(super) fn new(root: &'a Path) -> SharedStore<'a> {
+    pub(super) fn new(root: &'a Path) -> Self {
         SharedStore { root }
     }
 

@@ -67,7 +67,7 @@ pub struct Removed {
 
 impl Removed {
     /// Both together.
-    pub fn add(&mut self, other: Removed) {
+    pub fn add(&mut self, other: Self) {
         self.revisions += other.revisions;
         self.files += other.files;
         self.bytes += other.bytes;

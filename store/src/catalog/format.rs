@@ -83,7 +83,7 @@ impl Header {
     }
 
     /// `None` if this is none of ours. The checksum is for who has the body.
-    fn decode(bytes: &[u8]) -> Option<Header> {
+    fn decode(bytes: &[u8]) -> Option<Self> {
         let header = first(header, bytes)?;
         (bytes.get(..CHECKSUM_AT)? == &header.encode()[..CHECKSUM_AT]).then_some(header)
     }

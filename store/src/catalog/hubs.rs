@@ -18,8 +18,8 @@ pub(super) struct Hubs {
 }
 
 impl Default for Hubs {
-    fn default() -> Hubs {
-        Hubs { own: None, public: BTreeSet::from([Endpoint::public()]) }
+    fn default() -> Self {
+        Self { own: None, public: BTreeSet::from([Endpoint::public()]) }
     }
 }
 
@@ -33,8 +33,8 @@ pub(super) struct Leave {
 }
 
 impl Hubs {
-    pub(super) fn new(own: Endpoint, mirrors: &[Endpoint]) -> Hubs {
-        let mut hubs = Hubs { own: Some(own), ..Hubs::default() };
+    pub(super) fn new(own: Endpoint, mirrors: &[Endpoint]) -> Self {
+        let mut hubs = Self { own: Some(own), ..Self::default() };
         hubs.public.extend(mirrors.iter().cloned());
         hubs
     }

@@ -74,15 +74,15 @@ impl FileId {
     /// their own beside ours.)
     const OWN: u32 = 1 << 29;
 
-    fn data(number: u32, access: Access) -> FileId {
+    fn data(number: u32, access: Access) -> Self {
         match access {
-            Access::Share | Access::Near => FileId(number << 1),
-            Access::Own => FileId(number << 1 | FileId::OWN),
+            Access::Share | Access::Near => Self(number << 1),
+            Access::Own => Self(number << 1 | Self::OWN),
         }
     }
 
-    fn manifest(number: u32) -> FileId {
-        FileId(number << 1 | 1)
+    fn manifest(number: u32) -> Self {
+        Self(number << 1 | 1)
     }
 }
 
@@ -196,7 +196,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`StoreError::Foreign`] if `zest_cache` is not a folder.
-    pub fn open(zest_cache: &Path) -> Result<Catalog, StoreError> {
+    pub fn open(zest_cache: &Path) -> Result<Self, StoreError> {
         let root = std::path::absolute(zest_cache).at("resolve", zest_cache)?;
         if fs::metadata(&root).is_ok_and(|meta| !meta.is_dir()) {
             return Err(StoreError::Foreign {
@@ -205,7 +205,7 @@ impl Catalog {
                 expected: "zest's cache",
             });
         }
-        let catalog = Catalog {
+        let catalog = Self {
             originals: Mutex::new(Originals::at(&root)),
             proven: ProvenFiles::at(&root),
             root,

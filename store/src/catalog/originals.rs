@@ -67,8 +67,8 @@ pub(super) struct Originals {
 }
 
 impl Originals {
-    pub(super) fn at(root: &Path) -> Originals {
-        Originals {
+    pub(super) fn at(root: &Path) -> Self {
+        Self {
             has_xorbs: root.join("xorbs").is_dir(),
             has_chunks: root.join("chunks").is_dir(),
             root: root.to_path_buf(),

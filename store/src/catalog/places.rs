@@ -37,8 +37,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(hub: Option<&Endpoint>, repo: &RepoId, commit: &str) -> Member {
-        Member { hub: hub.cloned(), repo: repo.folder(), commit: commit.to_owned() }
+    pub(super) fn new(hub: Option<&Endpoint>, repo: &RepoId, commit: &str) -> Self {
+        Self { hub: hub.cloned(), repo: repo.folder(), commit: commit.to_owned() }
     }
 
     pub(super) fn commit(&self) -> Option<Commit> {
@@ -47,7 +47,7 @@ impl Member {
     }
 
     /// Whether it is the same commit, whosever.
-    pub(super) fn is_like(&self, other: &Member) -> bool {
+    pub(super) fn is_like(&self, other: &Self) -> bool {
         self.repo == other.repo && self.commit == other.commit
     }
 }
@@ -69,22 +69,22 @@ impl Places {
     }
 
     /// Nothing known if there is no such file, or none that we can read.
-    pub(super) fn read(root: &Path, file: &Hash) -> Places {
+    pub(super) fn read(root: &Path, file: &Hash) -> Self {
         use std::io::Read as _;
         let mut json = Vec::new();
-        let read = fs::File::open(Places::path(root, file))
+        let read = fs::File::open(Self::path(root, file))
             .and_then(|file| file.take(PLACES_BYTES_MAX).read_to_end(&mut json));
-        match read.ok().and_then(|_| serde_json::from_slice::<Places>(&json).ok()) {
+        match read.ok().and_then(|_| serde_json::from_slice::<Self>(&json).ok()) {
             Some(places) if places.format == FORMAT => places,
-            _ => Places::default(),
+            _ => Self::default(),
         }
     }
 
     pub(super) fn write(&self, root: &Path, file: &Hash) -> Result<(), StoreError> {
-        let path = Places::path(root, file);
+        let path = Self::path(root, file);
         let dir = path.parent().expect("places lie in a folder");
         fs::create_dir_all(dir).at("create directory", dir)?;
-        let json = serde_json::to_vec(&Places { format: FORMAT, ..self.clone() }).map_err(|error| {
+        let json = serde_json::to_vec(&Self { format: FORMAT, ..self.clone() }).map_err(|error| {
             StoreError::Malformed { path: path.clone(), what: "places file", why: error.to_string() }
         })?;
         os::write_atomically(&path, ".tmp", 0o600, &json).at("write", &path)

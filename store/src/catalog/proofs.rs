@@ -44,9 +44,9 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    pub(super) fn new(asked: SystemTime) -> Proof {
+    pub(super) fn new(asked: SystemTime) -> Self {
         let asked = to_seconds(asked);
-        Proof { asked, until: asked + PROOF_LASTS.as_secs(), saved: false }
+        Self { asked, until: asked + PROOF_LASTS.as_secs(), saved: false }
     }
 
     /// Dated ahead of the clock it proves nothing: nobody knows when it was made.

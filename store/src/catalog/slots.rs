@@ -17,8 +17,8 @@ pub(super) struct Slot {
 const _: () = assert!(size_of::<Slot>() == 16);
 
 impl Slot {
-    pub(super) fn new(hash: &Hash, file: u32, index: u32) -> Slot {
-        Slot { prefix: prefix(hash), file, index }
+    pub(super) fn new(hash: &Hash, file: u32, index: u32) -> Self {
+        Self { prefix: prefix(hash), file, index }
     }
 }
 

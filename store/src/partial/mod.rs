@@ -117,22 +117,22 @@ impl Partial {
     /// # Errors
     /// [`PartialError::Busy`], or a [`StoreError`] ([`StoreError::DiskFull`] before anything is written if
     /// the file will not fit).
-    pub fn open(dir: &Path, spec: PartialSpec) -> Result<Partial, PartialError> {
-        Partial::open_as(dir, &spec.file.to_string(), spec)
+    pub fn open(dir: &Path, spec: PartialSpec) -> Result<Self, PartialError> {
+        Self::open_as(dir, &spec.file.to_string(), spec)
     }
 
     /// The same under another name than the file's hash.
-    pub(crate) fn open_as(dir: &Path, stem: &str, spec: PartialSpec) -> Result<Partial, PartialError> {
+    pub(crate) fn open_as(dir: &Path, stem: &str, spec: PartialSpec) -> Result<Self, PartialError> {
         fs::create_dir_all(dir).at("create directory", dir)?;
         if let Some((journal, path)) = lock_journal(dir, stem, spec.file)? {
-            return Partial::with_journal(dir, stem, spec, journal, path);
+            return Self::with_journal(dir, stem, spec, journal, path);
         }
         let shown = dir.display();
         tracing::warn!(target: crate::SAID, kind = "no-locks", "no file locks in {shown}: what is interrupted begins anew");
         let stem = format!("{stem}.{}", os::random_hex());
         let path = dir.join(format!("{stem}{JOURNAL_SUFFIX}"));
         let journal = open_journal(&path).at("open journal", &path)?;
-        Partial::with_journal(dir, &stem, spec, journal, path)
+        Self::with_journal(dir, &stem, spec, journal, path)
     }
 
     fn with_journal(
@@ -141,7 +141,7 @@ impl Partial {
         spec: PartialSpec,
         file: File,
         journal_path: PathBuf,
-    ) -> Result<Partial, PartialError> {
+    ) -> Result<Self, PartialError> {
         let data_path = dir.join(format!("{stem}{DATA_SUFFIX}"));
         let data = open_data(&data_path)?;
         let meta = data.metadata().at("examine", &data_path)?;
@@ -174,7 +174,7 @@ impl Partial {
         journal.append(&Record::Session(session)).at("write journal", &journal_path)?;
 
         let entries = replayed.entries.into_values().collect();
-        let partial = Partial {
+        let partial = Self {
             spec,
             data_path,
             data,
@@ -324,19 +324,19 @@ impl Partial {
     /// # Errors
     /// The system's; [`StoreError::ChangedMeanwhile`] if that last check fails.
     pub fn finish(self) -> Result<FinishedFile, StoreError> {
-        self.finish_by(Partial::check_whole)
+        self.finish_by(Self::check_whole)
     }
 
     /// The same with another proof, for the case that the lock failed.
     pub(crate) fn finish_by(
         self,
-        check: impl FnOnce(&Partial) -> Result<(), StoreError>,
+        check: impl FnOnce(&Self) -> Result<(), StoreError>,
     ) -> Result<FinishedFile, StoreError> {
         self.data.sync_data().at("flush", &self.data_path)?;
         if self.was_shared().at("read journal", &self.journal_path)? {
             check(&self)?;
         }
-        let Partial { spec, data_path, journal_path, journal, .. } = self;
+        let Self { spec, data_path, journal_path, journal, .. } = self;
         Ok(FinishedFile { spec, data_path, journal_path, _journal: journal })
     }
 
@@ -352,7 +352,7 @@ impl Partial {
     /// Bytes that opening this partial file will still take from the disk, for the check before a pull starts.
     #[must_use]
     pub fn bytes_needed(dir: &Path, spec: &PartialSpec) -> u64 {
-        Partial::bytes_needed_as(dir, &spec.file.to_string(), spec.size)
+        Self::bytes_needed_as(dir, &spec.file.to_string(), spec.size)
     }
 
     pub(crate) fn bytes_needed_as(dir: &Path, stem: &str, size: u64) -> u64 {
@@ -421,11 +421,11 @@ impl FinishedFile {
 
 impl Journal {
     /// Begins an empty journal in `file`, whatever it held before.
-    fn start(file: File, spec: &PartialSpec) -> io::Result<Journal> {
+    fn start(file: File, spec: &PartialSpec) -> io::Result<Self> {
         let nonce = os::random_bytes();
         file.set_len(0)?;
         (&file).write_all(&journal::encode_header(spec, &nonce))?;
-        Ok(Journal { file, nonce, records: 0 })
+        Ok(Self { file, nonce, records: 0 })
     }
 
     fn append(&mut self, record: &Record) -> io::Result<()> {
@@ -460,20 +460,20 @@ struct Replay {
 
 impl Replay {
     /// Reads a journal; slots that fail their checksum are passed over. Half a slot at the end is cut off.
-    fn read(file: &File, spec: &PartialSpec) -> io::Result<Replay> {
+    fn read(file: &File, spec: &PartialSpec) -> io::Result<Self> {
         let len = file.metadata()?.len();
         let mut header = [0; HEADER_BYTES];
         match file.read_exact_at(&mut header, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Replay::default()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Self::default()),
             other => other?,
         }
-        let Some(nonce) = journal::decode_header(&header, spec) else { return Ok(Replay::default()) };
+        let Some(nonce) = journal::decode_header(&header, spec) else { return Ok(Self::default()) };
         let records = (len - HEADER_BYTES as u64) / RECORD_BYTES as u64;
         let whole = HEADER_BYTES as u64 + records * RECORD_BYTES as u64;
         if whole != len {
             file.set_len(whole)?;
         }
-        let mut replay = Replay { nonce: Some(nonce), records, ..Replay::default() };
+        let mut replay = Self { nonce: Some(nonce), records, ..Self::default() };
         let mut reader = BufReader::with_capacity(256 * 1024, SkipTo { file, at: HEADER_BYTES as u64 });
         let mut slot = [0; RECORD_BYTES];
         for _ in 0..records {

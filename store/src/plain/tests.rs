@@ -82,7 +82,7 @@ fn a_window_that_has_rotted_is_fetched_again_and_no_other() {
     partial.sync().unwrap();
     let path = partial.path().to_path_buf();
     drop(partial);
-    fs::File::options().write(true).open(&path).unwrap().write_all_at(b"rot", WINDOW_BYTES + 5).unwrap();
+    File::options().write(true).open(&path).unwrap().write_all_at(b"rot", WINDOW_BYTES + 5).unwrap();
     let partial = open(dir.path());
     assert_eq!(look(&partial), Looked { good_bytes: 2 * WINDOW_BYTES, rotten: 1 });
     assert_eq!(partial.gap(), Some(WINDOW_BYTES..2 * WINDOW_BYTES));
@@ -133,7 +133,7 @@ fn what_another_program_left_is_gone_on_with_and_the_rest_removed() {
     put("other.0123abcd.incomplete", 10);
     fs::write(dir.join(format!("{etag}.77777777.incomplete")), vec![0; SIZE as usize + 1]).unwrap();
     put(&format!("{etag}.00000000.incomplete"), 200_000);
-    let busy = fs::File::open(dir.join(format!("{etag}.00000000.incomplete"))).unwrap();
+    let busy = File::open(dir.join(format!("{etag}.00000000.incomplete"))).unwrap();
     busy.try_lock().unwrap();
     let mut leftovers = Leftovers::default();
     leftovers.look_into(dir);
@@ -160,7 +160,7 @@ proptest::proptest! {
         fetch(&partial, stop);
         let path = partial.path().to_path_buf();
         drop(partial);
-        let file = fs::File::options().write(true).open(&path).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
         for at in rot {
             file.write_all_at(&[!content()[at as usize]], at).unwrap();
         }

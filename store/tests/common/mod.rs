@@ -173,10 +173,10 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> World {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(&dir.path().join("zest")).unwrap();
         let cache = HfCache::open(&dir.path().join("hub"), SHARED).unwrap();
-        World { dir, catalog, cache }
+        Self { dir, catalog, cache }
     }
 }

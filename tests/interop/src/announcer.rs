@@ -63,11 +63,7 @@ impl Announcer {
     }
 
     /// Does this and waits until there is an answer of the kind.
-    fn ask<T>(
-        &mut self,
-        event: Event<'_>,
-        answer: impl Fn(&mut Announcer) -> Option<T>,
-    ) -> Result<T, String> {
+    fn ask<T>(&mut self, event: Event<'_>, answer: impl Fn(&mut Self) -> Option<T>) -> Result<T, String> {
         (self.peers, self.scraped, self.problem) = (None, None, None);
         self.handle(event);
         let until = self.began.elapsed() + PATIENCE;

@@ -25,13 +25,13 @@ struct Node {
 }
 
 impl Node {
-    fn bind() -> std::io::Result<Node> {
+    fn bind() -> std::io::Result<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.set_nonblocking(true)?;
         let mut seed = [0; 32];
         seed.copy_from_slice(&zest_tests::noise(crate::dht::unique(), 32));
         let dht = Dht::new(Config { v6: false, ..Config::new(seed) });
-        Ok(Node { dht, socket, found: Vec::new(), done: None })
+        Ok(Self { dht, socket, found: Vec::new(), done: None })
     }
 
     fn handle(&mut self, now: Instant, event: Event) {

@@ -21,7 +21,7 @@ pub(crate) struct Player {
 
 impl Player {
     /// Starts it and waits for its `ready`, whose rest is returned.
-    pub(crate) fn start(mut command: Command) -> Result<(Player, String), String> {
+    pub(crate) fn start(mut command: Command) -> Result<(Self, String), String> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
         let (sender, lines) = mpsc::channel();
@@ -36,7 +36,7 @@ impl Player {
             true
         });
         let input = child.stdin.take();
-        let mut player = Player { child, input, lines, complaint };
+        let mut player = Self { child, input, lines, complaint };
         let line = player.line()?;
         let ready = line.strip_prefix("ready").ok_or(line.as_str())?.trim().to_owned();
         Ok((player, ready))

@@ -34,7 +34,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn set() -> Result<Stage, String> {
+    fn set() -> Result<Self, String> {
         let runtime = Runtime::new().map_err(|error| error.to_string())?;
         let content = noise(dht::unique(), MODEL);
         let InfoHash(key) = InfoHash::of_file(&Known::new(content.clone()).file());
@@ -48,7 +48,7 @@ impl Stage {
         }
         site.faults().set_cdn_rate(Some(CDN_BYTES_S));
         let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Stage { _runtime: runtime, _site: site, endpoint, owner, key })
+        Ok(Self { _runtime: runtime, _site: site, endpoint, owner, key })
     }
 
     /// The owner gives the model to everyone, and finds them in these ways.

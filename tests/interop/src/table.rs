@@ -16,9 +16,9 @@ pub(crate) enum Cell {
 impl Cell {
     fn text(&self) -> String {
         match self {
-            Cell::Found(after) => format!("{} ms", after.as_millis()),
-            Cell::Good(text) => text.clone(),
-            Cell::Bad(why) => format!("FAILED: {why}"),
+            Self::Found(after) => format!("{} ms", after.as_millis()),
+            Self::Good(text) => text.clone(),
+            Self::Bad(why) => format!("FAILED: {why}"),
         }
     }
 }
@@ -32,9 +32,9 @@ pub(crate) struct Table {
 
 impl Table {
     /// An empty table; `corner` stands above the names of the rows.
-    pub(crate) fn new<'a>(corner: &'a str, columns: impl IntoIterator<Item = &'a str>) -> Table {
+    pub(crate) fn new<'a>(corner: &'a str, columns: impl IntoIterator<Item = &'a str>) -> Self {
         let head = std::iter::once(corner).chain(columns).map(str::to_owned).collect();
-        Table { head, rows: Vec::new() }
+        Self { head, rows: Vec::new() }
     }
 
     /// Adds a row.

@@ -53,7 +53,7 @@ enum Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Process::Child(child) = self {
+        if let Self::Child(child) = self {
             let _already_gone = child.kill();
             let _reaped = child.wait();
         }

@@ -19,7 +19,7 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     /// Copies the scripts to where the npm packages are found from: JavaScript modules look beside themselves.
-    pub(crate) fn open() -> Workshop {
+    pub(crate) fn open() -> Self {
         let dir = TempDir::new().expect("a temporary folder");
         for entry in fs::read_dir(Path::new(PACKAGE).join("players")).expect("the players").flatten() {
             fs::copy(entry.path(), dir.path().join(entry.file_name())).expect("a copy");
@@ -27,7 +27,7 @@ impl Workshop {
         if let Some(modules) = node_modules() {
             std::os::unix::fs::symlink(modules, dir.path().join("node_modules")).expect("a link");
         }
-        Workshop { dir }
+        Self { dir }
     }
 
     /// A folder for whatever is needed.

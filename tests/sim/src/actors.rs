@@ -64,72 +64,71 @@ pub enum Actor {
 impl Actor {
     /// Those that make room for nobody, knock elsewhere by the hands of others, lie under another's id, press on one machine
     /// from one address, or ask for what is not theirs. They are in no small world drawn by lot.
-    pub const STRANGERS: [Actor; 7] =
-        [Actor::Idle, Actor::Namer, Actor::Forger, Actor::Hog, Actor::Squatter, Actor::Gatherer, Actor::Spy];
+    pub const STRANGERS: [Self; 7] =
+        [Self::Idle, Self::Namer, Self::Forger, Self::Hog, Self::Squatter, Self::Gatherer, Self::Spy];
 
     /// Those that lie of what they stream. They are in no small world drawn by lot.
-    pub const TELLERS: [Actor; 4] =
-        [Actor::ListLiar, Actor::ByteLiar, Actor::EndlessTeller, Actor::MindChanger];
+    pub const TELLERS: [Self; 4] = [Self::ListLiar, Self::ByteLiar, Self::EndlessTeller, Self::MindChanger];
 
     /// Everyone else but the honest.
-    pub const ALL: [Actor; 10] = [
-        Actor::Liar,
-        Actor::Mute,
-        Actor::Trickler,
-        Actor::Flooder,
-        Actor::HaveLiar,
-        Actor::ClaimLiar,
-        Actor::Leecher,
-        Actor::NotFoundLiar,
-        Actor::Twister,
-        Actor::Dead,
+    pub const ALL: [Self; 10] = [
+        Self::Liar,
+        Self::Mute,
+        Self::Trickler,
+        Self::Flooder,
+        Self::HaveLiar,
+        Self::ClaimLiar,
+        Self::Leecher,
+        Self::NotFoundLiar,
+        Self::Twister,
+        Self::Dead,
     ];
 
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Actor::Honest => "honest",
-            Actor::Liar => "liars",
-            Actor::Mute => "mute",
-            Actor::Trickler => "tricklers",
-            Actor::Flooder => "flooders",
-            Actor::HaveLiar => "have-liars",
-            Actor::ClaimLiar => "claim-liars",
-            Actor::Leecher => "leechers",
-            Actor::NotFoundLiar => "not-found-liars",
-            Actor::Twister => "twisters",
-            Actor::Dead => "dead",
-            Actor::Idle => "idle",
-            Actor::Namer => "namers",
-            Actor::Forger => "forgers",
-            Actor::Hog => "hogs",
-            Actor::Squatter => "squatters",
-            Actor::Gatherer => "gatherers",
-            Actor::Spy => "spies",
-            Actor::ListLiar => "list-liars",
-            Actor::ByteLiar => "byte-liars",
-            Actor::EndlessTeller => "endless-tellers",
-            Actor::MindChanger => "mind-changers",
+            Self::Honest => "honest",
+            Self::Liar => "liars",
+            Self::Mute => "mute",
+            Self::Trickler => "tricklers",
+            Self::Flooder => "flooders",
+            Self::HaveLiar => "have-liars",
+            Self::ClaimLiar => "claim-liars",
+            Self::Leecher => "leechers",
+            Self::NotFoundLiar => "not-found-liars",
+            Self::Twister => "twisters",
+            Self::Dead => "dead",
+            Self::Idle => "idle",
+            Self::Namer => "namers",
+            Self::Forger => "forgers",
+            Self::Hog => "hogs",
+            Self::Squatter => "squatters",
+            Self::Gatherer => "gatherers",
+            Self::Spy => "spies",
+            Self::ListLiar => "list-liars",
+            Self::ByteLiar => "byte-liars",
+            Self::EndlessTeller => "endless-tellers",
+            Self::MindChanger => "mind-changers",
         }
     }
 
     /// Whether it is a real node inside.
     #[must_use]
     pub fn has_node(self) -> bool {
-        matches!(self, Actor::Honest | Actor::Leecher | Actor::NotFoundLiar | Actor::Twister)
+        matches!(self, Self::Honest | Self::Leecher | Self::NotFoundLiar | Self::Twister)
     }
 
     /// Whether it dials by itself, and nobody dials it.
     #[must_use]
     pub fn comes(self) -> bool {
-        matches!(self, Actor::Hog | Actor::Squatter | Actor::Gatherer | Actor::Spy)
+        matches!(self, Self::Hog | Self::Squatter | Self::Gatherer | Self::Spy)
     }
 
     /// Whether wrong bytes may come from it.
     #[must_use]
     pub fn lies(self) -> bool {
-        matches!(self, Actor::Liar | Actor::Twister | Actor::Forger) || Actor::TELLERS.contains(&self)
+        matches!(self, Self::Liar | Self::Twister | Self::Forger) || Self::TELLERS.contains(&self)
     }
 }
 
@@ -208,7 +207,7 @@ impl World {
                 |end: &u32| self.ends[other(*end) as usize].host == to && !self.ends[*end as usize].over;
             if self.hosts[to as usize].life == Life::Up && !self.hosts[host as usize].links.iter().any(linked)
             {
-                self.dial(host, World::address(to), InfoHash::of_file(&self.files.all[0].hash));
+                self.dial(host, Self::address(to), InfoHash::of_file(&self.files.all[0].hash));
             }
         }
     }

@@ -29,14 +29,14 @@ impl Canary {
     /// Whether the next wrong chunk passes.
     pub(crate) fn lets_through(&mut self) -> bool {
         match self {
-            Canary::None => false,
+            Self::None => false,
             #[cfg(any(test, feature = "canary"))]
-            Canary::WrongChunk(seen) => {
+            Self::WrongChunk(seen) => {
                 *seen += 1;
                 *seen % 8 == 1
             }
             #[cfg(any(test, feature = "canary"))]
-            Canary::LostChunk(_) | Canary::OldChunk => false,
+            Self::LostChunk(_) | Self::OldChunk => false,
         }
     }
 
@@ -44,7 +44,7 @@ impl Canary {
     pub(crate) fn believes(self) -> bool {
         match self {
             #[cfg(any(test, feature = "canary"))]
-            Canary::OldChunk => true,
+            Self::OldChunk => true,
             _ => false,
         }
     }
@@ -53,7 +53,7 @@ impl Canary {
     pub(crate) fn loses(&mut self) -> bool {
         match self {
             #[cfg(any(test, feature = "canary"))]
-            Canary::LostChunk(seen) => {
+            Self::LostChunk(seen) => {
                 *seen += 1;
                 *seen % 32 == 0
             }

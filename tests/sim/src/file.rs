@@ -14,9 +14,9 @@ pub(crate) struct ChunkId(pub(crate) u32);
 pub(crate) const FILE_CHUNKS_MAX: u32 = 1 << 20;
 
 impl ChunkId {
-    pub(crate) fn new(file: u32, index: u32) -> ChunkId {
+    pub(crate) fn new(file: u32, index: u32) -> Self {
         debug_assert!(index < FILE_CHUNKS_MAX, "an index fits its half");
-        ChunkId(file * FILE_CHUNKS_MAX + index)
+        Self(file * FILE_CHUNKS_MAX + index)
     }
 
     pub(crate) fn file(self) -> u32 {
@@ -43,7 +43,7 @@ pub(crate) struct File {
 impl File {
     /// A file of `chunks` chunks in xorbs of `block` chunks. `chunk_bytes` is the length of all, or of none: then they
     /// have 8 to 128 KiB, as content-defined chunks do.
-    pub(crate) fn new(rng: &mut Rng, chunks: u32, block: u32, chunk_bytes: Option<u32>) -> File {
+    pub(crate) fn new(rng: &mut Rng, chunks: u32, block: u32, chunk_bytes: Option<u32>) -> Self {
         assert!((1..FILE_CHUNKS_MAX).contains(&chunks), "a file of the world has 1 to 2^20 chunks");
         let list: Vec<ChunkRef> = (0..chunks)
             .map(|_| ChunkRef {
@@ -67,7 +67,7 @@ impl File {
         }
         let hash = file_hash(&list);
         let manifest = Manifest::prove(hash, offset, list).expect("the list makes the file");
-        File { hash, manifest: Arc::new(manifest), blocks, lists, uniform: chunk_bytes }
+        Self { hash, manifest: Arc::new(manifest), blocks, lists, uniform: chunk_bytes }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -109,14 +109,14 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn new(all: Vec<File>) -> Files {
+    pub(crate) fn new(all: Vec<File>) -> Self {
         let mut by_chunk = HashMap::new();
         for (number, file) in all.iter().enumerate() {
             for (index, chunk) in file.manifest.chunks().iter().enumerate() {
                 by_chunk.insert(chunk.hash, ChunkId::new(number as u32, index as u32));
             }
         }
-        Files { all, by_chunk }
+        Self { all, by_chunk }
     }
 
     pub(crate) fn by_chunk(&self, hash: &Hash) -> Option<ChunkId> {

@@ -67,7 +67,7 @@ impl World {
         machine.seeker = Some(Box::new(Seeker { finder, armed: u64::MAX, links: Vec::new() }));
         self.seeks(host, Event::Own { addr });
         if host > 0 {
-            self.seeks(host, Event::Bootstrap { addr: World::address(0) });
+            self.seeks(host, Event::Bootstrap { addr: Self::address(0) });
         }
         if finding.lan > 0 {
             let event = discovery::Event::LanGroup { group: Group::V4, up: true };

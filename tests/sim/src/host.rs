@@ -61,8 +61,8 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub(crate) fn new(file: u32, job: JobId, chunks: u32, blocks: u32) -> Task {
-        Task {
+    pub(crate) fn new(file: u32, job: JobId, chunks: u32, blocks: u32) -> Self {
+        Self {
             file,
             job,
             held: BitSet::empty(chunks),

@@ -47,17 +47,17 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// The request in a message, if it is one.
-    pub(crate) fn of(message: &Outgoing) -> Option<Asked> {
+    pub(crate) fn of(message: &Outgoing) -> Option<Self> {
         Some(match *message {
             Outgoing::ChunkRequest { req, hash, len_max } => {
-                Asked { req, len_max, wanted: Wanted::Chunk(hash) }
+                Self { req, len_max, wanted: Wanted::Chunk(hash) }
             }
             Outgoing::XorbRequest { req, xorb, len_max, .. } => {
-                Asked { req, len_max, wanted: Wanted::Xorb(xorb) }
+                Self { req, len_max, wanted: Wanted::Xorb(xorb) }
             }
             Outgoing::ManifestRequest { req, first, count, .. } => {
                 let len_max = count.min(MANIFEST_PART_RECORDS_MAX) * MANIFEST_RECORD_BYTES;
-                Asked { req, len_max, wanted: Wanted::Records { first, count } }
+                Self { req, len_max, wanted: Wanted::Records { first, count } }
             }
             _ => return None,
         })
@@ -193,8 +193,8 @@ pub(crate) struct End {
 }
 
 impl End {
-    pub(crate) fn new(host: u32, epoch: u32, dialled: bool) -> End {
-        End {
+    pub(crate) fn new(host: u32, epoch: u32, dialled: bool) -> Self {
+        Self {
             host,
             epoch,
             up: false,

@@ -135,7 +135,7 @@ impl World {
             node: None,
             seeker: None,
             // Where nobody can be dialled.
-            addr: if actor.comes() { (ONE_ADDRESS, 7000 + host as u16).into() } else { World::address(host) },
+            addr: if actor.comes() { (ONE_ADDRESS, 7000 + host as u16).into() } else { Self::address(host) },
             peer_id,
             up: Uplink::new(up),
             down_bytes_s: net.down_bytes_s,

@@ -59,8 +59,8 @@ impl Taken {
 }
 
 impl Uplink {
-    pub(crate) fn new(bytes_s: u64) -> Uplink {
-        Uplink { bytes_s, free_at: 0, round: VecDeque::new(), waking: false }
+    pub(crate) fn new(bytes_s: u64) -> Self {
+        Self { bytes_s, free_at: 0, round: VecDeque::new(), waking: false }
     }
 
     pub(crate) fn clear(&mut self) {

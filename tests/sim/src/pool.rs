@@ -12,8 +12,8 @@ pub(crate) struct Line {
 const NONE: u32 = u32::MAX;
 
 impl Default for Line {
-    fn default() -> Line {
-        Line { first: NONE, last: NONE }
+    fn default() -> Self {
+        Self { first: NONE, last: NONE }
     }
 }
 
@@ -32,8 +32,8 @@ pub(crate) struct Pool<T> {
 }
 
 impl<T> Pool<T> {
-    pub(crate) fn new() -> Pool<T> {
-        Pool { slots: Vec::new(), free: NONE }
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), free: NONE }
     }
 
     pub(crate) fn push(&mut self, line: &mut Line, what: T) {

@@ -18,8 +18,8 @@ pub(crate) struct Queue<T> {
 }
 
 impl<T: Copy> Queue<T> {
-    pub(crate) fn new() -> Queue<T> {
-        Queue {
+    pub(crate) fn new() -> Self {
+        Self {
             now: VecDeque::new(),
             buckets: [const { Vec::new() }; 64],
             full: 0,

@@ -16,9 +16,9 @@ pub(crate) fn mix(mut z: u64) -> u64 {
 impl Rng {
     /// The dice of one subsystem of a run.
     #[must_use]
-    pub fn of(seed: u64, subsystem: &str) -> Rng {
+    pub fn of(seed: u64, subsystem: &str) -> Self {
         let name = subsystem.bytes().fold(GOLDEN, |hash, byte| mix(hash ^ u64::from(byte)));
-        Rng(mix(seed.wrapping_add(GOLDEN)) ^ name)
+        Self(mix(seed.wrapping_add(GOLDEN)) ^ name)
     }
 
     /// 64 random bits.

@@ -47,31 +47,31 @@ pub enum Subsystem {
 
 impl Subsystem {
     /// All of them, in the order in which shrinking tries them.
-    pub const ALL: [Subsystem; 9] = [
-        Subsystem::Liars,
-        Subsystem::Churn,
-        Subsystem::Disk,
-        Subsystem::Net,
-        Subsystem::Origin,
-        Subsystem::Clock,
-        Subsystem::Limits,
-        Subsystem::Local,
-        Subsystem::Segments,
+    pub const ALL: [Self; 9] = [
+        Self::Liars,
+        Self::Churn,
+        Self::Disk,
+        Self::Net,
+        Self::Origin,
+        Self::Clock,
+        Self::Limits,
+        Self::Local,
+        Self::Segments,
     ];
 
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Subsystem::Net => "net",
-            Subsystem::Disk => "disk",
-            Subsystem::Origin => "origin",
-            Subsystem::Churn => "churn",
-            Subsystem::Liars => "liars",
-            Subsystem::Clock => "clock",
-            Subsystem::Limits => "limits",
-            Subsystem::Local => "local",
-            Subsystem::Segments => "segments",
+            Self::Net => "net",
+            Self::Disk => "disk",
+            Self::Origin => "origin",
+            Self::Churn => "churn",
+            Self::Liars => "liars",
+            Self::Clock => "clock",
+            Self::Limits => "limits",
+            Self::Local => "local",
+            Self::Segments => "segments",
         }
     }
 }
@@ -154,9 +154,9 @@ impl Line {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Line::Cdn => "CDN",
-            Line::Cas => "CAS",
-            Line::Whole => "line",
+            Self::Cdn => "CDN",
+            Self::Cas => "CAS",
+            Self::Whole => "line",
         }
     }
 }
@@ -278,8 +278,8 @@ impl Scenario {
     /// A flash crowd at the scale of the quality table: 64 MiB in chunks of 64 KiB, links and origin of 5 MB/s, so that
     /// the fluid bound is about 13 s, as for 16 GB at 10 Gbit/s.
     #[must_use]
-    pub fn crowd(seed: u64, nodes: u32) -> Scenario {
-        Scenario {
+    pub fn crowd(seed: u64, nodes: u32) -> Self {
+        Self {
             seed,
             nodes,
             chunks: 1024,
@@ -357,11 +357,11 @@ impl Scenario {
 
     /// A small world full of trouble: 8 to 24 peers, every knob from the seed.
     #[must_use]
-    pub fn from_seed(seed: u64) -> Scenario {
+    pub fn from_seed(seed: u64) -> Self {
         let mut rng = Rng::of(seed, "scenario");
         let rng = &mut rng;
         let peers = rng.within(8, 24) as u32;
-        let mut s = Scenario::crowd(seed, peers);
+        let mut s = Self::crowd(seed, peers);
         s.check_every = rng.pick(&[1, 5, 5, 5]);
         s.limit_ns = 3600 * SEC;
         s.chunks = rng.pick(&[1, 5, 7, 12, 16, 24, 33, 48]);
@@ -399,8 +399,8 @@ impl Scenario {
 
     /// As [`Scenario::from_seed`], with real bytes through real links.
     #[must_use]
-    pub fn bytes_from_seed(seed: u64) -> Scenario {
-        let mut s = Scenario::from_seed(seed);
+    pub fn bytes_from_seed(seed: u64) -> Self {
+        let mut s = Self::from_seed(seed);
         s.bytes = true;
         s.segments = true;
         s.nodes = s.nodes.min(10);
@@ -492,7 +492,7 @@ impl Scenario {
             return;
         }
         self.off.push(what);
-        let calm = Scenario::crowd(self.seed, self.nodes);
+        let calm = Self::crowd(self.seed, self.nodes);
         match what {
             Subsystem::Net => {
                 let net = &mut self.net;
@@ -571,8 +571,8 @@ pub enum Made {
 impl fmt::Display for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Start::Warm => "warm",
-            Start::Cold => "cold",
+            Self::Warm => "warm",
+            Self::Cold => "cold",
         })
     }
 }

@@ -20,8 +20,8 @@ pub struct Trace {
 impl Trace {
     /// A trace that keeps its last lines, and prints all of them if `prints`.
     #[must_use]
-    pub fn with_lines(prints: bool) -> Trace {
-        Trace { lines: Some(VecDeque::new()), prints, ..Trace::default() }
+    pub fn with_lines(prints: bool) -> Self {
+        Self { lines: Some(VecDeque::new()), prints, ..Self::default() }
     }
 
     /// The hash so far.

@@ -155,7 +155,7 @@ const JUST_WOKEN: u64 = 2 * SEC;
 const SAME_TIME_MAX: u64 = 20_000_000;
 
 impl World {
-    pub(crate) fn new(scenario: Scenario, trace: Trace, canary: Canary) -> World {
+    pub(crate) fn new(scenario: Scenario, trace: Trace, canary: Canary) -> Self {
         let seed = scenario.seed;
         let mut rng = Rng::of(seed, "files");
         let files = (0..scenario.files)
@@ -178,7 +178,7 @@ impl World {
             tracker: Rng::of(seed, "tracker"),
             segments: Rng::of(seed, "segments"),
         };
-        let mut world = World {
+        let mut world = Self {
             scenario,
             files: Files::new(files),
             now: 0,
@@ -223,7 +223,7 @@ impl World {
 
     /// Plays until `done`, until nothing is left to happen, until `limit` or until a promise is broken. Tells whether it is
     /// `done`.
-    pub(crate) fn play(&mut self, limit: u64, done: impl Fn(&World) -> bool) -> bool {
+    pub(crate) fn play(&mut self, limit: u64, done: impl Fn(&Self) -> bool) -> bool {
         while self.failure.is_none() && !done(self) {
             let Some((at, what)) = self.queue.pop() else { return false };
             if at > limit {

@@ -77,7 +77,7 @@ struct Front {
 }
 
 impl Front {
-    async fn new(script: impl Fn(&[u8], &Asked) -> Reply + Send + Sync + 'static) -> Front {
+    async fn new(script: impl Fn(&[u8], &Asked) -> Reply + Send + Sync + 'static) -> Self {
         let mut site = Site::new();
         let content = Arc::new(noise(91, SIZE));
         site.add("org/model", "model.bin", &content);
@@ -105,7 +105,7 @@ impl Front {
                 });
             }
         });
-        Front { site, content, endpoint, asked, sent }
+        Self { site, content, endpoint, asked, sent }
     }
 
     async fn machine(&self) -> Machine {

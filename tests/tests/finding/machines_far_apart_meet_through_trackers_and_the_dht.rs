@@ -25,12 +25,12 @@ struct Internet {
 }
 
 impl Internet {
-    async fn new() -> Internet {
+    async fn new() -> Self {
         let switch = Switch::new(Ipv4Addr::new(45, 1, 0, 1), 8);
         let mut site = Site::new();
         site.add("org/model", "model.safetensors", &noise(12, MODEL as usize));
         let endpoint = site.open_at((switch.address(), 0).into()).await;
-        Internet { switch, site, endpoint }
+        Self { switch, site, endpoint }
     }
 
     /// A machine whose address is in nobody else's subnet.

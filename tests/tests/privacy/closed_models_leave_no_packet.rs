@@ -22,7 +22,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(crate) async fn of(site: &Site, repo: &str, bytes: Vec<u8>) -> Names {
+    pub(crate) async fn of(site: &Site, repo: &str, bytes: Vec<u8>) -> Self {
         let known = Known::new(bytes);
         let (xorbs, _) = xorbs_of(site, repo, &known).await;
         let mut swarms: Vec<InfoHash> = xorbs.iter().map(|xorb| InfoHash::of_xorb(&xorb.hash)).collect();
@@ -30,7 +30,7 @@ impl Names {
         let mut hashes: Vec<zest_xet::Hash> = xorbs.iter().map(|xorb| xorb.hash).collect();
         hashes.push(known.file());
         hashes.extend(known.manifest.chunks().iter().map(|chunk| chunk.hash));
-        Names { swarms, hashes }
+        Self { swarms, hashes }
     }
 
     pub(crate) fn are_in(&self, frame: &Frame) -> bool {

@@ -153,7 +153,7 @@ impl<'a> V1Fetch<'a> {
 }
 
 impl<'a> V2Fetch<'a> {
-    fn of(fetch: &'a Fetch) -> V2Fetch<'a> {
+    fn of(fetch: &'a Fetch) -> Self {
         let range = |range: &FetchRange| V2Range {
             chunks: WireRange { start: range.chunks.start, end: range.chunks.end },
             bytes: inclusive(range),
@@ -167,7 +167,7 @@ impl Reconstruction {
     ///
     /// # Errors
     /// Not the JSON expected; empty or reversed ranges; lengths that chunks cannot have; counts beyond the limits.
-    pub fn parse_v1(json: &[u8]) -> Result<Reconstruction, ReconstructionError> {
+    pub fn parse_v1(json: &[u8]) -> Result<Self, ReconstructionError> {
         let wire: V1<'_> = serde_json::from_slice(json)?;
         let terms = read_terms(wire.terms, wire.offset_into_first_range)?;
         check_count("fetch ranges", wire.fetch_info.values().map(Vec::len).sum())?;
@@ -183,14 +183,14 @@ impl Reconstruction {
             }
             fetches.insert(xorb, list);
         }
-        Ok(Reconstruction { offset_into_first_range: wire.offset_into_first_range, terms, fetches })
+        Ok(Self { offset_into_first_range: wire.offset_into_first_range, terms, fetches })
     }
 
     /// Reads a v2 answer; unknown fields are ignored.
     ///
     /// # Errors
     /// As [`Reconstruction::parse_v1`].
-    pub fn parse_v2(json: &[u8]) -> Result<Reconstruction, ReconstructionError> {
+    pub fn parse_v2(json: &[u8]) -> Result<Self, ReconstructionError> {
         let wire: V2<'_> = serde_json::from_slice(json)?;
         let terms = read_terms(wire.terms, wire.offset_into_first_range)?;
         check_count("fetch ranges", wire.xorbs.values().flatten().map(|fetch| fetch.ranges.len()).sum())?;
@@ -202,7 +202,7 @@ impl Reconstruction {
             };
             fetches.insert(xorb, entries.into_iter().map(read).collect::<Result<_, ReconstructionError>>()?);
         }
-        Ok(Reconstruction { offset_into_first_range: wire.offset_into_first_range, terms, fetches })
+        Ok(Self { offset_into_first_range: wire.offset_into_first_range, terms, fetches })
     }
 
     /// Writes a v1 answer: the URL of a [`Fetch`] is repeated for each of its ranges.

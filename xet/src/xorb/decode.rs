@@ -18,8 +18,8 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder with its scratch buffer.
     #[must_use]
-    pub fn new() -> Decoder {
-        Decoder { scratch: vec![0; CHUNK_BYTES_MAX] }
+    pub fn new() -> Self {
+        Self { scratch: vec![0; CHUNK_BYTES_MAX] }
     }
 
     /// Unpacks the data after the header `h` into `out`, which must be `h.len` bytes long.
@@ -51,7 +51,7 @@ impl Decoder {
 }
 
 impl Default for Decoder {
-    fn default() -> Decoder {
-        Decoder::new()
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -38,8 +38,8 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder with its buffers.
     #[must_use]
-    pub fn new() -> Encoder {
-        Encoder { table: Box::new(CompressTable::large()), scratch: vec![0; CHUNK_BYTES_MAX] }
+    pub fn new() -> Self {
+        Self { table: Box::new(CompressTable::large()), scratch: vec![0; CHUNK_BYTES_MAX] }
     }
 
     /// Appends the chunk `data`, header first, to `out` and returns the header. Where packing does not make the
@@ -78,8 +78,8 @@ impl Encoder {
 }
 
 impl Default for Encoder {
-    fn default() -> Encoder {
-        Encoder::new()
+    fn default() -> Self {
+        Self::new()
     }
 }
 

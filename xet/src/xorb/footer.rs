@@ -115,9 +115,9 @@ impl Footer {
     /// # Panics
     /// When there are more chunks than a xorb can have, or the sums do not fit 32 bits.
     #[must_use]
-    pub fn of(chunks: &[(ChunkRef, u32)]) -> Footer {
+    pub fn of(chunks: &[(ChunkRef, u32)]) -> Self {
         assert!(chunks.len() <= XORB_CHUNKS_MAX, "{} chunks are no xorb", chunks.len());
-        let mut footer = Footer {
+        let mut footer = Self {
             xorb: Hash::ZERO,
             hashes: chunks.iter().map(|(chunk, _)| chunk.hash).collect(),
             packed_ends: Vec::with_capacity(chunks.len()),
@@ -141,7 +141,7 @@ impl Footer {
     pub fn bytes_from_tail(tail: [u8; 4]) -> Result<usize, FooterError> {
         let got = first(le_u32, &tail).map_or(0, |len| len as usize) + 4;
         let lawful =
-            got > FIXED_BYTES && got <= Footer::BYTES_MAX && (got - FIXED_BYTES).is_multiple_of(CHUNK_BYTES);
+            got > FIXED_BYTES && got <= Self::BYTES_MAX && (got - FIXED_BYTES).is_multiple_of(CHUNK_BYTES);
         if lawful { Ok(got) } else { Err(FooterError::Length { got, have: 4 }) }
     }
 
@@ -150,12 +150,12 @@ impl Footer {
     /// # Errors
     /// As [`Footer::parse`]; also when the chunks do not end where the footer says. A xorb without a footer gives
     /// [`FooterError::Length`] or [`FooterError::Tag`].
-    pub fn split(xorb: &[u8]) -> Result<(&[u8], Footer), FooterError> {
+    pub fn split(xorb: &[u8]) -> Result<(&[u8], Self), FooterError> {
         let tail = *xorb.last_chunk().ok_or(FooterError::Length { got: 4, have: xorb.len() })?;
-        let bytes = Footer::bytes_from_tail(tail)?;
+        let bytes = Self::bytes_from_tail(tail)?;
         let at = xorb.len().checked_sub(bytes).ok_or(FooterError::Length { got: bytes, have: xorb.len() })?;
         let (chunks, footer) = xorb.split_at(at);
-        let footer = Footer::parse(footer)?;
+        let footer = Self::parse(footer)?;
         let got = footer.packed_ends.last().copied().unwrap_or(0);
         if got as usize != chunks.len() {
             let want = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
@@ -168,10 +168,10 @@ impl Footer {
     ///
     /// # Errors
     /// Says which field is wrong. The chunk list is checked against the xorb hash.
-    pub fn parse(bytes: &[u8]) -> Result<Footer, FooterError> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, FooterError> {
         let have = bytes.len();
         let tail = *bytes.last_chunk().ok_or(FooterError::Length { got: 4, have })?;
-        let got = Footer::bytes_from_tail(tail)?;
+        let got = Self::bytes_from_tail(tail)?;
         if got != have {
             return Err(FooterError::Length { got, have });
         }

@@ -129,7 +129,7 @@ impl ChunkHeader {
     /// # Errors
     /// Unknown version or scheme; a length outside 1 to 131,072; a packed length of 0, more than 132,096,
     /// or different from the length when nothing is compressed.
-    pub fn parse(bytes: &[u8; 8]) -> Result<ChunkHeader, XorbError> {
+    pub fn parse(bytes: &[u8; 8]) -> Result<Self, XorbError> {
         let (_, (version, packed_len, scheme, len)) =
             header_fields(bytes).expect("eight bytes hold all fields");
         if version != 0 {
@@ -141,7 +141,7 @@ impl ChunkHeader {
             2 => Scheme::Bg4Lz4,
             got => return Err(XorbError::Scheme { got }),
         };
-        let header = ChunkHeader { packed_len, scheme, len };
+        let header = Self { packed_len, scheme, len };
         header.check()?;
         Ok(header)
     }
@@ -159,7 +159,7 @@ impl ChunkHeader {
     }
 
     fn check(&self) -> Result<(), XorbError> {
-        let ChunkHeader { packed_len, scheme, len } = *self;
+        let Self { packed_len, scheme, len } = *self;
         if len == 0 || len as usize > CHUNK_BYTES_MAX {
             return Err(XorbError::Length { got: len });
         }
@@ -187,7 +187,7 @@ pub struct XorbChunks<'a> {
 impl<'a> XorbChunks<'a> {
     /// Starts at the first byte of `range`, which must be a chunk's header.
     #[must_use]
-    pub fn new(range: &'a [u8]) -> XorbChunks<'a> {
+    pub fn new(range: &'a [u8]) -> Self {
         XorbChunks { rest: range }
     }
 

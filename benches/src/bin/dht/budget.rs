@@ -59,13 +59,13 @@ fn file(load: Load, n: u32) -> SharedFile {
 }
 
 impl Seeder {
-    fn begin(net: &mut Net, host: usize, name: &'static str, load: Load) -> Seeder {
+    fn begin(net: &mut Net, host: usize, name: &'static str, load: Load) -> Self {
         let tracker = TRACKER.parse().expect("a tracker's URL");
         let config = Config::new(net.dice.bytes(), PeerId(*b"-ZT0500-abcdefghijkl"), 6881);
         let discovery = Discovery::new(net.now, Config { tiers: vec![vec![tracker]], ..config });
         let before = counters(net, host);
         let (pauses, last) = Default::default();
-        let mut seeder = Seeder {
+        let mut seeder = Self {
             name,
             load,
             host,

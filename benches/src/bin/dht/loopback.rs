@@ -30,11 +30,11 @@ struct Node {
 }
 
 impl Node {
-    fn bind(dice: &mut Dice) -> io::Result<Node> {
+    fn bind(dice: &mut Dice) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_nonblocking(true)?;
         let dht = Dht::new(Config { v6: false, ..Config::new(dice.bytes()) });
-        Ok(Node { dht, socket, first: None, done: None, sent_for_keys: 0 })
+        Ok(Self { dht, socket, first: None, done: None, sent_for_keys: 0 })
     }
 
     fn handle(&mut self, now: Instant, event: Event) {

@@ -36,8 +36,8 @@ pub(crate) struct Args {
 
 impl Args {
     /// `None` if help was asked for.
-    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
-        let mut args = Args {
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut args = Self {
             size_mb: SIZE_MB,
             runs: RUNS,
             zest: None,

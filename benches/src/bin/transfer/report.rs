@@ -16,16 +16,16 @@ pub(crate) enum Bar {
 impl Bar {
     fn holds(self, median: f64) -> bool {
         match self {
-            Bar::AtMost(limit) => median <= limit,
+            Self::AtMost(limit) => median <= limit,
             // A share of 100 % may come out a rounding error below.
-            Bar::AtLeast(limit) => median >= limit - 1e-9,
+            Self::AtLeast(limit) => median >= limit - 1e-9,
         }
     }
 
     fn text(self) -> String {
         match self {
-            Bar::AtMost(limit) => format!("≤ {limit}"),
-            Bar::AtLeast(limit) => format!("≥ {limit}"),
+            Self::AtMost(limit) => format!("≤ {limit}"),
+            Self::AtLeast(limit) => format!("≥ {limit}"),
         }
     }
 }
@@ -45,8 +45,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(args: &Args) -> Report {
-        let mut report = Report { facts: Map::new(), rows: Vec::new() };
+    pub(crate) fn new(args: &Args) -> Self {
+        let mut report = Self { facts: Map::new(), rows: Vec::new() };
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         report.describe(json!({"cores": cores, "runs": args.runs, "version": env!("CARGO_PKG_VERSION")}));
         report

@@ -28,7 +28,7 @@ pub(crate) struct Workplace {
 }
 
 impl Workplace {
-    pub(crate) fn set_up(args: &Args) -> Result<Workplace, Error> {
+    pub(crate) fn set_up(args: &Args) -> Result<Self, Error> {
         let zest = match &args.zest {
             Some(path) => path.clone(),
             None => std::env::current_exe()?.with_file_name("zest"),
@@ -39,7 +39,7 @@ impl Workplace {
             );
         }
         let dir = tempfile::Builder::new().prefix("zest-transfer-").tempdir_in(&args.dir)?;
-        let mut place = Workplace { zest, endpoint: String::new(), repo: REPO.to_owned(), own: None, dir };
+        let mut place = Self { zest, endpoint: String::new(), repo: REPO.to_owned(), own: None, dir };
         if let Some((endpoint, repo)) = &args.elsewhere {
             (place.endpoint, place.repo) = (endpoint.clone(), repo.clone());
             return Ok(place);

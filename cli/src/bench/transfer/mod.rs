@@ -85,14 +85,14 @@ struct Programs {
 
 impl Programs {
     /// This one, and what lies beside it.
-    fn find() -> Result<Programs, Error> {
+    fn find() -> Result<Self, Error> {
         let zest = std::env::current_exe()?;
         let beside = zest.with_file_name("zest-seed");
         let zest_seed = match beside.is_file() {
             true => Ok(beside),
             false => Err(format!("not built: there is no {}", beside.display())),
         };
-        Ok(Programs { zest, zest_seed })
+        Ok(Self { zest, zest_seed })
     }
 }
 
@@ -102,10 +102,10 @@ struct Place {
 }
 
 impl Place {
-    fn make(parent: &Path) -> Result<Place, Error> {
+    fn make(parent: &Path) -> Result<Self, Error> {
         let dir = tempfile::Builder::new().prefix("zest-bench-").tempdir_in(parent);
         let dir = dir.map_err(|error| format!("{}: {error}", parent.display()))?;
-        Ok(Place { dir })
+        Ok(Self { dir })
     }
 
     /// A folder for one purpose, made if it is not there.

@@ -42,15 +42,15 @@ pub(super) enum Figure {
 impl Figure {
     fn name(self) -> &'static str {
         match self {
-            Figure::Rate => "gb_per_s",
-            Figure::PerCpu => "gb_per_cpu_s",
+            Self::Rate => "gb_per_s",
+            Self::PerCpu => "gb_per_cpu_s",
         }
     }
 
     fn of(self, run: &Run) -> f64 {
         match self {
-            Figure::Rate => run.gb_s(),
-            Figure::PerCpu => run.gb_cpu_s(),
+            Self::Rate => run.gb_s(),
+            Self::PerCpu => run.gb_cpu_s(),
         }
     }
 }

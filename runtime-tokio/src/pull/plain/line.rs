@@ -28,10 +28,10 @@ pub(super) struct Line {
 
 impl Line {
     /// A line that has answered: whoever fetches files has asked for their list.
-    pub(super) fn new(now: Instant, leftovers: Leftovers, outages: Arc<Outages>) -> Line {
+    pub(super) fn new(now: Instant, leftovers: Leftovers, outages: Arc<Outages>) -> Self {
         let mut outage = Outage::default();
         outage.answered(now);
-        Line {
+        Self {
             outage: RefCell::new(outage),
             patience: RefCell::new(Patience::new(outages.give_up_after())),
             why: RefCell::new(None),

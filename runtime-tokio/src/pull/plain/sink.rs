@@ -38,15 +38,15 @@ impl Sink {
         repo: &RepoId,
         entry: &TreeEntry,
         leftover: Option<PathBuf>,
-    ) -> Result<Option<Sink>, PullError> {
+    ) -> Result<Option<Self>, PullError> {
         let size = entry.content_size();
         if size <= SMALL_BYTES {
-            return Ok(Some(Sink::Memory { bytes: Vec::new(), size }));
+            return Ok(Some(Self::Memory { bytes: Vec::new(), size }));
         }
         match destination.open_plain(repo, entry, leftover).await? {
             Ok(partial) => {
                 let (partial, filling) = (Arc::new(partial), Filling::default());
-                Ok(Some(Sink::Disk(File { partial, filling, unsynced: 0, syncing: None })))
+                Ok(Some(Self::Disk(File { partial, filling, unsynced: 0, syncing: None })))
             }
             Err(PartialError::Busy { .. }) => Ok(None),
             Err(PartialError::Store(error)) => Err(error.into()),
@@ -56,8 +56,8 @@ impl Sink {
     /// The next bytes to fetch.
     pub(super) fn gap(&mut self) -> Option<Range<u64>> {
         match self {
-            Sink::Memory { bytes, size } => Some(bytes.len() as u64..*size).filter(|gap| !gap.is_empty()),
-            Sink::Disk(File { partial, filling, .. }) => {
+            Self::Memory { bytes, size } => Some(bytes.len() as u64..*size).filter(|gap| !gap.is_empty()),
+            Self::Disk(File { partial, filling, .. }) => {
                 let gap = partial.gap()?;
                 // What was begun is gone on with.
                 if !(gap.contains(&filling.at()) && filling.at() / WINDOW_BYTES == gap.start / WINDOW_BYTES) {
@@ -71,16 +71,16 @@ impl Sink {
     /// Where the next byte goes.
     pub(super) fn at(&self) -> u64 {
         match self {
-            Sink::Memory { bytes, .. } => bytes.len() as u64,
-            Sink::Disk(file) => file.filling.at(),
+            Self::Memory { bytes, .. } => bytes.len() as u64,
+            Self::Disk(file) => file.filling.at(),
         }
     }
 
     /// Takes the next bytes.
     pub(super) fn take(&mut self, new: &[u8]) -> std::io::Result<()> {
         match self {
-            Sink::Memory { bytes, .. } => bytes.extend_from_slice(new),
-            Sink::Disk(file) => {
+            Self::Memory { bytes, .. } => bytes.extend_from_slice(new),
+            Self::Disk(file) => {
                 file.partial.fill(&mut file.filling, new)?;
                 file.unsynced += new.len() as u64;
                 // Before the last sync is done there is no use in another one.
@@ -102,19 +102,19 @@ impl Sink {
     /// Some bytes that are here and where they are; `None` if it is so little that it is soon fetched anew.
     pub(super) fn sample(&self) -> Option<(Range<u64>, Vec<u8>)> {
         match self {
-            Sink::Memory { .. } => None,
-            Sink::Disk(file) => file.partial.sample(),
+            Self::Memory { .. } => None,
+            Self::Disk(file) => file.partial.sample(),
         }
     }
 
     /// Forgets what came: it was of another file.
     pub(super) fn restart(&mut self, entry: &TreeEntry) -> Result<(), PullError> {
         let restarted = match self {
-            Sink::Memory { bytes, .. } => {
+            Self::Memory { bytes, .. } => {
                 bytes.clear();
                 Ok(())
             }
-            Sink::Disk(file) => {
+            Self::Disk(file) => {
                 file.filling = Filling::default();
                 file.partial.restart()
             }
@@ -125,7 +125,7 @@ impl Sink {
     /// What an earlier run left and nobody has looked at.
     pub(super) fn earlier(&self) -> Option<Earlier> {
         match self {
-            Sink::Disk(file) if file.partial.unchecked_bytes() > 0 => Some(Earlier(file.partial.clone())),
+            Self::Disk(file) if file.partial.unchecked_bytes() > 0 => Some(Earlier(file.partial.clone())),
             _ => None,
         }
     }
@@ -137,19 +137,19 @@ impl Sink {
         repo: &RepoId,
         commit: &str,
         entry: &TreeEntry,
-    ) -> Result<Result<(), (StoreError, Sink)>, PullError> {
+    ) -> Result<Result<(), (StoreError, Self)>, PullError> {
         let mut file = match self {
-            Sink::Memory { bytes, size } => {
+            Self::Memory { bytes, size } => {
                 let landed = destination.land_bytes(repo, commit, entry, bytes).await?;
                 return match landed {
                     Ok(_) => Ok(Ok(())),
                     Err(error) if is_wrong(&error) => {
-                        Ok(Err((error, Sink::Memory { bytes: Vec::new(), size })))
+                        Ok(Err((error, Self::Memory { bytes: Vec::new(), size })))
                     }
                     Err(error) => Err(error.into()),
                 };
             }
-            Sink::Disk(file) => file,
+            Self::Disk(file) => file,
         };
         if let Some(syncing) = file.syncing.take() {
             let _ = syncing.await;
@@ -160,7 +160,7 @@ impl Sink {
                 let restarted = file.partial.restart();
                 restarted.map_err(|source| StoreError::from_io("write", file.partial.path(), source, 0))?;
                 file.filling = Filling::default();
-                return Ok(Err((error, Sink::Disk(file))));
+                return Ok(Err((error, Self::Disk(file))));
             }
             Err(error) => return Err(error.into()),
         }
@@ -171,7 +171,7 @@ impl Sink {
 
     /// Nobody will come back to it.
     pub(super) fn abandon(self) {
-        if let Sink::Disk(file) = self
+        if let Self::Disk(file) = self
             && let Some(partial) = Arc::into_inner(file.partial)
         {
             let _ = partial.abandon();
@@ -180,8 +180,8 @@ impl Sink {
 
     pub(super) fn error(&self, source: std::io::Error, entry: &TreeEntry) -> PullError {
         let path = match self {
-            Sink::Memory { .. } => PathBuf::from(&entry.path),
-            Sink::Disk(file) => file.partial.path().to_path_buf(),
+            Self::Memory { .. } => PathBuf::from(&entry.path),
+            Self::Disk(file) => file.partial.path().to_path_buf(),
         };
         StoreError::from_io("write", &path, source, entry.content_size()).into()
     }
