@@ -1,3 +1,4 @@
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 //! The zest commands: [`zest`] and [`zest_seed`], each behind a binary of a few lines.
 //!
 //! Each reads its command line, hands over to the command's module and turns its outcome into an exit code.

@@ -403,7 +403,30 @@ impl Finder {
                 }
                 return;
             }
-            _ => {}
+            discovery::Event::Planned { .. }
+            | discovery::Event::Progress { .. }
+            | discovery::Event::Starved { .. }
+            | discovery::Event::Seed { .. }
+            | discovery::Event::Unseed { .. }
+            | discovery::Event::Withdraw { .. }
+            | discovery::Event::Asked { .. }
+            | discovery::Event::Named { .. }
+            | discovery::Event::Exchanged { .. }
+            | discovery::Event::Own { .. }
+            | discovery::Event::Dht { .. }
+            | discovery::Event::DhtPeers { .. }
+            | discovery::Event::DhtVain { .. }
+            | discovery::Event::DhtReached
+            | discovery::Event::DhtDone { .. }
+            | discovery::Event::HttpFrom { .. }
+            | discovery::Event::HttpReply { .. }
+            | discovery::Event::HttpFailed { .. }
+            | discovery::Event::Resolved { .. }
+            | discovery::Event::Datagram { .. }
+            | discovery::Event::LanGroup { .. }
+            | discovery::Event::LanDatagram { .. }
+            | discovery::Event::Shutdown
+            | discovery::Event::Timer => {}
         }
         self.swarms(now, event);
     }
@@ -464,7 +487,10 @@ impl Finder {
                 self.linked.insert(link);
             }
             pex::Event::LinkDown { link } if !self.linked.remove(&link) => return,
-            _ => {}
+            pex::Event::LinkDown { .. }
+            | pex::Event::Own { .. }
+            | pex::Event::Received { .. }
+            | pex::Event::Timer => {}
         }
         self.pex(now, event);
     }

@@ -1,6 +1,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
-#![warn(missing_docs, unreachable_pub)]
+// In `Cargo.toml` these would hold for tests, too.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::wildcard_enum_match_arm))]
 //! The sans-IO core of zest. It owns no clock, socket, file, thread or random source: a runtime hands it events
 //! with the time, and asks it for actions.
 //!

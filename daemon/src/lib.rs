@@ -1,3 +1,4 @@
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 //! zest in the background: one [`Session`](zest_runtime_tokio::Session) per user and cache, and an HTTP API on loopback for the
 //! user's own programs.
 //!

@@ -1,3 +1,4 @@
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 //! The origin side of zest: everything that speaks HTTP with the Hugging Face Hub, its CAS and its CDN, from both ends.
 //!
 //! - [`client`]: [`Hub`] lists a repository, fetches small files, and hands out [`Cas`], which turns a file hash into a

@@ -1,3 +1,4 @@
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 //! Drives `zest-core` for seeding on Linux with one io_uring executor per core.
 //!
 //! - [`probe`]: whether this process may use io_uring, asked of the kernel and not of its version.

@@ -1,3 +1,4 @@
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 //! Drives `zest-core` with tokio: one thread owns the node, every socket and the origin's streams; a few workers prove,
 //! decode and write.
 //!

@@ -1,3 +1,4 @@
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 //! Disk: the HF cache as huggingface_hub 2.4 lays it out, partial files with a journal, and the catalog of
 //! chunks.
 //!

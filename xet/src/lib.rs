@@ -1,3 +1,4 @@
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 //! The formats of Hugging Face's Xet storage, as pure functions: hashes and their strings, the hash tree, the file
 //! manifest, the content-defined chunker (both rules in use), the xorb chunk codec and the reconstruction JSON.
 //!

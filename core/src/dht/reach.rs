@@ -89,7 +89,7 @@ impl Reach {
                 self.state = State::Open { until };
                 false
             }
-            _ => false,
+            State::Trial { .. } | State::ReadOnly { .. } | State::Offline => false,
         }
     }
 
@@ -103,7 +103,7 @@ impl Reach {
             State::Open { until } | State::ReadOnly { until } if until <= now => {
                 self.state = State::Trial { until: now + TRIAL, stranger: None };
             }
-            _ => {}
+            State::Trial { .. } | State::Open { .. } | State::ReadOnly { .. } | State::Offline => {}
         }
     }
 

@@ -340,7 +340,13 @@ impl Discovery {
                 tracker::Action::Peers { swarm, peers, .. } => {
                     peers.into_iter().for_each(|addr| self.found(now, swarm, addr, Found::Tracker));
                 }
-                other => self.actions.push_back(Action::Tracker(other)),
+                other @ (tracker::Action::HttpGet { .. }
+                | tracker::Action::HttpCancel { .. }
+                | tracker::Action::Resolve { .. }
+                | tracker::Action::SendTo { .. }
+                | tracker::Action::ExternalIp { .. }
+                | tracker::Action::Scraped { .. }
+                | tracker::Action::Status { .. }) => self.actions.push_back(Action::Tracker(other)),
             }
         }
     }

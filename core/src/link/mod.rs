@@ -223,10 +223,10 @@ impl Link {
         match self.phase {
             Phase::Dead => None,
             Phase::Handshake => Some((self.opened + HANDSHAKE_WAIT, LinkTimer::Handshake)),
-            _ if self.ext_handshakes == 0 => {
+            Phase::Frame | Phase::Payload { .. } | Phase::Skip { .. } if self.ext_handshakes == 0 => {
                 Some((self.opened + EXT_HANDSHAKE_WAIT, LinkTimer::ExtHandshake))
             }
-            _ => {
+            Phase::Frame | Phase::Payload { .. } | Phase::Skip { .. } => {
                 let keep_alive = (self.last_sent + KEEP_ALIVE_AFTER, LinkTimer::KeepAlive);
                 let idle = (self.last_received + IDLE_LIMIT, LinkTimer::Idle);
                 Some(keep_alive.min(idle))
@@ -239,7 +239,7 @@ impl Link {
     pub fn expect(&self) -> Expect {
         let payload = match self.phase {
             Phase::Payload { req, left } => Some((req, left)),
-            _ => None,
+            Phase::Handshake | Phase::Frame | Phase::Skip { .. } | Phase::Dead => None,
         };
         let whole = match (self.phase, self.requests.oldest().map(|asked| asked.wanted)) {
             (Phase::Handshake, _) => HANDSHAKE_BYTES as u32,

@@ -83,7 +83,17 @@ impl Link {
                 self.ask(req, len_max, Wanted::Manifest { first, count });
                 self.transmit(now, zest::manifest_request(id, req.0, &file, first, count), None);
             }
-            other => {
+            other @ (Outgoing::ManifestPart { .. }
+            | Outgoing::ManifestNone { .. }
+            | Outgoing::Interest { .. }
+            | Outgoing::Uninterest { .. }
+            | Outgoing::Have { .. }
+            | Outgoing::HaveMore { .. }
+            | Outgoing::Claim { .. }
+            | Outgoing::Streams { .. }
+            | Outgoing::Follow { .. }
+            | Outgoing::Told { .. }
+            | Outgoing::Slot { .. }) => {
                 if let Some(id) = self.remote.zest {
                     self.send_zest(now, id, other);
                 }
@@ -128,7 +138,18 @@ impl Link {
                 return;
             }
             Outgoing::Slot { open, wait_ms } => zest::slot(id, open, wait_ms),
-            other => unreachable!("{other:?} needs no extension of ours"),
+            other @ (Outgoing::ChunkRequest { .. }
+            | Outgoing::XorbRequest { .. }
+            | Outgoing::Chunk { .. }
+            | Outgoing::XorbRange { .. }
+            | Outgoing::XorbBytes { .. }
+            | Outgoing::NotFound { .. }
+            | Outgoing::ErrorReply { .. }
+            | Outgoing::ManifestRequest { .. }
+            | Outgoing::Cancel { .. }
+            | Outgoing::Pex { .. }
+            | Outgoing::KeepAlive
+            | Outgoing::Forget { .. }) => unreachable!("{other:?} needs no extension of ours"),
         };
         self.transmit(now, head, None);
     }

@@ -394,7 +394,10 @@ impl Node {
     pub fn block_request(&self, link: LinkId, req: ReqId) -> Option<(JobId, u32)> {
         match self.peers.get(&link)?.requests.get(&req)?.what {
             peer::Pending::Block { job, block } => Some((job, block)),
-            _ => None,
+            peer::Pending::Chunk { .. }
+            | peer::Pending::Manifest { .. }
+            | peer::Pending::List { .. }
+            | peer::Pending::Tentative { .. } => None,
         }
     }
 

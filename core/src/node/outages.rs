@@ -87,7 +87,7 @@ impl Job {
             OriginState::Out => Some(Part::Layouts),
             OriginState::Waiting if layouts.since().is_some() => Some(Part::Layouts),
             OriginState::Ready if blocks.since().is_some() && self.wants() => Some(Part::Blocks),
-            _ => None,
+            OriginState::Waiting | OriginState::Ready | OriginState::Gone(_) => None,
         }
     }
 }

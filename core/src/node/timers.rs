@@ -94,7 +94,15 @@ impl Timers {
         match timer {
             Timer::Stall(link) => self.stalls.set(link, at),
             Timer::Redial(addr) => self.redials.set(addr, at),
-            _ => self.others.set(timer, at),
+            Timer::OriginGrace(_)
+            | Timer::BlockRetry(..)
+            | Timer::Patience(_)
+            | Timer::Dial
+            | Timer::Measure
+            | Timer::Tell
+            | Timer::Upload
+            | Timer::Probe
+            | Timer::Claims(_) => self.others.set(timer, at),
         }
         match self.next {
             Some((_, next)) if next == timer => self.next = self.first(),
@@ -121,7 +129,15 @@ impl Timers {
         match timer {
             Timer::Stall(link) => self.stalls.cancel(link),
             Timer::Redial(addr) => self.redials.cancel(addr),
-            _ => self.others.cancel(timer),
+            Timer::OriginGrace(_)
+            | Timer::BlockRetry(..)
+            | Timer::Patience(_)
+            | Timer::Dial
+            | Timer::Measure
+            | Timer::Tell
+            | Timer::Upload
+            | Timer::Probe
+            | Timer::Claims(_) => self.others.cancel(timer),
         }
         if self.next.is_some_and(|(_, next)| next == timer) {
             self.next = self.first();
@@ -132,7 +148,15 @@ impl Timers {
         match timer {
             Timer::Stall(link) => self.stalls.at.get(&link),
             Timer::Redial(addr) => self.redials.at.get(&addr),
-            _ => self.others.at.get(&timer),
+            Timer::OriginGrace(_)
+            | Timer::BlockRetry(..)
+            | Timer::Patience(_)
+            | Timer::Dial
+            | Timer::Measure
+            | Timer::Tell
+            | Timer::Upload
+            | Timer::Probe
+            | Timer::Claims(_) => self.others.at.get(&timer),
         }
         .copied()
     }

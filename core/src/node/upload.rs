@@ -122,7 +122,18 @@ impl Node {
             }
             // These are answers to what we asked.
             Message::NotFound { .. } | Message::Error { .. } | Message::ManifestNone { .. } => true,
-            _ => false,
+            Message::ExtHandshake(_)
+            | Message::ChunkRequest { .. }
+            | Message::XorbRequest { .. }
+            | Message::ManifestRequest { .. }
+            | Message::Interest { .. }
+            | Message::Uninterest { .. }
+            | Message::Slot { .. }
+            | Message::Cancel { .. }
+            | Message::Streams { .. }
+            | Message::Follow { .. }
+            | Message::Told { .. }
+            | Message::Ignored => false,
         };
         let Some(party) = self.peers.get(&link).map(|peer| peer.upload.party).filter(|_| !free) else {
             return;
@@ -582,15 +593,12 @@ impl Node {
             || bytes > 0 && self.uploads.has_had_its_share(party)
             || bytes > 0 && self.uploads.is_far_behind(party)
             || bytes > 0 && another && self.uploads.has_ahead(party, XORBS_AHEAD_BYTES);
-        let refusal = match &answer {
-            Outgoing::XorbRange { req, xorb, .. } | Outgoing::XorbBytes { req, xorb, .. }
-                if capped || spent =>
-            {
-                Some(Outgoing::NotFound { req: *req, hash: *xorb, dialect: Dialect::Range })
-            }
-            _ => None,
-        };
-        let answer = refusal.unwrap_or(answer);
+        let mut answer = answer;
+        if let Outgoing::XorbRange { req, xorb, .. } | Outgoing::XorbBytes { req, xorb, .. } = answer
+            && (capped || spent)
+        {
+            answer = Outgoing::NotFound { req, hash: xorb, dialect: Dialect::Range };
+        }
         if let Outgoing::XorbRange { xorb, start, .. } | Outgoing::XorbBytes { xorb, start, .. } = &answer {
             let mark = self.uploads.marker.mark(xorb, *start);
             self.uploads.gives(now, party, mark, None);

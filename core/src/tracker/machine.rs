@@ -117,7 +117,18 @@ impl Trackers {
                 Some((id, status == 200 && http::announce_reply(body).is_ok()))
             }
             Event::HttpFailed { id, .. } => Some((id, false)),
-            _ => None,
+            Event::Add { .. }
+            | Event::Progress { .. }
+            | Event::Completed { .. }
+            | Event::Hungry { .. }
+            | Event::Remove { .. }
+            | Event::Forget { .. }
+            | Event::Scrape { .. }
+            | Event::HttpFrom { .. }
+            | Event::Resolved { .. }
+            | Event::Datagram { .. }
+            | Event::Shutdown
+            | Event::Timer => None,
         };
         if let Some((id, heard)) = ended {
             self.part(now, id.0, heard);
@@ -420,7 +431,16 @@ impl Trackers {
                     }
                 }
             }
-            _ => return,
+            Event::Add { .. }
+            | Event::Progress { .. }
+            | Event::Completed { .. }
+            | Event::Hungry { .. }
+            | Event::Remove { .. }
+            | Event::Scrape { .. }
+            | Event::HttpFrom { .. }
+            | Event::HttpReply { .. }
+            | Event::HttpFailed { .. }
+            | Event::Shutdown => return,
         }
         for server in 0..self.servers.len() {
             self.pump_udp(now, server);
@@ -513,7 +533,9 @@ impl Trackers {
         let at = &self.servers[server];
         let url = match &job {
             Job::Scrape { swarms } => http::scrape_url(&at.url, swarms),
-            job => Some(http::announce_url(&at.url, &self.announce(server, job))),
+            Job::Announce { .. } | Job::Stop { .. } => {
+                Some(http::announce_url(&at.url, &self.announce(server, &job)))
+            }
         };
         let Some(url) = url else { return };
         let id = self.request_next;

@@ -47,9 +47,9 @@ impl Trackers {
                     }
                     let bytes = match &job {
                         Job::Scrape { swarms } => udp::scrape(connection, transaction, swarms),
-                        job => {
+                        Job::Announce { .. } | Job::Stop { .. } => {
                             let url_data = self.servers[server].url.url_data();
-                            let announce = self.announce(server, job);
+                            let announce = self.announce(server, &job);
                             udp::announce(connection, transaction, &announce, url_data.as_deref())
                         }
                     };
@@ -103,7 +103,7 @@ impl Trackers {
                     self.give_up_waiting(now, server, since, reason);
                 }
                 // Not what was asked: as if nothing had come.
-                _ => {}
+                udp::Reply::Announced(_) | udp::Reply::Scraped(_) => {}
             }
             return;
         }

@@ -69,7 +69,7 @@ impl Sent {
     pub(super) fn deadline(&self) -> Instant {
         match self.job {
             Job::Stop { .. } => self.at + FAREWELL_AGAIN,
-            _ => self.at + ANSWER_WAIT,
+            Job::Announce { .. } | Job::Scrape { .. } => self.at + ANSWER_WAIT,
         }
     }
 }

@@ -326,7 +326,9 @@ pub fn other_reading(payload: &[u8]) -> Option<&[u8]> {
 pub fn chunk_request(ext_id: u8, dialect: Dialect, req: u32, hash: &Hash) -> Head {
     match dialect {
         Dialect::Doc => Writer::extended(ext_id, 33).u8(REQUEST).bytes(hash.as_bytes()).done(),
-        _ => Writer::extended(ext_id, 37).u8(REQUEST).u32(req).bytes(hash.as_bytes()).done(),
+        Dialect::Chunk | Dialect::Range => {
+            Writer::extended(ext_id, 37).u8(REQUEST).u32(req).bytes(hash.as_bytes()).done()
+        }
     }
 }
 

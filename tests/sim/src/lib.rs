@@ -1,4 +1,5 @@
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 //! A simulator of zest swarms: the real `zest_core::node::Node` by the thousand, in virtual time.
 //!
 //! Everything around the nodes is made of the seed: links with latency, uplinks and downlinks, resets, clogs, NAT and
