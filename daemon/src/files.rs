@@ -18,7 +18,7 @@ use zest_hub::guard::{Peer, Place};
 use zest_runtime_tokio::{Content, ContentHead, PullError, PullHandle, PullRequest};
 use zest_store::{RepoId, RepoType};
 
-/// Time from the end of a file to that of its pull: 2 s. Without a word by then it is left to itself.
+/// Time from the end of a part to that of its file's pull: 2 s. Without a word by then it is left to itself.
 const ENDING: Duration = Duration::from_secs(2);
 
 /// The name by which it is asked what has come ([`crate::reads`]).
@@ -26,6 +26,9 @@ const NAME: HeaderName = HeaderName::from_static("x-zest-read");
 
 /// Who asks can read this user's files and is content with where the bytes lie.
 const IN_PLACE: HeaderName = HeaderName::from_static("x-zest-in-place");
+
+/// He waits for the file's name as well: it is put into its place before it is durable, and a last line says when.
+const LANDED: HeaderName = HeaderName::from_static("x-zest-landed");
 
 /// A file of fewer bytes is sent all the same: 8 MiB. It may have its final name before anybody can look under the first.
 const IN_PLACE_BYTES_MIN: u64 = 8 << 20;
@@ -103,6 +106,13 @@ pub(crate) struct Lies {
     to: u64,
 }
 
+/// The last line for who waits for the file's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Landed {
+    /// Its name in the snapshot.
+    landed: PathBuf,
+}
+
 /// Part of a file: first byte, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
@@ -120,8 +130,17 @@ pub(crate) async fn answer(app: &Arc<App>, parts: &Parts, asked: FileRequest) ->
     let content = app.session.read(request, &asked.path);
     app.keep_following(content.pull());
     let signs = content.signs();
-    let mut open =
-        Open { content, app: app.clone(), at: 0, left: 0, in_place: false, _place: place, _read: None };
+    let mut open = Open {
+        content,
+        app: app.clone(),
+        at: 0,
+        left: 0,
+        is_part: false,
+        in_place: false,
+        lands: false,
+        _place: place,
+        _read: None,
+    };
     if let Some(name) = parts.headers.get(NAME) {
         open._read = Some(app.reads.begin(name.to_str().unwrap_or_default(), signs)?);
     }
@@ -137,8 +156,11 @@ pub(crate) async fn answer(app: &Arc<App>, parts: &Parts, asked: FileRequest) ->
     }
     let part = part(parts, head.size)?;
     (open.at, open.left) = (part.from, part.len);
-    open.in_place = parts.headers.contains_key(IN_PLACE) && head.size >= IN_PLACE_BYTES_MIN;
+    let lands = parts.headers.contains_key(LANDED) && !part.is_part;
+    open.in_place = parts.headers.contains_key(IN_PLACE) && (lands || head.size >= IN_PLACE_BYTES_MIN);
     let in_place = open.in_place;
+    open.is_part = part.is_part;
+    open.lands = in_place && lands;
     // Who has to hear that the Hub refuses, or that nobody is there, hears it instead of a broken stream.
     let first = match open.next().await {
         Ok(first) => first,
@@ -186,7 +208,8 @@ fn request(parts: &Parts, asked: &FileRequest) -> Result<PullRequest, Refusal> {
         .cache_dir(asked.cache_dir.clone())
         .endpoint(asked.endpoint.clone())
         .lock_held(asked.locked)
-        .own_blobs(asked.own_blobs);
+        .own_blobs(asked.own_blobs)
+        .named_first(parts.headers.contains_key(IN_PLACE) && parts.headers.contains_key(LANDED));
     if let Some(revision) = &asked.revision {
         request = request.revision(revision);
     }
@@ -247,8 +270,11 @@ struct Open {
     app: Arc<App>,
     at: u64,
     left: u64,
+    is_part: bool,
     /// It is said where the bytes lie.
     in_place: bool,
+    /// It is still to be said when the file has its name.
+    lands: bool,
     _place: Place,
     _read: Option<Read>,
 }
@@ -256,6 +282,9 @@ struct Open {
 impl Open {
     /// The next bytes; none at the end.
     async fn next(&mut self) -> Result<Bytes, Arc<PullError>> {
+        if self.left == 0 && std::mem::take(&mut self.lands) {
+            return line(&Landed { landed: self.content.landed().await? });
+        }
         if self.left == 0 {
             return Ok(Bytes::new());
         }
@@ -284,23 +313,34 @@ impl Open {
         let lies = Lies { path: extent.path, dev, ino, from: self.at, to };
         self.left -= to - self.at;
         self.at = to;
-        let mut line = serde_json::to_vec(&lies).map_err(|_not_utf8| Arc::new(PullError::EngineGone))?;
-        line.push(b'\n');
-        Ok(line.into())
+        line(&lies)
     }
+}
+
+fn line(document: &impl Serialize) -> Result<Bytes, Arc<PullError>> {
+    let mut line = serde_json::to_vec(document).map_err(|_not_utf8| Arc::new(PullError::EngineGone))?;
+    line.push(b'\n');
+    Ok(line.into())
 }
 
 impl Drop for Open {
-    /// Who has all of it lets the pull end; who has not, and is gone, ends it. What is proven of it is kept, and another one that
-    /// wants the same goes on with it.
+    /// Who has all of it lets the pull end, however long the disk takes to make the file durable; who has not, and is gone, ends it.
+    /// What is proven of it is kept, and another one that wants the same goes on with it.
     fn drop(&mut self) {
-        let (app, pull, whole) = (self.app.clone(), self.content.pull().clone(), self.left == 0);
-        tokio::spawn(async move { finish(&app, &pull, whole).await });
+        let (app, pull) = (self.app.clone(), self.content.pull().clone());
+        let patience = match (self.left == 0, self.is_part) {
+            (true, false) => None,
+            (true, true) => Some(ENDING),
+            (false, _) => Some(Duration::ZERO),
+        };
+        tokio::spawn(async move { finish(&app, &pull, patience).await });
     }
 }
 
-async fn finish(app: &App, pull: &PullHandle, whole: bool) {
-    if !whole || tokio::time::timeout(ENDING, pull.wait()).await.is_err() {
+async fn finish(app: &App, pull: &PullHandle, patience: Option<Duration>) {
+    if let Some(patience) = patience
+        && tokio::time::timeout(patience, pull.wait()).await.is_err()
+    {
         pull.cancel();
     }
     let _either_way = pull.wait().await;

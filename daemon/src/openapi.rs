@@ -1,7 +1,7 @@
 //! `GET /v1/openapi.json`: the API as a document (OpenAPI 3.1). Its schemas are made from the types that answers are written with.
 
 use crate::endpoint::RunFigures;
-use crate::files::{Blob, FileRequest, Lies};
+use crate::files::{Blob, FileRequest, Landed, Lies};
 use crate::models::Model;
 use crate::settings::{Settings, SettingsPatch};
 use crate::status::{Full, Original};
@@ -273,6 +273,7 @@ fn operation(route: &Route) -> Value {
         "/v1/files" => {
             parameter("Range", "header", json!({"type": "string"}));
             parameter("X-Zest-In-Place", "header", json!({"type": "string"}));
+            parameter("X-Zest-Landed", "header", json!({"type": "string"}));
             parameter("X-Zest-Read", "header", json!({"type": "string", "pattern": "^[0-9a-fA-F]{16,64}$"}));
             parameter("X-HF-Token", "header", json!({"type": "string"}));
         }
@@ -302,7 +303,7 @@ fn content(body: Body) -> Option<Value> {
         Body::Bytes => json!({
             "application/octet-stream": {},
             "application/json": {"schema": named("Blob")},
-            "application/x-ndjson": {"schema": named("Lies")},
+            "application/x-ndjson": {"schema": {"anyOf": [named("Lies"), named("Landed")]}},
         }),
         Body::Events => json!({"text/event-stream": {"schema": {"type": "string"}}}),
         Body::Nothing => return None,
@@ -341,6 +342,7 @@ fn schemas() -> Map<String, Value> {
     add::<RunFigures>(&mut given, &mut all, "RunFigures");
     add::<Came>(&mut given, &mut all, "Came");
     add::<Lies>(&mut given, &mut all, "Lies");
+    add::<Landed>(&mut given, &mut all, "Landed");
     add::<Blob>(&mut given, &mut all, "Blob");
     add::<Error>(&mut given, &mut all, "Error");
     add::<Happening>(&mut given, &mut all, "Event");

@@ -243,11 +243,14 @@ fn large() -> Vec<u8> {
 }
 
 async fn bytes_are_where_the_answer_says(caller: &mut Caller) {
-    let lies = caller.document["components"]["schemas"]["Lies"].clone();
+    let schemas = caller.document["components"]["schemas"].clone();
+    let (lies, landed) = (&schemas["Lies"], &schemas["Landed"]);
     let asked = json!({"repo": "org/model", "path": "large.safetensors"});
+    let mut names = 0;
     // While it comes, from its beginning; and once it is whole, from its midst.
     for (from, range) in [(0, ""), (4_000_000, "Range: bytes=4000000-\r\n")] {
-        let headers = format!("X-Zest-In-Place: 1\r\n{range}");
+        // Of a part nobody waits for the name.
+        let headers = format!("X-Zest-In-Place: 1\r\nX-Zest-Landed: 1\r\n{range}");
         let answer = caller.call("post", "/v1/files", "/v1/files", &headers, Some(asked.clone())).await;
         assert_eq!(
             (answer.status, answer.kind.as_str()),
@@ -256,7 +259,13 @@ async fn bytes_are_where_the_answer_says(caller: &mut Caller) {
         let mut at = from;
         for line in String::from_utf8(answer.body).expect("text").lines() {
             let line: Value = serde_json::from_str(line).expect("JSON");
-            check(&caller.document, &lies, &line, "line").unwrap_or_else(|why| panic!("{why}"));
+            if let Some(path) = line["landed"].as_str() {
+                check(&caller.document, landed, &line, "line").unwrap_or_else(|why| panic!("{why}"));
+                assert!(from == 0 && at == large().len() && std::fs::read(path).expect("landed") == large());
+                names += 1;
+                continue;
+            }
+            check(&caller.document, lies, &line, "line").unwrap_or_else(|why| panic!("{why}"));
             assert_eq!(line["from"], at);
             let to = line["to"].as_u64().expect("a number") as usize;
             // It may have another name by now.
@@ -267,7 +276,7 @@ async fn bytes_are_where_the_answer_says(caller: &mut Caller) {
             }
             at = to;
         }
-        assert_eq!(at, large().len());
+        assert_eq!((at, names), (large().len(), 1));
     }
     // What is small by then has another name: it is sent.
     let small = json!({"repo": "org/model", "path": "model.safetensors"});

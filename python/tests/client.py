@@ -193,7 +193,7 @@ def kill_in_the_midst(pid: int) -> Callable[[], None]:
 
     import zest._fetch as fetch
 
-    wrote, duplicate = fetch._Stream._wrote, fetch._Stream._duplicate
+    wrote, duplicate, passed = fetch._Stream._wrote, fetch._Stream._duplicate, fetch.Landing._passed
 
     def die() -> None:
         os.kill(pid, signal.SIGKILL)
@@ -207,25 +207,40 @@ def kill_in_the_midst(pid: int) -> Callable[[], None]:
         duplicate(self, source, min(size, self.got + (1 << 16)))
         die()
 
-    fetch._Stream._wrote, fetch._Stream._duplicate = kill, kill_instead
+    def kill_before_it_lands(self: Any, end: int) -> None:
+        passed(self, min(end, self.got + (1 << 16)))
+        die()
+
+    fetch._Stream._wrote, fetch._Stream._duplicate, fetch.Landing._passed = kill, kill_instead, kill_before_it_lands
 
     def undo() -> None:
-        fetch._Stream._wrote, fetch._Stream._duplicate = wrote, duplicate
+        fetch._Stream._wrote, fetch._Stream._duplicate, fetch.Landing._passed = wrote, duplicate, passed
 
     return undo
 
 
 def see_another_disk(when: str) -> None:
-    """Has the daemon's files be out of sight, as in a container; found out at once, or when the daemon is done with them."""
+    """Has the daemon's files be out of sight, as in a container; found out at once, when the daemon is done with them, or when it has
+    put one where there is nothing to be seen of it."""
     import zest._fetch as fetch
 
     def gone(path: str, which: object) -> int:
         print(f"looked for {path}", file=sys.stderr)
         if when == "late":
             at_rest(Path(path).parent)
-        raise fetch._Moved("out of sight")
+        raise fetch.Moved("out of sight")
 
-    fetch._open_that = gone
+    fetch.open_that = gone
+    if when == "landed":
+
+        def elsewhere(place: str, size: object) -> bool:
+            """The daemon has put it into that place of its own disk."""
+            os.unlink(place)
+            return False
+
+        fetch._is_there = elsewhere
+    else:
+        fetch.Order.may_land = False
 
 
 def take(name: str, out: Path) -> dict[str, Any]:

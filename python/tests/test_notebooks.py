@@ -48,5 +48,5 @@ def test_zest_may_come_late_and_shows_bars_of_notebooks(hub: Hub, tmp_path: Path
     said = ["".join(output.get("text", "") for output in cell).strip() for cell in outputs]
     shown = [str(output["data"]) for output in outputs[2] if "data" in output]
     assert sum("jupyter.widget-view" in one for one in shown) == 2, shown
-    assert json.loads(said[3]) == {"files": 1, "bytes": 12_000_000, "linked": 0, "fell_open": 0, "passed_by": 0}
+    assert json.loads(said[3]) == {"files": 1, "bytes": 12_000_000, "linked": 1, "fell_open": 0, "passed_by": 0}
     assert said[4:] == ["datasets--org--d", "xet_get huggingface_hub.file_download"], said

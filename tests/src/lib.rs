@@ -273,6 +273,7 @@ impl Machine {
             p2p: true,
             keep_xorbs: false,
             lock_held: false,
+            named_first: false,
         }
     }
 

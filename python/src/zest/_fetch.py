@@ -11,17 +11,17 @@ import errno
 import json
 import logging
 import os
-import secrets
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Union
+from typing import Any
 
 from zest import _daemon, _landing
 from zest._errors import ZestError, of_document
+from zest._files import Moved, Nowhere, Sink, clone, link, open_that
+from zest._signs import Signs, interrupted
 from zest._wire import Broken, Connection, Response, Silent
 
 log = logging.getLogger("zest")
@@ -29,9 +29,6 @@ log = logging.getLogger("zest")
 # Silence after which a file is fetched without zest, seconds. Also all the time that zest may cost before anything comes. Bytes
 # that the daemon receives and cannot prove yet are no silence.
 SILENCE_S = 3.0
-
-# How long the daemon may take to say whether it receives any, seconds.
-_SIGNS_S = 1.0
 
 # What a first byte is waited for at least, where earlier files have used up patience, seconds.
 _PATIENCE_MIN_S = 0.5
@@ -49,8 +46,8 @@ _COPY_BYTES = 32 << 20
 # Whether it is worth it to be told where bytes lie instead of being sent them: where the kernel copies between files.
 _IN_PLACE = hasattr(os, "copy_file_range")
 
-# linux/fs.h: _IOW(0x94, 9, int).
-_FICLONE = 0x40049409
+# What has fewer bytes is sent sooner than it is put into its place: 1 MiB.
+_LANDS_BYTES_MIN = 1 << 20
 
 # Between two looks at whether the main thread was interrupted, seconds.
 _LOOK_S = 0.1
@@ -79,6 +76,11 @@ class Order:
     # The caller keeps it in a cache whose files nobody changes: one inode may serve two names.
     may_link: bool = False
 
+    @property
+    def may_land(self) -> bool:
+        """Whether the daemon's own file may be the one at the caller's place."""
+        return _IN_PLACE and self.locked and self.may_name and (self.size or 0) >= _LANDS_BYTES_MIN
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -87,42 +89,6 @@ class Outcome:
     done: bool
     got: int
     linked: bool = False
-
-
-class Sink(Protocol):
-    """Where the bytes go."""
-
-    # Where it is, if it may be replaced as a whole.
-    path: str | None
-
-    def write(self, data: memoryview) -> object: ...
-    def fileno(self) -> int: ...
-
-
-class FileSink:
-    """A file by its path, written from its beginning."""
-
-    def __init__(self, path: str) -> None:
-        self.path: str | None = path
-        self._file: int | None = None
-
-    def fileno(self) -> int:
-        if self._file is None:
-            assert self.path is not None
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-            self._file = os.open(self.path, flags, 0o666)
-        return self._file
-
-    def write(self, data: memoryview) -> object:
-        file = self.fileno()
-        while data:
-            data = data[os.write(file, data) :]
-        return None
-
-    def close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
 
 
 class Health:
@@ -178,32 +144,90 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forget)
 
 
-def deliver(order: Order, sink: Sink, tell: Callable[[int], None], came: Callable[[int], None] | None = None) -> Outcome:
+def deliver(
+    order: Order,
+    sink: Sink,
+    tell: Callable[[int], None],
+    came: Callable[[int], None] | None = None,
+    landing: Landing | None = None,
+) -> Outcome:
     """Fetches a file through the daemon.
 
     Args:
         sink: Gets the bytes, from its present position on.
         tell: Called with the count of each piece that is written. What it raises is raised.
         came: Called, while nothing can be written, with the count of the bytes that the daemon has received so far.
+        landing: What was tried before, and whose answer is still to be read, if it has one.
 
     Raises:
         KeyboardInterrupt: Here, or in the main thread while this is another.
     """
-    now = health
+    stream = _Stream(order, sink, tell, came)
+    if landing is not None:
+        stream.begun, landing.begun = landing.begun, None
+        # Where it lies cannot be seen from here.
+        stream.sees = False
+    outcome = _tried(stream)
+    if outcome.done:
+        _land(order, sink, outcome.got)
+    return outcome
+
+
+def land(order: Order, place: str, tell: Callable[[int], None], came: Callable[[int], None] | None = None) -> Landing:
+    """Has the daemon put a file into its place in the caller's cache, so that there is nothing to copy.
+
+    Args:
+        place: Where it is then.
+        tell, came: As for :func:`deliver`.
+
+    Raises:
+        KeyboardInterrupt: As for :func:`deliver`.
+    """
+    landing = Landing(order, tell, came)
+    try:
+        landing.outcome = _tried(landing)
+        # A daemon that is silent or dead by now may have put it there all the same.
+        is_there = _is_there(place, order.size)
+        if landing.outcome.done and not is_there:
+            log.info("%s/%s: the daemon has put it elsewhere", order.repo, order.path)
+        if is_there and order.size is not None and landing.got < order.size:
+            rest, landing.got = order.size - landing.got, order.size
+            tell(rest)
+        landing.outcome = Outcome(is_there, landing.got)
+    except BaseException:
+        landing.close()
+        raise
+    return landing
+
+
+def _is_there(place: str, size: int | None) -> bool:
+    try:
+        meta = os.stat(place)
+    except OSError:
+        return False
+    return stat.S_ISREG(meta.st_mode) and meta.st_size == size
+
+
+def _tried(stream: _Stream) -> Outcome:
+    order, now = stream.order, health
     patience = now.patience()
     if patience is None:
         return Outcome(False, 0)
     began = time.monotonic()
-    stream = _Stream(order, sink, tell, came)
     hopeless = False
     try:
-        connection = _daemon.ensure(patience, interrupted)
-        with contextlib.closing(connection):
+        connection = stream.begun[0] if stream.begun is not None else _daemon.ensure(patience, interrupted)
+        try:
             connection.patience = max(patience - (time.monotonic() - began), _PATIENCE_MIN_S / 2)
             linked = stream.run(connection)
+        finally:
+            if stream.begun is None:
+                connection.close()
         now.good()
-        _land(order, sink, stream.got)
         return Outcome(True, stream.got, linked)
+    except Moved as error:
+        why = None
+        log.info("%s/%s: %s", order.repo, order.path, error)
     except _Declined as error:
         # The daemon is well; the Hub's own words are for the original to hear.
         log.info("%s/%s: %s", order.repo, order.path, error)
@@ -214,7 +238,6 @@ def deliver(order: Order, sink: Sink, tell: Callable[[int], None], came: Callabl
     except Broken as error:
         if stream.got and _again(stream):
             now.good()
-            _land(order, sink, stream.got)
             return Outcome(True, stream.got)
         why = f"the daemon is gone: {error}"
     except ZestError as error:
@@ -258,10 +281,6 @@ class _Declined(Exception):
         self.is_old = is_old
 
 
-class _Moved(Exception):
-    """What the daemon named is not there under that name: it has another by now, or is out of our sight."""
-
-
 class _Disk(Exception):
     """The file cannot be written."""
 
@@ -269,25 +288,32 @@ class _Disk(Exception):
 class _Stream:
     """A file on its way; several requests can be made of it, each goes on where the last one ended."""
 
+    # The daemon is to put it into its place itself.
+    lands = False
+
     def __init__(self, order: Order, sink: Sink, tell: Callable[[int], None], came: Callable[[int], None] | None = None) -> None:
         self.order = order
         self.sink = sink
         self.tell = tell
         self.came = came
         self.got = 0
+        # The daemon may say where bytes lie instead of sending them.
+        self.sees = _IN_PLACE
+        # What was asked already, and the answer.
+        self.begun: tuple[Connection, Response] | None = None
 
     def run(self, connection: Connection) -> bool:
         """Returns whether the file is another name of a blob, or shares its blocks."""
         try:
-            return self._with_signs(connection, _IN_PLACE and self.sink.path is not None)
-        except _Moved as error:
+            return self._with_signs(connection, self.sees and self.sink.path is not None)
+        except Moved as error:
             log.info("%s/%s: %s", self.order.repo, self.order.path, error)
         with contextlib.closing(_daemon.connect(_PATIENCE_MIN_S, interrupted)) as other:
             other.patience = connection.patience
             return self._with_signs(other, False)
 
     def _with_signs(self, connection: Connection, in_place: bool) -> bool:
-        with contextlib.closing(_Signs(self.came)) as signs:
+        with contextlib.closing(Signs(self.came)) as signs:
 
             def are_there() -> bool:
                 alive = signs.ask()
@@ -302,7 +328,7 @@ class _Stream:
             finally:
                 connection.signs = None
 
-    def _run(self, connection: Connection, signs: _Signs, in_place: bool) -> bool:
+    def _run(self, connection: Connection, signs: Signs, in_place: bool) -> bool:
         order = self.order
         body: dict[str, Any] = {
             "repo": order.repo,
@@ -311,7 +337,7 @@ class _Stream:
             "path": order.path,
             "hash": order.hash,
             "endpoint": order.endpoint,
-            "link": order.may_name and self.sink.path is not None and self.got == 0,
+            "link": not self.lands and order.may_name and self.sink.path is not None and self.got == 0,
         }
         if order.size is not None:
             body["size"] = order.size
@@ -321,10 +347,15 @@ class _Stream:
         headers = {"X-HF-Token": order.token, "X-Zest-Read": signs.name}
         if in_place:
             headers["X-Zest-In-Place"] = "1"
+        if self.lands:
+            headers["X-Zest-Landed"] = "1"
         if self.got:
             headers["Range"] = f"bytes={self.got}-"
         began = time.monotonic()
-        response = connection.ask("POST", "/v1/files", json.dumps(body).encode(), headers)
+        if self.begun is not None:
+            response, self.begun = self.begun[1], None
+        else:
+            response = connection.ask("POST", "/v1/files", json.dumps(body).encode(), headers)
         if response.status not in (200, 206):
             _decline(response)
         if response.headers.get("content-type", "").startswith("application/json") and body["link"]:
@@ -365,11 +396,9 @@ class _Stream:
             for line in response.lines():
                 connection.patience = SILENCE_S
                 lies = json.loads(line)
-                path, which, begin, end = lies["path"], (lies["dev"], lies["ino"]), lies["from"], lies["to"]
-                if begin != self.got or not isinstance(end, int) or end <= begin:
-                    raise ValueError(f"bytes {begin} to {end} behind {self.got}")
+                which, end = (lies["dev"], lies["ino"]), self._end_of(lies)
                 if which != meant:
-                    fresh = _open_that(path, which)
+                    fresh = open_that(lies["path"], which)
                     if source >= 0:
                         os.close(source)
                     source, meant = fresh, which
@@ -380,6 +409,12 @@ class _Stream:
         finally:
             if source >= 0:
                 os.close(source)
+
+    def _end_of(self, lies: Any) -> int:
+        begin, end = lies["from"], lies["to"]
+        if begin != self.got or not isinstance(end, int) or end <= begin:
+            raise ValueError(f"bytes {begin} to {end} behind {self.got}")
+        return end
 
     def _wrote(self, data: memoryview) -> None:
         try:
@@ -402,7 +437,7 @@ class _Stream:
             meta = os.fstat(source)
             if not stat.S_ISREG(meta.st_mode) or (order.size is not None and meta.st_size != order.size):
                 raise _Declined(f"{blob} has {meta.st_size} bytes, not {order.size}")
-            shared = _clone(source, self.sink) or (order.may_link and _link(blob, meta, self.sink))
+            shared = clone(source, self.sink) or (order.may_link and link(blob, meta, self.sink))
             if shared:
                 self.got = meta.st_size
                 self.tell(meta.st_size)
@@ -445,60 +480,83 @@ class _Stream:
             raise _Disk(f"cannot be written: {error}") from error
 
 
-class _Signs:
-    """What the daemon receives for a file while none of it can be proven, asked for on a connection of its own."""
+class Landing(_Stream):
+    """A file that the daemon puts into its place. Should it break off, what is proven is had out of the daemon's own file, which is
+    kept open until this is closed."""
 
-    def __init__(self, came: Callable[[int], None] | None) -> None:
-        self.name = secrets.token_hex(16)
-        self._came = came
-        self._last = 0
-        # Something has come.
-        self.seen = False
-        self._connection: Connection | None = None
+    lands = True
 
-    def ask(self) -> bool:
-        """Whether anything has come since this was asked last."""
-        try:
-            if self._connection is None:
-                self._connection = _daemon.connect(_SIGNS_S, interrupted)
-            self._connection.patience = _SIGNS_S
-            response = self._connection.ask("GET", f"/v1/reads/{self.name}")
-            document = response.json() if response.status == 200 else None
-        except (ZestError, Broken, OSError, ValueError):
-            self.close()
-            return False
-        # A daemon that is older knows nothing of it.
-        if not isinstance(document, dict) or not isinstance(document.get("signs"), int):
-            self.close()
-            return False
-        last, self._last = self._last, document["signs"]
-        bytes_came = document.get("bytes")
-        if self._came is not None and isinstance(bytes_came, int) and bytes_came > 0:
-            self._came(bytes_came)
-        if self._last == last:
-            return False
-        self.seen = True
+    def __init__(self, order: Order, tell: Callable[[int], None], came: Callable[[int], None] | None = None) -> None:
+        super().__init__(order, Nowhere(), tell, came)
+        self.outcome = Outcome(False, 0)
+        self._source = -1
+        self._meant: tuple[object, object] | None = None
+        self._has_landed = False
+
+    def run(self, connection: Connection) -> bool:
+        if self.got:
+            # It broke off: who asks once more has nothing to go on with but what is proven.
+            raise Broken("the daemon broke off")
+        self._with_signs(connection, True)
+        if not self._has_landed:
+            raise Moved("the daemon puts nothing into its place")
         return True
 
+    @property
+    def is_out_of_sight(self) -> bool:
+        """Whether the daemon had it, and nothing of it can be had but by being sent."""
+        return not self.outcome.done and self._source < 0 and (self.begun is not None or self.got == self.order.size)
+
+    def copy(self, sink: Sink) -> int:
+        """Copies what is proven to the beginning of the caller's file, which nobody is told anew. Gives how many bytes that are."""
+        copier = _Stream(self.order, sink, lambda _count: None)
+        if self._source >= 0 and self.got:
+            try:
+                os.lseek(self._source, 0, os.SEEK_SET)
+                copier._duplicate(self._source, self.got)
+            except (Broken, _Disk, OSError) as error:
+                log.info("%s/%s: %s", self.order.repo, self.order.path, error)
+        return copier.got
+
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        source, self._source = self._source, -1
+        if source >= 0:
+            os.close(source)
+        begun, self.begun = self.begun, None
+        if begun is not None:
+            begun[0].close()
 
+    def _follow(self, connection: Connection, response: Response) -> None:
+        try:
+            for line in response.lines():
+                connection.patience = SILENCE_S
+                lies = json.loads(line)
+                if "landed" in lies:
+                    self._has_landed = True
+                    continue
+                which, end = (lies["dev"], lies["ino"]), self._end_of(lies)
+                if which != self._meant:
+                    self._meant = which
+                    self._open(lies["path"])
+                self._passed(end)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the daemon does not say where the bytes lie: {error}") from error
 
-def _open_that(path: object, which: tuple[object, object]) -> int:
-    """Opens the very file that the daemon means: in another view of the disk the same name may be another's."""
-    if not isinstance(path, str) or not os.path.isabs(path):
-        raise ValueError(f"{path!r} is no absolute path")
-    try:
-        source = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
-    except OSError as error:
-        raise _Moved(f"{path}: {error}") from error
-    meta = os.fstat(source)
-    if (meta.st_dev, meta.st_ino) != which or not stat.S_ISREG(meta.st_mode):
-        os.close(source)
-        raise _Moved(f"{path} is another file")
-    return source
+    def _open(self, path: object) -> None:
+        assert self._meant is not None
+        self.close()
+        # A small one may have its own name by now; and where the disk is another, it is not found at its place, either.
+        with contextlib.suppress(Moved):
+            self._source = open_that(path, self._meant)
+
+    def _passed(self, end: int) -> None:
+        interrupted()
+        count, self.got = end - self.got, end
+        self.tell(count)
+
+    def _copy(self, connection: Connection, response: Response) -> None:
+        self.begun = (connection, response)
+        raise Moved("the daemon sends what it should put into its place")
 
 
 def _decline(response: Response) -> None:
@@ -507,72 +565,3 @@ def _decline(response: Response) -> None:
     if not isinstance(error, dict) or response.status in (405, 501):
         raise _Declined(f"the daemon does not know /v1/files (status {response.status})", is_old=True)
     raise _Declined(str(of_document(error, f"status {response.status}")))
-
-
-def _clone(source: int, sink: Sink) -> bool:
-    """Shares the blocks, where the file system can do that."""
-    if sys.platform != "linux":
-        return False
-    import fcntl
-
-    try:
-        fcntl.ioctl(sink.fileno(), _FICLONE, source)
-    except OSError:
-        return False
-    return True
-
-
-def _link(blob: str, meta: os.stat_result, sink: Sink) -> bool:
-    """Gives the blob another name, in place of the caller's file. What is read-only belongs to a store with rules of its own."""
-    if sink.path is None or sys.platform == "win32" or meta.st_uid != os.geteuid() or not meta.st_mode & stat.S_IWUSR:
-        return False
-    fresh = f"{sink.path}.{os.getpid()}-{threading.get_ident()}"
-    try:
-        # The caller is about to give it the mode of its own file, and both names would get it.
-        if os.stat(sink.path).st_mode != meta.st_mode:
-            return False
-        if _is_bound_for(sink.path, blob):
-            # It came there since the caller looked. Renaming one name of a file to another of the same does nothing, and would
-            # leave both: so the caller gets the only one, and puts it back.
-            os.replace(blob, sink.path)
-            return True
-        os.link(blob, fresh, follow_symlinks=True)
-    except OSError:
-        return False
-    try:
-        made = os.lstat(fresh)
-        if (made.st_dev, made.st_ino) != (meta.st_dev, meta.st_ino):
-            os.unlink(fresh)
-            return False
-        os.replace(fresh, sink.path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(fresh)
-        return False
-    return True
-
-
-def _is_bound_for(path: str, blob: str) -> bool:
-    """Whether the caller is about to move its file to where the blob is: ``NAME.incomplete``, or ``NAME.ID.incomplete``."""
-    folder, name = os.path.split(path)
-    there, blob_name = os.path.split(blob)
-    return name.startswith(f"{blob_name}.") and os.path.realpath(folder) == os.path.realpath(there)
-
-
-_Active = Union[BaseException, tuple[Any, Any, Any], None]
-
-
-def interrupted() -> None:
-    """Raises ``KeyboardInterrupt`` in a thread whose main thread is on its way out with one: it waits for its threads, and they
-    for the network."""
-    main = threading.main_thread()
-    if threading.current_thread() is main:
-        return
-    look: Callable[[], dict[int, _Active]] | None = getattr(sys, "_current_exceptions", None)
-    if look is None or main.ident is None:
-        return
-    active = look().get(main.ident)
-    if isinstance(active, tuple):
-        active = active[1]
-    if isinstance(active, KeyboardInterrupt):
-        raise KeyboardInterrupt

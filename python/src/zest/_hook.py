@@ -24,8 +24,10 @@ from urllib.parse import unquote
 
 from zest import _boot, _fetch, _landing
 from zest._errors import UsageError
-from zest._fetch import FileSink, Order, log
+from zest._fetch import Landing, Order, Outcome, log
+from zest._files import FileSink
 from zest._progress import Bars
+from zest._signs import interrupted
 
 # Where huggingface_hub gets its Xet token from: of which Hub, repository and commit the file is.
 _ROUTE = re.compile(
@@ -53,7 +55,7 @@ class Counters:
     Attributes:
         files: Files that came through zest.
         bytes: Their bytes.
-        linked: Of the files: those that were on this machine and share a blob's blocks, so that nothing was copied.
+        linked: Of the files: those of which nothing was copied: the daemon's file is the one in the cache, or shares its blocks.
         fell_open: Files, or the rest of one, that huggingface_hub fetched after zest was asked.
         passed_by: Files that zest was not asked for: it had just failed, or they are none that it knows.
     """
@@ -85,6 +87,9 @@ class _Context:
     destination: str
     force: bool
     xet: Any
+    # What was tried already, and its bars.
+    landing: Landing | None = None
+    bars: Bars | None = None
 
 
 _state = _State()
@@ -208,7 +213,7 @@ def install(module: object) -> None:
         # Without these two, only what goes through hf_xet is hooked, and nothing is linked.
         if move is None or _differs(move, _MOVE, None) is not None:
             return
-        setattr(module, "_download_to_tmp_and_move", _wrap_move(move))  # noqa: B010
+        setattr(module, "_download_to_tmp_and_move", _wrap_move(move, home))  # noqa: B010
         if http_get is not None and _differs(http_get, _HTTP_GET, _HTTP_GET_MAY) is None:
             setattr(module, "http_get", _wrap_http_get(http_get, home))  # noqa: B010
 
@@ -244,8 +249,8 @@ def _differs(function: Any, needs: set[str], may: set[str] | None) -> str | None
     return None
 
 
-def _wrap_move(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Remembers, for the functions below, what this one is told."""
+def _wrap_move(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
+    """Has the daemon put a file into its place, where that may be. Else remembers for the functions below what this one is told."""
     signature = inspect.signature(original)
 
     @functools.wraps(original)
@@ -262,12 +267,40 @@ def _wrap_move(original: Callable[..., Any]) -> Callable[..., Any]:
         )
         token = _context.set(context)
         try:
-            return original(*args, **kwargs)
+            with contextlib.ExitStack() as held:
+                landing, bars = _landing_of(hub, context, given, held)
+                if landing is not None and landing.outcome.done:
+                    return None
+                _context.set(replace(context, landing=landing, bars=bars))
+                return original(*args, **kwargs)
         finally:
             _context.reset(token)
 
     _ours[move] = original
     return move
+
+
+def _landing_of(
+    hub: Any, context: _Context, given: Mapping[str, Any], held: contextlib.ExitStack
+) -> tuple[Landing | None, Bars | None]:
+    """What came of having the daemon put the file into its place; nothing if that may not be. Both are ``held``."""
+    # What goes over plain HTTP does not go into a store of shared blobs, and what is there stays.
+    is_xet = context.xet is not None and getattr(hub, "is_xet_available", bool)()
+    if not is_xet or os.path.lexists(context.destination):
+        return None, None
+    order = _order(hub, context.xet, given)
+    if order is None or not order.may_land:
+        return None, None
+    bars = _bars(hub, {"displayed_filename": context.filename, **given}, plain=False)
+    held.callback(bars.close)
+    landing = _fetch.land(order, context.destination, bars.add, bars.came)
+    held.callback(landing.close)
+    if landing.outcome.done:
+        _count(files=1, bytes=landing.got, linked=1)
+        with contextlib.suppress(OSError):
+            # What an earlier download has left of it. Newer versions have a file of their own for each.
+            os.unlink(os.fspath(given["incomplete_path"]))
+    return landing, bars
 
 
 def _wrap_xet_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
@@ -278,11 +311,12 @@ def _wrap_xet_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
         if order is None or not path:
             _count(passed_by=1)
             return original(*args, **kwargs)
-        bars = _bars(hub, kwargs, plain=False)
+        context = _context.get()
+        bars = (context.bars if context is not None else None) or _bars(hub, kwargs, plain=False)
         sink = FileSink(path)
         try:
             try:
-                outcome = _fetch.deliver(order, sink, bars.add, bars.came)
+                outcome = _delivered(order, sink, bars, context.landing if context is not None else None)
             finally:
                 sink.close()
             if outcome.done:
@@ -304,6 +338,16 @@ def _wrap_xet_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
 
     _ours[xet_get] = original
     return xet_get
+
+
+def _delivered(order: Order, sink: FileSink, bars: Bars, landing: Landing | None) -> Outcome:
+    """What the daemon gives of a file, after what it was to put into its place, if it was."""
+    if landing is not None and landing.is_out_of_sight:
+        bars.take_back()
+    if landing is None or landing.is_out_of_sight:
+        return _fetch.deliver(order, sink, bars.add, bars.came, landing)
+    got = landing.copy(sink)
+    return Outcome(got == order.size, got)
 
 
 def _wrap_http_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
@@ -461,7 +505,7 @@ def _rest(hub: Any, order: Order, route: str, headers: Any, path: str, got: int,
                 for piece in _range(order, route, headers, got):
                     file.write(piece)
                     bars.add(len(piece))
-                    _fetch.interrupted()
+                    interrupted()
             elif context is not None:
                 http_get = _original(hub.http_get) or hub.http_get
                 more = {"_tqdm_bar": bars.bar} if bars.bar is not None else {}

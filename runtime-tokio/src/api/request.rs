@@ -58,6 +58,9 @@ pub struct PullRequest {
     /// The caller holds the lock of its one file in the cache, as huggingface_hub does while it downloads: it is not waited for. It is
     /// in no document.
     pub lock_held: bool,
+    /// Its one file gets its name before it is durable: who reads it waits for that name, as for huggingface_hub's own download, which
+    /// makes nothing durable. Nothing is noted or shared of it until it is. It is in no document.
+    pub named_first: bool,
     /// Its blobs stay with the repository, also where the cache has a store of shared ones: the caller knows of none.
     pub own_blobs: bool,
     /// Fetch even what is there.
@@ -100,6 +103,7 @@ impl PullRequest {
             token: None,
             implicit_token: true,
             lock_held: false,
+            named_first: false,
             own_blobs: false,
             force: false,
             dry_run: false,
@@ -139,6 +143,8 @@ impl PullRequest {
         implicit_token: bool => std::convert::identity;
         /// See [`PullRequest::lock_held`].
         lock_held: bool => std::convert::identity;
+        /// See [`PullRequest::named_first`].
+        named_first: bool => std::convert::identity;
         /// See [`PullRequest::own_blobs`].
         own_blobs: bool => std::convert::identity;
         /// See [`PullRequest::force`].
@@ -228,6 +234,7 @@ impl TryFrom<Document> for PullRequest {
             token: None,
             implicit_token: true,
             lock_held: false,
+            named_first: false,
             own_blobs: document.own_blobs,
             force: document.force,
             dry_run: document.dry_run,

@@ -113,10 +113,15 @@ impl Control {
 
     /// Tells who reads the file that it is under way.
     pub(crate) fn under_way(&self, job: &Arc<JobFile>) {
+        self.lies(Source::UnderWay(job.clone()));
+    }
+
+    /// Tells who reads the file where it lies now.
+    pub(crate) fn lies(&self, source: Source) {
         if let Some(reader) = &self.reader {
             reader.known.send_modify(|known| {
                 if let Some(known) = known {
-                    known.source = Some(Source::UnderWay(job.clone()));
+                    known.source = Some(source);
                 }
             });
         }

@@ -5,9 +5,10 @@ use crate::PullError;
 use crate::engine::StoreHandles;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use zest_store::{
-    Commit, FileLock, FinishedFile, Identity, Leftovers, LocalDir, PartialError, PlainPartial, Presence,
-    RepoId, StoreError, TreeEntry, is_commit,
+    Commit, FileLock, Identity, Leftovers, LocalDir, Partial, PartialError, PlainPartial, Presence, RepoId,
+    StoreError, TreeEntry, is_commit,
 };
 
 /// Spreads the bits of a number over all of it: the golden ratio's.
@@ -455,23 +456,35 @@ impl Destination {
         self.store.cache.take_remarks()
     }
 
+    /// Lands a file in Xet whose every chunk is proven. With `named_first` it has its name, which is told there, before it is durable.
     pub(crate) async fn land_xet(
         &self,
         repo: &RepoId,
         commit: &str,
         entry: &TreeEntry,
-        finish: impl FnOnce() -> Result<FinishedFile, StoreError> + Send + 'static,
+        partial: Partial,
+        named_first: Option<oneshot::Sender<PathBuf>>,
         publish: impl FnOnce(&StoreHandles, &Path) + Send + 'static,
     ) -> Result<PathBuf, PullError> {
         let (repo, commit, entry) = (repo.clone(), commit.to_owned(), entry.clone());
         let landed = self.blocking(move |store, local| {
-            let finished = finish()?;
+            let (finished, data) = match &named_first {
+                Some(_) => partial.finish_at_once().map(|(finished, data)| (finished, Some(data)))?,
+                None => (partial.finish()?, None),
+            };
             let before = std::fs::metadata(finished.path()).ok().map(|meta| Identity::of(&meta));
             // What was fetched is proven; what may have come to stand in its place meanwhile is not.
             let path = match local {
                 Some(local) => local.land_xet(&commit, &entry, finished)?,
                 None => store.cache.land_xet(&repo, &commit, &entry, finished, true)?,
             };
+            if let Some(told) = named_first {
+                // Who does not wait any more need not hear it.
+                let _gone = told.send(path.clone());
+            }
+            if let Some(data) = data {
+                data.sync_data().map_err(|source| StoreError::from_io("flush", &path, source, 0))?;
+            }
             if note_proven(store, &path, before.as_ref(), &entry) {
                 publish(store, &path);
             }

@@ -77,6 +77,8 @@ pub struct PullOptions {
     pub keep_xorbs: bool,
     /// The caller holds the locks of its files.
     pub lock_held: bool,
+    /// See [`PullRequest::named_first`](crate::PullRequest::named_first).
+    pub named_first: bool,
 }
 
 /// What one pull shares among its tasks.

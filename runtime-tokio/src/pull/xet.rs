@@ -1,8 +1,8 @@
 //! Files in Xet: one job each, a few at a time; what is proven lands under its name and in the catalog.
 
-use super::Pull;
 use super::errand::{Errand, ErrandKey, Outcome};
 use super::waiting::Waiting;
+use super::{Pull, Source};
 use crate::PullError;
 use crate::api::How;
 use crate::context::Context;
@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use zest_store::{FileLock, Partial, PartialError, PartialSpec, Place, Presence, SAID, TreeEntry};
 use zest_xet::Hash;
 
@@ -275,8 +276,16 @@ impl Pull {
                 tracing::warn!(target: SAID, kind = "xorbs-not-kept", "a file is complete, and its xorbs could not be kept: {error}");
             }
         };
-        let finish = move || partial.finish();
-        self.destination.land_xet(&self.options.repo, &self.commit, entry, finish, publish).await?;
-        Ok(())
+        let (told, named) = oneshot::channel();
+        let named_first = self.options.named_first.then_some(told);
+        let (repo, commit) = (&self.options.repo, &self.commit);
+        let tell = async {
+            if let Ok(path) = named.await {
+                self.control.lies(Source::InPlace(path));
+            }
+        };
+        let landing = self.destination.land_xet(repo, commit, entry, partial, named_first, publish);
+        let (landed, ()) = tokio::join!(landing, tell);
+        landed.map(drop)
     }
 }

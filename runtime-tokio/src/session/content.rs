@@ -210,6 +210,20 @@ impl Content {
         }
     }
 
+    /// Waits until it is whole and has its name; gives that.
+    ///
+    /// # Errors
+    /// What ended the pull.
+    pub async fn landed(&mut self) -> Result<PathBuf, Arc<PullError>> {
+        loop {
+            self.known.borrow_and_update();
+            if let Some(path) = self.place() {
+                return Ok(path);
+            }
+            self.news(None).await?;
+        }
+    }
+
     /// How many bytes from `at` on are proven. If none are, they are wanted before others.
     fn proven(&mut self, job: &JobFile, at: u64, max: usize) -> Option<usize> {
         let len = job.proven_at(&mut self.spot, at, max);

@@ -256,6 +256,7 @@ impl Session {
             p2p: request.p2p,
             keep_xorbs: request.keep_xorbs,
             lock_held: request.lock_held,
+            named_first: request.named_first,
         }
     }
 

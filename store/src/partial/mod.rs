@@ -97,7 +97,7 @@ struct Journal {
     records: u64,
 }
 
-/// A complete and durable file that only has to be put in its place. Dropping it instead keeps it for the
+/// A complete file, durable but as [`Partial::finish_at_once`] says, that only has to be put in its place. Dropping it instead keeps it for the
 /// next run.
 #[derive(Debug)]
 pub struct FinishedFile {
@@ -327,12 +327,29 @@ impl Partial {
         self.finish_by(Self::check_whole)
     }
 
+    /// The same before the data is durable: what is returned beside is to be made so ([`File::sync_data`]), under whatever name it has
+    /// by then, and nothing to be noted of it before.
+    ///
+    /// # Errors
+    /// As [`Partial::finish`].
+    pub fn finish_at_once(self) -> Result<(FinishedFile, File), StoreError> {
+        let data = self.data.try_clone().at("open", &self.data_path)?;
+        Ok((self.checked_by(Partial::check_whole)?, data))
+    }
+
     /// The same with another proof, for the case that the lock failed.
     pub(crate) fn finish_by(
         self,
         check: impl FnOnce(&Self) -> Result<(), StoreError>,
     ) -> Result<FinishedFile, StoreError> {
         self.data.sync_data().at("flush", &self.data_path)?;
+        self.checked_by(check)
+    }
+
+    fn checked_by(
+        self,
+        check: impl FnOnce(&Partial) -> Result<(), StoreError>,
+    ) -> Result<FinishedFile, StoreError> {
         if self.was_shared().at("read journal", &self.journal_path)? {
             check(&self)?;
         }
