@@ -220,8 +220,8 @@ def kill_in_the_midst(pid: int) -> Callable[[], None]:
 
 
 def see_another_disk(when: str) -> None:
-    """Has the daemon's files be out of sight, as in a container; found out at once, when the daemon is done with them, or when it has
-    put one where there is nothing to be seen of it."""
+    """Has the daemon's files be out of sight, as in a container; found out at once, when the daemon is done with them, or when it
+    has put one where there is nothing to be seen of it."""
     import zest._fetch as fetch
 
     def gone(path: str, which: object) -> int:

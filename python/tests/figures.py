@@ -68,8 +68,8 @@ def peak(pid: int) -> int:
 
 
 def client_run(client: Client, **more: str) -> dict[str, float]:
-    out = client.home / f"out-{time.monotonic_ns()}"
-    command = [client.python, Path(__file__).with_name("client.py"), "snapshot", out]
+    # Into the cache that the user's daemon shares: what lies elsewhere is given to nobody.
+    command = [client.python, Path(__file__).with_name("client.py"), "usual", client.hf_home]
     # What the one before has written is not this one's to pay for.
     os.sync()
     began = time.monotonic()
@@ -78,7 +78,6 @@ def client_run(client: Client, **more: str) -> dict[str, float]:
     wall = time.monotonic() - began
     result = json.loads(said.decode().rpartition("RESULT ")[2])
     assert result["raised"] is None, result
-    subprocess.run(["rm", "-rf", out], check=True)
     return {
         "wall": result["seconds"],
         "process": wall,

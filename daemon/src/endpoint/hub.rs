@@ -35,6 +35,12 @@ pub(super) struct Resolved {
     pub(super) stale: bool,
 }
 
+/// Whether the Hub says that a commit has no such file or folder.
+fn is_no_entry(response: &Response) -> bool {
+    let code = response.headers().get("x-error-code").and_then(|code| code.to_str().ok());
+    response.status() == StatusCode::NOT_FOUND && code == Some("EntryNotFound")
+}
+
 impl Endpoint {
     /// A question about a repository that has an answer of one piece.
     pub(super) async fn ask(
@@ -116,6 +122,12 @@ impl Endpoint {
                 self.learn(asked, repo, &kept, form.is_some()).await;
                 self.answers.put(&question, &kept).await;
                 *turn = Some((Instant::now(), kept.clone()));
+                return Ok((kept, false));
+            }
+            // A folder that a commit has not got does not come to be, and says nothing of who may read. Clients look for some in vain.
+            Ok(response) if commit.is_some() && is_no_entry(&response) => {
+                let kept = self.read(response).await?;
+                self.answers.put(&question, &kept).await;
                 return Ok((kept, false));
             }
             Ok(response) => {

@@ -117,6 +117,10 @@ async fn a_peer_gives_where_the_cdn_is_off_and_the_cache_where_everything_is() {
     let tree =
         second.ask(&format!("GET /api/models/org/open/tree/{main}?recursive=true&expand=false"), &[]).await;
     assert_eq!(tree.status, 200);
+    // As `datasets` looks for one.
+    let in_vain = format!("GET /api/models/org/open/tree/{main}/data?recursive=false&expand=false");
+    let no_folder = second.ask(&in_vain, &[]).await;
+    assert_eq!((no_folder.status, no_folder.header("x-error-code")), (404, "EntryNotFound"));
     assert_eq!(hub.served().stats().cdn_bytes, from_cdn, "nothing of it crossed the CDN");
     hub.close().await;
     // A new process, and nobody to ask.
@@ -132,6 +136,8 @@ async fn a_peer_gives_where_the_cdn_is_off_and_the_cache_where_everything_is() {
         third.ask(&format!("GET /api/models/org/open/tree/{main}?recursive=true&expand=false"), &[]).await;
     assert_eq!((again.status, again.body), (200, tree.body));
     assert!(by_xet(&third, "org/open", &main, "v2", &[]).await == want);
+    let still_none = third.ask(&in_vain, &[]).await;
+    assert_eq!((still_none.status, still_none.header("x-error-code")), (404, "EntryNotFound"));
     let missing = third.ask("GET /org/open/resolve/main/none.txt", &[]).await;
     assert_eq!((missing.status, missing.header("x-error-code")), (404, "EntryNotFound"));
     assert_eq!(third.ask("GET /api/models/org/unknown/revision/main", &[]).await.status, 504);

@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zest import _daemon, _landing
@@ -80,6 +80,11 @@ class Order:
     def may_land(self) -> bool:
         """Whether the daemon's own file may be the one at the caller's place."""
         return _IN_PLACE and self.locked and self.may_name and (self.size or 0) >= _LANDS_BYTES_MIN
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the daemon's own file may become the caller's, who has no cache."""
+        return _IN_PLACE and _landing.is_passing(self.cache_dir) and bool(self.size)
 
 
 @dataclass(frozen=True)
@@ -173,12 +178,12 @@ def deliver(
     return outcome
 
 
-def land(order: Order, place: str, tell: Callable[[int], None], came: Callable[[int], None] | None = None) -> Landing:
-    """Has the daemon put a file into its place in the caller's cache, so that there is nothing to copy.
+def land(order: Order, tell: Callable[[int], None], came: Callable[[int], None] | None = None, place: str | None = None) -> Landing:
+    """Has the daemon put a file into its place in a cache, so that there is nothing to copy.
 
     Args:
-        place: Where it is then.
         tell, came: As for :func:`deliver`.
+        place: Where it is then, if the cache is the caller's.
 
     Raises:
         KeyboardInterrupt: As for :func:`deliver`.
@@ -187,7 +192,7 @@ def land(order: Order, place: str, tell: Callable[[int], None], came: Callable[[
     try:
         landing.outcome = _tried(landing)
         # A daemon that is silent or dead by now may have put it there all the same.
-        is_there = _is_there(place, order.size)
+        is_there = _is_there(place or landing.landed, order.size)
         if landing.outcome.done and not is_there:
             log.info("%s/%s: the daemon has put it elsewhere", order.repo, order.path)
         if is_there and order.size is not None and landing.got < order.size:
@@ -260,6 +265,26 @@ def _land(order: Order, sink: Sink, size: int) -> None:
     if sink.path is not None and (only or (order.may_name and not order.shared_blobs)):
         name = _landing.place(order.cache_dir, order.type, order.repo, order.revision, order.path)
         _landing.take(name, sink.path, size, only=only)
+
+
+def take_over(order: Order, sink: Sink, tell: Callable[[int], None], came: Callable[[int], None] | None = None) -> Outcome:
+    """The daemon's own file becomes the caller's, who keeps it where no cache is: nothing is copied on one file system.
+
+    Args:
+        sink, tell, came: As for :func:`deliver`.
+
+    Raises:
+        KeyboardInterrupt: As for :func:`deliver`.
+    """
+    if sink.path is None or not order.may_pass:
+        return deliver(order, sink, tell, came)
+    with contextlib.closing(land(order, tell, came)) as landing:
+        if landing.outcome.done and _landing.take(landing.landed, sink.path, landing.got, only=True):
+            return replace(landing.outcome, linked=True)
+        if landing.is_out_of_sight:
+            return deliver(order, sink, tell, came, landing)
+        got = landing.copy(sink)
+        return Outcome(got == order.size, got)
 
 
 def _again(stream: _Stream) -> bool:
@@ -491,14 +516,15 @@ class Landing(_Stream):
         self.outcome = Outcome(False, 0)
         self._source = -1
         self._meant: tuple[object, object] | None = None
-        self._has_landed = False
+        # Its name in the snapshot, once it has it.
+        self.landed = ""
 
     def run(self, connection: Connection) -> bool:
         if self.got:
             # It broke off: who asks once more has nothing to go on with but what is proven.
             raise Broken("the daemon broke off")
         self._with_signs(connection, True)
-        if not self._has_landed:
+        if not self.landed:
             raise Moved("the daemon puts nothing into its place")
         return True
 
@@ -532,7 +558,7 @@ class Landing(_Stream):
                 connection.patience = SILENCE_S
                 lies = json.loads(line)
                 if "landed" in lies:
-                    self._has_landed = True
+                    self.landed = str(lies["landed"])
                     continue
                 which, end = (lies["dev"], lies["ino"]), self._end_of(lies)
                 if which != self._meant:

@@ -293,7 +293,7 @@ def _landing_of(
         return None, None
     bars = _bars(hub, {"displayed_filename": context.filename, **given}, plain=False)
     held.callback(bars.close)
-    landing = _fetch.land(order, context.destination, bars.add, bars.came)
+    landing = _fetch.land(order, bars.add, bars.came, context.destination)
     held.callback(landing.close)
     if landing.outcome.done:
         _count(files=1, bytes=landing.got, linked=1)
@@ -342,9 +342,10 @@ def _wrap_xet_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
 
 def _delivered(order: Order, sink: FileSink, bars: Bars, landing: Landing | None) -> Outcome:
     """What the daemon gives of a file, after what it was to put into its place, if it was."""
-    if landing is not None and landing.is_out_of_sight:
+    if landing is None:
+        return _fetch.take_over(order, sink, bars.add, bars.came)
+    if landing.is_out_of_sight:
         bars.take_back()
-    if landing is None or landing.is_out_of_sight:
         return _fetch.deliver(order, sink, bars.add, bars.came, landing)
     got = landing.copy(sink)
     return Outcome(got == order.size, got)
