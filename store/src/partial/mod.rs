@@ -334,7 +334,7 @@ impl Partial {
     /// As [`Partial::finish`].
     pub fn finish_at_once(self) -> Result<(FinishedFile, File), StoreError> {
         let data = self.data.try_clone().at("open", &self.data_path)?;
-        Ok((self.checked_by(Partial::check_whole)?, data))
+        Ok((self.checked_by(Self::check_whole)?, data))
     }
 
     /// The same with another proof, for the case that the lock failed.
@@ -348,7 +348,7 @@ impl Partial {
 
     fn checked_by(
         self,
-        check: impl FnOnce(&Partial) -> Result<(), StoreError>,
+        check: impl FnOnce(&Self) -> Result<(), StoreError>,
     ) -> Result<FinishedFile, StoreError> {
         if self.was_shared().at("read journal", &self.journal_path)? {
             check(&self)?;
