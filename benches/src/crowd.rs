@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind};
+use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind, ZestMessage};
 use zest_core::node::{Action, BitSet, Config, Direction, Event, JobSpec, Node, Source};
 use zest_core::{BufId, FileId, Instant, JobId, LinkId, PeerId, ReqId};
 use zest_xet::{ChunkRef, Hash, Manifest, file_hash};
@@ -88,10 +88,10 @@ impl Crowd {
         world.event(Event::JobManifest { job, manifest: manifest.clone(), held, local });
         for number in 0..PEERS {
             let link = LinkId(number);
-            world.event(Event::Message { link, message: Message::Interest { file } });
+            world.event(Event::Message { link, message: Message::Zest(ZestMessage::Interest { file }) });
             let part = chunks / PEERS as u32 * 4;
             let first = (number as u32 * (chunks / PEERS as u32)).min(chunks - part);
-            let message = Message::Have { file, total: chunks, runs: vec![(first, part)] };
+            let message = Message::Zest(ZestMessage::Have { file, total: chunks, runs: vec![(first, part)] });
             world.event(Event::Message { link, message });
         }
         world.events = 0;

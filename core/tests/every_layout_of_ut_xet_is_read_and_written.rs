@@ -160,7 +160,7 @@ fn a_remote_without_the_extension_is_not_asked_but_answered() {
         [
             Step::Message(Message::NotFound { req: ReqId(7) }),
             Step::Message(Message::NotFound { req: ReqId(8) }),
-            Step::Message(Message::ManifestNone { req: ReqId(9) }),
+            Step::Message(Message::Zest(ZestMessage::ManifestNone { req: 9 })),
         ]
     );
     assert_eq!((us.take_sent(), us.link.outstanding()), (vec![], 0));

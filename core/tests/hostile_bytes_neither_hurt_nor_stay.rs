@@ -63,7 +63,7 @@ fn an_idle_link_is_small_again_after_work() {
     assert!(us.link.memory_bytes() > 16_000);
     us.receive(&have[16_000..]);
     assert!(
-        matches!(&us.take_steps()[..], [Step::Message(Message::Have { runs, .. })] if runs.len() == 8000)
+        matches!(&us.take_steps()[..], [Step::Message(Message::Zest(ZestMessage::Have { runs, .. }))] if runs.len() == 8000)
     );
     for req in 0..OUTSTANDING_MAX as u32 {
         us.receive(&ext(1, &[&[3][..], &req.to_be_bytes()].concat()));
@@ -100,7 +100,7 @@ fn who_says_much_at_once_leaves_a_small_link() {
     us.receive(&ext(3, &[&[4][..], &[1; 32]].concat()).repeat(420));
     assert_eq!(us.take_steps().len(), 420);
     for _ in 0..420 {
-        us.send(Outgoing::Have { file: hash(1), total: 0, runs: vec![] });
+        us.send(Outgoing::Zest(ZestMessage::Have { file: hash(1), total: 0, runs: vec![] }));
     }
     assert!(us.link.memory_bytes() < 8 << 10, "{}", us.link.memory_bytes());
 }

@@ -44,9 +44,9 @@ fn a_cancel_is_told_to_those_who_understand_it() {
     let mut us = Driver::with_zest();
     us.ask_chunk(1, hash(1), 100);
     us.take_sent();
-    us.send(Outgoing::Cancel { req: ReqId(1) });
+    us.send(Outgoing::Zest(ZestMessage::Cancel { req: 1 }));
     assert_eq!(us.take_sent(), ext(9, &hex("09 00000001")));
-    us.send(Outgoing::Cancel { req: ReqId(1) });
+    us.send(Outgoing::Zest(ZestMessage::Cancel { req: 1 }));
     assert!(us.take_sent().is_empty(), "it is outstanding no more");
     us.receive(&chunk_answer(1, b"too late"));
     assert!(us.steps.is_empty());
@@ -54,7 +54,7 @@ fn a_cancel_is_told_to_those_who_understand_it() {
     let mut us = Driver::plain();
     us.ask_chunk(1, hash(1), 100);
     us.take_sent();
-    us.send(Outgoing::Cancel { req: ReqId(1) });
+    us.send(Outgoing::Zest(ZestMessage::Cancel { req: 1 }));
     assert_eq!((us.take_sent(), us.link.outstanding()), (vec![], 0));
 }
 

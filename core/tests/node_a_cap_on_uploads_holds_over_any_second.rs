@@ -1,7 +1,7 @@
 //! `--max-upload` is a promise: never more payload than that within a second, whatever kinds of answers are asked for, in
 //! whatever order, and however long it takes to find them.
 
-use zest_core::link::{Body, Dialect, Message};
+use zest_core::link::{Body, Dialect, ManifestPart, Message, ZestMessage};
 use zest_core::node::{Action, Config, Direction, Event, ManifestPlace, Node, UPLOAD_BYTES_S_MIN};
 use zest_core::{Duration, FileId, Instant, LinkId, Location, PeerId};
 use zest_xet::{CHUNK_BYTES_MAX, Hash};
@@ -64,7 +64,7 @@ impl Seed {
         let (file, first, count) = (Hash::from_bytes([9; 32]), 0, 1024);
         self.handle(Event::Message {
             link: LinkId(peer),
-            message: Message::ManifestRequest { req, file, first, count },
+            message: Message::Zest(ZestMessage::ManifestRequest { req, file, first, count }),
         });
     }
 
@@ -79,8 +79,10 @@ impl Seed {
                 Action::LookupManifest { link, req, first, count, .. } => {
                     let records =
                         Body::File(Location { file: FileId(3), offset: 0, len: count * RECORD_BYTES });
-                    let place =
-                        Some(ManifestPlace { file_size: 1 << 40, total: 1 << 20, first, count, records });
+                    let place = Some(ManifestPlace {
+                        part: ManifestPart { file_size: 1 << 40, total: 1 << 20, first, count },
+                        records,
+                    });
                     Event::ManifestLocated { link, req, place }
                 }
                 _ => continue,

@@ -4,7 +4,7 @@
 mod swarm;
 
 use swarm::*;
-use zest_core::link::{Message, Outgoing};
+use zest_core::link::{Message, Outgoing, ZestMessage};
 use zest_core::node::Event;
 use zest_core::{Duration, FileKey};
 
@@ -61,7 +61,11 @@ fn a_second_peer_takes_over_when_the_first_hangs_up_in_the_middle() {
 #[test]
 fn only_one_peer_is_asked_at_a_time() {
     let (_, world) = fetch_from(&vec![Script::fast(); 4], 2000);
-    let asks = world.sent.iter().filter(|(_, m)| matches!(m, Outgoing::ManifestRequest { .. })).count();
+    let asks = world
+        .sent
+        .iter()
+        .filter(|(_, m)| matches!(m, Outgoing::Zest(ZestMessage::ManifestRequest { .. })))
+        .count();
     assert_eq!(asks, 1);
 }
 
@@ -74,7 +78,8 @@ fn a_peer_that_has_none_is_asked_again_when_it_has_some_of_the_file() {
     world.run(ms(3000), |_| false);
     let link = world.link_of(1);
     world.remotes.get_mut(&link).unwrap().script = Script::fast();
-    world.says(link, Message::Have { file: file.hash(), total: 300, runs: vec![(0, 300)] });
+    world
+        .says(link, Message::Zest(ZestMessage::Have { file: file.hash(), total: 300, runs: vec![(0, 300)] }));
     world.finish(job, LIMIT);
 }
 
@@ -88,13 +93,16 @@ fn a_peer_that_gets_chunks_later_is_asked_for_them() {
     assert_eq!(world.task(job).from_peers, 100);
     world.says(
         world.link_of(1),
-        Message::HaveMore { file: FileKey::of(&file.hash()), runs: vec![(100, 50), (250, 50)] },
+        Message::Zest(ZestMessage::HaveMore {
+            file: FileKey::of(&file.hash()),
+            runs: vec![(100, 50), (250, 50)],
+        }),
     );
     world.run(ms(1000), |_| false);
     assert_eq!(world.task(job).from_peers, 200);
     world.says(
         world.link_of(1),
-        Message::HaveMore { file: FileKey::of(&file.hash()), runs: vec![(150, 100)] },
+        Message::Zest(ZestMessage::HaveMore { file: FileKey::of(&file.hash()), runs: vec![(150, 100)] }),
     );
     world.finish(job, LIMIT);
 }

@@ -5,7 +5,7 @@
 mod swarm;
 
 use swarm::*;
-use zest_core::link::{Claim, Message};
+use zest_core::link::{Claim, Message, ZestMessage};
 use zest_core::node::{Config, Event, FaultKind, OriginFault, Policy};
 use zest_core::outage::{PATIENCE, PATIENCE_UNHEARD};
 use zest_core::{Duration, FileKey, Instant, JobId, PeerId};
@@ -162,11 +162,11 @@ fn nobody_gives_up_because_others_claim_all_that_could_be_tried() {
         let job = world.job(&file, Some(origin(ms(25), 29, refused())));
         world.run(secs(27), |_| false);
         let link = world.link_of(1);
-        world.says(link, Message::Interest { file: file.hash() });
+        world.says(link, Message::Zest(ZestMessage::Interest { file: file.hash() }));
         // From now on somebody else is first in line for each part, and says so as long as it takes.
         for beat in 0..12 {
             let claims = (0..10).map(|unit| Claim { first: unit * BLOCK, score: u64::MAX, beat }).collect();
-            world.says(link, Message::Claim { file: FileKey::of(&file.hash()), claims });
+            world.says(link, Message::Zest(ZestMessage::Claim { file: FileKey::of(&file.hash()), claims }));
             world.run(ms(1000), |w| w.task(job).failed.is_some());
         }
         assert_eq!(world.task(job).failed, None, "{policy:?}: the line is back since 29 s");

@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use zest_core::link::Message;
+use zest_core::link::{Message, ZestMessage};
 use zest_core::node::{Action, Config, Direction, Event, Node};
 use zest_core::{Instant, LinkId, PeerId};
 use zest_xet::Hash;
@@ -66,7 +66,7 @@ fn four_thousand_interests_on_each_of_five_hundred_links_take_a_few_megabytes() 
                 let mut bytes = [0; 32];
                 bytes[..8].copy_from_slice(&link.to_be_bytes());
                 bytes[8..16].copy_from_slice(&n.to_be_bytes());
-                let message = Message::Interest { file: Hash::from_bytes(bytes) };
+                let message = Message::Zest(ZestMessage::Interest { file: Hash::from_bytes(bytes) });
                 handle(&mut node, Event::Message { link: LinkId(link), message });
             }
         }

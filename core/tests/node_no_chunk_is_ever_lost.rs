@@ -6,7 +6,7 @@ mod swarm;
 
 use swarm::*;
 use zest_core::Duration;
-use zest_core::link::Outgoing;
+use zest_core::link::{Outgoing, ZestMessage};
 use zest_core::node::{Config, Event, Source};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -75,7 +75,7 @@ fn a_job_removed_with_everything_under_way_leaves_nothing_behind() {
     world.remove(job);
     let link = world.link_of(1);
     let file_hash = file.hash();
-    assert!(world.sent.contains(&(link, Outgoing::Uninterest { file: file_hash })));
+    assert!(world.sent.contains(&(link, Outgoing::Zest(ZestMessage::Uninterest { file: file_hash }))));
     // Reports of its copies, fetches and proofs still come in.
     world.run(ms(3000), |_| false);
     assert_eq!(world.buffers_out(), 0);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use zest_core::link::{Body, Dialect, Message, Outgoing};
+use zest_core::link::{Body, Dialect, ManifestPart, Message, Outgoing, ZestMessage};
 use zest_core::node::limits::{BUDGET_PARTY_MIN, BUDGET_SHARE, PRICE_BURST, XORBS_AHEAD_BYTES};
 use zest_core::node::{Action, Config, Direction, Event, ManifestPlace, Node};
 use zest_core::{Duration, FileId, Instant, LinkId, Location, PeerId};
@@ -65,7 +65,10 @@ impl Seed {
                         let len = count * RECORD_BYTES;
                         let records = Body::File(Location { file: FileId(3), offset: 0, len });
                         let (file_size, total) = (1 << 40, 1 << 20);
-                        let place = Some(ManifestPlace { file_size, total, first, count, records });
+                        let place = Some(ManifestPlace {
+                            part: ManifestPart { file_size, total, first, count },
+                            records,
+                        });
                         events.push_back(Event::ManifestLocated { link, req, place });
                     }
                     Action::LookupXorb { link, req, xorb, start, .. } => {
@@ -116,7 +119,7 @@ impl Seed {
         let mut file = [9; 32];
         file[..8].copy_from_slice(&number.to_le_bytes());
         let (req, file, first) = (self.next, Hash::from_bytes(file), 0);
-        let message = Message::ManifestRequest { req, file, first, count };
+        let message = Message::Zest(ZestMessage::ManifestRequest { req, file, first, count });
         self.handle(Event::Message { link: LinkId(link), message });
     }
 

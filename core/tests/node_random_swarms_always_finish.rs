@@ -7,7 +7,7 @@ mod swarm;
 
 use std::sync::Arc;
 use swarm::*;
-use zest_core::link::{Message, PeerFault};
+use zest_core::link::{Message, PeerFault, ZestMessage};
 use zest_core::node::{BitSet, Config, Event, FaultKind, OriginFault};
 use zest_core::{Duration, FileKey, JobId, PeerId, ReqId};
 
@@ -191,11 +191,15 @@ impl Case {
                 let total = self.dice.pick(&[0, 1, file.len(), u32::MAX]);
                 let first = self.dice.below(300);
                 let message = match self.dice.one_in(2) {
-                    true => Message::Have { file: file.hash(), total, runs: vec![(first.min(total), 9)] },
-                    false => Message::HaveMore {
+                    true => Message::Zest(ZestMessage::Have {
+                        file: file.hash(),
+                        total,
+                        runs: vec![(first.min(total), 9)],
+                    }),
+                    false => Message::Zest(ZestMessage::HaveMore {
                         file: FileKey::of(&file.hash()),
                         runs: vec![(first / 2, 1), (first + 2, 30)],
-                    },
+                    }),
                 };
                 self.world.says(link, message);
             }

@@ -6,7 +6,7 @@ mod memory;
 mod swarm;
 
 use swarm::*;
-use zest_core::link::{Message, Outgoing};
+use zest_core::link::{Message, Outgoing, ZestMessage};
 use zest_core::node::{CANDIDATES_MAX, Event, INBOUND_MAX, PEERS_MAX};
 use zest_core::{Duration, FileKey};
 use zest_xet::Hash;
@@ -32,11 +32,20 @@ fn claims_about_impossible_numbers_of_chunks_are_void() {
     world.run(ms(10), |_| false);
     let link = world.link_of(1);
     for total in [u32::MAX, 1 << 30, 807, 1] {
-        world.says(link, Message::Have { file: file.hash(), total, runs: vec![(0, total)] });
-        world.says(link, Message::Have { file: file.hash(), total, runs: vec![(total - 1, 1)] });
         world.says(
             link,
-            Message::HaveMore { file: FileKey::of(&file.hash()), runs: vec![(0, 1), (2, u32::MAX - 2)] },
+            Message::Zest(ZestMessage::Have { file: file.hash(), total, runs: vec![(0, total)] }),
+        );
+        world.says(
+            link,
+            Message::Zest(ZestMessage::Have { file: file.hash(), total, runs: vec![(total - 1, 1)] }),
+        );
+        world.says(
+            link,
+            Message::Zest(ZestMessage::HaveMore {
+                file: FileKey::of(&file.hash()),
+                runs: vec![(0, 1), (2, u32::MAX - 2)],
+            }),
         );
     }
     world.finish(job, LIMIT);
@@ -54,8 +63,14 @@ fn claims_about_unknown_files_are_not_kept() {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&n.to_be_bytes());
         let file = Hash::from_bytes(bytes);
-        world.says(link, Message::Have { file, total: u32::MAX, runs: vec![(0, u32::MAX)] });
-        world.says(link, Message::HaveMore { file: FileKey::of(&file), runs: vec![(0, 5)] });
+        world.says(
+            link,
+            Message::Zest(ZestMessage::Have { file, total: u32::MAX, runs: vec![(0, u32::MAX)] }),
+        );
+        world.says(
+            link,
+            Message::Zest(ZestMessage::HaveMore { file: FileKey::of(&file), runs: vec![(0, 5)] }),
+        );
     }
     assert!(world.remotes[&link].open);
     let grown = memory(&mut world) - before;
@@ -71,7 +86,10 @@ fn a_flood_of_claims_ends_the_link() {
     world.run(ms(10), |_| false);
     let link = world.link_of(1);
     for n in 0..2000 {
-        world.says(link, Message::Have { file: file.hash(), total: 3000, runs: vec![(n, 1)] });
+        world.says(
+            link,
+            Message::Zest(ZestMessage::Have { file: file.hash(), total: 3000, runs: vec![(n, 1)] }),
+        );
     }
     assert!(!world.remotes[&link].open);
     world.finish(job, LIMIT);
@@ -131,15 +149,22 @@ fn requests_of_peers_are_answered_and_little_is_kept_of_them() {
     let before = memory(&mut world);
     for req in 0..1000 {
         let file = Hash::from_bytes([req as u8; 32]);
-        world.says(link, Message::ManifestRequest { req, file, first: u32::MAX, count: u32::MAX });
-        world.says(link, Message::Interest { file });
-        world.says(link, Message::Uninterest { file });
+        world.says(
+            link,
+            Message::Zest(ZestMessage::ManifestRequest { req, file, first: u32::MAX, count: u32::MAX }),
+        );
+        world.says(link, Message::Zest(ZestMessage::Interest { file }));
+        world.says(link, Message::Zest(ZestMessage::Uninterest { file }));
         world.says(link, Message::ChunkRequest { req, hash: file, dialect: zest_core::link::Dialect::Chunk });
-        world.says(link, Message::Cancel { req });
-        world.says(link, Message::Slot { open: true, wait_ms: 9 });
+        world.says(link, Message::Zest(ZestMessage::Cancel { req }));
+        world.says(link, Message::Zest(ZestMessage::Slot { open: true, wait_ms: 9 }));
     }
     world.run(ms(10), |_| false);
-    let nones = world.sent.iter().filter(|(_, m)| matches!(m, Outgoing::ManifestNone { .. })).count();
+    let nones = world
+        .sent
+        .iter()
+        .filter(|(_, m)| matches!(m, Outgoing::Zest(ZestMessage::ManifestNone { .. })))
+        .count();
     assert_eq!(nones, 1000);
     let grown = memory(&mut world) - before;
     assert!(grown <= ROOM, "{grown} bytes for 6,000 requests that were answered or called off");
@@ -148,7 +173,7 @@ fn requests_of_peers_are_answered_and_little_is_kept_of_them() {
         for n in 0..10_000u32 {
             let mut bytes = [salt; 32];
             bytes[..4].copy_from_slice(&n.to_be_bytes());
-            world.says(link, Message::Interest { file: Hash::from_bytes(bytes) });
+            world.says(link, Message::Zest(ZestMessage::Interest { file: Hash::from_bytes(bytes) }));
         }
         // What was put off until its time has come and gone.
         world.run(ms(10), |_| false);
@@ -167,7 +192,10 @@ fn a_file_that_peers_must_not_know_of_is_never_mentioned() {
     world.peer(1, Script::fast());
     world.run(ms(10), |_| false);
     let job = world.job_without_peers(&file, Origin::healthy());
-    world.says(world.link_of(1), Message::Have { file: file.hash(), total: 300, runs: vec![(0, 300)] });
+    world.says(
+        world.link_of(1),
+        Message::Zest(ZestMessage::Have { file: file.hash(), total: 300, runs: vec![(0, 300)] }),
+    );
     world.finish(job, LIMIT);
     assert!(world.sent.is_empty(), "{:?}", world.sent);
     world.handle(Event::JobRemoved { job });

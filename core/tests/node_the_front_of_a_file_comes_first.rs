@@ -6,7 +6,7 @@ mod swarm;
 
 use std::collections::BTreeSet;
 use swarm::*;
-use zest_core::link::{Message, Outgoing};
+use zest_core::link::{Message, Outgoing, ZestMessage};
 use zest_core::node::{Config, Event, Policy};
 use zest_core::wire::zest::Claim;
 use zest_core::{Duration, FileKey, JobId, PeerId};
@@ -218,7 +218,7 @@ fn under_spare_origin_another_nodes_part_is_waited_for_all_the_same() {
     let link = world.link_of(1);
     let claims = vec![Claim { first: 0, score: u64::MAX, beat: 0 }];
     world.run(ms(100), |_| false);
-    world.says(link, Message::Claim { file: FileKey::of(&file.hash()), claims });
+    world.says(link, Message::Zest(ZestMessage::Claim { file: FileKey::of(&file.hash()), claims }));
     world.run(ms(2500), |_| false);
     let order = fetched(&world, job);
     assert!(!order.is_empty() && !order.contains(&0), "{order:?}");

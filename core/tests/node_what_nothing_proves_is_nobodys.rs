@@ -2,7 +2,7 @@
 //! landed or served until the whole list proves. A lie has one author, and costs one block.
 
 use std::sync::Arc;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind};
+use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind, ZestMessage};
 use zest_core::node::BitSet;
 use zest_core::node::limits::{FOLLOWS_MAX, LET_DOWNS_MAX, SUSPECT};
 use zest_core::node::{Action, Block, Config, Direction, Event, JobSpec, Node, Policy, Run, Source};
@@ -114,19 +114,25 @@ impl Bench {
     /// The peer answers whoever asks for the file's list.
     fn has_no_list(&mut self, link: u64) {
         let of = |action: &Action| match action {
-            Action::Send { link: to, message: Outgoing::ManifestRequest { req, .. } } if to.0 == link => {
+            Action::Send { link: to, message: Outgoing::Zest(ZestMessage::ManifestRequest { req, .. }) }
+                if to.0 == link =>
+            {
                 Some(*req)
             }
             _ => None,
         };
-        let asked: Vec<ReqId> = self.done.iter().filter_map(of).collect();
-        asked.into_iter().for_each(|req| self.hears(LinkId(link), Message::ManifestNone { req }));
+        let asked: Vec<u32> = self.done.iter().filter_map(of).collect();
+        asked
+            .into_iter()
+            .for_each(|req| self.hears(LinkId(link), Message::Zest(ZestMessage::ManifestNone { req })));
     }
 
     /// What its followers were told.
     fn told(&self) -> Vec<Vec<ChunkRef>> {
         let of = |action: &Action| match action {
-            Action::Send { message: Outgoing::Told { records, .. }, .. } => Some(records.clone()),
+            Action::Send { message: Outgoing::Zest(ZestMessage::Told { records, .. }), .. } => {
+                Some(records.clone())
+            }
             _ => None,
         };
         self.done.iter().filter_map(of).collect()
@@ -138,7 +144,7 @@ impl Bench {
         self.tell(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id });
         let hello = ExtHandshake { ut_xet: Some(1), zest: Some(3), ..ExtHandshake::empty(Dialect::Chunk) };
         self.hears(link, Message::ExtHandshake(hello));
-        self.hears(link, Message::Interest { file: FILE });
+        self.hears(link, Message::Zest(ZestMessage::Interest { file: FILE }));
     }
 
     fn tell(&mut self, event: Event) {
@@ -163,12 +169,15 @@ impl Bench {
     }
 
     fn offers(&mut self, link: u64, block: u32) {
-        self.hears(LinkId(link), Message::Streams { file: FileKey::of(&FILE), first: block * CHUNKS });
+        self.hears(
+            LinkId(link),
+            Message::Zest(ZestMessage::Streams { file: FileKey::of(&FILE), first: block * CHUNKS }),
+        );
     }
 
     fn tells(&mut self, link: u64, block: u32, at: u32, records: &[ChunkRef]) {
         let (file, first, records) = (FileKey::of(&FILE), block * CHUNKS, records.to_vec());
-        self.hears(LinkId(link), Message::Told { file, first, at, records });
+        self.hears(LinkId(link), Message::Zest(ZestMessage::Told { file, first, at, records }));
     }
 
     /// Gives all that the author was asked for, as it was told; `good`: it hashes to that.
@@ -212,7 +221,9 @@ impl Bench {
 
     fn follows(&self, link: u64) -> Vec<(u32, bool)> {
         let of = |action: &Action| match action {
-            Action::Send { link: to, message: Outgoing::Follow { first, on, .. } } if to.0 == link => {
+            Action::Send { link: to, message: Outgoing::Zest(ZestMessage::Follow { first, on, .. }) }
+                if to.0 == link =>
+            {
                 Some((first / CHUNKS, *on))
             }
             _ => None,
@@ -413,10 +424,19 @@ fn who_streams_gives_to_those_who_follow_and_to_nobody_else() {
         bench.tell(Event::ChunkHashed { job: JOB, block, nth, chunk: chunk(block, nth) });
         bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source: Source::Origin });
     }
-    assert_eq!(bench.count(|a| matches!(a, Action::Send { message: Outgoing::Streams { .. }, .. })), 2);
+    assert_eq!(
+        bench.count(|a| matches!(
+            a,
+            Action::Send { message: Outgoing::Zest(ZestMessage::Streams { .. }), .. }
+        )),
+        2
+    );
     bench.hears(LinkId(1), ask(block, 0));
     assert_eq!(bench.count(|a| matches!(a, Action::LookupChunk { .. })), 1, "he does not follow");
-    bench.hears(LinkId(1), Message::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true });
+    bench.hears(
+        LinkId(1),
+        Message::Zest(ZestMessage::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true }),
+    );
     bench.hears(LinkId(1), ask(block, 1));
     let place = Location { file: FileId(7), offset: u64::from((block * CHUNKS + 1) * LEN), len: LEN };
     let given = |a: &Action| matches!(a, Action::Send { message: Outgoing::Chunk { body: zest_core::link::Body::File(at), .. }, .. } if *at == place);
@@ -426,7 +446,7 @@ fn who_streams_gives_to_those_who_follow_and_to_nobody_else() {
         .done
         .iter()
         .filter_map(|action| match action {
-            Action::Send { link: LinkId(1), message: Outgoing::Told { records, .. } } => {
+            Action::Send { link: LinkId(1), message: Outgoing::Zest(ZestMessage::Told { records, .. }) } => {
                 Some(records.clone())
             }
             _ => None,
@@ -435,7 +455,10 @@ fn who_streams_gives_to_those_who_follow_and_to_nobody_else() {
         .collect();
     assert_eq!(told, list(block), "to the last record, so that it proves");
     assert_eq!(
-        bench.count(|a| matches!(a, Action::Send { link: LinkId(2), message: Outgoing::Told { .. } })),
+        bench.count(|a| matches!(
+            a,
+            Action::Send { link: LinkId(2), message: Outgoing::Zest(ZestMessage::Told { .. }) }
+        )),
         0
     );
 }
@@ -444,7 +467,9 @@ fn who_streams_gives_to_those_who_follow_and_to_nobody_else() {
 fn who_has_all_tells_the_rest_of_the_list_before_it_ends() {
     let mut bench = Bench::new(Policy::Fastest, 1);
     bench.wait(Duration::from_secs(3));
-    let first = |block: u32| Message::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true };
+    let first = |block: u32| {
+        Message::Zest(ZestMessage::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true })
+    };
     for number in 0..BLOCKS {
         let block = *bench.fetched().last().expect("one after the other");
         assert_eq!(bench.fetched().len() as u32, number + 1);
@@ -505,7 +530,7 @@ fn who_is_done_says_so_of_what_it_claimed_and_takes_nothing_back() {
         .done
         .iter()
         .filter_map(|action| match action {
-            Action::Send { message: Outgoing::Claim { claims, .. }, .. } => Some(claims),
+            Action::Send { message: Outgoing::Zest(ZestMessage::Claim { claims, .. }), .. } => Some(claims),
             _ => None,
         })
         .flatten()
@@ -537,7 +562,10 @@ fn of_a_tail_whose_xorb_goes_on_all_is_told_but_the_last_chunk() {
             bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source: Source::Origin });
             if nth == 0 {
                 let file = FileKey::of(&FILE);
-                bench.hears(LinkId(1), Message::Follow { file, first: block * CHUNKS, on: true });
+                bench.hears(
+                    LinkId(1),
+                    Message::Zest(ZestMessage::Follow { file, first: block * CHUNKS, on: true }),
+                );
             }
         }
         if block == tail {
@@ -608,11 +636,14 @@ fn what_was_told_and_proves_otherwise_is_taken_back() {
     let wrong = ChunkRef { hash: Hash::from_bytes([0xee; 32]), len: LEN };
     bench.tell(Event::ChunkHashed { job: JOB, block, nth: 0, chunk: wrong });
     bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS, source: Source::Origin });
-    bench.hears(LinkId(1), Message::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true });
+    bench.hears(
+        LinkId(1),
+        Message::Zest(ZestMessage::Follow { file: FileKey::of(&FILE), first: block * CHUNKS, on: true }),
+    );
     bench.done.clear();
     let list: Arc<[ChunkRef]> = list(block).into();
     bench.tell(Event::BlockListed { job: JOB, block, list, wrong: vec![block * CHUNKS] });
-    let back = |a: &Action| matches!(a, Action::Send { message: Outgoing::Told { records, .. }, .. } if records.is_empty());
+    let back = |a: &Action| matches!(a, Action::Send { message: Outgoing::Zest(ZestMessage::Told { records, .. }), .. } if records.is_empty());
     assert_eq!(bench.count(back), 1);
 }
 

@@ -7,7 +7,7 @@ mod swarm;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use swarm::File;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, hub_key};
+use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, ZestMessage, hub_key};
 use zest_core::networks::of_linux;
 use zest_core::node::*;
 use zest_core::{FileId, InfoHash, Instant, JobId, LinkId, PeerId};
@@ -75,12 +75,15 @@ fn node() -> Node {
 fn told(actions: &[Action], file: &File) -> BTreeSet<LinkId> {
     let names = |action: &Action| match action {
         Action::Send { link, message } => match message {
-            Outgoing::Interest { file: named } | Outgoing::ManifestRequest { file: named, .. }
+            Outgoing::Zest(ZestMessage::Interest { file: named })
+            | Outgoing::Zest(ZestMessage::ManifestRequest { file: named, .. })
                 if *named == file.hash() =>
             {
                 Some(*link)
             }
-            Outgoing::ChunkRequest { .. } | Outgoing::HaveMore { .. } | Outgoing::Claim { .. } => Some(*link),
+            Outgoing::ChunkRequest { .. }
+            | Outgoing::Zest(ZestMessage::HaveMore { .. })
+            | Outgoing::Zest(ZestMessage::Claim { .. }) => Some(*link),
             _ => None,
         },
         _ => None,
@@ -95,8 +98,13 @@ fn it_is_asked_of_neighbours_alone_and_given_to_them_alone() {
     let file = File::new(1, 6);
     // Some have asked for it before there was anything to tell.
     for link in &links {
-        let asked =
-            take(&mut node, Event::Message { link: *link, message: Message::Interest { file: file.hash() } });
+        let asked = take(
+            &mut node,
+            Event::Message {
+                link: *link,
+                message: Message::Zest(ZestMessage::Interest { file: file.hash() }),
+            },
+        );
         assert!(matches!(asked[..], [Action::LookupFile { .. }]), "{asked:?}");
     }
     let job = JobId(1);
@@ -112,10 +120,12 @@ fn it_is_asked_of_neighbours_alone_and_given_to_them_alone() {
     }
     assert!(told(&said, &file).is_subset(&near), "{said:?}");
     for link in links {
-        let interest = Event::Message { link, message: Message::Interest { file: file.hash() } };
+        let interest =
+            Event::Message { link, message: Message::Zest(ZestMessage::Interest { file: file.hash() }) };
         let asked = take(&mut node, interest);
-        let from_job =
-            |action: &Action| matches!(action, Action::Send { message: Outgoing::Have { .. }, .. });
+        let from_job = |action: &Action| {
+            matches!(action, Action::Send { message: Outgoing::Zest(ZestMessage::Have { .. }), .. })
+        };
         let outside = |action: &Action| matches!(action, Action::LookupFile { .. });
         assert_eq!(asked.iter().any(from_job), near.contains(&link), "{link:?}: {asked:?}");
         assert_eq!(asked.iter().any(outside), !near.contains(&link), "{link:?}: {asked:?}");

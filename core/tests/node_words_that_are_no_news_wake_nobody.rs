@@ -4,7 +4,7 @@
 mod swarm;
 
 use swarm::*;
-use zest_core::link::{Claim, Message};
+use zest_core::link::{Claim, Message, ZestMessage};
 use zest_core::node::{Config, Policy};
 use zest_core::{FileKey, LinkId, PeerId};
 
@@ -25,7 +25,7 @@ fn woken(say: impl Fn(&File, u16) -> Option<Message>) -> (u64, usize) {
     world.run(ms(100), |_| false);
     let links: Vec<LinkId> = (1..=2).map(|port| world.link_of(port)).collect();
     for link in &links {
-        world.says(*link, Message::Interest { file: file.hash() });
+        world.says(*link, Message::Zest(ZestMessage::Interest { file: file.hash() }));
     }
     let (timers, sent) = (world.timers, world.sent.len());
     for beat in 0..80 {
@@ -39,7 +39,7 @@ fn woken(say: impl Fn(&File, u16) -> Option<Message>) -> (u64, usize) {
 
 fn claims(file: &File, beat: u16) -> Message {
     let claims = (0..10).map(|unit| Claim { first: unit * BLOCK, score: u64::MAX - 1, beat }).collect();
-    Message::Claim { file: FileKey::of(&file.hash()), claims }
+    Message::Zest(ZestMessage::Claim { file: FileKey::of(&file.hash()), claims })
 }
 
 #[test]
@@ -53,8 +53,12 @@ fn claims_that_are_renewed_all_the_time_are_heard_once_in_a_while() {
 
 #[test]
 fn what_is_said_again_of_chunks_is_no_news() {
-    let say = |file: &File| Message::Have { file: file.hash(), total: file.len(), runs: vec![(0, 1)] };
-    let more = |file: &File| Message::HaveMore { file: FileKey::of(&file.hash()), runs: vec![(0, 1)] };
+    let say = |file: &File| {
+        Message::Zest(ZestMessage::Have { file: file.hash(), total: file.len(), runs: vec![(0, 1)] })
+    };
+    let more = |file: &File| {
+        Message::Zest(ZestMessage::HaveMore { file: FileKey::of(&file.hash()), runs: vec![(0, 1)] })
+    };
     let (once, _) = woken(|file, at| (at == 0).then(|| say(file)));
     for (what, (often, _)) in
         [("HAVE", woken(|file, _| Some(say(file)))), ("HAVE_MORE", woken(|file, _| Some(more(file))))]

@@ -5,7 +5,7 @@ mod swarm;
 
 use swarm::*;
 use zest_core::Duration;
-use zest_core::link::{Message, PayloadKind, PeerFault};
+use zest_core::link::{Message, PayloadKind, PeerFault, ZestMessage};
 use zest_core::node::{BAN, Event, Found};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -67,7 +67,10 @@ fn what_a_banned_peer_still_says_means_nothing() {
     };
     world.handle(Event::Message { link, message: Message::ExtHandshake(hello) });
     let file = world.task(job).file.hash();
-    world.handle(Event::Message { link, message: Message::Have { file, total: 200, runs: vec![(0, 200)] } });
+    world.handle(Event::Message {
+        link,
+        message: Message::Zest(ZestMessage::Have { file, total: 200, runs: vec![(0, 200)] }),
+    });
     assert_eq!(world.remote(1).asked, asked);
     world.finish(job, LIMIT);
     assert_eq!(world.remote(1).asked, asked);
@@ -116,7 +119,8 @@ fn an_answer_to_another_question_is_the_end_of_its_sender() {
             _ => None,
         })
         .unwrap();
-    let kind = PayloadKind::ManifestPart { file_size: 1, total: 1, first: 0, count: 1 };
+    let part = zest_core::link::ManifestPart { file_size: 1, total: 1, first: 0, count: 1 };
+    let kind = PayloadKind::ManifestPart(part);
     let buf = world.buffer();
     world.handle(Event::Payload { link, req, kind, buf, len: 36 });
     assert_eq!(world.buffers_out(), 0, "it is given back");

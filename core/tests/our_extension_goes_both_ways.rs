@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use zest_core::link::*;
-use zest_core::{FileKey, PeerId, ReqId};
+use zest_core::{FileKey, PeerId};
 
 const OTHER_ID: PeerId = PeerId(*b"-ZT0500-otherotherot");
 
@@ -44,55 +44,45 @@ fn every_message_arrives_as_it_was_meant() {
     let key = FileKey::of(&file);
     let runs = vec![(0, 3), (10, 1), (500, 1000)];
     let claims = vec![claim(500), claim(0)];
-    let cases = [
-        (Outgoing::Interest { file }, Message::Interest { file }),
-        (Outgoing::Uninterest { file }, Message::Uninterest { file }),
-        (
-            Outgoing::Have { file, total: 1500, runs: runs.clone() },
-            Message::Have { file, total: 1500, runs: runs.clone() },
-        ),
-        (Outgoing::HaveMore { file, runs: runs.clone() }, Message::HaveMore { file: key, runs }),
-        (Outgoing::Slot { open: false, wait_ms: 9 }, Message::Slot { open: false, wait_ms: 9 }),
-        (Outgoing::Claim { file, claims: claims.clone() }, Message::Claim { file: key, claims }),
-        (Outgoing::Streams { file, first: 7 }, Message::Streams { file: key, first: 7 }),
-        (Outgoing::Follow { file, first: 7, on: false }, Message::Follow { file: key, first: 7, on: false }),
-        (
-            Outgoing::Told { file, first: 7, at: 2, records: vec![] },
-            Message::Told { file: key, first: 7, at: 2, records: vec![] },
-        ),
-        (
-            Outgoing::ManifestRequest { req: ReqId(5), file, first: 3, count: 4 },
-            Message::ManifestRequest { req: 5, file, first: 3, count: 4 },
-        ),
-        (Outgoing::Cancel { req: ReqId(5) }, Message::Cancel { req: 5 }),
-    ];
-    for (outgoing, message) in cases {
-        a.send(outgoing);
+    for message in [
+        ZestMessage::Interest { file },
+        ZestMessage::Uninterest { file },
+        ZestMessage::Have { file, total: 1500, runs: runs.clone() },
+        ZestMessage::HaveMore { file: key, runs },
+        ZestMessage::Slot { open: false, wait_ms: 9 },
+        ZestMessage::Claim { file: key, claims },
+        ZestMessage::Streams { file: key, first: 7 },
+        ZestMessage::Follow { file: key, first: 7, on: false },
+        ZestMessage::Told { file: key, first: 7, at: 2, records: vec![] },
+        ZestMessage::ManifestRequest { req: 5, file, first: 3, count: 4 },
+        ZestMessage::Cancel { req: 5 },
+    ] {
+        a.send(Outgoing::Zest(message.clone()));
         exchange(&mut a, &mut b);
-        assert_eq!(b.take_steps(), [Step::Message(message)]);
+        assert_eq!(b.take_steps(), [Step::Message(Message::Zest(message))]);
     }
 }
 
 #[test]
 fn lists_that_are_too_long_for_a_message_arrive_in_several() {
     let (mut a, mut b) = pair();
-    let file = hash(0xf1);
+    let file = FileKey::of(&hash(0xf1));
     let claims: Vec<Claim> = (0..600).map(claim).collect();
-    a.send(Outgoing::Claim { file, claims: claims.clone() });
-    a.send(Outgoing::Claim { file, claims: vec![] });
+    a.send(Outgoing::Zest(ZestMessage::Claim { file, claims: claims.clone() }));
+    a.send(Outgoing::Zest(ZestMessage::Claim { file, claims: vec![] }));
     exchange(&mut a, &mut b);
     let part =
-        |part: &[Claim]| Step::Message(Message::Claim { file: FileKey::of(&file), claims: part.to_vec() });
+        |part: &[Claim]| Step::Message(Message::Zest(ZestMessage::Claim { file, claims: part.to_vec() }));
     assert_eq!(b.take_steps(), [part(&claims[..256]), part(&claims[256..512]), part(&claims[512..])]);
 
     // A run of two bytes and 5,457 of three fill the 16,373 bytes of the first message.
     let runs: Vec<(u32, u32)> = (0..6000).map(|n| (200 * n, 1)).collect();
-    a.send(Outgoing::HaveMore { file, runs: runs.clone() });
-    a.send(Outgoing::HaveMore { file, runs: vec![] });
+    a.send(Outgoing::Zest(ZestMessage::HaveMore { file, runs: runs.clone() }));
+    a.send(Outgoing::Zest(ZestMessage::HaveMore { file, runs: vec![] }));
     exchange(&mut a, &mut b);
     let [
-        Step::Message(Message::HaveMore { runs: one, .. }),
-        Step::Message(Message::HaveMore { runs: two, .. }),
+        Step::Message(Message::Zest(ZestMessage::HaveMore { runs: one, .. })),
+        Step::Message(Message::Zest(ZestMessage::HaveMore { runs: two, .. })),
     ] = &b.take_steps()[..]
     else {
         panic!("two messages")
@@ -111,15 +101,15 @@ fn a_manifest_is_fetched_in_parts() {
     b.take_steps();
     let records = vec![7; 3 * 36];
     let body = b.body(&records);
-    b.send(Outgoing::ManifestPart { req: 1, file_size: 1 << 40, total: 5, first: 2, count: 3, body });
-    b.send(Outgoing::ManifestNone { req: 2 });
+    let part = ManifestPart { file_size: 1 << 40, total: 5, first: 2, count: 3 };
+    b.send(Outgoing::ManifestPart { req: 1, part, body });
+    b.send(Outgoing::Zest(ZestMessage::ManifestNone { req: 2 }));
     exchange(&mut a, &mut b);
-    let kind = PayloadKind::ManifestPart { file_size: 1 << 40, total: 5, first: 2, count: 3 };
-    let mut expected = payload_steps(1, kind, &records);
-    expected.push(Step::Message(Message::ManifestNone { req: ReqId(2) }));
+    let mut expected = payload_steps(1, PayloadKind::ManifestPart(part), &records);
+    expected.push(Step::Message(Message::Zest(ZestMessage::ManifestNone { req: 2 })));
     assert_eq!(a.take_steps(), expected);
     // A second "none" answers nothing and harms nobody.
-    b.send(Outgoing::ManifestNone { req: 2 });
+    b.send(Outgoing::Zest(ZestMessage::ManifestNone { req: 2 }));
     exchange(&mut a, &mut b);
     assert_eq!(a.take_steps(), [Step::Message(Message::Ignored)]);
 }
@@ -128,20 +118,22 @@ fn a_manifest_is_fetched_in_parts() {
 fn nothing_of_it_goes_to_a_remote_without_it() {
     let mut us = Driver::plain();
     let file = hash(1);
+    let key = FileKey::of(&file);
     let body = us.body(&[0; 36]);
+    let part = ManifestPart { file_size: 1, total: 1, first: 0, count: 1 };
     for outgoing in [
-        Outgoing::Interest { file },
-        Outgoing::Uninterest { file },
-        Outgoing::Have { file, total: 1, runs: vec![] },
-        Outgoing::HaveMore { file, runs: vec![(0, 1)] },
-        Outgoing::Slot { open: true, wait_ms: 0 },
-        Outgoing::Claim { file, claims: vec![claim(0)] },
-        Outgoing::Streams { file, first: 0 },
-        Outgoing::Follow { file, first: 0, on: true },
-        Outgoing::Told { file, first: 0, at: 0, records: vec![] },
-        Outgoing::ManifestNone { req: 1 },
-        Outgoing::ManifestPart { req: 1, file_size: 1, total: 1, first: 0, count: 1, body },
-        Outgoing::Cancel { req: ReqId(1) },
+        Outgoing::Zest(ZestMessage::Interest { file }),
+        Outgoing::Zest(ZestMessage::Uninterest { file }),
+        Outgoing::Zest(ZestMessage::Have { file, total: 1, runs: vec![] }),
+        Outgoing::Zest(ZestMessage::HaveMore { file: key, runs: vec![(0, 1)] }),
+        Outgoing::Zest(ZestMessage::Slot { open: true, wait_ms: 0 }),
+        Outgoing::Zest(ZestMessage::Claim { file: key, claims: vec![claim(0)] }),
+        Outgoing::Zest(ZestMessage::Streams { file: key, first: 0 }),
+        Outgoing::Zest(ZestMessage::Follow { file: key, first: 0, on: true }),
+        Outgoing::Zest(ZestMessage::Told { file: key, first: 0, at: 0, records: vec![] }),
+        Outgoing::Zest(ZestMessage::ManifestNone { req: 1 }),
+        Outgoing::ManifestPart { req: 1, part, body },
+        Outgoing::Zest(ZestMessage::Cancel { req: 1 }),
     ] {
         us.send(outgoing);
     }

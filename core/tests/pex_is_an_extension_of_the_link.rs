@@ -18,21 +18,21 @@ fn sample() -> Pex {
 fn it_is_sent_on_the_remotes_id_and_read_on_ours() {
     let Pex { added, dropped } = sample();
     let mut us = Driver::accepted(THEIR_ID, WITH_PEX);
-    us.send(Outgoing::Pex { added: added.clone(), dropped: dropped.clone() });
+    us.send(Outgoing::Pex(Pex { added: added.clone(), dropped: dropped.clone() }));
     assert_eq!(us.take_sent(), ext(7, &pex::write(&sample())));
     us.receive(&ext(PEX_ID, &pex::write(&sample())));
-    assert_eq!(us.take_steps(), [Step::Message(Message::Pex { added, dropped })]);
+    assert_eq!(us.take_steps(), [Step::Message(Message::Pex(Pex { added, dropped }))]);
 }
 
 #[test]
 fn nothing_is_sent_to_a_remote_without_it() {
     let Pex { added, dropped } = sample();
     let mut us = Driver::plain();
-    us.send(Outgoing::Pex { added: added.clone(), dropped: dropped.clone() });
+    us.send(Outgoing::Pex(Pex { added: added.clone(), dropped: dropped.clone() }));
     assert_eq!(us.take_sent(), b"");
     let mut us = Driver::accepted(THEIR_ID, WITH_PEX);
     us.receive(&ext(0, b"d1:md6:ut_pexi0eee"));
-    us.send(Outgoing::Pex { added, dropped });
+    us.send(Outgoing::Pex(Pex { added, dropped }));
     assert_eq!(us.take_sent(), b"", "it was withdrawn");
 }
 
@@ -46,7 +46,7 @@ fn a_message_comes_out_however_it_is_cut_even_one_of_45_bytes() {
         ext(PEX_ID, body).chunks(cut).for_each(|part| us.receive(part));
         let steps = us.take_steps();
         assert!(
-            matches!(&steps[..], [Step::Message(Message::Pex { added, .. })] if added.len() == 2),
+            matches!(&steps[..], [Step::Message(Message::Pex(Pex { added, .. }))] if added.len() == 2),
             "{steps:?}"
         );
     }
@@ -82,7 +82,7 @@ fn a_flood_of_it_counts_as_useless_bytes() {
     let messages = us
         .steps
         .iter()
-        .filter(|step| matches!(step, Step::Message(Message::Pex { added, .. }) if added.len() == 100));
+        .filter(|step| matches!(step, Step::Message(Message::Pex(Pex { added, .. })) if added.len() == 100));
     assert_eq!(messages.count() as u64, count, "each was read within its bound");
 }
 

@@ -13,7 +13,9 @@ use zest_core::wire::xet::{self, ERROR_TEXT_BYTES_MAX, RANGE_DATA_BYTES_MAX};
 use zest_core::wire::zest::{
     AVAILABILITY_BYTES_MAX, CLAIMS_MAX, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES, TOLD_RECORDS_MAX,
 };
-use zest_core::{Duration, FileKey, InfoHash, PeerId, ReqId, bencode, discovery, lsd, node, pex, tracker};
+use zest_core::{
+    Duration, FileKey, InfoHash, PeerId, ReqId, bencode, discovery, lsd, node, pex, tracker, wire,
+};
 use zest_xet::{ChunkRef, Hash, Manifest, XorbChunks, chunk_hash, file_hash};
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
@@ -217,37 +219,34 @@ fn manifest_messages() {
     let file = hash_of(FILE);
     let asked = || {
         let mut us = us();
-        us.send(Outgoing::ManifestRequest { req: ReqId(7), file, first: 0, count: 4096 });
+        us.send(Outgoing::Zest(ZestMessage::ManifestRequest { req: 7, file, first: 0, count: 4096 }));
         us
     };
     let request = "0000002f 14 03 01 00000007 bd60b088ade0daa9b195cfbd7ac8e7d74f6db014045ac9326571b887d268eb6b 00000000 00001000";
     assert_eq!(hex(request).len() - 6, 45, "with its type byte");
     holds(
-        Outgoing::ManifestRequest { req: ReqId(7), file, first: 0, count: 4096 },
+        Outgoing::Zest(ZestMessage::ManifestRequest { req: 7, file, first: 0, count: 4096 }),
         request,
-        Message::ManifestRequest { req: 7, file, first: 0, count: 4096 },
+        Message::Zest(ZestMessage::ManifestRequest { req: 7, file, first: 0, count: 4096 }),
     );
     let part = "0000003f 14 03 02 00000007 000000000000000c 00000001 00000000 00000001 a29cfb08e608d4d8726dd8659a90b9134b3240d5d8e42d5fcb28e2a6e763a3e8 0000000c";
     let records = hex(part)[31..].to_vec();
+    let head = ManifestPart { file_size: 12, total: 1, first: 0, count: 1 };
     answers(
         asked(),
         |us| {
             let body = us.body(&records);
-            Outgoing::ManifestPart { req: 7, file_size: 12, total: 1, first: 0, count: 1, body }
+            Outgoing::ManifestPart { req: 7, part: head, body }
         },
         part,
-        &payload_steps(
-            7,
-            PayloadKind::ManifestPart { file_size: 12, total: 1, first: 0, count: 1 },
-            &records,
-        ),
+        &payload_steps(7, PayloadKind::ManifestPart(head), &records),
     );
     assert_eq!(Manifest::parse(file, 12, &records).expect("it proves").chunk(0).hash, hash_of(CHUNK));
     answers(
         asked(),
-        |_| Outgoing::ManifestNone { req: 7 },
+        |_| Outgoing::Zest(ZestMessage::ManifestNone { req: 7 }),
         "00000007 14 03 03 00000007",
-        &[Step::Message(Message::ManifestNone { req: ReqId(7) })],
+        &[Step::Message(Message::Zest(ZestMessage::ManifestNone { req: 7 }))],
     );
 }
 
@@ -255,33 +254,33 @@ fn manifest_messages() {
 fn interest_and_slots() {
     let file = hash_of(FILE);
     holds(
-        Outgoing::Interest { file },
+        Outgoing::Zest(ZestMessage::Interest { file }),
         "00000023 14 03 04 bd60b088ade0daa9b195cfbd7ac8e7d74f6db014045ac9326571b887d268eb6b",
-        Message::Interest { file },
+        Message::Zest(ZestMessage::Interest { file }),
     );
     holds(
-        Outgoing::Uninterest { file },
+        Outgoing::Zest(ZestMessage::Uninterest { file }),
         "00000023 14 03 05 bd60b088ade0daa9b195cfbd7ac8e7d74f6db014045ac9326571b887d268eb6b",
-        Message::Uninterest { file },
+        Message::Zest(ZestMessage::Uninterest { file }),
     );
     holds(
-        Outgoing::Slot { open: true, wait_ms: 0 },
+        Outgoing::Zest(ZestMessage::Slot { open: true, wait_ms: 0 }),
         "00000006 14 03 08 01 0000",
-        Message::Slot { open: true, wait_ms: 0 },
+        Message::Zest(ZestMessage::Slot { open: true, wait_ms: 0 }),
     );
     holds(
-        Outgoing::Slot { open: false, wait_ms: 1500 },
+        Outgoing::Zest(ZestMessage::Slot { open: false, wait_ms: 1500 }),
         "00000006 14 03 08 00 05dc",
-        Message::Slot { open: false, wait_ms: 1500 },
+        Message::Zest(ZestMessage::Slot { open: false, wait_ms: 1500 }),
     );
     let cancel = vector("00000007 14 03 09 00000007");
     let mut leech = asked_for_a_chunk();
     leech.take_sent();
-    leech.send(Outgoing::Cancel { req: ReqId(7) });
+    leech.send(Outgoing::Zest(ZestMessage::Cancel { req: 7 }));
     assert_eq!(leech.take_sent(), cancel);
     let mut seeder = us();
     seeder.receive(&cancel);
-    assert_eq!(seeder.take_steps(), [Step::Message(Message::Cancel { req: 7 })]);
+    assert_eq!(seeder.take_steps(), [Step::Message(Message::Zest(ZestMessage::Cancel { req: 7 }))]);
 }
 
 #[test]
@@ -289,9 +288,9 @@ fn availability() {
     let file = hash_of(FILE);
     let have = |total, runs: &[(u32, u32)], text: &str| {
         holds(
-            Outgoing::Have { file, total, runs: runs.to_vec() },
+            Outgoing::Zest(ZestMessage::Have { file, total, runs: runs.to_vec() }),
             text,
-            Message::Have { file, total, runs: runs.to_vec() },
+            Message::Zest(ZestMessage::Have { file, total, runs: runs.to_vec() }),
         );
     };
     have(
@@ -316,9 +315,9 @@ fn availability() {
     );
     let runs = vec![(4, 2), (300, 1)];
     holds(
-        Outgoing::HaveMore { file, runs: runs.clone() },
+        Outgoing::Zest(ZestMessage::HaveMore { file: FileKey::of(&file), runs: runs.clone() }),
         "00000012 14 03 07 bd60b088ade0daa9 0002 0402 a60201",
-        Message::HaveMore { file: FileKey::of(&file), runs },
+        Message::Zest(ZestMessage::HaveMore { file: FileKey::of(&file), runs }),
     );
 }
 
@@ -330,9 +329,9 @@ fn claims() {
         Claim { first: 300, score: 0x0123_4567_89ab_cdef, beat: Claim::RELEASED },
     ];
     holds(
-        Outgoing::Claim { file, claims: claims.clone() },
+        Outgoing::Zest(ZestMessage::Claim { file: FileKey::of(&file), claims: claims.clone() }),
         "00000029 14 03 0a bd60b088ade0daa9 0002 00000000 fedcba9876543210 0003 0000012c 0123456789abcdef ffff",
-        Message::Claim { file: FileKey::of(&file), claims },
+        Message::Zest(ZestMessage::Claim { file: FileKey::of(&file), claims }),
     );
 }
 
@@ -341,25 +340,25 @@ fn what_nothing_proves_yet() {
     let (file, first) = (hash_of(FILE), 300);
     let key = FileKey::of(&file);
     holds(
-        Outgoing::Streams { file, first },
+        Outgoing::Zest(ZestMessage::Streams { file: key, first }),
         "0000000f 14 03 0b bd60b088ade0daa9 0000012c",
-        Message::Streams { file: key, first },
+        Message::Zest(ZestMessage::Streams { file: key, first }),
     );
     holds(
-        Outgoing::Follow { file, first, on: true },
+        Outgoing::Zest(ZestMessage::Follow { file: key, first, on: true }),
         "00000010 14 03 0c bd60b088ade0daa9 0000012c 01",
-        Message::Follow { file: key, first, on: true },
+        Message::Zest(ZestMessage::Follow { file: key, first, on: true }),
     );
     let records = vec![ChunkRef { hash: hash_of(CHUNK), len: 12 }];
     holds(
-        Outgoing::Told { file, first, at: 0, records: records.clone() },
+        Outgoing::Zest(ZestMessage::Told { file: key, first, at: 0, records: records.clone() }),
         "00000039 14 03 0d bd60b088ade0daa9 0000012c 00000000 0001 a29cfb08e608d4d8726dd8659a90b9134b3240d5d8e42d5fcb28e2a6e763a3e8 0000000c",
-        Message::Told { file: key, first, at: 0, records },
+        Message::Zest(ZestMessage::Told { file: key, first, at: 0, records }),
     );
     holds(
-        Outgoing::Told { file, first, at: 0, records: Vec::new() },
+        Outgoing::Zest(ZestMessage::Told { file: key, first, at: 0, records: Vec::new() }),
         "00000015 14 03 0d bd60b088ade0daa9 0000012c 00000000 0000",
-        Message::Told { file: key, first, at: 0, records: Vec::new() },
+        Message::Zest(ZestMessage::Told { file: key, first, at: 0, records: Vec::new() }),
     );
 }
 
@@ -412,9 +411,9 @@ fn local_search_and_peer_exchange() {
         vec!["[2001:db8::2]:443".parse().unwrap()],
     );
     holds(
-        Outgoing::Pex { added: added.clone(), dropped: dropped.clone() },
+        Outgoing::Pex(wire::pex::Pex { added: added.clone(), dropped: dropped.clone() }),
         "0000005f 14 04 64353a6164646564363ac63364011ae1373a61646465642e66313a10363a616464656436303a383a6164646564362e66303a373a64726f70706564303a383a64726f707065643631383a20010db800000000000000000000000201bb65",
-        Message::Pex { added, dropped },
+        Message::Pex(wire::pex::Pex { added, dropped }),
     );
 }
 

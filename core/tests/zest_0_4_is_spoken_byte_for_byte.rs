@@ -148,9 +148,9 @@ fn its_pull_is_served_by_us() {
     us.send(Outgoing::ErrorReply { req: 2, hash: xorb_hash, dialect: Dialect::Range, code: 1, text });
     assert_eq!(us.take_sent(), hex("0000000f 14 01 04 00000002 00000001 676f6e65"));
     // Nothing but types 1 to 4 ever goes to it: other bytes kill it.
-    us.send(Outgoing::Slot { open: true, wait_ms: 0 });
-    us.send(Outgoing::Interest { file: xorb_hash });
-    us.send(Outgoing::Have { file: xorb_hash, total: 1, runs: vec![(0, 1)] });
+    us.send(Outgoing::Zest(ZestMessage::Slot { open: true, wait_ms: 0 }));
+    us.send(Outgoing::Zest(ZestMessage::Interest { file: xorb_hash }));
+    us.send(Outgoing::Zest(ZestMessage::Have { file: xorb_hash, total: 1, runs: vec![(0, 1)] }));
     assert!(us.take_sent().is_empty());
 }
 

@@ -12,12 +12,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{
-    Body, Dialect, ExtHandshake, Head, LinkAction, LinkEvent, Message, Outgoing, Severity,
+    Body, Dialect, ExtHandshake, Head, LinkAction, LinkEvent, ManifestPart, Message, Outgoing, Severity,
 };
 use zest_core::node::{Action, Direction, Event, ManifestPlace};
 use zest_core::pex;
 use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
-use zest_core::{LinkId, Location};
+use zest_core::{LinkId, Location, wire};
 use zest_store::{Access, FileId, Span};
 use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 
@@ -163,10 +163,7 @@ impl Core {
                 let count = count.min(MANIFEST_PART_RECORDS_MAX).min(list.count.saturating_sub(first));
                 let good = count > 0 && self.is_good(list.records);
                 let place = good.then(|| ManifestPlace {
-                    file_size: list.size,
-                    total: list.count,
-                    first,
-                    count,
+                    part: ManifestPart { file_size: list.size, total: list.count, first, count },
                     records: Body::File(Location {
                         file: zest_core::FileId(list.records.0),
                         offset: list.records_offset + u64::from(first) * MANIFEST_RECORD_BYTES as u64,
@@ -301,7 +298,7 @@ impl Core {
             let pex::Action::Send { link, added, dropped } = action else { continue };
             let io = self.links.borrow().get(&link).cloned();
             if let Some(io) = io {
-                self.send(&io, Outgoing::Pex { added, dropped });
+                self.send(&io, Outgoing::Pex(wire::pex::Pex { added, dropped }));
             }
         }
     }

@@ -31,7 +31,7 @@ use std::rc::Weak as RcWeak;
 use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
-use zest_core::link::{Dialect, Link, LinkConfig, Outgoing, PeerFault, Role, Severity};
+use zest_core::link::{Dialect, Link, LinkConfig, Outgoing, PeerFault, Role, Severity, ZestMessage};
 use zest_core::lived::Lived;
 use zest_core::lobby::Lobby;
 use zest_core::networks::Networks;
@@ -719,7 +719,7 @@ fn withheld(message: Outgoing) -> Outgoing {
         Outgoing::XorbBytes { req, xorb, .. } | Outgoing::XorbRange { req, xorb, .. } => {
             Outgoing::NotFound { req, hash: xorb, dialect: Dialect::Range }
         }
-        Outgoing::ManifestPart { req, .. } => Outgoing::ManifestNone { req },
+        Outgoing::ManifestPart { req, .. } => Outgoing::Zest(ZestMessage::ManifestNone { req }),
         other => other,
     }
 }

@@ -21,7 +21,9 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use zest_core::link::{Body, Head, Link, LinkAction, LinkEvent, Message, Outgoing, PayloadKind, PeerFault};
+use zest_core::link::{
+    Body, Head, Link, LinkAction, LinkEvent, Message, Outgoing, PayloadKind, PeerFault, ZestMessage,
+};
 use zest_core::node::{BUDGET_SPENT, Direction, Event};
 use zest_core::{LinkId, Location, ReqId};
 use zest_xet::Hash;
@@ -110,9 +112,10 @@ impl LinkIo {
             Outgoing::ChunkRequest { req, len_max, .. } => {
                 self.foreseen.borrow_mut().push_back((*req, *len_max));
             }
-            Outgoing::Cancel { req } | Outgoing::Forget { req } => {
-                self.foreseen.borrow_mut().retain(|(r, _)| r != req);
+            Outgoing::Zest(ZestMessage::Cancel { req }) => {
+                self.foreseen.borrow_mut().retain(|(r, _)| r.0 != *req);
             }
+            Outgoing::Forget { req } => self.foreseen.borrow_mut().retain(|(r, _)| r != req),
             Outgoing::Chunk { hash, body: Body::File(place), .. } => {
                 self.named.borrow_mut().push_back((*place, *hash));
             }
@@ -144,9 +147,11 @@ impl LinkIo {
         let Some(finder) = context.finder.get() else { return };
         match message {
             Message::ExtHandshake(hello) => finder.introduced(self.id, self.addr, self.direction, hello),
-            Message::Interest { file } => finder.asked(*file),
-            Message::Have { file, total, runs } => finder.has(self.id, *file, *total, runs),
-            Message::Pex { added, .. } => finder.exchanged(self.id, added),
+            Message::Zest(ZestMessage::Interest { file }) => finder.asked(*file),
+            Message::Zest(ZestMessage::Have { file, total, runs }) => {
+                finder.has(self.id, *file, *total, runs)
+            }
+            Message::Pex(told) => finder.exchanged(self.id, &told.added),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use crate::workers::Work;
 use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;
-use zest_core::link::{Body, Outgoing};
+use zest_core::link::{Body, ManifestPart, Outgoing};
 use zest_core::node::{BitSet, Event, ManifestPlace};
 use zest_core::wire::xet::{Dialect, RANGE_DATA_BYTES_MAX};
 use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
@@ -54,7 +54,10 @@ impl Context {
         };
         self.open(records.file)?;
         let records = Body::File(records);
-        Some(ManifestPlace { file_size: found.size, total: found.count, first, count, records })
+        Some(ManifestPlace {
+            part: ManifestPart { file_size: found.size, total: found.count, first, count },
+            records,
+        })
     }
 
     /// A list of a job under way, of its file or of one of its xorbs. It is put into wire form once.
@@ -82,7 +85,7 @@ impl Context {
             let record = MANIFEST_RECORD_BYTES as u32;
             let records = Body::Buf { id, offset: first.checked_mul(record)?, len: count * record };
             let file_size = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
-            Some(ManifestPlace { file_size, total, first, count, records })
+            Some(ManifestPlace { part: ManifestPart { file_size, total, first, count }, records })
         })
     }
 

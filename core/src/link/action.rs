@@ -3,6 +3,7 @@
 use super::{Message, PeerFault};
 use crate::ids::{BufId, InfoHash, Location, PeerId, ReqId};
 use crate::wire::frame::Head;
+use crate::wire::zest::ManifestPart;
 
 /// Bulk bytes to send, named and not held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,17 +44,8 @@ pub enum PayloadKind {
         /// was asked for).
         start: u32,
     },
-    /// Records of a manifest, 36 bytes each.
-    ManifestPart {
-        /// Size of the file, as the remote says.
-        file_size: u64,
-        /// Records in the whole manifest, as the remote says.
-        total: u32,
-        /// First record of this part.
-        first: u32,
-        /// Records in this part.
-        count: u32,
-    },
+    /// Records of a manifest, 36 bytes each; what the part says of itself is what was asked for.
+    ManifestPart(ManifestPart),
 }
 
 /// What [`super::Link::poll_action`] gives.

@@ -1,14 +1,14 @@
 //! What a remote said, and what we say: the words between a node and its links.
 
 use super::Body;
-use crate::ids::{FileKey, ReqId};
+use crate::ids::ReqId;
 use crate::wire::ext_handshake::ExtHandshake;
+use crate::wire::pex::Pex;
 use crate::wire::xet::Dialect;
-use crate::wire::zest::Claim;
+use crate::wire::zest::{ManifestPart, ZestMessage};
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
-use zest_xet::{ChunkRef, Hash};
+use zest_xet::Hash;
 
 /// A small message of the remote, decoded. Ids of its own requests are plain `u32`, ids of ours are [`ReqId`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,104 +49,12 @@ pub enum Message {
         /// Its text, at most [`super::ERROR_TEXT_CHARS_MAX`] characters, control characters replaced.
         text: String,
     },
-    /// It wants records of a manifest.
-    ManifestRequest {
-        /// Its request id.
-        req: u32,
-        /// File hash.
-        file: Hash,
-        /// First record.
-        first: u32,
-        /// Records wanted; answer with at most [`crate::wire::zest::MANIFEST_PART_RECORDS_MAX`].
-        count: u32,
-    },
-    /// It lacks that manifest. No longer outstanding.
-    ManifestNone {
-        /// Our request.
-        req: ReqId,
-    },
-    /// It wants to know which chunks of the file we have, now and as they come.
-    Interest {
-        /// File hash.
-        file: Hash,
-    },
-    /// It no longer does.
-    Uninterest {
-        /// File hash.
-        file: Hash,
-    },
-    /// All it has of a file. Runs are in order and neither touch nor overlap.
-    Have {
-        /// File hash.
-        file: Hash,
-        /// Chunks in the file, as it says.
-        total: u32,
-        /// (first chunk, chunks), within `total`.
-        runs: Vec<(u32, u32)>,
-    },
-    /// Chunks it has on top of what it said before. Runs are in order and neither touch nor overlap; `first + count` does
-    /// not overflow.
-    HaveMore {
-        /// Key of the file.
-        file: FileKey,
-        /// (first chunk, chunks).
-        runs: Vec<(u32, u32)>,
-    },
-    /// Whether it answers us now.
-    Slot {
-        /// We hold an upload slot.
-        open: bool,
-        /// How long a request that is sent now waits for its answer, in milliseconds, as far as the remote can tell;
-        /// 65,535 means that or longer.
-        wait_ms: u16,
-    },
-    /// It no longer wants the answer to that request.
-    Cancel {
-        /// Its request id.
-        req: u32,
-    },
-    /// Who of the swarm fetches which part of a file from the origin, as far as the remote heard.
-    Claim {
-        /// Key of the file.
-        file: FileKey,
-        /// At most [`crate::wire::zest::CLAIMS_MAX`].
-        claims: Vec<Claim>,
-    },
-    /// It streams this block of a file from the origin, and gives what it has of it though nothing of it is proven.
-    Streams {
-        /// Key of the file.
-        file: FileKey,
-        /// First chunk of the block in the file.
-        first: u32,
-    },
-    /// It wants to be told the chunks of a block that we stream, or no longer does.
-    Follow {
-        /// Key of the file.
-        file: FileKey,
-        /// First chunk of the block in the file.
-        first: u32,
-        /// From now on, or no longer.
-        on: bool,
-    },
-    /// The next chunks of a block that it streams, unproven.
-    Told {
-        /// Key of the file.
-        file: FileKey,
-        /// First chunk of the block in the file.
-        first: u32,
-        /// Place in the block's list of the first record.
-        at: u32,
-        /// At most [`crate::wire::zest::TOLD_RECORDS_MAX`]. None: all that was told is taken back.
-        records: Vec<ChunkRef>,
-    },
-    /// It tells of peers it is connected to, and of peers it no longer is (BEP 11). Unchecked: see
-    /// [`crate::endpoint::may_name`].
-    Pex {
-        /// Address and flags, at most [`crate::wire::pex::PEX_READ_MAX`].
-        added: Vec<(SocketAddr, u8)>,
-        /// At most as many.
-        dropped: Vec<SocketAddr>,
-    },
+    /// What it says in our extension. An answer ([`ZestMessage::ManifestNone`]) only if it is one: then the request is no longer
+    /// outstanding.
+    Zest(ZestMessage),
+    /// It tells of peers it is connected to, and of peers it no longer is (BEP 11). At most
+    /// [`crate::wire::pex::PEX_READ_MAX`] of each, unchecked: see [`crate::endpoint::may_name`].
+    Pex(Pex),
     /// Something well-formed that means nothing to us.
     Ignored,
 }
@@ -235,119 +143,23 @@ pub enum Outgoing {
         /// Our words, cut after [`super::ERROR_TEXT_CHARS_MAX`] bytes.
         text: String,
     },
-    /// Ask for records of a manifest. If the remote lacks our extension, [`Message::ManifestNone`] is the immediate
-    /// answer.
-    ManifestRequest {
-        /// As for [`Outgoing::ChunkRequest`].
-        req: ReqId,
-        /// File hash.
-        file: Hash,
-        /// First record.
-        first: u32,
-        /// Records wanted; one part answers, with at most [`crate::wire::zest::MANIFEST_PART_RECORDS_MAX`].
-        count: u32,
-    },
-    /// Answer a [`Message::ManifestRequest`].
+    /// Answer a [`ZestMessage::ManifestRequest`].
     ManifestPart {
         /// Its request id.
         req: u32,
-        /// Size of the file in bytes.
-        file_size: u64,
-        /// Records in the whole manifest.
-        total: u32,
-        /// First record of this part.
-        first: u32,
-        /// Records in this part, 1 to [`crate::wire::zest::MANIFEST_PART_RECORDS_MAX`].
-        count: u32,
-        /// `count` × 36 bytes.
+        /// What the part says of itself; 1 to [`crate::wire::zest::MANIFEST_PART_RECORDS_MAX`] records.
+        part: ManifestPart,
+        /// The records, 36 bytes each.
         body: Body,
     },
-    /// We lack that manifest.
-    ManifestNone {
-        /// Its request id.
-        req: u32,
-    },
-    /// Tell us what you have of this file. Like all that follows: nothing is sent to a remote without our extension.
-    Interest {
-        /// File hash.
-        file: Hash,
-    },
-    /// No longer.
-    Uninterest {
-        /// File hash.
-        file: Hash,
-    },
-    /// All we have of a file. Cut after the runs that fit [`crate::wire::zest::AVAILABILITY_BYTES_MAX`].
-    Have {
-        /// File hash.
-        file: Hash,
-        /// Chunks in the file.
-        total: u32,
-        /// (first chunk, chunks), in order, not overlapping, within `total`.
-        runs: Vec<(u32, u32)>,
-    },
-    /// Chunks we have on top. Split into as many messages as needed; nothing is sent for no runs.
-    HaveMore {
-        /// File hash.
-        file: Hash,
-        /// (first chunk, chunks), in order, not overlapping.
-        runs: Vec<(u32, u32)>,
-    },
-    /// Who of the swarm fetches which part of a file from the origin. Split into messages of
-    /// [`crate::wire::zest::CLAIMS_MAX`]; nothing is sent for an empty list.
-    Claim {
-        /// File hash.
-        file: Hash,
-        /// In any order.
-        claims: Vec<Claim>,
-    },
-    /// We stream this block of a file from the origin, and give what we have of it.
-    Streams {
-        /// File hash.
-        file: Hash,
-        /// First chunk of the block in the file.
-        first: u32,
-    },
-    /// Tell us the chunks of a block that the remote streams, or no longer.
-    Follow {
-        /// File hash.
-        file: Hash,
-        /// First chunk of the block in the file.
-        first: u32,
-        /// From now on, or no longer.
-        on: bool,
-    },
-    /// The next chunks of a block that we stream, unproven. Split into messages of [`crate::wire::zest::TOLD_RECORDS_MAX`].
-    Told {
-        /// File hash.
-        file: Hash,
-        /// First chunk of the block in the file.
-        first: u32,
-        /// Place in the block's list of the first record.
-        at: u32,
-        /// None: all that was told is taken back.
-        records: Vec<ChunkRef>,
-    },
-    /// Whether we answer the remote now.
-    Slot {
-        /// It holds an upload slot.
-        open: bool,
-        /// How long a request that is sent now waits, in milliseconds; 65,535 means that or longer.
-        wait_ms: u16,
-    },
-    /// We no longer want this answer: tells a remote with our extension, and forgets the request.
-    Cancel {
-        /// Our request.
-        req: ReqId,
-    },
+    /// Say this in our extension; nothing is sent to a remote that lacks it. Two of them concern what is outstanding here:
+    /// - [`ZestMessage::ManifestRequest`], whose `req` is a [`ReqId`] as for [`Outgoing::ChunkRequest`]. If the remote lacks our
+    ///   extension, [`ZestMessage::ManifestNone`] is the immediate answer.
+    /// - [`ZestMessage::Cancel`] of such a request, of either extension: it is forgotten, whether the remote can be told or not.
+    Zest(ZestMessage),
     /// Tell of peers (BEP 11). Nothing is sent to a remote without `ut_pex`. Each list is cut after
     /// [`crate::wire::pex::PEX_PEERS_MAX`].
-    Pex {
-        /// Address and flags.
-        added: Vec<(SocketAddr, u8)>,
-        /// Peers that are gone.
-        dropped: Vec<SocketAddr>,
-    },
+    Pex(Pex),
     /// BEP 3 keep-alive. The link sends its own when needed; this is for tests and hand-made runtimes.
     KeepAlive,
     /// The request timed out: a late answer is skipped, not a fault. If its payload has begun, it is still delivered.
@@ -372,19 +184,8 @@ impl Outgoing {
             | Self::XorbRequest { .. }
             | Self::NotFound { .. }
             | Self::ErrorReply { .. }
-            | Self::ManifestRequest { .. }
-            | Self::ManifestNone { .. }
-            | Self::Interest { .. }
-            | Self::Uninterest { .. }
-            | Self::Have { .. }
-            | Self::HaveMore { .. }
-            | Self::Pex { .. }
-            | Self::Claim { .. }
-            | Self::Streams { .. }
-            | Self::Follow { .. }
-            | Self::Told { .. }
-            | Self::Slot { .. }
-            | Self::Cancel { .. }
+            | Self::Zest(_)
+            | Self::Pex(_)
             | Self::KeepAlive
             | Self::Forget { .. } => 0,
         }
@@ -408,11 +209,13 @@ mod tests {
         let parts = vec![([0; 8], body(u32::MAX)), ([0; 8], body(5))];
         let range = Outgoing::XorbRange { req: 1, xorb: hash, start: 0, parts };
         assert_eq!(range.payload_bytes(), u64::from(u32::MAX) + 5);
-        let part =
-            Outgoing::ManifestPart { req: 1, file_size: 9, total: 2, first: 0, count: 2, body: body(72) };
+        let part = ManifestPart { file_size: 9, total: 2, first: 0, count: 2 };
+        let part = Outgoing::ManifestPart { req: 1, part, body: body(72) };
         assert_eq!(part.payload_bytes(), 72);
         let runs = vec![(0, 3)];
-        for outgoing in [Outgoing::Have { file: hash, total: 3, runs }, Outgoing::KeepAlive] {
+        for outgoing in
+            [Outgoing::Zest(ZestMessage::Have { file: hash, total: 3, runs }), Outgoing::KeepAlive]
+        {
             assert_eq!(outgoing.payload_bytes(), 0);
         }
     }

@@ -78,7 +78,7 @@ mod writer;
 pub use crate::wire::ext_handshake::{ExtHandshake, hub_key};
 pub use crate::wire::frame::{HEAD_INLINE_BYTES, Head};
 pub use crate::wire::xet::Dialect;
-pub use crate::wire::zest::Claim;
+pub use crate::wire::zest::{Claim, ManifestPart, ZestMessage};
 pub use action::{Body, LinkAction, PayloadKind};
 pub use event::{Expect, LinkConfig, LinkEvent, LinkTimer, Role};
 pub use fault::{PeerFault, Severity};
@@ -461,8 +461,8 @@ impl Link {
                 self.pin(pins);
                 self.actions.push_back(LinkAction::Message(message));
             }
-            What::Pex { added, dropped } => {
-                self.actions.push_back(LinkAction::Message(Message::Pex { added, dropped }));
+            What::Pex(pex) => {
+                self.actions.push_back(LinkAction::Message(Message::Pex(pex)));
                 // One a minute is lawful and small; what comes faster counts as useless.
                 self.chatter(now, head, 0);
             }

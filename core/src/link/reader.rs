@@ -10,9 +10,7 @@ use crate::wire::frame::{self, EXTENDED, EXTENDED_HEAD_BYTES, LENGTH_BYTES};
 use crate::wire::pex::{self, PEX_BYTES_MAX, Pex};
 use crate::wire::text;
 use crate::wire::xet::{self, Dialect, Incoming, Step};
-use crate::wire::zest::{self, MANIFEST_RECORD_BYTES, ZestError, ZestMessage};
-use alloc::vec::Vec;
-use core::net::SocketAddr;
+use crate::wire::zest::{self, MANIFEST_RECORD_BYTES, ManifestPart, ZestError, ZestMessage};
 
 /// What the bytes of one frame amount to.
 #[derive(Debug)]
@@ -37,7 +35,7 @@ pub(super) enum What<'a> {
     /// A message of the remote that answers nothing. `pins` tells the layout it speaks.
     Message { message: Message, pins: Option<Dialect> },
     /// Peer exchange.
-    Pex { added: Vec<(SocketAddr, u8)>, dropped: Vec<SocketAddr> },
+    Pex(Pex),
     /// An answer without payload. `rest` bytes of its text follow.
     Refusal { req: ReqId, message: Message, pins: Option<Dialect>, rest: u32 },
     /// An answer; its payload of `len` bytes follows.
@@ -155,7 +153,7 @@ fn decode_pex(body: &[u8], n: u32) -> Decoded<'_> {
     match body.get(..n as usize).map(pex::read) {
         None => need(n),
         Some(None) => Decoded::Fault(PeerFault::BadPex { len: n }),
-        Some(Some(Pex { added, dropped })) => frame(n, What::Pex { added, dropped }),
+        Some(Some(pex)) => frame(n, What::Pex(pex)),
     }
 }
 
@@ -179,59 +177,42 @@ fn decode_zest<'a>(seen: &'a [u8], body: &'a [u8], n: u32, requests: &Requests) 
     }
     let message = match zest::parse(body, n) {
         Err(error) => return refused(error),
-        Ok(message) => message,
-    };
-    let message = match message {
-        ZestMessage::ManifestPart { req, file_size, total, first, count } => {
-            let len = n - zest::MANIFEST_PART_HEAD_BYTES;
-            let asked = requests.any(ReqId(req));
-            let Some(&Asked {
-                req, wanted: Wanted::Manifest { first: asked_first, count: asked_count }, ..
-            }) = asked
-            else {
-                return Decoded::Fault(PeerFault::Unsolicited { req, len: n });
-            };
-            if count.checked_mul(MANIFEST_RECORD_BYTES) != Some(len) {
-                return Decoded::Fault(PeerFault::AnswerLengthMismatch { req, len: n });
-            }
-            let inside = first == asked_first
-                && count <= asked_count
-                && first.checked_add(count).is_some_and(|end| end <= total);
-            if !inside {
-                return Decoded::Fault(PeerFault::ManifestOutOfRange { req, first, count, total });
-            }
-            let kind = PayloadKind::ManifestPart { file_size, total, first, count };
-            return answer(zest::MANIFEST_PART_HEAD_BYTES, len, kind, None, asked, req);
-        }
-        ZestMessage::ManifestNone { req } => {
-            let req = ReqId(req);
-            let asked =
-                requests.any(req).is_some_and(|asked| matches!(asked.wanted, Wanted::Manifest { .. }));
-            if !asked {
-                return skip(seen, n + 2, false);
-            }
-            let what = What::Refusal { req, message: Message::ManifestNone { req }, pins: None, rest: 0 };
-            return frame(n, what);
-        }
-        ZestMessage::Unknown if n > CONTROL_FRAME_BYTES_MAX => {
+        Ok(zest::Incoming::ManifestPart { req, part }) => return manifest_part(req, part, n, requests),
+        Ok(zest::Incoming::Unknown) if n > CONTROL_FRAME_BYTES_MAX => {
             return too_long("an unknown zest message", n, CONTROL_FRAME_BYTES_MAX);
         }
-        ZestMessage::Unknown => return skip(seen, n + 2, false),
-        ZestMessage::ManifestRequest { req, file, first, count } => {
-            Message::ManifestRequest { req, file, first, count }
-        }
-        ZestMessage::Interest { file } => Message::Interest { file },
-        ZestMessage::Uninterest { file } => Message::Uninterest { file },
-        ZestMessage::Have { file, total, runs } => Message::Have { file, total, runs },
-        ZestMessage::HaveMore { file, runs } => Message::HaveMore { file, runs },
-        ZestMessage::Slot { open, wait_ms } => Message::Slot { open, wait_ms },
-        ZestMessage::Cancel { req } => Message::Cancel { req },
-        ZestMessage::Claim { file, claims } => Message::Claim { file, claims },
-        ZestMessage::Streams { file, first } => Message::Streams { file, first },
-        ZestMessage::Follow { file, first, on } => Message::Follow { file, first, on },
-        ZestMessage::Told { file, first, at, records } => Message::Told { file, first, at, records },
+        Ok(zest::Incoming::Unknown) => return skip(seen, n + 2, false),
+        Ok(zest::Incoming::Message(message)) => message,
     };
-    frame(n, What::Message { message, pins: None })
+    let ZestMessage::ManifestNone { req } = message else {
+        return frame(n, What::Message { message: Message::Zest(message), pins: None });
+    };
+    let req = ReqId(req);
+    if !requests.any(req).is_some_and(|asked| matches!(asked.wanted, Wanted::Manifest { .. })) {
+        return skip(seen, n + 2, false);
+    }
+    frame(n, What::Refusal { req, message: Message::Zest(message), pins: None, rest: 0 })
+}
+
+/// A part of a list, its place checked against what was asked for.
+fn manifest_part<'a>(req: u32, part: ManifestPart, n: u32, requests: &Requests) -> Decoded<'a> {
+    let ManifestPart { total, first, count, .. } = part;
+    let len = n - zest::MANIFEST_PART_HEAD_BYTES;
+    let asked = requests.any(ReqId(req));
+    let Some(&Asked { req, wanted: Wanted::Manifest { first: asked_first, count: asked_count }, .. }) = asked
+    else {
+        return Decoded::Fault(PeerFault::Unsolicited { req, len: n });
+    };
+    if count.checked_mul(MANIFEST_RECORD_BYTES) != Some(len) {
+        return Decoded::Fault(PeerFault::AnswerLengthMismatch { req, len: n });
+    }
+    let inside = first == asked_first
+        && count <= asked_count
+        && first.checked_add(count).is_some_and(|end| end <= total);
+    if !inside {
+        return Decoded::Fault(PeerFault::ManifestOutOfRange { req, first, count, total });
+    }
+    answer(zest::MANIFEST_PART_HEAD_BYTES, len, PayloadKind::ManifestPart(part), None, asked, req)
 }
 
 /// An answer, its payload checked against its request before a byte of it is read.

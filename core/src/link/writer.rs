@@ -1,12 +1,12 @@
 //! The node's words, put on the wire in the layouts the remote understands.
 
 use super::requests::{Asked, Wanted};
-use super::{Body, ERROR_TEXT_CHARS_MAX, Head, Link, LinkAction, Message, Outgoing};
-use crate::ids::{FileKey, ReqId};
+use super::{Body, ERROR_TEXT_CHARS_MAX, Head, Link, LinkAction, Message, Outgoing, ZestMessage};
+use crate::ids::ReqId;
 use crate::time::Instant;
 use crate::wire::ext_handshake::UT_XET_ID;
 use crate::wire::frame::{self, EXTENDED_HEAD_BYTES, KEEP_ALIVE};
-use crate::wire::pex::{self, Pex};
+use crate::wire::pex;
 use crate::wire::xet::{self, Dialect, RANGE_DATA_BYTES_MAX};
 use crate::wire::zest::{self, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
 use alloc::vec::Vec;
@@ -60,9 +60,9 @@ impl Link {
                     self.transmit(now, Head::new(&KEEP_ALIVE), None);
                 }
             }
-            Outgoing::Pex { added, dropped } => {
+            Outgoing::Pex(pex) => {
                 if let Some(id) = self.remote.ut_pex {
-                    let message = pex::write(&Pex { added, dropped });
+                    let message = pex::write(&pex);
                     let mut out = Vec::with_capacity(EXTENDED_HEAD_BYTES + message.len());
                     frame::extended(&mut out, id, &message);
                     self.transmit(now, Head::new(&out), None);
@@ -71,87 +71,36 @@ impl Link {
             Outgoing::Forget { req } => {
                 self.requests.forget(req);
             }
-            Outgoing::Cancel { req } => {
-                if let (true, Some(id)) = (self.requests.forget(req), self.remote.zest) {
-                    self.transmit(now, zest::cancel(id, req.0), None);
-                }
-            }
-            Outgoing::ManifestRequest { req, file, first, count } => {
-                let Some(id) = self.remote.zest else { return self.refuse(Message::ManifestNone { req }) };
-                assert!(count > 0, "a manifest request asks for at least one record");
-                let len_max = count.min(MANIFEST_PART_RECORDS_MAX) * MANIFEST_RECORD_BYTES;
-                self.ask(req, len_max, Wanted::Manifest { first, count });
-                self.transmit(now, zest::manifest_request(id, req.0, &file, first, count), None);
-            }
-            other @ (Outgoing::ManifestPart { .. }
-            | Outgoing::ManifestNone { .. }
-            | Outgoing::Interest { .. }
-            | Outgoing::Uninterest { .. }
-            | Outgoing::Have { .. }
-            | Outgoing::HaveMore { .. }
-            | Outgoing::Claim { .. }
-            | Outgoing::Streams { .. }
-            | Outgoing::Follow { .. }
-            | Outgoing::Told { .. }
-            | Outgoing::Slot { .. }) => {
+            Outgoing::ManifestPart { req, part, body } => {
+                assert_eq!(
+                    u64::from(body.len()),
+                    u64::from(part.count) * u64::from(MANIFEST_RECORD_BYTES),
+                    "a part's body has 36 bytes a record"
+                );
                 if let Some(id) = self.remote.zest {
-                    self.send_zest(now, id, other);
+                    self.transmit(now, zest::manifest_part_head(id, req, part), Some(body));
                 }
             }
+            Outgoing::Zest(message) => self.send_zest(now, &message),
         }
     }
 
     /// What only a remote with our extension understands.
-    fn send_zest(&mut self, now: Instant, id: u8, outgoing: Outgoing) {
-        let head = match outgoing {
-            Outgoing::ManifestPart { req, file_size, total, first, count, body } => {
-                assert_eq!(
-                    u64::from(body.len()),
-                    u64::from(count) * u64::from(MANIFEST_RECORD_BYTES),
-                    "a part's body has 36 bytes a record"
-                );
-                let head = zest::manifest_part_head(id, req, file_size, total, first, count);
-                return self.transmit(now, head, Some(body));
-            }
-            Outgoing::ManifestNone { req } => zest::manifest_none(id, req),
-            Outgoing::Interest { file } => zest::interest(id, &file),
-            Outgoing::Uninterest { file } => zest::uninterest(id, &file),
-            Outgoing::Have { file, total, runs } => zest::have(id, &file, total, &runs),
-            Outgoing::HaveMore { file, runs } => {
-                for head in zest::have_more(id, FileKey::of(&file), &runs) {
-                    self.transmit(now, head, None);
-                }
+    fn send_zest(&mut self, now: Instant, message: &ZestMessage) {
+        if let ZestMessage::Cancel { req } = *message {
+            if !self.requests.forget(ReqId(req)) {
                 return;
             }
-            Outgoing::Claim { file, claims } => {
-                for head in zest::claim(id, FileKey::of(&file), &claims) {
-                    self.transmit(now, head, None);
-                }
-                return;
+        } else if let ZestMessage::ManifestRequest { req, first, count, .. } = *message {
+            if self.remote.zest.is_none() {
+                return self.refuse(Message::Zest(ZestMessage::ManifestNone { req }));
             }
-            Outgoing::Streams { file, first } => zest::streams(id, FileKey::of(&file), first),
-            Outgoing::Follow { file, first, on } => zest::follow(id, FileKey::of(&file), first, on),
-            Outgoing::Told { file, first, at, records } => {
-                for head in zest::told(id, FileKey::of(&file), first, at, &records) {
-                    self.transmit(now, head, None);
-                }
-                return;
-            }
-            Outgoing::Slot { open, wait_ms } => zest::slot(id, open, wait_ms),
-            other @ (Outgoing::ChunkRequest { .. }
-            | Outgoing::XorbRequest { .. }
-            | Outgoing::Chunk { .. }
-            | Outgoing::XorbRange { .. }
-            | Outgoing::XorbBytes { .. }
-            | Outgoing::NotFound { .. }
-            | Outgoing::ErrorReply { .. }
-            | Outgoing::ManifestRequest { .. }
-            | Outgoing::Cancel { .. }
-            | Outgoing::Pex { .. }
-            | Outgoing::KeepAlive
-            | Outgoing::Forget { .. }) => unreachable!("{other:?} needs no extension of ours"),
-        };
-        self.transmit(now, head, None);
+            assert!(count > 0, "a manifest request asks for at least one record");
+            let len_max = count.min(MANIFEST_PART_RECORDS_MAX) * MANIFEST_RECORD_BYTES;
+            self.ask(ReqId(req), len_max, Wanted::Manifest { first, count });
+        }
+        let Some(id) = self.remote.zest else { return };
+        zest::write(id, message, |head| self.transmit(now, head, None));
     }
 
     /// One answer, one body per chunk: each chunk header travels with the head that goes before its body.

@@ -50,11 +50,11 @@ impl Node {
             (Pending::Tentative { job, block, nth }, PayloadKind::Chunk) => {
                 self.tentative_answer(link, job, block, nth, buf);
             }
-            (Pending::List { job, block }, PayloadKind::ManifestPart { total, first, count, .. }) => {
-                self.list_part(now, link, job, block, buf, (total, first, count));
+            (Pending::List { job, block }, PayloadKind::ManifestPart(part)) => {
+                self.list_part(now, link, job, block, buf, part);
             }
-            (Pending::Manifest { job }, PayloadKind::ManifestPart { file_size, total, first, count }) => {
-                self.manifest_part(now, link, req, job, buf, (file_size, total, first, count));
+            (Pending::Manifest { job }, PayloadKind::ManifestPart(part)) => {
+                self.manifest_part(now, link, req, job, buf, part);
             }
             // The link matches payloads to requests; a mismatch here is a peer that answers another question.
             (what, _) => {

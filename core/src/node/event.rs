@@ -2,7 +2,7 @@
 
 use super::{BitSet, JobSpec, Policy, Priority};
 use crate::endpoint::Found;
-use crate::link::{Body, Dialect, Message, Outgoing, PayloadKind, PeerFault};
+use crate::link::{Body, Dialect, ManifestPart, Message, Outgoing, PayloadKind, PeerFault};
 use crate::networks::Network;
 use crate::outage::Trouble;
 use crate::{BufId, Duration, InfoHash, Instant, JobId, LinkId, Location, PeerId, ReqId};
@@ -130,14 +130,8 @@ impl OriginFault {
 /// Where the records of a chunk list lie, in wire form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestPlace {
-    /// Bytes of the file or xorb it describes, unpacked.
-    pub file_size: u64,
-    /// Chunks in all.
-    pub total: u32,
-    /// First chunk of the part that was asked for.
-    pub first: u32,
-    /// Chunks of the part.
-    pub count: u32,
+    /// The part that was asked for.
+    pub part: ManifestPart,
     /// The part's records.
     pub records: Body,
 }

@@ -8,7 +8,7 @@ use super::standing::{BEAT, DEAD, DONE, Standing};
 use super::timers::Timer;
 use super::units::score;
 use super::{Action, Node};
-use crate::link::{Claim, Outgoing};
+use crate::link::{Claim, Outgoing, ZestMessage};
 use crate::wire::zest::CLAIMS_MAX;
 use crate::{Duration, FileKey, Instant, JobId, LinkId, PeerId};
 use alloc::collections::VecDeque;
@@ -307,7 +307,10 @@ impl Node {
 
 fn say(actions: &mut VecDeque<Action>, link: LinkId, file: Hash, claims: &[Claim]) {
     for claims in claims.chunks(CLAIMS_MAX) {
-        actions.push_back(Action::Send { link, message: Outgoing::Claim { file, claims: claims.to_vec() } });
+        actions.push_back(Action::Send {
+            link,
+            message: Outgoing::Zest(ZestMessage::Claim { file: FileKey::of(&file), claims: claims.to_vec() }),
+        });
     }
 }
 

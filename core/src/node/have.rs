@@ -4,7 +4,7 @@ use super::manifest::Willing;
 use super::peer::{Has, With};
 use super::{Action, BitSet, Node};
 use crate::endpoint::{Scope, scope};
-use crate::link::{ExtHandshake, Outgoing};
+use crate::link::{ExtHandshake, Outgoing, ZestMessage};
 use crate::{Instant, JobId, LinkId};
 use alloc::vec::Vec;
 use zest_xet::{Hash, chunk_count_max};
@@ -76,7 +76,8 @@ impl Node {
             with.has = Has::None;
             with.manifest = Willing::Untried;
             let file = job.spec.file;
-            self.actions.push_back(Action::Send { link, message: Outgoing::Interest { file } });
+            self.actions
+                .push_back(Action::Send { link, message: Outgoing::Zest(ZestMessage::Interest { file }) });
         }
     }
 
@@ -216,7 +217,10 @@ impl Node {
         let file = job.spec.file;
         for (&link, peer) in self.peers.iter().filter(|(_, peer)| peer.ready() && peer.zest) {
             if peer.jobs.get(&id).is_some_and(|with| with.has.is_none() && !with.unbelieved) {
-                self.actions.push_back(Action::Send { link, message: Outgoing::Interest { file } });
+                self.actions.push_back(Action::Send {
+                    link,
+                    message: Outgoing::Zest(ZestMessage::Interest { file }),
+                });
             }
         }
     }

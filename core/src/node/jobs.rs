@@ -7,7 +7,7 @@ use super::origin::BlockState;
 use super::supply::Supply;
 use super::timers::Timer;
 use super::{Action, BitSet, Node, Policy};
-use crate::link::Outgoing;
+use crate::link::{Outgoing, ZestMessage};
 use crate::{Duration, Instant, JobId, LinkId, Location};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -363,7 +363,10 @@ impl Node {
         }
         for (&link, peer) in &mut self.peers {
             if peer.jobs.remove(&id).is_some() && peer.zest && !peer.closing && !shared {
-                self.actions.push_back(Action::Send { link, message: Outgoing::Uninterest { file } });
+                self.actions.push_back(Action::Send {
+                    link,
+                    message: Outgoing::Zest(ZestMessage::Uninterest { file }),
+                });
             }
         }
         self.refill(now);

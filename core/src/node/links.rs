@@ -5,7 +5,7 @@ use super::peer::{Peer, Pending};
 use super::timers::Timer;
 use super::{Action, Event, Node};
 use crate::endpoint::Party;
-use crate::link::{Outgoing, PeerFault, Severity};
+use crate::link::{Outgoing, PeerFault, Severity, ZestMessage};
 use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -245,7 +245,10 @@ impl Node {
                 Some(Pending::Chunk { .. } | Pending::Block { .. } | Pending::Tentative { .. }) | None => {}
             }
             if tell {
-                self.actions.push_back(Action::Send { link, message: Outgoing::Cancel { req } });
+                self.actions.push_back(Action::Send {
+                    link,
+                    message: Outgoing::Zest(ZestMessage::Cancel { req: req.0 }),
+                });
             }
         }
         if self.peers.get(&link).is_none_or(|p| p.requests.is_empty()) {

@@ -4,7 +4,7 @@
 use super::job::OriginState;
 use super::peer::{Has, Pending};
 use super::{Action, Node};
-use crate::link::Outgoing;
+use crate::link::{ManifestPart, Outgoing, ZestMessage};
 use crate::wire::zest::MANIFEST_PART_RECORDS_MAX;
 use crate::{BufId, Instant, JobId, LinkId};
 use alloc::vec::Vec;
@@ -70,7 +70,7 @@ impl Node {
         let (file, count) = (state.block.xorb, MANIFEST_PART_RECORDS_MAX);
         self.actions.push_back(Action::Send {
             link,
-            message: Outgoing::ManifestRequest { req, file, first: 0, count },
+            message: Outgoing::Zest(ZestMessage::ManifestRequest { req: req.0, file, first: 0, count }),
         });
         self.watch_peer(now, link);
     }
@@ -83,7 +83,7 @@ impl Node {
         id: JobId,
         block: u32,
         buf: BufId,
-        (total, first, count): (u32, u32, u32),
+        ManifestPart { total, first, count, .. }: ManifestPart,
     ) {
         let state =
             self.jobs.get(&id).filter(|job| !job.ended).and_then(|job| job.blocks.get(block as usize));

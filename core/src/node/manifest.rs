@@ -4,7 +4,7 @@
 use super::peer::Pending;
 use super::timers::Timer;
 use super::{Action, Node, Policy};
-use crate::link::Outgoing;
+use crate::link::{ManifestPart, Outgoing, ZestMessage};
 use crate::{BufId, Duration, Instant, JobId, LinkId, ReqId};
 use alloc::vec::Vec;
 use zest_xet::chunk_count_max;
@@ -108,8 +108,10 @@ impl Node {
             proving: false,
         });
         let file = job.spec.file;
-        self.actions
-            .push_back(Action::Send { link, message: Outgoing::ManifestRequest { req, file, first, count } });
+        self.actions.push_back(Action::Send {
+            link,
+            message: Outgoing::Zest(ZestMessage::ManifestRequest { req: req.0, file, first, count }),
+        });
         self.watch_peer(now, link);
     }
 
@@ -121,7 +123,7 @@ impl Node {
         req: ReqId,
         id: JobId,
         buf: BufId,
-        (file_size, total, first, count): (u64, u32, u32, u32),
+        ManifestPart { file_size, total, first, count }: ManifestPart,
     ) {
         let job = self.jobs.get_mut(&id);
         let ask = job.as_ref().and_then(|j| j.ask).filter(|ask| ask.link == link && ask.req == Some(req));

@@ -44,6 +44,7 @@ mod few;
 mod front;
 mod gossip;
 mod have;
+mod heard;
 mod job;
 mod jobs;
 mod lag;

@@ -10,7 +10,7 @@ use super::peer::{Has, Pending};
 use super::rng::Rng;
 use super::timers::Timer;
 use super::{Action, BitSet, MEASURE, Node, Policy};
-use crate::link::{FRAME_BYTES_MAX, Outgoing};
+use crate::link::{FRAME_BYTES_MAX, Outgoing, ZestMessage};
 use crate::{Duration, Instant, JobId, LinkId, ReqId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -273,7 +273,7 @@ impl Node {
     fn take_back(&mut self, now: Instant, late: &[(LinkId, ReqId)]) {
         for &(link, req) in late {
             self.take_request(link, req);
-            self.send(link, Outgoing::Cancel { req });
+            self.send(link, Outgoing::Zest(ZestMessage::Cancel { req: req.0 }));
             self.watch_peer(now, link);
             self.reorder(now, link);
         }

@@ -7,7 +7,7 @@ use super::job::Job;
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::ids::FileKey;
-use crate::link::Outgoing;
+use crate::link::{Outgoing, ZestMessage};
 use crate::{Duration, Instant, JobId, LinkId, Location};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -183,7 +183,7 @@ impl Node {
         let (file, first) = (job.spec.file, job.first_of(block));
         let open = |peer: &super::peer::Peer| peer.hears_of(&file) && job.spec.is_open_to(peer);
         if let (true, Some(first)) = (self.peers.get(&link).is_some_and(open), first) {
-            self.send(link, Outgoing::Streams { file, first });
+            self.send(link, Outgoing::Zest(ZestMessage::Streams { file: FileKey::of(&file), first }));
         }
     }
 
@@ -207,13 +207,25 @@ impl Node {
                 Some(stream) if on && stream.tellable() > 0 => {
                     let records = stream.news(0);
                     stream.followers.insert(link, stream.tellable());
-                    answer = Some(Outgoing::Told { file, first, at: 0, records });
+                    answer = Some(Outgoing::Zest(ZestMessage::Told {
+                        file: FileKey::of(&file),
+                        first,
+                        at: 0,
+                        records,
+                    }));
                     break;
                 }
                 Some(stream) if !on => {
                     stream.followers.remove(&link);
                 }
-                _ if on => answer = Some(Outgoing::Told { file, first, at: 0, records: Vec::new() }),
+                _ if on => {
+                    answer = Some(Outgoing::Zest(ZestMessage::Told {
+                        file: FileKey::of(&file),
+                        first,
+                        at: 0,
+                        records: Vec::new(),
+                    }))
+                }
                 _ => {}
             }
         }
@@ -237,7 +249,12 @@ impl Node {
                     let records: Vec<ChunkRef> =
                         list[at as usize..end as usize].iter().copied().flatten().collect();
                     if !records.is_empty() {
-                        let message = Outgoing::Told { file, first, at, records };
+                        let message = Outgoing::Zest(ZestMessage::Told {
+                            file: FileKey::of(&file),
+                            first,
+                            at,
+                            records,
+                        });
                         self.actions.push_back(Action::Send { link, message });
                     }
                 }
@@ -270,7 +287,10 @@ impl Node {
                 None => (0, Vec::new()),
             };
             if right.is_none() || !records.is_empty() {
-                self.send(link, Outgoing::Told { file, first, at, records });
+                self.send(
+                    link,
+                    Outgoing::Zest(ZestMessage::Told { file: FileKey::of(&file), first, at, records }),
+                );
             }
         }
     }
@@ -282,7 +302,15 @@ impl Node {
         let Some(first) = job.first_of(block) else { return };
         let file = job.spec.file;
         for link in stream.followers.into_keys() {
-            self.send(link, Outgoing::Told { file, first, at: 0, records: Vec::new() });
+            self.send(
+                link,
+                Outgoing::Zest(ZestMessage::Told {
+                    file: FileKey::of(&file),
+                    first,
+                    at: 0,
+                    records: Vec::new(),
+                }),
+            );
         }
     }
 

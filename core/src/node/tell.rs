@@ -7,8 +7,8 @@
 use super::peer::Has;
 use super::timers::Timer;
 use super::{Action, BitSet, Node};
-use crate::link::Outgoing;
-use crate::{Duration, Instant, JobId, LinkId};
+use crate::link::{Outgoing, ZestMessage};
+use crate::{Duration, FileKey, Instant, JobId, LinkId};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use zest_xet::Hash;
@@ -155,7 +155,7 @@ impl Node {
             Some((id, total, _, shown)) => {
                 let runs: Vec<(u32, u32)> = shown.runs().collect();
                 let total = if runs.is_empty() { 0 } else { total };
-                self.send(link, Outgoing::Have { file, total, runs });
+                self.send(link, Outgoing::Zest(ZestMessage::Have { file, total, runs }));
                 self.count_fetchers(id);
                 self.greet_with_claims(now, link, id);
                 self.greet_with_streams(link, id);
@@ -224,7 +224,10 @@ impl Node {
                     _ => runs_of(news),
                 };
                 if !runs.is_empty() {
-                    self.actions.push_back(Action::Send { link, message: Outgoing::HaveMore { file, runs } });
+                    self.actions.push_back(Action::Send {
+                        link,
+                        message: Outgoing::Zest(ZestMessage::HaveMore { file: FileKey::of(&file), runs }),
+                    });
                 }
             }
         }

@@ -11,7 +11,7 @@ use super::units::score;
 use super::{Action, Node};
 use crate::endpoint::Party;
 use crate::ids::FileKey;
-use crate::link::Outgoing;
+use crate::link::{Outgoing, ZestMessage};
 use crate::{BufId, Duration, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -265,7 +265,7 @@ impl Node {
         job.blocks[block as usize].followed = true;
         job.blocks[block as usize].follows += 1;
         job.cover(block as usize);
-        self.send(link, Outgoing::Follow { file, first, on: true });
+        self.send(link, Outgoing::Zest(ZestMessage::Follow { file: FileKey::of(&file), first, on: true }));
     }
 
     /// Bytes that were told by an author and by all, of blocks that are followed.
@@ -485,7 +485,10 @@ impl Node {
     fn send_unfollow(&mut self, link: LinkId, id: JobId, block: u32) {
         let Some(job) = self.jobs.get(&id) else { return };
         if let (file, Some(first)) = (job.spec.file, job.first_of(block)) {
-            self.send(link, Outgoing::Follow { file, first, on: false });
+            self.send(
+                link,
+                Outgoing::Zest(ZestMessage::Follow { file: FileKey::of(&file), first, on: false }),
+            );
         }
     }
 

@@ -16,9 +16,8 @@ use super::peer::Peer;
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::endpoint::Party;
-use crate::link::{Body, Dialect, Message, Outgoing};
-use crate::wire::zest::{MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
-use crate::{Duration, FileKey, Instant, LinkId, Location, ReqId};
+use crate::link::{Body, Dialect, Outgoing, ZestMessage};
+use crate::{Duration, Instant, LinkId, Location, ReqId};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
@@ -41,9 +40,6 @@ const PASSED_MAX: u32 = 8;
 const WAIT_TOLD: Duration = Duration::from_millis(100);
 /// But not more often than this: 1 s. Ours.
 const WAIT_TOLD_EVERY: Duration = Duration::from_secs(1);
-/// Records of a part under a cap, at most: 3,640, as many bytes as the longest chunk has. More than the 1,024 that a node takes
-/// for a part that is not the last.
-const PART_RECORDS_CAPPED: u32 = CHUNK_BYTES_MAX as u32 / MANIFEST_RECORD_BYTES;
 /// One party gets so much of a day's budget at most: a quarter. Ours; who has one address must not be all who is served today.
 pub const BUDGET_SHARE: u64 = 4;
 /// But so many bytes at least, where a budget is small: 16 MiB. Ours.
@@ -58,7 +54,7 @@ fn refusal(ask: Ask, code: u32, text: &str) -> Outgoing {
     let (req, hash) = (ask.req, ask.hash);
     match ask.what {
         Wanted::Chunk(dialect) => Outgoing::ErrorReply { req, hash, dialect, code, text: String::from(text) },
-        Wanted::Part { .. } => Outgoing::ManifestNone { req },
+        Wanted::Part { .. } => Outgoing::Zest(ZestMessage::ManifestNone { req }),
     }
 }
 
@@ -67,91 +63,15 @@ const SPENT_ALL: &str = "the upload budget is used up";
 const SPENT_SHARE: &str = "your share of the upload budget is used up";
 
 impl Node {
-    pub(super) fn message(&mut self, now: Instant, link: LinkId, message: Message) {
-        // What a peer that we let go had still on the wire means nothing any more.
-        if self.peers.get(&link).is_none_or(|peer| peer.closing) {
-            return;
-        }
-        self.price(now, link, &message);
-        match message {
-            Message::ExtHandshake(remote) => self.introduced(now, link, &remote),
-            Message::ChunkRequest { req, hash, dialect } => {
-                self.asked_for(now, link, Ask { req, hash, what: Wanted::Chunk(dialect) })
-            }
-            Message::XorbRequest { req, xorb, start, end } => {
-                if let Some(peer) = self.peers.get_mut(&link) {
-                    peer.asked_at = now;
-                }
-                self.actions.push_back(Action::LookupXorb { link, req: ReqId(req), xorb, start, end });
-            }
-            Message::ManifestRequest { req, file, first, count } => {
-                let capped = self.upload_cap().is_some();
-                let count = if capped { count.min(PART_RECORDS_CAPPED) } else { count };
-                let count = count.min(MANIFEST_PART_RECORDS_MAX);
-                self.asked_for(now, link, Ask { req, hash: file, what: Wanted::Part { first, count } });
-            }
-            Message::Interest { file } => self.interested(now, link, file),
-            Message::Uninterest { file } => self.uninterested(link, &file),
-            Message::NotFound { req } => self.not_found(now, link, req),
-            Message::Error { req, .. } => self.not_found(now, link, req),
-            Message::ManifestNone { req } => self.manifest_none(now, link, req),
-            Message::Have { file, total, runs } => {
-                self.have(now, link, &|hash| *hash == file, Some(total), &runs);
-            }
-            Message::HaveMore { file, runs } => {
-                self.have(now, link, &|hash| FileKey::of(hash) == file, None, &runs);
-            }
-            Message::Claim { file, claims } => self.claims_heard(now, link, file, &claims),
-            Message::Streams { file, first } => self.offered(now, link, file, first),
-            Message::Follow { file, first, on } => self.followed(link, file, first, on),
-            Message::Told { file, first, at, records } => self.told(now, link, file, first, at, &records),
-            Message::Slot { wait_ms, .. } => self.told_wait(now, link, wait_ms),
-            Message::Cancel { req } => self.called_off(now, link, req),
-            // Peers that peers tell of are the business of discovery.
-            Message::Pex { .. } | Message::Ignored => {}
-        }
-    }
-
-    /// What a peer says has its price, which what it fetches pays for. A party that says much and fetches nothing is no longer
-    /// listened to for a while.
-    fn price(&mut self, now: Instant, link: LinkId, message: &Message) {
-        let free = match message {
-            // These have bounds of their own.
-            Message::Have { .. } | Message::HaveMore { .. } | Message::Claim { .. } | Message::Pex { .. } => {
-                true
-            }
-            // These are answers to what we asked.
-            Message::NotFound { .. } | Message::Error { .. } | Message::ManifestNone { .. } => true,
-            Message::ExtHandshake(_)
-            | Message::ChunkRequest { .. }
-            | Message::XorbRequest { .. }
-            | Message::ManifestRequest { .. }
-            | Message::Interest { .. }
-            | Message::Uninterest { .. }
-            | Message::Slot { .. }
-            | Message::Cancel { .. }
-            | Message::Streams { .. }
-            | Message::Follow { .. }
-            | Message::Told { .. }
-            | Message::Ignored => false,
-        };
-        let Some(party) = self.peers.get(&link).map(|peer| peer.upload.party).filter(|_| !free) else {
-            return;
-        };
-        if let Some(until) = self.uploads.parties.get_mut(party).and_then(|record| record.said(now)) {
-            self.actions.push_back(Action::Hold { link, until });
-        }
-    }
-
     /// The peer says how long requests wait there.
-    fn told_wait(&mut self, now: Instant, link: LinkId, wait_ms: u16) {
+    pub(super) fn told_wait(&mut self, now: Instant, link: LinkId, wait_ms: u16) {
         if let Some(peer) = self.peers.get_mut(&link) {
             peer.told_wait = Some((now, u64::from(wait_ms) * 1000));
         }
         self.reorder(now, link);
     }
 
-    fn asked_for(&mut self, now: Instant, link: LinkId, ask: Ask) {
+    pub(super) fn asked_for(&mut self, now: Instant, link: LinkId, ask: Ask) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.asked_at = now;
         let spent = match self.uploads.is_spent() {
@@ -191,7 +111,7 @@ impl Node {
         self.tell_wait(now, link);
     }
 
-    fn upload_cap(&self) -> Option<u64> {
+    pub(super) fn upload_cap(&self) -> Option<u64> {
         self.config.upload_bytes_s.map(|cap| cap.max(super::UPLOAD_BYTES_S_MIN))
     }
 
@@ -209,11 +129,11 @@ impl Node {
         if u128::from(wait_us) >= WAIT_TOLD.as_micros() && !told {
             peer.upload.told_at = Some(now);
             let wait_ms = u16::try_from(wait_us / 1000).unwrap_or(u16::MAX);
-            self.send(link, Outgoing::Slot { open: false, wait_ms });
+            self.send(link, Outgoing::Zest(ZestMessage::Slot { open: false, wait_ms }));
         }
     }
 
-    fn called_off(&mut self, now: Instant, link: LinkId, req: u32) {
+    pub(super) fn called_off(&mut self, now: Instant, link: LinkId, req: u32) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let before = peer.upload.queue.len();
         let parts = peer.upload.queue.iter().filter(|ask| ask.req == req && ask.is_part()).count();
@@ -221,7 +141,7 @@ impl Node {
         self.uploads.queued -= (before - peer.upload.queue.len()) as u32;
         self.uploads.refile(link, &mut peer.upload);
         // Whoever asks for a list is told in any case.
-        (0..parts).for_each(|_| self.send(link, Outgoing::ManifestNone { req }));
+        (0..parts).for_each(|_| self.send(link, Outgoing::Zest(ZestMessage::ManifestNone { req })));
         self.pump(now);
     }
 
@@ -295,7 +215,7 @@ impl Node {
             }
             self.answer(link, ask);
             if serves_again {
-                self.send(link, Outgoing::Slot { open: true, wait_ms: 0 });
+                self.send(link, Outgoing::Zest(ZestMessage::Slot { open: true, wait_ms: 0 }));
             }
         }
     }
@@ -560,24 +480,17 @@ impl Node {
             self.uploads.gives(now, peer.upload.party, mark, None);
         }
         let message = match place {
-            Some(place) => Outgoing::ManifestPart {
-                req: req.0,
-                file_size: place.file_size,
-                total: place.total,
-                first: place.first,
-                count: place.count,
-                body: place.records,
-            },
-            None => Outgoing::ManifestNone { req: req.0 },
+            Some(place) => Outgoing::ManifestPart { req: req.0, part: place.part, body: place.records },
+            None => Outgoing::Zest(ZestMessage::ManifestNone { req: req.0 }),
         };
         let spent = self.uploads.budget.is_some_and(|left| left < message.payload_bytes());
-        let message = if spent { Outgoing::ManifestNone { req: req.0 } } else { message };
+        let message = if spent { Outgoing::Zest(ZestMessage::ManifestNone { req: req.0 }) } else { message };
         self.send_counted(link, message);
         self.pump(now);
     }
 
     pub(super) fn file_located(&mut self, link: LinkId, file: Hash, total: u32, runs: Vec<(u32, u32)>) {
-        self.send(link, Outgoing::Have { file, total, runs });
+        self.send(link, Outgoing::Zest(ZestMessage::Have { file, total, runs }));
     }
 
     /// A serialised range for a zest 0.4 peer. It is one answer, however long: where it would break the cap it is refused.

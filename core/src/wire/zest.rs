@@ -100,37 +100,128 @@ impl Claim {
     pub const RELEASED: u16 = u16::MAX;
 }
 
-/// A message, read. A part is only its head; the records follow.
+/// What a part of a chunk list says of itself, before its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ManifestPart {
+    /// Bytes of the file or xorb that the list describes, unpacked.
+    pub file_size: u64,
+    /// Records in the whole list.
+    pub total: u32,
+    /// First record of the part.
+    pub first: u32,
+    /// Records in the part.
+    pub count: u32,
+}
+
+/// A message, as it is written and read. Links carry it both ways as it is ([`crate::link::Message::Zest`],
+/// [`crate::link::Outgoing::Zest`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the table above names every field")]
 pub enum ZestMessage {
-    /// 01
-    ManifestRequest { req: u32, file: Hash, first: u32, count: u32 },
-    /// 02, its head
-    ManifestPart { req: u32, file_size: u64, total: u32, first: u32, count: u32 },
-    /// 03
-    ManifestNone { req: u32 },
-    /// 04
-    Interest { file: Hash },
-    /// 05
-    Uninterest { file: Hash },
-    /// 06, runs as (first chunk, chunks)
-    Have { file: Hash, total: u32, runs: Vec<(u32, u32)> },
-    /// 07, runs as (first chunk, chunks)
-    HaveMore { file: FileKey, runs: Vec<(u32, u32)> },
-    /// 08
-    Slot { open: bool, wait_ms: u16 },
-    /// 09
-    Cancel { req: u32 },
-    /// 0A
-    Claim { file: FileKey, claims: Vec<Claim> },
-    /// 0B
-    Streams { file: FileKey, first: u32 },
-    /// 0C
-    Follow { file: FileKey, first: u32, on: bool },
-    /// 0D
-    Told { file: FileKey, first: u32, at: u32, records: Vec<ChunkRef> },
-    /// Any other type.
+    /// 01: the sender wants records of a chunk list, of a file or a xorb.
+    ManifestRequest {
+        /// Comes back in the answer.
+        req: u32,
+        /// File or xorb hash.
+        file: Hash,
+        /// First record.
+        first: u32,
+        /// Records wanted, at least one; one part answers, with at most [`MANIFEST_PART_RECORDS_MAX`].
+        count: u32,
+    },
+    /// 03: the sender lacks that list.
+    ManifestNone {
+        /// Of the request.
+        req: u32,
+    },
+    /// 04: the sender wants to know which chunks of the file the other has, now and as they come.
+    Interest {
+        /// File hash.
+        file: Hash,
+    },
+    /// 05: no longer.
+    Uninterest {
+        /// File hash.
+        file: Hash,
+    },
+    /// 06: all the sender has of a file.
+    Have {
+        /// File hash.
+        file: Hash,
+        /// Chunks in the file, as the sender says.
+        total: u32,
+        /// (first chunk, chunks), within `total`, in order and not overlapping; as read they do not touch either. What does not
+        /// fit [`AVAILABILITY_BYTES_MAX`] is not written.
+        runs: Vec<(u32, u32)>,
+    },
+    /// 07: chunks the sender has on top of what it said before.
+    HaveMore {
+        /// Key of the file.
+        file: FileKey,
+        /// As in `have`; `first + count` does not overflow. Written as so many messages as are needed, none for no runs.
+        runs: Vec<(u32, u32)>,
+    },
+    /// 08: whether the sender answers the other now.
+    Slot {
+        /// The other holds an upload slot.
+        open: bool,
+        /// How long a request that is sent now waits for its answer, in milliseconds, as far as the sender can tell; 65,535
+        /// means that or longer.
+        wait_ms: u16,
+    },
+    /// 09: the sender no longer wants the answer to that request, of either extension.
+    Cancel {
+        /// Of the request.
+        req: u32,
+    },
+    /// 0A: who of the swarm fetches which part of a file from the origin, as far as the sender heard.
+    Claim {
+        /// Key of the file.
+        file: FileKey,
+        /// In any order; [`CLAIMS_MAX`] in a message, none is written for no claims.
+        claims: Vec<Claim>,
+    },
+    /// 0B: the sender streams this block of a file from the origin, and gives what it has of it though nothing of it is proven.
+    Streams {
+        /// Key of the file.
+        file: FileKey,
+        /// First chunk of the block in the file.
+        first: u32,
+    },
+    /// 0C: the sender wants to be told the chunks of a block that the other streams, or no longer does.
+    Follow {
+        /// Key of the file.
+        file: FileKey,
+        /// First chunk of the block in the file.
+        first: u32,
+        /// From now on, or no longer.
+        on: bool,
+    },
+    /// 0D: the next chunks of a block that the sender streams, unproven.
+    Told {
+        /// Key of the file.
+        file: FileKey,
+        /// First chunk of the block in the file.
+        first: u32,
+        /// Place in the block's list of the first record.
+        at: u32,
+        /// [`TOLD_RECORDS_MAX`] in a message. None: all that was told is taken back.
+        records: Vec<ChunkRef>,
+    },
+}
+
+/// What a frame of ours holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A whole message.
+    Message(ZestMessage),
+    /// 02, its head; the records follow.
+    ManifestPart {
+        /// Of the request it answers.
+        req: u32,
+        /// What it says of itself.
+        part: ManifestPart,
+    },
+    /// A type we do not know.
     Unknown,
 }
 
@@ -196,49 +287,49 @@ pub fn bytes_needed(kind: u8, n: u32) -> Result<u32, ZestError> {
     }
 }
 
-/// Reads a message of `n` bytes from its first [`bytes_needed`] bytes.
+/// Reads what is `n` bytes long from its first [`bytes_needed`] bytes.
 ///
 /// # Errors
 /// [`ZestError`], also everything that [`bytes_needed`] refuses.
-pub fn parse(seen: &[u8], n: u32) -> Result<ZestMessage, ZestError> {
+pub fn parse(seen: &[u8], n: u32) -> Result<Incoming, ZestError> {
     let kind = *seen.first().ok_or(ZestError::Length("empty message"))?;
     let needed = bytes_needed(kind, n)? as usize;
     let seen = seen.get(..needed).ok_or(ZestError::Length("cut message"))?;
     let (fields, _) = byte(seen).map_err(|_| ZestError::Length("empty message"))?;
     let message = match kind {
         MANIFEST_REQUEST => whole(read_manifest_request, fields),
-        MANIFEST_PART => whole(read_manifest_part, fields),
+        MANIFEST_PART => {
+            let part = whole(read_manifest_part, fields).ok_or(ZestError::Length("manifest part"))?;
+            return Ok(Incoming::ManifestPart { req: part.0, part: part.1 });
+        }
         MANIFEST_NONE => whole(be_u32.map(|req| ZestMessage::ManifestNone { req }), fields),
         INTEREST => whole(hash.map(|file| ZestMessage::Interest { file }), fields),
         UNINTEREST => whole(hash.map(|file| ZestMessage::Uninterest { file }), fields),
         HAVE => {
             let have = read_have(fields);
             let (runs, (file, total, count)) = have.map_err(|_| ZestError::Length("have"))?;
-            return Ok(ZestMessage::Have { file, total, runs: runs::parse(runs, count, total, "have")? });
+            Some(ZestMessage::Have { file, total, runs: runs::parse(runs, count, total, "have")? })
         }
         HAVE_MORE => {
             let (runs, (file, count)) = read_list(fields).map_err(|_| ZestError::Length("have more"))?;
-            return Ok(ZestMessage::HaveMore {
-                file,
-                runs: runs::parse(runs, count, u32::MAX, "have more")?,
-            });
+            Some(ZestMessage::HaveMore { file, runs: runs::parse(runs, count, u32::MAX, "have more")? })
         }
         SLOT => match whole((byte, be_u16), fields) {
             Some((state @ 2.., _)) => return Err(ZestError::SlotState(state)),
             fields => fields.map(|(state, wait_ms)| ZestMessage::Slot { open: state == 1, wait_ms }),
         },
         CANCEL => whole(be_u32.map(|req| ZestMessage::Cancel { req }), fields),
-        CLAIM => return whole(read_claims, fields).ok_or(ZestError::Length("claim")),
+        CLAIM => Some(whole(read_claims, fields).ok_or(ZestError::Length("claim"))?),
         STREAMS => whole((array.map(FileKey), be_u32), fields)
             .map(|(file, first)| ZestMessage::Streams { file, first }),
         FOLLOW => match whole((array.map(FileKey), be_u32, byte), fields) {
             Some((.., state @ 2..)) => return Err(ZestError::FollowState(state)),
             fields => fields.map(|(file, first, on)| ZestMessage::Follow { file, first, on: on == 1 }),
         },
-        TOLD => return whole(read_told, fields).ok_or(ZestError::Length("told")),
-        _ => Some(ZestMessage::Unknown),
+        TOLD => Some(whole(read_told, fields).ok_or(ZestError::Length("told"))?),
+        _ => return Ok(Incoming::Unknown),
     };
-    message.ok_or(ZestError::Length("cut message"))
+    message.map(Incoming::Message).ok_or(ZestError::Length("cut message"))
 }
 
 /// 01: req 4, file hash 32, first 4, count 4
@@ -250,10 +341,10 @@ fn read_manifest_request(fields: &[u8]) -> Parsed<'_, ZestMessage> {
 }
 
 /// 02: req 4, file size 8, total 4, first 4, count 4
-fn read_manifest_part(fields: &[u8]) -> Parsed<'_, ZestMessage> {
+fn read_manifest_part(fields: &[u8]) -> Parsed<'_, (u32, ManifestPart)> {
     let fields = (be_u32, be_u64, be_u32, be_u32, be_u32).parse(fields);
     fields.map(|(rest, (req, file_size, total, first, count))| {
-        (rest, ZestMessage::ManifestPart { req, file_size, total, first, count })
+        (rest, (req, ManifestPart { file_size, total, first, count }))
     })
 }
 
@@ -291,6 +382,31 @@ fn read_told(fields: &[u8]) -> Parsed<'_, ZestMessage> {
     Ok((rest, ZestMessage::Told { file, first, at, records }))
 }
 
+/// Frames a message and hands out what is to be sent, in order: as many frames as its list needs.
+///
+/// # Panics
+/// If its runs are not what [`have`] and [`have_more`] ask for.
+pub fn write(ext_id: u8, message: &ZestMessage, mut out: impl FnMut(Head)) {
+    out(match *message {
+        ZestMessage::ManifestRequest { req, ref file, first, count } => {
+            manifest_request(ext_id, req, file, first, count)
+        }
+        ZestMessage::ManifestNone { req } => manifest_none(ext_id, req),
+        ZestMessage::Interest { ref file } => interest(ext_id, file),
+        ZestMessage::Uninterest { ref file } => uninterest(ext_id, file),
+        ZestMessage::Have { ref file, total, ref runs } => have(ext_id, file, total, runs),
+        ZestMessage::HaveMore { file, ref runs } => return have_more(ext_id, file, runs).for_each(out),
+        ZestMessage::Slot { open, wait_ms } => slot(ext_id, open, wait_ms),
+        ZestMessage::Cancel { req } => cancel(ext_id, req),
+        ZestMessage::Claim { file, ref claims } => return claim(ext_id, file, claims).for_each(out),
+        ZestMessage::Streams { file, first } => streams(ext_id, file, first),
+        ZestMessage::Follow { file, first, on } => follow(ext_id, file, first, on),
+        ZestMessage::Told { file, first, at, ref records } => {
+            return told(ext_id, file, first, at, records).for_each(out);
+        }
+    });
+}
+
 /// 01, framed.
 #[must_use]
 pub fn manifest_request(ext_id: u8, req: u32, file: &Hash, first: u32, count: u32) -> Head {
@@ -308,7 +424,8 @@ pub fn manifest_request(ext_id: u8, req: u32, file: &Hash, first: u32, count: u3
 /// # Panics
 /// If `count` is 0 or above [`MANIFEST_PART_RECORDS_MAX`].
 #[must_use]
-pub fn manifest_part_head(ext_id: u8, req: u32, file_size: u64, total: u32, first: u32, count: u32) -> Head {
+pub fn manifest_part_head(ext_id: u8, req: u32, part: ManifestPart) -> Head {
+    let ManifestPart { file_size, total, first, count } = part;
     assert!((1..=MANIFEST_PART_RECORDS_MAX).contains(&count), "a manifest part of {count} records");
     Writer::extended(ext_id, MANIFEST_PART_HEAD_BYTES + count * MANIFEST_RECORD_BYTES)
         .u8(MANIFEST_PART)
@@ -457,237 +574,4 @@ fn framed(ext_id: u8, message_len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> He
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec;
-    use proptest::prelude::*;
-
-    const H: Hash = Hash::from_bytes([0xaa; 32]);
-    const KEY: FileKey = FileKey([0xaa; 8]);
-
-    fn read(head: &Head) -> Result<ZestMessage, ZestError> {
-        let message = &head.as_bytes()[6..];
-        parse(message, u32::try_from(message.len()).unwrap())
-    }
-
-    fn read_bytes(message: &[u8]) -> Result<ZestMessage, ZestError> {
-        parse(message, u32::try_from(message.len()).unwrap())
-    }
-
-    #[test]
-    fn every_fixed_message_reads_back() {
-        let cases = [
-            (
-                manifest_request(3, 1, &H, 2, 9),
-                ZestMessage::ManifestRequest { req: 1, file: H, first: 2, count: 9 },
-            ),
-            (manifest_none(3, 7), ZestMessage::ManifestNone { req: 7 }),
-            (interest(3, &H), ZestMessage::Interest { file: H }),
-            (uninterest(3, &H), ZestMessage::Uninterest { file: H }),
-            (slot(3, true, 0), ZestMessage::Slot { open: true, wait_ms: 0 }),
-            (slot(3, false, 300), ZestMessage::Slot { open: false, wait_ms: 300 }),
-            (cancel(3, u32::MAX), ZestMessage::Cancel { req: u32::MAX }),
-            (streams(3, KEY, 9), ZestMessage::Streams { file: KEY, first: 9 }),
-            (follow(3, KEY, 9, true), ZestMessage::Follow { file: KEY, first: 9, on: true }),
-            (follow(3, KEY, 0, false), ZestMessage::Follow { file: KEY, first: 0, on: false }),
-        ];
-        for (head, message) in cases {
-            assert_eq!(read(&head), Ok(message));
-        }
-        let head = manifest_part_head(3, 1, 1 << 40, 20_000, 14_336, 5_664);
-        let part = ZestMessage::ManifestPart {
-            req: 1,
-            file_size: 1 << 40,
-            total: 20_000,
-            first: 14_336,
-            count: 5_664,
-        };
-        assert_eq!(parse(&head.as_bytes()[6..], 25 + 5_664 * 36), Ok(part));
-        assert_eq!(head.as_bytes().len(), 31);
-    }
-
-    #[test]
-    fn a_node_that_has_all_sends_one_run_in_43_bytes() {
-        let head = have(3, &H, 100_000, &[(0, 60_000), (60_000, 40_000)]);
-        assert_eq!(&head.as_bytes()[6 + 37..], &[0, 1, 0, 0xa0, 0x8d, 0x06]);
-        assert_eq!(read(&head), Ok(ZestMessage::Have { file: H, total: 100_000, runs: vec![(0, 100_000)] }));
-        assert_eq!(read(&have(3, &H, 5, &[])), Ok(ZestMessage::Have { file: H, total: 5, runs: vec![] }));
-    }
-
-    #[test]
-    fn too_many_runs_are_understated_and_increments_are_split() {
-        let runs: Vec<_> = (0..20_000).map(|i| (2 * i, 1)).collect();
-        let head = have(3, &H, 40_000, &runs);
-        assert!(head.as_bytes().len() <= 6 + AVAILABILITY_BYTES_MAX);
-        let Ok(ZestMessage::Have { runs: read_runs, .. }) = read(&head) else { panic!() };
-        assert!(read_runs.len() > 8_000 && runs.starts_with(&read_runs));
-        assert_eq!(added(&runs), (runs, 3));
-    }
-
-    /// What all messages of `have more` say together, and how many there are.
-    fn added(runs: &[(u32, u32)]) -> (Vec<(u32, u32)>, usize) {
-        let mut all = vec![];
-        let mut messages = 0;
-        for head in have_more(3, FileKey::of(&H), runs) {
-            assert!(head.as_bytes().len() <= 6 + AVAILABILITY_BYTES_MAX);
-            let Ok(ZestMessage::HaveMore { file: KEY, runs }) = read(&head) else { panic!() };
-            all.extend(runs);
-            messages += 1;
-        }
-        (all, messages)
-    }
-
-    #[test]
-    fn an_increment_joins_what_touches_and_reaches_the_last_chunk() {
-        assert_eq!(added(&[]), (vec![], 0));
-        assert_eq!(added(&[(4, 2), (6, 1), (300, 1)]), (vec![(4, 3), (300, 1)], 1));
-        assert_eq!(added(&[(0, u32::MAX)]), (vec![(0, u32::MAX)], 1));
-        assert_eq!(added(&[(u32::MAX - 1, 1)]), (vec![(u32::MAX - 1, 1)], 1));
-        // 8,186 runs of two bytes fill a message to its last byte but one.
-        let runs: Vec<_> = (0..8_186).map(|i| (2 * i, 1)).collect();
-        assert_eq!(added(&runs), (runs.clone(), 1));
-        assert_eq!(added(&[&runs[..], &[(16_372, 1)]].concat()).1, 2);
-    }
-
-    #[test]
-    fn claims_read_back_and_long_lists_are_split() {
-        let claims: Vec<_> = (0..600)
-            .map(|n| Claim { first: 7 * n, score: u64::MAX - u64::from(n), beat: n as u16 })
-            .collect();
-        let mut all = vec![];
-        let mut counts = vec![];
-        for head in claim(3, FileKey::of(&H), &claims) {
-            let Ok(ZestMessage::Claim { file: KEY, claims }) = read(&head) else { panic!() };
-            counts.push(claims.len());
-            all.extend(claims);
-        }
-        assert_eq!((all, counts), (claims, vec![256, 256, 88]));
-        assert_eq!(claim(3, KEY, &[]).count(), 0);
-        assert_eq!(
-            read_bytes(&[&[10][..], &KEY.0, &[0, 0]].concat()),
-            Ok(ZestMessage::Claim { file: KEY, claims: vec![] })
-        );
-    }
-
-    #[test]
-    fn told_records_read_back_and_long_lists_are_split() {
-        let records: Vec<_> = (0..600).map(|n| ChunkRef { hash: H, len: n + 1 }).collect();
-        let (mut all, mut places) = (vec![], vec![]);
-        for head in told(3, KEY, 4, 100, &records) {
-            let Ok(ZestMessage::Told { file: KEY, first: 4, at, records }) = read(&head) else { panic!() };
-            places.push((at, records.len()));
-            all.extend(records);
-        }
-        assert_eq!((all, places), (records, vec![(100, 256), (356, 256), (612, 88)]));
-        let none: Vec<_> = told(3, KEY, 4, 0, &[]).map(|head| read(&head)).collect();
-        assert_eq!(none, [Ok(ZestMessage::Told { file: KEY, first: 4, at: 0, records: vec![] })]);
-        let more = [&[13][..], &KEY.0, &[0; 8], &[0, 2], &[0; 36]].concat();
-        assert_eq!(read_bytes(&more), Err(ZestError::Length("told")), "fewer than it says");
-        assert_eq!(
-            read_bytes(&[&[12][..], &KEY.0, &[0, 0, 0, 0, 2]].concat()),
-            Err(ZestError::FollowState(2))
-        );
-    }
-
-    #[test]
-    fn wrong_lengths_runs_and_states_are_refused() {
-        for (kind, n) in [
-            (1, 44),
-            (2, 24),
-            (2, 26),
-            (3, 4),
-            (4, 34),
-            (5, 1),
-            (6, 38),
-            (7, 10),
-            (8, 3),
-            (9, 6),
-            (10, 10),
-            (10, 24),
-            (10, 26),
-            (11, 12),
-            (12, 15),
-            (13, 18),
-            (13, 54),
-        ] {
-            assert!(matches!(bytes_needed(kind, n), Err(ZestError::Length(_))), "{kind} {n}");
-        }
-        let longest = [
-            (6, "have", 16_384, 1),
-            (7, "have more", 16_384, 1),
-            (10, "claim", 3_595, 14),
-            (13, "told", 9_235, 36),
-        ];
-        for (kind, what, max, step) in longest {
-            assert_eq!(bytes_needed(kind, max), Ok(max));
-            let past = max + step;
-            assert_eq!(bytes_needed(kind, past), Err(ZestError::TooLong { what, max }));
-        }
-        assert_eq!(read_bytes(&[8, 2, 0, 0]), Err(ZestError::SlotState(2)));
-        assert_eq!(read_bytes(&[200, 1, 2]), Ok(ZestMessage::Unknown));
-        let have = |total: u32, count: u16, runs: &[u8]| {
-            read_bytes(&[&[6][..], H.as_bytes(), &total.to_be_bytes(), &count.to_be_bytes(), runs].concat())
-        };
-        assert_eq!(have(9, 1, &[0, 0]), Err(ZestError::Run(0)), "empty");
-        assert_eq!(have(9, 2, &[0, 1, 0, 1]), Err(ZestError::Run(1)), "touches");
-        assert_eq!(have(9, 1, &[5, 5]), Err(ZestError::Run(0)), "exceeds the total");
-        assert_eq!(have(9, 2, &[0, 1]), Err(ZestError::Run(1)), "cut");
-        assert_eq!(have(9, 1, &[0x80, 0x00, 1]), Err(ZestError::Run(0)), "not the shortest form");
-        assert_eq!(have(u32::MAX, 1, &[0xff, 0xff, 0xff, 0xff, 0x1f, 1]), Err(ZestError::Run(0)), "33 bits");
-        assert_eq!(have(u32::MAX, 1, &[0xff, 0xff, 0xff, 0xff, 0x0f, 1]), Err(ZestError::Run(0)), "overflow");
-        assert_eq!(have(9, 1, &[0, 1, 0]), Err(ZestError::Length("have")), "trailing");
-        assert_eq!(have(9, u16::MAX, &[]), Err(ZestError::Run(0)));
-        let more =
-            |count: u16, runs: &[u8]| read_bytes(&[&[7][..], &KEY.0, &count.to_be_bytes(), runs].concat());
-        let last = [0xff, 0xff, 0xff, 0xff, 0x0f];
-        assert_eq!(more(1, &[4, 0]), Err(ZestError::Run(0)), "empty");
-        assert_eq!(more(2, &[0, 1, 0, 1]), Err(ZestError::Run(1)), "touches");
-        assert_eq!(more(1, &[&[1][..], &last].concat()), Err(ZestError::Run(0)), "overflow");
-        assert_eq!(
-            more(2, &[&[0, 1][..], &last, &[1]].concat()),
-            Err(ZestError::Run(1)),
-            "overflow of the sum"
-        );
-        assert_eq!(more(2, &[0, 1]), Err(ZestError::Run(1)), "cut");
-        assert_eq!(more(1, &[0, 1, 9]), Err(ZestError::Length("have more")), "trailing");
-        let claims = |count: u16, claims: &[u8]| {
-            read_bytes(&[&[10][..], &KEY.0, &count.to_be_bytes(), claims].concat())
-        };
-        assert_eq!(claims(0, &[0; 14]), Err(ZestError::Length("claim")));
-        assert_eq!(claims(2, &[0; 14]), Err(ZestError::Length("claim")));
-        assert_eq!(claims(1, &[0; 13]), Err(ZestError::Length("claim")));
-    }
-
-    proptest! {
-        #[test]
-        fn availability_reads_back(steps in proptest::collection::vec((1u32..1000, 1u32..1000), 0..200), slack: u16) {
-            let mut end = 0;
-            let runs: Vec<_> = steps.iter().map(|&(skip, take)| { let first = end + skip; end = first + take; (first, take) }).collect();
-            let total = end + u32::from(slack);
-            let expected = ZestMessage::Have { file: H, total, runs: runs.clone() };
-            prop_assert_eq!(read(&have(3, &H, total, &runs)), Ok(expected));
-            prop_assert_eq!(added(&runs), (runs.clone(), usize::from(!runs.is_empty())));
-            // Each run cut into its first chunk and the rest.
-            let cut: Vec<_> = runs.iter().flat_map(|&(first, take)| [(first, 1), (first + 1, take - 1)]).filter(|run| run.1 > 0).collect();
-            prop_assert_eq!(added(&cut).0, runs);
-        }
-
-        #[test]
-        fn claims_read_back(claims in proptest::collection::vec(any::<(u32, u64, u16)>(), 1..CLAIMS_MAX)) {
-            let claims: Vec<_> = claims.into_iter().map(|(first, score, beat)| Claim { first, score, beat }).collect();
-            let heads: Vec<_> = claim(3, KEY, &claims).collect();
-            prop_assert_eq!(heads.len(), 1);
-            prop_assert_eq!(read(&heads[0]), Ok(ZestMessage::Claim { file: KEY, claims }));
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(kind in 0u8..16, message in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let message = [&[kind][..], &message].concat();
-            let n = u32::try_from(message.len()).unwrap();
-            if let Ok(needed) = bytes_needed(kind, n) {
-                prop_assert!(needed >= 1 && needed <= n);
-            }
-            let _ = read_bytes(&message);
-        }
-    }
-}
+mod tests;

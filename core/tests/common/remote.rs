@@ -1,6 +1,7 @@
 //! How a remote of [`super`] plays its script.
 
 use super::*;
+use zest_core::link::{ManifestPart, ZestMessage};
 
 impl World {
     /// A message of the node arrives at a remote.
@@ -11,7 +12,7 @@ impl World {
         let script = remote.script.clone();
         let round = script.latency * 2;
         match message {
-            Outgoing::Interest { file } => {
+            Outgoing::Zest(ZestMessage::Interest { file }) => {
                 remote.interested.insert(file);
                 let Some((total, runs)) = script.has else { return };
                 let Some(len) = self.tasks.values().find(|t| t.file.hash() == file).map(|t| t.file.len())
@@ -24,13 +25,13 @@ impl World {
                     .map(|&(first, count)| (first, count.min(total.saturating_sub(first))))
                     .filter(|(_, count)| *count > 0)
                     .collect();
-                let message = Message::Have { file, total, runs };
+                let message = Message::Zest(ZestMessage::Have { file, total, runs });
                 self.later(round, Happening::Link(link, Event::Message { link, message }));
             }
-            Outgoing::Uninterest { file } => {
+            Outgoing::Zest(ZestMessage::Uninterest { file }) => {
                 remote.interested.remove(&file);
             }
-            Outgoing::ManifestRequest { req, file, first, count } => {
+            Outgoing::Zest(ZestMessage::ManifestRequest { req, file, first, count }) => {
                 remote.manifests_asked += 1;
                 let asked = remote.manifests_asked;
                 let part = match script.manifests {
@@ -47,11 +48,12 @@ impl World {
                     (Some((count, good)), Some(file)) if first < file.len() => {
                         let (file_size, total) = (file.manifest.size(), file.len());
                         let count = count.min(total - first);
-                        let kind = PayloadKind::ManifestPart { file_size, total, first, count };
+                        let kind = PayloadKind::ManifestPart(ManifestPart { file_size, total, first, count });
                         Answer::Payload { kind, len: count * 36, buf: Buf::Part { good } }
                     }
-                    _ => Answer::Message(Message::ManifestNone { req }),
+                    _ => Answer::Message(Message::Zest(ZestMessage::ManifestNone { req })),
                 };
+                let req = ReqId(req);
                 remote.due.insert(req, now + round);
                 self.later(round, Happening::Answer { link, req, answer });
             }
@@ -103,8 +105,9 @@ impl World {
                 remote.due.insert(req, now + round);
                 self.later(pause, Happening::Answer { link, req, answer });
             }
-            Outgoing::Cancel { req } => {
+            Outgoing::Zest(ZestMessage::Cancel { req }) => {
                 // What has begun to come comes.
+                let req = ReqId(req);
                 let begun = remote.due.remove(&req).filter(|begins| *begins <= now);
                 remote.due.extend(begun.map(|begins| (req, begins)));
             }

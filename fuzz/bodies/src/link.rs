@@ -1,11 +1,12 @@
 //! The link machine: however its input is cut, it does the same.
 
 use zest_core::link::{
-    Body, Claim, Dialect, Expect, Link, LinkAction, LinkConfig, LinkEvent, LinkTimer, Message, Outgoing,
-    PayloadKind, PeerFault, Role,
+    Body, Claim, Dialect, Expect, Link, LinkAction, LinkConfig, LinkEvent, LinkTimer, ManifestPart, Message,
+    Outgoing, PayloadKind, PeerFault, Role, ZestMessage,
 };
 use zest_core::wire::frame::Head;
-use zest_core::{BufId, Duration, InfoHash, Instant, PeerId, ReqId};
+use zest_core::wire::pex::Pex;
+use zest_core::{BufId, Duration, FileKey, InfoHash, Instant, PeerId, ReqId};
 use zest_xet::Hash;
 
 use crate::cursor::Cursor;
@@ -108,8 +109,11 @@ impl Script {
                 }
                 4 => {
                     let (req, kind) = (ReqId(input.u8().into()), input.u8());
-                    let outgoing =
-                        if kind & 1 == 0 { Outgoing::Forget { req } } else { Outgoing::Cancel { req } };
+                    let outgoing = if kind & 1 == 0 {
+                        Outgoing::Forget { req }
+                    } else {
+                        Outgoing::Zest(ZestMessage::Cancel { req: req.0 })
+                    };
                     script.events.push(Event::Say(outgoing));
                 }
                 5 => script.events.push(Event::Wait(Duration::from_secs(input.u8().into()))),
@@ -187,7 +191,9 @@ fn ask(kind: u8, number: u32, len_max: u32) -> Outgoing {
     match kind % 4 {
         0 | 1 => Outgoing::ChunkRequest { req, hash, len_max },
         2 => Outgoing::XorbRequest { req, xorb: hash, start: 3, end: 9, len_max },
-        _ => Outgoing::ManifestRequest { req, file: hash, first: 0, count: len_max },
+        _ => {
+            Outgoing::Zest(ZestMessage::ManifestRequest { req: req.0, file: hash, first: 0, count: len_max })
+        }
     }
 }
 
@@ -206,32 +212,31 @@ fn say(kind: u8, detail: u8) -> Outgoing {
         }
         4 => Outgoing::NotFound { req, hash, dialect },
         5 => Outgoing::ErrorReply { req, hash, dialect, code: 1, text: "é".repeat(detail.into()) },
-        6 => Outgoing::ManifestPart {
-            req,
-            file_size: 1,
-            total: len,
-            first: 0,
-            count: len,
-            body: body(36 * len),
-        },
-        7 => Outgoing::ManifestNone { req },
-        8 => Outgoing::Interest { file: hash },
-        9 => Outgoing::Uninterest { file: hash },
-        10 => Outgoing::Have { file: hash, total: 600, runs: vec![(0, 1), (2, 1 + req)] },
+        6 => {
+            let part = ManifestPart { file_size: 1, total: len, first: 0, count: len };
+            Outgoing::ManifestPart { req, part, body: body(36 * len) }
+        }
+        7 => Outgoing::Zest(ZestMessage::ManifestNone { req }),
+        8 => Outgoing::Zest(ZestMessage::Interest { file: hash }),
+        9 => Outgoing::Zest(ZestMessage::Uninterest { file: hash }),
+        10 => Outgoing::Zest(ZestMessage::Have { file: hash, total: 600, runs: vec![(0, 1), (2, 1 + req)] }),
         11 => {
             let runs = (0..req).map(|n| (req + 2 * n * n, 1 + n)).collect();
-            Outgoing::HaveMore { file: hash, runs }
+            Outgoing::Zest(ZestMessage::HaveMore { file: FileKey::of(&hash), runs })
         }
         12 => {
             let claim = |n: u32| Claim { first: 8 * n, score: u64::from(n) << 32, beat: detail.into() };
-            Outgoing::Claim { file: hash, claims: (0..2 * req).map(claim).collect() }
+            Outgoing::Zest(ZestMessage::Claim {
+                file: FileKey::of(&hash),
+                claims: (0..2 * req).map(claim).collect(),
+            })
         }
         13 => {
             let peer = |n: u8| ([198, 51, 100, n], 6881).into();
             let added = (0..detail).map(|n| (peer(n), n)).collect();
-            Outgoing::Pex { added, dropped: vec![peer(detail)] }
+            Outgoing::Pex(Pex { added, dropped: vec![peer(detail)] })
         }
-        _ => Outgoing::Slot { open: detail & 1 == 0, wait_ms: detail.into() },
+        _ => Outgoing::Zest(ZestMessage::Slot { open: detail & 1 == 0, wait_ms: detail.into() }),
     }
 }
 

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use zest_core::endpoint::Found;
-use zest_core::link::{Claim, Dialect, ExtHandshake, Message, Outgoing, PayloadKind};
+use zest_core::link::{
+    Claim, Dialect, ExtHandshake, ManifestPart, Message, Outgoing, PayloadKind, ZestMessage,
+};
 use zest_core::node::{
     Action, BANS_MAX, BitSet, Block, Config, Direction, Event, FaultKind, JobSpec, Node, OriginFault, Policy,
     Run, Source,
@@ -175,12 +177,13 @@ impl World {
             Action::Send { link, message } => {
                 assert!(self.links.contains_key(&link), "messages go to those who are there");
                 match message {
-                    Outgoing::ChunkRequest { req, .. }
-                    | Outgoing::XorbRequest { req, .. }
-                    | Outgoing::ManifestRequest { req, .. } => {
+                    Outgoing::ChunkRequest { req, .. } | Outgoing::XorbRequest { req, .. } => {
                         self.asked.push((link, req, message));
                     }
-                    Outgoing::Claim { claims, .. } => {
+                    Outgoing::Zest(ZestMessage::ManifestRequest { req, .. }) => {
+                        self.asked.push((link, ReqId(req), message));
+                    }
+                    Outgoing::Zest(ZestMessage::Claim { claims, .. }) => {
                         self.scores.extend(claims.iter().map(|claim| claim.score))
                     }
                     _ => {}
@@ -313,9 +316,9 @@ impl World {
                 let (link, file) = (input.u8(), input.u8());
                 let hash = hash_of(file);
                 let message = if file & 128 == 0 {
-                    Message::Interest { file: hash }
+                    Message::Zest(ZestMessage::Interest { file: hash })
                 } else {
-                    Message::Uninterest { file: hash }
+                    Message::Zest(ZestMessage::Uninterest { file: hash })
                 };
                 self.says(link, message);
             }
@@ -325,17 +328,23 @@ impl World {
                 let total = [real, 0, u32::from(total), u32::MAX][usize::from(total) % 4];
                 let (first, count) = (u32::from(input.u8()), u32::from(input.u8()));
                 let runs = if first < total { vec![(first, count.clamp(1, total - first))] } else { vec![] };
-                self.says(link, Message::Have { file: hash_of(file), total, runs });
+                self.says(link, Message::Zest(ZestMessage::Have { file: hash_of(file), total, runs }));
             }
             5 => {
                 let (link, file) = (input.u8(), input.u8());
                 let runs = vec![(u32::from(input.u8()), u32::from(input.u8()).max(1))];
-                self.says(link, Message::HaveMore { file: FileKey::of(&hash_of(file)), runs });
+                self.says(
+                    link,
+                    Message::Zest(ZestMessage::HaveMore { file: FileKey::of(&hash_of(file)), runs }),
+                );
             }
             6 => {
                 let (link, file, count) = (input.u8(), input.u8(), input.u8() % 8);
                 let claims = (0..count).map(|_| self.claim(input)).collect();
-                self.says(link, Message::Claim { file: FileKey::of(&hash_of(file)), claims });
+                self.says(
+                    link,
+                    Message::Zest(ZestMessage::Claim { file: FileKey::of(&hash_of(file)), claims }),
+                );
             }
             7 => self.is_asked(input),
             8 => self.answers(input.u8(), input.u8()),
@@ -400,23 +409,28 @@ impl World {
                 let hash = manifest.chunk(u32::from(at) % manifest.len()).hash;
                 Message::ChunkRequest { req, hash, dialect: Dialect::Chunk }
             }
-            1 => Message::ManifestRequest { req, file: hash_of(file), first: u32::from(at), count: u32::MAX },
+            1 => Message::Zest(ZestMessage::ManifestRequest {
+                req,
+                file: hash_of(file),
+                first: u32::from(at),
+                count: u32::MAX,
+            }),
             2 => Message::XorbRequest {
                 req,
                 xorb: Hash::from_bytes([200 + file % 8; 32]),
                 start: u32::from(at),
                 end: 3,
             },
-            3 => Message::Cancel { req },
+            3 => Message::Zest(ZestMessage::Cancel { req }),
             _ => {
                 let (key, first) = (FileKey::of(&hash_of(file)), u32::from(at));
                 match what / 5 % 4 {
                     0 => Message::Ignored,
-                    1 => Message::Streams { file: key, first },
-                    2 => Message::Follow { file: key, first, on: req.is_multiple_of(2) },
+                    1 => Message::Zest(ZestMessage::Streams { file: key, first }),
+                    2 => Message::Zest(ZestMessage::Follow { file: key, first, on: req.is_multiple_of(2) }),
                     _ => {
                         let records = (0..req % 4).map(|n| manifest.chunk(n % manifest.len())).collect();
-                        Message::Told { file: key, first, at: req / 4, records }
+                        Message::Zest(ZestMessage::Told { file: key, first, at: req / 4, records })
                     }
                 }
             }
@@ -440,14 +454,15 @@ impl World {
             (_, Outgoing::ChunkRequest { len_max, .. }) => {
                 payload(self, PayloadKind::Chunk, if how & 128 == 0 { len_max } else { u32::from(how) })
             }
-            (_, Outgoing::ManifestRequest { .. }) if how & 128 == 0 => {
+            (_, Outgoing::Zest(ZestMessage::ManifestRequest { .. })) if how & 128 == 0 => {
                 let file = &files()[usize::from(how) % FILES.len()];
                 let (total, file_size) = (file.len(), file.size());
-                let kind = PayloadKind::ManifestPart { file_size, total, first: 0, count: total };
+                let kind =
+                    PayloadKind::ManifestPart(ManifestPart { file_size, total, first: 0, count: total });
                 payload(self, kind, total * 36)
             }
-            (_, Outgoing::ManifestRequest { .. }) => {
-                Event::Message { link, message: Message::ManifestNone { req } }
+            (_, Outgoing::Zest(ZestMessage::ManifestRequest { .. })) => {
+                Event::Message { link, message: Message::Zest(ZestMessage::ManifestNone { req: req.0 }) }
             }
             _ => Event::BlockFromPeer { link, req, good: how & 128 == 0 },
         };
@@ -549,7 +564,10 @@ impl World {
         self.tell(match what % 8 {
             0 => Event::Message {
                 link,
-                message: Message::Slot { open: what & 128 == 0, wait_ms: u16::from(what) * 99 },
+                message: Message::Zest(ZestMessage::Slot {
+                    open: what & 128 == 0,
+                    wait_ms: u16::from(what) * 99,
+                }),
             },
             1 => Event::UploadBudget { bytes: (what & 128 == 0).then(|| u64::from(what) << 16) },
             2 | 3 => Event::Intake { link, open: what % 2 == 1 },

@@ -258,7 +258,11 @@ fn zest_messages() -> Vec<Vec<u8>> {
         let runs = [0, 1, 0xff, 0xff, 0xff, 0xff, last, 1];
         all.push([&[0, 0, 7][..], &FileKey::of(&file).0, &2u16.to_be_bytes(), &runs].concat());
     }
-    let part = zest::manifest_part_head(3, 1, 1 << 40, 20_000, 14_336, 2);
+    let part = zest::manifest_part_head(
+        3,
+        1,
+        zest::ManifestPart { file_size: 1 << 40, total: 20_000, first: 14_336, count: 2 },
+    );
     all.push([&72u16.to_be_bytes()[..], &part.as_bytes()[6..]].concat());
     all
 }

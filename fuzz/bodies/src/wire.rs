@@ -3,7 +3,6 @@
 use zest_core::bencode::{self, Encoder, Value};
 use zest_core::wire::client_name::CLIENT_BYTES_MAX;
 use zest_core::wire::ext_handshake::ExtHandshake;
-use zest_core::wire::frame::Head;
 use zest_core::wire::xet::{self, Dialect, Incoming, Pending, PendingTable, Step};
 use zest_core::wire::zest::{self, ZestMessage};
 use zest_xet::Hash;
@@ -219,45 +218,25 @@ pub fn zest_message(input: &[u8]) {
     if let Some(enough) = message.get(..needed as usize) {
         assert_eq!(zest::parse(enough, len), Ok(parsed.clone()), "the needed bytes suffice");
     }
-    let written = match parsed {
-        ZestMessage::ManifestRequest { req, file, first, count } => {
-            zest::manifest_request(3, req, &file, first, count)
-        }
-        ZestMessage::ManifestPart { req, file_size, total, first, count } => {
-            let promised = count.checked_mul(zest::MANIFEST_RECORD_BYTES);
+    let mut written = Vec::new();
+    match parsed {
+        zest::Incoming::Unknown => return,
+        zest::Incoming::ManifestPart { req, part } => {
+            let promised = part.count.checked_mul(zest::MANIFEST_RECORD_BYTES);
             let room = len - zest::MANIFEST_PART_HEAD_BYTES;
-            if promised != Some(room) || !(1..=zest::MANIFEST_PART_RECORDS_MAX).contains(&count) {
+            if promised != Some(room) || !(1..=zest::MANIFEST_PART_RECORDS_MAX).contains(&part.count) {
                 return;
             }
-            zest::manifest_part_head(3, req, file_size, total, first, count)
+            written.push(zest::manifest_part_head(3, req, part));
         }
-        ZestMessage::ManifestNone { req } => zest::manifest_none(3, req),
-        ZestMessage::Interest { file } => zest::interest(3, &file),
-        ZestMessage::Uninterest { file } => zest::uninterest(3, &file),
-        ZestMessage::Have { file, total, runs } => {
-            check_runs(&runs, total);
-            zest::have(3, &file, total, &runs)
+        zest::Incoming::Message(message) => {
+            check_lists(&message);
+            zest::write(3, &message, |head| written.push(head));
         }
-        ZestMessage::HaveMore { file, runs } => {
-            check_runs(&runs, u32::MAX);
-            let Some(written) = only(zest::have_more(3, file, &runs)) else { return };
-            written
-        }
-        ZestMessage::Claim { file, claims } => {
-            assert!(claims.len() <= zest::CLAIMS_MAX, "claims are bounded");
-            let Some(written) = only(zest::claim(3, file, &claims)) else { return };
-            written
-        }
-        ZestMessage::Streams { file, first } => zest::streams(3, file, first),
-        ZestMessage::Follow { file, first, on } => zest::follow(3, file, first, on),
-        ZestMessage::Told { file, first, at, records } => {
-            assert!(records.len() <= zest::TOLD_RECORDS_MAX, "records are bounded");
-            let Some(written) = only(zest::told(3, file, first, at, &records)) else { return };
-            written
-        }
-        ZestMessage::Slot { open, wait_ms } => zest::slot(3, open, wait_ms),
-        ZestMessage::Cancel { req } => zest::cancel(3, req),
-        ZestMessage::Unknown => return,
+    }
+    // An empty list is never written.
+    let [written] = &written[..] else {
+        return assert!(written.is_empty(), "what came in one message fits one");
     };
     let written = written.as_bytes();
     assert_eq!(written[..4], (len + 2).to_be_bytes(), "the frame has the length of the message");
@@ -265,11 +244,17 @@ pub fn zest_message(input: &[u8]) {
     assert_eq!(written, &message[..written.len()], "a message is written as it was read");
 }
 
-/// The one message of a list that came in one; `None` for an empty list, which is never written.
-fn only(mut written: impl Iterator<Item = Head>) -> Option<Head> {
-    let first = written.next();
-    assert_eq!(written.count(), 0, "what came in one message fits one");
-    first
+/// Lists are as long and as orderly as the table says.
+fn check_lists(message: &ZestMessage) {
+    match message {
+        ZestMessage::Have { total, runs, .. } => check_runs(runs, *total),
+        ZestMessage::HaveMore { runs, .. } => check_runs(runs, u32::MAX),
+        ZestMessage::Claim { claims, .. } => assert!(claims.len() <= zest::CLAIMS_MAX, "claims are bounded"),
+        ZestMessage::Told { records, .. } => {
+            assert!(records.len() <= zest::TOLD_RECORDS_MAX, "records are bounded");
+        }
+        _ => {}
+    }
 }
 
 /// Runs are in order, apart from one another, and within the total.

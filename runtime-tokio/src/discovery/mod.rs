@@ -44,7 +44,7 @@ use zest_core::link::Outgoing;
 use zest_core::lived::{CATCH_UP_MAX, LATE};
 use zest_core::lsd::Group;
 use zest_core::tracker::Standing;
-use zest_core::{Instant, PeerId, dht, discovery, finder};
+use zest_core::{Instant, PeerId, dht, discovery, finder, wire};
 use zest_xet::Hash;
 
 /// How long the end of a process may wait for trackers to hear of it: 3 s, three round trips of a far one with TLS, or what a
@@ -314,7 +314,7 @@ impl Finder {
                 let Some(context) = self.context.upgrade() else { return };
                 let io = context.links.borrow().get(&link).cloned();
                 if let Some(io) = io {
-                    io.send(&context, Outgoing::Pex { added, dropped });
+                    io.send(&context, Outgoing::Pex(wire::pex::Pex { added, dropped }));
                 }
             }
             Action::SeenAt { ip, .. } => self.board.seen_at(ip),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use zest_core::endpoint::Found;
-use zest_core::link::Outgoing;
+use zest_core::link::{Outgoing, ZestMessage};
 use zest_core::node::Direction;
 use zest_core::{JobId, LinkId};
 use zest_store::Endpoint;
@@ -191,7 +191,7 @@ impl Known<'_> {
                 let io = self.context.links.borrow().get(&link).cloned();
                 let Some(io) = io.filter(|_| !self.near || self.context.is_near(link)) else { return };
                 for (_, file) in self.files {
-                    io.send(self.context, Outgoing::Interest { file: *file });
+                    io.send(self.context, Outgoing::Zest(ZestMessage::Interest { file: *file }));
                 }
             }
             Heard::Has { link, file, total, count } => {

@@ -6,9 +6,9 @@ use crate::link::{Content, End, Item, What, other};
 use crate::scenario::{MS, SEC};
 use crate::world::{Happening, World};
 use std::net::{Ipv4Addr, SocketAddr};
-use zest_core::link::{Body, Claim, Dialect, Outgoing};
+use zest_core::link::{Body, Claim, Dialect, Outgoing, ZestMessage};
 use zest_core::node::{Event, Found, limits};
-use zest_core::{FileId, InfoHash, Location};
+use zest_core::{FileId, FileKey, InfoHash, Location};
 use zest_xet::ChunkRef;
 
 /// Who plays at an address.
@@ -157,8 +157,10 @@ impl World {
         content: &mut Content,
     ) -> Option<Outgoing> {
         Some(match (actor, message) {
-            (Actor::Leecher, Outgoing::Have { file, .. }) => Outgoing::Have { file, total: 0, runs: vec![] },
-            (Actor::Leecher, Outgoing::HaveMore { .. }) => return None,
+            (Actor::Leecher, Outgoing::Zest(ZestMessage::Have { file, .. })) => {
+                Outgoing::Zest(ZestMessage::Have { file, total: 0, runs: vec![] })
+            }
+            (Actor::Leecher, Outgoing::Zest(ZestMessage::HaveMore { .. })) => return None,
             (Actor::Leecher, Outgoing::Chunk { req, hash, dialect, .. }) => {
                 Outgoing::NotFound { req, hash, dialect }
             }
@@ -225,11 +227,11 @@ impl World {
         }
         if actor == Actor::Spy {
             let nothing = match &message {
-                Outgoing::Have { total, runs, .. } => *total == 0 && runs.is_empty(),
-                Outgoing::NotFound { .. } | Outgoing::ManifestNone { .. } | Outgoing::ErrorReply { .. } => {
-                    true
-                }
-                Outgoing::Slot { .. } | Outgoing::KeepAlive => true,
+                Outgoing::Zest(ZestMessage::Have { total, runs, .. }) => *total == 0 && runs.is_empty(),
+                Outgoing::NotFound { .. }
+                | Outgoing::Zest(ZestMessage::ManifestNone { .. })
+                | Outgoing::ErrorReply { .. } => true,
+                Outgoing::Zest(ZestMessage::Slot { .. }) | Outgoing::KeepAlive => true,
                 _ => false,
             };
             if !nothing {
@@ -248,15 +250,15 @@ impl World {
             return self.tells(end, actor, message);
         }
         match message {
-            Outgoing::Interest { file } => {
+            Outgoing::Zest(ZestMessage::Interest { file }) => {
                 let total = self.files.by_hash(&file).map_or(0, |at| self.files.all[at as usize].len());
-                self.say(end, Outgoing::Have { file, total, runs: vec![(0, total)] });
-                self.say(end, Outgoing::Slot { open: true, wait_ms: 0 });
+                self.say(end, Outgoing::Zest(ZestMessage::Have { file, total, runs: vec![(0, total)] }));
+                self.say(end, Outgoing::Zest(ZestMessage::Slot { open: true, wait_ms: 0 }));
                 if actor == Actor::ClaimLiar {
                     self.claim_all(end);
                 }
             }
-            Outgoing::ManifestRequest { req, file, first, count } => {
+            Outgoing::Zest(ZestMessage::ManifestRequest { req, file, first, count }) => {
                 let list = self.list_of(&file);
                 match (actor, list) {
                     (Actor::Mute, _) => {}
@@ -265,10 +267,10 @@ impl World {
                         // Half the liars lie about chunk lists too.
                         let good = actor == Actor::Trickler || host.is_multiple_of(2);
                         let content = Content::Records { list, first, count, good };
-                        let message = self.part(req.0, list, first, count);
+                        let message = self.part(req, list, first, count);
                         self.say_with(end, message, content);
                     }
-                    _ => self.say(end, Outgoing::ManifestNone { req: req.0 }),
+                    _ => self.say(end, Outgoing::Zest(ZestMessage::ManifestNone { req })),
                 }
             }
             Outgoing::ChunkRequest { req, hash, .. } => {
@@ -291,21 +293,24 @@ impl World {
     /// One who says that it streams everything is told something.
     fn tells(&mut self, end: u32, actor: Actor, message: Outgoing) {
         match message {
-            Outgoing::Interest { file } => {
-                self.say(end, Outgoing::Have { file, total: 0, runs: vec![] });
+            Outgoing::Zest(ZestMessage::Interest { file }) => {
+                self.say(end, Outgoing::Zest(ZestMessage::Have { file, total: 0, runs: vec![] }));
                 let Some(at) = self.files.by_hash(&file) else { return };
                 let blocks = self.files.all[at as usize].blocks.len();
                 for block in 0..blocks {
                     let first = self.files.all[at as usize].blocks[block].runs[0].first;
-                    self.say(end, Outgoing::Streams { file, first });
+                    self.say(end, Outgoing::Zest(ZestMessage::Streams { file: FileKey::of(&file), first }));
                 }
             }
-            Outgoing::Follow { file, first, on: true } => {
-                let Some(at) = self.files.by_hash(&file) else { return };
+            Outgoing::Zest(ZestMessage::Follow { file, first, on: true }) => {
+                let Some(at) = self.files.all.iter().position(|of| FileKey::of(&of.hash) == file) else {
+                    return;
+                };
+                let at = at as u32;
                 // All but the last record.
                 let list = self.told_list(actor, at, first);
                 let records = list[..(list.len() - 1).max(1)].to_vec();
-                self.say(end, Outgoing::Told { file, first, at: 0, records });
+                self.say(end, Outgoing::Zest(ZestMessage::Told { file, first, at: 0, records }));
             }
             Outgoing::ChunkRequest { req, hash, .. } => {
                 let twisted = Files::twisted(&hash);
@@ -316,7 +321,9 @@ impl World {
                 self.say_chunk(end, req.0, hash, id, good);
                 self.tells_more(end, actor, id);
             }
-            Outgoing::ManifestRequest { req, .. } => self.say(end, Outgoing::ManifestNone { req: req.0 }),
+            Outgoing::Zest(ZestMessage::ManifestRequest { req, .. }) => {
+                self.say(end, Outgoing::Zest(ZestMessage::ManifestNone { req }))
+            }
             _ => {}
         }
     }
@@ -347,7 +354,10 @@ impl World {
             Actor::MindChanger => (0, vec![last]),
             _ => return,
         };
-        self.say(end, Outgoing::Told { file: hash, first: run.first, at, records });
+        self.say(
+            end,
+            Outgoing::Zest(ZestMessage::Told { file: FileKey::of(&hash), first: run.first, at, records }),
+        );
     }
 
     fn say_chunk(&mut self, end: u32, req: u32, hash: zest_xet::Hash, id: ChunkId, good: bool) {
@@ -365,7 +375,7 @@ impl World {
             for part in firsts.chunks(zest_core::wire::zest::CLAIMS_MAX) {
                 let beat = (self.now / TICK) as u16;
                 let claims = part.iter().map(|&first| Claim { first, score: u64::MAX - 1, beat }).collect();
-                self.say(end, Outgoing::Claim { file: hash, claims });
+                self.say(end, Outgoing::Zest(ZestMessage::Claim { file: FileKey::of(&hash), claims }));
             }
         }
     }
@@ -401,7 +411,7 @@ impl World {
     fn gather(&mut self, end: u32) {
         for _ in 0..GATHERED {
             let hash = zest_xet::Hash::from_bytes(self.dice.actors.bytes32());
-            self.say(end, Outgoing::Interest { file: hash });
+            self.say(end, Outgoing::Zest(ZestMessage::Interest { file: hash }));
         }
         let (host, at) = (self.ends[end as usize].host, self.ends[other(end) as usize].host);
         let Some(node) = &self.hosts[at as usize].node else { return };
@@ -420,9 +430,12 @@ impl World {
     fn spy(&mut self, end: u32) {
         let file = self.dice.actors.below(self.files.all.len() as u64) as u32;
         let (hash, chunks) = (self.files.all[file as usize].hash, self.files.all[file as usize].len());
-        self.say(end, Outgoing::Interest { file: hash });
-        let req = zest_core::ReqId(self.dice.actors.u64() as u32);
-        self.say(end, Outgoing::ManifestRequest { req, file: hash, first: 0, count: chunks });
+        self.say(end, Outgoing::Zest(ZestMessage::Interest { file: hash }));
+        let req = self.dice.actors.u64() as u32;
+        self.say(
+            end,
+            Outgoing::Zest(ZestMessage::ManifestRequest { req, file: hash, first: 0, count: chunks }),
+        );
         for _ in 0..SPIED {
             let index = self.dice.actors.below(u64::from(chunks)) as u32;
             let chunk = self.files.chunk(ChunkId::new(file, index));
@@ -440,15 +453,12 @@ impl World {
             let chunk = self.files.chunk(ChunkId::new(file, index));
             let req = self.dice.actors.u64() as u32;
             let message = match self.dice.actors.below(6) {
-                0 => Outgoing::Interest { file: hash },
-                1 => Outgoing::HaveMore { file: hash, runs: vec![(index, 1)] },
-                2 => Outgoing::Cancel { req: zest_core::ReqId(req) },
-                3 => Outgoing::ManifestRequest {
-                    req: zest_core::ReqId(req),
-                    file: hash,
-                    first: index,
-                    count: 9,
-                },
+                0 => Outgoing::Zest(ZestMessage::Interest { file: hash }),
+                1 => {
+                    Outgoing::Zest(ZestMessage::HaveMore { file: FileKey::of(&hash), runs: vec![(index, 1)] })
+                }
+                2 => Outgoing::Zest(ZestMessage::Cancel { req }),
+                3 => Outgoing::Zest(ZestMessage::ManifestRequest { req, file: hash, first: index, count: 9 }),
                 _ => Outgoing::ChunkRequest {
                     req: zest_core::ReqId(req),
                     hash: chunk.hash,

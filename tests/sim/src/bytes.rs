@@ -7,6 +7,7 @@ use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use zest_core::link::{
     Link, LinkAction, LinkConfig, LinkEvent, Message, OUTSTANDING_MAX, Outgoing, PayloadKind, Role,
+    ZestMessage,
 };
 use zest_core::node::Event;
 use zest_core::{InfoHash, Instant, LinkId, ReqId};
@@ -223,12 +224,12 @@ impl World {
 /// What a scripted actor is asked, in the words in which it is asked in message mode.
 fn as_asked(message: Message) -> Option<Outgoing> {
     Some(match message {
-        Message::Interest { file } => Outgoing::Interest { file },
+        Message::Zest(ZestMessage::Interest { file }) => Outgoing::Zest(ZestMessage::Interest { file }),
         Message::ChunkRequest { req, hash, .. } => {
             Outgoing::ChunkRequest { req: ReqId(req), hash, len_max: u32::MAX }
         }
-        Message::ManifestRequest { req, file, first, count } => {
-            Outgoing::ManifestRequest { req: ReqId(req), file, first, count }
+        Message::Zest(ZestMessage::ManifestRequest { req, file, first, count }) => {
+            Outgoing::Zest(ZestMessage::ManifestRequest { req: req, file, first, count })
         }
         _ => return None,
     })

@@ -11,7 +11,7 @@ use zest_core::finder::{self, Action, Event, Finder, JOBS_EVERY};
 use zest_core::link::Message;
 use zest_core::lsd::Group;
 use zest_core::node::{self, Direction};
-use zest_core::{Instant, JobId, LinkId, dht, pex};
+use zest_core::{Instant, JobId, LinkId, dht, pex, wire};
 
 /// How machines find each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl World {
                     Event::Link(pex::Event::Introduced { link, addr, direction, hello, allow: true }),
                 );
             }
-            node::Event::Message { link, message: Message::Pex { added, .. } } => {
+            node::Event::Message { link, message: Message::Pex(wire::pex::Pex { added, .. }) } => {
                 self.seeks(host, Event::Link(pex::Event::Received { link: *link, added }));
             }
             _ => {}
@@ -206,7 +206,10 @@ impl World {
             }
             Action::Tell { link, added, dropped } => {
                 if self.scenario.finding.is_some_and(|finding| finding.pex) {
-                    self.send(link.0 as u32, zest_core::link::Outgoing::Pex { added, dropped });
+                    self.send(
+                        link.0 as u32,
+                        zest_core::link::Outgoing::Pex(wire::pex::Pex { added, dropped }),
+                    );
                 }
             }
             Action::Searched { .. } | Action::SeenAt { .. } | Action::Save => {}

@@ -5,7 +5,7 @@ use crate::file::ChunkId;
 use crate::pool::{Line, Pool};
 use std::collections::VecDeque;
 use zest_core::ReqId;
-use zest_core::link::{FORGOTTEN_MAX, OUTSTANDING_MAX, Outgoing};
+use zest_core::link::{FORGOTTEN_MAX, OUTSTANDING_MAX, Outgoing, ZestMessage};
 use zest_core::wire::zest::{MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
 use zest_xet::Hash;
 
@@ -55,9 +55,9 @@ impl Asked {
             Outgoing::XorbRequest { req, xorb, len_max, .. } => {
                 Self { req, len_max, wanted: Wanted::Xorb(xorb) }
             }
-            Outgoing::ManifestRequest { req, first, count, .. } => {
+            Outgoing::Zest(ZestMessage::ManifestRequest { req, first, count, .. }) => {
                 let len_max = count.min(MANIFEST_PART_RECORDS_MAX) * MANIFEST_RECORD_BYTES;
-                Self { req, len_max, wanted: Wanted::Records { first, count } }
+                Self { req: ReqId(req), len_max, wanted: Wanted::Records { first, count } }
             }
             _ => return None,
         })

@@ -13,9 +13,9 @@ use crate::wire::{EXT_HANDSHAKE, HANDSHAKE, kind, weight};
 use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PeerFault, hub_key};
+use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PeerFault, ZestMessage, hub_key};
 use zest_core::node::{Direction, Event};
-use zest_core::{InfoHash, LinkId};
+use zest_core::{InfoHash, LinkId, ReqId};
 
 /// The Hub that not everybody knows, in worlds whose machines use one.
 pub(crate) const HUB: &str = "http://hub.here";
@@ -287,7 +287,9 @@ impl World {
         if let Some(asked) = crate::link::Asked::of(&message) {
             if !local.known {
                 let message = match asked.wanted {
-                    crate::link::Wanted::Records { .. } => Message::ManifestNone { req: asked.req },
+                    crate::link::Wanted::Records { .. } => {
+                        Message::Zest(ZestMessage::ManifestNone { req: asked.req.0 })
+                    }
                     _ => Message::NotFound { req: asked.req },
                 };
                 let host = local.host;
@@ -302,25 +304,11 @@ impl World {
                 local.asked.forget(req);
                 return;
             }
-            Outgoing::Cancel { req } if !local.asked.forget(req) => return,
+            Outgoing::Zest(ZestMessage::Cancel { req }) if !local.asked.forget(ReqId(req)) => return,
             _ => {}
         }
         let known = local.known;
-        let ours = matches!(
-            message,
-            Outgoing::Interest { .. }
-                | Outgoing::Uninterest { .. }
-                | Outgoing::Have { .. }
-                | Outgoing::HaveMore { .. }
-                | Outgoing::Claim { .. }
-                | Outgoing::Streams { .. }
-                | Outgoing::Follow { .. }
-                | Outgoing::Told { .. }
-                | Outgoing::Slot { .. }
-                | Outgoing::Cancel { .. }
-                | Outgoing::ManifestPart { .. }
-                | Outgoing::ManifestNone { .. }
-        );
+        let ours = matches!(message, Outgoing::Zest(_) | Outgoing::ManifestPart { .. });
         if ours && !known {
             return;
         }

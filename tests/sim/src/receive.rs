@@ -3,10 +3,10 @@
 use crate::file::ChunkId;
 use crate::link::{Answered, Content, List, Wanted};
 use crate::world::World;
-use zest_core::link::{Body, Message, Outgoing, PayloadKind, PeerFault};
+use zest_core::link::{Body, ManifestPart, Message, Outgoing, PayloadKind, PeerFault, ZestMessage};
 use zest_core::node::{Event, ManifestPlace};
 use zest_core::wire::zest::{MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
-use zest_core::{FileId, FileKey, LinkId, Location, ReqId};
+use zest_core::{FileId, LinkId, Location, ReqId};
 use zest_xet::Hash;
 
 /// [`FileId`]s from here on hold records of file manifests, by file.
@@ -31,15 +31,11 @@ impl World {
             Outgoing::XorbRequest { req, xorb, start, end, .. } => {
                 Message::XorbRequest { req: req.0, xorb, start, end }
             }
-            Outgoing::ManifestRequest { req, file, first, count } => {
-                Message::ManifestRequest { req: req.0, file, first, count }
-            }
             Outgoing::Chunk { req, len, .. } => {
                 return self.answer(end, req, PayloadKind::Chunk, len, content);
             }
-            Outgoing::ManifestPart { req, file_size, total, first, count, body } => {
-                let kind = PayloadKind::ManifestPart { file_size, total, first, count };
-                return self.answer(end, req, kind, body.len(), content);
+            Outgoing::ManifestPart { req, part, body } => {
+                return self.answer(end, req, PayloadKind::ManifestPart(part), body.len(), content);
             }
             Outgoing::XorbRange { req, .. } | Outgoing::XorbBytes { req, .. } => {
                 // Nobody here asks for ranges: the layouts of zest 0.4 are tested on the real link.
@@ -55,24 +51,15 @@ impl World {
                 Answered::Late => return,
                 Answered::Never => Message::Ignored,
             },
-            Outgoing::ManifestNone { req } => match self.ends[end as usize].asked.take(req) {
-                Answered::InTime(_) => Message::ManifestNone { req: ReqId(req) },
-                Answered::Late => return,
-                Answered::Never => Message::Ignored,
-            },
-            Outgoing::Interest { file } => Message::Interest { file },
-            Outgoing::Uninterest { file } => Message::Uninterest { file },
-            Outgoing::Have { file, total, runs } => Message::Have { file, total, runs },
-            Outgoing::HaveMore { file, runs } => Message::HaveMore { file: FileKey::of(&file), runs },
-            Outgoing::Claim { file, claims } => Message::Claim { file: FileKey::of(&file), claims },
-            Outgoing::Streams { file, first } => Message::Streams { file: FileKey::of(&file), first },
-            Outgoing::Follow { file, first, on } => Message::Follow { file: FileKey::of(&file), first, on },
-            Outgoing::Told { file, first, at, records } => {
-                Message::Told { file: FileKey::of(&file), first, at, records }
+            Outgoing::Zest(ZestMessage::ManifestNone { req }) => {
+                match self.ends[end as usize].asked.take(req) {
+                    Answered::InTime(_) => Message::Zest(ZestMessage::ManifestNone { req }),
+                    Answered::Late => return,
+                    Answered::Never => Message::Ignored,
+                }
             }
-            Outgoing::Pex { added, dropped } => Message::Pex { added, dropped },
-            Outgoing::Slot { open, wait_ms } => Message::Slot { open, wait_ms },
-            Outgoing::Cancel { req } => Message::Cancel { req: req.0 },
+            Outgoing::Zest(message) => Message::Zest(message),
+            Outgoing::Pex(pex) => Message::Pex(pex),
             Outgoing::KeepAlive | Outgoing::Forget { .. } => return,
         };
         self.feed(host, Event::Message { link, message });
@@ -97,7 +84,7 @@ impl World {
         match (asked.wanted, kind) {
             (
                 Wanted::Records { first, count },
-                PayloadKind::ManifestPart { first: f, count: c, total, .. },
+                PayloadKind::ManifestPart(ManifestPart { first: f, count: c, total, .. }),
             ) => {
                 if f != first || c > count || c == 0 || f.saturating_add(c) > total {
                     let (first, count) = (f, c);
@@ -122,7 +109,7 @@ impl World {
     pub(crate) fn content_of(&mut self, end: u32, message: &Outgoing) -> Option<Content> {
         match message {
             Outgoing::Chunk { hash, body, len, .. } => self.read_chunk(end, hash, *body, *len),
-            Outgoing::ManifestPart { total, first, count, body, .. } => {
+            Outgoing::ManifestPart { part: ManifestPart { total, first, count, .. }, body, .. } => {
                 let Body::File(place) = *body else {
                     self.fail(format!("link {end}: records from {body:?}, which the world never gave"));
                     return None;
@@ -216,14 +203,7 @@ impl World {
     /// A part of a chunk list, as a message.
     pub(crate) fn part(&self, req: u32, list: List, first: u32, count: u32) -> Outgoing {
         let place = self.place_of(list, first, count);
-        Outgoing::ManifestPart {
-            req,
-            file_size: place.file_size,
-            total: place.total,
-            first,
-            count,
-            body: place.records,
-        }
+        Outgoing::ManifestPart { req, part: place.part, body: place.records }
     }
 
     fn place_of(&self, list: List, first: u32, count: u32) -> ManifestPlace {
@@ -235,7 +215,9 @@ impl World {
             offset: u64::from(first) * u64::from(MANIFEST_RECORD_BYTES),
             len: count * MANIFEST_RECORD_BYTES,
         });
-        ManifestPlace { file_size: self.list_bytes(list), total: self.list_len(list), first, count, records }
+        let part =
+            ManifestPart { file_size: self.list_bytes(list), total: self.list_len(list), first, count };
+        ManifestPlace { part, records }
     }
 
     // Look-ups: the catalog of a machine.
