@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind, ZestMessage};
+use zest_core::link::{Dialect, ExtHandshake, Extension, Message, Outgoing, PayloadKind, ZestMessage};
 use zest_core::node::{Action, BitSet, Config, Direction, Event, JobSpec, Node, Source};
 use zest_core::{BufId, FileId, Instant, JobId, LinkId, PeerId, ReqId};
 use zest_xet::{ChunkRef, Hash, Manifest, file_hash};
@@ -67,8 +67,9 @@ impl Crowd {
             id[..8].copy_from_slice(&number.to_be_bytes());
             let addr = ([10, 0, (number / 250) as u8, (number % 250) as u8], 6881).into();
             world.event(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id: PeerId(id) });
-            let hello =
-                ExtHandshake { ut_xet: Some(1), zest: Some(3), ..ExtHandshake::empty(Dialect::Chunk) };
+            let hello = ExtHandshake::empty(Dialect::Chunk)
+                .with(Extension::UtXet, Some(1))
+                .with(Extension::Zest, Some(3));
             world.event(Event::Message { link, message: Message::ExtHandshake(hello) });
         }
         let (job, file) = (JobId(1), manifest.file());

@@ -13,12 +13,13 @@
 //! use zest_core::link::ExtHandshake;
 //! use zest_core::node::Direction;
 //! use zest_core::pex::{Action, Event, Pex};
+//! use zest_core::wire::ext_handshake::Extension;
 //! use zest_core::wire::xet::Dialect;
 //! use zest_core::{Instant, LinkId};
 //!
 //! let (one, other) = ("192.0.2.1:6881".parse().unwrap(), "192.0.2.77:6881".parse().unwrap());
 //! let mut hello = ExtHandshake::empty(Dialect::Chunk);
-//! hello.ut_pex = Some(4);
+//! hello = hello.with(Extension::UtPex, Some(4));
 //! let mut pex = Pex::new([7; 32]);
 //! for (link, addr) in [(LinkId(1), one), (LinkId(2), other)] {
 //!     let direction = Direction::Outbound;
@@ -33,7 +34,7 @@ use crate::bucket::jitter;
 use crate::endpoint::{Scope, canonical, is_dialable, may_name, scope};
 use crate::node::Direction;
 use crate::node::rng::Rng;
-use crate::wire::ext_handshake::ExtHandshake;
+use crate::wire::ext_handshake::{ExtHandshake, Extension};
 use crate::wire::pex::{FLAG_REACHABLE, PEX_PEERS_MAX};
 use crate::{Duration, Instant, LinkId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -252,7 +253,7 @@ impl Pex {
             return;
         }
         let listens = listens_at(addr, direction, hello);
-        if hello.ut_pex.is_some() && self.links.len() < LINKS_MAX {
+        if hello.id(Extension::UtPex).is_some() && self.links.len() < LINKS_MAX {
             let not_before = now + PEX_FIRST + jitter(&mut self.rng, PEX_FIRST);
             let remote = listens.unwrap_or(canonical(addr));
             let from = canonical(addr).ip();

@@ -13,7 +13,7 @@ fn deep_bencode_is_refused_without_recursion() {
     // Deep behind the keys that matter: those still count.
     us.receive(&ext(0, &[&b"d1:md6:ut_xeti3ee1:z"[..], &b"l".repeat(16_000)].concat()));
     let Some(Step::Message(Message::ExtHandshake(seen))) = us.steps.last() else { panic!("{:?}", us.steps) };
-    assert_eq!(seen.ut_xet, Some(3));
+    assert_eq!(seen.id(Extension::UtXet), Some(3));
     assert!(us.link.memory_bytes() < 8 << 10);
 }
 

@@ -2,7 +2,7 @@
 //! landed or served until the whole list proves. A lie has one author, and costs one block.
 
 use std::sync::Arc;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind, ZestMessage};
+use zest_core::link::{Dialect, ExtHandshake, Extension, Message, Outgoing, PayloadKind, ZestMessage};
 use zest_core::node::BitSet;
 use zest_core::node::limits::{FOLLOWS_MAX, LET_DOWNS_MAX, SUSPECT};
 use zest_core::node::{Action, Block, Config, Direction, Event, JobSpec, Node, Policy, Run, Source};
@@ -142,7 +142,9 @@ impl Bench {
         let addr = std::net::SocketAddr::from(([192, 0, 2, link.0 as u8], 6881));
         let peer_id = PeerId([link.0 as u8; 20]);
         self.tell(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id });
-        let hello = ExtHandshake { ut_xet: Some(1), zest: Some(3), ..ExtHandshake::empty(Dialect::Chunk) };
+        let hello = ExtHandshake::empty(Dialect::Chunk)
+            .with(Extension::UtXet, Some(1))
+            .with(Extension::Zest, Some(3));
         self.hears(link, Message::ExtHandshake(hello));
         self.hears(link, Message::Zest(ZestMessage::Interest { file: FILE }));
     }

@@ -7,7 +7,7 @@ mod swarm;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use swarm::File;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, ZestMessage, hub_key};
+use zest_core::link::{Dialect, ExtHandshake, Extension, Message, Outgoing, ZestMessage, hub_key};
 use zest_core::networks::of_linux;
 use zest_core::node::*;
 use zest_core::{FileId, InfoHash, Instant, JobId, LinkId, PeerId};
@@ -50,8 +50,9 @@ fn linked(node: &mut Node) -> (Vec<LinkId>, BTreeSet<LinkId>) {
         }
         let peer_id = PeerId([number as u8; 20]);
         take(node, Event::LinkUp { link, addr: addr(at), direction, peer_id });
-        let hello =
-            ExtHandshake { ut_xet: Some(1), zest: Some(3), hub, ..ExtHandshake::empty(Dialect::Chunk) };
+        let hello = ExtHandshake { hub, ..ExtHandshake::empty(Dialect::Chunk) }
+            .with(Extension::UtXet, Some(1))
+            .with(Extension::Zest, Some(3));
         take(node, Event::Message { link, message: Message::ExtHandshake(hello) });
         assert_eq!(node.is_near(link), is_near, "{at}");
         links.push(link);
@@ -179,8 +180,9 @@ fn an_address_that_reaches_everywhere_is_a_neighbours_on_a_network_of_ours() {
         number += 1;
         let (link, peer_id) = (LinkId(number), PeerId([number as u8; 20]));
         take(node, Event::LinkUp { link, addr: addr(at), direction: Direction::Inbound, peer_id });
-        let hello =
-            ExtHandshake { ut_xet: Some(1), zest: Some(3), hub, ..ExtHandshake::empty(Dialect::Chunk) };
+        let hello = ExtHandshake { hub, ..ExtHandshake::empty(Dialect::Chunk) }
+            .with(Extension::UtXet, Some(1))
+            .with(Extension::Zest, Some(3));
         take(node, Event::Message { link, message: Message::ExtHandshake(hello) });
         node.is_near(link)
     };
@@ -217,12 +219,9 @@ fn of_a_hub_on_this_machine_only_named_peers_speak() {
     ]) {
         let (link, peer_id) = (LinkId(number), PeerId([number as u8; 20]));
         take(&mut node, Event::LinkUp { link, addr: addr(at), direction, peer_id });
-        let hello = ExtHandshake {
-            ut_xet: Some(1),
-            zest: Some(3),
-            hub: Some(key),
-            ..ExtHandshake::empty(Dialect::Chunk)
-        };
+        let hello = ExtHandshake { hub: Some(key), ..ExtHandshake::empty(Dialect::Chunk) }
+            .with(Extension::UtXet, Some(1))
+            .with(Extension::Zest, Some(3));
         take(&mut node, Event::Message { link, message: Message::ExtHandshake(hello) });
         assert_eq!(node.is_near(link), is_near, "{at}");
     }

@@ -5,7 +5,7 @@ mod swarm;
 
 use swarm::*;
 use zest_core::Duration;
-use zest_core::link::{Message, PayloadKind, PeerFault, ZestMessage};
+use zest_core::link::{Extension, Message, PayloadKind, PeerFault, ZestMessage};
 use zest_core::node::{BAN, Event, Found};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -60,11 +60,9 @@ fn what_a_banned_peer_still_says_means_nothing() {
     let link = world.link_of(1);
     let asked = world.remote(1).asked;
     // The close is under way; the remote is quicker.
-    let hello = zest_core::link::ExtHandshake {
-        ut_xet: Some(1),
-        zest: Some(3),
-        ..zest_core::link::ExtHandshake::empty(zest_core::link::Dialect::Chunk)
-    };
+    let hello = zest_core::link::ExtHandshake::empty(zest_core::link::Dialect::Chunk)
+        .with(Extension::UtXet, Some(1))
+        .with(Extension::Zest, Some(3));
     world.handle(Event::Message { link, message: Message::ExtHandshake(hello) });
     let file = world.task(job).file.hash();
     world.handle(Event::Message {

@@ -20,7 +20,10 @@ fn pair() -> (Driver, Driver) {
         else {
             panic!("{steps:?}")
         };
-        assert_eq!((seen.ut_xet, seen.xet, seen.zest, seen.listen_port), (Some(1), Some(2), Some(3), port));
+        assert_eq!(
+            (seen.id(Extension::UtXet), seen.id(Extension::Xet), seen.id(Extension::Zest), seen.listen_port),
+            (Some(1), Some(2), Some(3), port)
+        );
         assert_eq!((seen.reqq, seen.dialect_guess), (Some(512), Dialect::Chunk));
     }
     (a, b)

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use zest_core::link::*;
-use zest_core::wire::ext_handshake::PEX_ID;
+use zest_core::wire::ext_handshake::Extension;
 use zest_core::wire::pex::{self, PEX_BYTES_MAX, Pex};
 
 const WITH_PEX: &[u8] = b"d1:md6:ut_pexi7e6:ut_xeti3eee";
@@ -20,7 +20,7 @@ fn it_is_sent_on_the_remotes_id_and_read_on_ours() {
     let mut us = Driver::accepted(THEIR_ID, WITH_PEX);
     us.send(Outgoing::Pex(Pex { added: added.clone(), dropped: dropped.clone() }));
     assert_eq!(us.take_sent(), ext(7, &pex::write(&sample())));
-    us.receive(&ext(PEX_ID, &pex::write(&sample())));
+    us.receive(&ext(Extension::UtPex.id(), &pex::write(&sample())));
     assert_eq!(us.take_steps(), [Step::Message(Message::Pex(Pex { added, dropped }))]);
 }
 
@@ -43,7 +43,7 @@ fn a_message_comes_out_however_it_is_cut_even_one_of_45_bytes() {
     assert_eq!(body.len(), 45);
     for cut in [1, 2, 5, 7, 40] {
         let mut us = Driver::accepted(THEIR_ID, WITH_PEX);
-        ext(PEX_ID, body).chunks(cut).for_each(|part| us.receive(part));
+        ext(Extension::UtPex.id(), body).chunks(cut).for_each(|part| us.receive(part));
         let steps = us.take_steps();
         assert!(
             matches!(&steps[..], [Step::Message(Message::Pex(Pex { added, .. }))] if added.len() == 2),
@@ -56,14 +56,14 @@ fn a_message_comes_out_however_it_is_cut_even_one_of_45_bytes() {
 fn a_wrong_one_ends_the_link_as_a_strike_before_it_is_kept() {
     for body in [&b""[..], b"le", b"d5:added5:12345e", b"d5:addedi1ee", b"d5:added6:12345"] {
         let mut us = Driver::accepted(THEIR_ID, WITH_PEX);
-        us.receive(&ext(PEX_ID, body));
+        us.receive(&ext(Extension::UtPex.id(), body));
         let fault = us.fault();
         assert_eq!(fault, PeerFault::BadPex { len: body.len() as u32 });
         assert_eq!(fault.severity(), Severity::Strike);
     }
     let mut us = Driver::accepted(THEIR_ID, WITH_PEX);
     let len = PEX_BYTES_MAX + 1;
-    us.receive(&[&(len + 2).to_be_bytes()[..], &[20, PEX_ID]].concat());
+    us.receive(&[&(len + 2).to_be_bytes()[..], &[20, Extension::UtPex.id()]].concat());
     assert_eq!(us.fault(), PeerFault::BadPex { len }, "known from its head");
 }
 
@@ -71,7 +71,7 @@ fn a_wrong_one_ends_the_link_as_a_strike_before_it_is_kept() {
 fn a_flood_of_it_counts_as_useless_bytes() {
     let mut us = Driver::accepted(THEIR_ID, WITH_PEX);
     let big = [b"d5:added6000:".to_vec(), vec![9; 6000], b"e".to_vec()].concat();
-    let frame = ext(PEX_ID, &big);
+    let frame = ext(Extension::UtPex.id(), &big);
     let mut count = 0u64;
     while !matches!(us.steps.last(), Some(Step::Close(_))) {
         us.receive(&frame);
@@ -90,7 +90,7 @@ fn a_flood_of_it_counts_as_useless_bytes() {
 fn zest_0_4_never_meets_it() {
     let mut us = Driver::accepted(THEIR_ID, ORIGINAL);
     // Whatever id its answers come on, they are of ut_xet.
-    us.receive(&ext(PEX_ID, &[3, 0, 0, 0, 1]));
+    us.receive(&ext(Extension::UtPex.id(), &[3, 0, 0, 0, 1]));
     assert!(
         us.steps.iter().all(|step| !matches!(step, Step::Close(PeerFault::BadPex { .. }))),
         "{:?}",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use zest_core::link::ExtHandshake;
+use zest_core::link::{ExtHandshake, Extension};
 use zest_core::node::Direction;
 use zest_core::pex::*;
 use zest_core::wire::pex::PEX_PEERS_MAX;
@@ -20,7 +20,7 @@ fn peer(n: u16) -> SocketAddr {
 
 /// What a remote says that speaks this extension or not, and listens there or nowhere.
 fn hello(ut_pex: Option<u8>, listen_port: Option<u16>) -> ExtHandshake {
-    ExtHandshake { ut_pex, listen_port, ..ExtHandshake::empty(Dialect::Chunk) }
+    ExtHandshake { listen_port, ..ExtHandshake::empty(Dialect::Chunk) }.with(Extension::UtPex, ut_pex)
 }
 
 struct World {

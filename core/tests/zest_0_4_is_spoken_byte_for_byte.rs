@@ -58,16 +58,13 @@ fn we_fetch_from_its_serve() {
         64313a6d64363a75745f78657469316565313a70693638383165313a76383a7a6573742f302e3365
         00000001 01 00000001 02"));
     let expected = ExtHandshake {
-        ut_xet: Some(1),
-        xet: None,
-        zest: None,
-        ut_pex: None,
         client: "zest/0.3".into(),
         listen_port: Some(6881),
         reqq: None,
         hub: None,
-        dialect_guess: Dialect::Range,
-    };
+        ..ExtHandshake::empty(Dialect::Range)
+    }
+    .with(Extension::UtXet, Some(1));
     assert_eq!(us.take_steps(), [Step::Message(Message::ExtHandshake(expected))]);
 
     // Full xorb, any range: the whole xorb comes, offset 0.

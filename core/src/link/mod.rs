@@ -75,7 +75,7 @@ mod reader;
 mod requests;
 mod writer;
 
-pub use crate::wire::ext_handshake::{ExtHandshake, hub_key};
+pub use crate::wire::ext_handshake::{ExtHandshake, Extension, hub_key};
 pub use crate::wire::frame::{HEAD_INLINE_BYTES, Head};
 pub use crate::wire::xet::Dialect;
 pub use crate::wire::zest::{Claim, ManifestPart, ZestMessage};
@@ -510,7 +510,7 @@ impl Link {
 
     /// The remote has shown which layout it speaks. One with our extension reads all of them: nothing to pin.
     fn pin(&mut self, shown: Option<Dialect>) {
-        if let (Some(dialect), false, None) = (shown, self.dialect_pinned, self.remote.zest) {
+        if let (Some(dialect), false, None) = (shown, self.dialect_pinned, self.remote.id(Extension::Zest)) {
             self.dialect = dialect;
             self.dialect_pinned = true;
         }

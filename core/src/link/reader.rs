@@ -5,7 +5,7 @@ use super::{
     CONTROL_FRAME_BYTES_MAX, ERROR_TEXT_CHARS_MAX, FRAME_BYTES_MAX, Message, PayloadKind, PeerFault,
 };
 use crate::ids::ReqId;
-use crate::wire::ext_handshake::{EXT_HANDSHAKE_BYTES_MAX, PEX_ID, UT_XET_ID, XET_ID, ZEST_ID};
+use crate::wire::ext_handshake::{EXT_HANDSHAKE_BYTES_MAX, Extension};
 use crate::wire::frame::{self, EXTENDED, EXTENDED_HEAD_BYTES, LENGTH_BYTES};
 use crate::wire::pex::{self, PEX_BYTES_MAX, Pex};
 use crate::wire::text;
@@ -66,32 +66,32 @@ pub(super) fn decode<'a>(seen: &'a [u8], requests: &Requests, lenient_ids: bool)
     }
     let Ok((body, ext_id)) = frame::id(rest) else { return Decoded::Need(EXTENDED_HEAD_BYTES) };
     let n = len - 2;
-    match ext_id {
-        0 => {
-            if n > EXT_HANDSHAKE_BYTES_MAX {
-                return too_long("an extension handshake", n, EXT_HANDSHAKE_BYTES_MAX);
-            }
-            match body.get(..n as usize) {
-                Some(dict) => frame(n, What::ExtHandshake(dict)),
-                None => need(n),
-            }
+    if ext_id == 0 {
+        if n > EXT_HANDSHAKE_BYTES_MAX {
+            return too_long("an extension handshake", n, EXT_HANDSHAKE_BYTES_MAX);
         }
-        UT_XET_ID | XET_ID => decode_xet(seen, body, n, requests),
-        ZEST_ID => decode_zest(seen, body, n, requests),
+        return match body.get(..n as usize) {
+            Some(dict) => frame(n, What::ExtHandshake(dict)),
+            None => need(n),
+        };
+    }
+    match Extension::with_id(ext_id) {
+        Some(Extension::UtXet | Extension::Xet) => decode_xet(seen, body, n, requests),
+        Some(Extension::Zest) => decode_zest(seen, body, n, requests),
         // zest 0.4 takes any id but 0 for Xet, and so may its answers come.
         _ if lenient_ids => decode_xet(seen, body, n, requests),
         // Its request is known by its length.
-        _ if n == 45 => match body.first() {
+        extension if n == 45 => match body.first() {
             None => need(1),
             Some(1) => decode_xet(seen, body, n, requests),
-            Some(_) if ext_id == PEX_ID => decode_pex(body, n),
+            Some(_) if extension == Some(Extension::UtPex) => decode_pex(body, n),
             Some(_) => skip(seen, len, false),
         },
-        PEX_ID => decode_pex(body, n),
-        _ if len > CONTROL_FRAME_BYTES_MAX => {
+        Some(Extension::UtPex) => decode_pex(body, n),
+        None if len > CONTROL_FRAME_BYTES_MAX => {
             too_long("an unknown extended message", len, CONTROL_FRAME_BYTES_MAX)
         }
-        _ => skip(seen, len, false),
+        None => skip(seen, len, false),
     }
 }
 

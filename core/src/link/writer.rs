@@ -4,7 +4,7 @@ use super::requests::{Asked, Wanted};
 use super::{Body, ERROR_TEXT_CHARS_MAX, Head, Link, LinkAction, Message, Outgoing, ZestMessage};
 use crate::ids::ReqId;
 use crate::time::Instant;
-use crate::wire::ext_handshake::UT_XET_ID;
+use crate::wire::ext_handshake::Extension;
 use crate::wire::frame::{self, EXTENDED_HEAD_BYTES, KEEP_ALIVE};
 use crate::wire::pex;
 use crate::wire::xet::{self, Dialect, RANGE_DATA_BYTES_MAX};
@@ -15,7 +15,7 @@ use zest_xet::Hash;
 impl Link {
     pub(super) fn send(&mut self, now: Instant, outgoing: Outgoing) {
         // zest 0.4 takes any id but 0, so its constant 1 stands in until the remote has said which it wants.
-        let answer_id = self.remote.xet_id().unwrap_or(UT_XET_ID);
+        let answer_id = self.remote.xet_id().unwrap_or(Extension::UtXet.id());
         match outgoing {
             Outgoing::ChunkRequest { req, hash, len_max } => {
                 let dialect = if self.dialect == Dialect::Doc { Dialect::Doc } else { Dialect::Chunk };
@@ -61,7 +61,7 @@ impl Link {
                 }
             }
             Outgoing::Pex(pex) => {
-                if let Some(id) = self.remote.ut_pex {
+                if let Some(id) = self.remote.id(Extension::UtPex) {
                     let message = pex::write(&pex);
                     let mut out = Vec::with_capacity(EXTENDED_HEAD_BYTES + message.len());
                     frame::extended(&mut out, id, &message);
@@ -77,7 +77,7 @@ impl Link {
                     u64::from(part.count) * u64::from(MANIFEST_RECORD_BYTES),
                     "a part's body has 36 bytes a record"
                 );
-                if let Some(id) = self.remote.zest {
+                if let Some(id) = self.remote.id(Extension::Zest) {
                     self.transmit(now, zest::manifest_part_head(id, req, part), Some(body));
                 }
             }
@@ -92,14 +92,14 @@ impl Link {
                 return;
             }
         } else if let ZestMessage::ManifestRequest { req, first, count, .. } = *message {
-            if self.remote.zest.is_none() {
+            if self.remote.id(Extension::Zest).is_none() {
                 return self.refuse(Message::Zest(ZestMessage::ManifestNone { req }));
             }
             assert!(count > 0, "a manifest request asks for at least one record");
             let len_max = count.min(MANIFEST_PART_RECORDS_MAX) * MANIFEST_RECORD_BYTES;
             self.ask(ReqId(req), len_max, Wanted::Manifest { first, count });
         }
-        let Some(id) = self.remote.zest else { return };
+        let Some(id) = self.remote.id(Extension::Zest) else { return };
         zest::write(id, message, |head| self.transmit(now, head, None));
     }
 

@@ -8,7 +8,7 @@ use super::line::Upload;
 use super::manifest::Willing;
 use super::rng::Rng;
 use crate::endpoint::{Party, Scope, scope};
-use crate::link::ExtHandshake;
+use crate::link::{ExtHandshake, Extension};
 use crate::wire::xet::Dialect;
 use crate::{Duration, Instant, JobId, PeerId, ReqId};
 use alloc::collections::BTreeSet;
@@ -307,8 +307,8 @@ impl Peer {
 
     pub(crate) fn introduce(&mut self, remote: &ExtHandshake) {
         self.introduced = true;
-        self.chunks = remote.ut_xet.is_some() || remote.xet.is_some();
-        self.zest = remote.zest.is_some();
+        self.chunks = remote.xet_id().is_some();
+        self.zest = remote.id(Extension::Zest).is_some();
         self.xorb_ranges_only = remote.dialect_guess == Dialect::Range;
         self.window_max = remote.reqq.map_or(WINDOW_MAX, |reqq| reqq.clamp(1, WINDOW_MAX));
         self.window = self.window.min(self.window_max);

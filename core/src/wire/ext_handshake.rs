@@ -18,17 +18,67 @@ use crate::bencode::{Encoder, Value, lenient_dict};
 use alloc::vec::Vec;
 use sha1::{Digest as _, Sha1};
 
-/// Our extension id for `ut_xet`.
-pub const UT_XET_ID: u8 = 1;
+/// Makes [`Extension`] of its table, so that a new extension is one line here, its wire file, and its arm where a link dispatches.
+macro_rules! extensions {
+    ($($(#[$doc:meta])* $name:literal $variant:ident = $id:literal,)+) => {
+        /// An extension we speak.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Extension {
+            $($(#[$doc])* $variant = $id,)+
+        }
 
-/// Our extension id for `xet`, the same extension by ccbt's name.
-pub const XET_ID: u8 = 2;
+        impl Extension {
+            /// All, in the order of their names.
+            pub const ALL: [Self; [$($id),+].len()] = [$(Self::$variant),+];
 
-/// Our extension id for `zest` ([`super::zest`]).
-pub const ZEST_ID: u8 = 3;
+            /// Its name in `m`.
+            #[must_use]
+            pub const fn name(self) -> &'static [u8] {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
 
-/// Our extension id for `ut_pex` ([`super::pex`]).
-pub const PEX_ID: u8 = 4;
+            /// The one with this name.
+            #[must_use]
+            #[inline(always)]
+            pub fn named(name: &[u8]) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// The one whose messages come under this id of ours.
+            #[must_use]
+            #[inline(always)]
+            pub const fn with_id(id: u8) -> Option<Self> {
+                match id {
+                    $($id => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// Our id for it.
+            #[must_use]
+            pub const fn id(self) -> u8 {
+                self as u8
+            }
+        }
+    };
+}
+
+// By name, as bencode sorts keys; the ids count from 1 on.
+extensions! {
+    /// Peer exchange ([`super::pex`]).
+    b"ut_pex" UtPex = 4,
+    /// Chunks by hash ([`super::xet`]).
+    b"ut_xet" UtXet = 1,
+    /// The same by ccbt's name.
+    b"xet" Xet = 2,
+    /// Ours ([`super::zest`]).
+    b"zest" Zest = 3,
+}
 
 /// What a Hub is called on the wire: SHA-1 of `zest-hub-v1:` and its address. Two ends that say the same may speak of files
 /// that this Hub shows to everyone who can reach it.
@@ -49,14 +99,8 @@ pub const CLIENT: &str = concat!("zest/", env!("CARGO_PKG_VERSION"));
 /// What the remote said in all its extension handshakes so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtHandshake {
-    /// Its id for `ut_xet`.
-    pub ut_xet: Option<u8>,
-    /// Its id for `xet`.
-    pub xet: Option<u8>,
-    /// Its id for our extension.
-    pub zest: Option<u8>,
-    /// Its id for `ut_pex`.
-    pub ut_pex: Option<u8>,
+    /// Its id for each extension, by our id less 1; see [`ExtHandshake::id`].
+    pub ids: [Option<u8>; Extension::ALL.len()],
     /// Its name and version.
     pub client: ClientName,
     /// TCP port it accepts links on; none if it says 0 or nothing.
@@ -74,10 +118,7 @@ impl ExtHandshake {
     #[must_use]
     pub fn empty(dialect_guess: Dialect) -> Self {
         Self {
-            ut_xet: None,
-            xet: None,
-            zest: None,
-            ut_pex: None,
+            ids: [None; Extension::ALL.len()],
             client: ClientName::NONE,
             listen_port: None,
             reqq: None,
@@ -86,10 +127,30 @@ impl ExtHandshake {
         }
     }
 
+    /// The same with an id for an extension; `None` withdraws it.
+    #[must_use]
+    pub fn with(mut self, extension: Extension, id: Option<u8>) -> Self {
+        *self.slot(extension) = id;
+        self
+    }
+
+    /// The id on which the remote takes messages of that extension; none if it does not speak it.
+    #[must_use]
+    #[inline]
+    pub fn id(&self, extension: Extension) -> Option<u8> {
+        self.ids[usize::from(extension.id()) - 1]
+    }
+
     /// The id on which the remote takes Xet messages, under either name.
     #[must_use]
+    #[inline]
     pub fn xet_id(&self) -> Option<u8> {
-        self.ut_xet.or(self.xet)
+        self.id(Extension::UtXet).or(self.id(Extension::Xet))
+    }
+
+    #[inline]
+    fn slot(&mut self, extension: Extension) -> &mut Option<u8> {
+        &mut self.ids[usize::from(extension.id()) - 1]
     }
 
     /// Takes in one more handshake. Keys that are absent or of the wrong type change nothing (BEP 10: a repeat is
@@ -119,15 +180,9 @@ impl ExtHandshake {
 
     fn update_ids<'a>(&mut self, names: impl Iterator<Item = (&'a [u8], Value<'a>)>) {
         for (name, id) in names {
-            let slot = match name {
-                b"ut_xet" => &mut self.ut_xet,
-                b"xet" => &mut self.xet,
-                b"zest" => &mut self.zest,
-                b"ut_pex" => &mut self.ut_pex,
-                _ => continue,
-            };
+            let Some(extension) = Extension::named(name) else { continue };
             if let Some(id) = id.int() {
-                *slot = u8::try_from(id).ok().filter(|&id| id != 0);
+                *self.slot(extension) = u8::try_from(id).ok().filter(|&id| id != 0);
             }
         }
     }
@@ -155,8 +210,9 @@ pub fn ours_of(hub: Option<&[u8; 20]>, listen_port: u16, reqq: u32) -> Vec<u8> {
         enc.key(b"hub").bytes(hub);
     }
     enc.key(b"m").dict();
-    enc.key(b"ut_pex").int(PEX_ID.into());
-    enc.key(b"ut_xet").int(UT_XET_ID.into()).key(b"xet").int(XET_ID.into()).key(b"zest").int(ZEST_ID.into());
+    for extension in Extension::ALL {
+        enc.key(extension.name()).int(extension.id().into());
+    }
     enc.end();
     enc.key(b"p").int(listen_port.into());
     enc.key(b"reqq").int(reqq.into());
@@ -186,7 +242,15 @@ mod tests {
         );
         assert_eq!(bytes, expected.as_bytes());
         let seen = read(&bytes);
-        assert_eq!((seen.ut_xet, seen.xet, seen.zest, seen.ut_pex), (Some(1), Some(2), Some(3), Some(4)));
+        assert_eq!(
+            (
+                seen.id(Extension::UtXet),
+                seen.id(Extension::Xet),
+                seen.id(Extension::Zest),
+                seen.id(Extension::UtPex)
+            ),
+            (Some(1), Some(2), Some(3), Some(4))
+        );
         assert_eq!((seen.listen_port, seen.reqq, &*seen.client), (Some(6881), Some(512), CLIENT));
         assert_eq!(seen.dialect_guess, Dialect::Chunk);
     }
@@ -195,7 +259,7 @@ mod tests {
     fn a_hub_is_named_by_a_key_and_only_where_it_is_asked_for() {
         let key = hub_key("https://hub.example");
         let seen = read(&ours_of(Some(&key), 6881, 512));
-        assert_eq!((seen.hub, seen.zest, seen.listen_port), (Some(key), Some(3), Some(6881)));
+        assert_eq!((seen.hub, seen.id(Extension::Zest), seen.listen_port), (Some(key), Some(3), Some(6881)));
         assert_eq!(read(&ours(6881, 512)).hub, None);
         assert_ne!(key, hub_key("https://hub.example:8443"));
         assert_eq!(read(b"d3:hub3:abce").hub, None, "a key of another length is none");
@@ -204,7 +268,7 @@ mod tests {
     #[test]
     fn the_original_is_known_by_its_version() {
         let seen = read(b"d1:md6:ut_xeti1ee1:pi6881e1:v8:zest/0.3e");
-        assert_eq!((seen.xet_id(), seen.zest, seen.listen_port), (Some(1), None, Some(6881)));
+        assert_eq!((seen.xet_id(), seen.id(Extension::Zest), seen.listen_port), (Some(1), None, Some(6881)));
         assert_eq!(seen.dialect_guess, Dialect::Range);
         for (client, original) in [
             ("zest/0.4.2", true),
@@ -223,7 +287,10 @@ mod tests {
             b"d1:e8:disabled1:md3:ssli1e11:ut_metadatai3e3:xeti2ee3:xetd14:hash_algorithm18:xet-hash:v1:blake322:\
 supports_bloom_filtersiTrueee1:v4:loste",
         );
-        assert_eq!((seen.ut_xet, seen.xet, seen.xet_id()), (None, Some(2), Some(2)));
+        assert_eq!(
+            (seen.id(Extension::UtXet), seen.id(Extension::Xet), seen.xet_id()),
+            (None, Some(2), Some(2))
+        );
         assert_eq!(&*seen.client, "");
     }
 
@@ -231,7 +298,10 @@ supports_bloom_filtersiTrueee1:v4:loste",
     fn a_repeated_handshake_adds_and_withdraws() {
         let mut seen = read(b"d1:md6:ut_xeti4e4:zesti9ee1:v1:xe");
         assert!(seen.update(b"d1:md4:zesti0eee"));
-        assert_eq!((seen.ut_xet, seen.zest, &*seen.client), (Some(4), None, "x"));
+        assert_eq!(
+            (seen.id(Extension::UtXet), seen.id(Extension::Zest), &*seen.client),
+            (Some(4), None, "x")
+        );
     }
 
     #[test]

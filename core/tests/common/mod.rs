@@ -95,7 +95,7 @@ impl Driver {
     }
 
     pub fn ask_manifest(&mut self, req: u32, first: u32, count: u32) {
-        self.send(Outgoing::Zest(ZestMessage::ManifestRequest { req: req, file: hash(0xf1), first, count }));
+        self.send(Outgoing::Zest(ZestMessage::ManifestRequest { req, file: hash(0xf1), first, count }));
     }
 
     /// A body that holds these bytes.

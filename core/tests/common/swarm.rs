@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PayloadKind, PeerFault};
+use zest_core::link::{Dialect, ExtHandshake, Extension, Message, Outgoing, PayloadKind, PeerFault};
 use zest_core::lived::Lived;
 use zest_core::node::*;
 use zest_core::{BufId, Duration, FileId, Instant, JobId, LinkId, Location, PeerId, ReqId};
@@ -433,11 +433,9 @@ impl World {
         self.handle(Event::LinkUp { link, addr, direction, peer_id: PeerId(id) });
         if let Some(pause) = script.greets {
             let guess = if script.ranges_only { Dialect::Range } else { Dialect::Chunk };
-            let hello = ExtHandshake {
-                ut_xet: Some(1),
-                zest: script.zest.then_some(3),
-                ..ExtHandshake::empty(guess)
-            };
+            let hello = ExtHandshake::empty(guess)
+                .with(Extension::UtXet, Some(1))
+                .with(Extension::Zest, script.zest.then_some(3));
             let message = Message::ExtHandshake(hello);
             self.later(pause, Happening::Link(link, Event::Message { link, message }));
         }

@@ -1,7 +1,7 @@
 //! How peers are found: trackers over HTTP and UDP, the message of the local network, peer exchange.
 
 use zest_core::endpoint::is_dialable;
-use zest_core::link::ExtHandshake;
+use zest_core::link::{ExtHandshake, Extension};
 use zest_core::lsd::{self, Group, Lsd, message};
 use zest_core::node::Direction;
 use zest_core::pex::{self, Pex};
@@ -156,7 +156,7 @@ pub fn pex(input: &[u8]) {
     let remote = remote.parse().expect("an address");
     let mut pex = Pex::new([7; 32]);
     let mut hello = ExtHandshake::empty(Dialect::Chunk);
-    hello.ut_pex = Some(4);
+    hello = hello.with(Extension::UtPex, Some(4));
     let (link, direction) = (LinkId(1), Direction::Outbound);
     pex.handle(NOW, pex::Event::Introduced { link, addr: remote, direction, hello: &hello, allow: true });
     pex.handle(NOW, pex::Event::Received { link: LinkId(1), added: &read.added });

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use zest_core::endpoint::Found;
 use zest_core::link::{
-    Claim, Dialect, ExtHandshake, ManifestPart, Message, Outgoing, PayloadKind, ZestMessage,
+    Claim, Dialect, ExtHandshake, Extension, ManifestPart, Message, Outgoing, PayloadKind, ZestMessage,
 };
 use zest_core::node::{
     Action, BANS_MAX, BitSet, Block, Config, Direction, Event, FaultKind, JobSpec, Node, OriginFault, Policy,
@@ -304,12 +304,12 @@ impl World {
             2 => {
                 let (link, what) = (input.u8(), input.u8());
                 let hello = ExtHandshake {
-                    ut_xet: (what & 1 == 0).then_some(1),
-                    zest: (what & 2 == 0).then_some(3),
                     reqq: (what & 4 != 0).then_some(u32::from(what >> 3)),
                     hub: (what & 128 != 0).then_some(HUB),
                     ..ExtHandshake::empty(if what & 8 != 0 { Dialect::Range } else { Dialect::Chunk })
-                };
+                }
+                .with(Extension::UtXet, (what & 1 == 0).then_some(1))
+                .with(Extension::Zest, (what & 2 == 0).then_some(3));
                 self.says(link, Message::ExtHandshake(hello));
             }
             3 => {

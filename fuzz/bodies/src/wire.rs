@@ -2,7 +2,7 @@
 
 use zest_core::bencode::{self, Encoder, Value};
 use zest_core::wire::client_name::CLIENT_BYTES_MAX;
-use zest_core::wire::ext_handshake::ExtHandshake;
+use zest_core::wire::ext_handshake::{ExtHandshake, Extension};
 use zest_core::wire::xet::{self, Dialect, Incoming, Pending, PendingTable, Step};
 use zest_core::wire::zest::{self, ZestMessage};
 use zest_xet::Hash;
@@ -81,7 +81,7 @@ pub fn ext_handshake(input: &[u8]) {
         assert!(heard.client.len() <= CLIENT_BYTES_MAX, "a name is bounded");
         assert!(!heard.client.chars().any(char::is_control), "a name can be shown on a terminal");
         assert_ne!(heard.listen_port, Some(0), "port 0 is no port");
-        for id in [heard.ut_xet, heard.xet, heard.zest, heard.xet_id()] {
+        for id in Extension::ALL.map(|extension| heard.id(extension)).into_iter().chain([heard.xet_id()]) {
             assert_ne!(id, Some(0), "0 is the handshake's own id");
         }
         let once = heard.clone();

@@ -229,7 +229,7 @@ fn as_asked(message: Message) -> Option<Outgoing> {
             Outgoing::ChunkRequest { req: ReqId(req), hash, len_max: u32::MAX }
         }
         Message::Zest(ZestMessage::ManifestRequest { req, file, first, count }) => {
-            Outgoing::Zest(ZestMessage::ManifestRequest { req: req, file, first, count })
+            Outgoing::Zest(ZestMessage::ManifestRequest { req, file, first, count })
         }
         _ => return None,
     })

@@ -13,7 +13,7 @@ use crate::wire::{EXT_HANDSHAKE, HANDSHAKE, kind, weight};
 use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use zest_core::link::{Dialect, ExtHandshake, Message, Outgoing, PeerFault, ZestMessage, hub_key};
+use zest_core::link::{Dialect, ExtHandshake, Extension, Message, Outgoing, PeerFault, ZestMessage, hub_key};
 use zest_core::node::{Direction, Event};
 use zest_core::{InfoHash, LinkId, ReqId};
 
@@ -539,17 +539,19 @@ impl World {
             Actor::Spy => remote.is_multiple_of(2).then(|| hub_key("http://hub.elsewhere")),
             _ => Some(hub_key(HUB)),
         };
-        let hello = ExtHandshake {
+        let mut hello = ExtHandshake {
             hub,
-            ut_xet: Some(1),
-            xet: Some(2),
-            zest: Some(3),
-            ut_pex: self.scenario.finding.filter(|finding| finding.pex).map(|_| 4),
             client: zest_core::wire::ext_handshake::CLIENT.into(),
             listen_port: Some(port),
             reqq: Some(zest_core::link::OUTSTANDING_MAX as u32),
             ..ExtHandshake::empty(Dialect::Chunk)
         };
+        let pex = self.scenario.finding.is_some_and(|finding| finding.pex);
+        for known in Extension::ALL {
+            if known != Extension::UtPex || pex {
+                hello = hello.with(known, Some(known.id()));
+            }
+        }
         self.feed(host, Event::Message { link: LinkId(end.into()), message: Message::ExtHandshake(hello) });
     }
 

@@ -1,7 +1,6 @@
 //! What a message weighs on the wire, in bytes after TCP (`docs/protocol.md` §1.3, §3.1, §4.1).
 
-use zest_core::link::{ERROR_TEXT_CHARS_MAX, Outgoing, ZestMessage};
-use zest_core::wire::ext_handshake::ZEST_ID;
+use zest_core::link::{ERROR_TEXT_CHARS_MAX, Extension, Outgoing, ZestMessage};
 use zest_core::wire::xet::Dialect;
 use zest_core::wire::{pex, zest};
 
@@ -28,7 +27,7 @@ pub(crate) fn weight(message: &Outgoing) -> (u32, u32) {
         ManifestPart { body, .. } => (FRAME + 25, body.len()),
         Zest(message) => {
             let mut bytes = 0;
-            zest::write(ZEST_ID, message, |head| bytes += head.as_bytes().len() as u32);
+            zest::write(Extension::Zest.id(), message, |head| bytes += head.as_bytes().len() as u32);
             (bytes, 0)
         }
         Pex(pex) => (FRAME + pex::write(pex).len() as u32, 0),

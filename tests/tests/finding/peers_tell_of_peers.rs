@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
-use zest_core::wire::ext_handshake::{PEX_ID, UT_XET_ID};
+use zest_core::wire::ext_handshake::Extension;
 use zest_core::wire::pex::{FLAG_SEED, Pex, write};
 use zest_runtime_tokio::DiscoveryConfig;
 use zest_tests::caller::Caller;
@@ -42,7 +42,7 @@ async fn who_is_told_of_is_dialled_while_something_is_fetched() {
         let mut caller =
             Caller::dial(&machine.address(), b"-XX0000-tells-of-one", b"d1:md6:ut_pexi7e6:ut_xeti1eee").await;
         let message = write(&Pex { added: vec![(itself, 0), (told, FLAG_SEED)], dropped: Vec::new() });
-        caller.send(&speak::ext(PEX_ID, &message)).await;
+        caller.send(&speak::ext(Extension::UtPex.id(), &message)).await;
         meeting.await;
     };
     tokio::select! {
@@ -58,9 +58,9 @@ async fn is_left_alone(machine: &Machine) {
     let mut caller =
         Caller::dial(&machine.address(), b"-XX0000-tells-of-one", b"d1:md6:ut_pexi7e6:ut_xeti1eee").await;
     let message = write(&Pex { added: vec![(told, 0)], dropped: Vec::new() });
-    caller.send(&speak::ext(PEX_ID, &message)).await;
+    caller.send(&speak::ext(Extension::UtPex.id(), &message)).await;
     let question = [&[1][..], &7u32.to_be_bytes(), &[9; 32]].concat();
-    caller.send(&speak::ext(UT_XET_ID, &question)).await;
+    caller.send(&speak::ext(Extension::UtXet.id(), &question)).await;
     in_time(caller.message()).await.expect("an answer");
     let knock = tokio::time::timeout(std::time::Duration::ZERO, third.accept()).await;
     assert!(knock.is_err(), "nobody was dialled");
