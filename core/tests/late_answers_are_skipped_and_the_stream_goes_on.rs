@@ -94,3 +94,58 @@ fn a_request_id_used_twice_is_our_bug() {
     us.ask_chunk(1, hash(1), 100);
     us.ask_chunk(1, hash(2), 100);
 }
+
+/// What `us` foresees: bytes of the head and of the payload at most.
+fn foreseen(us: &Driver) -> Vec<(u32, u32)> {
+    us.link.expect_chunks().collect()
+}
+
+#[test]
+fn chunks_are_foreseen_in_the_order_in_which_they_were_asked_for() {
+    let mut us = Driver::with_zest();
+    for (req, len) in [(1, 100), (2, 200), (3, 300), (4, 400)] {
+        us.ask_chunk(req, hash(req as u8), len);
+    }
+    assert_eq!(foreseen(&us), [(15, 100), (15, 200), (15, 300), (15, 400)]);
+    us.send(Outgoing::Forget { req: ReqId(2) });
+    us.send(Outgoing::Zest(ZestMessage::Cancel { req: 3 }));
+    assert_eq!(foreseen(&us), [(15, 100), (15, 400)], "nothing comes of what was given up");
+    // Of the first head a part is there; the payload that has begun is no longer ahead.
+    let answer = chunk_answer(1, b"seven b");
+    us.receive(&answer[..9]);
+    assert_eq!(foreseen(&us), [(6, 100), (15, 400)]);
+    us.receive(&answer[9..18]);
+    assert_eq!((us.link.expect().payload, foreseen(&us)), (Some((ReqId(1), 4)), vec![(15, 400)]));
+    us.receive(&answer[18..]);
+    // What stands behind something else cannot be foreseen.
+    us.ask_manifest(5, 0, 1);
+    us.ask_chunk(6, hash(6), 600);
+    assert_eq!(foreseen(&us), [(15, 400)]);
+    us.receive(&ext(1, &hex("03 00000004")));
+    assert_eq!(foreseen(&us), []);
+    us.receive(&ext(3, &hex("03 00000005")));
+    assert_eq!(foreseen(&us), [(15, 600)]);
+
+    let mut us = Driver::plain();
+    us.ask_xorb(1, hash(1), 0, 3, 1000);
+    assert_eq!(foreseen(&us), [], "a xorb range is handed on as it comes");
+}
+
+#[test]
+fn a_send_says_which_chunk_it_carries_and_counts_until_it_is_polled() {
+    let mut us = Driver::plain();
+    let body = us.body(b"seven b");
+    let dialect = Dialect::Chunk;
+    let answer = Outgoing::Chunk { req: 1, dialect, hash: hash(7), body, len: 7 };
+    us.link.handle(us.now, LinkEvent::Send(answer));
+    us.link.handle(us.now, LinkEvent::Send(Outgoing::NotFound { req: 2, hash: hash(8), dialect }));
+    let parts = vec![([0; 8], body), ([0; 8], body)];
+    us.link.handle(us.now, LinkEvent::Send(Outgoing::XorbRange { req: 3, xorb: hash(9), start: 0, parts }));
+    let mut chunks = Vec::new();
+    for left in (0..4).rev() {
+        let Some(LinkAction::Transmit { chunk, .. }) = us.link.poll_action() else { panic!("four sends") };
+        assert_eq!(us.link.unsent(), left);
+        chunks.push(chunk);
+    }
+    assert_eq!(chunks, [Some(hash(7)), None, None, None]);
+}

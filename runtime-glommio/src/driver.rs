@@ -229,13 +229,8 @@ impl Core {
 
     /// The node's word to a link.
     fn send(self: &Rc<Self>, io: &Rc<LinkIo>, message: Outgoing) {
-        if let Outgoing::Chunk { hash, .. } = &message {
-            io.answering.set(Some(*hash));
-            add(&self.stats.chunks_served, 1);
-        }
         io.link.borrow_mut().handle(self.now(), LinkEvent::Send(message));
         self.drain(io);
-        io.answering.set(None);
         io.wake();
     }
 
@@ -244,7 +239,10 @@ impl Core {
         loop {
             let Some(action) = io.link.borrow_mut().poll_action() else { break };
             match action {
-                LinkAction::Transmit { head, body } => enqueue(io, head, body),
+                LinkAction::Transmit { head, body, chunk } => {
+                    add(&self.stats.chunks_served, u64::from(chunk.is_some()));
+                    enqueue(io, head, body, chunk);
+                }
                 LinkAction::Established { peer_id, .. } => {
                     io.established.set(true);
                     self.lobby.borrow_mut().left(io.id);
@@ -333,11 +331,10 @@ impl Core {
     }
 }
 
-fn enqueue(io: &LinkIo, head: Head, body: Option<Body>) {
+fn enqueue(io: &LinkIo, head: Head, body: Option<Body>, hash: Option<Hash>) {
     match body {
         None => io.push(head, None),
         Some(Body::File(place)) if place.len > 0 => {
-            let hash: Option<Hash> = io.answering.take();
             let file = FileId(place.file.0);
             io.push(head, Some(Span { file, offset: place.offset, len: place.len, hash }));
         }

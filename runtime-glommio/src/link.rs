@@ -43,8 +43,6 @@ pub(crate) struct LinkIo {
     pub(crate) fault: Cell<Option<PeerFault>>,
     /// The other cores were told where its peer listens.
     pub(crate) known_elsewhere: Cell<bool>,
-    /// The chunk whose answer the link machine is being given.
-    pub(crate) answering: Cell<Option<Hash>>,
     /// Look-ups that wait for a file to be opened.
     pub(crate) lookups: Cell<usize>,
     pub(crate) xorbs: RefCell<VecDeque<XorbAsk>>,
@@ -72,7 +70,6 @@ impl LinkIo {
             established: Cell::new(false),
             fault: Cell::new(None),
             known_elsewhere: Cell::new(false),
-            answering: Cell::new(None),
             lookups: Cell::new(0),
             xorbs: RefCell::default(),
             xorb_asked: Cell::new(false),

@@ -12,7 +12,6 @@ use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use zest_core::Location;
 use zest_store::{Access, BlockCache, Lender};
 use zest_xet::{CHUNK_BYTES_TARGET, ChunkRef, Hash, Proven, verify};
@@ -91,13 +90,14 @@ impl Context {
     }
 
     /// A chunk is being sent from its file. If that happens often it is read, to be kept.
-    pub(crate) fn missed(&self, hash: Hash, place: Location, file: &Arc<File>) {
+    pub(crate) fn missed(&self, hash: Hash, place: Location) {
         let hot = &self.hot;
         if hot.reading.get() >= READING_MAX || !hot.cache.borrow_mut().missed(&hash) {
             return;
         }
+        let Some(file) = self.open(place.file) else { return };
         hot.reading.set(hot.reading.get() + 1);
-        let (file, mailbox) = (file.clone(), self.mailbox.clone());
+        let mailbox = self.mailbox.clone();
         self.push(Work::Task(Box::new(move || {
             let chunk = ChunkRef { hash, len: place.len };
             let chunk = read(&file, place).ok().and_then(|bytes| match verify(bytes, chunk) {

@@ -7,6 +7,7 @@
 use crate::api::PeerStatus;
 use crate::buffers::{BUFFER_BYTES, Buffer};
 use crate::context::Context;
+use crate::jobs::is_partial;
 use crate::limits::QUEUE_KEEP;
 pub(crate) use crate::limits::{HEAD_BYTES, QUEUE_MAX};
 use crate::peer_range::PeerRange;
@@ -25,7 +26,7 @@ use zest_core::link::{
     Body, Head, Link, LinkAction, LinkEvent, Message, Outgoing, PayloadKind, PeerFault, ZestMessage,
 };
 use zest_core::node::{BUDGET_SPENT, Direction, Event};
-use zest_core::{LinkId, Location, ReqId};
+use zest_core::{LinkId, Location};
 use zest_xet::Hash;
 
 /// Payloads foreseen in one `readv`.
@@ -36,7 +37,8 @@ pub(crate) enum Item {
     Head(Head),
     /// What is left of a head.
     Rest(Bytes),
-    File(Location, Arc<File>),
+    /// A range of a file, which is opened when it is sent. One that is under way has nothing but this to keep it open.
+    File(Location, Option<Arc<File>>),
     /// A chunk that is in memory, and how much of it was sent.
     Hot {
         hash: Hash,
@@ -54,12 +56,6 @@ pub(crate) struct LinkIo {
     direction: Direction,
     link: RefCell<Link>,
     pub(crate) queue: RefCell<VecDeque<Item>>,
-    /// Parts of answers that the link machine has been given and the queue has not seen yet.
-    inside: Cell<usize>,
-    /// Which chunks lie at places that the link machine has been given and the queue has not seen yet.
-    named: RefCell<VecDeque<(Location, Hash)>>,
-    /// Lengths of the chunks asked for, oldest first: what the reader foresees.
-    foreseen: RefCell<VecDeque<(ReqId, u32)>>,
     pub(crate) work: Notify,
     pub(crate) drained: Notify,
     pub(crate) closing: Cell<bool>,
@@ -91,9 +87,6 @@ impl LinkIo {
             direction,
             link: RefCell::new(link),
             queue: RefCell::default(),
-            inside: Cell::new(0),
-            named: RefCell::default(),
-            foreseen: RefCell::default(),
             work: Notify::new(),
             drained: Notify::new(),
             closing: Cell::new(false),
@@ -108,20 +101,6 @@ impl LinkIo {
 
     /// The node's word to this link.
     pub(crate) fn send(self: &Rc<Self>, context: &Rc<Context>, message: Outgoing) {
-        match &message {
-            Outgoing::ChunkRequest { req, len_max, .. } => {
-                self.foreseen.borrow_mut().push_back((*req, *len_max));
-            }
-            Outgoing::Zest(ZestMessage::Cancel { req }) => {
-                self.foreseen.borrow_mut().retain(|(r, _)| r.0 != *req);
-            }
-            Outgoing::Forget { req } => self.foreseen.borrow_mut().retain(|(r, _)| r != req),
-            Outgoing::Chunk { hash, body: Body::File(place), .. } => {
-                self.named.borrow_mut().push_back((*place, *hash));
-            }
-            Outgoing::XorbRange { parts, .. } => self.inside.set(self.inside.get() + 2 * parts.len()),
-            _ => {}
-        }
         self.link.borrow_mut().handle(context.clock.now(), LinkEvent::Send(message));
         // Answers the link gives itself (NOT_FOUND without the extension) come out here; no payload can.
         self.drain(context, &[], &mut None, &mut None);
@@ -139,7 +118,8 @@ impl LinkIo {
 
     /// Whether its writer has so much to send that its reader is about to stop.
     pub(crate) fn is_behind(&self) -> bool {
-        self.queue.borrow().len() + self.inside.get() > QUEUE_MAX
+        // What the link has to say and the queue has not seen yet is a head and a body each.
+        self.queue.borrow().len() + 2 * self.link.borrow().unsent() > QUEUE_MAX
     }
 
     /// What concerns finding peers goes to the finder.
@@ -184,7 +164,7 @@ impl LinkIo {
         loop {
             let Some(action) = self.link.borrow_mut().poll_action() else { break };
             match action {
-                LinkAction::Transmit { head, body } => self.enqueue(context, head, body),
+                LinkAction::Transmit { head, body, chunk } => self.enqueue(context, head, body, chunk),
                 LinkAction::Established { peer_id, .. } => {
                     self.established.set(true);
                     context.lobby.borrow_mut().left(self.id);
@@ -196,15 +176,11 @@ impl LinkIo {
                     if matches!(message, Message::Error { code: BUDGET_SPENT, .. }) {
                         context.count_spent();
                     }
-                    if let Message::NotFound { req } | Message::Error { req, .. } = &message {
-                        self.foreseen.borrow_mut().retain(|(r, _)| r != req);
-                    }
                     self.tell_finder(context, &message);
                     context.event(Event::Message { link: self.id, message });
                 }
                 LinkAction::PayloadStart { req, kind, len } => {
                     let len = len as usize;
-                    self.foreseen.borrow_mut().retain(|(r, _)| *r != req);
                     *payload = Some(match kind {
                         PayloadKind::XorbRange { start } => {
                             let range = PeerRange { link: self.id, req, start, len: len as u32 };
@@ -260,36 +236,32 @@ impl LinkIo {
             }
         }
         self.draining.set(false);
-        self.inside.set(0);
         for (to, bytes) in streams {
             // Heads of 16 KiB at most lie outside the direct path; the channel has room for far more of them.
             let _ = to.try_send(bytes);
         }
     }
 
-    /// A range of a file as it is best sent; `None` if the file is not what it was.
-    fn range(&self, context: &Rc<Context>, place: Location) -> Option<Item> {
-        let hash = {
-            let mut named = self.named.borrow_mut();
-            let at = named.iter().position(|(other, _)| *other == place);
-            at.and_then(|at| named.drain(..=at).next_back()).map(|(_, hash)| hash)
-        };
-        let Some(hash) = hash else { return Some(Item::File(place, context.open(place.file)?)) };
-        if context.hot.cache().contains(&hash) {
-            return Some(Item::Hot { hash, place, sent: 0 });
+    /// A range of a file as it is best sent; `None` if it was of a file under way that is gone.
+    fn range(&self, context: &Rc<Context>, place: Location, chunk: Option<Hash>) -> Option<Item> {
+        if let Some(hash) = chunk {
+            if context.hot.cache().contains(&hash) {
+                return Some(Item::Hot { hash, place, sent: 0 });
+            }
+            context.missed(hash, place);
         }
-        let file = context.open(place.file)?;
-        context.missed(hash, place, &file);
-        Some(Item::File(place, file))
+        // It was looked at when it was located, and will be when it is sent.
+        let open = if is_partial(place.file) { Some(context.open(place.file)?) } else { None };
+        Some(Item::File(place, open))
     }
 
-    fn enqueue(&self, context: &Rc<Context>, head: Head, body: Option<Body>) {
+    fn enqueue(&self, context: &Rc<Context>, head: Head, body: Option<Body>, chunk: Option<Hash>) {
         let body = match body {
             None => None,
-            Some(Body::File(place)) => match self.range(context, place) {
+            Some(Body::File(place)) => match self.range(context, place, chunk) {
                 Some(item) => Some(item),
                 None => {
-                    // The file changed between look-up and now: the frame cannot be honoured, so the link ends.
+                    // The frame cannot be honoured, so the link ends.
                     self.close();
                     return;
                 }
@@ -425,10 +397,11 @@ async fn read_once(
 ) -> io::Result<bool> {
     let expect = io.link.borrow().expect();
     let rest = expect.payload.map_or(0, |(_, left)| left as usize);
-    let lens: Vec<usize> =
-        io.foreseen.borrow().iter().take(AHEAD_MAX).map(|&(_, len)| len as usize).collect();
-    let mut ahead: Vec<Buffer> = Vec::with_capacity(lens.len());
-    for _ in &lens {
+    let chunks: Vec<(usize, usize)> = (io.link.borrow().expect_chunks().take(AHEAD_MAX))
+        .map(|(head, len)| ((head as usize).min(HEAD_ROOM), len as usize))
+        .collect();
+    let mut ahead: Vec<Buffer> = Vec::with_capacity(chunks.len());
+    for _ in &chunks {
         match context.pool.try_take() {
             Some(buf) => ahead.push(buf),
             None if ahead.is_empty() && rest == 0 => {
@@ -444,10 +417,8 @@ async fn read_once(
     }
     let mut head = context.heads.borrow_mut();
     // Small heads between foreseen payloads; all the room where nothing is foreseen.
-    let head_len = if ahead.is_empty() { head.len() } else { expect.head as usize };
     let mut skipped = Vec::new();
     let mut heads: Vec<[u8; HEAD_ROOM]> = vec![[0; HEAD_ROOM]; ahead.len()];
-    let first_head = if ahead.is_empty() { 0 } else { head_len.min(HEAD_ROOM) };
     let read = stream.try_io(Interest::READABLE, || {
         let mut parts: Vec<IoSliceMut<'_>> = Vec::with_capacity(2 + 2 * AHEAD_MAX);
         let mut room = most;
@@ -465,10 +436,9 @@ async fn read_once(
         if whole_rest && ahead.is_empty() {
             add_part(&mut parts, &mut head, &mut room);
         } else if whole_rest {
-            for (n, ((buf, len), place)) in ahead.iter_mut().zip(&lens).zip(&mut heads).enumerate() {
-                let head_len = if n == 0 { first_head } else { CHUNK_HEAD };
-                add_part(&mut parts, &mut place[..head_len], &mut room);
-                add_part(&mut parts, &mut buf.room()[..*len], &mut room);
+            for ((buf, &(head, len)), place) in ahead.iter_mut().zip(&chunks).zip(&mut heads) {
+                add_part(&mut parts, &mut place[..head], &mut room);
+                add_part(&mut parts, &mut buf.room()[..len], &mut room);
             }
         }
         rustix::io::readv(stream, &mut parts).map_err(io::Error::from)
@@ -495,9 +465,8 @@ async fn read_once(
         return Ok(true);
     }
     let mut foreseen = true;
-    for (n, (buf, len)) in ahead.into_iter().zip(lens).enumerate() {
-        let head_len = if n == 0 { first_head } else { CHUNK_HEAD };
-        let bytes = left.min(head_len);
+    for (n, (buf, (head, len))) in ahead.into_iter().zip(chunks).enumerate() {
+        let bytes = left.min(head);
         if bytes == 0 {
             break;
         }
@@ -558,9 +527,7 @@ fn add_part<'a>(parts: &mut Vec<IoSliceMut<'a>>, place: &'a mut [u8], room: &mut
     }
 }
 
-/// Frame length, message id, extended id, type, request id, chunk length: the head of a chunk in our dialect.
-const CHUNK_HEAD: usize = 15;
-/// Room for any head that [`zest_core::link::Expect`] may name.
+/// Room for the head of any chunk.
 const HEAD_ROOM: usize = 64;
 
 /// Payload bytes that were read straight to where they belong.

@@ -110,11 +110,7 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
     {
         // It went from memory while it waited.
         let (offset, len) = (place.offset + u64::from(*sent), place.len - sent);
-        let Some(file) = context.open(place.file) else {
-            return Err(io::Error::other("the file changed while it waited to be sent"));
-        };
-        let rest = Item::File(Location { offset, len, ..*place }, file);
-        queue[0] = rest;
+        queue[0] = Item::File(Location { offset, len, ..*place }, None);
     }
     let cache = context.hot.cache();
     let mut parts: Vec<Piece<'_>> = Vec::new();
@@ -136,10 +132,10 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
     if parts.is_empty() {
         let Some(Item::File(place, file)) = queue.front_mut() else { return Ok(Sent { all: 0, payload: 0 }) };
         // It may have waited here for long behind a slow reader: what changed meanwhile must not go out.
-        if context.open(place.file).is_none() {
+        let Some(file) = file.clone().or_else(|| context.open(place.file)) else {
             return Err(io::Error::other("the file changed while it waited to be sent"));
-        }
-        let sent = send_file(stream, file, place)?;
+        };
+        let sent = send_file(stream, &file, place)?;
         if sent == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,

@@ -4,6 +4,7 @@ use super::{Message, PeerFault};
 use crate::ids::{BufId, InfoHash, Location, PeerId, ReqId};
 use crate::wire::frame::Head;
 use crate::wire::zest::ManifestPart;
+use zest_xet::Hash;
 
 /// Bulk bytes to send, named and not held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub enum LinkAction {
         head: Head,
         /// Bulk bytes after them.
         body: Option<Body>,
+        /// The chunk that those are, where they are one.
+        chunk: Option<Hash>,
     },
     /// Both handshakes are done.
     Established {

@@ -45,9 +45,9 @@ pub const EXT_HANDSHAKES_MAX: u32 = 16;
 /// Characters of a remote's error text that are kept: 256. Ours.
 pub const ERROR_TEXT_CHARS_MAX: usize = 256;
 
-/// Actions whose room a link keeps between two slices: 64 (6 KiB), as many as sixteen answers make. Ours; a slice of tiny frames
+/// Actions whose room a link keeps between two slices: 48 (6.4 KiB), as many as sixteen answers make. Ours; a slice of tiny frames
 /// makes one action per 6 bytes, and that room goes back at once: any stranger can send one over each of his links.
-pub const ACTIONS_KEEP: usize = 64;
+pub const ACTIONS_KEEP: usize = 48;
 
 /// Bytes of room for actions and partial heads that an idle link may keep: 4 KiB. Ours; with the struct itself a link
 /// stays under 8 KiB.

@@ -31,7 +31,7 @@
 //!     let mut rest = Vec::new();
 //!     while let Some(action) = from.poll_action() {
 //!         match action {
-//!             LinkAction::Transmit { head, body } => {
+//!             LinkAction::Transmit { head, body, .. } => {
 //!                 let mut bytes = head.as_bytes().to_vec();
 //!                 if body.is_some() {
 //!                     bytes.extend_from_slice(chunk);
@@ -109,6 +109,8 @@ pub struct Link {
     actions: VecDeque<LinkAction>,
     /// `PayloadBytes` in `actions`: as long as there are some, the slice they point into must live.
     slices_unpolled: usize,
+    /// `Transmit` in `actions`.
+    unsent: usize,
     requests: Requests,
     remote: ExtHandshake,
     ext_handshakes: u32,
@@ -150,6 +152,7 @@ impl Link {
             need: 0,
             actions: VecDeque::new(),
             slices_unpolled: 0,
+            unsent: 0,
             requests: Requests::default(),
             remote: ExtHandshake::empty(Dialect::Chunk),
             ext_handshakes: 0,
@@ -211,8 +214,14 @@ impl Link {
             }
             return None;
         };
-        if let LinkAction::PayloadBytes { .. } = action {
-            self.slices_unpolled -= 1;
+        match action {
+            LinkAction::PayloadBytes { .. } => self.slices_unpolled -= 1,
+            LinkAction::Transmit { .. } => self.unsent -= 1,
+            LinkAction::Established { .. }
+            | LinkAction::Message(_)
+            | LinkAction::PayloadStart { .. }
+            | LinkAction::PayloadEnd { .. }
+            | LinkAction::Close { .. } => {}
         }
         Some(action)
     }
@@ -253,6 +262,25 @@ impl Link {
         Expect { payload, head }
     }
 
+    /// The chunks that will likely come next, in order, if the oldest requests are for chunks: bytes of each answer's head (what is
+    /// still missing of the first), and the longest its payload may be. A prediction like [`Expect`].
+    pub fn expect_chunks(&self) -> impl Iterator<Item = (u32, u32)> {
+        let chunks = self.requests.in_order().map_while(|asked| match asked.wanted {
+            Wanted::Xet { dialect: dialect @ (Dialect::Chunk | Dialect::Doc), .. } => {
+                Some((answer_head_bytes(dialect), asked.len_max))
+            }
+            Wanted::Xet { dialect: Dialect::Range, .. } | Wanted::Manifest { .. } => None,
+        });
+        let first = self.expect().head;
+        chunks.enumerate().map(move |(nth, (head, len))| (if nth == 0 { first } else { head }, len))
+    }
+
+    /// Sends that are not polled yet ([`LinkAction::Transmit`]).
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.unsent
+    }
+
     /// Requests sent and neither answered, cancelled nor forgotten; at most [`OUTSTANDING_MAX`].
     #[must_use]
     pub fn outstanding(&self) -> usize {
@@ -286,6 +314,8 @@ impl Link {
         );
         let slices = self.actions.iter().filter(|a| matches!(a, LinkAction::PayloadBytes { .. })).count();
         assert_eq!(slices, self.slices_unpolled, "unpolled slices are counted");
+        let sends = self.actions.iter().filter(|a| matches!(a, LinkAction::Transmit { .. })).count();
+        assert_eq!(sends, self.unsent, "unpolled sends are counted");
         let closes = self.actions.iter().filter(|a| matches!(a, LinkAction::Close { .. })).count();
         assert!(closes <= 1, "a link closes once");
         if closes == 1 {

@@ -52,6 +52,11 @@ impl Requests {
         self.live.front()
     }
 
+    /// Oldest first: as answers are likely to come.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &Asked> {
+        self.live.iter()
+    }
+
     pub(super) fn add(&mut self, asked: Asked) {
         assert!(self.live.len() < OUTSTANDING_MAX, "at most {OUTSTANDING_MAX} requests on one link");
         assert!(self.live(asked.req).is_none(), "request id {:08x} is outstanding already", asked.req.0);

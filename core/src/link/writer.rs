@@ -31,7 +31,7 @@ impl Link {
             Outgoing::Chunk { req, dialect, hash, body, len } => {
                 assert_eq!(len, body.len(), "a chunk is as long as its body");
                 let head = xet::answer_head(answer_id, dialect, req, &hash, 0, len, &[]);
-                self.transmit(now, head, Some(body));
+                self.transmit_chunk(now, head, Some(body), Some(hash));
             }
             Outgoing::XorbBytes { req, xorb, start, body, len } => {
                 assert_eq!(len, body.len(), "a xorb range is as long as its body");
@@ -128,8 +128,13 @@ impl Link {
     }
 
     pub(super) fn transmit(&mut self, now: Instant, head: Head, body: Option<Body>) {
+        self.transmit_chunk(now, head, body, None);
+    }
+
+    fn transmit_chunk(&mut self, now: Instant, head: Head, body: Option<Body>, chunk: Option<Hash>) {
         self.last_sent = now;
-        self.actions.push_back(LinkAction::Transmit { head, body });
+        self.unsent += 1;
+        self.actions.push_back(LinkAction::Transmit { head, body, chunk });
     }
 
     fn ask(&mut self, req: ReqId, len_max: u32, wanted: Wanted) {

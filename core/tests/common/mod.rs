@@ -142,7 +142,7 @@ impl Driver {
     fn drain(&mut self, slice: &[u8]) {
         while let Some(action) = self.link.poll_action() {
             let step = match action {
-                LinkAction::Transmit { head, body } => {
+                LinkAction::Transmit { head, body, .. } => {
                     self.sent.extend_from_slice(head.as_bytes());
                     match body {
                         None => {}

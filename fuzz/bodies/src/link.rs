@@ -341,7 +341,7 @@ impl Player {
                     self.push_payload(&slice[at as usize..][..len as usize]);
                     continue;
                 }
-                LinkAction::Transmit { head, body } => Step::Transmit { head, body },
+                LinkAction::Transmit { head, body, .. } => Step::Transmit { head, body },
                 LinkAction::Established { peer_id, info_hash, bep10 } => {
                     Step::Established { peer_id, info_hash, bep10 }
                 }

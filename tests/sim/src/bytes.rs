@@ -157,7 +157,7 @@ impl World {
             let Some(bytes) = &mut self.ends[end as usize].bytes else { return };
             let Some(action) = bytes.link.poll_action() else { break };
             match action {
-                LinkAction::Transmit { head, body } => {
+                LinkAction::Transmit { head, body, .. } => {
                     let head = head.as_bytes().to_vec();
                     let payload = body.map_or(0, |body| body.len());
                     let control = head.len() as u32;

@@ -99,7 +99,7 @@ mod tests {
     fn sent(link: &mut Link) -> (Vec<u8>, u32, u32) {
         let (mut bytes, mut heads, mut bodies) = (Vec::new(), 0, 0);
         while let Some(action) = link.poll_action() {
-            if let LinkAction::Transmit { head, body } = action {
+            if let LinkAction::Transmit { head, body, .. } = action {
                 bytes.extend_from_slice(head.as_bytes());
                 heads += head.as_bytes().len() as u32;
                 let body = body.map_or(0, |body| body.len());

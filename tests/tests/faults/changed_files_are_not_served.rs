@@ -150,6 +150,57 @@ async fn a_change_while_answers_wait_for_a_slow_reader(kind: Kind) {
     assert!(came < asked, "the link ends instead");
 }
 
+/// Two copies of the file, in two repositories, and one of them changes while answers wait: what goes out from then on is of
+/// the other one.
+async fn of_two_copies_one_changes(which: usize) {
+    let mut site = Site::new();
+    let known = Arc::new(Known::new(noise(77, 1_000_000)));
+    let repos = ["org/model", "org/other"];
+    for repo in repos {
+        site.add(repo, "model.safetensors", &known.bytes);
+    }
+    let machine = Machine::new(&site.open().await).await;
+    let mut copies = Vec::new();
+    for repo in repos {
+        let report = machine.pull_from(repo, &[]).await.expect("the pull");
+        // A file of its own, where the cache has a link to what both share.
+        let path = report.path.join("model.safetensors");
+        std::fs::remove_file(&path).expect("our own link");
+        std::fs::write(&path, &known.bytes).expect("write");
+        copies.push(path);
+    }
+    let machine = machine.restarted().await;
+    machine.index().await;
+    let caller = Caller::dial(&machine.address(), b"-SC0100-leech0000000", DICT_ZEST).await;
+    let mut world = World { site, known, machine, caller, path: copies[which].clone() };
+    let index = 3;
+    let chunk = world.known.manifest.chunk(index);
+    let offset = world.known.manifest.offset(index);
+    let right = world.known.bytes[offset as usize..][..chunk.len as usize].to_vec();
+    let asked = 400;
+    let ask = speak::ext(UT_XET, &[&[1, 0, 0, 0, 1][..], chunk.hash.as_bytes()].concat());
+    world.caller.send(&ask.repeat(asked)).await;
+    let (_, body) = world.caller.message().await.expect("an answer");
+    assert!(body[9..] == right[..], "it is whole");
+    world.until_nothing_moves().await;
+    let file = File::options().write(true).open(&world.path).expect("our own file");
+    file.write_all_at(&[right[0] ^ 1], offset).expect("write");
+    let (mut came, mut last_is_right) = (1, false);
+    while came < asked {
+        let Some((_, body)) = world.caller.message().await else { break };
+        assert_eq!(body[0], 2, "an answer");
+        (came, last_is_right) = (came + 1, body[9..] == right[..]);
+    }
+    assert_eq!((came, last_is_right), (asked, true), "copy {which} has changed, the other one has not");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_slow_reader_is_of_the_copy_that_was_looked_at() {
+    for which in 0..2 {
+        of_two_copies_one_changes(which).await;
+    }
+}
+
 async fn a_damaged_chunk_list_is_not_served_for_a_good_one(kind: Kind) {
     let world = world(kind).await;
     let name = world.known.file().to_string();
