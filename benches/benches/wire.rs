@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use zest_benches::link::{self, CHUNK_BYTES, REQUESTS, asking, hash, receive, serve, talking};
-use zest_core::link::{Dialect, ExtHandshake, LinkEvent};
+use zest_core::link::{Dialect, Event, ExtHandshake};
 use zest_core::wire::{ext_handshake, frame, xet};
 use zest_core::{InfoHash, Instant, bencode};
 
@@ -33,9 +33,9 @@ fn answers(c: &mut Criterion) {
             asking,
             |mut link| {
                 for head in &heads {
-                    link.handle(Instant::ZERO, LinkEvent::Received(head.as_bytes()));
+                    link.handle(Instant::ZERO, Event::Received(head.as_bytes()));
                     let (_, bytes) = link.expect().payload.expect("a payload begins");
-                    link.handle(Instant::ZERO, LinkEvent::PayloadRead { bytes });
+                    link.handle(Instant::ZERO, Event::PayloadRead { bytes });
                     while let Some(action) = link.poll_action() {
                         black_box(action);
                     }

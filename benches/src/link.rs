@@ -1,6 +1,6 @@
 //! One connection's link, and the bytes that come to it.
 
-use zest_core::link::{Body, Dialect, Link, LinkAction, LinkConfig, LinkEvent, Message, Outgoing, Role};
+use zest_core::link::{self, Body, Dialect, Link, Message, Outgoing, Role};
 use zest_core::wire::xet;
 use zest_core::{FileId, Instant, Location, PeerId, ReqId};
 use zest_xet::Hash;
@@ -18,13 +18,13 @@ const READ_BYTES: usize = 256 << 10;
 #[must_use]
 pub fn talking() -> Link {
     let config =
-        LinkConfig { role: Role::Accept, our_id: PeerId(*b"-ZT0500-ourourourour"), listen_port: 6881 };
+        link::Config { role: Role::Accept, our_id: PeerId(*b"-ZT0500-ourourourour"), listen_port: 6881 };
     let mut link = Link::new(Instant::ZERO, config);
     let handshake =
         [&b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0"[..], &[7; 20], b"-ZT0500-theirtheirth"].concat();
     let dict = b"d1:md6:ut_xeti1e3:xeti2e4:zesti3eee";
     let hello = [&handshake[..], &(dict.len() as u32 + 2).to_be_bytes(), &[20, 0], dict].concat();
-    link.handle(Instant::ZERO, LinkEvent::Received(&hello));
+    link.handle(Instant::ZERO, link::Event::Received(&hello));
     while link.poll_action().is_some() {}
     link
 }
@@ -43,7 +43,7 @@ pub fn asking() -> Link {
     let mut link = talking();
     for number in 0..REQUESTS {
         let ask = Outgoing::ChunkRequest { req: ReqId(number), hash: hash(number), len_max: 128 << 10 };
-        link.handle(Instant::ZERO, LinkEvent::Send(ask));
+        link.handle(Instant::ZERO, link::Event::Send(ask));
         while link.poll_action().is_some() {}
     }
     link
@@ -73,9 +73,9 @@ pub fn requests() -> Vec<u8> {
 pub fn receive(link: &mut Link, stream: &[u8]) -> u64 {
     let mut payload = 0;
     for piece in stream.chunks(READ_BYTES) {
-        link.handle(Instant::ZERO, LinkEvent::Received(piece));
+        link.handle(Instant::ZERO, link::Event::Received(piece));
         while let Some(action) = link.poll_action() {
-            if let LinkAction::PayloadBytes { len, .. } = action {
+            if let link::Action::PayloadBytes { len, .. } = action {
                 payload += u64::from(len);
             }
         }
@@ -88,17 +88,17 @@ pub fn receive(link: &mut Link, stream: &[u8]) -> u64 {
 /// # Panics
 /// When the link wants anything else.
 pub fn serve(link: &mut Link, stream: &[u8]) -> u32 {
-    link.handle(Instant::ZERO, LinkEvent::Received(stream));
+    link.handle(Instant::ZERO, link::Event::Received(stream));
     let mut answered = 0;
     while let Some(action) = link.poll_action() {
         match action {
-            LinkAction::Message(Message::ChunkRequest { req, hash, dialect }) => {
+            link::Action::Message(Message::ChunkRequest { req, hash, dialect }) => {
                 let at = Location { file: FileId(1), offset: 0, len: CHUNK_BYTES };
                 let body = Body::File(at);
                 let answer = Outgoing::Chunk { req, dialect, hash, body, len: CHUNK_BYTES };
-                link.handle(Instant::ZERO, LinkEvent::Send(answer));
+                link.handle(Instant::ZERO, link::Event::Send(answer));
             }
-            LinkAction::Transmit { .. } => answered += 1,
+            link::Action::Transmit { .. } => answered += 1,
             other => panic!("not asked for: {other:?}"),
         }
     }

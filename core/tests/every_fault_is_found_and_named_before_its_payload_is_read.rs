@@ -17,7 +17,7 @@ fn ends(mut us: Driver, why: PeerFault, severity: Severity) {
     us.take_sent();
     us.receive(&chunk_answer(7, b"more"));
     us.send(Outgoing::KeepAlive);
-    us.handle(LinkEvent::Timer);
+    us.handle(Event::Timer);
     assert!(us.steps.is_empty() && us.sent.is_empty(), "a closed link does nothing");
     assert_eq!((us.link.poll_timeout(), us.link.outstanding()), (None, 0));
 }
@@ -70,7 +70,7 @@ fn a_peer_without_bep_10() {
 fn no_handshake_in_time() {
     let mut us = Driver::new(Role::Accept);
     us.receive(b"\x13Bit");
-    assert_eq!(us.next_timer(), LinkTimer::Handshake);
+    assert_eq!(us.next_timer(), Timer::Handshake);
     let limit = Duration::from_secs(10);
     ends(us, PeerFault::HandshakeTimeout { waited: limit, limit }, Severity::Strike);
 }
@@ -80,7 +80,7 @@ fn no_extension_handshake_in_time() {
     let mut us = Driver::new(Role::Dial { info_hash: SWARM });
     us.receive(&handshake(SWARM, THEIR_ID));
     us.receive(&frame(5, &[0xff; 100]));
-    assert_eq!(us.next_timer(), LinkTimer::ExtHandshake);
+    assert_eq!(us.next_timer(), Timer::ExtHandshake);
     let limit = Duration::from_secs(20);
     ends(us, PeerFault::ExtHandshakeTimeout { waited: limit, limit }, Severity::Strike);
 }
@@ -88,9 +88,9 @@ fn no_extension_handshake_in_time() {
 #[test]
 fn silence() {
     let mut us = Driver::plain();
-    assert_eq!(us.next_timer(), LinkTimer::KeepAlive);
+    assert_eq!(us.next_timer(), Timer::KeepAlive);
     assert_eq!(us.take_sent(), [0; 4]);
-    assert_eq!(us.next_timer(), LinkTimer::Idle);
+    assert_eq!(us.next_timer(), Timer::Idle);
     let limit = Duration::from_secs(120);
     ends(us, PeerFault::Idle { silent: limit, limit }, Severity::Strike);
 }

@@ -68,7 +68,7 @@ fn an_idle_link_is_small_again_after_work() {
     for req in 0..OUTSTANDING_MAX as u32 {
         us.receive(&ext(1, &[&[3][..], &req.to_be_bytes()].concat()));
     }
-    assert_eq!(us.next_timer(), LinkTimer::KeepAlive);
+    assert_eq!(us.next_timer(), Timer::KeepAlive);
     assert!(us.link.memory_bytes() < 8 << 10, "{}", us.link.memory_bytes());
 }
 

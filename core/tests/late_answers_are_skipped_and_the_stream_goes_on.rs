@@ -82,7 +82,7 @@ fn more_requests_than_the_limit_are_our_bug() {
     for req in 0..=OUTSTANDING_MAX as u32 {
         us.link.handle(
             us.now,
-            LinkEvent::Send(Outgoing::ChunkRequest { req: ReqId(req), hash: hash(1), len_max: 1 }),
+            Event::Send(Outgoing::ChunkRequest { req: ReqId(req), hash: hash(1), len_max: 1 }),
         );
     }
 }
@@ -137,13 +137,13 @@ fn a_send_says_which_chunk_it_carries_and_counts_until_it_is_polled() {
     let body = us.body(b"seven b");
     let dialect = Dialect::Chunk;
     let answer = Outgoing::Chunk { req: 1, dialect, hash: hash(7), body, len: 7 };
-    us.link.handle(us.now, LinkEvent::Send(answer));
-    us.link.handle(us.now, LinkEvent::Send(Outgoing::NotFound { req: 2, hash: hash(8), dialect }));
+    us.link.handle(us.now, Event::Send(answer));
+    us.link.handle(us.now, Event::Send(Outgoing::NotFound { req: 2, hash: hash(8), dialect }));
     let parts = vec![([0; 8], body), ([0; 8], body)];
-    us.link.handle(us.now, LinkEvent::Send(Outgoing::XorbRange { req: 3, xorb: hash(9), start: 0, parts }));
+    us.link.handle(us.now, Event::Send(Outgoing::XorbRange { req: 3, xorb: hash(9), start: 0, parts }));
     let mut chunks = Vec::new();
     for left in (0..4).rev() {
-        let Some(LinkAction::Transmit { chunk, .. }) = us.link.poll_action() else { panic!("four sends") };
+        let Some(Action::Transmit { chunk, .. }) = us.link.poll_action() else { panic!("four sends") };
         assert_eq!(us.link.unsent(), left);
         chunks.push(chunk);
     }

@@ -12,7 +12,7 @@ const OTHER_ID: PeerId = PeerId(*b"-ZT0500-otherotherot");
 fn pair() -> (Driver, Driver) {
     let mut a = Driver::new(Role::Dial { info_hash: SWARM });
     let mut b = Driver::new(Role::Accept);
-    b.link = Link::new(b.now, LinkConfig { role: Role::Accept, our_id: OTHER_ID, listen_port: 0 });
+    b.link = Link::new(b.now, Config { role: Role::Accept, our_id: OTHER_ID, listen_port: 0 });
     exchange(&mut a, &mut b);
     for (driver, port) in [(&mut a, None), (&mut b, Some(6881))] {
         let steps = driver.take_steps();

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use zest_core::endpoint::{Scope, scope};
-use zest_core::link::{Link, LinkConfig, Role};
+use zest_core::link::{self, Link, Role};
 use zest_core::lived::{LATE, Lived};
 use zest_core::lobby::Lobby;
 use zest_core::networks::Networks;
@@ -178,7 +178,7 @@ impl Core {
     /// Registers a connection that came.
     pub(crate) fn add_link(self: &Rc<Self>, addr: std::net::SocketAddr) -> Rc<LinkIo> {
         let id = LinkId(self.next_link.replace(self.next_link.get() + 1));
-        let config = LinkConfig { role: Role::Accept, our_id: self.peer_id, listen_port: self.listen_port };
+        let config = link::Config { role: Role::Accept, our_id: self.peer_id, listen_port: self.listen_port };
         let mut link = Link::new(self.now(), config);
         let is_near = || scope(addr.ip()) != Scope::Loopback && self.is_near_by(addr.ip());
         if let Some(hub) = self.hub.filter(|_| is_near()) {

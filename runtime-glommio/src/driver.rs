@@ -11,9 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 use zest_core::endpoint::{Scope, scope};
-use zest_core::link::{
-    Body, Dialect, ExtHandshake, Head, LinkAction, LinkEvent, ManifestPart, Message, Outgoing, Severity,
-};
+use zest_core::link::{self, Body, Dialect, ExtHandshake, Head, ManifestPart, Message, Outgoing, Severity};
 use zest_core::node::{Action, Direction, Event, ManifestPlace};
 use zest_core::pex;
 use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
@@ -229,7 +227,7 @@ impl Core {
 
     /// The node's word to a link.
     fn send(self: &Rc<Self>, io: &Rc<LinkIo>, message: Outgoing) {
-        io.link.borrow_mut().handle(self.now(), LinkEvent::Send(message));
+        io.link.borrow_mut().handle(self.now(), link::Event::Send(message));
         self.drain(io);
         io.wake();
     }
@@ -239,31 +237,31 @@ impl Core {
         loop {
             let Some(action) = io.link.borrow_mut().poll_action() else { break };
             match action {
-                LinkAction::Transmit { head, body, chunk } => {
+                link::Action::Transmit { head, body, chunk } => {
                     add(&self.stats.chunks_served, u64::from(chunk.is_some()));
                     enqueue(io, head, body, chunk);
                 }
-                LinkAction::Established { peer_id, .. } => {
+                link::Action::Established { peer_id, .. } => {
                     io.established.set(true);
                     self.lobby.borrow_mut().left(io.id);
                     let (link, addr) = (io.id, io.addr);
                     self.stats.came_in(scope(addr.ip()));
                     self.event(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id });
                 }
-                LinkAction::Message(message) => {
+                link::Action::Message(message) => {
                     if let Message::ExtHandshake(hello) = &message {
                         self.introduced(io, hello);
                     }
                     self.event(Event::Message { link: io.id, message });
                 }
-                LinkAction::Close { why } => {
+                link::Action::Close { why } => {
                     io.fault.set(Some(why));
                     io.close();
                 }
                 // Nothing is asked for here, so the link lets no payload begin.
-                LinkAction::PayloadStart { .. }
-                | LinkAction::PayloadBytes { .. }
-                | LinkAction::PayloadEnd { .. } => debug_assert!(false, "a payload that nobody asked for"),
+                link::Action::PayloadStart { .. }
+                | link::Action::PayloadBytes { .. }
+                | link::Action::PayloadEnd { .. } => debug_assert!(false, "a payload that nobody asked for"),
             }
         }
     }

@@ -18,7 +18,7 @@ use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use zest_core::link::{Head, Link, LinkEvent, PeerFault};
+use zest_core::link::{self, Head, Link, PeerFault};
 use zest_core::{Duration, Instant, LinkId};
 use zest_store::{GATHER_MAX, Part, Piece, Read, SendQueue};
 use zest_xet::Hash;
@@ -143,7 +143,7 @@ impl LinkIo {
     pub(crate) fn tick(self: &Rc<Self>, core: &Rc<Core>, now: Instant) {
         let due = self.link.borrow().poll_timeout().is_some_and(|(at, _)| at <= now);
         if due {
-            self.link.borrow_mut().handle(now, LinkEvent::Timer);
+            self.link.borrow_mut().handle(now, link::Event::Timer);
             core.drain(self);
         }
         if self.held.get().is_some_and(|until| until <= now) {
@@ -207,7 +207,7 @@ impl LinkIo {
             self.ended.set(true);
             return Ok(false);
         }
-        self.link.borrow_mut().handle(core.now(), LinkEvent::Received(&input[..read]));
+        self.link.borrow_mut().handle(core.now(), link::Event::Received(&input[..read]));
         drop(input);
         core.drain(self);
         Ok(true)
@@ -318,7 +318,7 @@ pub(crate) async fn run(core: Rc<Core>, mut stream: TcpStream, io: Rc<LinkIo>) {
     io.closing.set(true);
     io.waker.replace(None);
     io.queue.borrow_mut().clear();
-    io.link.borrow_mut().handle(core.now(), LinkEvent::Closed);
+    io.link.borrow_mut().handle(core.now(), link::Event::Closed);
     let _already_closed = stream.shutdown(Shutdown::Both).await;
     drop(stream);
     core.link_ended(&io);

@@ -31,7 +31,7 @@ use std::rc::Weak as RcWeak;
 use std::sync::{Arc, Weak};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
-use zest_core::link::{Dialect, Link, LinkConfig, Outgoing, PeerFault, Role, Severity, ZestMessage};
+use zest_core::link::{self, Dialect, Link, Outgoing, PeerFault, Role, Severity, ZestMessage};
 use zest_core::lived::Lived;
 use zest_core::lobby::Lobby;
 use zest_core::networks::Networks;
@@ -632,7 +632,7 @@ impl Context {
         role: Role,
     ) {
         let id = LinkId(self.number());
-        let config = LinkConfig { role, our_id: self.peer_id, listen_port: self.listen_port.get() };
+        let config = link::Config { role, our_id: self.peer_id, listen_port: self.listen_port.get() };
         let mut link = Link::new(self.clock.now(), config);
         if let Some(hub) = self.hub.get().filter(|_| self.may_name_hub(addr, direction)) {
             link.name_hub(hub);

@@ -22,9 +22,7 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use zest_core::link::{
-    Body, Head, Link, LinkAction, LinkEvent, Message, Outgoing, PayloadKind, PeerFault, ZestMessage,
-};
+use zest_core::link::{self, Body, Head, Link, Message, Outgoing, PayloadKind, PeerFault, ZestMessage};
 use zest_core::node::{BUDGET_SPENT, Direction, Event};
 use zest_core::{LinkId, Location};
 use zest_xet::Hash;
@@ -101,7 +99,7 @@ impl LinkIo {
 
     /// The node's word to this link.
     pub(crate) fn send(self: &Rc<Self>, context: &Rc<Context>, message: Outgoing) {
-        self.link.borrow_mut().handle(context.clock.now(), LinkEvent::Send(message));
+        self.link.borrow_mut().handle(context.clock.now(), link::Event::Send(message));
         // Answers the link gives itself (NOT_FOUND without the extension) come out here; no payload can.
         self.drain(context, &[], &mut None, &mut None);
     }
@@ -164,22 +162,22 @@ impl LinkIo {
         loop {
             let Some(action) = self.link.borrow_mut().poll_action() else { break };
             match action {
-                LinkAction::Transmit { head, body, chunk } => self.enqueue(context, head, body, chunk),
-                LinkAction::Established { peer_id, .. } => {
+                link::Action::Transmit { head, body, chunk } => self.enqueue(context, head, body, chunk),
+                link::Action::Established { peer_id, .. } => {
                     self.established.set(true);
                     context.lobby.borrow_mut().left(self.id);
                     let (link, addr, direction) = (self.id, self.addr, self.direction);
                     context.count_linked(addr);
                     context.event(Event::LinkUp { link, addr, direction, peer_id });
                 }
-                LinkAction::Message(message) => {
+                link::Action::Message(message) => {
                     if matches!(message, Message::Error { code: BUDGET_SPENT, .. }) {
                         context.count_spent();
                     }
                     self.tell_finder(context, &message);
                     context.event(Event::Message { link: self.id, message });
                 }
-                LinkAction::PayloadStart { req, kind, len } => {
+                link::Action::PayloadStart { req, kind, len } => {
                     let len = len as usize;
                     *payload = Some(match kind {
                         PayloadKind::XorbRange { start } => {
@@ -197,7 +195,7 @@ impl LinkIo {
                         }
                     });
                 }
-                LinkAction::PayloadBytes { at, len } => {
+                link::Action::PayloadBytes { at, len } => {
                     let bytes = &input[at as usize..(at + len) as usize];
                     match payload {
                         Some(Payload::Whole { buf, filled, preloaded, len, .. }) => {
@@ -216,7 +214,7 @@ impl LinkIo {
                         None => debug_assert!(false, "payload bytes follow a payload's start"),
                     }
                 }
-                LinkAction::PayloadEnd { req } => match payload.take() {
+                link::Action::PayloadEnd { req } => match payload.take() {
                     Some(Payload::Whole { kind, mut buf, len, .. }) => {
                         buf.set_len(len);
                         self.downloaded.set(self.downloaded.get() + len as u64);
@@ -229,7 +227,7 @@ impl LinkIo {
                     }
                     Some(Payload::Stream { .. }) | None => {}
                 },
-                LinkAction::Close { why } => {
+                link::Action::Close { why } => {
                     self.fault.set(Some(why));
                     self.close();
                 }
@@ -294,7 +292,7 @@ pub(crate) async fn run(context: Rc<Context>, stream: TcpStream, io: Rc<LinkIo>)
     if let Err(error) = end {
         tracing::debug!(link = io.id.0, addr = %io.addr, %error, "link ended");
     }
-    io.link.borrow_mut().handle(context.clock.now(), LinkEvent::Closed);
+    io.link.borrow_mut().handle(context.clock.now(), link::Event::Closed);
     context.link_ended(&io, io.established.get(), io.fault.take());
 }
 
@@ -340,7 +338,7 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
             Some(at) => match tokio::time::timeout_at(at, ready).await {
                 Ok(ready) => ready?,
                 Err(_) => {
-                    io.link.borrow_mut().handle(context.clock.now(), LinkEvent::Timer);
+                    io.link.borrow_mut().handle(context.clock.now(), link::Event::Timer);
                     io.drain(context, &[], &mut payload, &mut None);
                     continue;
                 }
@@ -377,7 +375,9 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         };
         if let Some(bytes) = done {
             io.downloaded.set(io.downloaded.get() + bytes as u64);
-            io.link.borrow_mut().handle(context.clock.now(), LinkEvent::PayloadRead { bytes: bytes as u32 });
+            io.link
+                .borrow_mut()
+                .handle(context.clock.now(), link::Event::PayloadRead { bytes: bytes as u32 });
             io.drain(context, &[], &mut payload, &mut None);
             continue;
         }
@@ -459,7 +459,7 @@ async fn read_once(
     }
     if ahead.is_empty() {
         if left > 0 {
-            io.link.borrow_mut().handle(now, LinkEvent::Received(&head[..left]));
+            io.link.borrow_mut().handle(now, link::Event::Received(&head[..left]));
             io.drain(context, &head[..left], payload, &mut None);
         }
         return Ok(true);
@@ -476,7 +476,7 @@ async fn read_once(
             let part = &heads[n][..bytes];
             // The buffer is offered to the payload only while all before it came as foreseen.
             let mut offer = if foreseen { ready.take() } else { None };
-            io.link.borrow_mut().handle(now, LinkEvent::Received(part));
+            io.link.borrow_mut().handle(now, link::Event::Received(part));
             io.drain(context, part, payload, &mut offer);
             if let Some(unused) = offer {
                 ready = Some(unused);
@@ -499,14 +499,14 @@ async fn read_once(
                 direct(context, io, payload, own);
                 if let Some(behind) = behind {
                     foreseen = false;
-                    io.link.borrow_mut().handle(now, LinkEvent::Received(&behind));
+                    io.link.borrow_mut().handle(now, link::Event::Received(&behind));
                     io.drain(context, &behind, payload, &mut None);
                 }
             }
             (_, Some(mut other)) => {
                 foreseen = false;
                 let part = &other.room()[..bytes];
-                io.link.borrow_mut().handle(now, LinkEvent::Received(part));
+                io.link.borrow_mut().handle(now, link::Event::Received(part));
                 io.drain(context, part, payload, &mut None);
             }
             (_, None) => return Err(io::Error::other("a buffer was neither the payload's nor ours")),
@@ -537,6 +537,6 @@ fn direct(context: &Rc<Context>, io: &Rc<LinkIo>, payload: &mut Option<Payload>,
         Some(Payload::Stream { left, .. } | Payload::Skip { left }) => *left -= bytes,
         None => {}
     }
-    io.link.borrow_mut().handle(context.clock.now(), LinkEvent::PayloadRead { bytes: bytes as u32 });
+    io.link.borrow_mut().handle(context.clock.now(), link::Event::PayloadRead { bytes: bytes as u32 });
     io.drain(context, &[], payload, &mut None);
 }

@@ -51,7 +51,7 @@ pub enum PayloadKind {
 
 /// What [`super::Link::poll_action`] gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkAction {
+pub enum Action {
     /// Send these bytes, then the body's. The order of actions is the order on the wire.
     Transmit {
         /// Bytes first.
@@ -67,13 +67,13 @@ pub enum LinkAction {
         peer_id: PeerId,
         /// The swarm it came for (a hint only: a link serves every file both sides share).
         info_hash: InfoHash,
-        /// Whether it speaks BEP 10. If not, [`LinkAction::Close`] follows at once.
+        /// Whether it speaks BEP 10. If not, [`Action::Close`] follows at once.
         bep10: bool,
     },
     /// A small message, decoded.
     Message(Message),
-    /// The payload of an answer begins; `len` bytes follow as [`LinkAction::PayloadBytes`] or are read straight into the
-    /// runtime's buffer ([`super::LinkEvent::PayloadRead`]). The request is no longer outstanding.
+    /// The payload of an answer begins; `len` bytes follow as [`Action::PayloadBytes`] or are read straight into the
+    /// runtime's buffer ([`super::Event::PayloadRead`]). The request is no longer outstanding.
     PayloadStart {
         /// The request it answers.
         req: ReqId,

@@ -17,7 +17,7 @@ pub enum Role {
 
 /// What a link must know from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkConfig {
+pub struct Config {
     /// Which side opened the connection.
     pub role: Role,
     /// Our peer id.
@@ -28,9 +28,9 @@ pub struct LinkConfig {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkEvent<'a> {
+pub enum Event<'a> {
     /// Bytes came. The link consumes all of them. Poll every action before the next event of this kind:
-    /// [`super::LinkAction::PayloadBytes`] points into this slice. At worst a slice makes one action per 6 bytes, so its
+    /// [`super::Action::PayloadBytes`] points into this slice. At worst a slice makes one action per 6 bytes, so its
     /// size (well under 1 MiB) bounds the queue.
     Received(&'a [u8]),
     /// The runtime read this many payload bytes straight into its buffer, at most what [`super::Link::expect`] said.
@@ -48,7 +48,7 @@ pub enum LinkEvent<'a> {
 
 /// The deadline that [`super::Link::poll_timeout`] names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LinkTimer {
+pub enum Timer {
     /// The remote's handshake is due.
     Handshake,
     /// The remote's extension handshake is due.
@@ -61,7 +61,7 @@ pub enum LinkTimer {
 
 /// What will come next if the remote does the likely thing. A prediction for placing bytes, nothing depends on it:
 /// `readv` into (rest of the payload, head, next buffer) puts payloads page-aligned into their buffers. Hand the parts in
-/// as [`LinkEvent::PayloadRead`] and [`LinkEvent::Received`]; when the head turns out otherwise, what landed in the next
+/// as [`Event::PayloadRead`] and [`Event::Received`]; when the head turns out otherwise, what landed in the next
 /// buffer goes in as `Received` too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expect {

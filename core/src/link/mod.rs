@@ -2,8 +2,8 @@
 //!
 //! A link owns the handshakes, the framing, the remote's extension ids, the table of outstanding requests and the
 //! deadlines of its connection. It never holds or copies a payload: it says where payload bytes lie in the slice it was
-//! just given ([`LinkAction::PayloadBytes`]), or which ones may be read straight into a buffer ([`Link::expect`],
-//! [`LinkEvent::PayloadRead`]). It never decides what to ask or answer; that is the node's.
+//! just given ([`Action::PayloadBytes`]), or which ones may be read straight into a buffer ([`Link::expect`],
+//! [`Event::PayloadRead`]). It never decides what to ask or answer; that is the node's.
 //!
 //! # Loop of a runtime
 //! 1. Hand in one event with [`Link::handle`].
@@ -11,7 +11,7 @@
 //! 3. Set a timer for [`Link::poll_timeout`]; it may have changed after any event.
 //!
 //! However the same bytes are cut into events, the same messages, payloads and faults come out.
-//! A fault ([`PeerFault`]) ends a link: [`LinkAction::Close`] is its last action, later events do nothing.
+//! A fault ([`PeerFault`]) ends a link: [`Action::Close`] is its last action, later events do nothing.
 //!
 //! ```
 //! use zest_core::link::*;
@@ -20,23 +20,23 @@
 //!
 //! let now = Instant::ZERO;
 //! let role = Role::Dial { info_hash: InfoHash([1; 20]) };
-//! let mut a = Link::new(now, LinkConfig { role, our_id: PeerId(*b"-ZT0500-aaaaaaaaaaaa"), listen_port: 0 });
+//! let mut a = Link::new(now, Config { role, our_id: PeerId(*b"-ZT0500-aaaaaaaaaaaa"), listen_port: 0 });
 //! let role = Role::Accept;
-//! let mut b = Link::new(now, LinkConfig { role, our_id: PeerId(*b"-ZT0500-bbbbbbbbbbbb"), listen_port: 6881 });
+//! let mut b = Link::new(now, Config { role, our_id: PeerId(*b"-ZT0500-bbbbbbbbbbbb"), listen_port: 6881 });
 //!
 //! // Takes the actions of one side; sends its bytes to the other, returns what is for its node.
 //! // The only buffer of this "runtime" is `chunk`.
 //! let chunk = b"a chunk";
-//! fn pump(from: &mut Link, to: &mut Link, chunk: &[u8]) -> Vec<LinkAction> {
+//! fn pump(from: &mut Link, to: &mut Link, chunk: &[u8]) -> Vec<Action> {
 //!     let mut rest = Vec::new();
 //!     while let Some(action) = from.poll_action() {
 //!         match action {
-//!             LinkAction::Transmit { head, body, .. } => {
+//!             Action::Transmit { head, body, .. } => {
 //!                 let mut bytes = head.as_bytes().to_vec();
 //!                 if body.is_some() {
 //!                     bytes.extend_from_slice(chunk);
 //!                 }
-//!                 to.handle(Instant::ZERO, LinkEvent::Received(&bytes));
+//!                 to.handle(Instant::ZERO, Event::Received(&bytes));
 //!             }
 //!             other => rest.push(other),
 //!         }
@@ -45,24 +45,24 @@
 //! }
 //! pump(&mut a, &mut b, chunk);
 //! let seen = pump(&mut b, &mut a, chunk);
-//! assert!(matches!(seen[..], [LinkAction::Established { bep10: true, .. }]));
+//! assert!(matches!(seen[..], [Action::Established { bep10: true, .. }]));
 //! let seen = pump(&mut a, &mut b, chunk);
-//! assert!(matches!(seen[1], LinkAction::Message(Message::ExtHandshake(_))));
+//! assert!(matches!(seen[1], Action::Message(Message::ExtHandshake(_))));
 //!
 //! // Both know each other: a asks, b answers.
 //! let (req, hash) = (ReqId(0x1234), Hash::from_bytes([7; 32]));
-//! a.handle(now, LinkEvent::Send(Outgoing::ChunkRequest { req, hash, len_max: 128 << 10 }));
+//! a.handle(now, Event::Send(Outgoing::ChunkRequest { req, hash, len_max: 128 << 10 }));
 //! assert_eq!(a.expect().head, 15);
 //! pump(&mut a, &mut b, chunk);
 //! let seen = pump(&mut b, &mut a, chunk);
-//! let Some(LinkAction::Message(Message::ChunkRequest { req: id, dialect, .. })) = seen.last() else { panic!() };
+//! let Some(Action::Message(Message::ChunkRequest { req: id, dialect, .. })) = seen.last() else { panic!() };
 //! let body = Body::Buf { id: BufId(0), offset: 0, len: 7 };
-//! b.handle(now, LinkEvent::Send(Outgoing::Chunk { req: *id, dialect: *dialect, hash, body, len: 7 }));
+//! b.handle(now, Event::Send(Outgoing::Chunk { req: *id, dialect: *dialect, hash, body, len: 7 }));
 //! pump(&mut b, &mut a, chunk);
 //! assert_eq!(pump(&mut a, &mut b, chunk), [
-//!     LinkAction::PayloadStart { req, kind: PayloadKind::Chunk, len: 7 },
-//!     LinkAction::PayloadBytes { at: 15, len: 7 },
-//!     LinkAction::PayloadEnd { req },
+//!     Action::PayloadStart { req, kind: PayloadKind::Chunk, len: 7 },
+//!     Action::PayloadBytes { at: 15, len: 7 },
+//!     Action::PayloadEnd { req },
 //! ]);
 //! ```
 
@@ -79,8 +79,8 @@ pub use crate::wire::ext_handshake::{ExtHandshake, Extension, hub_key};
 pub use crate::wire::frame::{HEAD_INLINE_BYTES, Head};
 pub use crate::wire::xet::Dialect;
 pub use crate::wire::zest::{Claim, ManifestPart, ZestMessage};
-pub use action::{Body, LinkAction, PayloadKind};
-pub use event::{Expect, LinkConfig, LinkEvent, LinkTimer, Role};
+pub use action::{Action, Body, PayloadKind};
+pub use event::{Config, Event, Expect, Role, Timer};
 pub use fault::{PeerFault, Severity};
 pub use limits::*;
 pub use message::{Message, Outgoing};
@@ -100,13 +100,13 @@ use requests::{Requests, Wanted};
 /// One connection's machine. See the [module](self) for its contract.
 #[derive(Debug)]
 pub struct Link {
-    config: LinkConfig,
+    config: Config,
     phase: Phase,
     /// Bytes of an incomplete head, kept until the rest comes. Never payload.
     head: Vec<u8>,
     /// Bytes the head must have before it is worth another look.
     need: usize,
-    actions: VecDeque<LinkAction>,
+    actions: VecDeque<Action>,
     /// `PayloadBytes` in `actions`: as long as there are some, the slice they point into must live.
     slices_unpolled: usize,
     /// `Transmit` in `actions`.
@@ -144,7 +144,7 @@ enum Phase {
 impl Link {
     /// A link on a connection that just opened. A dialling one has its handshake to send at once.
     #[must_use]
-    pub fn new(now: Instant, config: LinkConfig) -> Self {
+    pub fn new(now: Instant, config: Config) -> Self {
         let mut link = Self {
             config,
             phase: Phase::Handshake,
@@ -179,19 +179,19 @@ impl Link {
         self.hub = Some(key);
     }
 
-    /// Takes one event. Never fails: what the remote did wrong comes out as [`LinkAction::Close`].
+    /// Takes one event. Never fails: what the remote did wrong comes out as [`Action::Close`].
     ///
     /// # Panics
-    /// If the caller breaks the contract of [`LinkEvent`] or [`Outgoing`]: a payload read that was not expected, received
-    /// bytes while [`LinkAction::PayloadBytes`] of the last slice wait to be polled, a request id used twice, more than
+    /// If the caller breaks the contract of [`Event`] or [`Outgoing`]: a payload read that was not expected, received
+    /// bytes while [`Action::PayloadBytes`] of the last slice wait to be polled, a request id used twice, more than
     /// [`OUTSTANDING_MAX`] requests.
-    pub fn handle(&mut self, now: Instant, event: LinkEvent<'_>) {
+    pub fn handle(&mut self, now: Instant, event: Event<'_>) {
         if self.phase == Phase::Dead {
             return;
         }
         match event {
-            LinkEvent::Received(bytes) => self.received(now, bytes),
-            LinkEvent::PayloadRead { bytes } => {
+            Event::Received(bytes) => self.received(now, bytes),
+            Event::PayloadRead { bytes } => {
                 assert!(bytes > 0, "a payload read brings at least one byte");
                 let Phase::Payload { req, left } = self.phase else {
                     panic!("a payload was read while none was expected");
@@ -200,14 +200,14 @@ impl Link {
                 self.last_received = now;
                 self.payload_advance(req, left - bytes);
             }
-            LinkEvent::Send(outgoing) => self.send(now, outgoing),
-            LinkEvent::Timer => self.timer(now),
-            LinkEvent::Closed => self.die(),
+            Event::Send(outgoing) => self.send(now, outgoing),
+            Event::Timer => self.timer(now),
+            Event::Closed => self.die(),
         }
     }
 
     /// The next action, in order; `None` when there is nothing to do until the next event.
-    pub fn poll_action(&mut self) -> Option<LinkAction> {
+    pub fn poll_action(&mut self) -> Option<Action> {
         let Some(action) = self.actions.pop_front() else {
             if self.actions.capacity() > ACTIONS_KEEP {
                 self.actions.shrink_to(ACTIONS_KEEP);
@@ -215,29 +215,29 @@ impl Link {
             return None;
         };
         match action {
-            LinkAction::PayloadBytes { .. } => self.slices_unpolled -= 1,
-            LinkAction::Transmit { .. } => self.unsent -= 1,
-            LinkAction::Established { .. }
-            | LinkAction::Message(_)
-            | LinkAction::PayloadStart { .. }
-            | LinkAction::PayloadEnd { .. }
-            | LinkAction::Close { .. } => {}
+            Action::PayloadBytes { .. } => self.slices_unpolled -= 1,
+            Action::Transmit { .. } => self.unsent -= 1,
+            Action::Established { .. }
+            | Action::Message(_)
+            | Action::PayloadStart { .. }
+            | Action::PayloadEnd { .. }
+            | Action::Close { .. } => {}
         }
         Some(action)
     }
 
-    /// When to hand in [`LinkEvent::Timer`], and what it will be for. `None` once the link is over.
+    /// When to hand in [`Event::Timer`], and what it will be for. `None` once the link is over.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, LinkTimer)> {
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         match self.phase {
             Phase::Dead => None,
-            Phase::Handshake => Some((self.opened + HANDSHAKE_WAIT, LinkTimer::Handshake)),
+            Phase::Handshake => Some((self.opened + HANDSHAKE_WAIT, Timer::Handshake)),
             Phase::Frame | Phase::Payload { .. } | Phase::Skip { .. } if self.ext_handshakes == 0 => {
-                Some((self.opened + EXT_HANDSHAKE_WAIT, LinkTimer::ExtHandshake))
+                Some((self.opened + EXT_HANDSHAKE_WAIT, Timer::ExtHandshake))
             }
             Phase::Frame | Phase::Payload { .. } | Phase::Skip { .. } => {
-                let keep_alive = (self.last_sent + KEEP_ALIVE_AFTER, LinkTimer::KeepAlive);
-                let idle = (self.last_received + IDLE_LIMIT, LinkTimer::Idle);
+                let keep_alive = (self.last_sent + KEEP_ALIVE_AFTER, Timer::KeepAlive);
+                let idle = (self.last_received + IDLE_LIMIT, Timer::Idle);
                 Some(keep_alive.min(idle))
             }
         }
@@ -275,7 +275,7 @@ impl Link {
         chunks.enumerate().map(move |(nth, (head, len))| (if nth == 0 { first } else { head }, len))
     }
 
-    /// Sends that are not polled yet ([`LinkAction::Transmit`]).
+    /// Sends that are not polled yet ([`Action::Transmit`]).
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.unsent
@@ -299,7 +299,7 @@ impl Link {
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + self.head.capacity()
-            + self.actions.capacity() * size_of::<LinkAction>()
+            + self.actions.capacity() * size_of::<Action>()
             + self.requests.capacity_bytes()
     }
 
@@ -312,18 +312,15 @@ impl Link {
             self.ext_handshakes <= EXT_HANDSHAKES_MAX || self.phase == Phase::Dead,
             "handshakes are bounded"
         );
-        let slices = self.actions.iter().filter(|a| matches!(a, LinkAction::PayloadBytes { .. })).count();
+        let slices = self.actions.iter().filter(|a| matches!(a, Action::PayloadBytes { .. })).count();
         assert_eq!(slices, self.slices_unpolled, "unpolled slices are counted");
-        let sends = self.actions.iter().filter(|a| matches!(a, LinkAction::Transmit { .. })).count();
+        let sends = self.actions.iter().filter(|a| matches!(a, Action::Transmit { .. })).count();
         assert_eq!(sends, self.unsent, "unpolled sends are counted");
-        let closes = self.actions.iter().filter(|a| matches!(a, LinkAction::Close { .. })).count();
+        let closes = self.actions.iter().filter(|a| matches!(a, Action::Close { .. })).count();
         assert!(closes <= 1, "a link closes once");
         if closes == 1 {
             assert_eq!(self.phase, Phase::Dead, "a link that closes is over");
-            assert!(
-                matches!(self.actions.back(), Some(LinkAction::Close { .. })),
-                "close is the last action"
-            );
+            assert!(matches!(self.actions.back(), Some(Action::Close { .. })), "close is the last action");
         }
         match self.phase {
             Phase::Handshake => {
@@ -364,7 +361,7 @@ impl Link {
                 Phase::Payload { req, left } => {
                     let taken = u32::try_from(rest.len()).unwrap_or(u32::MAX).min(left);
                     let at = u32::try_from(bytes.len() - rest.len()).expect("a slice of less than 4 GiB");
-                    self.actions.push_back(LinkAction::PayloadBytes { at, len: taken });
+                    self.actions.push_back(Action::PayloadBytes { at, len: taken });
                     self.slices_unpolled += 1;
                     rest = &rest[taken as usize..];
                     self.payload_advance(req, left - taken);
@@ -463,7 +460,7 @@ impl Link {
             // Our other end has its handshake by now and learns the same.
             return self.fault(PeerFault::SelfConnection);
         }
-        self.actions.push_back(LinkAction::Established {
+        self.actions.push_back(Action::Established {
             peer_id: theirs.peer_id,
             info_hash: theirs.info_hash,
             bep10: theirs.bep10(),
@@ -483,16 +480,16 @@ impl Link {
         match what {
             What::Chatter { rest } => self.chatter(now, head, rest),
             What::Unknown { rest } => {
-                self.actions.push_back(LinkAction::Message(Message::Ignored));
+                self.actions.push_back(Action::Message(Message::Ignored));
                 self.chatter(now, head, rest);
             }
             What::ExtHandshake(dict) => self.ext_handshake(dict),
             What::Message { message, pins } => {
                 self.pin(pins);
-                self.actions.push_back(LinkAction::Message(message));
+                self.actions.push_back(Action::Message(message));
             }
             What::Pex(pex) => {
-                self.actions.push_back(LinkAction::Message(Message::Pex(pex)));
+                self.actions.push_back(Action::Message(Message::Pex(pex)));
                 // One a minute is lawful and small; what comes faster counts as useless.
                 self.chatter(now, head, 0);
             }
@@ -500,7 +497,7 @@ impl Link {
                 self.pin(pins);
                 // A late refusal settles its request and is of no other use.
                 if let Some((_, false)) = self.requests.take(req) {
-                    self.actions.push_back(LinkAction::Message(message));
+                    self.actions.push_back(Action::Message(message));
                 }
                 self.skip(rest);
             }
@@ -517,7 +514,7 @@ impl Link {
                     return self.skip(len);
                 }
                 self.late_bytes = 0;
-                self.actions.push_back(LinkAction::PayloadStart { req, kind, len });
+                self.actions.push_back(Action::PayloadStart { req, kind, len });
                 self.payload_advance(req, len);
             }
         }
@@ -535,7 +532,7 @@ impl Link {
         if !self.dialect_pinned {
             self.dialect = self.remote.dialect_guess;
         }
-        self.actions.push_back(LinkAction::Message(Message::ExtHandshake(self.remote.clone())));
+        self.actions.push_back(Action::Message(Message::ExtHandshake(self.remote.clone())));
     }
 
     /// The remote has shown which layout it speaks. One with our extension reads all of them: nothing to pin.
@@ -566,7 +563,7 @@ impl Link {
 
     fn payload_advance(&mut self, req: ReqId, left: u32) {
         if left == 0 {
-            self.actions.push_back(LinkAction::PayloadEnd { req });
+            self.actions.push_back(Action::PayloadEnd { req });
             self.phase = Phase::Frame;
         } else {
             self.phase = Phase::Payload { req, left };
@@ -576,18 +573,18 @@ impl Link {
     fn timer(&mut self, now: Instant) {
         match self.poll_timeout() {
             Some((due, what)) if due <= now => match what {
-                LinkTimer::Handshake => self.fault(PeerFault::HandshakeTimeout {
+                Timer::Handshake => self.fault(PeerFault::HandshakeTimeout {
                     waited: now.since(self.opened),
                     limit: HANDSHAKE_WAIT,
                 }),
-                LinkTimer::ExtHandshake => self.fault(PeerFault::ExtHandshakeTimeout {
+                Timer::ExtHandshake => self.fault(PeerFault::ExtHandshakeTimeout {
                     waited: now.since(self.opened),
                     limit: EXT_HANDSHAKE_WAIT,
                 }),
-                LinkTimer::Idle => {
+                Timer::Idle => {
                     self.fault(PeerFault::Idle { silent: now.since(self.last_received), limit: IDLE_LIMIT });
                 }
-                LinkTimer::KeepAlive => {
+                Timer::KeepAlive => {
                     self.transmit(now, Head::new(&KEEP_ALIVE), None);
                     self.give_room_back();
                     // A timer that comes very late finds both due.
@@ -601,12 +598,12 @@ impl Link {
     /// A link that had nothing to say for a while holds little.
     fn give_room_back(&mut self) {
         self.requests.shrink();
-        self.actions.shrink_to(IDLE_BYTES_MAX / size_of::<LinkAction>());
+        self.actions.shrink_to(IDLE_BYTES_MAX / size_of::<Action>());
     }
 
     fn fault(&mut self, why: PeerFault) {
         self.die();
-        self.actions.push_back(LinkAction::Close { why });
+        self.actions.push_back(Action::Close { why });
     }
 
     fn die(&mut self) {

@@ -1,7 +1,7 @@
 //! The node's words, put on the wire in the layouts the remote understands.
 
 use super::requests::{Asked, Wanted};
-use super::{Body, ERROR_TEXT_CHARS_MAX, Head, Link, LinkAction, Message, Outgoing, ZestMessage};
+use super::{Action, Body, ERROR_TEXT_CHARS_MAX, Head, Link, Message, Outgoing, ZestMessage};
 use crate::ids::ReqId;
 use crate::time::Instant;
 use crate::wire::ext_handshake::Extension;
@@ -134,7 +134,7 @@ impl Link {
     fn transmit_chunk(&mut self, now: Instant, head: Head, body: Option<Body>, chunk: Option<Hash>) {
         self.last_sent = now;
         self.unsent += 1;
-        self.actions.push_back(LinkAction::Transmit { head, body, chunk });
+        self.actions.push_back(Action::Transmit { head, body, chunk });
     }
 
     fn ask(&mut self, req: ReqId, len_max: u32, wanted: Wanted) {
@@ -143,6 +143,6 @@ impl Link {
 
     /// Answers for a remote that could not understand the question.
     fn refuse(&mut self, message: Message) {
-        self.actions.push_back(LinkAction::Message(message));
+        self.actions.push_back(Action::Message(message));
     }
 }

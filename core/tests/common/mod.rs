@@ -40,7 +40,7 @@ pub const ORIGINAL: &[u8] = b"d1:md6:ut_xeti1ee1:pi6881e1:v8:zest/0.3e";
 impl Driver {
     pub fn new(role: Role) -> Self {
         let now = Instant(1_000_000);
-        let link = Link::new(now, LinkConfig { role, our_id: OUR_ID, listen_port: 6881 });
+        let link = Link::new(now, Config { role, our_id: OUR_ID, listen_port: 6881 });
         let mut driver = Self { link, now, sent: vec![], steps: vec![], bufs: vec![] };
         driver.drain(&[]);
         driver
@@ -65,25 +65,25 @@ impl Driver {
         Self::accepted(THEIR_ID, WITH_ZEST)
     }
 
-    pub fn handle(&mut self, event: LinkEvent<'_>) {
-        let slice = if let LinkEvent::Received(bytes) = &event { *bytes } else { &[] };
+    pub fn handle(&mut self, event: Event<'_>) {
+        let slice = if let Event::Received(bytes) = &event { *bytes } else { &[] };
         self.link.handle(self.now, event);
         self.link.check_invariants();
         self.drain(slice);
     }
 
     pub fn receive(&mut self, bytes: &[u8]) {
-        self.handle(LinkEvent::Received(bytes));
+        self.handle(Event::Received(bytes));
     }
 
     /// Payload bytes that went straight into a buffer.
     pub fn read_directly(&mut self, bytes: &[u8]) {
         self.push_payload(bytes);
-        self.handle(LinkEvent::PayloadRead { bytes: u32::try_from(bytes.len()).unwrap() });
+        self.handle(Event::PayloadRead { bytes: u32::try_from(bytes.len()).unwrap() });
     }
 
     pub fn send(&mut self, outgoing: Outgoing) {
-        self.handle(LinkEvent::Send(outgoing));
+        self.handle(Event::Send(outgoing));
     }
 
     pub fn ask_chunk(&mut self, req: u32, hash: Hash, len_max: u32) {
@@ -109,10 +109,10 @@ impl Driver {
     }
 
     /// Jumps to the next deadline and hands it in.
-    pub fn next_timer(&mut self) -> LinkTimer {
+    pub fn next_timer(&mut self) -> Timer {
         let (due, what) = self.link.poll_timeout().expect("a live link has a deadline");
         self.now = self.now.max(due);
-        self.handle(LinkEvent::Timer);
+        self.handle(Event::Timer);
         what
     }
 
@@ -142,7 +142,7 @@ impl Driver {
     fn drain(&mut self, slice: &[u8]) {
         while let Some(action) = self.link.poll_action() {
             let step = match action {
-                LinkAction::Transmit { head, body, .. } => {
+                Action::Transmit { head, body, .. } => {
                     self.sent.extend_from_slice(head.as_bytes());
                     match body {
                         None => {}
@@ -154,17 +154,17 @@ impl Driver {
                     }
                     continue;
                 }
-                LinkAction::PayloadBytes { at, len } => {
+                Action::PayloadBytes { at, len } => {
                     self.push_payload(&slice[at as usize..(at + len) as usize]);
                     continue;
                 }
-                LinkAction::Established { peer_id, info_hash, bep10 } => {
+                Action::Established { peer_id, info_hash, bep10 } => {
                     Step::Established { peer_id, info_hash, bep10 }
                 }
-                LinkAction::Message(message) => Step::Message(message),
-                LinkAction::PayloadStart { req, kind, len } => Step::Start { req, kind, len },
-                LinkAction::PayloadEnd { req } => Step::End { req },
-                LinkAction::Close { why } => Step::Close(why),
+                Action::Message(message) => Step::Message(message),
+                Action::PayloadStart { req, kind, len } => Step::Start { req, kind, len },
+                Action::PayloadEnd { req } => Step::End { req },
+                Action::Close { why } => Step::Close(why),
             };
             self.steps.push(step);
         }

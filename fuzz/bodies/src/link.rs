@@ -1,8 +1,8 @@
 //! The link machine: however its input is cut, it does the same.
 
 use zest_core::link::{
-    Body, Claim, Dialect, Expect, Link, LinkAction, LinkConfig, LinkEvent, LinkTimer, ManifestPart, Message,
-    Outgoing, PayloadKind, PeerFault, Role, ZestMessage,
+    self, Body, Claim, Dialect, Expect, Link, ManifestPart, Message, Outgoing, PayloadKind, PeerFault, Role,
+    ZestMessage,
 };
 use zest_core::wire::frame::Head;
 use zest_core::wire::pex::Pex;
@@ -265,7 +265,7 @@ enum Step {
     Close(PeerFault),
     /// How things stand when one of our own events comes.
     Stand {
-        timeout: Option<(Instant, LinkTimer)>,
+        timeout: Option<(Instant, link::Timer)>,
         expect: Expect,
         outstanding: usize,
         dialect: Dialect,
@@ -281,22 +281,22 @@ struct Player {
 fn play(flags: u8, script: &Script, cuts: &[u8]) -> Vec<Step> {
     let role = if flags & 1 == 0 { Role::Accept } else { Role::Dial { info_hash: SWARM } };
     let now = Instant(1_000_000);
-    let link = Link::new(now, LinkConfig { role, our_id: OUR_ID, listen_port: 6881 });
+    let link = Link::new(now, link::Config { role, our_id: OUR_ID, listen_port: 6881 });
     let mut player = Player { link, now, steps: Vec::new() };
     player.drain(&[]);
     let mut cuts = cuts.iter().copied().cycle();
     for event in &script.events {
         match event {
             Event::Stream(bytes) => player.feed(bytes, &mut cuts),
-            Event::Say(outgoing) => player.handle(LinkEvent::Send(outgoing.clone()), &[]),
+            Event::Say(outgoing) => player.handle(link::Event::Send(outgoing.clone()), &[]),
             Event::Wait(time) => {
                 player.now = player.now + *time;
-                player.handle(LinkEvent::Timer, &[]);
+                player.handle(link::Event::Timer, &[]);
             }
         }
         player.stand();
     }
-    player.handle(LinkEvent::Closed, &[]);
+    player.handle(link::Event::Closed, &[]);
     player.stand();
     assert_eq!(player.link.poll_timeout(), None, "a closed link waits for nothing");
     player.steps
@@ -313,19 +313,19 @@ impl Player {
                 Some((_, left)) if cut % 2 == 1 => {
                     let (now, later) = rest.split_at(size.min(left as usize));
                     self.push_payload(now);
-                    self.handle(LinkEvent::PayloadRead { bytes: now.len() as u32 }, &[]);
+                    self.handle(link::Event::PayloadRead { bytes: now.len() as u32 }, &[]);
                     rest = later;
                 }
                 _ => {
                     let (now, later) = rest.split_at(size);
-                    self.handle(LinkEvent::Received(now), now);
+                    self.handle(link::Event::Received(now), now);
                     rest = later;
                 }
             }
         }
     }
 
-    fn handle(&mut self, event: LinkEvent<'_>, slice: &[u8]) {
+    fn handle(&mut self, event: link::Event<'_>, slice: &[u8]) {
         self.link.handle(self.now, event);
         self.link.check_invariants();
         self.drain(slice);
@@ -337,18 +337,18 @@ impl Player {
             let closed = matches!(self.steps.last(), Some(Step::Close(_)));
             assert!(!closed, "close is the last action");
             let step = match action {
-                LinkAction::PayloadBytes { at, len } => {
+                link::Action::PayloadBytes { at, len } => {
                     self.push_payload(&slice[at as usize..][..len as usize]);
                     continue;
                 }
-                LinkAction::Transmit { head, body, .. } => Step::Transmit { head, body },
-                LinkAction::Established { peer_id, info_hash, bep10 } => {
+                link::Action::Transmit { head, body, .. } => Step::Transmit { head, body },
+                link::Action::Established { peer_id, info_hash, bep10 } => {
                     Step::Established { peer_id, info_hash, bep10 }
                 }
-                LinkAction::Message(message) => Step::Message(message),
-                LinkAction::PayloadStart { req, kind, len } => Step::Start { req, kind, len },
-                LinkAction::PayloadEnd { req } => Step::End { req },
-                LinkAction::Close { why } => {
+                link::Action::Message(message) => Step::Message(message),
+                link::Action::PayloadStart { req, kind, len } => Step::Start { req, kind, len },
+                link::Action::PayloadEnd { req } => Step::End { req },
+                link::Action::Close { why } => {
                     let _ = why.severity();
                     assert!(!why.to_string().is_empty(), "a fault says what happened");
                     Step::Close(why)

@@ -5,10 +5,7 @@ use crate::link::{Content, Item, What};
 use crate::scenario::{MS, US};
 use crate::world::{Happening, World};
 use std::collections::VecDeque;
-use zest_core::link::{
-    Link, LinkAction, LinkConfig, LinkEvent, Message, OUTSTANDING_MAX, Outgoing, PayloadKind, Role,
-    ZestMessage,
-};
+use zest_core::link::{self, Link, Message, OUTSTANDING_MAX, Outgoing, PayloadKind, Role, ZestMessage};
 use zest_core::node::Event;
 use zest_core::{InfoHash, Instant, LinkId, ReqId};
 
@@ -39,7 +36,7 @@ impl World {
         let host = self.ends[end as usize].host;
         let now = self.instant(host);
         let machine = &self.hosts[host as usize];
-        let config = LinkConfig { role, our_id: machine.peer_id, listen_port: machine.addr.port() };
+        let config = link::Config { role, our_id: machine.peer_id, listen_port: machine.addr.port() };
         self.ends[end as usize].bytes = Some(Box::new(ByteEnd {
             link: Link::new(now, config),
             stash: Vec::new(),
@@ -75,7 +72,7 @@ impl World {
             // A flooder asks without end; the real link would panic over its own node here.
             return;
         }
-        bytes.link.handle(now, LinkEvent::Send(message));
+        bytes.link.handle(now, link::Event::Send(message));
         self.bytes_obey(end, content);
     }
 
@@ -121,7 +118,7 @@ impl World {
             };
             let waits = cut < whole && dice.one_in(3);
             let slice: Vec<u8> = bytes.stash.drain(..cut).collect();
-            bytes.link.handle(now, LinkEvent::Received(&slice));
+            bytes.link.handle(now, link::Event::Received(&slice));
             bytes.link.check_invariants();
             let from = bytes.at;
             bytes.at += cut as u64;
@@ -141,7 +138,7 @@ impl World {
             return;
         }
         bytes.armed = u64::MAX;
-        bytes.link.handle(now, LinkEvent::Timer);
+        bytes.link.handle(now, link::Event::Timer);
         bytes.link.check_invariants();
         self.bytes_obey(end, Content::Junk);
     }
@@ -157,14 +154,14 @@ impl World {
             let Some(bytes) = &mut self.ends[end as usize].bytes else { return };
             let Some(action) = bytes.link.poll_action() else { break };
             match action {
-                LinkAction::Transmit { head, body, .. } => {
+                link::Action::Transmit { head, body, .. } => {
                     let head = head.as_bytes().to_vec();
                     let payload = body.map_or(0, |body| body.len());
                     let control = head.len() as u32;
                     self.enqueue(end, Item { control, payload, content, what: What::Bytes(head) });
                 }
-                LinkAction::Established { .. } => self.link_up(end),
-                LinkAction::Message(message) => {
+                link::Action::Established { .. } => self.link_up(end),
+                link::Action::Message(message) => {
                     if let Message::ExtHandshake(_) = message {
                         self.ends[end as usize].known = true;
                     }
@@ -176,15 +173,15 @@ impl World {
                         self.scripted(end, Item { control, payload, content: Content::Junk, what });
                     }
                 }
-                LinkAction::PayloadStart { req, kind, len } => {
+                link::Action::PayloadStart { req, kind, len } => {
                     bytes.payload = Some((req, kind, len, u64::MAX));
                 }
-                LinkAction::PayloadBytes { at, .. } => {
+                link::Action::PayloadBytes { at, .. } => {
                     if let Some((.., start)) = &mut bytes.payload {
                         *start = (*start).min(from + u64::from(at));
                     }
                 }
-                LinkAction::PayloadEnd { .. } => {
+                link::Action::PayloadEnd { .. } => {
                     let Some((req, kind, len, start)) = bytes.payload.take() else { continue };
                     let mut late = 0;
                     while let Some(&(_, len, _)) = bytes.marks.front().filter(|(at, ..)| *at < start) {
@@ -202,7 +199,7 @@ impl World {
                         self.feed(host, Event::Payload { link, req, kind, buf, len });
                     }
                 }
-                LinkAction::Close { why } => return self.close(end, Some(why)),
+                link::Action::Close { why } => return self.close(end, Some(why)),
             }
         }
         self.bytes_rearm(end);

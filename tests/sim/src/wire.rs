@@ -91,7 +91,7 @@ fn answer_head(dialect: Dialect) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zest_core::link::{Body, Claim, Link, LinkAction, LinkConfig, LinkEvent, ManifestPart, Role};
+    use zest_core::link::{self, Body, Claim, Link, ManifestPart, Role};
     use zest_core::{BufId, FileKey, InfoHash, Instant, PeerId, ReqId};
     use zest_xet::{ChunkRef, Hash};
 
@@ -99,7 +99,7 @@ mod tests {
     fn sent(link: &mut Link) -> (Vec<u8>, u32, u32) {
         let (mut bytes, mut heads, mut bodies) = (Vec::new(), 0, 0);
         while let Some(action) = link.poll_action() {
-            if let LinkAction::Transmit { head, body, .. } = action {
+            if let link::Action::Transmit { head, body, .. } = action {
                 bytes.extend_from_slice(head.as_bytes());
                 heads += head.as_bytes().len() as u32;
                 let body = body.map_or(0, |body| body.len());
@@ -112,13 +112,13 @@ mod tests {
 
     fn received(link: &mut Link, bytes: &[u8]) {
         if !bytes.is_empty() {
-            link.handle(Instant::ZERO, LinkEvent::Received(bytes));
+            link.handle(Instant::ZERO, link::Event::Received(bytes));
         }
     }
 
     #[test]
     fn weights_are_those_of_the_real_link() {
-        let config = |role, id| LinkConfig { role, our_id: PeerId([id; 20]), listen_port: 6881 };
+        let config = |role, id| link::Config { role, our_id: PeerId([id; 20]), listen_port: 6881 };
         let mut a = Link::new(Instant::ZERO, config(Role::Dial { info_hash: InfoHash([1; 20]) }, b'a'));
         let mut b = Link::new(Instant::ZERO, config(Role::Accept, b'b'));
         let (bytes, heads, _) = sent(&mut a);
@@ -175,7 +175,7 @@ mod tests {
         ] {
             let expected = weight(&message);
             let words = format!("{message:?}");
-            a.handle(Instant::ZERO, LinkEvent::Send(message));
+            a.handle(Instant::ZERO, link::Event::Send(message));
             let (_, heads, bodies) = sent(&mut a);
             assert_eq!((heads, bodies), expected, "{:.60}", words);
         }
