@@ -16,17 +16,21 @@
 
 use crate::dht::{self, Dht, LookupId, Saved};
 use crate::discovery::{self, Discovery, OpId, SharedFile};
-use crate::endpoint::Found;
+use crate::endpoint::{Found, canonical};
+use crate::link::{ExtHandshake, Message, ZestMessage};
 use crate::lsd::Group;
+use crate::node::Direction;
 use crate::pex::{self, Pex};
 use crate::tracker::{self, RequestId, Standing, TrackerId};
-use crate::{Duration, Instant, JobId, LinkId};
+use crate::wire::client_name::ClientName;
+use crate::{Duration, Instant, JobId, LinkId, wire};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
+use zest_xet::Hash;
 
 /// A file that is being fetched for longer than this is announced, as its proven part can be had: 4 s. Ours; shorter ones are
 /// over before anybody who looks for them could connect. In a simulated crowd of 256 that know one node of the DHT alone,
@@ -124,8 +128,27 @@ pub enum Event<'a> {
         /// What is known.
         known: Option<bool>,
     },
-    /// Links come and go, and tell of peers.
-    Link(pex::Event<'a>),
+    /// A link is up.
+    LinkUp {
+        /// Which.
+        link: LinkId,
+        /// Its remote's address as seen here.
+        addr: SocketAddr,
+        /// Who dialled.
+        direction: Direction,
+    },
+    /// The remote of a link said this. What does not [concern](concerns) finding peers need not be told.
+    Heard {
+        /// Which link.
+        link: LinkId,
+        /// What.
+        message: &'a Message,
+    },
+    /// A link is gone.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+    },
     /// The time that `poll_timeout` named has come.
     Timer,
 }
@@ -202,10 +225,30 @@ pub enum Action {
     Tell {
         /// Which link.
         link: LinkId,
-        /// Peers and flags, at most 50.
-        added: Vec<(SocketAddr, u8)>,
-        /// Peers, at most 50.
-        dropped: Vec<SocketAddr>,
+        /// At most 50 peers each.
+        peers: wire::pex::Pex,
+    },
+    /// The remote of a link said for the first time what it speaks. For people: what follows from it is done here.
+    Introduced {
+        /// Which link.
+        link: LinkId,
+        /// Where it listens, or else its address as seen here.
+        addr: SocketAddr,
+        /// Who dialled.
+        direction: Direction,
+        /// Its name and version.
+        client: ClientName,
+    },
+    /// The remote of a link said what it has of a file. For people.
+    Has {
+        /// Which link.
+        link: LinkId,
+        /// The file's hash.
+        file: Hash,
+        /// Chunks in the file, as the remote says.
+        total: u32,
+        /// Chunks it has.
+        count: u32,
     },
     /// Others see us there, by the vote of the DHT, or by one tracker's or the router's word.
     SeenAt {
@@ -216,6 +259,18 @@ pub enum Action {
     },
     /// The DHT's table has changed: a good moment to write [`Finder::saved`] to disk.
     Save,
+}
+
+/// Whether what a remote said concerns finding peers ([`Event::Heard`]).
+#[must_use]
+#[inline]
+pub fn concerns(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::ExtHandshake(_)
+            | Message::Pex(_)
+            | Message::Zest(ZestMessage::Interest { .. } | ZestMessage::Have { .. })
+    )
 }
 
 /// One job that looks for peers.
@@ -241,8 +296,12 @@ pub struct Finder {
     dht: Option<Dht>,
     pex: Pex,
     jobs: BTreeMap<JobId, Seeking>,
-    /// Links whose remotes said what they speak.
+    /// Links, with the addresses of their remotes and who dialled.
+    links: BTreeMap<LinkId, (SocketAddr, Direction)>,
+    /// Those whose remotes said what they speak.
     linked: BTreeSet<LinkId>,
+    /// Peers that the user named: nobody is told of them.
+    named: BTreeSet<SocketAddr>,
     /// A peer was met.
     met: bool,
     actions: VecDeque<Action>,
@@ -259,7 +318,9 @@ impl Finder {
             dht: config.dht.map(Dht::new),
             pex: Pex::new(config.pex_seed),
             jobs: BTreeMap::new(),
+            links: BTreeMap::new(),
             linked: BTreeSet::new(),
+            named: BTreeSet::new(),
             met: false,
             actions: VecDeque::new(),
         };
@@ -289,7 +350,16 @@ impl Finder {
             Event::NodeHint { addr } => self.dht(now, dht::Event::NodeHint { addr }),
             Event::Restore(saved) => self.dht(now, dht::Event::Restore(saved)),
             Event::Reachable { family, known } => self.dht(now, dht::Event::Reachable { family, known }),
-            Event::Link(event) => self.link(now, event),
+            Event::LinkUp { link, addr, direction } => {
+                self.links.insert(link, (addr, direction));
+            }
+            Event::Heard { link, message } => self.heard(now, link, message),
+            Event::LinkDown { link } => {
+                self.links.remove(&link);
+                if self.linked.remove(&link) {
+                    self.pex(now, pex::Event::LinkDown { link });
+                }
+            }
             Event::Timer => self.timer(now),
         }
     }
@@ -306,12 +376,6 @@ impl Finder {
         let dht = self.dht.as_ref().and_then(Dht::poll_timeout).map(|(at, _)| at);
         let pex = self.pex.poll_timeout().map(|(at, _)| at);
         [swarms, dht, pex].into_iter().flatten().min()
-    }
-
-    /// Whether the remote of a link has said what it speaks.
-    #[must_use]
-    pub fn is_linked(&self, link: LinkId) -> bool {
-        self.linked.contains(&link)
     }
 
     /// Jobs that look for peers.
@@ -391,6 +455,9 @@ impl Finder {
                 }
             }
             discovery::Event::Planned { job, .. } if !self.jobs.contains_key(&job) => return,
+            discovery::Event::Named { addr } => {
+                self.named.insert(canonical(addr));
+            }
             discovery::Event::Got { job } => {
                 let Some(seeking) = self.jobs.get_mut(&job) else { return };
                 seeking.landed = true;
@@ -410,7 +477,6 @@ impl Finder {
             | discovery::Event::Unseed { .. }
             | discovery::Event::Withdraw { .. }
             | discovery::Event::Asked { .. }
-            | discovery::Event::Named { .. }
             | discovery::Event::Exchanged { .. }
             | discovery::Event::Own { .. }
             | discovery::Event::Dht { .. }
@@ -481,18 +547,37 @@ impl Finder {
         }
     }
 
-    fn link(&mut self, now: Instant, event: pex::Event<'_>) {
-        match event {
-            pex::Event::Introduced { link, .. } => {
-                self.linked.insert(link);
+    fn heard(&mut self, now: Instant, link: LinkId, message: &Message) {
+        match message {
+            Message::ExtHandshake(hello) => self.introduced(now, link, hello),
+            Message::Pex(told) => self.pex(now, pex::Event::Received { link, added: &told.added }),
+            Message::Zest(ZestMessage::Interest { file }) => {
+                self.swarms(now, discovery::Event::Asked { file: *file });
             }
-            pex::Event::LinkDown { link } if !self.linked.remove(&link) => return,
-            pex::Event::LinkDown { .. }
-            | pex::Event::Own { .. }
-            | pex::Event::Received { .. }
-            | pex::Event::Timer => {}
+            Message::Zest(ZestMessage::Have { file, total, runs }) => {
+                let count = runs.iter().fold(0u32, |sum, (_, count)| sum.saturating_add(*count));
+                self.actions.push_back(Action::Has { link, file: *file, total: *total, count });
+            }
+            // Keep in step with `concerns`.
+            Message::Zest(_)
+            | Message::ChunkRequest { .. }
+            | Message::XorbRequest { .. }
+            | Message::NotFound { .. }
+            | Message::Error { .. }
+            | Message::Ignored => {}
         }
-        self.pex(now, event);
+    }
+
+    fn introduced(&mut self, now: Instant, link: LinkId, hello: &ExtHandshake) {
+        let Some(&(addr, direction)) = self.links.get(&link) else { return };
+        if !self.linked.insert(link) {
+            return;
+        }
+        let known = pex::listens_at(addr, direction, hello).unwrap_or(addr);
+        self.actions.push_back(Action::Introduced { link, addr: known, direction, client: hello.client });
+        // Whom the user named is the user's business.
+        let allow = !self.named.contains(&known);
+        self.pex(now, pex::Event::Introduced { link, addr, direction, hello, allow });
     }
 
     fn timer(&mut self, now: Instant) {
@@ -528,7 +613,8 @@ impl Finder {
         while let Some(action) = self.pex.poll_action() {
             match action {
                 pex::Action::Send { link, added, dropped } => {
-                    self.actions.push_back(Action::Tell { link, added, dropped });
+                    let peers = wire::pex::Pex { added, dropped };
+                    self.actions.push_back(Action::Tell { link, peers });
                 }
                 pex::Action::Found { addr, .. } => self.swarms(now, discovery::Event::Exchanged { addr }),
             }

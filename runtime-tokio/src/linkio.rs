@@ -22,9 +22,9 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use zest_core::link::{self, Body, Head, Link, Message, Outgoing, PayloadKind, PeerFault, ZestMessage};
+use zest_core::link::{self, Body, Head, Link, Message, Outgoing, PayloadKind, PeerFault};
 use zest_core::node::{BUDGET_SPENT, Direction, Event};
-use zest_core::{LinkId, Location};
+use zest_core::{LinkId, Location, finder};
 use zest_xet::Hash;
 
 /// Payloads foreseen in one `readv`.
@@ -120,20 +120,6 @@ impl LinkIo {
         self.queue.borrow().len() + 2 * self.link.borrow().unsent() > QUEUE_MAX
     }
 
-    /// What concerns finding peers goes to the finder.
-    fn tell_finder(&self, context: &Rc<Context>, message: &Message) {
-        let Some(finder) = context.finder.get() else { return };
-        match message {
-            Message::ExtHandshake(hello) => finder.introduced(self.id, self.addr, self.direction, hello),
-            Message::Zest(ZestMessage::Interest { file }) => finder.asked(*file),
-            Message::Zest(ZestMessage::Have { file, total, runs }) => {
-                finder.has(self.id, *file, *total, runs)
-            }
-            Message::Pex(told) => finder.exchanged(self.id, &told.added),
-            _ => {}
-        }
-    }
-
     /// Nothing is to be read before `until`.
     pub(crate) fn hold(&self, until: zest_core::Instant) {
         self.held.set(Some(until));
@@ -168,13 +154,20 @@ impl LinkIo {
                     context.lobby.borrow_mut().left(self.id);
                     let (link, addr, direction) = (self.id, self.addr, self.direction);
                     context.count_linked(addr);
+                    if let Some(finder) = context.finder.get() {
+                        finder.linked(link, addr, direction);
+                    }
                     context.event(Event::LinkUp { link, addr, direction, peer_id });
                 }
                 link::Action::Message(message) => {
                     if matches!(message, Message::Error { code: BUDGET_SPENT, .. }) {
                         context.count_spent();
                     }
-                    self.tell_finder(context, &message);
+                    if finder::concerns(&message)
+                        && let Some(finder) = context.finder.get()
+                    {
+                        finder.heard(self.id, &message);
+                    }
                     context.event(Event::Message { link: self.id, message });
                 }
                 link::Action::PayloadStart { req, kind, len } => {

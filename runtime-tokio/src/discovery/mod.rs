@@ -29,7 +29,7 @@ use crate::error::EngineError;
 use shelf::Groups;
 use status::Board;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ use zest_core::link::Outgoing;
 use zest_core::lived::{CATCH_UP_MAX, LATE};
 use zest_core::lsd::Group;
 use zest_core::tracker::Standing;
-use zest_core::{Instant, PeerId, dht, discovery, finder, wire};
+use zest_core::{Instant, PeerId, dht, discovery, finder};
 use zest_xet::Hash;
 
 /// How long the end of a process may wait for trackers to hear of it: 3 s, three round trips of a far one with TLS, or what a
@@ -70,8 +70,6 @@ pub(crate) struct Finder {
     groups: RefCell<Groups>,
     /// What is announced of the catalog, and until when it may be.
     shelf: RefCell<BTreeMap<Hash, (SystemTime, bool)>>,
-    /// Peers the user named.
-    named: RefCell<BTreeSet<SocketAddr>>,
     /// Who wants to hear of peers too.
     listener: RefCell<Option<mpsc::UnboundedSender<Heard>>>,
     /// Told when a deadline may have moved.
@@ -138,7 +136,6 @@ impl Finder {
             board: Board::default(),
             groups: RefCell::default(),
             shelf: RefCell::default(),
-            named: RefCell::default(),
             listener: RefCell::default(),
             moved: Notify::new(),
             restock: Arc::new(Notify::new()),
@@ -226,13 +223,7 @@ impl Finder {
 
     /// The user named a peer.
     pub(crate) fn named(self: &Rc<Self>, addr: SocketAddr) {
-        self.named.borrow_mut().insert(canonical(addr));
         self.tell_swarms(discovery::Event::Named { addr });
-    }
-
-    /// A peer asked us for a file.
-    pub(crate) fn asked(self: &Rc<Self>, file: Hash) {
-        self.tell_swarms(discovery::Event::Asked { file });
     }
 
     /// Whether there is anybody or anything to look with.
@@ -310,11 +301,17 @@ impl Finder {
                     context.job_waits(job, pause);
                 }
             }
-            Action::Tell { link, added, dropped } => {
+            Action::Introduced { link, addr, direction, client } => {
+                self.introduced(link, addr, direction, &client);
+            }
+            Action::Has { link, file, total, count } => {
+                self.tell_listener(|| Heard::Has { link, file, total, count });
+            }
+            Action::Tell { link, peers } => {
                 let Some(context) = self.context.upgrade() else { return };
                 let io = context.links.borrow().get(&link).cloned();
                 if let Some(io) = io {
-                    io.send(&context, Outgoing::Pex(wire::pex::Pex { added, dropped }));
+                    io.send(&context, Outgoing::Pex(peers));
                 }
             }
             Action::SeenAt { ip, .. } => self.board.seen_at(ip),

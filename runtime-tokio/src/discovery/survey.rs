@@ -226,12 +226,4 @@ impl Finder {
             let _ = listener.send(heard());
         }
     }
-
-    /// A remote said what it has of a file.
-    pub(crate) fn has(&self, link: LinkId, file: Hash, total: u32, runs: &[(u32, u32)]) {
-        self.tell_listener(|| {
-            let count = runs.iter().fold(0u32, |sum, (_, count)| sum.saturating_add(*count));
-            Heard::Has { link, file, total, count }
-        });
-    }
 }

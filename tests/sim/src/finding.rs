@@ -5,13 +5,11 @@ use crate::actors::Actor;
 use crate::host::Life;
 use crate::scenario::US;
 use crate::world::{Happening, World};
-use std::net::SocketAddr;
 use zest_core::discovery::{self, GroupId, Shareable, SharedFile};
 use zest_core::finder::{self, Action, Event, Finder, JOBS_EVERY};
-use zest_core::link::Message;
 use zest_core::lsd::Group;
-use zest_core::node::{self, Direction};
-use zest_core::{Instant, JobId, LinkId, dht, pex, wire};
+use zest_core::node;
+use zest_core::{Instant, JobId, dht};
 
 /// How machines find each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +28,6 @@ pub(crate) struct Seeker {
     finder: Finder,
     /// When it is to be woken; `u64::MAX`: never.
     armed: u64,
-    /// Links whose handshake is done: what their remotes say of themselves comes later.
-    links: Vec<(LinkId, SocketAddr, Direction)>,
 }
 
 /// A datagram under way.
@@ -64,7 +60,7 @@ impl World {
         let config =
             finder::Config { dht, udp_port: Some(addr.port()), ..finder::Config::new(part(3), swarms) };
         let finder = Finder::new(now, config);
-        machine.seeker = Some(Box::new(Seeker { finder, armed: u64::MAX, links: Vec::new() }));
+        machine.seeker = Some(Box::new(Seeker { finder, armed: u64::MAX }));
         self.seeks(host, Event::Own { addr });
         if host > 0 {
             self.seeks(host, Event::Bootstrap { addr: Self::address(0) });
@@ -137,26 +133,13 @@ impl World {
 
     /// What a node hears of its links concerns the finder, too.
     pub(crate) fn overheard(&mut self, host: u32, event: &node::Event) {
-        let Some(seeker) = &mut self.hosts[host as usize].seeker else { return };
         match event {
             node::Event::LinkUp { link, addr, direction, .. } => {
-                seeker.links.push((*link, *addr, *direction))
+                self.seeks(host, Event::LinkUp { link: *link, addr: *addr, direction: *direction });
             }
-            node::Event::LinkDown { link, .. } => {
-                seeker.links.retain(|(of, ..)| of != link);
-                self.seeks(host, Event::Link(pex::Event::LinkDown { link: *link }));
-            }
-            node::Event::Message { link, message: Message::ExtHandshake(hello) } => {
-                let Some(&(link, addr, direction)) = seeker.links.iter().find(|(of, ..)| of == link) else {
-                    return;
-                };
-                self.seeks(
-                    host,
-                    Event::Link(pex::Event::Introduced { link, addr, direction, hello, allow: true }),
-                );
-            }
-            node::Event::Message { link, message: Message::Pex(wire::pex::Pex { added, .. }) } => {
-                self.seeks(host, Event::Link(pex::Event::Received { link: *link, added }));
+            node::Event::LinkDown { link, .. } => self.seeks(host, Event::LinkDown { link: *link }),
+            node::Event::Message { link, message } if finder::concerns(message) => {
+                self.seeks(host, Event::Heard { link: *link, message });
             }
             _ => {}
         }
@@ -204,15 +187,16 @@ impl World {
                 let until = self.wall(host) + pause;
                 self.feed(host, node::Event::JobLooking { job, until });
             }
-            Action::Tell { link, added, dropped } => {
+            Action::Tell { link, peers } => {
                 if self.scenario.finding.is_some_and(|finding| finding.pex) {
-                    self.send(
-                        link.0 as u32,
-                        zest_core::link::Outgoing::Pex(wire::pex::Pex { added, dropped }),
-                    );
+                    self.send(link.0 as u32, zest_core::link::Outgoing::Pex(peers));
                 }
             }
-            Action::Searched { .. } | Action::SeenAt { .. } | Action::Save => {}
+            Action::Searched { .. }
+            | Action::SeenAt { .. }
+            | Action::Introduced { .. }
+            | Action::Has { .. }
+            | Action::Save => {}
             Action::HttpGet { .. }
             | Action::HttpCancel { .. }
             | Action::Resolve { .. }
