@@ -1,7 +1,7 @@
 //! What a runtime and a node hand to a link.
 
 use super::Outgoing;
-use crate::ids::{InfoHash, PeerId, ReqId};
+use crate::ids::{InfoHash, PeerId};
 
 /// Which side opened the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,17 +57,4 @@ pub enum Timer {
     KeepAlive,
     /// The remote has been silent: the link will be closed.
     Idle,
-}
-
-/// What will come next if the remote does the likely thing. A prediction for placing bytes, nothing depends on it:
-/// `readv` into (rest of the payload, head, next buffer) puts payloads page-aligned into their buffers. Hand the parts in
-/// as [`Event::PayloadRead`] and [`Event::Received`]; when the head turns out otherwise, what landed in the next
-/// buffer goes in as `Received` too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expect {
-    /// Payload bytes still to come of a payload that has begun.
-    pub payload: Option<(ReqId, u32)>,
-    /// Bytes of the next head (what is still missing of it), if the oldest outstanding request is answered next; at
-    /// least 1.
-    pub head: u32,
 }

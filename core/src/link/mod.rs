@@ -68,6 +68,7 @@
 
 mod action;
 mod event;
+mod expect;
 mod fault;
 mod limits;
 mod message;
@@ -80,7 +81,8 @@ pub use crate::wire::frame::{HEAD_INLINE_BYTES, Head};
 pub use crate::wire::xet::Dialect;
 pub use crate::wire::zest::{Claim, ManifestPart, ZestMessage};
 pub use action::{Action, Body, PayloadKind};
-pub use event::{Config, Event, Expect, Role, Timer};
+pub use event::{Config, Event, Role, Timer};
+pub use expect::Expect;
 pub use fault::{PeerFault, Severity};
 pub use limits::*;
 pub use message::{Message, Outgoing};
@@ -90,12 +92,10 @@ use crate::time::Instant;
 use crate::wire::ext_handshake::{self, EXT_HANDSHAKE_BYTES_MAX};
 use crate::wire::frame::{self, EXTENDED_HEAD_BYTES, INTERESTED, KEEP_ALIVE, LENGTH_BYTES, UNCHOKE};
 use crate::wire::handshake::{HANDSHAKE_BYTES, Handshake, NotAHandshake};
-use crate::wire::xet::answer_head_bytes;
-use crate::wire::zest::MANIFEST_PART_HEAD_BYTES;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use reader::{Decoded, What};
-use requests::{Requests, Wanted};
+use requests::Requests;
 
 /// One connection's machine. See the [module](self) for its contract.
 #[derive(Debug)]
@@ -241,38 +241,6 @@ impl Link {
                 Some(keep_alive.min(idle))
             }
         }
-    }
-
-    /// What will likely come next; see [`Expect`].
-    #[must_use]
-    pub fn expect(&self) -> Expect {
-        let payload = match self.phase {
-            Phase::Payload { req, left } => Some((req, left)),
-            Phase::Handshake | Phase::Frame | Phase::Skip { .. } | Phase::Dead => None,
-        };
-        let whole = match (self.phase, self.requests.oldest().map(|asked| asked.wanted)) {
-            (Phase::Handshake, _) => HANDSHAKE_BYTES as u32,
-            (_, Some(Wanted::Xet { dialect, .. })) => answer_head_bytes(dialect),
-            (_, Some(Wanted::Manifest { .. })) => EXTENDED_HEAD_BYTES as u32 + MANIFEST_PART_HEAD_BYTES,
-            (_, None) => EXTENDED_HEAD_BYTES as u32,
-        };
-        let have = self.head.len();
-        #[expect(clippy::cast_possible_truncation, reason = "a head has at most 16 KiB")]
-        let head = (whole as usize).max(self.need).saturating_sub(have).max(1) as u32;
-        Expect { payload, head }
-    }
-
-    /// The chunks that will likely come next, in order, if the oldest requests are for chunks: bytes of each answer's head (what is
-    /// still missing of the first), and the longest its payload may be. A prediction like [`Expect`].
-    pub fn expect_chunks(&self) -> impl Iterator<Item = (u32, u32)> {
-        let chunks = self.requests.in_order().map_while(|asked| match asked.wanted {
-            Wanted::Xet { dialect: dialect @ (Dialect::Chunk | Dialect::Doc), .. } => {
-                Some((answer_head_bytes(dialect), asked.len_max))
-            }
-            Wanted::Xet { dialect: Dialect::Range, .. } | Wanted::Manifest { .. } => None,
-        });
-        let first = self.expect().head;
-        chunks.enumerate().map(move |(nth, (head, len))| (if nth == 0 { first } else { head }, len))
     }
 
     /// Sends that are not polled yet ([`Action::Transmit`]).
