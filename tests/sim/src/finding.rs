@@ -1,9 +1,10 @@
-//! Machines that are told of nobody: each runs the real finder beside its node, and knows one node of the DHT to start from.
+//! Machines that are told of nobody: each runs the real finder beside its node, and knows one node of the DHT or a tracker to start from.
 //! Datagrams travel with the network's delay, and get lost as others do.
 
 use crate::actors::Actor;
 use crate::host::Life;
 use crate::scenario::US;
+use crate::trackers::TRACKER;
 use crate::world::{Happening, World};
 use zest_core::discovery::{self, GroupId, Shareable, SharedFile};
 use zest_core::finder::{self, Action, Event, Finder, JOBS_EVERY};
@@ -20,6 +21,8 @@ pub struct Finding {
     pub dht: bool,
     /// Linked peers tell each other of peers.
     pub pex: bool,
+    /// They announce to a tracker, and ask it.
+    pub tracker: bool,
 }
 
 /// A machine's finder.
@@ -55,7 +58,10 @@ impl World {
             part[0] ^= which;
             part
         };
-        let swarms = discovery::Config::new(part(1), machine.peer_id, addr.port());
+        let mut swarms = discovery::Config::new(part(1), machine.peer_id, addr.port());
+        if finding.tracker {
+            swarms.tiers = vec![vec![TRACKER.parse().expect("an address of a tracker")]];
+        }
         let dht = finding.dht.then(|| dht::Config { v6: false, ..dht::Config::new(part(2)) });
         let config =
             finder::Config { dht, udp_port: Some(addr.port()), ..finder::Config::new(part(3), swarms) };
@@ -197,12 +203,20 @@ impl World {
             | Action::Introduced { .. }
             | Action::Has { .. }
             | Action::Save => {}
-            Action::HttpGet { .. }
-            | Action::HttpCancel { .. }
-            | Action::Resolve { .. }
-            | Action::Tracker { .. } => {
-                self.fail(format!("host {host} speaks to a tracker, of which nobody told: {action:?}"));
+            Action::HttpGet { id, url } => self.ask_tracker(host, id, &url),
+            // What is not waited for any longer comes all the same.
+            Action::HttpCancel { .. } | Action::Tracker { .. } => {}
+            Action::Resolve { .. } => {
+                self.fail(format!("host {host} looks for a tracker, of which nobody told: {action:?}"));
             }
+        }
+    }
+
+    /// The tracker's answer arrives.
+    pub(crate) fn tracker_answers(&mut self, host: u32, epoch: u32, number: u32) {
+        let Some((id, body)) = self.tracked_answer(number) else { return };
+        if self.lives(host, epoch) {
+            self.seeks(host, Event::Swarms(discovery::Event::HttpReply { id, status: 200, body: &body }));
         }
     }
 

@@ -37,6 +37,7 @@ mod run;
 mod scenario;
 mod shrink;
 mod trace;
+mod trackers;
 mod wire;
 mod world;
 

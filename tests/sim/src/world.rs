@@ -14,6 +14,7 @@ use crate::report::Second;
 use crate::rng::Rng;
 use crate::scenario::{SEC, Scenario, US};
 use crate::trace::Trace;
+use crate::trackers::Tracker;
 use crate::wire::KINDS;
 use std::collections::{BTreeMap, VecDeque};
 use zest_core::node::{Action, Event, OriginFault};
@@ -47,6 +48,7 @@ pub(crate) enum Happening {
     Seek { host: u32, epoch: u32 },
     WatchJobs { host: u32, epoch: u32 },
     Datagram { number: u32 },
+    Tracked { host: u32, epoch: u32, number: u32 },
     OriginBegins { conn: u32 },
     OriginNext,
     OriginChunk { conn: u32 },
@@ -137,6 +139,8 @@ pub(crate) struct World {
     actions: Vec<Action>,
     /// Under way between finders.
     pub(crate) datagrams: BTreeMap<u32, Datagram>,
+    /// The tracker that finders ask.
+    pub(crate) tracker: Tracker,
     /// Machines the tracker knows.
     pub(crate) tracked: Vec<u32>,
     /// Jobs numbered so far.
@@ -200,6 +204,7 @@ impl World {
             pending: VecDeque::new(),
             actions: Vec::new(),
             datagrams: BTreeMap::new(),
+            tracker: Tracker::default(),
             tracked: Vec::new(),
             jobs: 0,
             same_time: 0,
@@ -242,7 +247,7 @@ impl World {
         self.failure.is_none() && done(self)
     }
 
-    fn lives(&self, host: u32, epoch: u32) -> bool {
+    pub(crate) fn lives(&self, host: u32, epoch: u32) -> bool {
         let machine = &self.hosts[host as usize];
         machine.life == Life::Up && machine.epoch == epoch
     }
@@ -294,6 +299,7 @@ impl World {
             Happening::Seek { host, epoch } if self.lives(host, epoch) => self.wake_seeker(host),
             Happening::WatchJobs { host, epoch } if self.lives(host, epoch) => self.watch_seeker(host),
             Happening::Datagram { number } => self.posted(number),
+            Happening::Tracked { host, epoch, number } => self.tracker_answers(host, epoch, number),
             Happening::Leave { host } => self.leave(host),
             Happening::Crash { host } => self.crash(host),
             Happening::Jump { host } => {

@@ -26,7 +26,7 @@ fn copies(world: Scenario) -> (Report, f64) {
 
 #[test]
 fn two_hundred_and_fifty_six_that_know_one_node_of_the_dht_form_a_swarm() {
-    let (report, copies) = copies(world(1, 256, Finding { lan: 0, dht: true, pex: true }));
+    let (report, copies) = copies(world(1, 256, Finding { lan: 0, dht: true, pex: true, tracker: false }));
     // Alone each of them would have brought one.
     assert!(copies < 5.0, "{copies} copies");
     // Beside what finds them: a few hundred small packets each.
@@ -36,14 +36,23 @@ fn two_hundred_and_fifty_six_that_know_one_node_of_the_dht_form_a_swarm() {
 
 #[test]
 fn neighbours_find_each_other_without_the_dht() {
-    let (report, copies) = copies(world(2, 32, Finding { lan: 32, dht: false, pex: false }));
+    let (report, copies) = copies(world(2, 32, Finding { lan: 32, dht: false, pex: false, tracker: false }));
     assert!(copies < 2.0, "{copies} copies");
     assert!(report.found >= 31, "{} found", report.found);
 }
 
 #[test]
+fn sixty_four_that_know_one_tracker_form_a_swarm() {
+    let (report, copies) = copies(world(4, 64, Finding { lan: 0, dht: false, pex: false, tracker: true }));
+    assert!(copies < 3.0, "{copies} copies");
+    // Each announces when it begins to have something, when it has all, and asks while it is hungry.
+    assert!((64..64 * 10).contains(&report.datagrams), "{} requests", report.datagrams);
+    assert!(report.found >= 63, "{} found", report.found);
+}
+
+#[test]
 fn two_networks_that_share_a_node_of_the_dht_become_one_swarm() {
-    let apart = Finding { lan: 16, dht: false, pex: false };
+    let apart = Finding { lan: 16, dht: false, pex: false, tracker: false };
     let (_, two) = copies(world(3, 32, apart));
     let (_, one) = copies(world(3, 32, Finding { dht: true, pex: true, ..apart }));
     assert!(two > 1.8, "each of the two brings a copy: {two}");
