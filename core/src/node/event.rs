@@ -5,8 +5,7 @@ use crate::endpoint::Found;
 use crate::link::{Body, Dialect, ManifestPart, Message, Outgoing, PayloadKind, PeerFault};
 use crate::networks::Network;
 use crate::outage::Trouble;
-use crate::{BufId, Duration, InfoHash, Instant, JobId, LinkId, Location, PeerId, ReqId};
-use alloc::boxed::Box;
+use crate::{BufId, Duration, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -170,12 +169,12 @@ pub enum Event {
         /// All of them, at most [`crate::networks::NETWORKS_MAX`].
         ours: Vec<Network>,
     },
-    /// [`Action::Dial`] came to nothing.
+    /// [`super::Action::Dial`] came to nothing.
     DialFailed {
         /// As it was asked.
         addr: SocketAddr,
     },
-    /// [`Action::Dial`] led to ourselves. The address is forgotten.
+    /// [`super::Action::Dial`] led to ourselves. The address is forgotten.
     OwnAddress {
         /// As it was asked.
         addr: SocketAddr,
@@ -239,7 +238,7 @@ pub enum Event {
         /// Bytes left.
         bytes: Option<u64>,
     },
-    /// Answer to [`Action::LookupChunk`].
+    /// Answer to [`super::Action::LookupChunk`].
     ChunkLocated {
         /// Who asked.
         link: LinkId,
@@ -252,7 +251,7 @@ pub enum Event {
         /// Where it lies, if we may share it.
         place: Option<Location>,
     },
-    /// Answer to [`Action::LookupManifest`].
+    /// Answer to [`super::Action::LookupManifest`].
     ManifestLocated {
         /// Who asked.
         link: LinkId,
@@ -261,7 +260,7 @@ pub enum Event {
         /// Where its records lie, if we may share it.
         place: Option<ManifestPlace>,
     },
-    /// Answer to [`Action::LookupFile`], also sent when what we hold of the file has grown.
+    /// Answer to [`super::Action::LookupFile`], also sent when what we hold of the file has grown.
     FileLocated {
         /// Who asked.
         link: LinkId,
@@ -272,7 +271,7 @@ pub enum Event {
         /// What we hold.
         runs: Vec<(u32, u32)>,
     },
-    /// Answer to [`Action::LookupXorb`], ready to be sent.
+    /// Answer to [`super::Action::LookupXorb`], ready to be sent.
     XorbLocated {
         /// Who asked.
         link: LinkId,
@@ -335,7 +334,7 @@ pub enum Event {
         /// What it is.
         chunk: ChunkRef,
     },
-    /// Outcome of [`Action::ProveTentative`]: it is what was told, and lies there until [`Action::DropTentative`] or the job's end.
+    /// Outcome of [`super::Action::ProveTentative`]: it is what was told, and lies there until [`super::Action::DropTentative`] or the job's end.
     TentativeKept {
         /// Which job.
         job: JobId,
@@ -348,7 +347,7 @@ pub enum Event {
         /// Where it lies, beside the partial file.
         from: Location,
     },
-    /// Outcome of [`Action::ProveTentative`]: it is not what was told.
+    /// Outcome of [`super::Action::ProveTentative`]: it is not what was told.
     TentativeBad {
         /// Which job.
         job: JobId,
@@ -359,7 +358,7 @@ pub enum Event {
         /// Who gave it.
         link: LinkId,
     },
-    /// Outcome of [`Action::ProveTentative`]: it could not be kept, which is nobody's fault. Nobody is followed for this job any more.
+    /// Outcome of [`super::Action::ProveTentative`]: it could not be kept, which is nobody's fault. Nobody is followed for this job any more.
     TentativeLost {
         /// Which job.
         job: JobId,
@@ -430,7 +429,7 @@ pub enum Event {
         /// Who sent it.
         link: LinkId,
     },
-    /// The origin did not tell how the file is laid out. If that may be mended it is asked again ([`Action::OriginPlan`]);
+    /// The origin did not tell how the file is laid out. If that may be mended it is asked again ([`super::Action::OriginPlan`]);
     /// else the origin cannot give this file at all (forbidden, gone).
     OriginGone {
         /// Which job.
@@ -473,7 +472,7 @@ pub enum Event {
         /// Who gave it.
         source: Source,
     },
-    /// After [`Action::Complete`]: the whole did not prove; these chunks are to be fetched again.
+    /// After [`super::Action::Complete`]: the whole did not prove; these chunks are to be fetched again.
     JobReopened {
         /// Which job.
         job: JobId,
@@ -494,214 +493,4 @@ pub enum Event {
     },
     /// The time that [`super::Node::poll_timeout`] named has come.
     Timer,
-}
-
-/// Something to do. The runtime performs actions in order.
-#[derive(Debug)]
-pub enum Action {
-    /// Open a connection; the outcome is [`Event::LinkUp`] or [`Event::DialFailed`].
-    Dial {
-        /// Where to.
-        addr: SocketAddr,
-        /// The swarm to name in the handshake.
-        info_hash: InfoHash,
-    },
-    /// Hand a message to a link.
-    Send {
-        /// Which.
-        link: LinkId,
-        /// What.
-        message: Outgoing,
-    },
-    /// Close a link; [`Event::LinkDown`] follows.
-    Close {
-        /// Which.
-        link: LinkId,
-        /// For the log.
-        why: &'static str,
-    },
-    /// Prove a chunk in a buffer and write it; the outcome is [`Event::ChunkDone`] or [`Event::ChunkBad`].
-    Prove {
-        /// Which job.
-        job: JobId,
-        /// Its index in the file.
-        index: u32,
-        /// What it must be.
-        chunk: ChunkRef,
-        /// Where it goes in the file.
-        offset: u64,
-        /// Where it lies.
-        buf: BufId,
-        /// Who sent it.
-        link: LinkId,
-    },
-    /// Give a buffer back.
-    Free {
-        /// Which.
-        buf: BufId,
-    },
-    /// Keep a part of a manifest and free its buffer. After the `last`, prove the whole: [`Event::JobManifest`] or
-    /// [`Event::ManifestBad`].
-    KeepManifestPart {
-        /// Which job.
-        job: JobId,
-        /// Who sent it.
-        link: LinkId,
-        /// Its records.
-        buf: BufId,
-        /// First chunk in it; 0 begins a new list.
-        first: u32,
-        /// Whether the list is complete with it.
-        last: bool,
-    },
-    /// Prove these records against the hash of the block's xorb and free the buffer: [`Event::BlockListed`] or
-    /// [`Event::BlockListBad`].
-    ProveBlockList {
-        /// Which job.
-        job: JobId,
-        /// Which block.
-        block: u32,
-        /// Who sent it.
-        link: LinkId,
-        /// All its records, from chunk 0 of the xorb.
-        buf: BufId,
-    },
-    /// Compare a chunk in a buffer with what its author told, keep it in a file of its own, never in the partial file and in no
-    /// journal, and free the buffer: [`Event::TentativeKept`] or [`Event::TentativeBad`]. Nothing proves it yet.
-    ProveTentative {
-        /// Which job.
-        job: JobId,
-        /// Which block.
-        block: u32,
-        /// Its place in the block.
-        nth: u32,
-        /// What its author says that it is.
-        chunk: ChunkRef,
-        /// Where it lies.
-        buf: BufId,
-        /// Its author.
-        link: LinkId,
-    },
-    /// What was kept of this block is of no use: remove it. What is still being compared is told of all the same.
-    DropTentative {
-        /// Which job.
-        job: JobId,
-        /// Which block.
-        block: u32,
-    },
-    /// This list proved itself against the hash of the block's xorb: keep it as one that a peer sent, and answer with
-    /// [`Event::BlockListed`]. What was kept of the block is asked for with [`Action::CopyLocal`].
-    AdoptBlockList {
-        /// Which job.
-        job: JobId,
-        /// Which block.
-        block: u32,
-        /// The xorb's chunks.
-        list: Arc<[ChunkRef]>,
-    },
-    /// Copy a chunk from a file on this machine, or look whether it still lies in the partial file, proving it; the outcome is [`Event::ChunkDone`] or
-    /// [`Event::ChunkBad`].
-    CopyLocal {
-        /// Which job.
-        job: JobId,
-        /// Its index in the file.
-        index: u32,
-        /// Where it lies.
-        from: Location,
-    },
-    /// Ask the origin once more how the file is laid out; the outcome is [`Event::JobPlanned`] or [`Event::OriginGone`]. The
-    /// first time the runtime asks by itself.
-    OriginPlan {
-        /// Which job.
-        job: JobId,
-    },
-    /// Stream a block from the origin, decoding; [`Event::ChunkDone`] per chunk, [`Event::BlockListed`] if it turned out to
-    /// be a whole xorb and its list is new, [`Event::OriginEnded`] at the end.
-    OriginFetch {
-        /// Which job.
-        job: JobId,
-        /// Which block.
-        block: u32,
-    },
-    /// Others gave the rest of the block: end the fetch; [`Event::OriginEnded`] follows.
-    OriginStop {
-        /// Which job.
-        job: JobId,
-        /// Which block.
-        block: u32,
-    },
-    /// The peer says much that leads to nothing: take nothing in from this link before `until`. What is read already is told.
-    Hold {
-        /// Which.
-        link: LinkId,
-        /// Until when.
-        until: Instant,
-    },
-    /// Where is this chunk, and may it be shared? [`Event::ChunkLocated`].
-    LookupChunk {
-        /// Who asks.
-        link: LinkId,
-        /// The remote's request id.
-        req: ReqId,
-        /// The chunk.
-        hash: Hash,
-        /// The dialect it asked in.
-        dialect: Dialect,
-    },
-    /// Where are these chunks of a xorb, and may they be shared? [`Event::XorbLocated`].
-    LookupXorb {
-        /// Who asks.
-        link: LinkId,
-        /// The remote's request id.
-        req: ReqId,
-        /// The xorb.
-        xorb: Hash,
-        /// First chunk.
-        start: u32,
-        /// One past the last.
-        end: u32,
-    },
-    /// Where is this part of a chunk list, and may it be shared? [`Event::ManifestLocated`].
-    LookupManifest {
-        /// Who asks.
-        link: LinkId,
-        /// The remote's request id.
-        req: ReqId,
-        /// The file, or a xorb whose list a job under way has proven.
-        file: Hash,
-        /// First chunk wanted.
-        first: u32,
-        /// How many at most.
-        count: u32,
-    },
-    /// What do we hold of this file that may be shared? [`Event::FileLocated`].
-    LookupFile {
-        /// Who asks.
-        link: LinkId,
-        /// The file.
-        file: Hash,
-    },
-    /// Every chunk is in the partial file. Seal and land it, then [`Event::JobRemoved`], or [`Event::JobReopened`].
-    Complete {
-        /// Which job.
-        job: JobId,
-    },
-    /// The job cannot go on. Keep what is proven, then [`Event::JobRemoved`].
-    Failed {
-        /// Which job.
-        job: JobId,
-        /// Why.
-        why: Box<JobFailure>,
-    },
-    /// A peer was shut out. For the log and the statistics; its link is closed by its own action.
-    Banned {
-        /// Its address.
-        addr: SocketAddr,
-        /// Its peer id.
-        peer_id: PeerId,
-        /// Until when.
-        until: Instant,
-        /// The jobs that it had something for, or was asked for. None is named if its link had ended before.
-        jobs: Vec<JobId>,
-    },
 }

@@ -33,7 +33,9 @@
 //! ```
 //! After every `handle`, poll actions until `None`, then look at `poll_timeout` again.
 
+mod action;
 mod answers;
+mod authors;
 mod ban;
 mod bitset;
 mod cap;
@@ -73,12 +75,11 @@ mod units;
 mod upload;
 
 pub use crate::endpoint::Found;
+pub use action::Action;
 pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use bitset::BitSet;
 pub use dials::{DHT_DIALS_PER_S, TOLD_AGAIN, TOLD_DIALS_PER_S};
-pub use event::{
-    Action, Block, Direction, Event, FaultKind, JobFailure, ManifestPlace, OriginFault, Run, Source,
-};
+pub use event::{Block, Direction, Event, FaultKind, JobFailure, ManifestPlace, OriginFault, Run, Source};
 pub use job::{JobSpec, Priority};
 pub use outages::Part;
 pub use timers::Timer;
@@ -257,7 +258,7 @@ pub struct Node {
     /// Those that this machine is on.
     networks: Vec<Network>,
     lessons: Lessons,
-    authors: tentative::Authors,
+    authors: authors::Authors,
     timers: Timers,
     actions: VecDeque<Action>,
     /// Links that went down lately.
@@ -294,7 +295,7 @@ impl Node {
             bans: Bans::default(),
             networks: Vec::new(),
             lessons: Lessons::default(),
-            authors: tentative::Authors::default(),
+            authors: authors::Authors::default(),
             timers: Timers::new(),
             actions: VecDeque::new(),
             departed: VecDeque::new(),

@@ -5,6 +5,7 @@
 //! kept is copied into the file like a chunk of any other file on this machine, proven once more on the way. A lie has one author, and
 //! costs one block: all that he gave is dropped, and he is not followed any more.
 
+use super::authors::{AUTHORS_MAX, Author, TENTATIVE_LIES_MAX};
 use super::job::{Job, OriginState};
 use super::peer::Pending;
 use super::units::score;
@@ -12,7 +13,7 @@ use super::{Action, Node};
 use crate::endpoint::Party;
 use crate::ids::FileKey;
 use crate::link::{Outgoing, ZestMessage};
-use crate::{BufId, Duration, Instant, JobId, LinkId, Location, PeerId, ReqId};
+use crate::{BufId, Duration, Instant, JobId, LinkId, Location, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,17 +25,6 @@ pub const TENTATIVE_PARTY_BYTES_MAX: u64 = 512 << 20;
 pub const TENTATIVE_BYTES_MAX: u64 = 1 << 30;
 /// Peers remembered that offer the same block: 4. Ours; when one fails the next is followed.
 pub const OFFERS_MAX: usize = 4;
-/// Lies after which an author is shut out: 2. Ours; with the first he is not followed any more. An honest one may sit behind a
-/// proxy that corrupts what the origin gives.
-pub const TENTATIVE_LIES_MAX: u32 = 2;
-/// Blocks of an author that came to nothing, without a lie, after which he is not followed any more: 3. Ours.
-pub const LET_DOWNS_MAX: u32 = 3;
-/// What was learnt of an author is forgotten after this: 1 h, as a ban is.
-pub const AUTHOR_AGE: Duration = Duration::from_secs(3600);
-/// Who lied once is not followed for so long: 10 min. Ours; then he is again, and a second lie is one too many.
-pub const SUSPECT: Duration = Duration::from_secs(600);
-/// Authors remembered at most: 1,024. Ours; the one that is forgotten next makes room.
-pub const AUTHORS_MAX: usize = 1024;
 /// Blocks that a peer offers and that are remembered before it is known what the file is made of: 64 of a link. Ours; eight times
 /// as many as somebody streams side by side.
 pub const EARLY_OFFERS_MAX: usize = 64;
@@ -50,47 +40,6 @@ const SILENT: Duration = Duration::from_secs(3);
 const AT_MOST: Duration = Duration::from_secs(10);
 /// 500 kB/s, as claims are believed. Ours.
 const LEAST_BYTES_S: u64 = 500_000;
-
-/// Who told something: everybody at one address; on this machine, where unrelated processes live, everybody with one id.
-type Author = (Party, Option<PeerId>);
-
-/// What is known of one.
-#[derive(Debug, Clone, Copy, Default)]
-struct Record {
-    lies: u32,
-    let_downs: u32,
-    until: Instant,
-}
-
-/// Those who told what was not so.
-#[derive(Debug, Default)]
-pub(crate) struct Authors(BTreeMap<Author, Record>);
-
-impl Authors {
-    fn note(&mut self, now: Instant, author: Author, lie: bool) -> u32 {
-        let record = self.0.entry(author).or_default();
-        if record.until <= now {
-            *record = Record::default();
-        }
-        record.until = now + AUTHOR_AGE;
-        record.lies += u32::from(lie);
-        record.let_downs += u32::from(!lie);
-        let lies = record.lies;
-        if self.0.len() > AUTHORS_MAX
-            && let Some(first) = self.0.iter().min_by_key(|(_, r)| r.until).map(|(author, _)| *author)
-        {
-            self.0.remove(&first);
-        }
-        lies
-    }
-
-    fn is_trusted(&self, now: Instant, author: &Author) -> bool {
-        self.0.get(author).is_none_or(|record| {
-            let clean = record.lies == 0 && record.let_downs < LET_DOWNS_MAX;
-            clean || record.until <= now || record.until <= now + (AUTHOR_AGE - SUSPECT)
-        })
-    }
-}
 
 /// A block that is followed. It has one author from beginning to end.
 #[derive(Debug)]
@@ -157,11 +106,6 @@ impl Job {
 }
 
 impl Node {
-    fn author(&self, link: LinkId) -> Option<Author> {
-        let peer = self.peers.get(&link)?;
-        Some((peer.upload.party, peer.addr.ip().to_canonical().is_loopback().then_some(peer.id)))
-    }
-
     /// A peer streams a block and would give of it.
     pub(super) fn offered(&mut self, now: Instant, link: LinkId, file: FileKey, first: u32) {
         let able = self.config.tentative;
