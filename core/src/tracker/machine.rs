@@ -38,10 +38,10 @@ enum Choice {
 
 /// A farewell to be sent behind a request.
 #[derive(Debug)]
-struct Parting {
-    server: usize,
+pub(super) struct Parting {
+    pub(super) server: usize,
     swarm: InfoHash,
-    job: Job,
+    pub(super) job: Job,
     /// The tracker knows of us, whatever comes of the request.
     joined: bool,
 }
@@ -58,9 +58,9 @@ pub struct Trackers {
     pub(super) over_http: BTreeMap<u64, Sent>,
     pub(super) over_udp: BTreeMap<u32, Sent>,
     /// Farewells that wait for the end of a request over HTTP, by that request: it might be overtaken.
-    partings: BTreeMap<u64, Parting>,
+    pub(super) partings: BTreeMap<u64, Parting>,
     /// The process ends, and they wait no longer than this.
-    hold_until: Option<Instant>,
+    pub(super) hold_until: Option<Instant>,
     pub(super) request_next: u64,
     pub(super) bucket: Bucket,
     pub(super) actions: VecDeque<Action>,
@@ -359,7 +359,7 @@ impl Trackers {
         self.bid_farewell(now, server, job);
     }
 
-    fn bid_farewell(&mut self, now: Instant, server: usize, job: Job) {
+    pub(super) fn bid_farewell(&mut self, now: Instant, server: usize, job: Job) {
         self.bucket.correct(0, self.price(server));
         self.send(now, server, job);
     }
@@ -372,7 +372,7 @@ impl Trackers {
         }
     }
 
-    fn forget(&mut self, hash: InfoHash) {
+    pub(super) fn forget(&mut self, hash: InfoHash) {
         let _ = self.drop_swarm(hash);
         self.partings.retain(|_, parting| parting.swarm != hash);
         self.keep_waiting(|job| !job.is_about(hash));
@@ -410,41 +410,6 @@ impl Trackers {
         self.over_udp.retain(|_, sent| sent.job.is_stop());
         self.servers.iter_mut().for_each(|server| server.open = 0);
         self.over_http.clear();
-    }
-
-    /// The process ends: what UDP trackers answer may let a farewell out, and silence has it sent again.
-    fn part_over_udp(&mut self, now: Instant, event: Event<'_>) {
-        match event {
-            Event::Datagram { from, bytes } => self.datagram(now, canonical(from), bytes),
-            Event::Resolved { tracker, addrs } => self.resolved(now, usize::from(tracker.0), addrs),
-            Event::Forget { swarm } => self.forget(swarm),
-            Event::Timer => {
-                self.farewells_again(now);
-                self.connect_again(now);
-                if self.hold_until.is_some_and(|at| at <= now) {
-                    let held = core::mem::take(&mut self.partings);
-                    for parting in held.into_values() {
-                        // Who has not answered anything yet is not told either.
-                        if self.servers[parting.server].answers() {
-                            self.bid_farewell(now, parting.server, parting.job);
-                        }
-                    }
-                }
-            }
-            Event::Add { .. }
-            | Event::Progress { .. }
-            | Event::Completed { .. }
-            | Event::Hungry { .. }
-            | Event::Remove { .. }
-            | Event::Scrape { .. }
-            | Event::HttpFrom { .. }
-            | Event::HttpReply { .. }
-            | Event::HttpFailed { .. }
-            | Event::Shutdown => return,
-        }
-        for server in 0..self.servers.len() {
-            self.pump_udp(now, server);
-        }
     }
 
     fn price(&self, server: usize) -> u32 {

@@ -1,11 +1,12 @@
 //! The talk with UDP trackers: name, connection, request, and which answers count.
 
 use super::answers::id_of;
-use super::event::Action;
+use super::event::{Action, Event};
 use super::machine::Trackers;
 use super::server::{Job, Sent, Server, Step};
 use super::{FAREWELL_AGAIN, UDP_PACKETS, udp};
 use crate::Instant;
+use crate::endpoint::canonical;
 use alloc::string::{String, ToString as _};
 use core::net::SocketAddr;
 
@@ -85,6 +86,41 @@ impl Trackers {
         if !at.udp.has_addrs() {
             let why = alloc::format!("{} has no address", at.url.host());
             self.give_up_waiting(now, server, since, why);
+        }
+    }
+
+    /// The process ends: what UDP trackers answer may let a farewell out, and silence has it sent again.
+    pub(super) fn part_over_udp(&mut self, now: Instant, event: Event<'_>) {
+        match event {
+            Event::Datagram { from, bytes } => self.datagram(now, canonical(from), bytes),
+            Event::Resolved { tracker, addrs } => self.resolved(now, usize::from(tracker.0), addrs),
+            Event::Forget { swarm } => self.forget(swarm),
+            Event::Timer => {
+                self.farewells_again(now);
+                self.connect_again(now);
+                if self.hold_until.is_some_and(|at| at <= now) {
+                    let held = core::mem::take(&mut self.partings);
+                    for parting in held.into_values() {
+                        // Who has not answered anything yet is not told either.
+                        if self.servers[parting.server].answers() {
+                            self.bid_farewell(now, parting.server, parting.job);
+                        }
+                    }
+                }
+            }
+            Event::Add { .. }
+            | Event::Progress { .. }
+            | Event::Completed { .. }
+            | Event::Hungry { .. }
+            | Event::Remove { .. }
+            | Event::Scrape { .. }
+            | Event::HttpFrom { .. }
+            | Event::HttpReply { .. }
+            | Event::HttpFailed { .. }
+            | Event::Shutdown => return,
+        }
+        for server in 0..self.servers.len() {
+            self.pump_udp(now, server);
         }
     }
 
