@@ -60,6 +60,19 @@ fn who_says_an_id_first_keeps_its_owner_out_neither_here_nor_elsewhere() {
 }
 
 #[test]
+fn a_machine_with_several_links_counts_as_one() {
+    let mut world = World::new();
+    for at in [addr(9), elsewhere(9)] {
+        world.names.insert(at, 2);
+    }
+    world.visitor(9, Script::fast());
+    world.visitor_from(elsewhere(9), Script::fast());
+    assert_eq!(world.node.machines(), 1, "over two networks");
+    world.visitor(1, Script::fast());
+    assert_eq!(world.node.machines(), 2);
+}
+
+#[test]
 fn a_visitor_that_lied_is_kept_out_by_its_id_at_its_address() {
     let mut world = World::new();
     world.names.insert(elsewhere(1), 2);

@@ -170,7 +170,7 @@ pub struct EngineStats {
     pub uploaded: u64,
     /// Payload bytes received from peers.
     pub downloaded: u64,
-    /// Chunks given to peers.
+    /// Chunks uploaded to peers.
     pub chunks_served: u64,
     /// Chunks that failed their proof.
     pub chunks_bad: u64,
@@ -290,7 +290,7 @@ impl Engine {
             Box::pin(async move {
                 let node = context.node_stats();
                 EngineStats {
-                    peers: node.peers,
+                    peers: u32::try_from(context.node.borrow().machines()).unwrap_or(u32::MAX),
                     uploaded: context.uploaded_bytes(),
                     downloaded: context.downloaded_bytes(),
                     chunks_served: node.chunks_served,

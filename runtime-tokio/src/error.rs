@@ -214,7 +214,7 @@ pub enum PullError {
         origin: Option<Box<SourceFault>>,
     },
     /// The bytes that came do not make up the file the Hub named, whatever was tried.
-    #[error("{path}: the bytes that came do not hash to {want}, after {rounds} rounds")]
+    #[error("{path}: the bytes received do not hash to {want}, after {rounds} rounds")]
     Unproven {
         /// The file.
         path: String,
@@ -224,7 +224,7 @@ pub enum PullError {
         rounds: u32,
     },
     /// More bytes came than the Hub names for the file.
-    #[error("{path}: more came than the {want} bytes that the Hub names")]
+    #[error("{path}: more was received than the {want} bytes that the Hub names")]
     TooLong {
         /// The file.
         path: String,
@@ -506,7 +506,7 @@ mod tests {
         let path = "sub/a.bin".to_owned();
         let error = Arc::new(PullError::TooLong { path: path.clone(), want: 7 });
         let file = FailedFile { path, error };
-        assert_eq!(file.line(), "sub/a.bin: more came than the 7 bytes that the Hub names");
+        assert_eq!(file.line(), "sub/a.bin: more was received than the 7 bytes that the Hub names");
     }
 
     #[test]

@@ -173,6 +173,9 @@ pub struct GivingStatus {
     /// Their bytes.
     #[serde(rename = "bytes_shared")]
     pub bytes: u64,
+    /// How many of the files only this network, and peers known by name, may have: another Hub than the public one shows them.
+    #[serde(rename = "files_near")]
+    pub near: u64,
     /// The same by commit.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<SharedCommit<'static>>"))]
     pub shared: Shared,
@@ -195,8 +198,13 @@ impl GivingStatus {
     fn count(&mut self, catalog: &Catalog) {
         let now = SystemTime::now();
         let files = catalog.files();
-        let public = files.iter().filter(|file| file.near_until.is_some_and(|until| until > now));
-        (self.files, self.bytes) = public.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.size));
+        let holds = |until: Option<SystemTime>| until.is_some_and(|until| until > now);
+        (self.files, self.bytes, self.near) = (0, 0, 0);
+        for file in files.iter().filter(|file| holds(file.near_until)) {
+            self.files += 1;
+            self.bytes += file.size;
+            self.near += u64::from(!holds(file.public_until));
+        }
         self.shared = Shared::among(catalog, files);
     }
 }

@@ -132,6 +132,10 @@ impl PendingTable for Requests {
             .filter_map(Asked::pending)
             .find(|pending| pending.hash == *hash)
     }
+
+    fn knows(&self, req: u32) -> bool {
+        self.any(ReqId(req)).is_some()
+    }
 }
 
 #[cfg(test)]

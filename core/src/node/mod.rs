@@ -409,7 +409,8 @@ impl Node {
         self.peers.values().filter(|peer| peer.jobs.get(&job).is_some_and(|with| with.counted)).count()
     }
 
-    /// Linked peers that have something of one of these jobs' files, as far as is known, or fetch one of them.
+    /// Linked machines that have something of one of these jobs' files, as far as is known, or fetch one of them. One that is linked
+    /// over IPv4 and IPv6, or in both directions, is one.
     #[must_use]
     pub fn linked_for(&self, jobs: &BTreeSet<JobId>) -> usize {
         let file = |id: &JobId| self.jobs.get(id).map(|job| job.spec.file);
@@ -419,7 +420,13 @@ impl Node {
                     peer.gives(*id) || file(id).is_some_and(|file| peer.interests.contains_key(&file))
                 })
         };
-        self.peers.values().filter(takes_part).count()
+        self.peers.values().filter(takes_part).map(|peer| peer.id).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Linked machines, counted in the same way.
+    #[must_use]
+    pub fn machines(&self) -> usize {
+        self.peers.values().filter(|peer| !peer.closing).map(|peer| peer.id).collect::<BTreeSet<_>>().len()
     }
 
     /// Whether a linked peer fetches one of these files, as it says.

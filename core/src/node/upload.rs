@@ -54,8 +54,16 @@ fn refusal(ask: Ask, code: u32, text: &str) -> Outgoing {
     let (req, hash) = (ask.req, ask.hash);
     match ask.what {
         Wanted::Chunk(dialect) => Outgoing::ErrorReply { req, hash, dialect, code, text: String::from(text) },
+        Wanted::Part { .. } if code == BUDGET_SPENT => no_list_today(req, text),
         Wanted::Part { .. } => Outgoing::Zest(ZestMessage::ManifestNone { req }),
     }
+}
+
+/// We have the list, and may not send it: MANIFEST_NONE would say that we have none.
+fn no_list_today(req: u32, text: &str) -> Outgoing {
+    // By its id alone: in this layout no hash is sent.
+    let (hash, dialect) = (Hash::from_bytes([0; 32]), Dialect::Chunk);
+    Outgoing::ErrorReply { req, hash, dialect, code: BUDGET_SPENT, text: String::from(text) }
 }
 
 /// What is said of a budget.
@@ -484,7 +492,7 @@ impl Node {
             None => Outgoing::Zest(ZestMessage::ManifestNone { req: req.0 }),
         };
         let spent = self.uploads.budget.is_some_and(|left| left < message.payload_bytes());
-        let message = if spent { Outgoing::Zest(ZestMessage::ManifestNone { req: req.0 }) } else { message };
+        let message = if spent { no_list_today(req.0, SPENT_ALL) } else { message };
         self.send_counted(link, message);
         self.pump(now);
     }

@@ -72,6 +72,10 @@ pub trait PendingTable {
     fn by_id(&self, req: u32) -> Option<Pending>;
     /// The oldest with this hash.
     fn by_hash(&self, hash: &Hash) -> Option<Pending>;
+    /// Whether anything that was asked has this id, also what is asked over another extension: an error may answer it.
+    fn knows(&self, req: u32) -> bool {
+        self.by_id(req).is_some()
+    }
 }
 
 /// What a message is.
@@ -227,18 +231,18 @@ pub fn classify<'a>(seen: &'a [u8], n: u32, pending: &impl PendingTable) -> Step
         }
         (ERROR, 9..) => {
             let Ok((rest, (req, code))) = id_and_word(fields) else { return Step::Need(9) };
-            let (asked, head, code, text) = if let Some(asked) = pending.by_id(req) {
-                (Some(asked), 9, code, rest)
+            let (asked, head, code, text) = if pending.knows(req) {
+                (Some(req), 9, code, rest)
             } else if n >= 37 {
                 if let Some(step) = naked(seen, n, pending) {
                     return step;
                 }
                 let Ok((rest, (hash, code))) = hash_and_word(fields) else { return Step::Need(37) };
-                (pending.by_hash(&hash), 37, code, rest)
+                (pending.by_hash(&hash).map(|asked| asked.req), 37, code, rest)
             } else {
                 (None, n, 0, rest)
             };
-            if let Some(Pending { req, .. }) = asked {
+            if let Some(req) = asked {
                 let bytes = (n - head).min(ERROR_TEXT_BYTES_MAX);
                 let text: Parsed<'_, &[u8]> = take(bytes)(text);
                 let Ok((_, text)) = text else { return Step::Need(head + bytes) };

@@ -703,7 +703,7 @@ impl Pull {
         }
         let is_spent = self.context.budget_left.get().is_some_and(|left| left < CHUNK_BYTES_MAX as u64);
         if self.options.p2p && is_spent && !self.tally.spent.replace(true) {
-            let text = "today's --upload-budget is spent: peers are given nothing until midnight UTC";
+            let text = "today's --upload-budget is spent: nothing is uploaded to peers until midnight UTC";
             self.notice("budget-spent", None, text.to_owned());
         }
         for text in self.destination.take_remarks() {

@@ -142,8 +142,10 @@ impl Pull {
             sink = match sink.land(&self.destination, repo, commit, entry).await? {
                 Ok(()) => break,
                 Err((error, empty)) => {
-                    let text =
-                        format!("{}: what came is not the file ({error}): fetching it anew", entry.path);
+                    let text = format!(
+                        "{}: what was received is not the file ({error}): fetching it anew",
+                        entry.path
+                    );
                     self.notice("fetched-again", Some(&entry.path), text);
                     self.take_back(&under);
                     if let Err(error) = self.next_round(entry, &mut round) {

@@ -61,18 +61,18 @@ fn tables() -> String {
             time!(link::EXT_HANDSHAKE_WAIT, "for the extension handshake"),
             time!(link::IDLE_LIMIT, "of silence on a link"),
             count!(node::PEERS_MAX, "linked peers of a process that fetches"),
-            count!(node::INBOUND_MAX, "of these that came to us"),
+            count!(node::INBOUND_MAX, "of these, incoming"),
             count!(node::PARTY_SHARE, "links of a party that make no room for parties with fewer"),
             time!(node::IDLE_GRACE, "without a request until an idle link makes room"),
-            time!(node::RECORD_GRACE, "the same for a peer that gave or took something"),
+            time!(node::RECORD_GRACE, "the same for a peer that uploaded or downloaded something"),
             count!(node::CLOSING_MAX, "links being closed until no more are let in"),
             count!(link::OUTSTANDING_MAX, "requests of a link that wait for their turn"),
             count!(node::UPLOAD_SLOTS, "peers sent to at a time; one party never keeps others from a place"),
             part!(node::BUDGET_SHARE, "of a day's upload budget for one party"),
             count!(node::BUDGET_PARTY_MIN, "bytes of it at least"),
-            count!(node::REPEAT_TURNS, "turns for what a party was given before, while others wait"),
+            count!(node::REPEAT_TURNS, "turns for what a party was sent before, while others wait"),
             count!(node::REPEATS_FREE, "things that a party may ask for again for nothing"),
-            part!(node::REPEATS_SHARE, "the same, of all that it was given"),
+            part!(node::REPEATS_SHARE, "the same, of all that it was sent"),
             count!(node::REPEATS_SAMPLE_MAX, "things that are remembered of a party to see that"),
             time!(node::REPEATS_AGE, "until they are forgotten"),
             count!(
@@ -97,7 +97,7 @@ fn tables() -> String {
             count!(node::BANS_PER_IP_MAX, "bans that shut out an address with all its ports"),
             count!(
                 node::LESSONS_MAX,
-                "peers that gave nothing when they were asked, remembered for the links they open later"
+                "peers that uploaded nothing when they were asked, remembered for the links they open later"
             ),
             count!(node::AUTHORS_MAX, "peers whose word on what they stream did not hold, remembered"),
             time!(node::AUTHOR_AGE, "until they are forgotten"),
@@ -111,7 +111,7 @@ fn tables() -> String {
             ),
             count!(
                 node::FOLLOWS_MAX,
-                "times that somebody is followed in the same block; then the origin gives it"
+                "times that somebody is followed in the same block; then it is fetched from the origin"
             ),
             count!(node::TENTATIVE_PARTY_BYTES_MAX, "bytes of a party that nothing proves, beside the file"),
             count!(node::TENTATIVE_BYTES_MAX, "the same of all parties"),

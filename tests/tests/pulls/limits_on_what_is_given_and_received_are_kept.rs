@@ -61,14 +61,13 @@ async fn a_budget_of_a_day_is_one_for_all_programs_and_then_nothing_is_given() {
     assert!(given <= budget.bytes + zest_xet::CHUNK_BYTES_MAX as u64, "{given} bytes");
 }
 
-#[tokio::test]
-async fn a_peer_whose_budget_is_used_up_is_named_as_the_reason_why_peers_gave_nothing() {
+/// A giver that has `left` bytes of today's budget, and why a pull from it got nothing.
+async fn why_nothing_came_with(left: u64) -> (Machine, Option<String>, TempDir) {
     let site = site().await;
     let account = TempDir::new().expect("a temporary folder");
-    // Others have given so much today that what is left is enough for the list of chunks, and for none of them.
     let budget = UploadBudget { bytes: 1 << 20, account: account.path().join("uploads.json") };
     let day = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() / 86_400;
-    let noted = format!(r#"{{"day":{day},"bytes":{}}}"#, budget.bytes - (128 << 10) - 1_000);
+    let noted = format!(r#"{{"day":{day},"bytes":{}}}"#, budget.bytes - left);
     std::fs::write(&budget.account, noted).expect("written");
     let limited = |config: &mut EngineConfig| config.upload_budget = Some(budget.clone());
     let giver = Machine::with(&site.endpoint(), limited).await;
@@ -78,8 +77,14 @@ async fn a_peer_whose_budget_is_used_up_is_named_as_the_reason_why_peers_gave_no
     let taker = Machine::with(&site.endpoint(), slow).await;
     let report = in_time(taker.pull_from("org/model", &[giver.address()])).await.expect("the pull");
     assert_eq!((report.from_peers, report.peers_banned), (0, 0));
-    let why = report.no_peers.as_ref().map(|why| why.kind.as_ref());
-    assert_eq!(why, Some("budget"), "{:?}", report.no_peers);
+    (giver, report.no_peers.map(|why| why.kind.into_owned()), account)
+}
+
+#[tokio::test]
+async fn a_peer_whose_budget_is_used_up_is_named_as_the_reason_why_peers_gave_nothing() {
+    // Others have given so much today that what is left is enough for the list of chunks, and for none of them.
+    let (giver, why, _account) = why_nothing_came_with((128 << 10) + 1_000).await;
+    assert_eq!(why.as_deref(), Some("budget"));
     // Less is left than a chunk may have, and that is said once the account is settled.
     in_time(async {
         while !giver.engine().stats().await.budget_spent {
@@ -87,4 +92,10 @@ async fn a_peer_whose_budget_is_used_up_is_named_as_the_reason_why_peers_gave_no
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_peer_whose_budget_was_used_up_before_it_was_asked_is_named_as_well() {
+    let (_giver, why, _account) = why_nothing_came_with(0).await;
+    assert_eq!(why.as_deref(), Some("budget"), "not even the list of chunks was given");
 }
