@@ -62,13 +62,16 @@ pub(crate) async fn start(args: DaemonArgs, ui: &Ui) -> Result<(), Failure> {
         return say_running(&running, "zest server is already running", ui);
     }
     let env = engine::environment(ui);
-    crate::first_run::of_daemon(
-        &env,
-        &args.serve.discovery.config(crate::discovery::Purpose::Daemon, &env),
-        ui,
-    );
+    let on_demand = args.http.on_demand.is_some();
+    if !on_demand {
+        let discovery = args.serve.discovery.config(crate::discovery::Purpose::Daemon, &env);
+        crate::first_run::of_daemon(&env, &discovery, ui);
+    }
     let words = words_of_serve(std::env::args_os().skip(1));
     let running = begin(&places, words, args.http.no_http, None).await?;
+    if on_demand {
+        crate::first_run::of_on_demand(&places, ui).await;
+    }
     ui.say(format!("log: {}", places.log().display()));
     say_running(&running, "zest server started", ui)
 }
@@ -321,6 +324,18 @@ async fn ask_status(places: &Places) -> Result<Value, Failure> {
     }
 }
 
+/// With whom files are shared, of which `near` are another Hub's than the public one.
+fn sharers(giving: &str, files: u64, near: u64) -> String {
+    const NEAR: &str = "this network and named peers that use the same Hub";
+    match giving {
+        "everyone" if near == 0 => "everyone who asks".to_owned(),
+        "everyone" if near >= files => NEAR.to_owned(),
+        "everyone" => format!("everyone who asks, {near} of them only with {NEAR}"),
+        "network" => "this network".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
 /// A status for people.
 fn lines(status: &Value) -> Vec<String> {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
@@ -347,7 +362,7 @@ fn lines(status: &Value) -> Vec<String> {
         "sharing {} ({}) with {}",
         units::counted(number(&shared["files_shared"]), "file"),
         units::bytes(number(&shared["bytes_shared"])),
-        text(&status["giving"]),
+        sharers(&text(&status["giving"]), number(&shared["files_shared"]), number(&shared["files_near"])),
     ));
     for pull in status["pulls"].as_array().into_iter().flatten() {
         let progress = &pull["progress"];
@@ -496,7 +511,11 @@ mod tests {
             lines[0].contains("process 7") && lines[0].ends_with("API http://127.0.0.1:9847"),
             "{lines:?}"
         );
-        assert_eq!(lines[2], "sharing 12 files (3.20 GB) with everyone");
+        assert_eq!(lines[2], "sharing 12 files (3.20 GB) with everyone who asks");
+        let near = |files: u64| super::sharers("everyone", 12, files);
+        assert!(near(12).starts_with("this network and named peers"), "{}", near(12));
+        assert!(near(5).contains("5 of them only with this network"), "{}", near(5));
+        assert_eq!(super::sharers("nobody", 12, 0), "nobody");
         assert_eq!(
             lines[3],
             "pull 3: org/name running, 1.0 MB of 3.0 MB (800.0 kB from peers, 200.0 kB from the CDN)"

@@ -116,6 +116,7 @@ impl Keeper {
             return Ok(found(&client));
         }
         ui.say("zest was begun in the background; it ends when nobody has needed it for 30 minutes");
+        crate::first_run::of_on_demand(places, ui).await;
         Ok(Self { held: Some(held), ..found(&client) })
     }
 

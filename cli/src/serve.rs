@@ -286,6 +286,7 @@ fn event(stats: &EngineStats, found: &DiscoveryStatus, giving: &GivingStatus) ->
         "event": "status",
         "files_shared": giving.files,
         "bytes_shared": giving.bytes,
+        "files_near": giving.near,
         "peers": stats.peers,
         "bytes_given": stats.uploaded,
         "chunks_given": stats.chunks_served,

@@ -76,9 +76,9 @@ fn line(row: &Row) -> String {
     if row.rate >= 1.0 {
         text += &format!("  {}", units::rate(row.rate));
     }
-    text += &format!("  took {}", units::bytes(row.peer.took));
+    text += &format!("  uploaded {}", units::bytes(row.peer.took));
     if row.peer.gave > 0 {
-        text += &format!("  gave {}", units::bytes(row.peer.gave));
+        text += &format!("  downloaded {}", units::bytes(row.peer.gave));
     }
     text
 }
@@ -120,8 +120,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "  from 10.0.0.7:2  30 MB/s  took 60.0 MB",
-                "  from 10.0.0.7:1  1.0 MB/s  took 2.0 MB",
+                "  from 10.0.0.7:2  30 MB/s  uploaded 60.0 MB",
+                "  from 10.0.0.7:1  1.0 MB/s  uploaded 2.0 MB",
                 "  uploading 31 MB/s",
             ]
         );

@@ -143,7 +143,7 @@ impl App {
         page.counter("zest_given_bytes_total", "Bytes sent to peers.", &[("", stats.uploaded as f64)]);
         page.counter(
             "zest_given_chunks_total",
-            "Chunks given to peers.",
+            "Chunks uploaded to peers.",
             &[("", stats.chunks_served as f64)],
         );
         page.counter(
@@ -189,7 +189,7 @@ impl App {
             &samples,
         );
         page.gauge("zest_index_chunks", "Chunks in the index.", &[("", chunks as f64)]);
-        page.gauge("zest_shared_files", "Files that may be given.", &[("", shared.files as f64)]);
+        page.gauge("zest_shared_files", "Files that are shared.", &[("", shared.files as f64)]);
         page.gauge("zest_shared_bytes", "Their bytes.", &[("", shared.bytes as f64)]);
         page.counter("zest_http_requests_total", "Requests to the API.", &[("", self.requests() as f64)]);
         page.gauge("zest_http_event_streams", "Listeners to events.", &[("", self.listeners() as f64)]);

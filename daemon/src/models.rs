@@ -106,7 +106,7 @@ fn list(session: &Session) -> Vec<Model> {
 /// Why what could be shared of a commit is not, in the order of what comes first.
 fn why_not(giving: Giving, known: Known, shared: u64, looked: bool, is_whole: bool) -> Option<&'static str> {
     match known {
-        _ if giving == Giving::Nobody => Some("nobody is given to"),
+        _ if giving == Giving::Nobody => Some("what is here is uploaded to nobody"),
         Known { files: 0, .. } if !is_whole => Some("it is not whole yet"),
         Known { files: 0, .. } if !looked => Some("not indexed yet"),
         Known { files: 0, .. } => Some("none of its files is in Xet storage"),

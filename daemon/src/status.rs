@@ -22,7 +22,7 @@ pub struct Original {
     pub version: String,
     /// Peers linked.
     pub bt_peers: u32,
-    /// Chunks given to peers.
+    /// Chunks uploaded to peers.
     pub chunks_served: u64,
     /// Whole xorbs in the original's cache, which `zest pull --keep-xorbs` fills.
     pub xorbs_cached: u64,

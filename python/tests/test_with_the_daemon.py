@@ -174,6 +174,8 @@ def test_the_first_file_starts_a_daemon_that_is_nobodys_but_ours(client: Client)
     try:
         assert (said.hooked or {})["files"] == 1, said.stderr
         status = json.loads(script(client, "import zest, json; print(json.dumps(dict(zest.status())))"))
+        # What it opens is said, by the variables that switch it off, and once.
+        assert said.stderr.count("first run: ") == 1 and "ZEST_SHARE=0" in said.stderr, said.stderr
         assert status["on_demand"] is True and status["running"] is True
         assert status["ways"]["local_only"] is True and status["ways"]["dht"] is False
         for name in ("environ", "cmdline"):

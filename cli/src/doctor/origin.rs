@@ -222,7 +222,7 @@ async fn storage(env: &Env, hub: &Hub, with: Option<&RepoId>) -> Vec<Check> {
         body.chunk().await
     };
     checks.push(match came.await {
-        Ok(_) => Check::ok("CDN", format!("{shown} gives after {}", units::duration(began.elapsed()))),
+        Ok(_) => Check::ok("CDN", format!("{shown} sends after {}", units::duration(began.elapsed()))),
         Err(error) => {
             let fix = "let HTTPS to that address through; peers that have the files do without";
             Check::fail("CDN", error.to_string(), fix_of(&error).unwrap_or(fix))

@@ -205,6 +205,7 @@ fn event(
         "disk_bytes_s": disk_rate as u64,
         "files_shared": giving.files,
         "bytes_shared": giving.bytes,
+        "files_near": giving.near,
         "files_indexed": giving.index.files_done,
         "files_to_index": giving.index.files_total,
         "discovery": found,

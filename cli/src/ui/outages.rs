@@ -102,9 +102,9 @@ fn words(out: &Out) -> String {
 fn meanwhile(peers: u32, bytes: u64) -> String {
     match (peers, bytes) {
         (0, 0) => "no peer is linked".to_owned(),
-        (_, 0) => format!("{} gave nothing meanwhile", units::counted(u64::from(peers), "peer")),
+        (_, 0) => format!("{} sent nothing meanwhile", units::counted(u64::from(peers), "peer")),
         (_, bytes) => {
-            format!("{} came from peers meanwhile", units::bytes(bytes))
+            format!("{} received from peers meanwhile", units::bytes(bytes))
         }
     }
 }
@@ -134,8 +134,8 @@ mod tests {
             [
                 "the CDN is out: cannot reach http://cdn.example/x: connection refused; trying until it answers, giving up \
                  after 10 min in which nothing comes",
-                "the CDN has been out for 32 s; 30.0 MB came from peers meanwhile",
-                "the CDN has been out for 62 s; 60.0 MB came from peers meanwhile",
+                "the CDN has been out for 32 s; 30.0 MB received from peers meanwhile",
+                "the CDN has been out for 62 s; 60.0 MB received from peers meanwhile",
             ]
         );
         let end = outages.show(Duration::from_secs(81), &Progress::default());

@@ -34,6 +34,7 @@ fn a_command_has_the_address_its_own_exit_code_and_the_daemon_that_runs() {
     assert_eq!(said[1], "5s");
     let (stderr, closing) = (text(&begun.stderr), "zest: 0 B from peers");
     assert!(stderr.contains("begun in the background") && stderr.contains(closing), "{stderr}");
+    assert!(!stderr.contains("first run"), "nothing is opened, and nobody is asked: {stderr}");
     // The same daemon, by the address that anybody is told, and a name of its own behind the key.
     let (first, name) = said[0].rsplit_once('.').expect("a name");
     let second = home.run("echo $HF_ENDPOINT");
@@ -57,6 +58,28 @@ fn a_command_has_the_address_its_own_exit_code_and_the_daemon_that_runs() {
     use std::os::unix::fs::PermissionsExt as _;
     let key = std::fs::metadata(home.path().join(".cache/zest/endpoint-key")).expect("there");
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_a_daemon_opens_that_was_begun_for_a_command_is_said_once() {
+    let home = Home(folder());
+    let begin = |words: &[&str]| {
+        let output = run(command(home.path(), words).env("ZEST_LISTEN", "127.0.0.1:0"));
+        assert_eq!(run(&mut command(home.path(), &["stop"])).status.code(), Some(0));
+        text(&output.stderr).to_owned()
+    };
+    let said = begin(&["run", "--", "/bin/true"]);
+    assert!(
+        said.contains("first run: while zest runs in the background, peers may connect to 127.0.0.1:"),
+        "{said}"
+    );
+    assert!(said.contains("ZEST_SHARE=0") && said.contains("this is said once"), "{said}");
+    assert!(!begin(&["run", "--", "/bin/true"]).contains("first run"), "once");
+    // As Python begins it, which passes these lines on.
+    std::fs::remove_file(home.path().join(".cache/zest/introduced")).expect("noted");
+    let said = begin(&["start", "--on-demand"]);
+    let lines: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("first run: ")).collect();
+    assert!(lines.len() >= 2 && lines[1].contains("this is said once"), "{said}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn the_way_to_the_bytes_is_tried_with_what_the_hub_gave() {
             assert!(checks[name]["text"].as_str().expect("words").contains(word), "{name}: {checks}");
         };
         says("CAS", "answers in");
-        says("CDN", "gives after");
+        says("CDN", "sends after");
         says("clock", "as the Hub's");
         says("file system", "symbolic links, hard links");
         says("sync", "1 MiB is durable after");

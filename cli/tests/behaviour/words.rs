@@ -52,6 +52,22 @@ impl World {
         run(&mut self.command(&hub.endpoint()))
     }
 
+    /// A server that is told to end once it has said these words, with all that it has said.
+    fn until(&self, words: &str) -> Output {
+        let log = self.home.join("said");
+        let mut command = self.command(NOBODY);
+        command.stderr(std::fs::File::create(&log).expect("made"));
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("zest starts");
+        let said = || std::fs::read_to_string(&log).expect("text");
+        while !said().contains(words) && child.try_wait().expect("a child").is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        crate::common::signal(&child, rustix::process::Signal::TERM);
+        let mut output = child.wait_with_output().expect("it ends");
+        output.stderr = said().into_bytes();
+        output
+    }
+
     /// With a real Hub that has a model of 3 MB in chunks.
     fn with_chunks(&self) -> Output {
         let root = self.home.join("root");
@@ -283,6 +299,64 @@ rows! {
         World::with_chunks;
     a_peer_that_cannot_be: "A peer whose name cannot be one", ["pull", "org/name", "--peer", "seed box"] => 2,
         ["\"seed box\" is neither a host name nor an IP address"]; World::alone;
+    a_budget_that_is_spent: "Today's upload budget is spent", ["pull", "org/name", "--upload-budget", "2M", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:9"]
+        => 0, ["today's --upload-budget is spent: nothing is uploaded to peers until midnight UTC"]; |world| {
+        let day = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() / 86_400;
+        std::fs::create_dir_all(world.home.join(".cache/zest")).expect("made");
+        let account = format!(r#"{{"day":{day},"bytes":2000000}}"#);
+        std::fs::write(world.home.join(".cache/zest/uploads.json"), account).expect("written");
+        world.with_chunks()
+    };
+    a_file_that_another_process_fetches: "Another process holds the lock of a file", ["pull", "org/name", "config.json"] => 0,
+        ["waiting for process …", "Done: 1 file, 3 B"]; |world| {
+        let locks = world.home.join(".cache/huggingface/hub/.locks/models--org--name");
+        std::fs::create_dir_all(&locks).expect("made");
+        let file = std::fs::File::create(locks.join(format!("{}.lock", FILES[0].2))).expect("made");
+        file.lock().expect("nobody else has it");
+        world.with_model()
+    };
+    what_an_earlier_run_fetched: "A part of it is here already", ["pull", "org/name"] => 0,
+        ["From disk:", "3 B", "Done: 2 files"]; |world| {
+        let hub = model();
+        let first = World { home: world.home.clone(), line: &["pull", "org/name", "config.json"] };
+        assert!(run(&mut first.command(&hub.endpoint())).status.success());
+        run(&mut world.command(&hub.endpoint()))
+    };
+    a_name_that_is_too_long: "A file whose name is longer than the file system takes", ["pull", "org/name"] => 8,
+        ["…aaaa"], never ["make room"]; |world| {
+        let hub = ScriptedHub::start(|asked| {
+            let files = [ListedFile { path: "a".repeat(300), size: 3, oid: FILES[0].2.to_owned() }];
+            usual(asked, &files).unwrap_or_else(|| Answer::ok("{}\n").header("etag", format!("\"{}\"", FILES[0].2)))
+        });
+        run(&mut world.command(&hub.endpoint()))
+    };
+    a_cache_that_cannot_be: "The cache cannot be written", ["pull", "org/name", "--cache-dir", "/dev/null/hub"] => 8,
+        ["/dev/null/hub", "choose another place with --cache-dir"], never ["make room"]; World::with_model;
+    a_file_that_has_rotted: "A file in the cache is wrong", ["verify", "org/name"] => 6,
+        ["config.json", "zest cache verify --repair"]; |world| {
+        let first = World { home: world.home.clone(), line: &["pull", "org/name"] };
+        assert!(first.with_model().status.success());
+        let blob = world.home.join(".cache/huggingface/hub/models--org--name/blobs").join(FILES[0].2);
+        std::fs::write(blob, b"[]\n").expect("written");
+        world.alone()
+    };
+    nothing_is_here_to_share: "An empty cache is shared", ["serve", "--no-http", "--listen", "127.0.0.1:0"] => 0,
+        ["nothing is here that can be shared: `zest pull ORG/NAME` fetches something"]; |world| {
+        std::fs::create_dir_all(world.home.join(".cache/huggingface/hub")).expect("made");
+        world.until("nothing is here that can be shared")
+    };
+    a_peer_without_an_address: "A peer of a server whose name has no address",
+        ["serve", "--no-http", "--listen", "127.0.0.1:0", "--peer", "nobody.invalid"] => 0, ["nobody.invalid"];
+        |world| world.until("nobody.invalid");
+    nothing_runs: "Nothing runs that could be asked", ["status"] => 1, ["zest does not run in the background", "zest start"];
+        World::alone;
+    nothing_to_stop: "Nothing runs that could be stopped", ["stop"] => 0, ["No running zest server found."]; World::alone;
+    a_watch_without_a_screen: "`zest start` is to show what it does", ["start", "--watch"] => 2,
+        ["--watch shows on a terminal, and in the background there is none", "zest status --watch"]; World::alone;
+    a_repository_that_cannot_be_removed: "Nothing of that name to remove", ["cache", "rm", "org/none"] => 4, ["org/none"]; |world| {
+        std::fs::create_dir_all(world.home.join(".cache/huggingface/hub")).expect("made");
+        world.alone()
+    };
     nothing_to_verify: "No cache", ["verify"] => 4, ["no cache at", "HF_HUB_CACHE"]; World::alone;
     a_repository_that_is_not_here: "Nothing of it is in the cache", ["verify", "org/name"] => 4,
         ["nothing of org/name is in the cache", "zest pull org/name"]; |world| {

@@ -6,9 +6,11 @@ socket by the user it runs as, over loopback by a proof that only who has the se
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import socket
@@ -27,6 +29,8 @@ from zest._find import find_zest_bin
 from zest._status import Status
 from zest._wire import Broken, Check, Connection, Response
 
+log = logging.getLogger("zest")
+
 # How long a connection and its proof may take, seconds. A daemon answers within milliseconds; a machine that swaps does not.
 CONNECT_S = 5.0
 
@@ -39,6 +43,9 @@ START_S = 30.0
 # How long it may take to end, seconds.
 STOP_S = 60.0
 
+# How long a program that ends waits for what `zest start` says, seconds: it ends when the daemon answers.
+SAY_S = 1.0
+
 # Between two looks at a daemon that begins or ends, seconds.
 _LOOK_S = 0.02
 
@@ -47,6 +54,9 @@ VERSION_MIN = (0, 5)
 
 # Files of the daemon that are read, at most, bytes.
 _FILE_BYTES_MAX = 64 << 10
+
+# What `zest start` says once on a machine begins so, and goes on in the next line.
+_FIRST_RUN = "first run: "
 
 # Variables with tokens: the daemon gets tokens over its socket only, each for one request.
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_API_TOKEN")
@@ -210,15 +220,29 @@ def _spawn() -> subprocess.Popen[bytes]:
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         # It must not keep the caller's folder busy.
         cwd=os.path.abspath(os.sep),
         # Ctrl-C is for us.
         start_new_session=sys.platform != "win32",
     )
     # `zest start` ends once the daemon answers, and somebody has to ask how it ended.
-    threading.Thread(target=child.wait, name="zest-start", daemon=True).start()
+    thread = threading.Thread(target=_see_off, args=(child,), name="zest-start", daemon=True)
+    thread.start()
+    # What it says is for whoever uses this program, also where that is short.
+    atexit.register(thread.join, SAY_S)
     return child
+
+
+def _see_off(child: subprocess.Popen[bytes]) -> None:
+    """Waits for `zest start`, and passes on what it says once on a machine: what is opened, and who learns what."""
+    assert child.stderr is not None
+    with child.stderr as pipe:
+        lines = pipe.read().decode(errors="replace").splitlines()
+    child.wait()
+    for at, line in enumerate(lines):
+        if line.startswith(_FIRST_RUN):
+            log.warning("zest, %s", "; ".join(lines[at : at + 2]))
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ class Status(Mapping[str, Any]):
 
     @property
     def chunks_served(self) -> int:
-        """Chunks given to peers."""
+        """Chunks uploaded to peers."""
         return int(self._document["chunks_served"])
 
     @property
