@@ -7,11 +7,15 @@
 # ZEST_INSTALL_DIR  where to, instead of ~/.local/bin
 # ZEST_RELEASES     where releases lie, instead of GitHub: ADDRESS/download/vVERSION/FILE, ADDRESS/latest/download/FILE
 #
-# What is fetched is compared with SHA256SUMS of the release, and that with its signature if minisign is there.
+# ZEST_RELEASE_KEY  the maintainers' minisign key: the signature has to be there and right, else nothing is installed
+#
+# What is fetched is compared with SHA256SUMS of the release, and that with its signature: by minisign if ZEST_RELEASE_KEY is set, else by
+# cosign if it is installed (it has to be signed by the release workflow of that repository).
 set -eu
 
 releases=${ZEST_RELEASES:-https://github.com/zest-p2p/zest/releases}
 folder=${ZEST_INSTALL_DIR:-$HOME/.local/bin}
+workflow='^https://github\.com/zest-p2p/zest/\.github/workflows/release\.yml@refs/tags/v'
 
 fail() {
     echo "zest is not installed: $1" >&2
@@ -20,7 +24,7 @@ fail() {
 
 fetch() { # fetch ADDRESS FILE
     if command -v curl >/dev/null; then
-        curl --proto '=https,http,file' -fsSL --retry 3 -o "$2" "$1" || fail "$1 cannot be fetched"
+        curl --proto '=https,http,file' --proto-redir '=https' -fsSL --retry 3 -o "$2" "$1" || fail "$1 cannot be fetched"
     elif command -v wget >/dev/null; then
         wget -q -O "$2" "$1" || fail "$1 cannot be fetched"
     else
@@ -53,13 +57,24 @@ main() {
     line=$(grep -E "  zest-[0-9][^ ]*-$target\.tar\.gz\$" "$work/SHA256SUMS") || fail "the release has nothing for $target"
     want=${line%% *}
     file=${line##* }
-    if command -v minisign >/dev/null && [ -n "${ZEST_RELEASE_KEY:-}" ]; then
+    if [ -n "${ZEST_RELEASE_KEY:-}" ]; then
+        command -v minisign >/dev/null || fail "ZEST_RELEASE_KEY is set, and minisign is not installed"
         fetch "$from/SHA256SUMS.minisig" "$work/SHA256SUMS.minisig"
         minisign -Vqm "$work/SHA256SUMS" -P "$ZEST_RELEASE_KEY" || fail "the signature of SHA256SUMS is wrong"
+        checked="sum and signature (minisign) are right"
+    elif command -v cosign >/dev/null; then
+        fetch "$from/SHA256SUMS.sigstore.json" "$work/SHA256SUMS.sigstore.json"
+        cosign verify-blob --bundle "$work/SHA256SUMS.sigstore.json" --certificate-identity-regexp "$workflow" \
+            --certificate-oidc-issuer https://token.actions.githubusercontent.com "$work/SHA256SUMS" >/dev/null 2>&1 ||
+            fail "the signature of SHA256SUMS is wrong"
+        checked="sum and signature (cosign) are right"
+    else
+        checked="its sum is right; its signature was not looked at (needs cosign, or minisign with ZEST_RELEASE_KEY)"
     fi
     fetch "$from/$file" "$work/$file"
     got=$(sum "$work/$file")
     [ "$got" = "$want" ] || fail "$file has sha256 $got, and the release says $want"
+    echo "$file: $checked"
     tar -xzf "$work/$file" -C "$work"
     mkdir -p "$folder"
     for program in zest zest-seed; do

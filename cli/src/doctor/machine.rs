@@ -191,7 +191,7 @@ fn descriptors() -> Check {
     }
 }
 
-#[cfg(all(feature = "glommio", target_os = "linux"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
 fn ring() -> Check {
     match zest_runtime_glommio::probe() {
         Ok(_) => Check::ok("io_uring", "zest-seed can use it"),
@@ -201,7 +201,7 @@ fn ring() -> Check {
     }
 }
 
-#[cfg(not(all(feature = "glommio", target_os = "linux")))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu", feature = "glommio")))]
 fn ring() -> Check {
     Check::ok("io_uring", "not part of this build: zest-seed uses tokio")
 }

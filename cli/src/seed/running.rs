@@ -3,7 +3,7 @@
 
 use super::args::RuntimeChoice;
 use crate::engine::engine_failure;
-#[cfg(all(target_os = "linux", feature = "glommio"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
 use crate::engine::no_congestion_control;
 use crate::failure::{Failure, Kind};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use zest_runtime_tokio::{DiscoveryConfig, DiscoveryStatus, Engine, EngineConfig, StoreHandles};
 use zest_store::Endpoint;
 
-#[cfg(all(target_os = "linux", feature = "glommio"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
 use zest_runtime_glommio::{Seeder, SeederConfig, SeederError, probe};
 
 /// What it is to be like.
@@ -20,7 +20,7 @@ pub(crate) struct Wanted {
     pub(crate) runtime: RuntimeChoice,
     pub(crate) listen: Vec<SocketAddr>,
     #[cfg_attr(
-        not(all(target_os = "linux", feature = "glommio")),
+        not(all(target_os = "linux", target_env = "gnu", feature = "glommio")),
         expect(dead_code, reason = "for io_uring alone")
     )]
     pub(crate) cores: Vec<usize>,
@@ -45,7 +45,7 @@ pub(crate) struct Numbers {
 
 /// It runs.
 pub(crate) enum Running {
-    #[cfg(all(target_os = "linux", feature = "glommio"))]
+    #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
     Glommio {
         seeder: Arc<Seeder>,
         /// Announces, if there is any way to.
@@ -57,7 +57,7 @@ pub(crate) enum Running {
 impl Running {
     /// Starts the runtime that was asked for. With `auto`, a refusal of io_uring is told to `say` and tokio takes its place.
     pub(crate) async fn start(wanted: Wanted, say: impl Fn(String)) -> Result<Self, Failure> {
-        #[cfg(all(target_os = "linux", feature = "glommio"))]
+        #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
         if wanted.runtime != RuntimeChoice::Tokio {
             match probe() {
                 Ok(_) => return on_uring(&wanted).await,
@@ -65,7 +65,7 @@ impl Running {
                 Err(refusal) => say(format!("{refusal}; using the tokio runtime")),
             }
         }
-        #[cfg(not(all(target_os = "linux", feature = "glommio")))]
+        #[cfg(not(all(target_os = "linux", target_env = "gnu", feature = "glommio")))]
         if wanted.runtime == RuntimeChoice::Glommio {
             return Err(Failure::new(Kind::Usage, "this zest-seed was built without io_uring")
                 .hint("use --runtime tokio, or build on Linux with the feature glommio"));
@@ -85,7 +85,7 @@ impl Running {
 
     pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
         match self {
-            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
             Self::Glommio { seeder, .. } => seeder.local_addrs(),
             Self::Tokio(engine) => engine.local_addrs(),
         }
@@ -94,7 +94,7 @@ impl Running {
     /// The name of the runtime, as `--runtime` takes it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
             Self::Glommio { .. } => "glommio",
             Self::Tokio(_) => "tokio",
         }
@@ -104,7 +104,7 @@ impl Running {
     pub(crate) fn describe(&self, cache_bytes: u64) -> String {
         let cache = crate::ui::units::bytes(cache_bytes);
         match self {
-            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
             Self::Glommio { seeder, .. } => {
                 let cores = crate::ui::units::counted(seeder.cores() as u64, "core");
                 let registered = if seeder.is_registered() { "yes" } else { "no (raise LimitMEMLOCK)" };
@@ -121,7 +121,7 @@ impl Running {
     /// Numbers of now; an error if an executor has died.
     pub(crate) async fn numbers(&self) -> Result<Numbers, Failure> {
         match self {
-            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
             Self::Glommio { seeder, .. } => {
                 let stats = seeder.stats();
                 if stats.cores < seeder.cores() as u64 {
@@ -151,9 +151,9 @@ impl Running {
     /// How peers find it.
     pub(crate) async fn discovery(&self) -> DiscoveryStatus {
         let status = match self {
-            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
             Self::Glommio { announcer: None, .. } => None,
-            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
             Self::Glommio { seeder, announcer: Some(engine) } => {
                 if let Some(from) = seeder.stats().came_from {
                     engine.came_in(from).await;
@@ -168,7 +168,7 @@ impl Running {
     /// Takes in what changed in the catalog. It can be had before others are told of it.
     pub(crate) async fn refresh(&self) {
         match self {
-            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
             Self::Glommio { seeder, announcer } => {
                 let seeder = seeder.clone();
                 // Reads every chunk list that is new.
@@ -184,7 +184,7 @@ impl Running {
     /// Takes back what was announced, answers those who are being answered, then ends.
     pub(crate) async fn shutdown(self) {
         match self {
-            #[cfg(all(target_os = "linux", feature = "glommio"))]
+            #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
             Self::Glommio { mut seeder, announcer } => {
                 let drained = tokio::task::spawn_blocking(move || {
                     // A refresh may be on its way still.
@@ -206,7 +206,7 @@ impl Running {
     }
 }
 
-#[cfg(all(target_os = "linux", feature = "glommio"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
 async fn on_uring(wanted: &Wanted) -> Result<Running, Failure> {
     let config = SeederConfig {
         listen: wanted.listen.clone(),
@@ -245,12 +245,12 @@ async fn on_uring(wanted: &Wanted) -> Result<Running, Failure> {
     Ok(running)
 }
 
-#[cfg(all(target_os = "linux", feature = "glommio"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
 fn refused(refusal: &zest_runtime_glommio::Refusal) -> Failure {
     Failure::new(Kind::Other, refusal).hint("or run it with --runtime tokio")
 }
 
-#[cfg(all(target_os = "linux", feature = "glommio"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
 fn seeder_failure(error: &SeederError) -> Failure {
     match error {
         SeederError::Refused(refusal) => refused(refusal),

@@ -54,6 +54,71 @@ fn flags_in_what_is_deployed_are_flags_of_serve_or_pull() {
     }
 }
 
+/// What a packager puts where: the part of `deploy/package`, and the folder or file of the system.
+fn assets(of: &toml::Table, list: &str) -> BTreeSet<(String, String)> {
+    let assets = of[list]["assets"].as_array().expect("a list");
+    let parts = assets.iter().map(|asset| match asset {
+        // cargo-deb's paths begin at the crate, cargo-generate-rpm's at the workspace.
+        toml::Value::Array(it) => (it[0].as_str(), it[1].as_str()),
+        other => (other["source"].as_str(), other["dest"].as_str()),
+    });
+    let named = parts.map(|(source, to)| (source.expect("a source"), to.expect("a place")));
+    named
+        .map(|(source, to)| {
+            let source = source.trim_start_matches("../").trim_start_matches("target/package/");
+            let name = source.rsplit('/').next().unwrap_or(source);
+            let to = format!("/{}", to.trim_start_matches('/').trim_end_matches(&format!("/{name}")));
+            // The two families differ in these places only.
+            let to = to.replace("/usr/share/zsh/site-functions", "/usr/share/zsh/vendor-completions");
+            (source.to_owned(), to.trim_end_matches('/').to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn the_deb_and_the_rpm_have_the_same_files_and_every_unit_page_and_completion_is_among_them() {
+    let manifest = std::fs::read_to_string(deploy().join("../cli/Cargo.toml")).expect("there");
+    let manifest: toml::Table = manifest.parse().expect("a manifest");
+    let metadata = manifest["package"]["metadata"].as_table().expect("there");
+    let (deb, rpm) = (assets(metadata, "deb"), assets(metadata, "generate-rpm"));
+    let licence = ("LICENSE".to_owned(), "/usr/share/licenses/zest".to_owned());
+    // A .deb has it as its `copyright`.
+    let rpm: BTreeSet<_> = rpm.into_iter().filter(|asset| *asset != licence).collect();
+    assert_eq!(deb, rpm);
+    let has =
+        |source: &str| assert!(deb.iter().any(|(it, _)| it == source), "{source} is in no package: {deb:?}");
+    for kind in ["system", "user"] {
+        for unit in std::fs::read_dir(deploy().join("systemd").join(kind)).expect("units") {
+            has(&format!("systemd/{kind}/{}", unit.expect("a unit").file_name().display()));
+        }
+    }
+    for part in ["systemd/system/zest-seed.service", "bin/zest", "bin/zest-seed", "man/*.1"] {
+        has(part);
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        has(&format!("completions/zest.{shell}"));
+    }
+}
+
+#[test]
+fn each_target_of_the_release_has_one_tarball_that_installer_and_binstall_ask_for_and_one_package() {
+    let workflow = std::fs::read_to_string(deploy().join("../.github/workflows/release.yml")).expect("there");
+    let manifest = std::fs::read_to_string(deploy().join("../cli/Cargo.toml")).expect("there");
+    let (script, installer) = (read("package"), read("install.sh"));
+    // The name of a tarball, as each of them writes it.
+    assert!(script.contains("name=zest-$version-$target\n") && script.contains("$out/$name.tar.gz"));
+    assert!(installer.contains("zest-[0-9][^ ]*-$target\\.tar\\.gz"));
+    let names = "zest-{ version }-{ target }{ archive-suffix }";
+    assert!(manifest.contains(&format!("/releases/download/v{{ version }}/{names}")), "{names}");
+    for target in ["unknown-linux-musl", "unknown-linux-gnu", "apple-darwin"] {
+        for machine in ["x86_64", "aarch64"] {
+            assert!(workflow.contains(&format!("target: {machine}-{target}")), "{machine}-{target}");
+        }
+    }
+    // Two targets of one processor that both made a package would overwrite each other's.
+    assert!(script.contains("case $target in *-linux-gnu) ;; *) exit 0 ;; esac"));
+}
+
 #[test]
 fn the_dashboard_asks_for_figures_that_are_given() {
     let home = folder();
