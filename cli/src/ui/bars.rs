@@ -6,6 +6,7 @@ use super::{lines, units};
 use crate::engine::{FileProgress, Phase, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub(super) struct Bars {
     file_paint: &'static str,
     pace: Pace,
     columns: usize,
+    /// Columns of each line as it was drawn last.
+    drawn: Vec<usize>,
 }
 
 impl Bars {
@@ -83,17 +86,30 @@ impl Bars {
             file_paint,
             pace: Pace::default(),
             columns: columns(),
+            drawn: Vec::new(),
         }
+    }
+
+    /// Takes off what a narrower terminal has made of the last picture: indicatif knows only of the rows that it has drawn.
+    fn settle(&mut self) {
+        let columns = columns();
+        let surplus = surplus(&self.drawn, columns);
+        if columns < self.columns && surplus > 0 {
+            let cleared = self.multi.clear();
+            let _closed = cleared.and_then(|()| write!(io::stderr().lock(), "\r\x1b[{surplus}A\x1b[J"));
+        }
+        self.columns = columns;
     }
 
     /// Shows `progress`, seen `now` after the start.
     pub(super) fn show(&mut self, now: Duration, progress: &Progress) {
         self.pace.note(now, progress);
-        self.columns = columns();
+        self.settle();
         if progress.files_total == 0 {
             let words = Outages::present(progress);
             let words = words.as_deref().unwrap_or_else(|| lines::phase_words(progress));
             self.sources.text(cut(format!("  {}: {words} …", self.label), self.columns));
+            self.drawn = vec![0, self.sources.columns];
             return;
         }
         let columns = self.columns;
@@ -108,6 +124,9 @@ impl Bars {
         );
         self.total.bar(name, progress.bytes_done, progress.bytes_total, columns);
         self.sources.text(cut(self.sources_line(progress), columns));
+        let below = [&self.total, &self.sources];
+        let lines = self.headline.iter().chain(&self.files).chain(below);
+        self.drawn = lines.map(|line| line.columns).collect();
     }
 
     fn show_files(&mut self, progress: &Progress) {
@@ -160,9 +179,9 @@ impl Drop for Bars {
     }
 }
 
-/// A line of text at the bottom of the screen.
-pub(super) fn text_line(multi: &MultiProgress) -> ProgressBar {
-    multi.add(ProgressBar::new(0).with_style(style("{msg}")))
+/// Rows that lines of so many columns take beyond one each, where the terminal has become so narrow that it broke them.
+fn surplus(drawn: &[usize], columns: usize) -> usize {
+    drawn.iter().map(|length| length.div_ceil(columns).max(1) - 1).sum()
 }
 
 /// One line of the picture: text, or a bar between name and figures. It is drawn once per picture, because the
@@ -173,6 +192,8 @@ struct Line {
     paint: String,
     /// The style of a line with a bar, and of how many columns it is.
     with_bar: Option<(usize, ProgressStyle)>,
+    /// Of how many columns it is now.
+    columns: usize,
 }
 
 #[derive(Default)]
@@ -186,10 +207,11 @@ impl Line {
     fn new(add: impl FnOnce(ProgressBar) -> ProgressBar, paint: &str) -> Self {
         let texts = Arc::new(Mutex::new(Texts::default()));
         let bar = add(ProgressBar::new(0).with_style(style(" ")));
-        Self { bar, texts, paint: paint.to_owned(), with_bar: None }
+        Self { bar, texts, paint: paint.to_owned(), with_bar: None, columns: 0 }
     }
 
-    fn text(&self, text: String) {
+    fn text(&mut self, text: String) {
+        self.columns = text.chars().count();
         let texts = Arc::new(Mutex::new(Texts { name: text, figures: String::new() }));
         self.bar.set_style(style("{name}").with_key("name", key(&texts, |texts| &texts.name)));
         self.bar.tick();
@@ -198,10 +220,11 @@ impl Line {
     fn bar(&mut self, name: String, done: u64, total: u64, columns: usize) {
         let figures = format!("{} of {}", units::bytes(done), units::bytes(total));
         *self.texts.lock().unwrap_or_else(PoisonError::into_inner) = Texts { name, figures };
+        let (name_columns, has_bar) = layout(columns);
+        self.columns = if has_bar { columns } else { 2 + name_columns + 1 + FIGURES_COLUMNS };
         if self.with_bar.as_ref().is_none_or(|(of, _)| *of != columns) {
-            let (name, has_bar) = layout(columns);
             let bar = if has_bar { format!(" {{wide_bar:{}}}", self.paint) } else { String::new() };
-            let style = style(&format!("  {{name:{name}!}}{bar} {{figures:>{FIGURES_COLUMNS}}}"))
+            let style = style(&format!("  {{name:{name_columns}!}}{bar} {{figures:>{FIGURES_COLUMNS}}}"))
                 .with_key("name", key(&self.texts, |texts| &texts.name))
                 .with_key("figures", key(&self.texts, |texts| &texts.figures));
             self.with_bar = Some((columns, style));
@@ -244,6 +267,8 @@ mod tests {
             assert!(least <= columns, "{columns}: {name} and {bar}");
         }
         assert_eq!([40, 60, 80, 200].map(layout), [(16, false), (27, true), (32, true), (32, true)]);
+        // What was drawn at 200 columns, seen at 80: headline, two bars, figures.
+        assert_eq!([200, 80, 60].map(|columns| surplus(&[26, 200, 200, 46], columns)), [0, 4, 6]);
         let cuts = ["abc", "abcd", "abcdef"].map(|text| cut(text.to_owned(), 4));
         assert_eq!(cuts, ["abc", "abcd", "abc…"]);
     }

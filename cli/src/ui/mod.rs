@@ -308,7 +308,7 @@ impl Ui {
 
     /// A status line that replaces the last one on a terminal, and is printed only if `worth_a_line` elsewhere.
     pub(crate) fn status(&self) -> Status {
-        Status { ui: self.clone(), bar: None }
+        Status { ui: self.clone(), shown: false }
     }
 
     /// Shows lines that replace those shown last, each as far as the terminal is wide. Gives whether there is one.
@@ -364,7 +364,7 @@ enum Screen {
 /// See [`Ui::status`].
 pub(crate) struct Status {
     ui: Ui,
-    bar: Option<Arc<indicatif::ProgressBar>>,
+    shown: bool,
 }
 
 impl Status {
@@ -372,11 +372,7 @@ impl Status {
     pub(crate) fn show(&mut self, line: &str, worth_a_line: bool) {
         let line = self.ui.secrets.blank(line);
         match self.ui.mode {
-            Mode::Bars => {
-                let ui = &self.ui;
-                let bar = self.bar.get_or_insert_with(|| Arc::new(bars::text_line(&ui.multi)));
-                bar.set_message(line.into_owned());
-            }
+            Mode::Bars => self.shown = self.ui.board(&[line.into_owned()]),
             Mode::Lines | Mode::Still if worth_a_line => self.ui.put(&line),
             _ => {}
         }
@@ -385,8 +381,8 @@ impl Status {
 
 impl Drop for Status {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if self.shown {
+            let _closed = self.ui.clear_bars();
         }
     }
 }
