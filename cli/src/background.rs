@@ -512,10 +512,10 @@ mod tests {
             "{lines:?}"
         );
         assert_eq!(lines[2], "sharing 12 files (3.20 GB) with everyone who asks");
-        let near = |files: u64| super::sharers("everyone", 12, files);
+        let near = |files: u64| sharers("everyone", 12, files);
         assert!(near(12).starts_with("this network and named peers"), "{}", near(12));
         assert!(near(5).contains("5 of them only with this network"), "{}", near(5));
-        assert_eq!(super::sharers("nobody", 12, 0), "nobody");
+        assert_eq!(sharers("nobody", 12, 0), "nobody");
         assert_eq!(
             lines[3],
             "pull 3: org/name running, 1.0 MB of 3.0 MB (800.0 kB from peers, 200.0 kB from the CDN)"
