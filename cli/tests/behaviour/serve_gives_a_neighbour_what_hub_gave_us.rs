@@ -3,6 +3,8 @@
 
 use crate::common::{Server, command, folder, run, text};
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 
 /// Size of the model file: enough for several chunks of at most 128 KiB.
@@ -29,6 +31,18 @@ pub(crate) fn pull(home: &Path, endpoint: &str, arguments: &[&str]) -> Value {
         run(command(home, &["pull", "org/name", "--json"]).args(arguments).env("HF_ENDPOINT", endpoint));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
+/// As curl asks.
+fn get(at: &str, path: &str) -> Value {
+    let mut stream = TcpStream::connect(at).expect("connected");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\nUser-Agent: curl/8.0\r\nAccept: */*\r\nConnection: close\r\n\r\n")
+        .expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    serde_json::from_str(body).expect("JSON")
 }
 
 #[test]
@@ -58,6 +72,15 @@ fn a_neighbour_gets_every_chunk_from_the_server_and_the_rest_from_the_hub() {
     assert_eq!(second["p2p_ratio"], 1.0, "{second}");
     assert_eq!(second["bytes"]["from_peers"].as_u64(), Some(MODEL_BYTES as u64), "{second}");
     assert_eq!(second["commit"], first["commit"]);
+
+    // The last step of the original's walkthrough: `curl http://127.0.0.1:9847/v1/status`, with no secret.
+    let at = listening["http"][0].as_str().and_then(|url| url.strip_prefix("http://")).expect("a URL");
+    let status = get(at, "/v1/status");
+    let keys: Vec<&str> = status.as_object().expect("an object").keys().map(String::as_str).collect();
+    let originals =
+        ["bt_peers", "bt_port", "chunks_served", "http_port", "http_requests", "version", "xorbs_cached"];
+    assert_eq!(keys, originals, "{status}");
+    assert!(status["chunks_served"].as_u64() > Some(0), "{status}");
 
     let verified = run(&mut command(neighbour.path(), &["verify", "org/name", "--json"]));
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));

@@ -26,6 +26,12 @@ const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(6);
 /// The same, where that was too short within the last minute: 1 s. Ours.
 const AGAIN_WITHIN: Duration = Duration::from_secs(1);
 
+/// The same for a part that is read as such, where nobody is linked who might give it: 50 ms. Ours.
+const PART_WITHIN: Duration = Duration::from_millis(50);
+/// Longest such part: 16 MiB. huggingface_hub's `HfFileSystem` reads 5 MiB at a time, others the header of a file; who wants more wants
+/// the file.
+const PART_BYTES_MAX: u64 = 16 << 20;
+
 /// Why this machine does not give bytes.
 pub(super) enum Elsewhere {
     /// They come, and none of them can be proven soon.
@@ -165,7 +171,9 @@ impl Endpoint {
         (repo, commit, entry): (&RepoId, &str, &TreeEntry),
         pass: impl Fn() -> P,
     ) -> Result<Response, PullErrorKind> {
+        let is_part = self.wants_a_part(headers, entry).await;
         let patience = match entry.xet_hash.is_some_and(|hash| self.late.is_noted(&hash)) {
+            _ if is_part => PART_WITHIN,
             true => AGAIN_WITHIN,
             false => FIRST_BYTE_WITHIN,
         };
@@ -175,6 +183,11 @@ impl Endpoint {
             Ok(response) => return Ok(response),
         };
         let sent = pass().await;
+        if is_part && sent.status().is_redirection() {
+            // The file goes on coming: the parts that follow are given from here.
+            tracing::debug!(target: "zest::endpoint", path = entry.path, "a part cannot be proven at once: the Hub sends the client on");
+            return Ok(sent);
+        }
         if sent.status().is_success() || sent.status().is_redirection() {
             tracing::info!(target: "zest::endpoint", path = entry.path, "the line is slow: the Hub sends the client on");
             entry.xet_hash.into_iter().for_each(|hash| self.late.note(hash));
@@ -187,6 +200,18 @@ impl Endpoint {
             Elsewhere::Failed(why) => why,
             Elsewhere::Late(_) => PullErrorKind::Network,
         })
+    }
+
+    /// Whether a few bytes are wanted, and nobody is linked who might give them sooner than the CDN. Without a list of chunks they can be
+    /// proven when their whole xorb is here, and the CDN gives them in one round trip.
+    async fn wants_a_part(&self, headers: &HeaderMap, entry: &TreeEntry) -> bool {
+        let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+        let size = entry.content_size();
+        // Who leaves the end open goes on with a download.
+        let is_part = range.is_some_and(|range| !range.ends_with('-'))
+            && size > PART_BYTES_MAX
+            && matches!(wanted(range, size), Wanted::Part(part) if part.end - part.start <= PART_BYTES_MAX);
+        is_part && self.session.stats().await.peers == 0
     }
 
     /// The bytes that a request wants. With `patience`: unless no byte can be proven for so long although bytes come.

@@ -59,6 +59,33 @@ async fn what_this_machine_cannot_keep_goes_from_the_cdn_to_who_asks() {
 }
 
 #[tokio::test]
+async fn a_part_that_nobody_has_comes_from_the_cdn_at_once_and_what_follows_from_here() {
+    let want = noise(77, 17 << 20);
+    let hub = Hub::with(&[("large.bin", want.clone())]).await;
+    let daemon = Daemon::start(&hub.endpoint).await;
+    let commit = commit(&daemon, "org/open", &[]).await;
+    let what = format!("GET /org/open/resolve/{commit}/large.bin");
+    // Nine seconds until the only xorb is here.
+    hub.served().faults().set_cdn_rate(Some(2_000_000));
+    let header = daemon.ask(&what, &[("Range", "bytes=0-7")]).await;
+    assert!((300..400).contains(&header.status), "{} {:?}", header.status, header.headers);
+    let (_, path) = header.header("location").split_once("/api/").expect("the Hub's CDN");
+    assert!(path.contains("cdn"), "{path}");
+    // The file comes all the same, and its parts from here once they are proven.
+    hub.served().faults().clear();
+    let part = loop {
+        let part = daemon.ask(&what, &[("Range", "bytes=10000000-10000009")]).await;
+        if part.status == 206 {
+            break part;
+        }
+        assert!((300..400).contains(&part.status), "{} {:?}", part.status, part.headers);
+    };
+    assert_eq!(part.body, want[10_000_000..10_000_010]);
+    let crossed = hub.served().stats().cdn_bytes;
+    assert!(crossed < want.len() as u64 * 11 / 10, "{crossed}: one copy");
+}
+
+#[tokio::test]
 async fn who_would_give_up_before_a_byte_is_proven_is_sent_to_the_cdn() {
     let hub = Hub::open().await;
     let daemon = Daemon::start(&hub.endpoint).await;

@@ -279,6 +279,7 @@ def take_over(order: Order, sink: Sink, tell: Callable[[int], None], came: Calla
     if sink.path is None or not order.may_pass:
         return deliver(order, sink, tell, came)
     with contextlib.closing(land(order, tell, came)) as landing:
+        landing.keep_hold()
         if landing.outcome.done and _landing.take(landing.landed, sink.path, landing.got, only=True):
             return replace(landing.outcome, linked=True)
         if landing.is_out_of_sight:
@@ -532,6 +533,11 @@ class Landing(_Stream):
     def is_out_of_sight(self) -> bool:
         """Whether the daemon had it, and nothing of it can be had but by being sent."""
         return not self.outcome.done and self._source < 0 and (self.begun is not None or self.got == self.order.size)
+
+    def keep_hold(self) -> None:
+        """Opens it under its name, if it could not be opened before: it may be taken away."""
+        if self._source < 0 and self.landed and self._meant is not None:
+            self._open(os.path.realpath(self.landed))
 
     def copy(self, sink: Sink) -> int:
         """Copies what is proven to the beginning of the caller's file, which nobody is told anew. Gives how many bytes that are."""

@@ -297,6 +297,9 @@ def _landing_of(
     held.callback(landing.close)
     if landing.outcome.done:
         _count(files=1, bytes=landing.got, linked=1)
+        if not landing.landed:
+            # The daemon was killed just after it had put it there.
+            _clear(order)
         with contextlib.suppress(OSError):
             # What an earlier download has left of it. Newer versions have a file of their own for each.
             os.unlink(os.fspath(given["incomplete_path"]))
