@@ -112,7 +112,7 @@ pub trait Persistence: fmt::Debug + Send + Sync {
 pub(super) async fn run<T, F, A>(
     policy: &RetryPolicy,
     persistence: Option<&dyn Persistence>,
-    mut attempt: F,
+    attempt: F,
 ) -> Result<T, HubError>
 where
     F: FnMut() -> A,
@@ -121,21 +121,31 @@ where
     let Some(persistence) = persistence.filter(|persistence| persistence.is_patient()) else {
         return by_policy(policy, attempt).await;
     };
+    patiently(persistence, BESIDE, attempt).await
+}
+
+async fn patiently<T, F, A>(
+    persistence: &dyn Persistence,
+    beside: Duration,
+    mut attempt: F,
+) -> Result<T, HubError>
+where
+    F: FnMut() -> A,
+    A: Future<Output = Result<T, HubError>>,
+{
     let mut tries = 0;
     let mut running = FuturesUnordered::new();
     loop {
         if running.is_empty() {
             persistence.turn().await;
-        }
-        if running.len() < TRIES_BESIDE {
             tries += 1;
             running.push(attempt());
         }
-        let first = tries == 1;
+        // The first try has the time that a healthy server may take.
+        let more = tries > 1 && running.len() < TRIES_BESIDE;
         let outcome = tokio::select! {
             outcome = running.next() => outcome,
-            // The first try has the time that a healthy server may take.
-            () = tokio::time::sleep(BESIDE), if !first => None,
+            () = async { tokio::time::sleep(beside).await; persistence.turn().await }, if more => None,
         };
         match outcome {
             Some(Ok(value)) => {
@@ -146,17 +156,18 @@ where
                 persistence.answered();
                 return Err(error);
             }
+            // Those that were begun before the line came back end all at once: nobody waits for a turn in between.
             Some(Err(error)) => {
                 let again = persistence.failed(&error);
                 tracing::debug!(%error, tries, again, "a request failed");
                 if !again {
                     return Err(error.after_tries(tries));
                 }
-                if !running.is_empty() {
-                    persistence.turn().await;
-                }
             }
-            None => {}
+            None => {
+                tries += 1;
+                running.push(attempt());
+            }
         }
     }
 }
@@ -262,6 +273,7 @@ fn jitter() -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn limited(retry_after: Option<u64>) -> HubError {
         HubError::RateLimited {
@@ -307,6 +319,55 @@ mod tests {
         assert!(policy.wait_after(&offline, 3, 0).is_none());
         assert!(policy.wait_after(&limited(Some(0)), 7, 0).is_some());
         assert!(policy.wait_after(&limited(Some(0)), 8, 0).is_none());
+    }
+
+    /// Counts turns, and gives up never.
+    #[derive(Debug, Default)]
+    struct Patient(AtomicU32);
+
+    impl Persistence for Patient {
+        fn is_patient(&self) -> bool {
+            true
+        }
+
+        fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::ready(()))
+        }
+
+        fn failed(&self, _: &HubError) -> bool {
+            true
+        }
+
+        fn answered(&self) {}
+    }
+
+    #[tokio::test]
+    async fn tries_that_a_mute_line_swallowed_end_at_once_when_it_is_back() {
+        let (patient, begun, before) = (Patient::default(), AtomicU32::new(0), AtomicU32::new(0));
+        let back = tokio::sync::Semaphore::new(0);
+        let attempt = || async {
+            let nth = begun.fetch_add(1, Ordering::Relaxed);
+            let silent = HubError::Unreachable { url: String::new(), reason: String::new(), tries: 0 };
+            if nth == 0 {
+                return Err(silent);
+            }
+            if nth == TRIES_BESIDE as u32 {
+                before.store(patient.0.load(Ordering::Relaxed), Ordering::Relaxed);
+                back.add_permits(TRIES_BESIDE);
+            }
+            if nth > TRIES_BESIDE as u32 {
+                return Ok(patient.0.load(Ordering::Relaxed));
+            }
+            back.acquire().await.expect("it is never closed").forget();
+            Err(silent)
+        };
+        let turns = patiently(&patient, Duration::from_millis(1), attempt).await.expect("the line is back");
+        assert_eq!(
+            turns - before.into_inner(),
+            1,
+            "turns that were waited for between the line's return and the answer"
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::App;
 use super::disk::read_exact_at;
 use super::faults::BodyFate;
 use super::layout::Xorb;
-use super::stats::count;
+use super::stats::{Sending, count};
 use crate::guard::{Peer, Place};
 
 /// Bytes per read and per write to the connection: 64 KiB. Two of them wait with each reader that takes nothing.
@@ -195,8 +195,11 @@ struct Flow {
     sent: u64,
     asked: u64,
     reading: Option<Reading>,
+    /// When the last piece has left, at the body's own rate.
+    free: Instant,
     /// The body's place among those being sent.
     _place: Option<Place>,
+    _sending: Option<Sending>,
 }
 
 /// A body of `parts`, once there is room for another one. CDN bodies are paced and have the fate that the faults give them now.
@@ -216,7 +219,9 @@ pub(crate) async fn body(app: &Arc<App>, peer: Option<&Peer>, parts: Vec<Part>, 
         sent: 0,
         asked: 0,
         reading: None,
+        free: Instant::now(),
         _place: place,
+        _sending: is_cdn.then(|| Sending::new(app.clone())),
     };
     flow.ask(Reader { parts: parts.into(), pool: app.buffers.clone() });
     Body::from_stream(stream::unfold(flow, |mut flow| async move {
@@ -250,6 +255,14 @@ impl Flow {
             let piece = reader.read(take);
             (reader, piece)
         }));
+    }
+
+    /// When so many bytes of a CDN body may leave; `None` is now.
+    fn leaves(&mut self, bytes: usize, now: Instant) -> Option<Instant> {
+        let faults = &self.app.faults;
+        let own = faults.body_cost(bytes).map(|cost| self.free.max(now) + cost);
+        self.free = own.unwrap_or(now);
+        faults.book(bytes, now).max(own)
     }
 
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
@@ -287,7 +300,7 @@ impl Flow {
             bytes[usize::try_from(middle - self.sent).unwrap_or(0)] ^= 0x40;
         }
         if self.is_cdn
-            && let Some(until) = self.app.faults.book(bytes.len(), Instant::now())
+            && let Some(until) = self.leaves(len as usize, Instant::now())
         {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => {}

@@ -70,6 +70,7 @@ pub struct Faults {
     no_v2: AtomicBool,
     tree_page: AtomicU64,
     cdn_bytes_per_sec: AtomicU64,
+    body_bytes_per_sec: AtomicU64,
     link_free: Mutex<Option<Instant>>,
     dice: AtomicU64,
 }
@@ -90,6 +91,7 @@ impl Faults {
             no_v2: AtomicBool::new(false),
             tree_page: AtomicU64::new(TREE_PAGE_ENTRIES_DEFAULT as u64),
             cdn_bytes_per_sec: AtomicU64::new(0),
+            body_bytes_per_sec: AtomicU64::new(0),
             link_free: Mutex::new(None),
             dice: AtomicU64::new(0),
         }
@@ -177,6 +179,11 @@ impl Faults {
         self.cdn_bytes_per_sec.store(bytes_per_sec.unwrap_or(0), Relaxed);
     }
 
+    /// Bytes per second of each CDN body; `None` is unlimited. Beside the rate of all together.
+    pub fn set_cdn_body_rate(&self, bytes_per_sec: Option<u64>) {
+        self.body_bytes_per_sec.store(bytes_per_sec.unwrap_or(0), Relaxed);
+    }
+
     /// Switches everything off, keeping the generator's state.
     pub fn clear(&self) {
         for service in [Service::Hub, Service::Cas, Service::Cdn] {
@@ -193,6 +200,7 @@ impl Faults {
         self.set_no_v2(false);
         self.set_tree_page(None);
         self.set_cdn_rate(None);
+        self.set_cdn_body_rate(None);
     }
 
     /// Whether this request of `service` fails with 503.
@@ -238,7 +246,13 @@ impl Faults {
 
     /// Whether CDN bodies are paced at the moment.
     pub(crate) fn is_paced(&self) -> bool {
-        self.cdn_bytes_per_sec.load(Relaxed) > 0
+        self.cdn_bytes_per_sec.load(Relaxed) > 0 || self.body_bytes_per_sec.load(Relaxed) > 0
+    }
+
+    /// How long the bytes of one CDN body take at its own rate; `None` without one.
+    pub(crate) fn body_cost(&self, bytes: usize) -> Option<Duration> {
+        let rate = self.body_bytes_per_sec.load(Relaxed);
+        (rate > 0).then(|| Duration::from_secs_f64(bytes as f64 / rate as f64))
     }
 
     /// Books `bytes` on the one link all CDN bodies share and tells when they may leave; `None` is now.

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::App;
 
 /// Counters since the hub started. Taken at one moment, not atomically across fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub struct Stats {
     pub hub_bytes: u64,
     /// Body bytes of xorb ranges and whole files.
     pub cdn_bytes: u64,
+    /// Such bodies that are being sent.
+    pub cdn_bodies: u64,
+    /// The most of them at once so far.
+    pub cdn_bodies_most: u64,
     /// Files read through for the index since the start: those that no earlier run knew.
     pub indexed_files: u64,
     /// Their bytes.
@@ -72,6 +78,8 @@ counters!(
     whole_files,
     hub_bytes,
     cdn_bytes,
+    cdn_bodies,
+    cdn_bodies_most,
     indexed_files,
     indexed_bytes,
 );
@@ -79,6 +87,23 @@ counters!(
 /// Adds to a counter; the one place that fixes the memory ordering.
 pub(crate) fn count(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Relaxed);
+}
+
+/// A CDN body while it is being sent.
+pub(crate) struct Sending(Arc<App>);
+
+impl Sending {
+    pub(crate) fn new(app: Arc<App>) -> Sending {
+        let now = app.counters.cdn_bodies.fetch_add(1, Relaxed) + 1;
+        app.counters.cdn_bodies_most.fetch_max(now, Relaxed);
+        Sending(app)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.counters.cdn_bodies.fetch_sub(1, Relaxed);
+    }
 }
 
 /// One request as the hub saw it. Never holds a token or a query (which may hold a signature).
