@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -84,9 +84,17 @@ impl Default for Host {
         let [_, _, high, low] = std::process::id().to_be_bytes();
         // 127.0.x.x is left to others; the hosts of one test process differ in the second number, test processes in the rest.
         let second = 16 + HOSTS.fetch_add(1, Ordering::Relaxed);
-        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, second, high, low.max(1))), 6881);
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, second, high, low.max(1))), free_port());
         Self { home: TempDir::new().expect("a temporary folder"), address }
     }
+}
+
+/// A port that nobody here has on all addresses: a zest of the person who runs the tests has 6881, or one after it.
+fn free_port() -> u16 {
+    let is_free = |port: &u16| {
+        TcpListener::bind(("0.0.0.0", *port)).is_ok() && UdpSocket::bind(("0.0.0.0", *port)).is_ok()
+    };
+    (6981..7181).find(is_free).expect("one of two hundred ports is free")
 }
 
 impl Host {
