@@ -127,6 +127,7 @@ impl Case {
         let mut dice = Dice(seed);
         let mut config = Config::new([seed as u8; 32], PeerId([seed as u8; 20]));
         config.origin_fetches_max = dice.pick(&[1, 2, 8]);
+        config.origin_fetches_limit = config.origin_fetches_max;
         config.copies_max = dice.pick(&[1, 4, 32]);
         config.origin_grace = ms(dice.pick(&[0, 20, 150]));
         config.origin_joins_below_bytes_s = dice.pick(&[0, 60_000_000, u64::MAX]);

@@ -182,7 +182,8 @@ fn the_origin_gives_it_of_every_file_before_it_gives_the_rest_of_one() {
 fn where_others_fetch_the_same_a_stream_ends_with_it_and_goes_on_at_a_place_of_its_own() {
     let mut places: BTreeSet<u32> = BTreeSet::new();
     for seed in 0..SEEDS {
-        let mut world = world(Config { origin_fetches_max: 1, ..config(seed) }, bytes(2));
+        let mut world =
+            world(Config { origin_fetches_max: 1, origin_fetches_limit: 1, ..config(seed) }, bytes(2));
         world.peer(1, newcomer());
         world.run(ms(10), |_| false);
         let job = world.job(&File::new(1, CHUNKS), Some(Origin::healthy()));

@@ -49,6 +49,7 @@ impl Bench {
         let config = Config {
             policy,
             origin_fetches_max: 1,
+            origin_fetches_limit: 1,
             tentative: true,
             ..Config::new([3; 32], PeerId([1; 20]))
         };

@@ -6,6 +6,7 @@ use super::front::Front;
 use super::layout::Layout;
 use super::manifest::ManifestAsk;
 use super::origin::BlockState;
+use super::sparing::Left;
 use super::standing::Claims;
 use super::supply::Supply;
 use super::tell::Shown;
@@ -132,7 +133,7 @@ pub(crate) struct Job {
     /// The block at which the origin begins, once that is drawn.
     pub(crate) origin_first: Option<usize>,
     /// Blocks that others are first in line for, and until when they are left to them: where few fetch the same.
-    pub(crate) left: Option<(BTreeSet<u32>, Instant)>,
+    pub(crate) left: Option<Left>,
     /// Peers alone are too slow: the origin gives whatever is missing, not only what no peer has.
     pub(crate) joined: bool,
     /// Many peers fetch it, too.

@@ -272,6 +272,7 @@ impl Node {
             job.progress_at = now;
             if source == Source::Origin {
                 job.origin_moved_at = now;
+                self.breadth.came(u64::from(job.usual_len()));
             }
             self.origin.fed |= matches!(source, Source::Peer(_));
             self.origin.came(now);

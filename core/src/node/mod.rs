@@ -4,7 +4,7 @@
 //! `upload.rs` answers peers,
 //! `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and `lists.rs` get chunk lists from peers, `ban.rs`
 //! shuts out. `streams.rs` gives and `tentative.rs` takes what somebody streams from the origin before it can be proven. `origin.rs` says when the origin is asked, `outages.rs` what becomes of it while it does not answer; `claims.rs` shares it among peers (policy `spare-origin`), and
-//! `sparing.rs` does so under `fastest` where it is the bottleneck.
+//! `sparing.rs` does so under `fastest` where it is the bottleneck; `breadth.rs` finds how many streams it is worth.
 //!
 //! The node sees typed events and gives typed actions; bulk data is named by [`BufId`](crate::BufId) (in memory) or
 //! [`Location`](crate::Location) (on disk), never held. Three kinds of [`Source`] can give a chunk: a peer, the
@@ -38,6 +38,7 @@ mod answers;
 mod authors;
 mod ban;
 mod bitset;
+mod breadth;
 mod cap;
 mod claims;
 mod dials;
@@ -78,6 +79,7 @@ pub use crate::endpoint::Found;
 pub use action::Action;
 pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use bitset::BitSet;
+pub use breadth::STREAMS_MAX;
 pub use dials::{DHT_DIALS_PER_S, TOLD_AGAIN, TOLD_DIALS_PER_S};
 pub use event::{Block, Direction, Event, FaultKind, JobFailure, ManifestPlace, OriginFault, Run, Source};
 pub use job::{JobSpec, Priority};
@@ -90,6 +92,7 @@ use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use ban::Bans;
+use breadth::Breadth;
 use core::net::SocketAddr;
 use dials::{Candidate, Told};
 use job::Job;
@@ -141,9 +144,11 @@ pub struct Config {
     pub peer_id: PeerId,
     /// How the origin is used.
     pub policy: Policy,
-    /// Blocks fetched from the origin at once, over all jobs. Under [`Policy::SpareOrigin`] also the blocks that a swarm
+    /// Blocks fetched from the origin at once, over all jobs, to begin with. Under [`Policy::SpareOrigin`] also the blocks that a swarm
     /// as a whole fetches at once of one file.
     pub origin_fetches_max: u32,
+    /// And at most, where each doubling raises what comes by two fifths.
+    pub origin_fetches_limit: u32,
     /// Chunks copied from the local disk at once, over all jobs.
     pub copies_max: u32,
     /// How long peers alone may work on a new job before the origin is asked too.
@@ -188,6 +193,7 @@ impl Config {
             peer_id,
             policy: Policy::Fastest,
             origin_fetches_max: 8,
+            origin_fetches_limit: STREAMS_MAX,
             copies_max: 32,
             origin_grace: Duration::from_millis(150),
             origin_joins_below_bytes_s: 60_000_000,
@@ -249,6 +255,7 @@ pub struct Node {
     /// What that came to, in bytes/s.
     income_bytes_s: u64,
     sparing: Sparing,
+    breadth: Breadth,
     origin: outages::Origin,
     /// What answers of peers usually take, µs.
     answer_us: u64,
@@ -290,6 +297,7 @@ impl Node {
             income: (0, Instant::ZERO),
             income_bytes_s: 0,
             sparing: Sparing::default(),
+            breadth: Breadth::new(config.origin_fetches_max, config.origin_fetches_limit),
             answer_us: 0,
             tell_wait: Duration::from_millis(50),
             bans: Bans::default(),
@@ -466,7 +474,8 @@ impl Node {
         assert!(self.departed.len() <= DEPARTED_MAX, "past links stay within their limit");
         let active: u32 = self.jobs.values().map(Job::blocks_active).sum();
         assert_eq!(active, self.origin_active, "the count of origin fetches is the sum over jobs");
-        assert!(active <= self.config.origin_fetches_max, "origin fetches stay within their limit");
+        let most = self.config.origin_fetches_max.max(self.config.origin_fetches_limit);
+        assert!(active <= most, "origin fetches stay within their limit");
         let copies: usize = self.jobs.values().map(|j| j.copies.len()).sum();
         assert_eq!(copies, self.copies_active as usize, "the count of copies is the sum over jobs");
         assert!(self.copies_active <= self.config.copies_max, "copies stay within their limit");

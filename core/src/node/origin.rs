@@ -4,8 +4,9 @@ use super::event::{Block, FaultKind, OriginFault, Source};
 use super::job::{Job, OriginState};
 use super::outages::moves;
 use super::peer::{Has, Peer, Pending, With};
+use super::sparing::machines;
 use super::timers::Timer;
-use super::{Action, BitSet, Node};
+use super::{Action, BitSet, Node, Policy};
 use crate::outage::Outage;
 use crate::{Duration, Instant, JobId, LinkId};
 use alloc::vec::Vec;
@@ -17,8 +18,8 @@ const BLOCK_FAULTS_MAX: u32 = 5;
 const BLOCK_RETRY: Duration = Duration::from_millis(250);
 /// How long a manifest that keeps coming from a peer may hold the origin back: 2 s, one stall. Ours.
 pub(crate) const GRACE_MAX: Duration = Duration::from_secs(2);
-/// Peers that fetch the same file as we do, from which on it is a crowd: 3. Ours.
-const CROWD: usize = 3;
+/// Others that fetch the same file as we do, from which on it is a crowd: 3. Ours.
+const CROWD: usize = 2;
 /// Blocks fetched at once in a crowd: 2. Ours.
 const STREAMS_CROWDED: u32 = 2;
 /// And as long as nobody can give anything because the file's chunks are known to nobody: 1, so that something is soon
@@ -175,20 +176,21 @@ impl Node {
                 let some = |with: &With| with.counted && !with.has.is_none();
                 p.is_worth_waiting_for() && p.jobs.get(&id).is_some_and(some)
             };
-            let all = last || job.joined || job.manifest.is_none() || !self.peers.values().any(gives);
+            let alone = last || job.joined || !self.peers.values().any(gives);
+            let all = alone || job.manifest.is_none();
             // Where many fetch the same, a few streams each bring in more that is new to all of them.
             // Who said what it has before the size of the file was known is one of them as well.
             let fetches_too = |p: &&Peer| {
                 let part = |with: &With| p.crowded || with.counted && matches!(with.has, Has::Some(_));
                 p.counts() && p.jobs.get(&id).is_some_and(part)
             };
-            let crowd = self.peers.values().filter(fetches_too).count();
+            let crowd = machines(self.peers.values().filter(fetches_too));
             let most = if crowd >= CROWD {
                 STREAMS_CROWDED
             } else if job.many && job.manifest.is_none() {
                 STREAMS_UNLISTED
             } else {
-                self.config.origin_fetches_max
+                self.breadth.most()
             };
             if out {
                 // One of those that failed least often: what one block cannot give may be that block's own fault.
@@ -230,11 +232,15 @@ impl Node {
                     break;
                 }
                 let state = &job.blocks[at];
+                // A block that was followed and is proven: whoever streamed it gives what is still to come. The origin would begin with what
+                // is here already, as only who streamed it knows where in it the rest lies.
+                let followed = job.blocks[at].follows > 0 && job.layout.is_listed(at as u32);
+                let theirs = followed && self.config.policy == Policy::Fastest;
+                let all = alone || all && !theirs;
                 if state.active || state.resting || state.followed || !job.is_wanted(at, all) {
                     continue;
                 }
-                if job.left.as_ref().is_some_and(|(left, until)| now < *until && left.contains(&(at as u32)))
-                {
+                if job.left.as_ref().is_some_and(|left| left.holds(now, at as u32)) {
                     continue;
                 }
                 let state = &job.blocks[at];
@@ -324,7 +330,20 @@ impl Node {
         self.refill(now);
     }
 
+    /// Whether more streams would find something to fetch.
+    pub(super) fn has_more_for_the_origin(&self) -> bool {
+        let more = |job: &Job| {
+            job.blocks
+                .iter()
+                .any(|state| state.is_idle() && state.peer.is_none() && state.any_in(&job.missing, None))
+        };
+        self.jobs.values().filter(|job| job.origin == OriginState::Ready && job.wants()).any(more)
+    }
+
     fn block_fault(&mut self, now: Instant, id: JobId, block: u32, fault: OriginFault) {
+        if fault.kind == FaultKind::Busy {
+            self.breadth.refused(now);
+        }
         let others_move =
             self.jobs.values().flat_map(|job| &job.blocks).any(|b| b.active && moves(now, b.moved_at));
         let trouble = fault.trouble();

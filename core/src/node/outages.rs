@@ -105,7 +105,7 @@ impl Node {
 
     /// Blocks that may be under way at once: fewer while the origin is out, or asked to be left alone.
     pub(super) fn fetches_allowed(&self, now: Instant) -> u32 {
-        let (most, outage) = (self.config.origin_fetches_max, &self.origin.blocks.outage);
+        let (most, outage) = (self.breadth.most(), &self.origin.blocks.outage);
         match outage.since() {
             _ if now < outage.due() => 0,
             Some(_) => most.min(self.origin_active + 1),

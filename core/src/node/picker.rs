@@ -341,6 +341,11 @@ impl Node {
         for (link, req) in excess {
             self.count_off(link, req);
         }
+        self.breadth.came_of_peers(bytes);
+        let shared = |job: &Job| job.wants() && job.left.is_some() && job.manifest.is_none();
+        self.breadth.share(now, self.jobs.values().any(shared));
+        let more = self.has_more_for_the_origin();
+        self.breadth.measure(now, self.origin_active, more);
         self.measure_origin(now, now.since(since).as_micros() as u64, self.income_bytes_s);
         let slow = together < self.config.origin_joins_below_bytes_s;
         if !slow {
@@ -350,8 +355,11 @@ impl Node {
         for id in ids {
             let held_back = self.timers.is_set(Timer::OriginGrace(id));
             if let Some(job) = self.jobs.get_mut(&id) {
+                // While others stream a part of the file and we another, the line is the origin's as well as theirs.
+                let streams = job.blocks_active() > 0 && job.blocks.iter().any(|block| block.follows > 0);
                 let waits = job.origin == OriginState::Ready
                     && !held_back
+                    && !streams
                     && job.missing.next(0, None, Some(&job.covered)).is_some();
                 job.waiting = if waits { job.waiting + 1 } else { 0 };
                 if self.config.policy == Policy::Fastest && slow && job.waiting >= WAITING_MAX {
@@ -389,7 +397,7 @@ impl Node {
             })
             .map(|(link, _)| *link)
             .collect();
-        let slots = self.origin_active < self.config.origin_fetches_max;
+        let slots = self.origin_active < self.breadth.most();
         let mut late: Vec<(LinkId, ReqId)> = Vec::new();
         for (&id, job) in self.jobs.iter().filter(|(_, job)| !job.paused) {
             let origin = job.origin == OriginState::Ready && job.joined && !self.shares_origin(job) && slots;

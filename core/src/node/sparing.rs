@@ -4,20 +4,26 @@
 //! The peers are not slower than the origin there, only short of what nobody has yet. A node that then streams all it can
 //! from the origin takes from others what they would have given it a moment later.
 
-use super::job::Job;
-use super::peer::Peer;
+use super::job::{Job, OriginState};
+use super::peer::{Has, Peer};
 use super::units::score;
-use super::{Node, Policy};
+use super::{Action, Node, Policy};
 use crate::{Duration, Instant, JobId};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// Peers that fetch the same file, from which on its origin may be shared: 3. Ours.
 const MANY: usize = 3;
+/// And where it is known what it is made of: 2. Ours; what each brings is of use to the others at once.
+const MANY_LISTED: usize = 2;
 /// Measurements with the origin at work before its rate is believed: 4, a second. Ours.
 const MEASURED_MIN: u32 = 4;
 /// Where fewer fetch the same and nothing proves what it is made of, each begins with the blocks it is first in line for; so long the
 /// others are left to those who are: 1 s. Ours; by then they have said that they stream them, or do not.
 const LEFT: Duration = Duration::from_secs(1);
+/// Who began all of a file's blocks before he knew of anybody stops those that are another's turn, of which less than an eighth has
+/// come. Ours; that is what is lost at most to somebody who then fetches nothing.
+const AT_THE_BEGIN: u32 = 8;
 /// The origin is shared once the peers give so many times as much as it does: 2. Ours.
 const WORTH: u64 = 2;
 
@@ -26,6 +32,24 @@ const WORTH: u64 = 2;
 const TRIAL_PART: u64 = 20;
 /// And at the longest: 2 min. Ours.
 const TRIAL_MAX: Duration = Duration::from_secs(120);
+
+/// Others that fetch the same file, to which what was begun already is left as well: 2. Ours.
+const SEVERAL: usize = 2;
+
+/// Blocks of a file that are left to others who fetch it, for a while.
+#[derive(Debug)]
+pub(crate) struct Left {
+    blocks: BTreeSet<u32>,
+    until: Instant,
+    /// How many those were.
+    others: usize,
+}
+
+impl Left {
+    pub(crate) fn holds(&self, now: Instant, block: u32) -> bool {
+        now < self.until && self.blocks.contains(&block)
+    }
+}
 
 /// What the origin gives, against what the peers give.
 #[derive(Debug, Default)]
@@ -79,6 +103,12 @@ impl Sparing {
     }
 }
 
+/// How many those are: two that dialled each other at the same time are linked twice.
+pub(super) fn machines<'a>(peers: impl Iterator<Item = &'a Peer>) -> usize {
+    let all: BTreeSet<_> = peers.map(|peer| (peer.upload.party, peer.id)).collect();
+    all.len()
+}
+
 impl Job {
     /// Whether the origin's work on it is shared among those that fetch it; `sharing` where that is worth it.
     pub(super) fn shares_origin(&self, policy: Policy, sharing: bool) -> bool {
@@ -109,31 +139,46 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let fetches =
             |peer: &&Peer| peer.counts() && peer.zest && peer.interests.contains_key(&job.spec.file);
-        job.many = job.spec.peers && self.peers.values().filter(fetches).count() >= MANY;
+        job.many = job.spec.peers
+            && machines(self.peers.values().filter(fetches))
+                >= if job.manifest.is_some() { MANY_LISTED } else { MANY };
     }
 
     /// Blocks that another who fetches the same is first in line for, while those are left to it. No message is needed: all count alike.
     pub(super) fn leave_to_others(&mut self, now: Instant, id: JobId) {
-        let Some(job) = self.jobs.get(&id).filter(|job| job.left.is_none() && self.config.tentative) else {
+        let few = |job: &Job| job.left.as_ref().is_none_or(|left| left.others < SEVERAL);
+        let Some(job) = self.jobs.get(&id).filter(|job| few(job) && self.config.tentative) else {
             return;
         };
-        if self.config.policy != Policy::Fastest || job.manifest.is_some() || job.many || !job.spec.peers {
+        let ready = job.origin == OriginState::Ready && job.manifest.is_none() && !job.many && job.spec.peers;
+        if self.config.policy != Policy::Fastest || !ready {
             return;
         }
         let file = job.spec.file;
-        let fetches = |peer: &&Peer| peer.counts() && peer.zest && peer.interests.contains_key(&file);
-        let others: Vec<_> = self.peers.values().filter(fetches).map(|peer| peer.id).collect();
-        if others.is_empty() {
+        // Who says that it has all of the file streams nothing.
+        let has_all = |peer: &Peer| peer.jobs.get(&id).is_some_and(|with| with.has == Has::All);
+        let fetches =
+            |peer: &&Peer| peer.counts() && peer.zest && peer.interests.contains_key(&file) && !has_all(peer);
+        let others: BTreeSet<_> = self.peers.values().filter(fetches).map(|peer| peer.id).collect();
+        let least = if job.left.is_none() { 1 } else { SEVERAL };
+        if others.len() < least {
             return;
         }
         let theirs = (0u32..).zip(&job.blocks).filter(|(_, state)| state.block.whole).filter(|(_, state)| {
             let ours = score(&state.block.xorb, &self.config.peer_id);
             others.iter().any(|id| score(&state.block.xorb, id) > ours)
         });
-        let left = (theirs.map(|(at, _)| at).collect(), now + LEFT);
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.left = Some(left);
+        let blocks: BTreeSet<u32> = theirs.map(|(at, _)| at).collect();
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        // One other has from us at once what we stream. Several would have to share what we upload.
+        for &block in blocks.iter().filter(|_| others.len() >= SEVERAL) {
+            if job.begun_of(block, AT_THE_BEGIN) {
+                job.blocks[block as usize].stopping = true;
+                self.actions.push_back(Action::OriginStop { job: id, block });
+            }
         }
+        job.left = Some(Left { blocks, until: now + LEFT, others: others.len() });
+        self.breadth.share(now, true);
     }
 
     /// Finds out anew whether the origin is worth asking beside peers that give so much together.

@@ -89,6 +89,13 @@ impl Job {
             && !self.claims.is_mine(block)
     }
 
+    /// Whether a block comes from the origin, and less than such a part of it is here.
+    pub(super) fn begun_of(&self, block: u32, part: u32) -> bool {
+        let state = &self.blocks[block as usize];
+        let here = || state.indices().filter(|index| self.held.contains(*index)).count() as u32;
+        state.active && !state.stopping && here() * part < state.block.chunks.len() as u32
+    }
+
     /// A peer offers the block that begins with this chunk, if one does.
     fn remember_offer(&mut self, link: LinkId, first: u32) -> Option<u32> {
         let block = self.block_at(first)?;
@@ -147,9 +154,7 @@ impl Node {
             return;
         };
         let state = &job.blocks[block as usize];
-        let begun = state.indices().filter(|index| job.held.contains(*index)).count() as u32;
-        let idle = !state.active || state.stopping || state.follows >= FOLLOWS_MAX;
-        if idle || begun * HARDLY_BEGUN >= state.block.chunks.len() as u32 || self.shares_origin(job) {
+        if !job.begun_of(block, HARDLY_BEGUN) || state.follows >= FOLLOWS_MAX || self.shares_origin(job) {
             return;
         }
         let better = |peer: &super::peer::Peer| {

@@ -67,7 +67,7 @@ fn play(input: &[u8]) -> Vec<String> {
     }
     if flags & 2 != 0 {
         (config.peers_max, config.inbound_max, config.dials_max, config.upload_slots) = (3, 2, 1, 1);
-        (config.origin_fetches_max, config.copies_max) = (1, 1);
+        (config.origin_fetches_max, config.origin_fetches_limit, config.copies_max) = (1, 1, 1);
     }
     config.hub = Some(HUB);
     if flags & 4 != 0 {

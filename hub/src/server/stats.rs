@@ -93,10 +93,10 @@ pub(crate) fn count(counter: &AtomicU64, n: u64) {
 pub(crate) struct Sending(Arc<App>);
 
 impl Sending {
-    pub(crate) fn new(app: Arc<App>) -> Sending {
+    pub(crate) fn new(app: Arc<App>) -> Self {
         let now = app.counters.cdn_bodies.fetch_add(1, Relaxed) + 1;
         app.counters.cdn_bodies_most.fetch_max(now, Relaxed);
-        Sending(app)
+        Self(app)
     }
 }
 

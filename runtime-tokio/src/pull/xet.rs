@@ -23,6 +23,10 @@ use zest_xet::Hash;
 
 /// Files under way at once. Each keeps its chunk list in memory; connections are shared among them.
 const AT_ONCE: usize = 8;
+/// And so many as long as they are small: 32. Ours; a file of one xorb is one stream of the origin, of which there may be 64.
+const AT_ONCE_SMALL: usize = 32;
+/// Which they are while all of them together have no more bytes: 256 MiB, four xorbs.
+const SMALL_BYTES: u64 = 256 << 20;
 
 /// The smaller the more urgent: 255 below 1 MiB, one less for each doubling from there.
 fn priority(size: u64) -> u8 {
@@ -65,16 +69,25 @@ impl Pull {
         // Small files first: they are there at once, and the program that wants the model can begin to look around. Every
         // node of a swarm has the same order, so that they are at the same files.
         entries.sort_by(|a, b| (a.content_size(), &a.path).cmp(&(b.content_size(), &b.path)));
-        let mut waiting = entries.into_iter();
+        let mut waiting = entries.into_iter().peekable();
         let mut running = FuturesUnordered::new();
+        let mut bytes = 0;
         loop {
-            while running.len() < AT_ONCE {
-                let Some(entry) = waiting.next() else { break };
-                let (pull, path) = (self.clone(), entry.path.clone());
-                running.push(async move { (path, pull.fetch_file(entry).await) });
+            let room = |next: &TreeEntry| {
+                let small = bytes + next.content_size() <= SMALL_BYTES;
+                running.len() < if small { AT_ONCE_SMALL } else { AT_ONCE }
+            };
+            if let Some(entry) = waiting.next_if(room) {
+                let (pull, path, size) = (self.clone(), entry.path.clone(), entry.content_size());
+                bytes += size;
+                running.push(async move { (path, size, pull.fetch_file(entry).await) });
+                continue;
             }
             match running.next().await {
-                Some((path, done)) => drop(self.outcome_of(&path, done)?),
+                Some((path, size, done)) => {
+                    bytes -= size;
+                    self.outcome_of(&path, done)?;
+                }
                 None => return Ok(()),
             }
         }

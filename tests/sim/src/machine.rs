@@ -81,7 +81,7 @@ impl World {
                 0 => config.upload_bytes_s = Some(UPLOAD_BYTES_S_MIN + limits.below(1 << 20)),
                 1 => budget = Some(limits.below(4 << 20)),
                 2 => {
-                    config.origin_fetches_max = 1;
+                    (config.origin_fetches_max, config.origin_fetches_limit) = (1, 1);
                     config.copies_max = 1;
                     config.upload_slots = 1;
                 }

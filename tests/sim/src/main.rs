@@ -18,7 +18,7 @@ zest-sim run [OPTIONS]                         play one flash crowd and print it
   --liars N --mute N --dead N … (also tricklers, flooders, have-liars, claim-liars, leechers, not-found-liars, twisters,
   forgers, idle, namers, hogs, squatters, list-liars, byte-liars, endless-tellers, mind-changers)
   --leave PERMILLE  --crash PERMILLE  --nat PERMILLE  --partition FROM,UNTIL (s)  --full-seeds N
-  --up B/s  --down B/s  --origin B/s|none  --latency US  --known K  --socket BYTES  --write US
+  --up B/s  --down B/s  --origin B/s|none  --conn B/s  --latency US  --known K  --socket BYTES  --write US
   --deep-sockets (nodes hear of bytes when a socket takes them, not when they are sent)
   --check (all promises after every event)  --trace (print every event and action)
   --seconds (what each second brought)  --kinds (messages by kind)
@@ -243,6 +243,9 @@ fn crowd(words: &[&str]) -> Result<bool, String> {
             s.origin.total_bytes_s =
                 Some(text.parse().map_err(|_| format!("--origin {text}: not a number"))?);
         }
+    }
+    if let Some(text) = options.text("--conn")? {
+        s.origin.conn_bytes_s = Some(text.parse().map_err(|_| format!("--conn {text}: not a number"))?);
     }
     match options.text("--policy")?.as_deref() {
         None | Some("spare-origin") => s.policy = Policy::SpareOrigin,

@@ -89,6 +89,20 @@ impl World {
         out.then(|| OriginFault::new(kind, text))
     }
 
+    /// Connections of a node that were not refused.
+    fn connections_of(&self, host: u32) -> u32 {
+        let open = |number: &u32| {
+            let conn = &self.origin.conns[*number as usize];
+            conn.open && !self.refusals.contains_key(number)
+        };
+        self.hosts[host as usize]
+            .tasks
+            .iter()
+            .flat_map(|task| task.fetches.values())
+            .filter(|n| open(n))
+            .count() as u32
+    }
+
     /// When an outage is noticed on connections under way.
     pub(crate) fn noticed(&self, outage: Outage) -> u64 {
         outage.from_ns + if outage.what == Line::Whole { SILENCE } else { 0 }
@@ -163,6 +177,8 @@ impl World {
             Some(fault("the CDN cannot be reached", None))
         } else if let Some(fault) = self.outage(Line::Cdn) {
             Some(fault)
+        } else if options.conns_max.is_some_and(|most| self.connections_of(host) >= most) {
+            Some(OriginFault::new(FaultKind::Busy, "CDN answered 503"))
         } else if faulty && below(throws[0], options.busy_permille) {
             Some(fault("CDN answered 429", Some(Duration::from_secs(1 + throws[0] % 3))))
         } else if faulty && below(throws[1], options.error_permille) {

@@ -114,6 +114,8 @@ pub struct OriginOptions {
     pub node_bytes_s: Option<u64>,
     /// What one connection gets.
     pub conn_bytes_s: Option<u64>,
+    /// Connections of a node; what is beyond is answered with 503.
+    pub conns_max: Option<u32>,
     /// From a request to the first byte.
     pub first_byte_ns: u64,
     /// From the start of a job to its layout.
@@ -315,6 +317,7 @@ impl Scenario {
                 total_bytes_s: Some(5_000_000),
                 node_bytes_s: None,
                 conn_bytes_s: None,
+                conns_max: None,
                 first_byte_ns: 20 * MS,
                 plan_ns: 50 * MS,
                 busy_permille: 0,

@@ -5,6 +5,7 @@
 mod a_file_is_read_while_it_comes;
 mod a_model_travels_hub_to_a_to_b;
 mod a_warm_peer_beats_a_slow_cdn;
+mod an_origin_that_gives_each_connection_little_is_asked_by_more;
 mod block_cache_gives_right_bytes_whatever_becomes_of_the_file;
 mod eight_machines_pull_one_model_together;
 mod limits_on_what_is_given_and_received_are_kept;
