@@ -45,7 +45,7 @@ pub const EXT_HANDSHAKES_MAX: u32 = 16;
 /// Characters of a remote's error text that are kept: 256. Ours.
 pub const ERROR_TEXT_CHARS_MAX: usize = 256;
 
-/// Actions whose room a link keeps between two slices: 48 (6.4 KiB), as many as sixteen answers make. Ours; a slice of tiny frames
+/// Actions whose room a link keeps between two slices: 48 (5.6 KiB), as many as sixteen answers make. Ours; a slice of tiny frames
 /// makes one action per 6 bytes, and that room goes back at once: any stranger can send one over each of his links.
 pub const ACTIONS_KEEP: usize = 48;
 

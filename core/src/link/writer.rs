@@ -133,7 +133,6 @@ impl Link {
 
     fn transmit_chunk(&mut self, now: Instant, head: Head, body: Option<Body>, chunk: Option<Hash>) {
         self.last_sent = now;
-        self.unsent += 1;
         self.actions.push_back(Action::Transmit { head, body, chunk });
     }
 

@@ -30,9 +30,9 @@ pub const EXTENDED: u8 = 20;
 /// A keep-alive (BEP 3).
 pub const KEEP_ALIVE: [u8; 4] = [0; 4];
 
-/// Bytes of a [`Head`] that need no allocation: 64. The longest fixed head of all formats is a 45-byte xorb request in
-/// its frame, 51.
-pub const HEAD_INLINE_BYTES: usize = 64;
+/// Bytes of a [`Head`] that need no allocation: 54, so that it has 56. The longest fixed head of all formats is a 45-byte xorb request
+/// in its frame, 51.
+pub const HEAD_INLINE_BYTES: usize = 54;
 
 /// Bytes that go before a body, or alone: small ones inline, long ones boxed.
 #[derive(Clone)]
@@ -149,7 +149,7 @@ impl Writer {
     }
 
     pub(crate) fn done(self) -> Head {
-        #[expect(clippy::cast_possible_truncation, reason = "len ≤ 64")]
+        #[expect(clippy::cast_possible_truncation, reason = "len ≤ 54")]
         Head(Repr::Inline { len: self.len as u8, bytes: self.bytes })
     }
 }
