@@ -100,8 +100,17 @@ def clear(cache_dir: str, destination: str, file_hash: str) -> None:
         with contextlib.suppress(OSError):
             journal = os.open(f"{begun}.zest-journal", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                # Who fetches the file holds this lock; what it has renamed or removed is not ours to touch.
-                fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Who fetches the file holds this lock, one that was killed for a moment more; what it has renamed or removed is not
+                # ours to touch.
+                until = time.monotonic() + _WAIT_S
+                while True:
+                    try:
+                        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    except BlockingIOError:
+                        if time.monotonic() >= until:
+                            raise
+                        time.sleep(_LOOK_S)
                 if os.path.samestat(os.fstat(journal), os.lstat(f"{begun}.zest-journal")):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(f"{begun}.zest-partial")
