@@ -360,11 +360,6 @@ fn what_nothing_proves_yet() {
         "00000015 14 03 0d bd60b088ade0daa9 0000012c 00000000 0000",
         Message::Zest(ZestMessage::Told { file: key, first, at: 0, records: Vec::new() }),
     );
-    holds(
-        Outgoing::Zest(ZestMessage::Gone { file: key }),
-        "0000000b 14 03 0e bd60b088ade0daa9",
-        Message::Zest(ZestMessage::Gone { file: key }),
-    );
 }
 
 #[test]
@@ -500,7 +495,7 @@ fn no_line_of_hex_is_left_out() {
             checked += 1;
         }
     }
-    assert_eq!((fenced, checked), (false, 36));
+    assert_eq!((fenced, checked), (false, 35));
 }
 
 /// A number as the document writes it: 67,109,888.

@@ -17,7 +17,6 @@
 //! | 0B | streams | file key 8, first chunk 4 | 13 |
 //! | 0C | follow | file key 8, first chunk 4, state 1 (0 end, 1 begin) | 14 |
 //! | 0D | told | file key 8, first chunk 4, at 4, count 2, then count × 36 bytes of records | 19 + 36 × count |
-//! | 0E | gone | file key 8 | 9 |
 //!
 //! A file key is the first 8 bytes of the file hash ([`FileKey`]); it keeps the most frequent messages short. A manifest
 //! record, and one of `told`, is a chunk hash 32 and its length 4; a claim is first chunk 4, score 8, beat 2. A run of `have` and `have more`
@@ -84,7 +83,6 @@ const CLAIM: u8 = 10;
 const STREAMS: u8 = 11;
 const FOLLOW: u8 = 12;
 const TOLD: u8 = 13;
-const GONE: u8 = 14;
 
 /// A node's word that it fetches a part of a file from the origin, so that the others need not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,11 +207,6 @@ pub enum ZestMessage {
         /// [`TOLD_RECORDS_MAX`] in a message. None: all that was told is taken back.
         records: Vec<ChunkRef>,
     },
-    /// 0E: the sender has nothing of a file any more.
-    Gone {
-        /// Key of the file.
-        file: FileKey,
-    },
 }
 
 /// What a frame of ours holds.
@@ -280,7 +273,6 @@ pub fn bytes_needed(kind: u8, n: u32) -> Result<u32, ZestError> {
         }
         STREAMS => ("streams", n == 13),
         FOLLOW => ("follow", n == 14),
-        GONE => ("gone", n == 9),
         TOLD => {
             max = TOLD_BYTES_MAX as u32;
             let records = n.checked_sub(TOLD_HEAD_BYTES as u32);
@@ -334,7 +326,6 @@ pub fn parse(seen: &[u8], n: u32) -> Result<Incoming, ZestError> {
             Some((.., state @ 2..)) => return Err(ZestError::FollowState(state)),
             fields => fields.map(|(file, first, on)| ZestMessage::Follow { file, first, on: on == 1 }),
         },
-        GONE => whole(array.map(|key| ZestMessage::Gone { file: FileKey(key) }), fields),
         TOLD => Some(whole(read_told, fields).ok_or(ZestError::Length("told"))?),
         _ => return Ok(Incoming::Unknown),
     };
@@ -410,7 +401,6 @@ pub fn write(ext_id: u8, message: &ZestMessage, mut out: impl FnMut(Head)) {
         ZestMessage::Claim { file, ref claims } => return claim(ext_id, file, claims).for_each(out),
         ZestMessage::Streams { file, first } => streams(ext_id, file, first),
         ZestMessage::Follow { file, first, on } => follow(ext_id, file, first, on),
-        ZestMessage::Gone { file } => gone(ext_id, file),
         ZestMessage::Told { file, first, at, ref records } => {
             return told(ext_id, file, first, at, records).for_each(out);
         }
@@ -545,12 +535,6 @@ pub fn streams(ext_id: u8, file: FileKey, first: u32) -> Head {
 #[must_use]
 pub fn follow(ext_id: u8, file: FileKey, first: u32, on: bool) -> Head {
     Writer::extended(ext_id, 14).u8(FOLLOW).bytes(&file.0).u32(first).u8(on.into()).done()
-}
-
-/// 0E, framed.
-#[must_use]
-pub fn gone(ext_id: u8, file: FileKey) -> Head {
-    Writer::extended(ext_id, 9).u8(GONE).bytes(&file.0).done()
 }
 
 /// 0D, framed; as many messages as the records need, [`TOLD_RECORDS_MAX`] in each, and one for no records, which takes back all

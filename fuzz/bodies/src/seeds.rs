@@ -241,7 +241,6 @@ fn zest_messages() -> Vec<Vec<u8>> {
         zest::slot(3, true, 0),
         zest::slot(3, false, 300),
         zest::cancel(3, u32::MAX),
-        zest::gone(3, FileKey::of(&file)),
     ]
     .iter()
     .chain(&zest::have_more(3, FileKey::of(&file), &scattered).collect::<Vec<_>>())

@@ -58,8 +58,8 @@ pub(crate) const KINDS: [&str; 14] = [
 pub(crate) fn kind(message: &Outgoing) -> Option<usize> {
     use Outgoing::*;
     use ZestMessage::{
-        Cancel, Claim, Follow, Gone, Have, HaveMore, Interest, ManifestNone, ManifestRequest, Slot, Streams,
-        Told, Uninterest,
+        Cancel, Claim, Follow, Have, HaveMore, Interest, ManifestNone, ManifestRequest, Slot, Streams, Told,
+        Uninterest,
     };
     Some(match message {
         ChunkRequest { .. } | XorbRequest { .. } => 0,
@@ -69,7 +69,7 @@ pub(crate) fn kind(message: &Outgoing) -> Option<usize> {
         Zest(ManifestRequest { .. }) => 4,
         ManifestPart { .. } => 5,
         Zest(Interest { .. } | Uninterest { .. }) => 6,
-        Zest(Have { .. } | Gone { .. }) => 7,
+        Zest(Have { .. }) => 7,
         Zest(HaveMore { .. }) => 8,
         Zest(Claim { .. }) => 9,
         Zest(Slot { .. }) => 10,
@@ -168,7 +168,6 @@ mod tests {
             Outgoing::Zest(ZestMessage::Follow { file, first: 7, on: true }),
             Outgoing::Zest(ZestMessage::Told { file, first: 7, at: 0, records: vec![] }),
             Outgoing::Zest(ZestMessage::Told { file, first: 7, at: 0, records: records(600) }),
-            Outgoing::Zest(ZestMessage::Gone { file }),
             Outgoing::Zest(ZestMessage::Slot { open: false, wait_ms: 40 }),
             Outgoing::Zest(ZestMessage::Cancel { req: req.0 }),
             Outgoing::Forget { req: ReqId(2) },
