@@ -28,5 +28,5 @@ fn eight_of_them_are_not_held_to_the_line_of_the_first() {
 fn three_of_them_are_three_though_each_two_are_linked_twice() {
     // 1.12 copies where links were counted: each then asked the origin as in a crowd.
     let (p50, copies) = play(3, 40_000_000, 32_000);
-    assert!(p50 < 1.05 && copies < 1.05, "{p50:.3}, {copies:.3}");
+    assert!(p50 < 1.1 && copies < 1.1, "{p50:.3}, {copies:.3}");
 }
