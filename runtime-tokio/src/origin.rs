@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use zest_core::node::{Block, Event, FaultKind, OriginFault, Run, Source};
 use zest_core::{FileId, JobId, Location};
@@ -23,8 +24,10 @@ use zest_xet::{ChunkHeader, Plan};
 
 /// Bytes of a file after which what is written is made durable and the journal says so: 256 MiB.
 const SYNC_BYTES: u64 = 256 << 20;
-/// Chunks gone over whose lengths are noted at once: 32, of the two windows that a kill may cost.
+/// Chunks gone over whose lengths are noted at once: 32, and those of 100 ms at most. A stream that begins anew after a kill begins at
+/// the first one that is not noted.
 const PASSED_AT_ONCE: usize = 32;
+const PASSED_FOR: Duration = Duration::from_millis(100);
 /// Terms of a file whose xorbs may be looked up: 16, more than are ever used.
 const FIRST_TERMS: usize = 16;
 
@@ -302,13 +305,23 @@ async fn fetch(
         }
         broken(text)
     };
-    let mut passed = Passed { context, file: &job.file, entries: Vec::new() };
+    let mut passed =
+        Passed { context, file: &job.file, entries: Vec::new(), since: tokio::time::Instant::now() };
     let mut heard = false;
     loop {
         if let Some(throttle) = context.throttle() {
             throttle.turn().await;
         }
-        let next = match stream.next().await {
+        let next = {
+            let mut next = std::pin::pin!(stream.next());
+            loop {
+                tokio::select! {
+                    next = &mut next => break next,
+                    () = passed.due() => passed.note(),
+                }
+            }
+        };
+        let next = match next {
             Ok(next) => next,
             Err(End::Silence(waited)) => {
                 let text = format!("xorb {}: no byte for {waited:?}", range.xorb);
@@ -375,11 +388,24 @@ struct Passed<'a> {
     context: &'a Context,
     file: &'a Arc<JobFile>,
     entries: Vec<Entry>,
+    /// When the first of those was gone over.
+    since: tokio::time::Instant,
 }
 
 impl Passed<'_> {
+    /// Waits until those should be noted; for ever if there are none.
+    async fn due(&self) {
+        match self.entries.is_empty() {
+            true => std::future::pending().await,
+            false => tokio::time::sleep_until(self.since + PASSED_FOR).await,
+        }
+    }
+
     /// Such a chunk; false, as there is nothing to keep of it.
     fn by(&mut self, place: Place, header: ChunkHeader) -> bool {
+        if self.entries.is_empty() {
+            self.since = tokio::time::Instant::now();
+        }
         self.entries.extend(self.file.passed(place, header));
         if self.entries.len() >= PASSED_AT_ONCE {
             self.note();

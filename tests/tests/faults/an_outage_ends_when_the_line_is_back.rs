@@ -271,6 +271,36 @@ async fn killed(xet: bool) -> u64 {
     relay.carried()
 }
 
+/// How long a chunk is in the xorb that a peer brought first is known from the stream that went over it, also after a kill: without, all
+/// that lies behind it is fetched again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_killed_in_an_outage_beside_a_peer_loses_no_more() {
+    let (site, relay) = site().await;
+    let peer = Machine::with(&site.endpoint(), |config| config.upload_bytes_s = Some(400_000)).await;
+    peer.pull_from(REPO, &[]).await.expect("the peer has it");
+    let host = Host::default();
+    let words = ["pull", "--json", REPO, "--peer", &peer.address().to_string()].map(str::to_owned);
+    let command = |words: &[String]| host.command(&relay.endpoint(), words);
+    // The first chunks are the peer's.
+    site.faults().set_latency(zest_hub::server::Service::Cdn, Duration::from_millis(800));
+    let pulling = Pulling::start(command(&words));
+    while relay.carried() < BYTES as u64 * 2 / 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    relay.set(Line::Mute);
+    // The line says nothing for so long, and the peer goes on.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    pulling.kill();
+    relay.set(Line::Good);
+    // Without the peer, so that the CDN gives whatever is not known to be here.
+    let again = command(&words[..3]);
+    let report = tokio::task::spawn_blocking(move || Pulling::start(again).report());
+    let report = report.await.expect("no panic");
+    assert_same_files(Path::new(report["path"].as_str().expect("a path")), &site.folder(REPO));
+    let (carried, most) = (relay.carried(), BYTES as u64 + 2 * WINDOW + 100_000);
+    assert!(carried <= most, "{carried} bytes for {BYTES}: {report}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_is_killed_inside_an_outage_and_after_it_loses_what_was_on_its_way() {
     for xet in [true, false] {
