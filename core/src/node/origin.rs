@@ -18,7 +18,7 @@ const BLOCK_FAULTS_MAX: u32 = 5;
 const BLOCK_RETRY: Duration = Duration::from_millis(250);
 /// How long a manifest that keeps coming from a peer may hold the origin back: 2 s, one stall. Ours.
 pub(crate) const GRACE_MAX: Duration = Duration::from_secs(2);
-/// Others that fetch the same file as we do, from which on it is a crowd: 3. Ours.
+/// Others that fetch the same file as we do, from which on it is a crowd: 2. Ours.
 const CROWD: usize = 2;
 /// Blocks fetched at once in a crowd: 2. Ours.
 const STREAMS_CROWDED: u32 = 2;
