@@ -137,8 +137,7 @@ impl Node {
             return;
         }
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let fetches =
-            |peer: &&Peer| peer.counts() && peer.zest && peer.interests.contains_key(&job.spec.file);
+        let fetches = |peer: &&Peer| peer.fetches(&job.spec.file);
         job.many = job.spec.peers
             && machines(self.peers.values().filter(fetches))
                 >= if job.manifest.is_some() { MANY_LISTED } else { MANY };
@@ -157,8 +156,7 @@ impl Node {
         let file = job.spec.file;
         // Who says that it has all of the file streams nothing.
         let has_all = |peer: &Peer| peer.jobs.get(&id).is_some_and(|with| with.has == Has::All);
-        let fetches =
-            |peer: &&Peer| peer.counts() && peer.zest && peer.interests.contains_key(&file) && !has_all(peer);
+        let fetches = |peer: &&Peer| peer.fetches(&file) && !has_all(peer);
         let others: BTreeSet<_> = self.peers.values().filter(fetches).map(|peer| peer.id).collect();
         let least = if job.left.is_none() { 1 } else { SEVERAL };
         if others.len() < least {

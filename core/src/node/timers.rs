@@ -74,6 +74,31 @@ impl<K: Ord + Copy> Table<K> {
     }
 }
 
+/// In which table a timer is, and under what.
+enum Key {
+    Stall(LinkId),
+    Redial(SocketAddr),
+    Other,
+}
+
+impl Timer {
+    const fn key(self) -> Key {
+        match self {
+            Self::Stall(link) => Key::Stall(link),
+            Self::Redial(addr) => Key::Redial(addr),
+            Self::OriginGrace(_)
+            | Self::BlockRetry(..)
+            | Self::Patience(_)
+            | Self::Dial
+            | Self::Measure
+            | Self::Tell
+            | Self::Upload
+            | Self::Probe
+            | Self::Claims(_) => Key::Other,
+        }
+    }
+}
+
 /// All timers of a node. Those of which there are many have tables of their own: their keys are smaller, and the others,
 /// which move more often, stay few.
 #[derive(Debug)]
@@ -91,18 +116,10 @@ impl Timers {
     }
 
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
-        match timer {
-            Timer::Stall(link) => self.stalls.set(link, at),
-            Timer::Redial(addr) => self.redials.set(addr, at),
-            Timer::OriginGrace(_)
-            | Timer::BlockRetry(..)
-            | Timer::Patience(_)
-            | Timer::Dial
-            | Timer::Measure
-            | Timer::Tell
-            | Timer::Upload
-            | Timer::Probe
-            | Timer::Claims(_) => self.others.set(timer, at),
+        match timer.key() {
+            Key::Stall(link) => self.stalls.set(link, at),
+            Key::Redial(addr) => self.redials.set(addr, at),
+            Key::Other => self.others.set(timer, at),
         }
         match self.next {
             Some((_, next)) if next == timer => self.next = self.first(),
@@ -126,18 +143,10 @@ impl Timers {
     }
 
     pub(crate) fn cancel(&mut self, timer: Timer) {
-        match timer {
-            Timer::Stall(link) => self.stalls.cancel(link),
-            Timer::Redial(addr) => self.redials.cancel(addr),
-            Timer::OriginGrace(_)
-            | Timer::BlockRetry(..)
-            | Timer::Patience(_)
-            | Timer::Dial
-            | Timer::Measure
-            | Timer::Tell
-            | Timer::Upload
-            | Timer::Probe
-            | Timer::Claims(_) => self.others.cancel(timer),
+        match timer.key() {
+            Key::Stall(link) => self.stalls.cancel(link),
+            Key::Redial(addr) => self.redials.cancel(addr),
+            Key::Other => self.others.cancel(timer),
         }
         if self.next.is_some_and(|(_, next)| next == timer) {
             self.next = self.first();
@@ -145,18 +154,10 @@ impl Timers {
     }
 
     pub(crate) fn get(&self, timer: Timer) -> Option<Instant> {
-        match timer {
-            Timer::Stall(link) => self.stalls.at.get(&link),
-            Timer::Redial(addr) => self.redials.at.get(&addr),
-            Timer::OriginGrace(_)
-            | Timer::BlockRetry(..)
-            | Timer::Patience(_)
-            | Timer::Dial
-            | Timer::Measure
-            | Timer::Tell
-            | Timer::Upload
-            | Timer::Probe
-            | Timer::Claims(_) => self.others.at.get(&timer),
+        match timer.key() {
+            Key::Stall(link) => self.stalls.at.get(&link),
+            Key::Redial(addr) => self.redials.at.get(&addr),
+            Key::Other => self.others.at.get(&timer),
         }
         .copied()
     }

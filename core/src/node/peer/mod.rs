@@ -297,6 +297,11 @@ impl Peer {
         self.ready() && !self.probation()
     }
 
+    /// Whether it fetches this file, as it says, and its word counts.
+    pub(crate) fn fetches(&self, file: &Hash) -> bool {
+        self.counts() && self.zest && self.interests.contains_key(file)
+    }
+
     /// Whether anybody waits for what it may give.
     pub(crate) fn is_worth_waiting_for(&self) -> bool {
         !self.closing && !self.probation() && !self.doubted && self.nothing.max(self.waited) < NOTHING_MAX
