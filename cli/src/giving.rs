@@ -23,10 +23,10 @@ pub(crate) async fn tell(mut status: watch::Receiver<GivingStatus>, ui: &Ui) -> 
             lines.extend(told.news(&now.index));
         }
         lines.iter().for_each(|line| ui.say(line));
-        if !looked || !ui.json() {
+        if !ui.json() || now.looks == 0 {
             continue;
         }
-        if now.looks == 1 {
+        if looked && now.looks == 1 {
             let event = json!({
                 "event": "indexed",
                 "files_shared": now.files,

@@ -3,7 +3,7 @@
 use crate::app::App;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zest_runtime_tokio::{Giving, Session};
@@ -69,8 +69,11 @@ fn list(session: &Session) -> Vec<Model> {
     let shared = session.giving().borrow().clone();
     let mut known: BTreeMap<(RepoId, String), Known> = BTreeMap::new();
     for file in store.catalog.files() {
-        for of in file.commits {
-            let known = known.entry((of.repo, of.commit)).or_default();
+        // Several Hubs may have shown the same commit.
+        let commits: BTreeSet<(RepoId, String)> =
+            file.commits.into_iter().map(|of| (of.repo, of.commit)).collect();
+        for of in commits {
+            let known = known.entry(of).or_default();
             known.files += 1;
             known.astray += u64::from(!file.lies_right);
         }

@@ -4,7 +4,7 @@ use crate::engine::StoreHandles;
 use crate::index::{IndexProgress, keep_index};
 use serde::{Deserialize, Serialize, Serializer};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,17 +110,19 @@ impl Shared {
         let mut commits: BTreeMap<(RepoId, String), Amount> = BTreeMap::new();
         let mut open: BTreeMap<Commit, bool> = BTreeMap::new();
         for file in files.into_iter().filter(|file| file.near_until.is_some()) {
-            for of in file.commits {
-                // A file may be in a closed repository, too; that one is not what is shared.
-                let is_open = || {
-                    let hub = of.hub.as_ref();
-                    hub.is_some_and(|hub| catalog.public_until(hub, &of.repo, &of.commit).is_some())
-                };
-                if *open.entry(of.clone()).or_insert_with(is_open) {
-                    let amount = commits.entry((of.repo, of.commit)).or_default();
-                    amount.files += 1;
-                    amount.bytes += file.size;
-                }
+            // A file may be in a closed repository, too; that one is not what is shared.
+            let is_open = |of: &Commit| {
+                let hub = of.hub.as_ref();
+                hub.is_some_and(|hub| catalog.public_until(hub, &of.repo, &of.commit).is_some())
+            };
+            let open =
+                file.commits.into_iter().filter(|of| *open.entry(of.clone()).or_insert_with(|| is_open(of)));
+            // Several Hubs may have shown the same commit.
+            let open: BTreeSet<(RepoId, String)> = open.map(|of| (of.repo, of.commit)).collect();
+            for of in open {
+                let amount = commits.entry(of).or_default();
+                amount.files += 1;
+                amount.bytes += file.size;
             }
         }
         Self(commits)
@@ -248,11 +250,14 @@ pub async fn keep_giving(
     let Some(catalog) = stores.first().map(|store| store.catalog.clone()) else {
         return std::future::pending().await;
     };
-    status.send_modify(|status| status.shared = Shared::of(&catalog));
+    status.send_modify(|status| status.count(&catalog));
     let told = Cell::new(IndexProgress::default());
     let denials = tokio::sync::Notify::new();
+    // When sharing was last counted; none while a look is under way, which counts at its end.
+    let counted = Cell::new(None);
     let indexing = async {
         loop {
+            counted.set(None);
             let progress = index_once(stores, hub, |progress| {
                 let news = told.replace(progress.clone()) != *progress;
                 status.send_if_modified(|status| {
@@ -262,6 +267,7 @@ pub async fn keep_giving(
             })
             .await;
             changed().await;
+            counted.set(Some(catalog.judgements()));
             status.send_modify(|status| {
                 status.count(&catalog);
                 status.index = progress;
@@ -274,12 +280,22 @@ pub async fn keep_giving(
     // A look may take hours.
     let obeying = async {
         let mut seen = catalog.look_at_denials();
+        let mut judgements = catalog.judgements();
         loop {
             tokio::time::sleep(DENIALS_EVERY).await;
             let now = catalog.look_at_denials();
-            if std::mem::replace(&mut seen, now) != now {
+            let is_denial = std::mem::replace(&mut seen, now) != now;
+            // Files of a pull land one after the other: they are counted when a second has brought none.
+            let judged = catalog.judgements();
+            let rests = std::mem::replace(&mut judgements, judged) == judged;
+            if is_denial {
                 changed().await;
+            }
+            if is_denial || rests && counted.get().is_some_and(|before| before != judged) {
+                counted.set(counted.get().map(|_| judged));
                 status.send_modify(|status| status.count(&catalog));
+            }
+            if is_denial {
                 denials.notify_one();
             }
         }
@@ -307,6 +323,32 @@ mod tests {
         }
         assert!(!Giving::Network.covers(addr("192.0.2.1:1")) && Giving::Everyone.covers(addr("192.0.2.1:1")));
         assert!(!Giving::Nobody.covers(addr("127.0.0.1:1")));
+    }
+
+    #[test]
+    fn a_commit_that_two_hubs_have_shown_is_counted_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&dir.path().join("zest")).unwrap();
+        let (content, commit) = (b"one chunk", "0123456789012345678901234567890123456789");
+        let path = dir.path().join("model.bin");
+        std::fs::write(&path, content).unwrap();
+        let chunk = zest_xet::ChunkRef { hash: zest_xet::chunk_hash(content), len: content.len() as u32 };
+        let hash = zest_xet::file_hash(&[chunk]);
+        let manifest = zest_xet::Manifest::prove(hash, content.len() as u64, vec![chunk]).unwrap();
+        let repo = RepoId::new(zest_store::RepoType::Model, "org/name").unwrap();
+        let mirror = Endpoint::new("http://hub.lan");
+        for hub in [Endpoint::public(), mirror.clone()] {
+            let place = zest_store::Place {
+                hub: Some(hub.clone()),
+                path: path.clone(),
+                repo: repo.clone(),
+                commit: commit.to_owned(),
+            };
+            catalog.publish(&manifest, &place, None, None).unwrap();
+            catalog.prove_public(&hub, &repo, commit, SystemTime::now()).unwrap();
+        }
+        catalog.speak_for(&mirror, &[]);
+        assert_eq!(Shared::of(&catalog).get(&repo, commit), Some(Amount { files: 1, bytes: 9 }));
     }
 
     #[test]

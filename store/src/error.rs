@@ -20,8 +20,8 @@ pub enum StoreError {
         /// The system's answer.
         source: io::Error,
     },
-    /// The disk, or the user's quota on it, is full.
-    #[error("disk full at {}: {} more needed, {} free", path.display(), bytes(*needed), bytes(*free))]
+    /// The disk is full.
+    #[error("disk full at {}: {}{} free", path.display(), more(*needed), bytes(*free))]
     DiskFull {
         /// Where.
         path: PathBuf,
@@ -29,6 +29,16 @@ pub enum StoreError {
         needed: u64,
         /// Bytes free for this user on that file system.
         free: u64,
+    },
+    /// There is no room for this user or for another file, although the disk has some.
+    #[error("cannot {op} {}: {reason}", path.display())]
+    NoRoom {
+        /// What was tried.
+        op: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What is used up.
+        reason: &'static str,
     },
     /// Something must be written, and the place cannot be written to.
     #[error("cannot {op} {}: {reason}", path.display())]
@@ -130,7 +140,7 @@ impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Io { source, .. } => io_kind(source),
-            Self::DiskFull { .. } => StoreErrorKind::Full,
+            Self::DiskFull { .. } | Self::NoRoom { .. } => StoreErrorKind::Full,
             Self::ReadOnly { .. } | Self::Unreadable { .. } => StoreErrorKind::ReadOnly,
             Self::Foreign { .. } => StoreErrorKind::InTheWay,
             Self::WrongContent { .. } | Self::WrongSize { .. } => StoreErrorKind::WrongBytes,
@@ -143,7 +153,7 @@ impl StoreError {
     /// Whether the disk is full (then what was proven is kept and a later run goes on from there).
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::DiskFull { .. })
+        matches!(self, Self::DiskFull { .. } | Self::NoRoom { .. })
     }
 
     /// For a file that the system did not let us open.
@@ -159,7 +169,13 @@ impl StoreError {
     pub fn from_io(op: &'static str, path: &Path, source: io::Error, needed: u64) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            io::ErrorKind::QuotaExceeded => {
+                Self::NoRoom { op, path, reason: "the quota of this user is used up" }
+            }
+            io::ErrorKind::StorageFull if os::has_no_inodes(&path) => {
+                Self::NoRoom { op, path, reason: "no inode is free, so no file can be made there" }
+            }
+            io::ErrorKind::StorageFull => {
                 let free = os::free_space(&path).unwrap_or(0);
                 Self::DiskFull { path, needed, free }
             }
@@ -185,6 +201,11 @@ pub fn io_kind(error: &io::Error) -> StoreErrorKind {
         | io::ErrorKind::DirectoryNotEmpty => StoreErrorKind::InTheWay,
         _ => StoreErrorKind::Failing,
     }
+}
+
+/// For a sentence, where it is known.
+fn more(needed: u64) -> String {
+    if needed == 0 { String::new() } else { format!("{} more needed, ", bytes(needed)) }
 }
 
 /// Adds operation and path to an I/O result.
@@ -233,6 +254,7 @@ mod tests {
         let (algorithm, hash) = ("sha256", String::new);
         let rows = [
             (StoreError::DiskFull { path: path(), needed: 1, free: 0 }, StoreErrorKind::Full),
+            (StoreError::NoRoom { op: "write", path: path(), reason: "no inode" }, StoreErrorKind::Full),
             (io(io::ErrorKind::QuotaExceeded), StoreErrorKind::Full),
             (io(io::ErrorKind::FileTooLarge), StoreErrorKind::Full),
             (

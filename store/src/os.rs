@@ -11,10 +11,20 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// The system's answer for the nearest directory above that exists.
 pub fn free_space(dir: &Path) -> io::Result<u64> {
+    let stat = file_system(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether the file system that holds a path counts its files and can hold none more. (Those that do not count say 0 of 0.)
+pub(crate) fn has_no_inodes(path: &Path) -> bool {
+    file_system(path).is_ok_and(|stat| stat.f_files > 0 && stat.f_favail == 0)
+}
+
+fn file_system(dir: &Path) -> io::Result<rustix::fs::StatVfs> {
     let mut at = dir;
     loop {
         match rustix::fs::statvfs(if at.as_os_str().is_empty() { Path::new(".") } else { at }) {
-            Ok(stat) => return Ok(stat.f_bavail.saturating_mul(stat.f_frsize)),
+            Ok(stat) => return Ok(stat),
             Err(error) => match at.parent() {
                 Some(parent) => at = parent,
                 None => return Err(error.into()),

@@ -20,6 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use zest_hub::server::{Faults, LoggedRequest, ServeConfig, Served, Stats, serve};
 use zest_hub::{Hub, HubConfig};
 use zest_runtime_tokio::{
@@ -178,8 +182,10 @@ impl Machine {
     }
 
     fn log() {
-        let filter = tracing_subscriber::EnvFilter::from_env("ZEST_TEST_LOG");
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        let wanted = std::env::var("ZEST_TEST_LOG").ok().and_then(|text| text.parse().ok());
+        let filter: Targets = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::ERROR));
+        let log = tracing_subscriber::fmt::layer().with_test_writer().with_filter(filter);
+        let _ = tracing_subscriber::registry().with(log).try_init();
     }
 
     async fn on(dir: Arc<TempDir>, endpoint: &str, change: impl FnOnce(&mut EngineConfig)) -> Self {

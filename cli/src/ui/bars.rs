@@ -4,10 +4,6 @@ use super::outages::Outages;
 use super::rate::Pace;
 use super::{lines, units};
 use crate::engine::{FileProgress, Phase, Progress};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use std::fmt;
-use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Files shown at once: 4. More would push away what was on the screen before.
@@ -21,20 +17,20 @@ const NAME_COLUMNS_MIN: usize = 12;
 const FIGURES_COLUMNS: usize = 21;
 /// A bar is worth drawing from so many columns on: 8. Ours.
 const BAR_COLUMNS_MIN: usize = 8;
+/// Colours of bars (SGR codes): of a file, of all, of what is not there yet.
+const CYAN: u8 = 36;
+const GREEN: u8 = 32;
+const GREY: u8 = 90;
 /// Where nobody knows how wide the terminal is.
 const COLUMNS: usize = 80;
 
-/// Lines drawn per second at most. A picture has up to 7 lines, there are 10 pictures a second, and a line that
-/// indicatif drops for drawing too often would show old figures beside a new bar.
-const LINES_PER_SECOND: u8 = 100;
-
 /// How wide the terminal is now: it may be resized at any time.
 pub(super) fn columns() -> usize {
-    console::Term::stderr().size_checked().map_or(COLUMNS, |(_, columns)| usize::from(columns).max(1))
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
-/// Columns of the name in a line of so many, and whether a bar has room beside it: no line may be broken by the terminal, or what is
-/// drawn next does not cover it.
+/// Columns of the name in a line of so many, and whether a bar has room beside it: no line may be broken by the terminal.
 fn layout(columns: usize) -> (usize, bool) {
     let rest = columns.saturating_sub(2 + 1 + FIGURES_COLUMNS);
     match rest.checked_sub(1 + BAR_COLUMNS_MIN).filter(|name| *name >= NAME_COLUMNS_MIN) {
@@ -51,100 +47,68 @@ pub(super) fn cut(text: String, columns: usize) -> String {
     text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// Where bars are drawn.
-pub(super) fn target() -> ProgressDrawTarget {
-    ProgressDrawTarget::stderr_with_hz(LINES_PER_SECOND)
-}
-
-/// The bars of one pull. Taken off the screen when dropped.
+/// The bars of one pull.
 pub(super) struct Bars {
     label: String,
-    multi: MultiProgress,
-    /// One per file shown at once so far: a slot that is free is blank, so that the screen does not jump.
-    files: Vec<Line>,
-    total: Line,
-    sources: Line,
-    headline: Option<Line>,
-    file_paint: &'static str,
+    colour: bool,
+    /// Most files shown at once so far: a line that is free is blank, so that the screen does not jump.
+    slots: usize,
     pace: Pace,
-    columns: usize,
-    /// Columns of each line as it was drawn last.
-    drawn: Vec<usize>,
 }
 
 impl Bars {
-    pub(super) fn new(multi: &MultiProgress, colour: bool, label: &str) -> Self {
-        let (file_paint, total_paint) =
-            if colour { (".cyan/black.bright", ".green/black.bright") } else { ("", "") };
-        Self {
-            label: label.to_owned(),
-            multi: multi.clone(),
-            files: Vec::new(),
-            total: Line::new(|bar| multi.add(bar), total_paint),
-            sources: Line::new(|bar| multi.add(bar), ""),
-            headline: None,
-            file_paint,
-            pace: Pace::default(),
-            columns: columns(),
-            drawn: Vec::new(),
-        }
+    pub(super) fn new(colour: bool, label: &str) -> Self {
+        Self { label: label.to_owned(), colour, slots: 0, pace: Pace::default() }
     }
 
-    /// Takes off what a narrower terminal has made of the last picture: indicatif knows only of the rows that it has drawn.
-    fn settle(&mut self) {
-        let columns = columns();
-        let surplus = surplus(&self.drawn, columns);
-        if columns < self.columns && surplus > 0 {
-            let cleared = self.multi.clear();
-            let _closed = cleared.and_then(|()| write!(io::stderr().lock(), "\r\x1b[{surplus}A\x1b[J"));
-        }
-        self.columns = columns;
-    }
-
-    /// Shows `progress`, seen `now` after the start.
-    pub(super) fn show(&mut self, now: Duration, progress: &Progress) {
+    /// The picture of `progress`, seen `now` after the start, in lines of so many columns at most.
+    pub(super) fn lines(&mut self, now: Duration, progress: &Progress, columns: usize) -> Vec<String> {
         self.pace.note(now, progress);
-        self.settle();
         if progress.files_total == 0 {
             let words = Outages::present(progress);
             let words = words.as_deref().unwrap_or_else(|| lines::phase_words(progress));
-            self.sources.text(cut(format!("  {}: {words} …", self.label), self.columns));
-            self.drawn = vec![0, self.sources.columns];
-            return;
+            return vec![cut(format!("  {}: {words} …", self.label), columns)];
         }
-        let columns = self.columns;
-        let headline = self.headline.get_or_insert_with(|| Line::new(|bar| self.multi.insert(0, bar), ""));
-        headline.text(cut(lines::headline(&self.label, progress), columns));
-        self.show_files(progress);
-        let name = format!(
-            "{} of {}, {} %",
-            progress.files_done,
-            units::counted(u64::from(progress.files_total), "file"),
-            units::percent(progress.bytes_done, progress.bytes_total)
+        let mut lines = vec![cut(lines::headline(&self.label, progress), columns)];
+        let under_way = |file: &&FileProgress| file.done < file.size;
+        let (name, _) = layout(columns);
+        let open = progress.current.iter().filter(under_way).take(FILES_MAX);
+        lines.extend(
+            open.map(|file| {
+                self.bar(units::path_tail(&file.path, name), file.done, file.size, columns, CYAN)
+            }),
         );
-        self.total.bar(name, progress.bytes_done, progress.bytes_total, columns);
-        self.sources.text(cut(self.sources_line(progress), columns));
-        let below = [&self.total, &self.sources];
-        let lines = self.headline.iter().chain(&self.files).chain(below);
-        self.drawn = lines.map(|line| line.columns).collect();
+        self.slots = self.slots.max(lines.len() - 1);
+        lines.resize(1 + self.slots, String::new());
+        let (done, total) = (progress.bytes_done, progress.bytes_total);
+        let percent = units::percent(done, total);
+        let files = units::counted(u64::from(progress.files_total), "file");
+        let mut words = format!("{} of {files}, {percent} %", progress.files_done);
+        if words.chars().count() > name {
+            words = format!("{percent} %, {} of {}", progress.files_done, progress.files_total);
+        }
+        lines.push(self.bar(words, done, total, columns, GREEN));
+        lines.push(cut(self.sources_line(progress), columns));
+        lines
     }
 
-    fn show_files(&mut self, progress: &Progress) {
-        let under_way = |file: &&FileProgress| file.done < file.size;
-        let open: Vec<_> = progress.current.iter().filter(under_way).take(FILES_MAX).collect();
-        while self.files.len() < open.len() {
-            let above_total = |bar| self.multi.insert_before(&self.total.bar, bar);
-            self.files.push(Line::new(above_total, self.file_paint));
+    /// A bar between a name and figures.
+    fn bar(&self, name: String, done: u64, total: u64, columns: usize, paint: u8) -> String {
+        let figures = format!("{} of {}", units::bytes(done), units::bytes(total));
+        let (name_columns, has_bar) = layout(columns);
+        let name = cut(name, name_columns);
+        let mut line = format!("  {name:name_columns$} ");
+        if has_bar {
+            let width = columns.saturating_sub(2 + name_columns + 1 + 1 + FIGURES_COLUMNS);
+            let share = if total == 0 { 1.0 } else { done as f64 / total as f64 };
+            let filled = ((width as f64 * share) as usize).min(width);
+            let (filled, rest) = ("━".repeat(filled), "─".repeat(width - filled));
+            line += &match self.colour {
+                true => format!("\u{1b}[{paint}m{filled}\u{1b}[{GREY}m{rest}\u{1b}[0m "),
+                false => format!("{filled}{rest} "),
+            };
         }
-        let (name, _) = layout(self.columns);
-        for (i, line) in self.files.iter_mut().enumerate() {
-            match open.get(i) {
-                Some(file) => {
-                    line.bar(units::path_tail(&file.path, name), file.done, file.size, self.columns)
-                }
-                None => line.text(String::new()),
-            }
-        }
+        line + &format!("{figures:>FIGURES_COLUMNS$}")
     }
 
     fn sources_line(&self, progress: &Progress) -> String {
@@ -170,91 +134,6 @@ impl Bars {
     }
 }
 
-impl Drop for Bars {
-    fn drop(&mut self) {
-        let rest = [&self.total, &self.sources];
-        for line in self.files.iter().chain(rest).chain(self.headline.as_ref()) {
-            line.bar.finish_and_clear();
-        }
-    }
-}
-
-/// Rows that lines of so many columns take beyond one each, where the terminal has become so narrow that it broke them.
-fn surplus(drawn: &[usize], columns: usize) -> usize {
-    drawn.iter().map(|length| length.div_ceil(columns).max(1) - 1).sum()
-}
-
-/// One line of the picture: text, or a bar between name and figures. It is drawn once per picture, because the
-/// texts are not properties of indicatif's bar, each of which would draw it again.
-struct Line {
-    bar: ProgressBar,
-    texts: Arc<Mutex<Texts>>,
-    paint: String,
-    /// The style of a line with a bar, and of how many columns it is.
-    with_bar: Option<(usize, ProgressStyle)>,
-    /// Of how many columns it is now.
-    columns: usize,
-}
-
-#[derive(Default)]
-struct Texts {
-    name: String,
-    figures: String,
-}
-
-impl Line {
-    /// A blank line. `add` puts it on the screen; `paint` is the bar's colour in indicatif's words.
-    fn new(add: impl FnOnce(ProgressBar) -> ProgressBar, paint: &str) -> Self {
-        let texts = Arc::new(Mutex::new(Texts::default()));
-        let bar = add(ProgressBar::new(0).with_style(style(" ")));
-        Self { bar, texts, paint: paint.to_owned(), with_bar: None, columns: 0 }
-    }
-
-    fn text(&mut self, text: String) {
-        self.columns = text.chars().count();
-        let texts = Arc::new(Mutex::new(Texts { name: text, figures: String::new() }));
-        self.bar.set_style(style("{name}").with_key("name", key(&texts, |texts| &texts.name)));
-        self.bar.tick();
-    }
-
-    fn bar(&mut self, name: String, done: u64, total: u64, columns: usize) {
-        let figures = format!("{} of {}", units::bytes(done), units::bytes(total));
-        *self.texts.lock().unwrap_or_else(PoisonError::into_inner) = Texts { name, figures };
-        let (name_columns, has_bar) = layout(columns);
-        self.columns = if has_bar { columns } else { 2 + name_columns + 1 + FIGURES_COLUMNS };
-        if self.with_bar.as_ref().is_none_or(|(of, _)| *of != columns) {
-            let bar = if has_bar { format!(" {{wide_bar:{}}}", self.paint) } else { String::new() };
-            let style = style(&format!("  {{name:{name_columns}!}}{bar} {{figures:>{FIGURES_COLUMNS}}}"))
-                .with_key("name", key(&self.texts, |texts| &texts.name))
-                .with_key("figures", key(&self.texts, |texts| &texts.figures));
-            self.with_bar = Some((columns, style));
-        }
-        let style = self.with_bar.as_ref().map(|(_, style)| style.clone());
-        style.into_iter().for_each(|style| self.bar.set_style(style));
-        self.bar.update(|state| {
-            state.set_len(total);
-            state.set_pos(done);
-        });
-    }
-}
-
-/// A template key that shows one of the texts.
-fn key(
-    texts: &Arc<Mutex<Texts>>,
-    pick: fn(&Texts) -> &String,
-) -> impl Fn(&ProgressState, &mut dyn fmt::Write) + Clone + Send + Sync + 'static {
-    let texts = Arc::clone(texts);
-    move |_, out| {
-        let texts = texts.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing into indicatif's string cannot fail.
-        let _infallible = out.write_str(pick(&texts));
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("our templates are valid").progress_chars("━━─")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,9 +146,33 @@ mod tests {
             assert!(least <= columns, "{columns}: {name} and {bar}");
         }
         assert_eq!([40, 60, 80, 200].map(layout), [(16, false), (27, true), (32, true), (32, true)]);
-        // What was drawn at 200 columns, seen at 80: headline, two bars, figures.
-        assert_eq!([200, 80, 60].map(|columns| surplus(&[26, 200, 200, 46], columns)), [0, 4, 6]);
         let cuts = ["abc", "abcd", "abcdef"].map(|text| cut(text.to_owned(), 4));
         assert_eq!(cuts, ["abc", "abcd", "abc…"]);
+    }
+
+    #[test]
+    fn a_picture_fits_and_keeps_its_height() {
+        let file =
+            |done| FileProgress { path: "a/rather/long/name.safetensors".to_owned(), done, size: 1_000_000 };
+        let mut now = Progress { files_total: 3, bytes_total: 3_000_000, ..Progress::default() };
+        now.phase = Phase::Fetching;
+        let mut bars = Bars::new(false, "org/name");
+        let heights = [vec![file(1), file(500_000)], vec![file(999_999)], vec![]].map(|current| {
+            now.bytes_done += 400_000;
+            now.current = current;
+            let pictures = [40, 60, 80, 200].map(|columns| {
+                let lines = bars.lines(Duration::from_secs(1), &now, columns);
+                let widest = lines.iter().map(|line| line.chars().count()).max();
+                assert!(widest.is_some_and(|widest| widest <= columns), "{columns}: {lines:#?}");
+                lines.len()
+            });
+            assert!(pictures.iter().all(|height| *height == pictures[0]), "{pictures:?}");
+            pictures[0]
+        });
+        assert_eq!(heights, [5, 5, 5]);
+        let total = |columns| bars.lines(Duration::from_secs(2), &now, columns)[3].clone();
+        let mut total = total;
+        assert!(total(40).contains("40 %, 0 of 3"), "{}", total(40));
+        assert!(total(80).contains("0 of 3 files, 40 %") && total(80).contains("━─"), "{}", total(80));
     }
 }

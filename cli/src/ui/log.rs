@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry};
 use zest_store::SAID;
 
-/// Environment variable with a filter in the syntax of `tracing_subscriber` (`zest_core=debug,warn`).
+/// Environment variable with levels by target (`zest_core=debug,warn`).
 const FILTER_VARIABLE: &str = "ZEST_LOG";
 
 /// Sends log lines through the screen, so that they neither tear the bars nor show a token; and has what changes the outcome said
@@ -26,9 +26,13 @@ pub(super) fn install(ui: &Ui, verbose: u8) {
         ("", _) => "trace".to_owned(),
         (given, _) => given.to_owned(),
     };
+    let filter: Targets = filter.parse().unwrap_or_else(|error| {
+        ui.warn(format!("{FILTER_VARIABLE} is {filter:?}, not levels as in zest_core=debug,warn: {error}"));
+        Targets::new()
+    });
     let is_said = filter_fn(|about| about.target() == SAID).with_max_level_hint(LevelFilter::WARN);
     let log = tracing_subscriber::fmt::layer().with_ansi(ui.colour).with_writer(Lines(ui.clone()));
-    let log = log.with_filter(EnvFilter::new(filter).and(is_said.clone().not()));
+    let log = log.with_filter(filter.and(is_said.clone().not()));
     // A second screen in one process is a test's.
     let _first_counts = Registry::default().with(log).with(Said(ui.clone()).with_filter(is_said)).try_init();
 }
@@ -103,7 +107,7 @@ impl Drop for Line {
         let text = String::from_utf8_lossy(&self.bytes);
         let text = text.trim_end_matches('\n');
         if !text.is_empty() {
-            self.ui.put_beside_bars(text);
+            self.ui.put(text);
         }
     }
 }

@@ -15,7 +15,6 @@ pub(crate) use summary::closing_statistics;
 
 use crate::engine::Progress;
 use crate::failure::{Failure, Kind};
-use indicatif::{MultiProgress, ProgressDrawTarget};
 use redact::Secrets;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
@@ -111,7 +110,6 @@ pub(crate) struct Ui {
     mode: Mode,
     json: bool,
     colour: bool,
-    multi: MultiProgress,
     secrets: Secrets,
     /// What is said goes there, and to no terminal.
     log: Option<Arc<zest_daemon::LogFile>>,
@@ -124,12 +122,10 @@ impl Ui {
     pub(crate) fn new(quiet: bool, verbose: u8, json: bool) -> Self {
         let around = Surroundings::of_process();
         let mode = around.mode(quiet);
-        let target = if mode == Mode::Bars { bars::target() } else { ProgressDrawTarget::hidden() };
         let ui = Self {
             mode,
             json,
             colour: around.colour(),
-            multi: MultiProgress::with_draw_target(target),
             secrets: Secrets::default(),
             log: None,
             warnings: Arc::default(),
@@ -149,7 +145,6 @@ impl Ui {
             mode: Mode::Lines,
             json: false,
             colour: false,
-            multi: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
             secrets: Secrets::default(),
             log: Some(Arc::new(log)),
             warnings: Arc::default(),
@@ -190,7 +185,7 @@ impl Ui {
         said.push((kind.to_owned(), text.to_owned()));
         drop(said);
         if self.mode != Mode::Quiet {
-            self.put_beside_bars(&format!("{} {text}", self.paint("note:", "1;33")));
+            self.put(&format!("{} {text}", self.paint("note:", "1;33")));
         }
         if self.json && self.warnings.are_events.load(Ordering::Relaxed) {
             // Whoever reads it is gone: the command ends with the next event that matters.
@@ -253,7 +248,7 @@ impl Ui {
         if self.mode == Mode::Quiet {
             return Ok(());
         }
-        let _closed = self.clear_bars();
+        let _closed = self.clear_board();
         self.data(line)
     }
 
@@ -269,10 +264,11 @@ impl Ui {
         let start = Instant::now();
         let mut outages = outages::Outages::new(give_up_after);
         let mut screen = match self.mode {
-            Mode::Bars => Screen::Bars(Box::new(bars::Bars::new(&self.multi, self.colour, label))),
+            Mode::Bars => Screen::Bars(bars::Bars::new(self.colour, label)),
             Mode::Lines => Screen::Lines(Box::new(lines::Lines::new(label))),
             Mode::Still | Mode::Quiet => Screen::None,
         };
+        let _taken_off = TakenOff(self.clone());
         let mut said = 0;
         let mut ended = std::pin::pin!(ended);
         let mut tick = tokio::time::interval(TICK);
@@ -292,7 +288,11 @@ impl Ui {
             }
             said = now.notices.len();
             match &mut screen {
-                Screen::Bars(bars) => bars.show(start.elapsed(), &now),
+                Screen::Bars(bars) => {
+                    // One column stays free, see the board.
+                    let columns = bars::columns().saturating_sub(1).max(1);
+                    self.board(&bars.lines(start.elapsed(), &now, columns));
+                }
                 Screen::Lines(lines) => {
                     for line in lines.show(start.elapsed(), &now, &landed.take()) {
                         self.put(&line);
@@ -334,31 +334,28 @@ impl Ui {
             return;
         }
         // Somebody who closed standard error does not want to hear about it.
-        let _closed = self.clear_bars().and_then(|()| writeln!(std::io::stderr().lock(), "{line}"));
+        let _closed = self.board.put_above(&line, &mut std::io::stderr().lock());
     }
 
-    /// The same from a thread that may do so while bars are drawn.
-    fn put_beside_bars(&self, line: &str) {
-        match self.mode {
-            Mode::Bars if !self.board.is_shown() => {
-                let _closed = self.multi.println(self.secrets.blank(line));
-            }
-            _ => self.put(line),
-        }
-    }
-
-    /// Takes the bars off the screen until they are drawn next. (indicatif's `suspend` would panic where the
-    /// terminal is gone.)
-    fn clear_bars(&self) -> std::io::Result<()> {
-        self.board.clear(&mut std::io::stderr().lock())?;
-        self.multi.clear()
+    /// Takes what is drawn anew off the screen until it is drawn next.
+    fn clear_board(&self) -> std::io::Result<()> {
+        self.board.clear(&mut std::io::stderr().lock())
     }
 }
 
 enum Screen {
-    Bars(Box<bars::Bars>),
+    Bars(bars::Bars),
     Lines(Box<lines::Lines>),
     None,
+}
+
+/// Takes the bars off when the pull is over, however that ends.
+struct TakenOff(Ui);
+
+impl Drop for TakenOff {
+    fn drop(&mut self) {
+        let _closed = self.0.clear_board();
+    }
 }
 
 /// See [`Ui::status`].
@@ -382,7 +379,7 @@ impl Status {
 impl Drop for Status {
     fn drop(&mut self) {
         if self.shown {
-            let _closed = self.ui.clear_bars();
+            let _closed = self.ui.clear_board();
         }
     }
 }

@@ -73,3 +73,42 @@ fn a_hub_that_does_not_say_who_may_read_it_is_not_taken_for_one_that_says_no() {
     let report: Value = serde_json::from_slice(&output.stdout).expect("one document");
     assert_eq!(report["notices"][0]["kind"], "unasked", "{report}");
 }
+
+#[test]
+fn a_file_that_changed_under_a_server_is_named_when_it_is_asked_for() {
+    let (root, home, other) = (folder(), folder(), folder());
+    make_repository(root.path());
+    let (_hub, endpoint) = hub(home.path(), root.path());
+    pull(home.path(), &endpoint, &[]);
+    let words = ["serve", "--no-http", "--json", "--listen", "127.0.0.1:0"];
+    let mut server = Server::start(command(home.path(), &words).env("HF_ENDPOINT", &endpoint));
+    let address = server.event("listening")["addrs"][0].as_str().expect("an address").to_owned();
+    server.event("indexed");
+    let snapshots = home.path().join(".cache/huggingface/hub/models--org--name/snapshots");
+    let commit = std::fs::read_dir(snapshots).expect("a cache").flatten().next().expect("a commit");
+    let blob = std::fs::canonicalize(commit.path().join("model.safetensors")).expect("a file");
+    let size = std::fs::metadata(&blob).expect("a file").len();
+    std::fs::remove_file(&blob).expect("ours");
+    std::fs::write(&blob, vec![7; usize::try_from(size).expect("small")]).expect("written");
+    pull(other.path(), &endpoint, &["--peer", &address]);
+    let warning = server.event_among("warning");
+    assert_eq!(warning["kind"], "changed", "{warning}");
+    assert!(warning["text"].as_str().expect("words").contains("changed since it was hashed"), "{warning}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_daemon_that_cannot_note_its_pulls_says_that_they_do_not_outlive_it() {
+    let (root, home) = (folder(), folder());
+    make_repository(root.path());
+    let (_hub, endpoint) = hub(home.path(), root.path());
+    std::fs::create_dir_all(home.path().join(".cache/zest/pulls.json/taken")).expect("made");
+    let words = ["serve", "--json", "--listen", "127.0.0.1:0", "--http-port", "0"];
+    let mut server = Server::start(command(home.path(), &words).env("HF_ENDPOINT", &endpoint));
+    server.event("listening");
+    pull(home.path(), &endpoint, &[]);
+    let warning = server.event_among("warning");
+    assert_eq!(warning["kind"], "not-noted", "{warning}");
+    assert!(warning["text"].as_str().expect("words").contains("after a restart"), "{warning}");
+    assert_eq!(server.stop(), Some(0));
+}

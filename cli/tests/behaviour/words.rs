@@ -54,8 +54,14 @@ impl World {
 
     /// A server that is told to end once it has said these words, with all that it has said.
     fn until(&self, words: &str) -> Output {
+        self.until_with(|command| command, words)
+    }
+
+    /// The same, with a word to the command.
+    fn until_with(&self, prepare: impl FnOnce(&mut Command) -> &mut Command, words: &str) -> Output {
         let log = self.home.join("said");
         let mut command = self.command(NOBODY);
+        prepare(&mut command);
         command.stderr(std::fs::File::create(&log).expect("made"));
         let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("zest starts");
         let said = || std::fs::read_to_string(&log).expect("text");
@@ -70,14 +76,99 @@ impl World {
 
     /// With a real Hub that has a model of 3 MB in chunks.
     fn with_chunks(&self) -> Output {
+        self.with_chunks_and(|command| command)
+    }
+
+    /// The same, with a word to the command.
+    fn with_chunks_and(&self, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Output {
+        let (_hub, endpoint) = self.chunks();
+        let mut command = self.command(&endpoint);
+        prepare(&mut command);
+        run(&mut command)
+    }
+
+    /// The same, behind a line of the shell.
+    fn with_chunks_behind(&self, line: &str) -> Output {
+        let (_hub, endpoint) = self.chunks();
+        let zest = self.command(&endpoint);
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("{line}; exec \"$0\" \"$@\"")])
+            .arg(zest.get_program())
+            .args(zest.get_args());
+        shell.env_clear().envs(zest.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run(shell.stdin(std::process::Stdio::null()))
+    }
+
+    /// The same, its Hugging Face cache on a file system of its own, mounted with these options.
+    fn with_chunks_on(&self, options: &str) -> Output {
+        let cache = self.home.join(".cache/huggingface");
+        std::fs::create_dir_all(&cache).expect("made");
+        let (_hub, endpoint) = self.chunks();
+        let mount = format!("mount -t tmpfs -o {options} tmpfs '{}' && exec \"$0\" \"$@\"", cache.display());
+        let zest = self.command(&endpoint);
+        let mut inside = Command::new("unshare");
+        inside.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]);
+        inside.arg(zest.get_program()).args(zest.get_args()).env_clear();
+        inside.envs(zest.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run(inside
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(std::process::Stdio::null()))
+    }
+
+    fn chunks(&self) -> (Server, String) {
         let root = self.home.join("root");
         let place = root.join("models/org/name/main");
         std::fs::create_dir_all(&place).expect("made");
         let bytes: Vec<u8> =
             (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         std::fs::write(place.join("model.safetensors"), &bytes[..3_000_000]).expect("written");
-        let (_hub, endpoint) = hub(&self.home, &root);
-        run(&mut self.command(&endpoint))
+        hub(&self.home, &root)
+    }
+
+    /// With something where zest keeps its own: nothing can be written below this name.
+    fn with_a_file_at(&self, name: &str) -> Output {
+        let path = self.home.join(".cache/zest").join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, "").expect("written");
+        self.with_chunks()
+    }
+
+    /// A server of what was pulled from a Hub that is still there, until it has said these words.
+    fn until_after_a_pull(&self, prepare: impl FnOnce(), words: &str) -> Output {
+        let (_hub, endpoint) = self.chunks();
+        let first = Self { home: self.home.clone(), line: &["pull", "org/name"] };
+        assert!(run(&mut first.command(&endpoint)).status.success());
+        prepare();
+        self.until_with(|command| command.env("HF_ENDPOINT", endpoint), words)
+    }
+
+    /// A Hub of a folder that has one small file, and what is put beside it, until it has said these words.
+    fn own_hub(&self, put: impl FnOnce(&std::path::Path), words: &str) -> Output {
+        let root = self.home.join("root");
+        let place = root.join("models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        put(&root);
+        self.until_with(|command| command.env("ZEST_ROOT", root), words)
+    }
+
+    /// A server with a folder where it keeps a file, until it has said these words.
+    fn until_with_a_folder_at(&self, name: &str, words: &str) -> Output {
+        std::fs::create_dir_all(self.home.join(".cache/zest").join(name)).expect("made");
+        self.until(words)
+    }
+
+    /// With a Hub that accepts and says nothing, until it is asked; then Ctrl-C.
+    fn interrupted(&self) -> Output {
+        let hub = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = format!("http://{}", hub.local_addr().expect("bound"));
+        let mut command = self.command(&endpoint);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let child = command.spawn().expect("zest starts");
+        let _asking = hub.accept().expect("it asks");
+        crate::common::signal(&child, rustix::process::Signal::INT);
+        child.wait_with_output().expect("it ends")
     }
 }
 
@@ -112,6 +203,18 @@ fn model_answers(asked: &Asked) -> Answer {
     })
 }
 
+/// A tracker that knows nobody.
+fn lonely_tracker() -> ScriptedHub {
+    ScriptedHub::start(|_| Answer::ok("d8:intervali60e5:peers0:e"))
+}
+
+/// Whether a file system can be mounted here, for one's own eyes.
+fn may_mount() -> bool {
+    let mut probe = Command::new("unshare");
+    probe.args(["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
+    probe.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
 /// A situation.
 struct Row {
     name: &'static str,
@@ -121,11 +224,16 @@ struct Row {
     code: i32,
     says: &'static [&'static str],
     never_says: &'static [&'static str],
+    /// What this machine has to permit; where it does not, the row is not tried.
+    needs: fn() -> bool,
     run: fn(&World) -> Output,
 }
 
 impl Row {
     fn check(&self) {
+        if !(self.needs)() {
+            return eprintln!("{}: skipped, this machine does not permit it", self.name);
+        }
         let home = folder();
         let output = (self.run)(&World { home: home.path().to_owned(), line: self.line });
         let all = format!("{}{}", text(&output.stdout), text(&output.stderr));
@@ -157,7 +265,7 @@ impl Row {
 }
 
 macro_rules! rows {
-    ($($name:ident: $situation:literal, [$($word:literal),*] => $code:literal, $says:expr $(, never $never:expr)?; $run:expr;)*) => {
+    ($($name:ident: $situation:literal, [$($word:literal),*] => $code:literal, $says:expr $(, never $never:expr)? $(, if $needs:expr)?; $run:expr;)*) => {
         const ROWS: &[Row] = &[$(Row {
             name: stringify!($name),
             situation: $situation,
@@ -165,6 +273,7 @@ macro_rules! rows {
             code: $code,
             says: &$says,
             never_says: rows!(@never $($never)?),
+            needs: rows!(@needs $($needs)?),
             run: $run,
         }),*];
 
@@ -175,6 +284,8 @@ macro_rules! rows {
     };
     (@never $never:expr) => { &$never };
     (@never) => { &[] };
+    (@needs $needs:expr) => { $needs };
+    (@needs) => { || true };
 }
 
 rows! {
@@ -207,6 +318,11 @@ rows! {
     a_variable_that_is_neither: "`ZEST_NO_LAN=maybe`", ["pull", "org/name"] => 2,
         ["ZEST_NO_LAN is \"maybe\": true or false is wanted"];
         |world| run(world.command(NOBODY).env("ZEST_NO_LAN", "maybe"));
+    a_filter_that_is_none: "`ZEST_LOG=zest_core=loud`", ["pull", "org/name"] => 0,
+        ["ZEST_LOG is \"zest_core=loud\", not levels as in zest_core=debug,warn", "Done: 2 files"]; |world| {
+        let hub = model();
+        run(world.command(&hub.endpoint()).env("ZEST_LOG", "zest_core=loud"))
+    };
     an_unknown_key: "An unknown key in the configuration file", ["pull", "org/name"] => 2, ["max_uplod"]; |world| {
         let file = world.home.join("config.toml");
         std::fs::write(&file, "max_uplod = \"1M\"\n").expect("written");
@@ -243,6 +359,25 @@ rows! {
     too_many_requests: "The Hub limits our rate", ["pull", "org/name", "--give-up-after", "1s"] => 5,
         ["limits our rate (429), asking us to come back in 7 s", "come back later"];
         |world| world.with_answer(429, "Retry-After", "7.5");
+    too_many_requests_until_a_date: "The Hub limits our rate until a date", ["pull", "org/name", "--give-up-after", "1s"] => 5,
+        ["limits our rate (429), asking us to come back in 9 s", "come back later"]; |world| {
+        let clock = ("Date", "Fri, 31 Dec 2100 23:59:50 GMT");
+        let hub = ScriptedHub::start(move |_| {
+            Answer::new(429, "").header(clock.0, clock.1).header("Retry-After", "Fri, 31 Dec 2100 23:59:59 GMT")
+        });
+        run(&mut world.command(&hub.endpoint()))
+    };
+    ctrl_c: "Ctrl-C while the Hub is asked", ["pull", "org/name"] => 130,
+        ["error: interrupted", "run the same command again"], never ["done", "No bytes from peers"]; World::interrupted;
+    a_disk_too_small: "The disk is too small for it", ["pull", "org/name"] => 7,
+        ["not enough space in", "3000000 bytes are needed", "make room or choose another place with --cache-dir"],
+        if may_mount; |world| world.with_chunks_on("size=1m");
+    a_disk_without_inodes: "The file system can hold no more files", ["pull", "org/name"] => 7,
+        ["no inode is free, so no file can be made there", "make room"], never ["0 bytes more needed"],
+        if may_mount; |world| world.with_chunks_on("nr_inodes=8");
+    a_disk_that_is_read_only: "The file system is read-only", ["pull", "org/name"] => 7,
+        ["read-only file system", "make it writable for this user, or choose another place with --cache-dir"],
+        if may_mount; |world| world.with_chunks_on("ro");
     nobody_answers: "The Hub cannot be reached", ["pull", "org/name", "--give-up-after", "1s"] => 5,
         ["cannot reach http://127.0.0.1:9", "run the same command again: what is proven is kept"], never ["--peer"];
         World::alone;
@@ -294,6 +429,29 @@ rows! {
         ["No bytes from peers: none was named, and every way of finding one is switched off"]; World::with_chunks;
     without_peers: "Peers are switched off", ["pull", "org/name", "--no-p2p"] => 0,
         ["No bytes from peers: they were not to be asked (--no-p2p)"]; World::with_chunks;
+    nobody_is_found: "The tracker knows nobody", ["pull", "org/name", "--listen", "127.0.0.1:0"] => 0,
+        ["1 tracker can learn of the public models it fetches", "No bytes from peers: none was found that has these files"]; |world| {
+        let tracker = lonely_tracker();
+        world.with_chunks_and(|command| command.env("ZEST_TRACKER", tracker.endpoint()))
+    };
+    a_peer_that_has_nothing: "The peer has none of it", ["pull", "org/name", "--listen", "127.0.0.1:0"] => 0,
+        ["No bytes from peers: none was found that has these files"], never ["cannot be reached"]; |world| {
+        let home = folder();
+        let mut peer = Server::start(&mut command(home.path(), &["serve", "--no-http", "--json", "-q", "--listen", "127.0.0.1:0"]));
+        let address = peer.event("listening")["addrs"][0].as_str().expect("an address").to_owned();
+        world.with_chunks_and(|command| command.env("ZEST_PEER", address))
+    };
+    only_small_files: "It has no file in Xet", ["pull", "org/name", "--listen", "127.0.0.1:0"] => 0,
+        ["No bytes from peers: files outside Xet come whole from the Hub"]; |world| {
+        let place = world.home.join("root/models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        let (tracker, (_hub, endpoint)) = (lonely_tracker(), hub(&world.home, &world.home.join("root")));
+        run(world.command(&endpoint).env("ZEST_TRACKER", tracker.endpoint()))
+    };
+    few_files_may_be_open: "Few files may be open", ["pull", "org/name", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:9"] => 0,
+        ["only 256 files may be open at once, so 128 peers at most: raise `ulimit -n`", "Done: 1 file"];
+        |world| world.with_chunks_behind("ulimit -n 256");
     a_peer_that_is_not_there: "A peer that is not there", ["pull", "org/name", "--peer", "127.0.0.1:9"] => 0,
         ["peer 127.0.0.1:9 cannot be reached: …refused", "No bytes from peers: none could be reached: 127.0.0.1:9"];
         World::with_chunks;
@@ -306,6 +464,23 @@ rows! {
         let account = format!(r#"{{"day":{day},"bytes":2000000}}"#);
         std::fs::write(world.home.join(".cache/zest/uploads.json"), account).expect("written");
         world.with_chunks()
+    };
+    an_account_that_cannot_be: "The account of the upload budget cannot be kept", ["pull", "org/name", "--upload-budget", "2M", "--peer", "127.0.0.1:9"] => 7,
+        ["cannot keep the account of the upload budget in …uploads.json", "make the file writable, or leave --upload-budget out"]; |world| {
+        std::fs::create_dir_all(world.home.join(".cache/zest/uploads.json")).expect("made");
+        world.with_chunks()
+    };
+    proofs_that_cannot_be: "That everyone may read it cannot be noted", ["pull", "org/name", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0"] => 0,
+        ["that everyone may read org/name cannot be noted, so others ask again: …proofs", "Done: 1 file"];
+        |world| world.with_a_file_at("proofs");
+    a_catalog_that_cannot_be: "What is here cannot be noted", ["pull", "org/name", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0"] => 0,
+        ["a file is complete and not shared, as that cannot be noted: …files", "Done: 1 file"]; |world| world.with_a_file_at("files");
+    a_list_that_is_damaged: "A list of files in the cache is damaged, and `HF_HUB_OFFLINE=1`", ["pull", "org/name"] => 0,
+        ["taking the 2 that lie there as they are, some may be missing", "trees/c0ffee0000000000000000000000000000000000.json is damaged or of an unknown format: the Hub is asked for that list"]; |world| {
+        assert!(world.with_model().status.success());
+        let trees = world.home.join(".cache/huggingface/hub/models--org--name/trees");
+        std::fs::write(trees.join(format!("{COMMIT}.json")), "{").expect("written");
+        run(world.command(NOBODY).env("HF_HUB_OFFLINE", "1"))
     };
     a_file_that_another_process_fetches: "Another process holds the lock of a file", ["pull", "org/name", "config.json"] => 0,
         ["waiting for process …", "Done: 1 file, 3 B"]; |world| {
@@ -348,6 +523,45 @@ rows! {
     a_peer_without_an_address: "A peer of a server whose name has no address",
         ["serve", "--no-http", "--listen", "127.0.0.1:0", "--peer", "nobody.invalid"] => 0, ["nobody.invalid"];
         |world| world.until("nobody.invalid");
+    a_tracker_that_is_dead: "A tracker that does not answer",
+        ["serve", "--no-http", "--listen", "127.0.0.1:0", "--tracker", "http://127.0.0.1:9/announce"] => 0,
+        ["announcing at 1 tracker", "tracker http://127.0.0.1:9 does not know of us: …refused…; next try in …s"];
+        |world| world.until_after_a_pull(|| {}, "does not know of us");
+    a_secret_that_others_can_read: "The secret of the API can be read by others", ["serve", "--listen", "127.0.0.1:0", "--http-port", "0"] => 0,
+        ["the API has a new secret, as the old one is no good: …api-secret: it is not for its owner alone (chmod 600)"]; |world| {
+        let path = world.home.join(".cache/zest/api-secret");
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(&path, "0".repeat(64)).expect("written");
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("ours");
+        world.until("the API has a new secret")
+    };
+    an_endpoint_that_cannot_be: "The key of the local endpoint cannot be kept", ["serve", "--listen", "127.0.0.1:0", "--http-port", "0"] => 0,
+        ["without a local endpoint: …endpoint-key"];
+        |world| world.until_with_a_folder_at("endpoint-key", "without a local endpoint");
+    a_hub_that_cannot_be_noted: "Which Hub is asked cannot be noted", ["serve", "--listen", "127.0.0.1:0", "--http-port", "0"] => 0,
+        ["which Hub is behind the endpoint cannot be noted, so a zest that is given it asks itself"];
+        |world| world.until_with_a_folder_at("endpoint-hub", "which Hub is behind the endpoint");
+    a_chunk_list_that_is_damaged: "A file of the catalog is damaged", ["serve", "--no-http", "--listen", "127.0.0.1:0"] => 0,
+        ["is damaged: what it describes is not shared until it is made anew"]; |world| {
+        let damage = || {
+            for folder in std::fs::read_dir(world.home.join(".cache/zest/files")).expect("a catalog").flatten() {
+                for list in std::fs::read_dir(folder.path()).expect("a folder").flatten() {
+                    std::fs::write(list.path(), "broken").expect("written");
+                }
+            }
+        };
+        world.until_after_a_pull(damage, "is damaged")
+    };
+    a_folder_in_itself: "A folder of the own Hub contains itself", ["hub", "--port", "0"] => 0,
+        ["left out loop: it contains itself or is too deep"]; |world| {
+        let put = |root: &std::path::Path| std::os::unix::fs::symlink(".", root.join("models/org/name/main/loop")).expect("made");
+        world.own_hub(put, "left out loop")
+    };
+    an_index_that_cannot_be: "The own Hub cannot keep its index", ["hub", "--port", "0"] => 0,
+        ["….zest-hub cannot be used, so files are hashed anew at the next start"]; |world| {
+        let put = |root: &std::path::Path| std::fs::write(root.join(".zest-hub"), "").expect("written");
+        world.own_hub(put, "hashed anew")
+    };
     nothing_runs: "Nothing runs that could be asked", ["status"] => 1, ["zest does not run in the background", "zest start"];
         World::alone;
     nothing_to_stop: "Nothing runs that could be stopped", ["stop"] => 0, ["No running zest server found."]; World::alone;

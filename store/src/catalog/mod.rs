@@ -618,6 +618,12 @@ impl Catalog {
         files
     }
 
+    /// How often it has changed what may be done with a file: as long as this stays, so does what is shared, but for proofs that end.
+    #[must_use]
+    pub fn judgements(&self) -> u64 {
+        self.read().judgements.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Chunks in the index.
     #[must_use]
     pub fn chunks(&self) -> usize {

@@ -39,10 +39,11 @@ impl Share {
         Leave { all: all.load(Ordering::Relaxed), near: near.load(Ordering::Relaxed) }
     }
 
-    pub(super) fn set(&self, leave: Leave) {
+    /// Says whether that is another leave than before.
+    pub(super) fn set(&self, leave: Leave) -> bool {
         let [all, near] = &*self.0;
-        all.store(leave.all, Ordering::Relaxed);
-        near.store(leave.near, Ordering::Relaxed);
+        let before = (all.swap(leave.all, Ordering::Relaxed), near.swap(leave.near, Ordering::Relaxed));
+        before != (leave.all, leave.near)
     }
 
     pub(super) fn allows(&self, access: Access, now: u64) -> bool {
@@ -75,6 +76,8 @@ pub(super) struct Inner {
     pub(super) denied: Denied,
     /// What may be shared; `None`: all of it.
     pub(super) folders: Option<Folders>,
+    /// How often a file's leave has changed.
+    pub(super) judgements: AtomicU64,
 }
 
 /// A file read from disk, on its way into the tables.
@@ -125,7 +128,10 @@ impl Inner {
     pub(super) fn judge(&self, number: usize) {
         let entry = &self.files[number];
         let right = self.lies_right(entry);
-        entry.share.set(if right { self.leave(&entry.members) } else { Leave::default() });
+        let leave = if right { self.leave(&entry.members) } else { Leave::default() };
+        if entry.share.set(leave) {
+            self.judgements.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// What may be done with a file that belongs to these: what the Hubs say, unless the user says no.

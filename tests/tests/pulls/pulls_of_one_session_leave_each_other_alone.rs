@@ -214,6 +214,25 @@ async fn the_last_handle_ends_it_and_what_is_proven_stays() {
 }
 
 #[tokio::test]
+async fn what_is_fetched_after_a_look_is_counted_before_the_next_one() {
+    let mut site = Site::new();
+    site.add("org/model", "model.safetensors", &noise(101, BYTES));
+    site.open().await;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let session = session(dir.path(), &site.endpoint()).await;
+    session.keep_index().expect("a good endpoint");
+    let mut giving = session.giving();
+    in_time(giving.wait_for(|status| status.looks > 0)).await.expect("it looks");
+    assert_eq!(giving.borrow().files, 0, "nothing is here");
+    in_time(session.pull(request("org/model")).wait()).await.expect("the CDN has it");
+    let now = in_time(giving.wait_for(|status| status.files > 0 || status.looks > 1)).await;
+    let now = now.expect("it is counted").clone();
+    assert_eq!((now.files, now.bytes, now.looks), (1, BYTES as u64, 1));
+    assert_eq!(now.shared.iter().count(), 1, "by commit, too");
+    session.shutdown().await;
+}
+
+#[tokio::test]
 async fn who_is_given_to_and_the_caps_change_while_it_runs() {
     let mut site = Site::new();
     site.add("org/model", "model.safetensors", &noise(101, BYTES));
