@@ -78,15 +78,15 @@ impl Budget {
 
     /// Notes what was given since the last time, and tells the node what is left today.
     pub(crate) async fn settle(&mut self, context: &Rc<Context>) -> io::Result<()> {
-        let given = context.given_bytes();
+        let given = context.transport.traffic.given();
         let (path, more) = (self.limits.account.clone(), given - self.noted);
         let noted = tokio::task::spawn_blocking(move || add(&path, today(), more)).await;
         let all = noted.map_err(io::Error::other)??;
         self.noted = given;
         // Given while the account was written: not in it yet.
-        let since = context.given_bytes() - given;
+        let since = context.transport.traffic.given() - given;
         let left = self.limits.bytes.saturating_sub(all.saturating_add(since));
-        context.budget_left.set(Some(left));
+        context.transport.traffic.set_budget_left(left);
         context.event(Event::UploadBudget { bytes: Some(left) });
         Ok(())
     }

@@ -23,3 +23,11 @@ impl Clock {
         tokio::time::Instant::from_std(self.0 + Duration::from_micros(at.0).saturating_sub(START))
     }
 }
+
+/// Waits until then; for ever if there is no such time.
+pub(crate) async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,14 +1,14 @@
 //! What one pull gave, and whom it met: counted for that pull alone, however many run beside it.
 
-use crate::context::Context;
-use crate::jobs::partial_place;
+use crate::file_kind::FileKind;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use zest_core::link::{Body, Outgoing};
+use zest_core::node::Node;
 use zest_core::{FileId, JobId};
-use zest_store::Access;
+use zest_store::{Access, Catalog};
 use zest_xet::Hash;
 
 /// The counters of a pull that the engine's thread keeps for it. What concerns two pulls, such as a file that both wait for,
@@ -30,24 +30,15 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Counters that `context` keeps from now on, until they are dropped.
-    pub(crate) fn new(context: &Context) -> Rc<Self> {
-        let figures = Rc::<Self>::default();
-        let mut all = context.figures.borrow_mut();
-        all.retain(|other: &Weak<Self>| other.strong_count() > 0);
-        all.push(Rc::downgrade(&figures));
-        figures
-    }
-
     /// A job is (also) this pull's.
     pub(crate) fn has_job(&self, job: JobId) {
         self.jobs.borrow_mut().insert(job);
-        self.places.borrow_mut().insert(partial_place(job));
+        self.places.borrow_mut().insert(FileKind::Partial(job).id());
     }
 
     /// A file of the catalog is (also) this pull's.
-    pub(crate) fn has_file(&self, context: &Context, file: &Hash) {
-        if let Some(place) = context.store.catalog.data(file, Access::Own) {
+    pub(crate) fn has_file(&self, catalog: &Catalog, file: &Hash) {
+        if let Some(place) = catalog.data(file, Access::Own) {
             self.places.borrow_mut().insert(FileId(place.0));
         }
     }
@@ -79,28 +70,36 @@ impl Figures {
     }
 
     /// Linked peers that have something of its files or fetch them.
-    pub(crate) fn peers(&self, context: &Context) -> u32 {
-        u32::try_from(context.node.borrow().linked_for(&self.jobs.borrow())).unwrap_or(u32::MAX)
+    pub(crate) fn peers(&self, node: &Node) -> u32 {
+        u32::try_from(node.linked_for(&self.jobs.borrow())).unwrap_or(u32::MAX)
     }
 }
 
-impl Context {
-    fn each_figures(&self, mut tell: impl FnMut(&Figures)) {
-        for figures in self.figures.borrow().iter().filter_map(Weak::upgrade) {
+/// The counters of all pulls that run.
+#[derive(Debug, Default)]
+pub(crate) struct AllFigures(RefCell<Vec<Weak<Figures>>>);
+
+impl AllFigures {
+    /// Counters that are kept from now on, until they are dropped.
+    pub(crate) fn begin(&self) -> Rc<Figures> {
+        let figures = Rc::<Figures>::default();
+        let mut all = self.0.borrow_mut();
+        all.retain(|other| other.strong_count() > 0);
+        all.push(Rc::downgrade(&figures));
+        figures
+    }
+
+    fn each(&self, mut tell: impl FnMut(&Figures)) {
+        for figures in self.0.borrow().iter().filter_map(Weak::upgrade) {
             tell(&figures);
         }
     }
 
     /// A message goes out: its payload counts for the pulls whose files it is of.
-    pub(crate) fn count_given(&self, message: &Outgoing) {
-        let bytes = message.payload_bytes();
-        if bytes == 0 {
-            return;
-        }
-        self.given_more(bytes);
+    pub(crate) fn given(&self, message: &Outgoing) {
         let count = |body: &Body| {
             let Body::File(place) = body else { return };
-            self.each_figures(|figures| {
+            self.each(|figures| {
                 if figures.places.borrow().contains(&place.file) {
                     figures.given.set(figures.given.get() + u64::from(place.len));
                 }
@@ -114,8 +113,8 @@ impl Context {
     }
 
     /// No connection to a peer comes about.
-    pub(crate) fn count_unreachable(&self, addr: SocketAddr, why: &str) {
-        self.each_figures(|figures| {
+    pub(crate) fn unreachable(&self, addr: SocketAddr, why: &str) {
+        self.each(|figures| {
             if figures.named.borrow().contains(&addr) {
                 figures.unreachable.borrow_mut().insert(addr, why.to_owned());
             }
@@ -123,18 +122,18 @@ impl Context {
     }
 
     /// A peer is linked.
-    pub(crate) fn count_linked(&self, addr: SocketAddr) {
-        self.each_figures(|figures| drop(figures.unreachable.borrow_mut().remove(&addr)));
+    pub(crate) fn linked(&self, addr: SocketAddr) {
+        self.each(|figures| drop(figures.unreachable.borrow_mut().remove(&addr)));
     }
 
     /// A peer says that its budget for uploads is used up.
-    pub(crate) fn count_spent(&self) {
-        self.each_figures(|figures| figures.spent.set(figures.spent.get() + 1));
+    pub(crate) fn spent(&self) {
+        self.each(|figures| figures.spent.set(figures.spent.get() + 1));
     }
 
     /// A peer was shut out.
-    pub(crate) fn count_banned(&self, addr: SocketAddr, jobs: &[JobId]) {
-        self.each_figures(|figures| {
+    pub(crate) fn banned(&self, addr: SocketAddr, jobs: &[JobId]) {
+        self.each(|figures| {
             let own = figures.jobs.borrow();
             if jobs.iter().any(|job| own.contains(job)) || figures.named.borrow().contains(&addr) {
                 figures.banned.set(figures.banned.get() + 1);

@@ -1,6 +1,6 @@
 //! Giving what lies here to peers: who is given to, what of it may be shared, and keeping the index of it up to date.
 
-use crate::engine::StoreHandles;
+use crate::disk::StoreHandles;
 use crate::index::{IndexProgress, keep_index};
 use serde::{Deserialize, Serialize, Serializer};
 use std::cell::Cell;

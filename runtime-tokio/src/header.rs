@@ -5,8 +5,7 @@
 //! changes that order, within the format's own limit, and nothing else.
 
 use crate::context::Context;
-use crate::job::JobFile;
-use crate::jobs::JobState;
+use crate::jobs::{JobFile, JobState};
 use std::rc::Rc;
 use zest_core::JobId;
 use zest_core::node::Event;

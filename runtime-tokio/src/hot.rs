@@ -2,8 +2,8 @@
 //! look at the disk. What is asked for the second time is read by a worker, proven and kept; until then its range is sent
 //! from the file.
 
-use crate::context::Context;
-use crate::jobs::is_partial;
+use crate::disk::Disk;
+use crate::file_kind::FileKind;
 use crate::limits::READING_MAX;
 use crate::workers::{Done, Work};
 use rustix::buffer::spare_capacity;
@@ -55,7 +55,7 @@ impl Hot {
     fn keep(&self, place: Location, chunk: &Proven<Vec<u8>>) {
         let mut cache = self.cache.borrow_mut();
         cache.admit(chunk);
-        if is_partial(place.file) {
+        if FileKind::of(place.file).is_partial() {
             return;
         }
         let mut places = self.places.borrow_mut();
@@ -82,7 +82,7 @@ fn read(file: &File, place: Location) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-impl Context {
+impl Disk {
     /// Where a chunk in memory lies, if it still may be shared.
     pub(crate) fn locate_hot(&self, hash: &Hash, access: Access) -> Option<Location> {
         let place = self.hot.place(hash)?;

@@ -12,40 +12,46 @@
 //! writer sends a 15-byte head and `sendfile`s the range.
 
 mod api;
-mod block;
 mod budget;
 mod buffers;
 mod cancel;
 mod clock;
 mod context;
 mod discovery;
+mod disk;
+mod done;
 mod engine;
 mod error;
 mod figures;
+mod file_kind;
 mod fnmatch;
 mod giving;
 mod header;
+mod held;
 mod hot;
 mod hubs;
 mod index;
-mod job;
 mod jobs;
 pub mod limits;
-mod linkio;
+mod link;
 mod lists;
 mod lookup;
+mod machine;
 mod origin;
+mod os;
 mod outages;
 mod peer_range;
+mod perform;
 mod pull;
+mod pulls;
 mod seal;
 mod session;
-mod stream;
 mod tentative;
 mod throttle;
+mod traffic;
+mod transport;
 mod vicinity;
 mod workers;
-mod writer;
 
 pub use api::{
     FileFailure, FileProgress, FileWait, How, Notice, PastOutage, PeerStatus, Phase, Priority, Progress,
@@ -57,7 +63,8 @@ pub use discovery::{
     DhtConfig, DiscoveryConfig, DiscoveryStatus, ROUTERS, Reachability, Survey, SurveyFile, SurveyPeer,
     TrackerStatus, survey,
 };
-pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX, StoreHandles};
+pub use disk::StoreHandles;
+pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX};
 pub use error::{EngineError, FailedFile, PullError, PullErrorKind, SourceFault, store_hint};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
 pub use giving::{

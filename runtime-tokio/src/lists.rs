@@ -98,25 +98,25 @@ fn seen_list(job: &JobState, plan: &Plan, block: u32) -> Option<Vec<ChunkRef>> {
 /// Looks whether what came for a block is a whole xorb, and leaves its list in the mailbox if so: behind its chunks, which
 /// the node would ask others for if it knew the list first.
 pub(crate) async fn prove_block(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, block: u32) {
-    if job.file.manifest.get().is_some() || job.listed.borrow().contains_key(&block) {
+    if job.file.manifest.get().is_some() || job.lists.of_block(block).is_some() {
         return;
     }
-    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(plan) = job.lists.plan() else { return };
     let Some(list) = seen_list(job, &plan, block) else { return };
     let xorb = plan.blocks[block as usize].xorb;
     let (to, proven) = tokio::sync::oneshot::channel();
-    context.push(Work::Task(Box::new(move || {
+    context.disk.push(Work::Task(Box::new(move || {
         let _ = to.send((xorb_hash(&list) == xorb).then_some(list));
     })));
     if let Ok(Some(list)) = proven.await {
-        context.mailbox.send(Done::BlockProven { job: id, block, list });
+        context.disk.mailbox.send(Done::BlockProven { job: id, block, list });
     }
 }
 
 /// A block turned out to be a whole xorb with this list.
 pub(crate) fn block_proven(context: &Rc<Context>, id: JobId, block: u32, list: Vec<ChunkRef>) {
-    let Some(job) = context.job(id) else { return };
-    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(job) = context.jobs.get(id) else { return };
+    let Some(plan) = job.lists.plan() else { return };
     adopt_list(context, id, &job, &plan, block, list);
 }
 
@@ -128,11 +128,11 @@ pub(crate) async fn prove_records(
     link: LinkId,
     records: crate::buffers::Buffer,
 ) {
-    let Some(job) = context.job(id) else { return };
-    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(job) = context.jobs.get(id) else { return };
+    let Some(plan) = job.lists.plan() else { return };
     let Some(xorb) = plan.blocks.get(block as usize).map(|range| range.xorb) else { return };
     let (to, proven) = tokio::sync::oneshot::channel();
-    context.push(Work::Task(Box::new(move || {
+    context.disk.push(Work::Task(Box::new(move || {
         let _ = to.send(read_records(records.as_ref()).filter(|list| xorb_hash(list) == xorb));
     })));
     match proven.await {
@@ -165,7 +165,7 @@ pub(crate) fn adopt_list(
     list: Vec<ChunkRef>,
 ) {
     let range = &plan.blocks[block as usize];
-    if job.file.manifest.get().is_some() || job.listed.borrow().contains_key(&block) {
+    if job.file.manifest.get().is_some() || job.lists.of_block(block).is_some() {
         return;
     }
     let list: Arc<[ChunkRef]> = list.into();
@@ -186,7 +186,7 @@ pub(crate) fn adopt_list(
         .flat_map(|term| term.first_index..term.first_index + (term.chunks.end - term.chunks.start))
         .filter(|&index| job.file.is_seen(index) && !job.file.fits(index))
         .collect();
-    job.listed.borrow_mut().insert(block, list.clone());
+    job.lists.set_block(block, list.clone());
     job.news.notify_waiters();
     let whole = range.chunks.start == 0 && range.chunks.end as usize == list.len();
     let of_block =

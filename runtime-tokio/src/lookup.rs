@@ -1,6 +1,7 @@
 //! What peers ask for, looked up in the catalog (only what may be shared), and manifests that came from peers.
 
 use crate::context::Context;
+use crate::disk::Disk;
 use crate::workers::Work;
 use bytes::Bytes;
 use std::rc::Rc;
@@ -29,64 +30,14 @@ fn to_records(chunks: &[ChunkRef]) -> Bytes {
     out.into()
 }
 
-impl Context {
+impl Disk {
+    /// Where a chunk lies that may be shared: as is known of one in memory, else as the catalog says.
     pub(crate) fn locate_chunk(&self, hash: &Hash, access: Access) -> Option<Location> {
+        if let Some(place) = self.locate_hot(hash, access) {
+            return Some(place);
+        }
         let found = self.store.catalog.locate(hash, access)?;
         Some(Location { file: FileId(found.file.0), offset: found.offset, len: found.len })
-    }
-
-    pub(crate) fn locate_manifest(
-        &self,
-        file: &Hash,
-        access: Access,
-        first: u32,
-        count: u32,
-    ) -> Option<ManifestPlace> {
-        let Some(found) = self.store.catalog.manifest(file, access) else {
-            return self.locate_list(file, access, first, count);
-        };
-        let count = part(first, count, found.count)?;
-        let record = MANIFEST_RECORD_BYTES as u64;
-        let records = Location {
-            file: FileId(found.records.0),
-            offset: found.records_offset + u64::from(first) * record,
-            len: count * MANIFEST_RECORD_BYTES as u32,
-        };
-        self.open(records.file)?;
-        let records = Body::File(records);
-        Some(ManifestPlace {
-            part: ManifestPart { file_size: found.size, total: found.count, first, count },
-            records,
-        })
-    }
-
-    /// A list of a job under way, of its file or of one of its xorbs. It is put into wire form once.
-    fn locate_list(&self, hash: &Hash, access: Access, first: u32, count: u32) -> Option<ManifestPlace> {
-        let jobs = self.jobs.borrow();
-        jobs.values().filter(|job| job.shared && (!job.near || access == Access::Near)).find_map(|job| {
-            let manifest = job.file.manifest.get().filter(|manifest| manifest.file() == *hash);
-            let listed = job.listed.borrow();
-            let chunks = match manifest {
-                Some(manifest) => manifest.chunks(),
-                None => {
-                    let plan = job.plan.borrow();
-                    let blocks = &plan.as_ref()?.blocks;
-                    let at = listed.keys().find(|at| blocks[**at as usize].xorb == *hash)?;
-                    &listed[at]
-                }
-            };
-            let total = u32::try_from(chunks.len()).ok()?;
-            let count = part(first, count, total)?;
-            let id = *job
-                .records
-                .borrow_mut()
-                .entry(*hash)
-                .or_insert_with(|| self.hold_records(to_records(chunks)));
-            let record = MANIFEST_RECORD_BYTES as u32;
-            let records = Body::Buf { id, offset: first.checked_mul(record)?, len: count * record };
-            let file_size = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
-            Some(ManifestPlace { part: ManifestPart { file_size, total, first, count }, records })
-        })
     }
 
     pub(crate) fn locate_file(&self, file: &Hash, access: Access) -> (u32, Vec<(u32, u32)>) {
@@ -139,6 +90,50 @@ impl Context {
     }
 }
 
+impl Context {
+    pub(crate) fn locate_manifest(
+        &self,
+        file: &Hash,
+        access: Access,
+        first: u32,
+        count: u32,
+    ) -> Option<ManifestPlace> {
+        let Some(found) = self.disk.store.catalog.manifest(file, access) else {
+            return self.locate_list(file, access, first, count);
+        };
+        let count = part(first, count, found.count)?;
+        let record = MANIFEST_RECORD_BYTES as u64;
+        let records = Location {
+            file: FileId(found.records.0),
+            offset: found.records_offset + u64::from(first) * record,
+            len: count * MANIFEST_RECORD_BYTES as u32,
+        };
+        self.disk.open(records.file)?;
+        let records = Body::File(records);
+        Some(ManifestPlace {
+            part: ManifestPart { file_size: found.size, total: found.count, first, count },
+            records,
+        })
+    }
+
+    /// A list of a job under way, of its file or of one of its xorbs. It is put into wire form once.
+    fn locate_list(&self, hash: &Hash, access: Access, first: u32, count: u32) -> Option<ManifestPlace> {
+        let jobs = self.jobs.all();
+        jobs.values().filter(|job| job.sharing.covers(access)).find_map(|job| {
+            let manifest = job.file.manifest.get().filter(|manifest| manifest.file() == *hash);
+            let listed = if manifest.is_some() { None } else { job.lists.of_xorb(hash) };
+            let chunks = manifest.map(|manifest| manifest.chunks()).or(listed.as_deref())?;
+            let total = u32::try_from(chunks.len()).ok()?;
+            let count = part(first, count, total)?;
+            let id = job.lists.records(*hash, || self.held.keep_records(to_records(chunks)));
+            let record = MANIFEST_RECORD_BYTES as u32;
+            let records = Body::Buf { id, offset: first.checked_mul(record)?, len: count * record };
+            let file_size = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+            Some(ManifestPlace { part: ManifestPart { file_size, total, first, count }, records })
+        })
+    }
+}
+
 /// Places of missing chunks in other files of this machine, for a file that this Hub lists.
 fn local_places(
     catalog: &Catalog,
@@ -159,10 +154,10 @@ fn local_places(
 
 /// Proves a manifest that a peer sent, on a worker, and tells the node what of the file is already there.
 pub(crate) async fn prove_manifest(context: Rc<Context>, id: JobId, link: LinkId, records: Vec<u8>) {
-    let Some(job) = context.job(id) else { return };
+    let Some(job) = context.jobs.get(id) else { return };
     let (file, size) = (job.file.file, job.file.size);
     let (to, proven) = tokio::sync::oneshot::channel();
-    context.push(Work::Task(Box::new(move || {
+    context.disk.push(Work::Task(Box::new(move || {
         let _ = to.send(Manifest::parse(file, size, &records));
     })));
     match proven.await {
@@ -177,15 +172,15 @@ pub(crate) async fn prove_manifest(context: Rc<Context>, id: JobId, link: LinkId
 
 /// Makes a proven manifest the measure of a job.
 pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: Arc<Manifest>) {
-    let Some(job) = context.job(id) else { return };
+    let Some(job) = context.jobs.get(id) else { return };
     let file = job.file.clone();
     file.set_manifest(manifest.clone());
     job.news.notify_waiters();
     crate::peer_range::judge_doubts(context, id, &job, &manifest);
-    let store = context.store.clone();
-    let (unchecked, hub) = (job.unchecked(), job.hub.clone());
+    let store = context.disk.store.clone();
+    let (unchecked, hub) = (job.unchecked(), job.sharing.hub.clone());
     let (to, found) = tokio::sync::oneshot::channel();
-    context.push(Work::Task(Box::new({
+    context.disk.push(Work::Task(Box::new({
         let manifest = manifest.clone();
         move || {
             // Chunks that came before the list was known count only if the list names them; those of an earlier process are

@@ -82,24 +82,20 @@ impl Out {
 impl Context {
     /// What does not answer, the Hub first.
     pub(crate) fn out(&self, hub: &Outages) -> Vec<Out> {
-        let node = self.node.borrow();
+        let node = self.machine.node();
         let of_node = node.outages().map(|(part, since, why, heard)| Out {
             service: match part {
                 Part::Layouts => Service::Cas,
                 Part::Blocks => Service::Cdn,
             },
-            for_: self.lived.get().seems(self.clock.now()) - since,
+            for_: self.machine.seems() - since,
             why: why.to_owned(),
             heard,
         });
         let mut out: Vec<Out> = hub.out().into_iter().chain(of_node).collect();
-        // Silence on lines that stand is no fault yet to the node; another connection was tried since something came.
-        let (now, moved_at) = (self.clock.now(), self.origin_moved_at.get());
-        let silent = self.beside_at.get() > moved_at && self.jobs.borrow().values().any(|job| job.fetches());
-        if silent && out.iter().all(|out| out.service != Service::Cdn) {
-            let why = "no byte comes".to_owned();
-            let for_ = now - moved_at.max(self.asked_at.get());
-            out.push(Out { service: Service::Cdn, for_, why, heard: true });
+        // Silence on lines that stand is no fault yet to the node.
+        if out.iter().all(|out| out.service != Service::Cdn) && self.jobs.any_fetched() {
+            out.extend(self.origin.silence());
         }
         out
     }

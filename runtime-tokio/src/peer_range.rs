@@ -1,10 +1,10 @@
 //! Xorb ranges of zest 0.4 peers, decoded while they arrive. With a manifest each chunk is proven by itself; without one
 //! only a whole xorb can be, by its root; what cannot be judged yet is remembered until the list is known.
 
-use crate::block::{ChunkCutter, Placer};
 use crate::context::Context;
 use crate::jobs::JobState;
 use crate::limits::DOUBTS_MAX;
+use crate::origin::block::{ChunkCutter, Placer};
 use crate::workers::{Decoded, Done, Keep, Outcome, Work};
 use bytes::Bytes;
 use std::rc::Rc;
@@ -34,19 +34,27 @@ struct Received {
     cut: bool,
 }
 
+/// The stream for a xorb range that a peer begins to send, if we asked for it.
+pub(crate) fn begin(context: &Rc<Context>, peer: PeerRange) -> Option<mpsc::Sender<Bytes>> {
+    let (job, block) = context.machine.node().block_request(peer.link, peer.req)?;
+    let (to, from) = mpsc::channel(64);
+    tokio::task::spawn_local(block_from_peer(context.clone(), job, block, peer, from));
+    Some(to)
+}
+
 /// Decodes a xorb range that a zest 0.4 peer sends. With a manifest each chunk is proven by itself; without one only a
 /// whole xorb can be, by its root, and nothing counts before that.
-pub(crate) async fn block_from_peer(
+async fn block_from_peer(
     context: Rc<Context>,
     id: JobId,
     block: u32,
     peer: PeerRange,
     from: mpsc::Receiver<Bytes>,
 ) {
-    let Some(job) = context.job(id) else { return };
-    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(job) = context.jobs.get(id) else { return };
+    let Some(plan) = job.lists.plan() else { return };
     let Some(range) = plan.blocks.get(block as usize) else { return };
-    let stream = context.number();
+    let stream = job.file.begin_stream();
     let manifest = job.file.manifest.get().cloned();
     let received = receive_range(&context, &job, &plan, block, peer, stream, manifest.as_deref(), from).await;
     let Received { decoded, broken, cut } = received;
@@ -67,11 +75,14 @@ pub(crate) async fn block_from_peer(
                 match job.file.record_stream(place, stream, chunk, one.packed_len) {
                     Ok(true) => {
                         let source = Source::Peer(peer.link);
-                        context.done(Done::Chunk { job: id, index: place.index, len: chunk.len, source });
+                        crate::done::report(
+                            &context,
+                            Done::Chunk { job: id, index: place.index, len: chunk.len, source },
+                        );
                     }
                     Ok(false) => {}
                     Err(error) => {
-                        context.done(Done::Disk { job: id, error });
+                        crate::done::report(&context, Done::Disk { job: id, error });
                         return;
                     }
                 }
@@ -84,7 +95,7 @@ pub(crate) async fn block_from_peer(
             Outcome::Wrong | Outcome::Unwritten => None,
         });
         let claims: Vec<(u32, ChunkRef)> = claims.flatten().collect();
-        let mut doubts = job.doubts.borrow_mut();
+        let mut doubts = job.unproven.doubts.borrow_mut();
         if !claims.is_empty() && doubts.len() < DOUBTS_MAX {
             doubts.push((peer.link, claims));
         }
@@ -156,14 +167,14 @@ async fn receive_range(
                 }
             }
             chunk += 1;
-            places.retain(|place| context.needs(id, place.index));
+            places.retain(|place| context.machine.needs(id, place.index));
             // With a list a chunk we need nowhere costs nothing more; without one the root needs its hash.
             if places.is_empty() && manifest.is_some() {
                 continue;
             }
             let expected = places.first().and_then(|place| manifest.map(|m| m.chunk(place.index)));
-            let permit = context.decodes.clone().acquire_owned().await.expect("never closed");
-            context.push(Work::Decode {
+            let permit = context.origin.may_decode().await;
+            context.disk.push(Work::Decode {
                 job: job.file.clone(),
                 header,
                 packed,
@@ -187,12 +198,12 @@ async fn receive_range(
 
 /// Now that the list is proven: peers whose unproven chunks contradict it lied.
 pub(crate) fn judge_doubts(context: &Rc<Context>, id: JobId, job: &JobState, manifest: &Manifest) {
-    for (link, claims) in job.doubts.take() {
+    for (link, claims) in job.unproven.doubts.take() {
         let lie =
             claims.iter().find(|(index, chunk)| *index >= manifest.len() || manifest.chunk(*index) != *chunk);
         if let Some(&(index, _)) = lie {
             let why = "a xorb range contradicts the proven chunk list".into();
-            context.done(Done::Bad { job: id, index, source: Source::Peer(link), why });
+            crate::done::report(context, Done::Bad { job: id, index, source: Source::Peer(link), why });
         }
     }
 }

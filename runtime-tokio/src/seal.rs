@@ -18,7 +18,7 @@ const ROUNDS_MAX: u32 = 6;
 
 /// Every chunk is there: proves the whole, or says what to fetch again.
 pub(crate) async fn seal(context: Rc<Context>, id: JobId) {
-    let Some(job) = context.job(id) else { return };
+    let Some(job) = context.jobs.get(id) else { return };
     if let Some(manifest) = job.file.manifest.get() {
         // The last look: every place must hold what the list names, whenever and by whom it was written.
         let missing: Vec<u32> = (0..manifest.len()).filter(|&index| !job.file.fits(index)).collect();
@@ -29,11 +29,11 @@ pub(crate) async fn seal(context: Rc<Context>, id: JobId) {
         }
         return;
     }
-    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(plan) = job.lists.plan() else { return };
     let list = job.file.table.lock().expect("no holder panics").list(plan.chunks);
     let (file, size) = (job.file.file, job.file.size);
     let (to, proven) = tokio::sync::oneshot::channel();
-    context.push(Work::Task(Box::new(move || {
+    context.disk.push(Work::Task(Box::new(move || {
         let _ = to.send(list.ok_or(()).and_then(|list| Manifest::prove(file, size, list).map_err(|_| ())));
     })));
     match proven.await {
@@ -52,8 +52,8 @@ pub(crate) async fn seal(context: Rc<Context>, id: JobId) {
 /// every time it came. When the list of leaders proves, only what differs from it is fetched again; else all doubtful
 /// chunks are, for another vote.
 fn reopen(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: &Plan) {
-    let round = job.rounds.get() + 1;
-    job.rounds.set(round);
+    let round = job.unproven.rounds.get() + 1;
+    job.unproven.rounds.set(round);
     let doubtful = doubtful_chunks(job, plan);
     let leaders = vote(job, &doubtful);
     let list = leaders.and_then(|leaders| {
@@ -114,7 +114,7 @@ fn doubtful_chunks(job: &JobState, plan: &Plan) -> Vec<u32> {
 /// One more vote for what came last for each doubtful chunk; the leaders, once there is more than one vote.
 fn vote(job: &JobState, doubtful: &[u32]) -> Option<BTreeMap<u32, ChunkRef>> {
     let table = job.file.table.lock().expect("no holder panics");
-    let mut votes = job.votes.borrow_mut();
+    let mut votes = job.unproven.votes.borrow_mut();
     for &index in doubtful {
         let Some(seen) = table.get(index) else { continue };
         let of_chunk: &mut Vec<(ChunkRef, u32)> = votes.entry(index).or_default();
@@ -126,6 +126,6 @@ fn vote(job: &JobState, doubtful: &[u32]) -> Option<BTreeMap<u32, ChunkRef>> {
     let leader = |of_chunk: &Vec<(ChunkRef, u32)>| {
         of_chunk.iter().max_by_key(|(_, count)| *count).map(|(chunk, _)| *chunk)
     };
-    (job.rounds.get() > 1)
+    (job.unproven.rounds.get() > 1)
         .then(|| votes.iter().filter_map(|(&index, of_chunk)| Some((index, leader(of_chunk)?))).collect())
 }

@@ -6,7 +6,8 @@
 
 use crate::buffers::Buffer;
 use crate::context::Context;
-use crate::jobs::{JobState, partial_place};
+use crate::file_kind::FileKind;
+use crate::jobs::JobState;
 use crate::lists::adopt_list;
 use crate::workers::{Done, Work};
 use std::collections::btree_map::Entry;
@@ -16,11 +17,8 @@ use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use zest_core::node::Event;
-use zest_core::{FileId, JobId, LinkId, Location};
+use zest_core::{JobId, LinkId, Location};
 use zest_xet::{ChunkRef, Plan, chunk_hash};
-
-/// Marks the numbers of such files among those of partial files: bit 29, which would need 2^29 jobs in one process.
-const TENTATIVE: u32 = 1 << 29;
 
 /// What a job keeps of its blocks.
 #[derive(Debug, Default)]
@@ -60,16 +58,6 @@ impl Tentative {
     }
 }
 
-fn place_of(block: u32) -> FileId {
-    FileId(partial_place(JobId(TENTATIVE)).0 | block)
-}
-
-/// The block of which a place is one of these.
-fn block_of(file: FileId) -> Option<u32> {
-    let marks = place_of(0).0;
-    (file.0 & (1 << 31) == 0 && file.0 & marks == marks).then_some(file.0 & !marks)
-}
-
 /// The block of a file's chunk, its place in the block, and where it begins in the file if a proven list tells.
 fn in_block(job: &JobState, plan: &Plan, index: u32) -> Option<(u32, u32, Option<u64>)> {
     let at = plan.terms.partition_point(|term| term.first_index <= index).checked_sub(1)?;
@@ -77,19 +65,18 @@ fn in_block(job: &JobState, plan: &Plan, index: u32) -> Option<(u32, u32, Option
     let number = term.chunks.start + (index - term.first_index);
     let block = plan.blocks.get(term.block as usize)?;
     let nth = number.checked_sub(block.chunks.start)?;
-    let listed = job.listed.borrow();
-    let before =
-        listed.get(&term.block).and_then(|list| list.get(term.chunks.start as usize..number as usize));
+    let listed = job.lists.of_block(term.block);
+    let before = listed.as_ref().and_then(|list| list.get(term.chunks.start as usize..number as usize));
     let offset = before.map(|list| term.offset + list.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>());
     Some((term.block, nth, offset))
 }
 
 /// Tells the node what a chunk of the origin turned out to be, as long as nothing says what it must be.
 pub(crate) fn hashed(context: &Rc<Context>, id: JobId, job: &JobState, index: u32) {
-    if !job.shared || job.file.expected(index).is_some() {
+    if !job.sharing.shared || job.file.expected(index).is_some() {
         return;
     }
-    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(plan) = job.lists.plan() else { return };
     let Some((block, nth, _)) = in_block(job, &plan, index) else { return };
     let seen = job.file.table.lock().expect("no holder panics").get(index);
     if let Some(seen) = seen {
@@ -105,7 +92,7 @@ pub(crate) fn compare(
     buf: Buffer,
     link: LinkId,
 ) {
-    let Some(job) = context.job(id) else { return };
+    let Some(job) = context.jobs.get(id) else { return };
     // Once it is sealed nothing more is kept, and the node has dropped the rest.
     let sealed = || std::io::Error::other("the file is complete");
     let beside = || job.file.beside().unwrap_or_else(|| Err(sealed()));
@@ -114,11 +101,11 @@ pub(crate) fn compare(
         Ok(room) => room,
         Err(error) => return lost(context, id, block, link, &error),
     };
-    let mailbox = context.mailbox.clone();
-    context.push(Work::Task(Box::new(move || {
+    let mailbox = context.disk.mailbox.clone();
+    context.disk.push(Work::Task(Box::new(move || {
         let bytes = buf.as_ref();
         let told = bytes.len() == chunk.len as usize && chunk_hash(bytes) == chunk.hash;
-        let from = Location { file: place_of(block), offset: at, len: chunk.len };
+        let from = Location { file: FileKind::Tentative(block).id(), offset: at, len: chunk.len };
         let kept = if told { file.write_all_at(bytes, at).map(|()| Some(from)) } else { Ok(None) };
         mailbox.send(Done::Compared { job: id, block, nth, link, kept });
     })));
@@ -135,8 +122,8 @@ pub(crate) fn compared(
         Ok(Some(from)) => context.event(Event::TentativeKept { job: id, block, nth, link, from }),
         Ok(None) => {
             tracing::warn!(link = link.0, block, nth, "a peer gave another chunk than it told of");
-            if let Some(job) = context.job(id) {
-                crate::jobs::add(&job.counts.bad_chunks, 1);
+            if let Some(job) = context.jobs.get(id) {
+                job.counts.count(|counts| counts.bad_chunks += 1);
             }
             context.event(Event::TentativeBad { job: id, block, nth, link });
         }
@@ -152,29 +139,29 @@ fn lost(context: &Rc<Context>, id: JobId, block: u32, link: LinkId, error: &std:
 
 /// Nothing of a block is of any use.
 pub(crate) fn drop_block(context: &Context, id: JobId, block: u32) {
-    if let Some(job) = context.job(id) {
+    if let Some(job) = context.jobs.get(id) {
         job.tentative.borrow_mut().blocks.remove(&block);
     }
 }
 
 /// A list that was told proved itself against the xorb's hash.
 pub(crate) fn adopt_told(context: &Rc<Context>, id: JobId, block: u32, list: &[ChunkRef]) {
-    let Some(job) = context.job(id) else { return };
-    let Some(plan) = job.plan.borrow().clone() else { return };
+    let Some(job) = context.jobs.get(id) else { return };
+    let Some(plan) = job.lists.plan() else { return };
     adopt_list(context, id, &job, &plan, block, list.to_vec());
     // Blocks of which all is in the file need no other place.
     let mut tentative = job.tentative.borrow_mut();
     tentative.blocks.retain(|&at, _| {
-        let wanted = |n: u32| plan.places(at, n).any(|(_, index)| context.needs(id, index));
+        let wanted = |n: u32| plan.places(at, n).any(|(_, index)| context.machine.needs(id, index));
         plan.blocks.get(at as usize).is_some_and(|block| block.chunks.clone().any(wanted))
     });
 }
 
 /// Copies a chunk into the partial file that a peer gave before it was proven; false if it is no such place.
 pub(crate) fn copy(context: &Rc<Context>, id: JobId, job: &JobState, index: u32, from: Location) -> bool {
-    let Some(block) = block_of(from.file) else { return false };
+    let FileKind::Tentative(block) = FileKind::of(from.file) else { return false };
     let file = job.tentative.borrow().blocks.get(&block).map(|kept| kept.file.clone());
-    let plan = job.plan.borrow().clone();
+    let plan = job.lists.plan();
     let at = plan.and_then(|plan| in_block(job, &plan, index)).and_then(|(.., offset)| offset);
     let at = job.file.manifest.get().map(|manifest| manifest.offset(index)).or(at);
     // Without a proven list there is nothing to prove it by.
@@ -185,25 +172,13 @@ pub(crate) fn copy(context: &Rc<Context>, id: JobId, job: &JobState, index: u32,
     job.tentative.borrow_mut().copied.insert(index);
     let place = crate::workers::Place { index, offset };
     let (job, expected) = (job.file.clone(), Some(expected));
-    context.push(Work::Copy { job, place, len: from.len, expected, file, from: from.offset });
+    context.disk.push(Work::Copy { job, place, len: from.len, expected, file, from: from.offset });
     true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::is_partial;
-
-    #[test]
-    fn places_of_what_nothing_proves_are_no_others() {
-        for block in [0, 1, 2_199, TENTATIVE - 1] {
-            assert_eq!(block_of(place_of(block)), Some(block));
-        }
-        for other in [FileId(0), FileId(TENTATIVE), partial_place(JobId(1)), FileId(u32::MAX)] {
-            assert_eq!(block_of(other), None, "{other:?}");
-        }
-        assert!(is_partial(place_of(7)), "and none of the catalog's");
-    }
 
     #[test]
     fn chunks_of_a_block_lie_one_behind_the_other() {

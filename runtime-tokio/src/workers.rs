@@ -1,7 +1,7 @@
 //! The workers: a few threads that decode, prove and write, so that the engine's thread only moves bytes.
 
 use crate::buffers::Buffer;
-use crate::job::{Checked, JobFile};
+use crate::jobs::{Checked, JobFile};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;

@@ -55,6 +55,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(crate) struct Finder {
     clock: Clock,
     context: Weak<Context>,
+    /// Whether peers that are found are dialled.
+    dials: bool,
     config: DiscoveryConfig,
     reach: Reach,
     machine: RefCell<finder::Finder>,
@@ -91,6 +93,7 @@ impl Finder {
         listen: &[SocketAddr],
         peer_id: PeerId,
         seed: [u8; 32],
+        dials: bool,
     ) -> Result<Rc<Self>, EngineError> {
         let reach = Reach::of(listen);
         let table = Table::open(config.dht.as_ref().and_then(|dht| dht.table.clone())).await;
@@ -125,6 +128,7 @@ impl Finder {
             machine: RefCell::new(finder::Finder::new(clock.now(), machine)),
             http: http::Requests::new(reach.bound()),
             context: Rc::downgrade(context),
+            dials,
             clock,
             config,
             reach,
@@ -207,7 +211,7 @@ impl Finder {
 
     /// Whether a peer that was found there may be dialled.
     fn covers(&self, addr: SocketAddr) -> bool {
-        let near = || self.context.upgrade().is_some_and(|context| context.is_near_by(addr.ip()));
+        let near = || self.context.upgrade().is_some_and(|context| context.is_near_by(addr));
         self.reach.covers(addr, false) && (!self.config.local_only || near())
     }
 
@@ -309,7 +313,7 @@ impl Finder {
             }
             Action::Tell { link, peers } => {
                 let Some(context) = self.context.upgrade() else { return };
-                let io = context.links.borrow().get(&link).cloned();
+                let io = context.transport.get(link);
                 if let Some(io) = io {
                     io.send(&context, Outgoing::Pex(peers));
                 }
@@ -331,7 +335,7 @@ impl Finder {
             tracing::debug!(%addr, how = how.as_str(), "found a peer");
         }
         self.tell_listener(|| Heard::Peer(addr, how));
-        if let Some(context) = self.context.upgrade().filter(|context| context.dials.get()) {
+        if let Some(context) = self.context.upgrade().filter(|_| self.dials) {
             context.event(zest_core::node::Event::PeerFound { addr, how });
             self.tell(Event::Met);
         }
@@ -399,7 +403,7 @@ async fn keep_time(finder: Rc<Finder>) {
         let at_asked = finder.machine.borrow().poll_timeout();
         let at = at_asked.map(|at| finder.clock.to_tokio(at));
         tokio::select! {
-            () = crate::engine::sleep_until(at) => {
+            () = crate::clock::sleep_until(at) => {
                 // Where this thread was not run in time, answers lie in the sockets: they are looked at before anybody
                 // is called silent.
                 let unheard = finder.now().since(at_asked.unwrap_or_default());

@@ -34,7 +34,7 @@ impl Finder {
 
     /// Leave to speak of a file, if there is anybody who may hear. On this machine alone there is nobody who may not.
     fn leave(&self, near: bool, until: Instant) -> Option<Shareable> {
-        let hub_here = || self.context.upgrade().is_some_and(|context| context.hub_here.get());
+        let hub_here = || self.context.upgrade().is_some_and(|context| context.vicinity.hub_here);
         match near && !self.reach.loopback {
             true if hub_here() => None,
             true => Some(Shareable::readable_near(until)),
@@ -117,9 +117,14 @@ impl Finder {
     fn look_at_jobs(self: &Rc<Self>, context: &Rc<Context>) {
         let ids: Vec<JobId> = self.machine.borrow().jobs().collect();
         for id in ids {
-            let Some(job) = context.job(id) else { continue };
-            let (done, from_peers) = (job.done_bytes(), job.counts.peer_bytes.get());
-            self.tell(finder::Event::Job { job: id, done, from_peers, sources: context.job_sources(id) });
+            let Some(job) = context.jobs.get(id) else { continue };
+            let (done, from_peers) = (job.counts.all().done_bytes(), job.counts.all().peer_bytes);
+            self.tell(finder::Event::Job {
+                job: id,
+                done,
+                from_peers,
+                sources: context.machine.node().sources(id),
+            });
         }
     }
 }
@@ -139,9 +144,9 @@ pub(super) async fn keep_stocked(finder: Rc<Finder>, context: Rc<Context>) {
     // What is taken back is announced no longer, whoever on this machine's threads has met the refusal.
     let restock = Arc::downgrade(&finder.restock);
     let tell = move || restock.upgrade().inspect(|restock| restock.notify_one()).is_some();
-    context.store.catalog.watch_withdrawals(tell);
+    context.disk.store.catalog.watch_withdrawals(tell);
     loop {
-        let store = Arc::clone(&context.store);
+        let store = Arc::clone(&context.disk.store);
         if let Ok(files) = tokio::task::spawn_blocking(move || store.catalog.files()).await {
             finder.stock(&files);
         }

@@ -107,7 +107,7 @@ async fn run(
     let mut survey = Survey {
         commit: commit.clone(),
         shareable: public_until.is_some(),
-        denied: context.store.catalog.is_denied(&options.repo),
+        denied: context.disk.store.catalog.is_denied(&options.repo),
         files: files.iter().map(|(file, _)| file.clone()).collect(),
         peers: Vec::new(),
     };
@@ -116,11 +116,11 @@ async fn run(
     let mut heard = finder.listen();
     context.event(zest_core::node::Event::Seeking { on: true });
     let hub = Endpoint::new(&options.env.endpoint);
-    let near = !context.store.catalog.is_public_hub(&hub);
+    let near = !context.disk.store.catalog.is_public_hub(&hub);
     let public = Public { repo: options.repo.clone(), commit, until, near };
     let mut jobs = BTreeSet::new();
     for (file, hash) in &files {
-        let job = JobId(context.next_job.replace(context.next_job.get() + 1));
+        let job = context.jobs.number();
         jobs.insert(job);
         finder.want(job, *hash, file.size, &public);
     }
@@ -188,8 +188,10 @@ impl Known<'_> {
                 if direction == Direction::Outbound && peer.found.is_none() {
                     peer.found = Some(Found::Named);
                 }
-                let io = self.context.links.borrow().get(&link).cloned();
-                let Some(io) = io.filter(|_| !self.near || self.context.is_near(link)) else { return };
+                let io = self.context.transport.get(link);
+                let Some(io) = io.filter(|_| !self.near || self.context.machine.node().is_near(link)) else {
+                    return;
+                };
                 for (_, file) in self.files {
                     io.send(self.context, Outgoing::Zest(ZestMessage::Interest { file: *file }));
                 }

@@ -2,7 +2,7 @@
 
 use crate::api::{Priority, Progress, PulledFile};
 use crate::cancel::CancelToken;
-use crate::job::JobFile;
+use crate::jobs::JobFile;
 use crate::session::ContentHead;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -2,7 +2,7 @@
 
 use super::PullOptions;
 use crate::PullError;
-use crate::engine::StoreHandles;
+use crate::disk::StoreHandles;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::oneshot;

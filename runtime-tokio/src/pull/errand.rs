@@ -124,7 +124,7 @@ impl Share {
 
     /// Bytes of the file that are in place.
     pub(crate) fn done_bytes(&self) -> u64 {
-        self.errand.job.borrow().as_ref().map_or(0, |job| job.done_bytes())
+        self.errand.job.borrow().as_ref().map_or(0, |job| job.counts.all().done_bytes())
     }
 
     /// Its end.
@@ -166,7 +166,7 @@ impl Pull {
     /// Joins the errand for a file, or begins it.
     pub(super) fn share(self: &Rc<Self>, key: ErrandKey, entry: &TreeEntry) -> Rc<Share> {
         let context = &self.context;
-        let known = context.errands.borrow().get(&key).cloned();
+        let known = context.pulls.errands.borrow().get(&key).cloned();
         let began = known.is_none();
         let errand = known.unwrap_or_else(|| {
             let errand = Rc::new(Errand {
@@ -176,7 +176,7 @@ impl Pull {
                 left: Notify::new(),
                 wishes: Cell::default(),
             });
-            context.errands.borrow_mut().insert(key.clone(), errand.clone());
+            context.pulls.errands.borrow_mut().insert(key.clone(), errand.clone());
             tokio::task::spawn_local(super::xet::run(self.clone(), errand.clone(), key, entry.clone()));
             errand
         });

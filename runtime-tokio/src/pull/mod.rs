@@ -15,7 +15,8 @@ use crate::PullError;
 use crate::api::{FileProgress, How, Notice, Phase, Progress, PullReport, PulledFile};
 use crate::cancel::CancelToken;
 use crate::context::Context;
-use crate::engine::{Engine, StoreHandles};
+use crate::disk::StoreHandles;
+use crate::engine::Engine;
 use crate::error::FailedFile;
 use crate::figures::Figures;
 use crate::fnmatch::Filter;
@@ -209,12 +210,12 @@ pub async fn pull(
 
 /// The place a pull writes to, in the engine's cache or another one.
 fn destination(context: &Context, options: &PullOptions) -> Result<Destination, PullError> {
-    let (cache, env) = (&context.store.cache, &options.env);
+    let (cache, env) = (&context.disk.store.cache, &options.env);
     let store = match env.hub_cache == cache.root() && env.cache_options() == cache.options() {
-        true => context.store.clone(),
+        true => context.disk.store.clone(),
         false => {
             let cache = HfCache::open(&options.env.hub_cache, options.env.cache_options())?;
-            Arc::new(StoreHandles { catalog: context.store.catalog.clone(), cache })
+            Arc::new(StoreHandles { catalog: context.disk.store.catalog.clone(), cache })
         }
     };
     Ok(Destination::new(&store, options.local_dir.as_deref())?)
@@ -226,18 +227,18 @@ pub(crate) async fn run(
     control: Control,
 ) -> Result<PullReport, PullError> {
     let started = Instant::now();
-    let _running = context.count_pull();
-    let ending = context.ending.clone();
-    let figures = Figures::new(&context);
+    let _running = context.pulls.begin();
+    let ending = context.pulls.ending.clone();
+    let figures = context.pulls.figures.begin();
     let client = match options.env.offline {
         true => None,
-        false => Some(context.hubs.client(&options.env)?),
+        false => Some(context.origin.hubs.client(&options.env)?),
     };
     if let Some(client) = &client {
         control.asks(&client.hub);
     }
     let mut refused = client.as_ref().map(|client| client.refused(&options.repo));
-    let outages = context.hubs.outages(&options.env.endpoint);
+    let outages = context.origin.hubs.outages(&options.env.endpoint);
     let destination = destination(&context, &options)?;
     let (mut addrs, mut unresolved, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
     if options.p2p {
@@ -341,7 +342,7 @@ pub(crate) async fn run(
     pull.tally.files_total.set((wanted.len() + pull.tally.failed.borrow().len()) as u32);
     pull.tally.bytes_total.set(wanted.iter().map(TreeEntry::content_size).sum());
     for file in wanted.iter().filter_map(|entry| entry.xet_hash) {
-        pull.figures.has_file(&pull.context, &file);
+        pull.figures.has_file(&pull.context.disk.store.catalog, &file);
     }
     for addr in addrs {
         pull.name_peer(addr);
@@ -375,7 +376,7 @@ pub(crate) async fn run(
         std::future::pending::<()>().await;
     };
     let denial = async {
-        while !shareable || !pull.context.store.catalog.is_denied(&pull.options.repo) {
+        while !shareable || !pull.context.disk.store.catalog.is_denied(&pull.options.repo) {
             tokio::time::sleep(DENIALS_EVERY).await;
         }
         PullError::Denied { repo: pull.options.repo.name.clone() }
@@ -443,9 +444,9 @@ pub(crate) async fn list_for_peers(
 ) -> Result<Listed, PullError> {
     let client = match options.env.offline {
         true => None,
-        false => Some(context.hubs.client(&options.env)?),
+        false => Some(context.origin.hubs.client(&options.env)?),
     };
-    let destination = Destination::new(&context.store, None)?;
+    let destination = Destination::new(&context.disk.store, None)?;
     let mut addrs = Vec::new();
     for given in &options.peers {
         addrs.extend(peers::resolve(given).await?);
@@ -558,7 +559,8 @@ impl Pull {
 
     /// Tells its user how far it is.
     fn tell(&self, started: Instant) {
-        let mut now = self.tally.progress(self.figures.peers(&self.context), self.figures.given());
+        let mut now =
+            self.tally.progress(self.figures.peers(&self.context.machine.node()), self.figures.given());
         now.outages = self.context.out(&self.outages);
         now.paused = self.control.is_paused();
         self.tally.spells.borrow_mut().note(started.elapsed(), &now.outages);
@@ -701,7 +703,8 @@ impl Pull {
                 self.notice("peer-unreachable", None, text);
             }
         }
-        let is_spent = self.context.budget_left.get().is_some_and(|left| left < CHUNK_BYTES_MAX as u64);
+        let is_spent =
+            self.context.transport.traffic.budget_left().is_some_and(|left| left < CHUNK_BYTES_MAX as u64);
         if self.options.p2p && is_spent && !self.tally.spent.replace(true) {
             let text = "today's --upload-budget is spent: nothing is uploaded to peers until midnight UTC";
             self.notice("budget-spent", None, text.to_owned());

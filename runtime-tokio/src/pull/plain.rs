@@ -118,7 +118,7 @@ impl Pull {
         loop {
             self.control.unpaused().await;
             // Of the pulls here that want it one fetches it, and the others find it on disk.
-            let _turn = self.context.plain_turn(&place).await;
+            let _turn = self.context.pulls.plain_turn(&place).await;
             tokio::select! {
                 done = self.fetch_now(&entry, &line) => return done,
                 // What came is gone on with later, as after the end of a process.
@@ -320,7 +320,7 @@ impl Pull {
         under.begins_early.set(answer.start < gap.start);
         let mut at = answer.start;
         while at < gap.end {
-            if let Some(throttle) = self.context.throttle() {
+            if let Some(throttle) = self.context.transport.traffic.throttle() {
                 throttle.turn().await;
             }
             let bytes = match answer.body.chunk().await {
@@ -332,7 +332,7 @@ impl Pull {
                 }
                 Err(error) => return came_of(error),
             };
-            self.context.took(bytes.len());
+            self.context.transport.traffic.took(bytes.len());
             self.tally.whole_wire.set(self.tally.whole_wire.get() + bytes.len() as u64);
             let end = at + bytes.len() as u64;
             if end > gap.start {

@@ -7,11 +7,11 @@ use crate::PullError;
 use crate::api::How;
 use crate::context::Context;
 use crate::discovery::Public;
-use crate::engine::StoreHandles;
+use crate::disk::StoreHandles;
 use crate::header;
 use crate::hubs::ClientKey;
-use crate::jobs::{JobState, NewJob};
-use crate::origin::OriginJob;
+use crate::jobs::{self, JobState, NewJob};
+use crate::origin::OriginFile;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::ops::Range;
 use std::path::Path;
@@ -41,16 +41,16 @@ pub(super) async fn run(pull: Rc<Pull>, errand: Rc<Errand>, key: ErrandKey, entr
         () = errand.left.notified() => Outcome::LookAgain,
     };
     let job = errand.job.borrow().clone();
-    if let Some(job) = job.filter(|job| pull.context.job(job.file.id).is_some()) {
+    if let Some(job) = job.filter(|job| pull.context.jobs.get(job.file.id).is_some()) {
         keep_for_later(&pull.context, &job).await;
     }
-    pull.context.errands.borrow_mut().remove(&key);
+    pull.context.pulls.errands.borrow_mut().remove(&key);
     errand.ended(outcome);
 }
 
 /// Ends a job that is not done; what is proven stays for the next run.
 async fn keep_for_later(context: &Rc<Context>, job: &JobState) {
-    context.remove_job(job.file.id);
+    jobs::remove(context, job.file.id);
     let file = job.file.clone();
     let synced = tokio::task::spawn_blocking(move || {
         let synced = file.sync();
@@ -111,7 +111,7 @@ impl Pull {
         let key = ErrandKey { place, file: hash, client, public, hub };
         loop {
             self.control.unpaused().await;
-            let given_up = self.context.errands.borrow().get(&key).filter(|e| !e.is_wanted()).cloned();
+            let given_up = self.context.pulls.errands.borrow().get(&key).filter(|e| !e.is_wanted()).cloned();
             if let Some(errand) = given_up {
                 // It makes durable what it has, and then somebody may go on with it.
                 errand.over().await;
@@ -125,7 +125,7 @@ impl Pull {
             match outcome {
                 Outcome::Landed => {
                     if share.began || self.point_to(&entry).await? {
-                        self.figures.has_file(&self.context, &hash);
+                        self.figures.has_file(&self.context.disk.store.catalog, &hash);
                         self.file_done(&entry, How::Chunks);
                         return Ok(());
                     }
@@ -170,12 +170,12 @@ impl Pull {
         let has_header = header::is_expected(&entry.path);
         let (public, hub, priority) = (self.public_of(&hash), self.whose.hub.clone(), priority(size));
         let new = NewJob { file: hash, size, public, hub, priority, has_header };
-        let origin = self.client.clone().map(|client| OriginJob::new(client, repo.clone(), commit.clone()));
-        let (id, job, ended) = self.context.add_job(entry.path.clone(), new, partial, origin);
+        let origin = self.client.clone().map(|client| OriginFile::new(client, repo.clone(), commit.clone()));
+        let (id, job, ended) = jobs::add(&self.context, entry.path.clone(), new, partial, origin);
         errand.began(&self.context, &job);
         let ended = ended.await;
         for user in errand.users() {
-            user.say_rotten(&job.path, job.counts.rotten_chunks.get());
+            user.say_rotten(&job.path, job.counts.all().rotten_chunks);
         }
         match ended {
             Ok(end) => end?,
@@ -184,10 +184,10 @@ impl Pull {
         // It is served as a job until the catalog has it, so that peers find no gap in between.
         self.land(entry, &job).await?;
         for user in errand.users() {
-            user.figures.has_file(&self.context, &hash);
+            user.figures.has_file(&self.context.disk.store.catalog, &hash);
         }
-        self.context.note_landed(&job);
-        self.context.remove_job(id);
+        self.context.jobs.note_landed(&job);
+        jobs::remove(&self.context, id);
         Ok(true)
     }
 
@@ -207,7 +207,7 @@ impl Pull {
     /// Leave to ask peers for a file, and to give it.
     fn public_of(&self, file: &Hash) -> Option<Public> {
         let until = self.public_until.filter(|_| self.options.p2p)?;
-        let (of, catalog) = (self.whose.clone(), &self.context.store.catalog);
+        let (of, catalog) = (self.whose.clone(), &self.context.disk.store.catalog);
         if !catalog.may_be_given(file, &of) {
             return None;
         }
@@ -268,14 +268,13 @@ impl Pull {
             (0..manifest.len()).map(|i| table.get(i).map(|s| s.packed_len).filter(|len| *len > 0)).collect()
         };
         let terms: Option<Vec<(Hash, Range<u32>)>> = job
-            .plan
-            .borrow()
-            .as_ref()
+            .lists
+            .plan()
             .filter(|plan| plan.chunks == manifest.len())
             .map(|plan| plan.terms.iter().map(|t| (t.xorb, t.chunks.clone())).collect());
         let (repo, commit) = (self.options.repo.clone(), self.commit.clone());
         let hub = self.whose.hub.clone();
-        let plan = job.plan.borrow().clone().filter(|_| self.options.keep_xorbs).map(|plan| (*plan).clone());
+        let plan = job.lists.plan().filter(|_| self.options.keep_xorbs).map(|plan| (*plan).clone());
         let zest_cache = self.options.env.zest_cache.clone();
         let publish = move |store: &StoreHandles, path: &Path| {
             let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());

@@ -1,7 +1,7 @@
 //! A file on its way, read while it comes: nothing of it but what is proven.
 
 use crate::context::Context;
-use crate::job::{JobFile, Spot};
+use crate::jobs::{JobFile, Spot};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) async fn wait(context: Rc<Context>, file: Hash, wanted: Range<u64>) -
     let (mut told, mut spot) = (None, Spot::default());
     let most = usize::try_from(wanted.end.saturating_sub(wanted.start)).unwrap_or(usize::MAX);
     loop {
-        let job = context.jobs.borrow().values().find(|job| job.file.file == file).cloned()?;
+        let job = context.jobs.of_file(&file)?;
         let (ended, mut changes) = (job.news.notified(), job.file.changes());
         let id = job.file.id;
         if told != Some(id) {

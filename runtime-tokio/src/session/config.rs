@@ -1,6 +1,7 @@
 //! What a session is told at its start, and what may change while it runs.
 
-use crate::engine::{EngineConfig, StoreHandles};
+use crate::disk::StoreHandles;
+use crate::engine::EngineConfig;
 use crate::giving::Folders;
 use crate::{DOWNLOAD_BYTES_S_MIN, EngineError, Policy, UPLOAD_BYTES_S_MIN};
 use serde::{Deserialize, Serialize};

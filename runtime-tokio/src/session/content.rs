@@ -2,7 +2,7 @@
 
 use super::{PullHandle, Session};
 use crate::PullError;
-use crate::job::{JobFile, Spot};
+use crate::jobs::{JobFile, Spot};
 use crate::pull::{Known, Source};
 use bytes::Bytes;
 use std::fs::File;

@@ -13,7 +13,8 @@ pub use handle::PullHandle;
 
 use crate::api::{PeerStatus, PullRequest, PullStatus, SessionStatus};
 use crate::discovery::{DiscoveryStatus, Survey, survey};
-use crate::engine::{Engine, EngineStats, StoreHandles};
+use crate::disk::StoreHandles;
+use crate::engine::{Engine, EngineStats};
 use crate::giving::{Folders, Giving, GivingStatus, hub_that_says_what_is_public, keep_giving};
 use crate::pull::{Control, PullOptions, Reader, run};
 use crate::{EngineError, PullError};
@@ -171,8 +172,7 @@ impl Session {
         let (to, told) = oneshot::channel();
         self.inner.engine.spawn(move |context| {
             Box::pin(async move {
-                let jobs = context.jobs.borrow();
-                let job = jobs.values().find(|job| job.file.file == file);
+                let job = context.jobs.of_file(&file);
                 let _nobody_waits = to.send(job.map(|job| job.file.came()));
             })
         });

@@ -4,7 +4,8 @@
 //! connection next to nothing. So while the origin is silent, or this stream trickles, a new connection is opened beside it for
 //! the bytes that are still to come, and whichever gives something goes on. No byte that came is asked for again.
 
-use crate::context::Context;
+use super::Origin;
+use crate::transport::Transport;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::future::Future;
@@ -38,7 +39,8 @@ type Opened = Result<(Body, Option<Bytes>, u64), HubError>;
 
 /// A range under way.
 pub(crate) struct Stream {
-    context: Rc<Context>,
+    origin: Rc<Origin>,
+    transport: Rc<Transport>,
     cas: Cas,
     url: String,
     body: Option<Body>,
@@ -52,10 +54,17 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Will ask for `bytes` of the object at `url`.
-    pub(crate) fn new(context: Rc<Context>, cas: Cas, url: String, bytes: Range<u64>) -> Self {
+    pub(crate) fn new(
+        origin: Rc<Origin>,
+        transport: Rc<Transport>,
+        cas: Cas,
+        url: String,
+        bytes: Range<u64>,
+    ) -> Self {
         let looked = (Instant::now(), bytes.start);
         let mut stream = Self {
-            context,
+            origin,
+            transport,
             cas,
             url,
             body: None,
@@ -104,7 +113,7 @@ impl Stream {
                     Ok((body, first, start)) => return self.adopt(body, first, start).await.map_err(End::Hub),
                     // What was only meant to be better than what there is need not be.
                     Err(_) if !self.beside.is_empty() => {}
-                    Err(error) if self.body.is_some() && self.context.origin_moved_since(STALL) => {
+                    Err(error) if self.body.is_some() && self.origin.moved_since(STALL) => {
                         tracing::debug!(%error, "no better connection");
                     }
                     Err(error) => return Err(End::Hub(error)),
@@ -112,11 +121,11 @@ impl Stream {
                 _ = zest_hub::lived::within(STALL, std::future::pending::<()>()) => {
                     waited += STALL;
                     // While others move, this one alone is stuck; while all are still, the network is given more time.
-                    let others_move = self.context.origin_moved_since(STALL);
+                    let others_move = self.origin.moved_since(STALL);
                     if (others_move && self.body.is_some()) || waited >= STALL_OF_ALL {
                         return Err(End::Silence(waited));
                     }
-                    if !others_move && self.beside.len() < BESIDE && self.context.may_try_beside(STALL) {
+                    if !others_move && self.beside.len() < BESIDE && self.origin.may_try_beside(STALL) {
                         self.open_beside();
                     }
                 }
@@ -148,14 +157,14 @@ impl Stream {
 
     /// Counts what came, and sees to it that a stream which trickles gets another chance.
     fn came(&mut self, bytes: Bytes) -> Bytes {
-        self.context.origin_moved();
+        self.origin.moved();
         self.left.start += bytes.len() as u64;
         let (since, from) = self.looked;
         if since.elapsed() >= self.window {
             let came = self.left.start - from;
             // Our own cap is not the server's fault.
             let trickles =
-                came < TRICKLE_BYTES_S * self.window.as_secs() && self.context.throttle().is_none();
+                came < TRICKLE_BYTES_S * self.window.as_secs() && self.transport.traffic.throttle().is_none();
             if trickles && self.beside.is_empty() && !self.left.is_empty() {
                 tracing::info!(came, window = ?self.window, "a transfer trickles; trying another connection");
                 self.open_beside();

@@ -1,9 +1,9 @@
 //! The writing half of a connection: heads and chunks in memory are gathered into one go, the chunks lent to the socket and not
 //! copied; a chunk on disk is its head with MSG_MORE and `sendfile` of its range.
 
+use super::{Item, LinkIo, QUEUE_MAX};
 use crate::context::Context;
 use crate::limits::SEND_STALL;
-use crate::linkio::{Item, LinkIo, QUEUE_MAX};
 use bytes::Bytes;
 use rustix::net::SendFlags;
 use std::fs::File;
@@ -23,7 +23,7 @@ const GATHER_MAX: usize = 64;
 const TURN_BYTES: usize = 4 << 20;
 
 /// Sends what is queued until the link closes, then shuts the connection down.
-pub(crate) async fn run(context: Rc<Context>, stream: Rc<TcpStream>, io: Rc<LinkIo>) {
+pub(super) async fn run(context: Rc<Context>, stream: Rc<TcpStream>, io: Rc<LinkIo>) {
     if let Err(error) = write_all(&context, &stream, &io).await {
         tracing::debug!(link = io.id.0, addr = %io.addr, %error, "writing ended");
     }
@@ -69,7 +69,7 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
                 turn += sent.all;
                 untold += sent.payload as u64;
                 io.uploaded.set(io.uploaded.get() + sent.all as u64);
-                context.uploaded(sent.all as u64);
+                context.transport.traffic.sent(sent.all as u64);
                 if io.queue.borrow().len() <= QUEUE_MAX / 2 {
                     io.drained.notify_one();
                 }
@@ -106,13 +106,13 @@ async fn closed(io: &LinkIo) {
 fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<Sent> {
     let mut queue = io.queue.borrow_mut();
     if let Some(Item::Hot { hash, place, sent }) = queue.front()
-        && context.hot.cache().get(hash).is_none_or(|bytes| bytes.len() != place.len as usize)
+        && context.disk.hot.cache().get(hash).is_none_or(|bytes| bytes.len() != place.len as usize)
     {
         // It went from memory while it waited.
         let (offset, len) = (place.offset + u64::from(*sent), place.len - sent);
         queue[0] = Item::File(Location { offset, len, ..*place }, None);
     }
-    let cache = context.hot.cache();
+    let cache = context.disk.hot.cache();
     let mut parts: Vec<Piece<'_>> = Vec::new();
     let mut chunks = 0;
     for item in queue.iter().take(GATHER_MAX) {
@@ -132,7 +132,7 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
     if parts.is_empty() {
         let Some(Item::File(place, file)) = queue.front_mut() else { return Ok(Sent { all: 0, payload: 0 }) };
         // It may have waited here for long behind a slow reader: what changed meanwhile must not go out.
-        let Some(file) = file.clone().or_else(|| context.open(place.file)) else {
+        let Some(file) = file.clone().or_else(|| context.disk.open(place.file)) else {
             return Err(io::Error::other("the file changed while it waited to be sent"));
         };
         let sent = send_file(stream, &file, place)?;
@@ -150,7 +150,7 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         return Ok(Sent { all: sent, payload: sent });
     }
     let more = queue.len() > parts.len();
-    let sent = match context.hot.lender().send(stream.as_raw_fd(), &parts) {
+    let sent = match context.disk.hot.lender().send(stream.as_raw_fd(), &parts) {
         Some(sent) => sent?,
         None => send(stream, &parts, more)?,
     };

@@ -1,71 +1,26 @@
-//! One TCP connection: its link machine, its reader and its writer. Both run on the engine's thread.
+//! The reading half of a connection, and what its link machine says to do.
 //!
 //! Reading: `readv` into [rest of the payload][next head][next payload …], as far as answers can be foreseen, so that a
-//! payload goes from the socket straight to the first byte of its page-aligned buffer. The writing half is in
-//! `writer.rs`.
+//! payload goes from the socket straight to the first byte of its page-aligned buffer.
 
-use crate::api::PeerStatus;
+use super::{Item, LinkIo, QUEUE_MAX};
 use crate::buffers::{BUFFER_BYTES, Buffer};
 use crate::context::Context;
-use crate::jobs::is_partial;
-use crate::limits::QUEUE_KEEP;
-pub(crate) use crate::limits::{HEAD_BYTES, QUEUE_MAX};
-use crate::peer_range::PeerRange;
+use crate::file_kind::FileKind;
+use crate::peer_range::{self, PeerRange};
 use bytes::Bytes;
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
-use zest_core::link::{self, Body, Head, Link, Message, Outgoing, PayloadKind, PeerFault};
-use zest_core::node::{BUDGET_SPENT, Direction, Event};
-use zest_core::{LinkId, Location, finder};
+use tokio::sync::mpsc;
+use zest_core::link::{self, Body, Head, Message, Outgoing, PayloadKind};
+use zest_core::node::{BUDGET_SPENT, Event};
+use zest_core::{Location, finder};
 use zest_xet::Hash;
 
 /// Payloads foreseen in one `readv`.
 const AHEAD_MAX: usize = 4;
-
-/// What waits to be written.
-pub(crate) enum Item {
-    Head(Head),
-    /// What is left of a head.
-    Rest(Bytes),
-    /// A range of a file, which is opened when it is sent. One that is under way has nothing but this to keep it open.
-    File(Location, Option<Arc<File>>),
-    /// A chunk that is in memory, and how much of it was sent.
-    Hot {
-        hash: Hash,
-        place: Location,
-        sent: u32,
-    },
-    /// A body.
-    Bytes(Bytes),
-}
-
-/// A connection as the rest of the engine sees it.
-pub(crate) struct LinkIo {
-    pub(crate) id: LinkId,
-    pub(crate) addr: SocketAddr,
-    direction: Direction,
-    link: RefCell<Link>,
-    pub(crate) queue: RefCell<VecDeque<Item>>,
-    pub(crate) work: Notify,
-    pub(crate) drained: Notify,
-    pub(crate) closing: Cell<bool>,
-    /// The reader is taking actions: what a `send` in between adds, it takes too, in order.
-    draining: Cell<bool>,
-    established: Cell<bool>,
-    fault: Cell<Option<PeerFault>>,
-    pub(crate) uploaded: Cell<u64>,
-    pub(crate) downloaded: Cell<u64>,
-    /// Nothing is read before then.
-    held: Cell<Option<zest_core::Instant>>,
-}
 
 /// The payload that is being received.
 enum Payload {
@@ -77,59 +32,28 @@ enum Payload {
     Skip { left: usize },
 }
 
-impl LinkIo {
-    pub(crate) fn new(id: LinkId, addr: SocketAddr, direction: Direction, link: Link) -> Rc<Self> {
-        Rc::new(Self {
-            id,
-            addr,
-            direction,
-            link: RefCell::new(link),
-            queue: RefCell::default(),
-            work: Notify::new(),
-            drained: Notify::new(),
-            closing: Cell::new(false),
-            draining: Cell::new(false),
-            established: Cell::new(false),
-            fault: Cell::new(None),
-            uploaded: Cell::new(0),
-            downloaded: Cell::new(0),
-            held: Cell::new(None),
-        })
+/// Runs a connection to its end.
+pub(super) async fn run(context: Rc<Context>, stream: TcpStream, io: Rc<LinkIo>) {
+    let _ = stream.set_nodelay(true);
+    io.drain(&context, &[], &mut None, &mut None);
+    let stream = Rc::new(stream);
+    let writer = tokio::task::spawn_local(super::write::run(context.clone(), stream.clone(), io.clone()));
+    let end = read_loop(&context, &stream, &io).await;
+    io.close();
+    let _ = writer.await;
+    if let Err(error) = end {
+        tracing::debug!(link = io.id.0, addr = %io.addr, %error, "link ended");
     }
+    io.link.borrow_mut().handle(context.clock.now(), link::Event::Closed);
+    super::dial::ended(&context, &io, io.fault.take());
+}
 
+impl LinkIo {
     /// The node's word to this link.
     pub(crate) fn send(self: &Rc<Self>, context: &Rc<Context>, message: Outgoing) {
         self.link.borrow_mut().handle(context.clock.now(), link::Event::Send(message));
         // Answers the link gives itself (NOT_FOUND without the extension) come out here; no payload can.
         self.drain(context, &[], &mut None, &mut None);
-    }
-
-    /// Whether nothing waits to be written. What room a longer queue needed goes back then: any stranger can have one over each of
-    /// his links.
-    pub(crate) fn has_written(&self) -> bool {
-        let mut queue = self.queue.borrow_mut();
-        if queue.is_empty() && queue.capacity() > 2 * QUEUE_KEEP {
-            queue.shrink_to(QUEUE_KEEP);
-        }
-        queue.is_empty()
-    }
-
-    /// Whether its writer has so much to send that its reader is about to stop.
-    pub(crate) fn is_behind(&self) -> bool {
-        // What the link has to say and the queue has not seen yet is a head and a body each.
-        self.queue.borrow().len() + 2 * self.link.borrow().unsent() > QUEUE_MAX
-    }
-
-    /// Nothing is to be read before `until`.
-    pub(crate) fn hold(&self, until: zest_core::Instant) {
-        self.held.set(Some(until));
-    }
-
-    /// Asks both tasks of the connection to end.
-    pub(crate) fn close(&self) {
-        self.closing.set(true);
-        self.work.notify_one();
-        self.drained.notify_one();
     }
 
     /// Takes the link's actions. `input` is the slice of the last `Received`; `ready` is a buffer in which the first
@@ -151,9 +75,9 @@ impl LinkIo {
                 link::Action::Transmit { head, body, chunk } => self.enqueue(context, head, body, chunk),
                 link::Action::Established { peer_id, .. } => {
                     self.established.set(true);
-                    context.lobby.borrow_mut().left(self.id);
+                    context.transport.shook_hands(self.id);
                     let (link, addr, direction) = (self.id, self.addr, self.direction);
-                    context.count_linked(addr);
+                    context.pulls.figures.linked(addr);
                     if let Some(finder) = context.finder.get() {
                         finder.linked(link, addr, direction);
                     }
@@ -161,7 +85,7 @@ impl LinkIo {
                 }
                 link::Action::Message(message) => {
                     if matches!(message, Message::Error { code: BUDGET_SPENT, .. }) {
-                        context.count_spent();
+                        context.pulls.figures.spent();
                     }
                     if finder::concerns(&message)
                         && let Some(finder) = context.finder.get()
@@ -175,7 +99,7 @@ impl LinkIo {
                     *payload = Some(match kind {
                         PayloadKind::XorbRange { start } => {
                             let range = PeerRange { link: self.id, req, start, len: len as u32 };
-                            match context.begin_block(range) {
+                            match peer_range::begin(context, range) {
                                 Some(to) => Payload::Stream { left: len, to },
                                 None => Payload::Skip { left: len },
                             }
@@ -183,7 +107,7 @@ impl LinkIo {
                         PayloadKind::Chunk | PayloadKind::ManifestPart { .. } => {
                             let preloaded = len <= BUFFER_BYTES && ready.is_some();
                             let buf = if preloaded { ready.take() } else { None };
-                            let buf = buf.unwrap_or_else(|| context.buffer(len));
+                            let buf = buf.unwrap_or_else(|| context.transport.buffer(len));
                             Payload::Whole { kind, buf, preloaded, filled: 0, len }
                         }
                     });
@@ -194,7 +118,7 @@ impl LinkIo {
                         Some(Payload::Whole { buf, filled, preloaded, len, .. }) => {
                             if std::mem::take(preloaded) {
                                 // Its beginning came with the head after all: what was read ahead comes later.
-                                *ready = Some(std::mem::replace(buf, context.buffer(*len)));
+                                *ready = Some(std::mem::replace(buf, context.transport.buffer(*len)));
                             }
                             buf.room()[*filled..*filled + bytes.len()].copy_from_slice(bytes);
                             *filled += bytes.len();
@@ -211,7 +135,7 @@ impl LinkIo {
                     Some(Payload::Whole { kind, mut buf, len, .. }) => {
                         buf.set_len(len);
                         self.downloaded.set(self.downloaded.get() + len as u64);
-                        let buf = context.hold(buf);
+                        let buf = context.held.keep(buf);
                         context.event(Event::Payload { link: self.id, req, kind, buf, len: len as u32 });
                     }
                     // A xorb range in answer to something else: as good as no answer.
@@ -236,13 +160,14 @@ impl LinkIo {
     /// A range of a file as it is best sent; `None` if it was of a file under way that is gone.
     fn range(&self, context: &Rc<Context>, place: Location, chunk: Option<Hash>) -> Option<Item> {
         if let Some(hash) = chunk {
-            if context.hot.cache().contains(&hash) {
+            if context.disk.hot.cache().contains(&hash) {
                 return Some(Item::Hot { hash, place, sent: 0 });
             }
-            context.missed(hash, place);
+            context.disk.missed(hash, place);
         }
         // It was looked at when it was located, and will be when it is sent.
-        let open = if is_partial(place.file) { Some(context.open(place.file)?) } else { None };
+        let open =
+            if FileKind::of(place.file).is_partial() { Some(context.disk.open(place.file)?) } else { None };
         Some(Item::File(place, open))
     }
 
@@ -257,7 +182,7 @@ impl LinkIo {
                     return;
                 }
             },
-            Some(Body::Buf { id, offset, len }) => match context.bytes_of(id, offset, len) {
+            Some(Body::Buf { id, offset, len }) => match context.held.bytes(id, offset, len) {
                 Some(bytes) => Some(Item::Bytes(bytes)),
                 None => {
                     self.close();
@@ -270,35 +195,6 @@ impl LinkIo {
         queue.extend(body);
         drop(queue);
         self.work.notify_one();
-    }
-}
-
-/// Runs a connection to its end.
-pub(crate) async fn run(context: Rc<Context>, stream: TcpStream, io: Rc<LinkIo>) {
-    let _ = stream.set_nodelay(true);
-    io.drain(&context, &[], &mut None, &mut None);
-    let stream = Rc::new(stream);
-    let writer = tokio::task::spawn_local(crate::writer::run(context.clone(), stream.clone(), io.clone()));
-    let end = read_loop(&context, &stream, &io).await;
-    io.close();
-    let _ = writer.await;
-    if let Err(error) = end {
-        tracing::debug!(link = io.id.0, addr = %io.addr, %error, "link ended");
-    }
-    io.link.borrow_mut().handle(context.clock.now(), link::Event::Closed);
-    context.link_ended(&io, io.established.get(), io.fault.take());
-}
-
-impl LinkIo {
-    /// For people, once both sides have shaken hands.
-    pub(crate) fn status(&self) -> Option<PeerStatus> {
-        let inbound = self.direction == Direction::Inbound;
-        let (addr, gave, took) = (self.addr, self.downloaded.get(), self.uploaded.get());
-        self.established.get().then_some(PeerStatus { addr, inbound, gave, took })
-    }
-
-    pub(crate) fn dialled(&self) -> Option<SocketAddr> {
-        (self.direction == Direction::Outbound).then_some(self.addr)
     }
 }
 
@@ -342,7 +238,7 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
             continue;
         }
         // With a cap on what is received, only so much is read at once, and only when it is this link's turn.
-        let room = match context.throttle() {
+        let room = match context.transport.traffic.throttle() {
             Some(throttle) => throttle.turn().await,
             None => usize::MAX,
         };
@@ -353,7 +249,7 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
                 match stream.try_read(&mut piece) {
                     Ok(0) => return Ok(()),
                     Ok(read) => {
-                        context.took(read);
+                        context.transport.traffic.took(read);
                         *left -= read;
                         piece.truncate(read);
                         // Back-pressure: the decoder's pace is the reader's pace. If it has given up, the rest is skipped.
@@ -395,20 +291,20 @@ async fn read_once(
         .collect();
     let mut ahead: Vec<Buffer> = Vec::with_capacity(chunks.len());
     for _ in &chunks {
-        match context.pool.try_take() {
+        match context.transport.pool.try_take() {
             Some(buf) => ahead.push(buf),
             None if ahead.is_empty() && rest == 0 => {
                 // What it sends is left lying for as long as the workers are behind: it is not silent meanwhile.
                 let link = io.id;
                 context.event(Event::Intake { link, open: false });
-                let buf = context.pool.take().await;
+                let buf = context.transport.pool.take().await;
                 context.event(Event::Intake { link, open: true });
                 ahead.push(buf);
             }
             None => break,
         }
     }
-    let mut head = context.heads.borrow_mut();
+    let mut head = context.transport.heads();
     // Small heads between foreseen payloads; all the room where nothing is foreseen.
     let mut skipped = Vec::new();
     let mut heads: Vec<[u8; HEAD_ROOM]> = vec![[0; HEAD_ROOM]; ahead.len()];
@@ -442,7 +338,7 @@ async fn read_once(
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
         Err(error) => return Err(error),
     };
-    context.took(left);
+    context.transport.traffic.took(left);
     let now = context.clock.now();
     if rest > 0 {
         let room = if skipped.is_empty() { rest } else { skipped.len() };

@@ -124,6 +124,8 @@ pub(crate) struct JobFile {
     changed: watch::Sender<()>,
     /// Bytes of it that came, proven or not, as they came over the line.
     came: AtomicU64,
+    /// The number of the next stream that is judged when it has ended.
+    streams: AtomicU64,
 }
 
 /// A chunk of a file and where it begins, where that is known.
@@ -154,6 +156,7 @@ impl JobFile {
             runs: OnceLock::new(),
             changed: watch::Sender::default(),
             came: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
         }
     }
 
@@ -327,6 +330,11 @@ impl JobFile {
             *writer = Writer::Settled;
         }
         self.record(place, chunk, packed_len).map(|()| true)
+    }
+
+    /// A name for a stream that is judged when it has ended.
+    pub(crate) fn begin_stream(&self) -> u64 {
+        self.streams.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The stream is over; what it did not prove is anyone's again.

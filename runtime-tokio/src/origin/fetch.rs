@@ -1,0 +1,270 @@
+//! The fetching of blocks: one stream for each, cut into chunks, which the workers unpack.
+
+use super::block::{ChunkCutter, Placer};
+use super::file::OriginFile;
+use super::stream::{End, Stream};
+use crate::context::Context;
+use crate::disk::Disk;
+use crate::jobs::{JobFile, JobState};
+use crate::lists;
+use crate::workers::{Done, Keep, Place, Work};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use zest_core::JobId;
+use zest_core::node::{Event, FaultKind, OriginFault, Source};
+use zest_hub::ErrorKind;
+use zest_store::Entry;
+use zest_xet::{ChunkHeader, Plan};
+
+/// Bytes of a file after which what is written is made durable and the journal says so: 256 MiB.
+const SYNC_BYTES: u64 = 256 << 20;
+/// Chunks gone over whose lengths are noted at once: 32, and those of 100 ms at most. A stream that begins anew after a kill begins at
+/// the first one that is not noted.
+const PASSED_AT_ONCE: usize = 32;
+const PASSED_FOR: Duration = Duration::from_millis(100);
+
+/// Starts to stream a block; its end comes as [`Event::OriginEnded`].
+pub(crate) fn start(context: &Rc<Context>, id: JobId, block: u32) {
+    if !context.jobs.any_fetched() {
+        context.origin.asked();
+    }
+    let Some(job) = context.jobs.get(id) else { return };
+    let stop = job.fetching.begin(block);
+    let context = context.clone();
+    tokio::task::spawn_local(async move {
+        if context.jobs.get(id).is_none() {
+            return;
+        }
+        let (busy, mut idle) = mpsc::channel::<()>(1);
+        let end = tokio::select! {
+            () = stop.notified() => Ok(()),
+            end = fetch(&context, &job, id, block, &busy) => end,
+        };
+        // The workers may still hold chunks of it; the end is told after the last of them, in order.
+        drop(busy);
+        let _ = idle.recv().await;
+        // What is proven by it is told before its end.
+        lists::prove_block(&context, id, &job, block).await;
+        job.fetching.ended(block);
+        if let Err(fault) = &end {
+            tracing::info!(path = job.path, block, why = fault.text, "the origin did not give a block");
+        }
+        context.disk.mailbox.send(Done::FetchEnded { job: id, block, fault: end.err() });
+    });
+}
+
+async fn fetch(
+    context: &Rc<Context>,
+    job: &JobState,
+    id: JobId,
+    block: u32,
+    busy: &mpsc::Sender<()>,
+) -> Result<(), OriginFault> {
+    let plan = job.lists.plan();
+    let (Some(plan), Some(origin)) = (plan, &job.origin) else { return Ok(()) };
+    let Some(range) = plan.blocks.get(block as usize) else { return Ok(()) };
+    let manifest = job.file.manifest.get().cloned();
+    let mut placer = Placer::new(&plan, block);
+    let mut chunk = range.chunks.start;
+    let mut at = range.bytes.start;
+    // What is held at the beginning, or waits there to be looked at, is skipped, as long as its packed length is known.
+    let may_skip = job.fetching.may_skip(block);
+    'skip: while may_skip && chunk < range.chunks.end {
+        let mut packed_len = 0;
+        let mut len = 0;
+        for (_, index) in plan.places(block, chunk) {
+            let seen = job.file.table.lock().expect("no holder panics").get(index);
+            match seen {
+                Some(seen) if seen.packed_len > 0 && !context.machine.lacks(id, index) => {
+                    packed_len = seen.packed_len;
+                    len = seen.chunk.len;
+                }
+                _ => break 'skip,
+            }
+        }
+        if packed_len == 0 {
+            break;
+        }
+        placer.place(chunk, len, None).map_err(|error| broken(error.to_string()))?;
+        at += ChunkHeader::BYTES as u64 + u64::from(packed_len);
+        chunk += 1;
+    }
+    if chunk == range.chunks.end || at >= range.bytes.end {
+        return Ok(());
+    }
+    let cas = origin.cas().await.map_err(|e| origin.fault(e))?;
+    let mut stream = Stream::new(
+        context.origin.clone(),
+        context.transport.clone(),
+        cas,
+        range.url.clone(),
+        at..range.bytes.end,
+    );
+    let mut cutter = ChunkCutter::default();
+    let skipped = at > range.bytes.start;
+    let odd = |text: String| {
+        // A length that nothing proved may have led into the middle of a chunk.
+        if skipped {
+            job.fetching.skip_no_more(block);
+        }
+        broken(text)
+    };
+    let mut passed = Passed {
+        disk: &context.disk,
+        file: &job.file,
+        entries: Vec::new(),
+        since: tokio::time::Instant::now(),
+    };
+    let mut heard = false;
+    loop {
+        if let Some(throttle) = context.transport.traffic.throttle() {
+            throttle.turn().await;
+        }
+        let next = {
+            let mut next = std::pin::pin!(stream.next());
+            loop {
+                tokio::select! {
+                    next = &mut next => break next,
+                    () = passed.due() => passed.note(),
+                }
+            }
+        };
+        let next = match next {
+            Ok(next) => next,
+            Err(End::Silence(waited)) => {
+                let text = format!("xorb {}: no byte for {waited:?}", range.xorb);
+                let known = origin.has_answered(&range.url);
+                return Err(OriginFault { known, ..OriginFault::new(FaultKind::Unreachable, text) });
+            }
+            Err(End::Hub(error)) => {
+                if matches!(error.kind(), ErrorKind::UrlExpired) {
+                    refresh_urls(job, origin, &plan).await?;
+                }
+                let known = origin.has_answered(&range.url);
+                return Err(OriginFault { known, ..origin.fault(error) });
+            }
+        };
+        let Some(mut bytes) = next else { break };
+        if !std::mem::replace(&mut heard, true) {
+            context.event(Event::OriginHeard { job: id, block });
+        }
+        context.transport.traffic.took(bytes.len());
+        job.file.more_came(bytes.len() as u64);
+        job.counts.count(|counts| counts.wire_bytes += bytes.len() as u64);
+        while let Some((header, packed)) =
+            cutter.next(&mut bytes).map_err(|e| odd(format!("xorb {}: chunk {chunk}: {e}", range.xorb)))?
+        {
+            if chunk >= range.chunks.end {
+                return Err(odd(format!(
+                    "xorb {} goes on after chunk {chunk}, the last of the range",
+                    range.xorb
+                )));
+            }
+            let mut places = placer
+                .place(chunk, header.len, manifest.as_deref())
+                .map_err(|error| odd(error.to_string()))?;
+            chunk += 1;
+            places.retain(|place| context.machine.needs(id, place.index) || passed.by(*place, header));
+            let Some(first) = places.first() else { continue };
+            let expected = job.file.expected(first.index);
+            let permit = context.origin.may_decode().await;
+            context.disk.push(Work::Decode {
+                job: job.file.clone(),
+                header,
+                packed,
+                places,
+                expected,
+                source: Source::Origin,
+                keep: Keep::Record { _busy: busy.clone() },
+                permit,
+            });
+        }
+    }
+    if chunk < range.chunks.end || !cutter.is_between_chunks() {
+        return Err(odd(format!(
+            "xorb {} ended before chunk {}, {chunk} came",
+            range.xorb, range.chunks.end
+        )));
+    }
+    Ok(())
+}
+
+/// Chunks that others brought and a stream went over: now that it is known how long they are in the xorb, a stream that is begun
+/// anew can skip them.
+struct Passed<'a> {
+    disk: &'a Disk,
+    file: &'a Arc<JobFile>,
+    entries: Vec<Entry>,
+    /// When the first of those was gone over.
+    since: tokio::time::Instant,
+}
+
+impl Passed<'_> {
+    /// Waits until those should be noted; for ever if there are none.
+    async fn due(&self) {
+        match self.entries.is_empty() {
+            true => std::future::pending().await,
+            false => tokio::time::sleep_until(self.since + PASSED_FOR).await,
+        }
+    }
+
+    /// Such a chunk; false, as there is nothing to keep of it.
+    fn by(&mut self, place: Place, header: ChunkHeader) -> bool {
+        if self.entries.is_empty() {
+            self.since = tokio::time::Instant::now();
+        }
+        self.entries.extend(self.file.passed(place, header));
+        if self.entries.len() >= PASSED_AT_ONCE {
+            self.note();
+        }
+        false
+    }
+
+    fn note(&mut self) {
+        let (file, entries) = (self.file.clone(), std::mem::take(&mut self.entries));
+        self.disk.push(Work::Task(Box::new(move || {
+            if let Err(error) = file.note_passed(&entries) {
+                tracing::debug!(%error, "the journal does not say how long chunks are in the xorb");
+            }
+        })));
+    }
+}
+
+impl Drop for Passed<'_> {
+    fn drop(&mut self) {
+        if !self.entries.is_empty() {
+            self.note();
+        }
+    }
+}
+
+fn broken(text: String) -> OriginFault {
+    OriginFault::new(FaultKind::Broken, text)
+}
+
+/// Signed URLs have run out: asks for the layout again and takes over its URLs.
+async fn refresh_urls(job: &JobState, origin: &OriginFile, old: &Rc<Plan>) -> Result<(), OriginFault> {
+    // If that fails because the CAS is out, it is no fault of the block.
+    let new = origin.layout(&job.file).await?;
+    let same = new.blocks.len() == old.blocks.len()
+        && new.blocks.iter().zip(&old.blocks).all(|(a, b)| a.xorb == b.xorb && a.chunks == b.chunks);
+    if same {
+        job.lists.set_plan(new);
+    }
+    Ok(())
+}
+
+/// Makes what is written durable once in a while, off this thread.
+pub(crate) fn sync_now_and_then(job: &Rc<JobState>) {
+    if !job.fetching.sync_is_due(job.counts.all().done_bytes(), SYNC_BYTES) {
+        return;
+    }
+    let file = job.file.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = file.sync() {
+            tracing::warn!(target: zest_store::SAID, kind = "not-durable", "what is fetched may be lost if power fails: {error}");
+        }
+    });
+}
