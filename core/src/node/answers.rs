@@ -90,9 +90,9 @@ impl Node {
         let job = self.jobs.get_mut(&id);
         let wanted = job.and_then(|job| {
             let chunk = job.chunk(index)?;
-            let other = job.asked.remove(&index);
+            let other = job.sets.asked.remove(&index);
             (other.is_some() || job.take(index)).then(|| {
-                job.proving.insert(index);
+                job.sets.proving.insert(index);
                 (chunk, other.filter(|_| !owned))
             })
         });
@@ -112,22 +112,22 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&what.job()) else { return };
         match what {
             Pending::Chunk { index, .. } => {
-                if owned && job.asked.remove(&index).is_some() {
+                if owned && job.sets.asked.remove(&index).is_some() {
                     job.give_back(index);
                     self.stirred = true;
                 }
             }
             Pending::Block { block, .. } => {
-                job.blocks[block as usize].peer = None;
+                job.origin.blocks[block as usize].peer = None;
                 job.cover(block as usize);
             }
             Pending::List { block, .. } => {
-                job.list_asks.remove(&block);
+                job.lists.list_asks.remove(&block);
             }
             Pending::Tentative { job, block, nth } => self.tentative_unasked(link, job, block, nth),
             Pending::Manifest { .. } => {
-                if job.ask.is_some_and(|ask| ask.link == link && !ask.proving) {
-                    job.ask = None;
+                if job.lists.ask.is_some_and(|ask| ask.link == link && !ask.proving) {
+                    job.lists.ask = None;
                 }
             }
         }
@@ -136,14 +136,15 @@ impl Node {
     /// A peer that was in doubt is alive: this request of its counts again, if nobody else took over.
     fn count_on(&mut self, link: LinkId, req: ReqId) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
-        let Some(Pending::Chunk { job, index }) = peer.requests.get(&req).map(|request| request.what) else {
+        let Some(Pending::Chunk { job, index }) = peer.asked.requests.get(&req).map(|request| request.what)
+        else {
             return;
         };
         if let Some(job) = self.jobs.get_mut(&job)
             && job.wants()
             && job.take(index)
         {
-            job.asked.insert(index, (link, req));
+            job.sets.asked.insert(index, (link, req));
             peer.set_owned(req, true);
         }
     }
@@ -151,15 +152,15 @@ impl Node {
     /// Others may be asked for what this request was to give; its answer is still welcome.
     pub(super) fn count_off(&mut self, link: LinkId, req: ReqId) -> Option<JobId> {
         let peer = self.peers.get_mut(&link)?;
-        let request = *peer.requests.get(&req)?;
+        let request = *peer.asked.requests.get(&req)?;
         let Pending::Chunk { job: id, index } = request.what else { return None };
         if !request.owned {
             return None;
         }
         peer.set_owned(req, false);
         let job = self.jobs.get_mut(&id)?;
-        job.raced.insert(index);
-        if job.asked.remove(&index).is_some() {
+        job.sets.raced.insert(index);
+        if job.sets.asked.remove(&index).is_some() {
             job.give_back(index);
             self.stirred = true;
         }
@@ -169,20 +170,20 @@ impl Node {
     /// The same for all that a peer was asked for; the origin helps with it where nobody waits.
     pub(super) fn count_all_off(&mut self, link: LinkId) {
         let Some(peer) = self.peers.get(&link) else { return };
-        let reqs: Vec<ReqId> = peer.requests.keys().copied().collect();
+        let reqs: Vec<ReqId> = peer.asked.requests.keys().copied().collect();
         let joins = self.config.policy == Policy::Fastest;
         for req in reqs {
             if let Some(id) = self.count_off(link, req)
                 && let Some(job) = self.jobs.get_mut(&id)
             {
-                job.joined |= joins;
+                job.origin.joined |= joins;
             }
         }
     }
 
     /// A chunk is here: whoever else was asked for it need not send it.
     pub(super) fn call_off_others(&mut self, now: Instant, id: JobId, index: u32) {
-        if !self.jobs.get_mut(&id).is_some_and(|job| job.raced.remove(&index)) {
+        if !self.jobs.get_mut(&id).is_some_and(|job| job.sets.raced.remove(&index)) {
             return;
         }
         let what = Pending::Chunk { job: id, index };
@@ -190,7 +191,7 @@ impl Node {
             .peers
             .iter()
             .filter(|(_, peer)| {
-                peer.unowned > 0 && peer.requests.values().any(|r| !r.owned && r.what == what)
+                peer.asked.unowned > 0 && peer.asked.requests.values().any(|r| !r.owned && r.what == what)
             })
             .map(|(link, _)| *link)
             .collect();
@@ -208,8 +209,8 @@ impl Node {
             Pending::Chunk { index, .. } => self.refused(now, link, id, index),
             Pending::Block { block, .. } => {
                 if let Some(peer) = self.peers.get_mut(&link) {
-                    peer.blocks_refused.insert((id, block));
-                    peer.dry = false;
+                    peer.asked.blocks_refused.insert((id, block));
+                    peer.asked.dry = false;
                 }
             }
             Pending::Manifest { .. } => self.manifest_refused(now, link, id),
@@ -228,8 +229,8 @@ impl Node {
         let len = job.len();
         with.refused_row += 1;
         let said = matches!(with.has, Has::All | Has::Some(_));
-        peer.refused += u32::from(said);
-        let distrusted = peer.refused >= super::lessons::REFUSED_MAX;
+        peer.word.refused += u32::from(said);
+        let distrusted = peer.word.refused >= super::lessons::REFUSED_MAX;
         if with.counted {
             job.supply.remove(&with.has);
         }
@@ -258,7 +259,7 @@ impl Node {
 
     pub(super) fn manifest_none(&mut self, now: Instant, link: LinkId, req: ReqId) {
         if let Some(Pending::Manifest { .. } | Pending::List { .. }) =
-            self.peers.get(&link).and_then(|p| p.requests.get(&req)).map(|r| r.what)
+            self.peers.get(&link).and_then(|p| p.asked.requests.get(&req)).map(|r| r.what)
         {
             self.not_found(now, link, req);
         }
@@ -266,17 +267,17 @@ impl Node {
 
     /// The end of a xorb range that was decoded while it arrived.
     pub(super) fn block_from_peer(&mut self, now: Instant, link: LinkId, req: ReqId, good: bool) {
-        let asked = self.peers.get(&link).and_then(|p| p.requests.get(&req)).copied();
+        let asked = self.peers.get(&link).and_then(|p| p.asked.requests.get(&req)).copied();
         if let Some(request) = asked
             && let Pending::Block { job, block } = request.what
         {
             self.take_request(link, req);
             if let Some(peer) = self.peers.get_mut(&link) {
-                let bytes = u32::try_from(peer.block_bytes).unwrap_or(u32::MAX);
+                let bytes = u32::try_from(peer.pace.block_bytes).unwrap_or(u32::MAX);
                 peer.progressed(now, now, if good { bytes } else { 0 }, true);
-                peer.dry = false;
+                peer.asked.dry = false;
                 // What it did not give this time it will not give the next.
-                peer.blocks_refused.insert((job, block));
+                peer.asked.blocks_refused.insert((job, block));
             }
             self.sync_counted(link);
             self.reorder(now, link);
@@ -337,6 +338,7 @@ impl Node {
             return;
         }
         let manifests: Vec<JobId> = peer
+            .asked
             .requests
             .values()
             .filter_map(|r| if let Pending::Manifest { job } = r.what { Some(job) } else { None })

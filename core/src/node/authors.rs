@@ -62,6 +62,9 @@ impl Node {
     /// Whose word it is what is said on a link.
     pub(super) fn author(&self, link: LinkId) -> Option<Author> {
         let peer = self.peers.get(&link)?;
-        Some((peer.upload.party, peer.addr.ip().to_canonical().is_loopback().then_some(peer.id)))
+        Some((
+            peer.wants.upload.party,
+            peer.who.addr.ip().to_canonical().is_loopback().then_some(peer.who.id),
+        ))
     }
 }

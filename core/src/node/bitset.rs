@@ -3,7 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 /// A set of `u32` below a fixed length. `count` is kept, so asking for it costs nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BitSet {
     words: Vec<u64>,
     len: u32,

@@ -12,7 +12,7 @@
 //! because others do.
 
 use super::Node;
-use super::job::OriginState;
+use super::from_origin::OriginState;
 use super::standing::{BEAT, DONE, Standing};
 use super::timers::Timer;
 use super::units::score;
@@ -50,7 +50,7 @@ impl Node {
         let waits =
             self.config.policy == super::Policy::SpareOrigin && self.timers.is_set(Timer::OriginGrace(id));
         if let Some(job) = self.jobs.get_mut(&id).filter(|_| waits) {
-            job.grace_end = until;
+            job.origin.grace_end = until;
             self.timers.set(Timer::OriginGrace(id), until);
         }
     }
@@ -63,9 +63,11 @@ impl Node {
             .peers
             .values()
             .filter(|peer| {
-                peer.counts() && peer.zest && file.is_some_and(|file| peer.interests.contains_key(&file))
+                peer.counts()
+                    && peer.who.zest
+                    && file.is_some_and(|file| peer.wants.interests.contains_key(&file))
             })
-            .filter(|peer| score(xorb, &peer.id) > ours)
+            .filter(|peer| score(xorb, &peer.who.id) > ours)
             .count();
         before as u32
     }
@@ -78,18 +80,18 @@ impl Node {
             job.claims.look_again();
         }
         // Whoever finds that the origin is out is starved by nobody, but has to be able to find that it is back.
-        let fed_at = if out { job.progress_at.max(tried_at) } else { job.progress_at };
+        let fed_at = if out { job.course.progress_at.max(tried_at) } else { job.course.progress_at };
         if now.since(fed_at) >= STARVED && job.blocks_active() == 0 {
             // Not all in the same moment.
             let more = Duration::from_micros(u64::from(self.rng.u32()) % 60_000_000);
             if now.since(fed_at) >= STARVED + more {
-                job.joined = true;
+                job.origin.joined = true;
             }
         }
         self.units_done(now, id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let group = job.group();
-        let units = job.blocks.len() as u32;
+        let units = job.origin.blocks.len() as u32;
         let at_once =
             (units / 8).clamp(UNITS_AT_ONCE_MIN, self.config.origin_fetches_max.max(UNITS_AT_ONCE_MIN));
         let in_view = at_once * 2;
@@ -121,7 +123,9 @@ impl Node {
             nowhere += 1;
             let due = nowhere <= at_once;
             if standing.mine {
-                if lagging && !job.blocks_of(unit).any(|block| job.blocks[block as usize].active) && near == 0
+                if lagging
+                    && !job.blocks_of(unit).any(|block| job.origin.blocks[block as usize].active)
+                    && near == 0
                 {
                     given_up.push(unit);
                 } else if due && now.since(standing.since) >= SETTLE {
@@ -143,7 +147,7 @@ impl Node {
                 continue;
             }
             let wanted = job.claims.units.get(&unit).and_then(|standing| standing.wanted);
-            let xorb = job.blocks[unit as usize].block.xorb;
+            let xorb = job.origin.blocks[unit as usize].block.xorb;
             let (wanted, turn) = match wanted {
                 Some(wanted) => (wanted, standing.turn),
                 None => {
@@ -203,20 +207,20 @@ impl Node {
     /// Fetches the next block of a unit of ours.
     fn begin_unit(&mut self, now: Instant, id: JobId, unit: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.origin != OriginState::Ready {
+        if job.origin.state != OriginState::Ready {
             return;
         }
         let allowed = self.fetches_allowed(now);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         for block in job.blocks_of(unit).collect::<Vec<u32>>() {
             let Some(job) = self.jobs.get_mut(&id) else { return };
-            let state = &job.blocks[block as usize];
+            let state = &job.origin.blocks[block as usize];
             if self.origin_active >= allowed {
                 return;
             }
-            if state.is_idle() && state.any_in(&job.missing, None) {
+            if state.is_idle() && state.any_in(&job.sets.missing, None) {
                 if job.blocks_active() == 0 {
-                    job.origin_moved_at = now;
+                    job.origin.moved_at = now;
                 }
                 self.actions.push_back(job.begin_fetch(id, block as usize, &mut self.origin_active));
                 let alone = job.stands_alone(unit);

@@ -246,7 +246,7 @@ impl Node {
         if self.peers.len() >= self.config.peers_max || !self.candidates.values().any(fresh) {
             return;
         }
-        let linked_to: BTreeSet<SocketAddr> = self.peers.values().map(|peer| peer.addr).collect();
+        let linked_to: BTreeSet<SocketAddr> = self.peers.values().map(|peer| peer.who.addr).collect();
         loop {
             let full = self.full_networks();
             let mut ways: BTreeMap<Found, Vec<SocketAddr>> = BTreeMap::new();
@@ -304,10 +304,10 @@ impl Node {
             return;
         }
         let unneeded = |peer: &Peer| {
-            let mine = peer.direction == Direction::Outbound && !peer.closing;
-            let named = || self.candidates.get(&peer.addr).is_none_or(|c| c.how == Found::Named);
-            let fellow = || self.jobs.values().any(|job| peer.interests.contains_key(&job.spec.file));
-            let patience = if peer.useful || fellow() { IDLE_FELLOW } else { IDLE };
+            let mine = peer.who.direction == Direction::Outbound && !peer.closing;
+            let named = || self.candidates.get(&peer.who.addr).is_none_or(|c| c.how == Found::Named);
+            let fellow = || self.jobs.values().any(|job| peer.wants.interests.contains_key(&job.spec.file));
+            let patience = if peer.word.useful || fellow() { IDLE_FELLOW } else { IDLE };
             mine && !named() && now.since(peer.gave_at()) >= patience
         };
         let idle = self.peers.iter().filter(|(_, peer)| unneeded(peer));
@@ -330,7 +330,8 @@ impl Node {
             self.candidates.remove(&addr);
             return;
         }
-        let taken = self.peers.len() >= self.config.peers_max || self.peers.values().any(|p| p.addr == addr);
+        let taken =
+            self.peers.len() >= self.config.peers_max || self.peers.values().any(|p| p.who.addr == addr);
         let may = if taken { Err(Not::Room) } else { self.may_dial(now, addr, candidate.how) };
         let pace = self.told.pace(now, candidate.how);
         let again = match may {
@@ -349,7 +350,7 @@ impl Node {
     fn dial(&mut self, now: Instant, addr: SocketAddr, how: Found) {
         // What not everybody may hear of is named to nobody who was told of by strangers.
         let near = scope(addr.ip()) == Scope::Loopback || how <= self.expected_from();
-        let named = |j: &&Job| j.spec.peers && !j.ended && (near || !j.spec.near);
+        let named = |j: &&Job| j.spec.peers && !j.course.ended && (near || !j.spec.near);
         let swarm = self.jobs.values().find(named).map(|j| j.spec.file);
         let Some(candidate) = self.candidates.get_mut(&addr) else { return };
         candidate.state = Dial::Dialling;
@@ -391,7 +392,7 @@ impl Node {
         candidate.state = Dial::Waiting;
         candidate.since = now;
         // It is worth waiting for as long as the user waits for something.
-        let fetches = self.jobs.values().any(|job| job.spec.peers && !job.ended);
+        let fetches = self.jobs.values().any(|job| job.spec.peers && !job.course.ended);
         let lasting = fetches && (candidate.how == Found::Named || candidate.fed);
         if (candidate.dials >= DIALS_MAX && !lasting) || self.bans.is_banned(now, addr, None) {
             self.candidates.remove(&addr);
@@ -411,12 +412,12 @@ impl Node {
     /// Whether we dialled it because the user named it, or because it was heard on this network; or it came from an address that
     /// the user named.
     pub(super) fn is_expected(&self, peer: &Peer) -> bool {
-        match peer.direction {
+        match peer.who.direction {
             Direction::Outbound => {
-                self.candidates.get(&peer.addr).is_some_and(|c| c.how <= self.expected_from())
+                self.candidates.get(&peer.who.addr).is_some_and(|c| c.how <= self.expected_from())
             }
             Direction::Inbound => {
-                let ip = peer.addr.ip().to_canonical();
+                let ip = peer.who.addr.ip().to_canonical();
                 let named = |(addr, c): (&SocketAddr, &Candidate)| {
                     c.how == Found::Named && addr.ip().to_canonical() == ip
                 };

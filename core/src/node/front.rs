@@ -52,13 +52,21 @@ impl Front {
     }
 }
 
+/// Bytes of a job's file for which a reader waits.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited {
+    bytes: Range<u64>,
+    /// Since when.
+    since: Instant,
+}
+
 impl Job {
     /// Finds out anew which chunks are the front, and which of them are held.
     pub(crate) fn measure_front(&mut self) {
-        let awaited = Front::over(self.chunks_of(&self.awaited), &self.held);
+        let awaited = Front::over(self.chunks_of(&self.awaited.bytes), &self.sets.held);
         self.front = match awaited.is_wanted() {
             true => awaited,
-            false => Front::over(self.chunks_of(&(0..self.spec.front)), &self.held),
+            false => Front::over(self.chunks_of(&(0..self.spec.front)), &self.sets.held),
         };
     }
 
@@ -67,14 +75,14 @@ impl Job {
         if bytes.is_empty() {
             return 0..0;
         }
-        match &self.manifest {
+        match &self.lists.manifest {
             Some(manifest) => {
                 let end = manifest.chunk_at(bytes.end - 1).map_or(manifest.len(), |last| last + 1);
                 manifest.chunk_at(bytes.start).unwrap_or(end)..end
             }
             None => {
-                let end = self.layout.chunks_before(bytes.end).min(self.len());
-                self.layout.chunk_from(bytes.start).min(end)..end
+                let end = self.lists.layout.chunks_before(bytes.end).min(self.len());
+                self.lists.layout.chunk_from(bytes.start).min(end)..end
             }
         }
     }
@@ -86,38 +94,43 @@ impl Job {
             return Vec::new();
         }
         let but_not = (!all).then(|| self.supply.parts());
-        let blocks = self.layout.missing_in(self.front.range(), &self.missing, but_not);
-        let idle = |at: &usize| self.blocks.get(*at).is_some_and(|state| state.is_idle());
+        let blocks = self.lists.layout.missing_in(self.front.range(), &self.sets.missing, but_not);
+        let idle = |at: &usize| self.origin.blocks.get(*at).is_some_and(|state| state.is_idle());
         blocks.into_iter().map(|at| at as usize).filter(idle).collect()
     }
 
     /// The block that a reader waits for while nothing of the file is proven: before its last chunk is here none of it can be, so
     /// whatever is fetched beside it makes the reader wait longer.
     pub(crate) fn alone(&self, now: Instant) -> Option<usize> {
-        let is_first = !self.awaited.is_empty() && self.manifest.is_none() && !self.layout.is_any_listed();
-        if !is_first || now.since(self.awaited_at) >= ALONE_MAX {
+        let is_first = !self.awaited.bytes.is_empty()
+            && self.lists.manifest.is_none()
+            && !self.lists.layout.is_any_listed();
+        if !is_first || now.since(self.awaited.since) >= ALONE_MAX {
             return None;
         }
-        let at = self.layout.block_of(self.layout.chunk_from(self.awaited.start))? as usize;
-        let block = self.blocks.get(at)?;
+        let at = self.lists.layout.block_of(self.lists.layout.chunk_from(self.awaited.bytes.start))? as usize;
+        let block = self.origin.blocks.get(at)?;
         // Parts of xorbs are proven with the file.
-        let is_coming = block.active || block.is_idle() && block.any_in(&self.missing, None);
+        let is_coming = block.active || block.is_idle() && block.any_in(&self.sets.missing, None);
         (block.block.whole && is_coming).then_some(at)
     }
 
     /// Whether the origin has something to do besides the blocks it is at.
     fn has_idle_block(&self) -> bool {
-        self.blocks.iter().any(|state| state.is_idle() && state.any_in(&self.missing, None))
+        self.origin.blocks.iter().any(|state| state.is_idle() && state.any_in(&self.sets.missing, None))
     }
 
     pub(crate) fn check_front(&self) {
         let Front { begin, from, end } = self.front;
         assert!(begin <= from && from <= end && end <= self.len(), "the front is a part of the file");
         assert!(
-            (begin..from).all(|index| self.held.contains(index)),
+            (begin..from).all(|index| self.sets.held.contains(index)),
             "what is before the front's rest is held"
         );
-        assert!(from == end || !self.held.contains(from), "the front's rest begins with a chunk to come");
+        assert!(
+            from == end || !self.sets.held.contains(from),
+            "the front's rest begins with a chunk to come"
+        );
     }
 }
 
@@ -137,10 +150,10 @@ impl Node {
     pub(super) fn job_awaited(&mut self, now: Instant, id: JobId, bytes: Range<u64>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let bytes = bytes.start..bytes.end.min(job.spec.size);
-        if job.awaited.is_empty() {
-            job.awaited_at = now;
+        if job.awaited.bytes.is_empty() {
+            job.awaited.since = now;
         }
-        if core::mem::replace(&mut job.awaited, bytes.clone()) == bytes {
+        if core::mem::replace(&mut job.awaited.bytes, bytes.clone()) == bytes {
             return;
         }
         self.look_at_front(id);
@@ -175,14 +188,14 @@ impl Node {
         }
         // Everybody who fetches the file begins with the front. What follows it each one fetches from a place of its own, so
         // that they have something to give each other.
-        let others = self.peers.values().any(|peer| peer.zest && peer.jobs.contains_key(&id));
+        let others = self.peers.values().any(|peer| peer.who.zest && peer.jobs.contains_key(&id));
         // What nothing proves yet goes on: the others follow it, or stream it themselves and leave it to one.
         let follows = self.config.tentative;
         if others && job.has_idle_block() {
             let told: Vec<bool> =
-                (0..job.blocks.len() as u32).map(|at| follows && job.is_unproven(at)).collect();
-            for (block, state) in job.blocks.iter_mut().enumerate() {
-                let elsewhere = job.origin_first != Some(block) && !told[block];
+                (0..job.origin.blocks.len() as u32).map(|at| follows && job.is_unproven(at)).collect();
+            for (block, state) in job.origin.blocks.iter_mut().enumerate() {
+                let elsewhere = job.origin.first != Some(block) && !told[block];
                 if state.for_front && state.active && !state.stopping && elsewhere {
                     state.stopping = true;
                     self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });

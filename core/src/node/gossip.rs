@@ -44,16 +44,16 @@ impl Node {
             .filter(|(_, job)| {
                 FileKey::of(&job.spec.file) == file
                     && self.peers.get(&link).is_some_and(|peer| job.spec.is_open_to(peer))
-                    && !job.ended
-                    && !job.blocks.is_empty()
+                    && !job.course.ended
+                    && !job.origin.blocks.is_empty()
             })
             .map(|(id, _)| *id)
             .collect();
         let Some(peer) = self.peers.get_mut(&link).filter(|_| !ids.is_empty()) else { return };
-        if peer.haves == super::have::HAVES_MAX {
+        if peer.word.haves == super::have::HAVES_MAX {
             return;
         }
-        peer.haves += 1;
+        peer.word.haves += 1;
         for id in ids {
             let mut better: Vec<Claim> = Vec::new();
             let mut news = false;
@@ -95,7 +95,7 @@ impl Node {
                 return Heard::Old;
             }
             return if standing.mine
-                || score(&job.blocks[unit as usize].block.xorb, &self.config.peer_id) == claim.score
+                || score(&job.origin.blocks[unit as usize].block.xorb, &self.config.peer_id) == claim.score
             {
                 // Somebody lost its link to us: we are still there.
                 if let Some((_, beat)) = &mut standing.claim {
@@ -169,11 +169,11 @@ impl Node {
     pub(super) fn yield_unit(&mut self, id: JobId, unit: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         for block in job.blocks_of(unit).collect::<Vec<u32>>() {
-            let state = &mut job.blocks[block as usize];
+            let state = &mut job.origin.blocks[block as usize];
             let (mut all, mut here) = (0u32, 0u32);
             for index in state.indices() {
                 all += 1;
-                here += u32::from(job.held.contains(index));
+                here += u32::from(job.sets.held.contains(index));
             }
             if state.active && !state.stopping && here * 2 < all {
                 state.stopping = true;
@@ -187,10 +187,10 @@ impl Node {
         let ids = self.job_order.clone();
         for id in ids {
             let (policy, sharing) = (self.config.policy, self.sparing.on);
-            let concerns = |job: &&mut Job| !job.ended && job.shares_origin(policy, sharing);
+            let concerns = |job: &&mut Job| !job.course.ended && job.shares_origin(policy, sharing);
             let Some(job) = self.jobs.get_mut(&id).filter(concerns) else { continue };
             let theirs = |job: &Job, unit: u32, standing: &Standing| {
-                let xorb = &job.blocks[unit as usize].block.xorb;
+                let xorb = &job.origin.blocks[unit as usize].block.xorb;
                 standing.claim.is_some_and(|(claimed, _)| claimed == score(xorb, peer_id))
             };
             let lost: Vec<u32> = job
@@ -198,7 +198,7 @@ impl Node {
                 .units
                 .iter()
                 .filter(|(unit, standing)| {
-                    (**unit as usize) < job.blocks.len()
+                    (**unit as usize) < job.origin.blocks.len()
                         && !standing.mine
                         && theirs(job, **unit, standing)
                         && !job.is_there(**unit)
@@ -226,7 +226,7 @@ impl Node {
     /// Renews our claims if that is due, passes on what is new, and looks at what is nobody's.
     pub(super) fn claims_timer(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.ended {
+        if job.course.ended {
             return;
         }
         if job.claims.beat_at.is_some_and(|at| at <= now) {
@@ -234,8 +234,8 @@ impl Node {
             job.claims.beat_at = (!mine.is_empty()).then_some(now + BEAT);
             for unit in mine {
                 // A fetch that has stood still for a whole life of a claim is no reason for others to wait.
-                let stuck = job.blocks_of(unit).any(|block| job.blocks[block as usize].active)
-                    && now.since(job.origin_moved_at) >= DEAD;
+                let stuck = job.blocks_of(unit).any(|block| job.origin.blocks[block as usize].active)
+                    && now.since(job.origin.moved_at) >= DEAD;
                 if let Some(standing) = job.claims.units.get_mut(&unit)
                     && let Some((score, beat)) = standing.claim.filter(|_| !stuck)
                 {
@@ -317,7 +317,7 @@ fn say(actions: &mut VecDeque<Action>, link: LinkId, file: Hash, claims: &[Claim
 impl Job {
     /// The unit that this chunk is in.
     fn unit_at(&self, index: u32) -> Option<u32> {
-        self.layout.block_of(index).map(|block| self.unit_of(block))
+        self.lists.layout.block_of(index).map(|block| self.unit_of(block))
     }
 
     fn claim_of(&self, unit: u32) -> Option<Claim> {
@@ -326,7 +326,7 @@ impl Job {
     }
 
     fn claim_to(&self, unit: u32, score: u64, beat: u16) -> Option<Claim> {
-        let first = self.blocks.get(unit as usize)?.block.runs.first()?.first;
+        let first = self.origin.blocks.get(unit as usize)?.block.runs.first()?.first;
         Some(Claim { first, score, beat })
     }
 }

@@ -17,7 +17,7 @@ impl Node {
     /// The extension handshake: now it is known what the peer understands.
     pub(super) fn introduced(&mut self, now: Instant, link: LinkId, remote: &ExtHandshake) {
         let near_by = self.peers.get(&link).is_some_and(|peer| {
-            let ip = peer.addr.ip();
+            let ip = peer.who.addr.ip();
             let neighbour =
                 || scope(ip) != Scope::Global || self.networks.iter().any(|ours| ours.contains(ip));
             self.is_expected(peer) || !self.config.hub_here && neighbour()
@@ -25,7 +25,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.introduce(remote);
         let same_hub = remote.hub.is_some() && remote.hub == self.config.hub;
-        peer.near |= same_hub && near_by;
+        peer.who.near |= same_hub && near_by;
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in ids {
             self.introduce(link, id);
@@ -49,19 +49,19 @@ impl Node {
         let (Some(peer), Some(job)) = (self.peers.get_mut(&link), self.jobs.get(&id)) else { return };
         if !job.spec.is_open_to(peer) {
             // What it asked for before there was a job is nothing that we speak of with it.
-            if job.spec.peers && peer.interests.remove(&job.spec.file).is_some() {
-                self.uploads.parties.interests(peer.upload.party, -1);
+            if job.spec.peers && peer.wants.interests.remove(&job.spec.file).is_some() {
+                self.uploads.parties.interests(peer.wants.upload.party, -1);
             }
             return;
         }
-        if !peer.ready() || job.ended {
+        if !peer.ready() || job.course.ended {
             return;
         }
         let new = !peer.jobs.contains_key(&id);
         if new {
             let with = With {
-                has: if peer.zest { Has::None } else { Has::Maybe },
-                manifest: if peer.zest { Willing::Untried } else { Willing::No },
+                has: if peer.who.zest { Has::None } else { Has::Maybe },
+                manifest: if peer.who.zest { Willing::Untried } else { Willing::No },
                 cursor: None,
                 refused_row: 0,
                 unbelieved: false,
@@ -70,8 +70,8 @@ impl Node {
             peer.jobs.insert(id, with);
         }
         let Some(with) = peer.jobs.get_mut(&id) else { return };
-        peer.dry = false;
-        if peer.zest && (new || with.has == Has::Maybe) {
+        peer.asked.dry = false;
+        if peer.who.zest && (new || with.has == Has::Maybe) {
             debug_assert!(!with.counted || with.has == Has::Maybe, "nothing is known of a new peer");
             with.has = Has::None;
             with.manifest = Willing::Untried;
@@ -99,12 +99,12 @@ impl Node {
             .map(|(id, _)| *id)
             .collect();
         let Some(peer) = self.peers.get_mut(&link).filter(|_| !ids.is_empty()) else { return };
-        if peer.haves == HAVES_MAX {
+        if peer.word.haves == HAVES_MAX {
             self.close(link, "it floods us with availability");
             self.refill(now);
             return;
         }
-        peer.haves += 1;
+        peer.word.haves += 1;
         let mut lists: Vec<JobId> = Vec::new();
         let mut crowd = false;
         let mut switched: Vec<(JobId, Vec<u32>)> = Vec::new();
@@ -113,7 +113,7 @@ impl Node {
             let peer_counts = peer.counts();
             let Some(with) = peer.jobs.get_mut(&id).filter(|with| !with.unbelieved) else { continue };
             // Before the list is proven the count is only the peer's word, bounded by what the file can have.
-            let known = job.manifest.as_ref().map(|m| m.len());
+            let known = job.lists.manifest.as_ref().map(|m| m.len());
             let possible = |total: u32| match known {
                 Some(known) => total == known,
                 None => u64::from(total) <= chunk_count_max(job.spec.size),
@@ -132,7 +132,7 @@ impl Node {
                     with.has = has;
                 }
                 None => {
-                    if with.has == Has::None && job.sized {
+                    if with.has == Has::None && job.sets.sized {
                         with.has = Has::Some(BitSet::empty(len));
                     }
                     let Has::Some(set) = &mut with.has else { continue };
@@ -146,7 +146,7 @@ impl Node {
                         news |= new;
                         if new && counted {
                             job.supply.gain(index);
-                            gained.extend(job.asked.contains_key(&index).then_some(index));
+                            gained.extend(job.sets.asked.contains_key(&index).then_some(index));
                         }
                     }
                     if set.is_empty() || set.count() == set.len() {
@@ -160,19 +160,19 @@ impl Node {
                     switched.push((id, gained));
                 }
             }
-            if !with.counted && peer_counts && job.sized && with.has.ranges_over(len) {
+            if !with.counted && peer_counts && job.sets.sized && with.has.ranges_over(len) {
                 with.counted = true;
                 job.supply.add(&with.has);
             }
             if matches!(with.has, Has::Some(_)) && job.supply.has_parts() {
                 crowd = true;
             }
-            peer.dry = false;
-            if !with.has.is_none() && with.manifest == Willing::No && peer.zest {
+            peer.asked.dry = false;
+            if !with.has.is_none() && with.manifest == Willing::No && peer.who.zest {
                 // It had no list when it was asked; now it has some of the file, so perhaps the list too.
                 with.manifest = Willing::Untried;
             }
-            if job.manifest.is_none() && job.sized {
+            if job.lists.manifest.is_none() && job.sets.sized {
                 lists.push(id);
             }
             if total.is_some() || news {
@@ -213,9 +213,9 @@ impl Node {
 
     /// The number of chunks is known: what peers said before could not be kept, so they are asked once more.
     pub(super) fn ask_again(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id).filter(|job| job.spec.peers && !job.ended) else { return };
+        let Some(job) = self.jobs.get(&id).filter(|job| job.spec.peers && !job.course.ended) else { return };
         let file = job.spec.file;
-        for (&link, peer) in self.peers.iter().filter(|(_, peer)| peer.ready() && peer.zest) {
+        for (&link, peer) in self.peers.iter().filter(|(_, peer)| peer.ready() && peer.who.zest) {
             if peer.jobs.get(&id).is_some_and(|with| with.has.is_none() && !with.unbelieved) {
                 self.actions.push_back(Action::Send {
                     link,
@@ -231,7 +231,7 @@ impl Node {
         let counts = peer.counts();
         for (id, with) in peer.jobs.iter_mut() {
             let Some(job) = self.jobs.get_mut(id) else { continue };
-            let should = counts && job.sized && with.has.ranges_over(job.len());
+            let should = counts && job.sets.sized && with.has.ranges_over(job.len());
             match (with.counted, should) {
                 (false, true) => job.supply.add(&with.has),
                 (true, false) => job.supply.remove(&with.has),

@@ -25,7 +25,7 @@ impl Node {
             }
             Message::XorbRequest { req, xorb, start, end } => {
                 if let Some(peer) = self.peers.get_mut(&link) {
-                    peer.asked_at = now;
+                    peer.wants.asked_at = now;
                 }
                 self.actions.push_back(Action::LookupXorb { link, req: ReqId(req), xorb, start, end });
             }
@@ -84,7 +84,7 @@ impl Node {
             | Message::XorbRequest { .. }
             | Message::Ignored => false,
         };
-        let Some(party) = self.peers.get(&link).map(|peer| peer.upload.party).filter(|_| !free) else {
+        let Some(party) = self.peers.get(&link).map(|peer| peer.wants.upload.party).filter(|_| !free) else {
             return;
         };
         if let Some(until) = self.uploads.parties.get_mut(party).and_then(|record| record.said(now)) {

@@ -1,7 +1,8 @@
 //! Jobs from their beginning to their end: what the runtime tells of them, and what becomes of their chunks.
 
 use super::event::{Block, JobFailure, Source};
-use super::job::{Job, JobSpec, OriginState, Priority, permanent};
+use super::from_origin::OriginState;
+use super::job::{Job, JobSpec, Priority, permanent};
 use super::layout::Layout;
 use super::origin::BlockState;
 use super::supply::Supply;
@@ -23,13 +24,13 @@ impl Node {
         let in_sight = spec.peers && !slow && self.somebody_is_worth_waiting_for(now);
         let peers = spec.peers;
         let mut job = Job::new(now, spec);
-        job.joined = slow;
+        job.origin.joined = slow;
         if self.config.policy == Policy::SpareOrigin && peers {
             let grace = self.spare_grace();
-            job.grace_end = now + grace;
+            job.origin.grace_end = now + grace;
             self.timers.set(Timer::OriginGrace(id), now + grace);
         } else if in_sight {
-            job.grace_end = now + super::origin::GRACE_MAX;
+            job.origin.grace_end = now + super::origin::GRACE_MAX;
             self.timers.set(Timer::OriginGrace(id), now + self.config.origin_grace);
         }
         self.jobs.insert(id, job);
@@ -51,24 +52,24 @@ impl Node {
         local: Vec<(u32, Location)>,
     ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.origin != OriginState::Waiting {
+        if job.origin.state != OriginState::Waiting {
             return;
         }
-        job.progress_at = now;
+        job.course.progress_at = now;
         self.layouts_answered(now);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.sized && job.len() != chunks {
+        if job.sets.sized && job.len() != chunks {
             let text = "the origin's layout has another number of chunks than the proven manifest";
             self.origin_gone(now, id, permanent(text));
             return;
         }
-        let sized_now = !job.sized;
+        let sized_now = !job.sets.sized;
         if sized_now {
             job.set_len(chunks);
         }
-        job.layout = Layout::new(&blocks);
-        job.blocks = blocks.into_iter().map(BlockState::new).collect();
-        job.origin = OriginState::Ready;
+        job.lists.layout = Layout::new(&blocks);
+        job.origin.blocks = blocks.into_iter().map(BlockState::new).collect();
+        job.origin.state = OriginState::Ready;
         for &index in held.iter().filter(|index| **index < chunks) {
             self.hold(id, index);
         }
@@ -98,40 +99,40 @@ impl Node {
     ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         // A second proven list is the same list, and what it says of the partial file is older than what is known here.
-        if job.manifest.is_some() {
+        if job.lists.manifest.is_some() {
             return;
         }
-        job.progress_at = now;
-        if job.sized && job.len() != manifest.len() {
+        job.course.progress_at = now;
+        if job.sets.sized && job.len() != manifest.len() {
             // The plan had another count; the manifest is proven. Begin again with its count, without the origin.
             let text = "the proven manifest has another number of chunks than the origin's layout";
             self.origin_distrusted(now, id, permanent(text));
             let Some(job) = self.jobs.get_mut(&id) else { return };
-            self.copies_active -= job.copies.len() as u32;
-            job.copies.clear();
-            job.local.clear();
+            self.copies_active -= job.sets.copies.len() as u32;
+            job.sets.copies.clear();
+            job.sets.local.clear();
             job.set_len(manifest.len());
         }
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let sized_now = !job.sized;
+        let sized_now = !job.sets.sized;
         if sized_now {
             job.set_len(manifest.len());
         }
         for index in 0..manifest.len() {
             if held.contains(index) {
                 job.hold(index);
-            } else if job.held.remove(index) {
+            } else if job.sets.held.remove(index) {
                 job.shown.remove(index);
-                job.missing.insert(index);
+                job.sets.missing.insert(index);
             }
         }
-        job.manifest = Some(manifest);
-        for block in 0..self.jobs[&id].blocks.len() as u32 {
+        job.lists.manifest = Some(manifest);
+        for block in 0..self.jobs[&id].origin.blocks.len() as u32 {
             self.stream_proven(id, block);
             self.settle_taking(now, id, block);
         }
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.offers.clear();
+        job.unproven.offers.clear();
         job.set_aside(local);
         job.open_all();
         for index in 0..job.len() {
@@ -163,21 +164,21 @@ impl Node {
         wrong: &[u32],
     ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Some(state) = job.blocks.get(block as usize) else { return };
+        let Some(state) = job.origin.blocks.get(block as usize) else { return };
         let (count, runs) = (state.block.chunks.len() as u32, state.block.runs.clone());
-        if job.manifest.is_some() || !job.layout.set_list(block, count, list) {
+        if job.lists.manifest.is_some() || !job.lists.layout.set_list(block, count, list) {
             return;
         }
-        job.progress_at = now;
+        job.course.progress_at = now;
         for &index in wrong {
-            let theirs = job.layout.block_of(index) == Some(block);
-            if theirs && job.held.remove(index) {
-                job.missing.insert(index);
+            let theirs = job.lists.layout.block_of(index) == Some(block);
+            if theirs && job.sets.held.remove(index) {
+                job.sets.missing.insert(index);
             }
         }
         for index in runs.iter().flat_map(|run| run.indices()) {
-            if job.missing.contains(index) {
-                job.open.insert(index);
+            if job.sets.missing.contains(index) {
+                job.sets.open.insert(index);
             }
             job.show(index);
         }
@@ -194,12 +195,12 @@ impl Node {
     pub(super) fn job_paused(&mut self, now: Instant, id: JobId, paused: bool) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         // What is over may be opened again, and must not rest for ever then.
-        if core::mem::replace(&mut job.paused, paused) == paused || job.ended {
+        if core::mem::replace(&mut job.course.paused, paused) == paused || job.course.ended {
             return;
         }
-        job.progress_at = now;
+        job.course.progress_at = now;
         if paused {
-            for (block, state) in job.blocks.iter_mut().enumerate() {
+            for (block, state) in job.origin.blocks.iter_mut().enumerate() {
                 if state.active && !state.stopping {
                     state.stopping = true;
                     self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
@@ -214,7 +215,7 @@ impl Node {
     /// The user wants a job sooner or later than others.
     pub(super) fn job_priority(&mut self, now: Instant, id: JobId, priority: Priority) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if core::mem::replace(&mut job.wish, priority) != priority {
+        if core::mem::replace(&mut job.course.wish, priority) != priority {
             self.order_jobs();
             self.refill(now);
         }
@@ -240,7 +241,7 @@ impl Node {
 
     /// Jobs in the order in which they are filled: by the user's wish, by priority, then by age.
     pub(super) fn order_jobs(&mut self) {
-        let urgency = |job: &Job| core::cmp::Reverse((job.wish, job.spec.priority));
+        let urgency = |job: &Job| core::cmp::Reverse((job.course.wish, job.spec.priority));
         let mut order: Vec<_> = self.jobs.iter().map(|(id, job)| (urgency(job), *id)).collect();
         order.sort_unstable();
         self.job_order = order.into_iter().map(|(_, id)| id).collect();
@@ -263,15 +264,15 @@ impl Node {
         if source == Source::Origin {
             self.sparing.came(job.usual_len());
         }
-        if source == Source::Disk && job.copies.remove(&index) {
+        if source == Source::Disk && job.sets.copies.remove(&index) {
             self.copies_active -= 1;
         }
         // A report from before the number of chunks changed, or of a layout that is not trusted any more.
-        let stray = source == Source::Origin && !job.covered.contains(index);
-        if index < job.len() && !job.held.contains(index) && !stray {
-            job.progress_at = now;
+        let stray = source == Source::Origin && !job.sets.covered.contains(index);
+        if index < job.len() && !job.sets.held.contains(index) && !stray {
+            job.course.progress_at = now;
             if source == Source::Origin {
-                job.origin_moved_at = now;
+                job.origin.moved_at = now;
                 self.breadth.came(u64::from(job.usual_len()));
             }
             self.origin.fed |= matches!(source, Source::Peer(_));
@@ -299,10 +300,10 @@ impl Node {
         if let Some(job) = self.jobs.get_mut(&id) {
             let back = match source {
                 Source::Disk => {
-                    self.copies_active -= u32::from(job.copies.remove(&index));
-                    job.copying.remove(index)
+                    self.copies_active -= u32::from(job.sets.copies.remove(&index));
+                    job.sets.copying.remove(index)
                 }
-                Source::Peer(_) => job.proving.remove(index),
+                Source::Peer(_) => job.sets.proving.remove(index),
                 // What the origin streams stays up for grabs all the time.
                 Source::Origin => false,
             };
@@ -319,13 +320,13 @@ impl Node {
 
     pub(super) fn job_reopened(&mut self, now: Instant, id: JobId, missing: &[u32]) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.ended = false;
-        job.joined = true;
+        job.course.ended = false;
+        job.origin.joined = true;
         self.withdraw_streams(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.progress_at = now;
+        job.course.progress_at = now;
         for &index in missing {
-            if job.held.remove(index) {
+            if job.sets.held.remove(index) {
                 job.shown.remove(index);
                 job.give_back(index);
             }
@@ -342,8 +343,8 @@ impl Node {
         self.end(id);
         let Some(job) = self.jobs.remove(&id) else { return };
         self.origin_active -= job.blocks_active();
-        self.copies_active -= job.copies.len() as u32;
-        for block in 0..job.blocks.len() {
+        self.copies_active -= job.sets.copies.len() as u32;
+        for block in 0..job.origin.blocks.len() {
             self.timers.cancel(Timer::BlockRetry(id, block as u32));
         }
         self.timers.cancel(Timer::Claims(id));
@@ -353,7 +354,7 @@ impl Node {
         if job.spec.peers && !shared {
             // Whoever follows the file learns what the catalog has of it now.
             for (&link, peer) in self.peers.iter_mut().filter(|(_, peer)| !peer.closing) {
-                if let Some(told) = peer.interests.get_mut(&file) {
+                if let Some(told) = peer.wants.interests.get_mut(&file) {
                     *told = 0;
                     let theirs = peer.jobs.get(&id).is_some_and(|with| with.has == super::peer::Has::All);
                     if !theirs {
@@ -363,7 +364,7 @@ impl Node {
             }
         }
         for (&link, peer) in &mut self.peers {
-            if peer.jobs.remove(&id).is_some() && peer.zest && !peer.closing && !shared {
+            if peer.jobs.remove(&id).is_some() && peer.who.zest && !peer.closing && !shared {
                 self.actions.push_back(Action::Send {
                     link,
                     message: Outgoing::Zest(ZestMessage::Uninterest { file }),
@@ -376,14 +377,14 @@ impl Node {
     /// Nothing more is asked for this job, and what is under way is called off.
     pub(super) fn end(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.ended = true;
-        job.ask = None;
+        job.course.ended = true;
+        job.lists.ask = None;
         self.release_claims(self.now, id);
         self.end_streams(id);
         self.drop_takings(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.offers.clear();
-        for (block, state) in job.blocks.iter_mut().enumerate() {
+        job.unproven.offers.clear();
+        for (block, state) in job.origin.blocks.iter_mut().enumerate() {
             if state.active && !state.stopping {
                 state.stopping = true;
                 self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
@@ -399,7 +400,7 @@ impl Node {
 
     fn check_complete(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        if job.sized && !job.ended && job.held.count() == job.len() {
+        if job.sets.sized && !job.course.ended && job.sets.held.count() == job.len() {
             // Nobody needs to take over what is done.
             self.units_done(self.now, id);
             self.end(id);
@@ -415,7 +416,7 @@ impl Node {
         for peer in self.peers.values_mut() {
             let counts = peer.counts();
             let Some(with) = peer.jobs.get_mut(&id) else { continue };
-            with.counted = counts && job.sized && with.has.ranges_over(len);
+            with.counted = counts && job.sets.sized && with.has.ranges_over(len);
             if with.counted {
                 job.supply.add(&with.has);
             }
@@ -440,19 +441,19 @@ impl Node {
     /// does not hold it up, only what they give: see [`Node::patience_over`].
     pub(super) fn watch_sources(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if matches!(job.origin, OriginState::Gone(_)) && !job.ended {
+        if matches!(job.origin.state, OriginState::Gone(_)) && !job.course.ended {
             // A peer that works through the files before this one comes to it in time.
             let in_line = self.peers.values().any(|peer| {
                 peer.counts()
-                    && peer.useful
-                    && peer.requests.values().any(|r| r.owned && r.what.job() != id)
+                    && peer.word.useful
+                    && peer.asked.requests.values().any(|r| r.owned && r.what.job() != id)
                     && peer.jobs.get(&id).is_some_and(|with| !with.has.is_none())
             });
             if in_line {
-                job.progress_at = now;
+                job.course.progress_at = now;
             }
             let Some(job) = self.jobs.get(&id) else { return };
-            let due = (job.progress_at + self.patience_with_peers(job)).max(now);
+            let due = (job.course.progress_at + self.patience_with_peers(job)).max(now);
             self.timers.set_no_later(Timer::Patience(id), due);
         } else {
             self.timers.cancel(Timer::Patience(id));
@@ -461,24 +462,24 @@ impl Node {
 
     pub(super) fn patience_over(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let OriginState::Gone(why) = &job.origin else { return };
-        if job.ended {
+        let OriginState::Gone(why) = &job.origin.state else { return };
+        if job.course.ended {
             return;
         }
-        if job.paused {
+        if job.course.paused {
             self.timers.set(Timer::Patience(id), now + self.config.patience);
             return;
         }
         // Our own disk and the last fetches of the origin end by themselves, one way or the other.
-        let busy = job.blocks_active() > 0 || !job.copying.is_empty() || !job.proving.is_empty();
+        let busy = job.blocks_active() > 0 || !job.sets.copying.is_empty() || !job.sets.proving.is_empty();
         let limit = self.patience_with_peers(job);
-        let due = if busy { now + limit.max(BUSY) } else { job.progress_at + limit };
+        let due = if busy { now + limit.max(BUSY) } else { job.course.progress_at + limit };
         if due > now {
             self.timers.set(Timer::Patience(id), due);
             return;
         }
         let origin = Some(why.clone());
-        let missing = job.len() - job.held.count();
+        let missing = job.len() - job.sets.held.count();
         self.end(id);
         let why = Box::new(JobFailure::NoSource { missing, origin });
         self.actions.push_back(Action::Failed { job: id, why });

@@ -85,7 +85,7 @@ fn insert<K: Ord + Copy>(map: &mut BTreeMap<K, Instant>, key: K, until: Instant)
 impl Node {
     /// A link came up. Whom we know to give nothing is on probation from the start.
     pub(super) fn remember(&self, now: Instant, peer: &mut Peer) {
-        if self.lessons.knows(now, peer.addr, peer.direction, peer.id) {
+        if self.lessons.knows(now, peer.who.addr, peer.who.direction, peer.who.id) {
             peer.distrust();
         }
     }
@@ -93,14 +93,14 @@ impl Node {
     /// The peer is on probation, and will be when it comes back.
     pub(super) fn learn(&mut self, now: Instant, link: LinkId) {
         if let Some(peer) = self.peers.get(&link) {
-            self.lessons.learn(now, peer.addr, peer.direction, peer.id);
+            self.lessons.learn(now, peer.who.addr, peer.who.direction, peer.who.id);
         }
     }
 
     /// It gave something after all.
     pub(super) fn unlearn(&mut self, link: LinkId) {
         if let Some(peer) = self.peers.get(&link) {
-            self.lessons.forget(peer.addr, peer.id);
+            self.lessons.forget(peer.who.addr, peer.who.id);
         }
     }
 
@@ -116,15 +116,15 @@ impl Node {
     /// Nothing is asked of a peer any more that was silent when it was: others gave it meanwhile. If it never gave anything, the
     /// next file does not wait for it again.
     pub(super) fn silent_to_the_end(&mut self, now: Instant, link: LinkId) {
-        let never_gave = |peer: &&Peer| !peer.useful && !peer.crowded && !peer.closing;
-        if self.peers.get(&link).filter(never_gave).is_some_and(|peer| peer.requests.is_empty()) {
+        let never_gave = |peer: &&Peer| !peer.word.useful && !peer.pace.crowded && !peer.closing;
+        if self.peers.get(&link).filter(never_gave).is_some_and(|peer| peer.asked.requests.is_empty()) {
             self.distrust(now, link);
         }
     }
 
     /// Peers were silent for so long that the origin had to help: unless the others are quick, it helps from the start next time.
     pub(super) fn learn_how_slow(&mut self, now: Instant) {
-        let together: u64 = self.peers.values().map(|peer| peer.rate_bytes_s).sum();
+        let together: u64 = self.peers.values().map(|peer| peer.pace.rate_bytes_s).sum();
         if self.config.policy == Policy::Fastest && together < self.config.origin_joins_below_bytes_s {
             self.lessons.slow(now);
         }

@@ -31,7 +31,7 @@ pub(crate) const DEPARTED_MAX: usize = 256;
 impl Node {
     /// Whether we give and take the same file as many others.
     pub(super) fn is_crowded(&self) -> bool {
-        self.jobs.values().any(|job| job.spec.peers && !job.ended)
+        self.jobs.values().any(|job| job.spec.peers && !job.course.ended)
     }
 
     /// Whether nobody is linked and nobody may be soon.
@@ -47,7 +47,7 @@ impl Node {
         direction: Direction,
         id: PeerId,
     ) {
-        let inbound = |p: &&Peer| !p.closing && p.direction == Direction::Inbound;
+        let inbound = |p: &&Peer| !p.closing && p.who.direction == Direction::Inbound;
         let linked = self.peers.values().filter(|p| !p.closing).count();
         let full = linked >= self.config.peers_max
             || (direction == Direction::Inbound
@@ -59,11 +59,9 @@ impl Node {
             Some("it is banned")
         } else if self.peers.len() - linked >= CLOSING_MAX {
             Some("many links are being closed")
-        } else if self
-            .peers
-            .values()
-            .any(|p| p.id == id && p.direction == direction && !p.closing && is_same_place(p.addr, addr))
-        {
+        } else if self.peers.values().any(|p| {
+            p.who.id == id && p.who.direction == direction && !p.closing && is_same_place(p.who.addr, addr)
+        }) {
             Some("this peer is linked already")
         } else if full && !self.make_room(now, addr, true) {
             Some("enough peers are linked")
@@ -78,7 +76,7 @@ impl Node {
             }
             let mut peer = Peer::new(now, addr, id, direction);
             self.remember(now, &mut peer);
-            self.uploads.parties.came(peer.upload.party);
+            self.uploads.parties.came(peer.wants.upload.party);
             self.peers.insert(link, peer);
             return;
         };
@@ -96,8 +94,8 @@ impl Node {
         let mut networks: BTreeMap<u64, u32> = BTreeMap::new();
         let mut parties: BTreeMap<Party, u32> = BTreeMap::new();
         for peer in self.peers.values().filter(|p| !p.closing) {
-            *parties.entry(peer.upload.party).or_default() += 1;
-            *networks.entry(peer.upload.party.network()).or_default() += 1;
+            *parties.entry(peer.wants.upload.party).or_default() += 1;
+            *networks.entry(peer.wants.upload.party.network()).or_default() += 1;
         }
         let weight = |party: Party| {
             let alone = parties.get(&party).copied().unwrap_or(0);
@@ -105,18 +103,18 @@ impl Node {
         };
         let ours = weight(Party::of(addr.ip()));
         let fits = |peer: &Peer| {
-            let theirs = weight(peer.upload.party);
-            let grace = if peer.useful || peer.served { RECORD_GRACE } else { IDLE_GRACE };
+            let theirs = weight(peer.wants.upload.party);
+            let grace = if peer.word.useful || peer.wants.served { RECORD_GRACE } else { IDLE_GRACE };
             let is_idle = idle && theirs >= ours && now.since(peer.used_at()) >= grace;
             !peer.closing
-                && peer.direction == Direction::Inbound
+                && peer.who.direction == Direction::Inbound
                 && (is_idle || theirs >= PARTY_SHARE && theirs > ours + 1)
         };
         let victim = self
             .peers
             .iter()
             .filter(|(_, peer)| fits(peer))
-            .max_by_key(|(link, peer)| (weight(peer.upload.party), now.since(peer.used_at()), **link))
+            .max_by_key(|(link, peer)| (weight(peer.wants.upload.party), now.since(peer.used_at()), **link))
             .map(|(link, _)| *link);
         victim.inspect(|link| self.close(*link, "somebody else needs its place")).is_some()
     }
@@ -133,26 +131,26 @@ impl Node {
         self.reorder(now, link);
         self.drop_uploads(now, link);
         let Some(peer) = self.peers.remove(&link) else { return };
-        self.uploads.parties.interests(peer.upload.party, -(peer.interests.len() as i32));
-        self.uploads.parties.left(peer.upload.party);
+        self.uploads.parties.interests(peer.wants.upload.party, -(peer.wants.interests.len() as i32));
+        self.uploads.parties.left(peer.wants.upload.party);
         self.timers.cancel(Timer::Stall(link));
         if self.departed.len() >= DEPARTED_MAX {
             self.departed.pop_front();
         }
-        self.departed.push_back((link, peer.addr, peer.direction, peer.id));
+        self.departed.push_back((link, peer.who.addr, peer.who.direction, peer.who.id));
         if wrong {
-            self.shut_out(now, peer.addr, peer.direction, peer.id, jobs);
+            self.shut_out(now, peer.who.addr, peer.who.direction, peer.who.id, jobs);
         }
-        if peer.direction == Direction::Outbound {
-            if self.bans.shuts_out(now, peer.addr, peer.direction, peer.id) {
-                self.candidates.remove(&peer.addr);
+        if peer.who.direction == Direction::Outbound {
+            if self.bans.shuts_out(now, peer.who.addr, peer.who.direction, peer.who.id) {
+                self.candidates.remove(&peer.who.addr);
             } else {
-                self.dial_over(now, peer.addr, peer.useful && fault.is_none());
+                self.dial_over(now, peer.who.addr, peer.word.useful && fault.is_none());
             }
         }
         // Another link under its id, whoever said it, is no sign that it is gone.
-        if !self.peers.values().any(|other| other.id == peer.id && !other.closing) {
-            self.owner_gone(now, &peer.id);
+        if !self.peers.values().any(|other| other.who.id == peer.who.id && !other.closing) {
+            self.owner_gone(now, &peer.who.id);
         }
         self.dial_next(now);
         self.seek_all(now);
@@ -176,10 +174,10 @@ impl Node {
         self.drop_uploads(now, link);
         if let Some(peer) = self.peers.get_mut(&link) {
             peer.jobs.clear();
-            peer.blocks_refused.clear();
-            let interests = peer.interests.len() as i32;
-            self.uploads.parties.interests(peer.upload.party, -interests);
-            peer.interests.clear();
+            peer.asked.blocks_refused.clear();
+            let interests = peer.wants.interests.len() as i32;
+            self.uploads.parties.interests(peer.wants.upload.party, -interests);
+            peer.wants.interests.clear();
         }
         self.timers.cancel(Timer::Stall(link));
     }
@@ -188,7 +186,7 @@ impl Node {
     pub(super) fn ban(&mut self, now: Instant, link: LinkId, why: &'static str) {
         let gone =
             || self.departed.iter().find(|(id, ..)| *id == link).map(|(_, addr, way, id)| (*addr, *way, *id));
-        let linked = self.peers.get(&link).map(|p| (p.addr, p.direction, p.id));
+        let linked = self.peers.get(&link).map(|p| (p.who.addr, p.who.direction, p.who.id));
         let Some((addr, direction, id)) = linked.or_else(gone) else { return };
         let jobs = self.peers.get(&link).map(Peer::part_in).unwrap_or_default();
         self.close(link, why);
@@ -213,7 +211,7 @@ impl Node {
         let same: Vec<LinkId> = self
             .peers
             .iter()
-            .filter(|(_, p)| self.bans.shuts_out(now, p.addr, p.direction, p.id))
+            .filter(|(_, p)| self.bans.shuts_out(now, p.who.addr, p.who.direction, p.who.id))
             .map(|(link, _)| *link)
             .collect();
         for link in same {
@@ -224,22 +222,22 @@ impl Node {
     /// Takes requests of some kind back and tells the peer.
     pub(super) fn call_off(&mut self, link: LinkId, which: impl Fn(&Pending) -> bool) {
         let Some(peer) = self.peers.get(&link) else { return };
-        let doubted = peer.doubted;
+        let doubted = peer.pace.doubted;
         let tell = !peer.closing;
         let reqs: Vec<ReqId> =
-            peer.requests.iter().filter(|(_, r)| which(&r.what)).map(|(req, _)| *req).collect();
+            peer.asked.requests.iter().filter(|(_, r)| which(&r.what)).map(|(req, _)| *req).collect();
         for req in reqs {
             match self.take_request(link, req) {
                 Some(Pending::Manifest { job }) => {
                     if let Some(job) = self.jobs.get_mut(&job)
-                        && job.ask.is_some_and(|ask| ask.link == link && ask.req == Some(req))
+                        && job.lists.ask.is_some_and(|ask| ask.link == link && ask.req == Some(req))
                     {
-                        job.ask = None;
+                        job.lists.ask = None;
                     }
                 }
                 Some(Pending::List { job, block }) => {
                     if let Some(job) = self.jobs.get_mut(&job) {
-                        job.list_asks.remove(&block);
+                        job.lists.list_asks.remove(&block);
                     }
                 }
                 Some(Pending::Chunk { .. } | Pending::Block { .. } | Pending::Tentative { .. }) | None => {}
@@ -251,7 +249,7 @@ impl Node {
                 });
             }
         }
-        if self.peers.get(&link).is_none_or(|p| p.requests.is_empty()) {
+        if self.peers.get(&link).is_none_or(|p| p.asked.requests.is_empty()) {
             self.timers.cancel(Timer::Stall(link));
         }
         if doubted {
@@ -266,13 +264,13 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&request.what.job()) else { return Some(request.what) };
         match request.what {
             Pending::Chunk { index, .. } => {
-                if request.owned && job.asked.remove(&index).is_some() {
+                if request.owned && job.sets.asked.remove(&index).is_some() {
                     job.give_back(index);
                     self.stirred = true;
                 }
             }
             Pending::Block { block, .. } => {
-                job.blocks[block as usize].peer = None;
+                job.origin.blocks[block as usize].peer = None;
                 job.cover(block as usize);
             }
             Pending::Tentative { job, block, nth } => self.tentative_unasked(link, job, block, nth),
@@ -287,7 +285,7 @@ impl Node {
         if let Some(Pending::Chunk { job, index }) = before.map(|request| request.what)
             && let Some(job) = self.jobs.get_mut(&job)
         {
-            job.raced.insert(index);
+            job.sets.raced.insert(index);
         }
     }
 

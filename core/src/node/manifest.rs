@@ -55,14 +55,14 @@ impl Node {
     /// Asks the best peer for the manifest, if it is needed and nobody is asked.
     pub(super) fn seek_manifest(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        if job.manifest.is_some() || job.ask.is_some() || job.ended || !job.spec.peers {
+        if job.lists.manifest.is_some() || job.lists.ask.is_some() || job.course.ended || !job.spec.peers {
             return;
         }
         // Untried before slow, steady before stalled, those that say they have some of the file before the others.
         let best = self
             .peers
             .iter()
-            .filter(|(_, peer)| peer.ready() && peer.zest && peer.has_room())
+            .filter(|(_, peer)| peer.ready() && peer.who.zest && peer.has_room())
             .filter_map(|(link, peer)| peer.jobs.get(&id).map(|with| (*link, peer, with)))
             .filter(|(_, _, with)| with.manifest != Willing::No)
             .min_by_key(|(_, peer, with)| (with.manifest, !peer.is_worth_waiting_for(), with.has.is_none()));
@@ -85,7 +85,8 @@ impl Node {
     fn nobody_can_start(&self, now: Instant, id: JobId) -> bool {
         !self.dialling_somebody_new(now)
             && self.peers.values().filter(|p| p.is_worth_waiting_for()).all(|p| {
-                p.introduced && p.jobs.get(&id).is_none_or(|with| !p.zest || with.manifest == Willing::No)
+                p.who.introduced
+                    && p.jobs.get(&id).is_none_or(|with| !p.who.zest || with.manifest == Willing::No)
             })
     }
 
@@ -97,7 +98,7 @@ impl Node {
         let count = if quick { PART_RECORDS } else { PART_RECORDS_FIRST };
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let req = peer.draw(&mut self.rng, now, Pending::Manifest { job: id }, false);
-        job.ask = Some(ManifestAsk {
+        job.lists.ask = Some(ManifestAsk {
             link,
             req: Some(req),
             next: first,
@@ -126,7 +127,8 @@ impl Node {
         ManifestPart { file_size, total, first, count }: ManifestPart,
     ) {
         let job = self.jobs.get_mut(&id);
-        let ask = job.as_ref().and_then(|j| j.ask).filter(|ask| ask.link == link && ask.req == Some(req));
+        let ask =
+            job.as_ref().and_then(|j| j.lists.ask).filter(|ask| ask.link == link && ask.req == Some(req));
         let (Some(job), Some(mut ask)) = (job, ask) else {
             self.actions.push_back(Action::Free { buf });
             return;
@@ -140,7 +142,7 @@ impl Node {
             && u64::from(total) <= chunk_count_max(job.spec.size)
             && ask.total.is_none_or(|known| known == total);
         if !right {
-            job.ask = None;
+            job.lists.ask = None;
             self.actions.push_back(Action::Free { buf });
             self.ban(now, link, "its manifest cannot be that of the file");
             self.seek_manifest(now, id);
@@ -148,19 +150,19 @@ impl Node {
         }
         let last = end == total;
         if !last && count < PART_RECORDS_MIN {
-            job.ask = None;
+            job.lists.ask = None;
             self.actions.push_back(Action::Free { buf });
             self.unwilling(link, id, Willing::No);
             self.seek_manifest(now, id);
             return;
         }
-        job.progress_at = now;
+        job.course.progress_at = now;
         self.actions.push_back(Action::KeepManifestPart { job: id, link, buf, first, last });
         ask.next = end;
         ask.total = Some(total);
         ask.moved = true;
         if last {
-            job.ask = Some(ManifestAsk { req: None, proving: true, ..ask });
+            job.lists.ask = Some(ManifestAsk { req: None, proving: true, ..ask });
         } else {
             self.ask_manifest(now, link, id, Some(ask));
         }
@@ -187,17 +189,17 @@ impl Node {
     fn give_up_ask(&mut self, now: Instant, id: JobId, link: LinkId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         // A list that is being proven does not need its sender any more.
-        if job.ask.is_some_and(|ask| ask.link == link && !ask.proving) {
-            job.ask = None;
+        if job.lists.ask.is_some_and(|ask| ask.link == link && !ask.proving) {
+            job.lists.ask = None;
             self.seek_manifest(now, id);
         }
     }
 
     pub(super) fn manifest_bad(&mut self, now: Instant, id: JobId, link: LinkId) {
         if let Some(job) = self.jobs.get_mut(&id)
-            && job.ask.is_some_and(|ask| ask.link == link)
+            && job.lists.ask.is_some_and(|ask| ask.link == link)
         {
-            job.ask = None;
+            job.lists.ask = None;
         }
         self.ban(now, link, "its manifest did not prove");
         self.seek_manifest(now, id);
@@ -206,7 +208,7 @@ impl Node {
 
     /// The manifest is there: nobody needs to send it any more.
     pub(super) fn drop_manifest_ask(&mut self, id: JobId) {
-        let Some(ask) = self.jobs.get_mut(&id).and_then(|job| job.ask.take()) else { return };
+        let Some(ask) = self.jobs.get_mut(&id).and_then(|job| job.lists.ask.take()) else { return };
         self.call_off(ask.link, |what| *what == Pending::Manifest { job: id });
     }
 
@@ -214,13 +216,13 @@ impl Node {
     pub(super) fn watch_manifests(&mut self, now: Instant) {
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in ids {
-            if let Some(ask) = self.jobs.get(&id).and_then(|job| job.ask).filter(|ask| !ask.proving) {
+            if let Some(ask) = self.jobs.get(&id).and_then(|job| job.lists.ask).filter(|ask| !ask.proving) {
                 let age = now.since(ask.asked_at);
                 let other = || {
                     self.peers.iter().any(|(link, peer)| {
                         *link != ask.link
                             && peer.ready()
-                            && peer.zest
+                            && peer.who.zest
                             && !peer.probation()
                             && peer.jobs.get(&id).is_some_and(|with| with.manifest == Willing::Untried)
                     })

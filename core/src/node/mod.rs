@@ -40,10 +40,13 @@ mod ban;
 mod bitset;
 mod breadth;
 mod cap;
+mod chunk_lists;
 mod claims;
+mod course;
 mod dials;
 mod event;
 mod few;
+mod from_origin;
 mod front;
 mod gossip;
 mod have;
@@ -65,6 +68,7 @@ mod peer;
 mod picker;
 mod repeats;
 pub(crate) mod rng;
+mod sets;
 mod sparing;
 mod standing;
 mod streams;
@@ -73,6 +77,7 @@ mod tell;
 mod tentative;
 mod timers;
 mod units;
+mod unproven;
 mod upload;
 
 pub use crate::endpoint::Found;
@@ -402,7 +407,7 @@ impl Node {
     /// Whose block request `req` on `link` is: the runtime needs it to decode a xorb range as it arrives.
     #[must_use]
     pub fn block_request(&self, link: LinkId, req: ReqId) -> Option<(JobId, u32)> {
-        match self.peers.get(&link)?.requests.get(&req)?.what {
+        match self.peers.get(&link)?.asked.requests.get(&req)?.what {
             peer::Pending::Block { job, block } => Some((job, block)),
             peer::Pending::Chunk { .. }
             | peer::Pending::Manifest { .. }
@@ -425,16 +430,21 @@ impl Node {
         let takes_part = |peer: &&Peer| {
             !peer.closing
                 && jobs.iter().any(|id| {
-                    peer.gives(*id) || file(id).is_some_and(|file| peer.interests.contains_key(&file))
+                    peer.gives(*id) || file(id).is_some_and(|file| peer.wants.interests.contains_key(&file))
                 })
         };
-        self.peers.values().filter(takes_part).map(|peer| peer.id).collect::<BTreeSet<_>>().len()
+        self.peers.values().filter(takes_part).map(|peer| peer.who.id).collect::<BTreeSet<_>>().len()
     }
 
     /// Linked machines, counted in the same way.
     #[must_use]
     pub fn machines(&self) -> usize {
-        self.peers.values().filter(|peer| !peer.closing).map(|peer| peer.id).collect::<BTreeSet<_>>().len()
+        self.peers
+            .values()
+            .filter(|peer| !peer.closing)
+            .map(|peer| peer.who.id)
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 
     /// Whether a linked peer fetches one of these files, as it says.
@@ -442,25 +452,25 @@ impl Node {
     pub fn is_wanted(&self, files: &BTreeSet<zest_xet::Hash>) -> bool {
         self.peers
             .values()
-            .any(|peer| !peer.closing && peer.interests.keys().any(|file| files.contains(file)))
+            .any(|peer| !peer.closing && peer.wants.interests.keys().any(|file| files.contains(file)))
     }
 
     /// Whether a peer may have what only those get who speak of our Hub: see [`JobSpec::near`].
     #[must_use]
     pub fn is_near(&self, link: LinkId) -> bool {
-        self.peers.get(&link).is_some_and(|peer| peer.near)
+        self.peers.get(&link).is_some_and(|peer| peer.who.near)
     }
 
     /// Whether chunk `index` of `job` still has to come from somewhere.
     #[must_use]
     pub fn needs(&self, job: JobId, index: u32) -> bool {
-        self.jobs.get(&job).is_some_and(|j| index < j.held.len() && !j.held.contains(index))
+        self.jobs.get(&job).is_some_and(|j| index < j.sets.held.len() && !j.sets.held.contains(index))
     }
 
     /// Whether chunk `index` of `job` is to come from this machine: a copy of it is under way or waits its turn.
     #[must_use]
     pub fn is_set_aside(&self, job: JobId, index: u32) -> bool {
-        self.jobs.get(&job).is_some_and(|j| index < j.copying.len() && j.copying.contains(index))
+        self.jobs.get(&job).is_some_and(|j| index < j.sets.copying.len() && j.sets.copying.contains(index))
     }
 
     /// Panics if a promise of the node to itself is broken. Simulation and fuzzing call it after every event.
@@ -476,7 +486,7 @@ impl Node {
         assert_eq!(active, self.origin_active, "the count of origin fetches is the sum over jobs");
         let most = self.config.origin_fetches_max.max(self.config.origin_fetches_limit);
         assert!(active <= most, "origin fetches stay within their limit");
-        let copies: usize = self.jobs.values().map(|j| j.copies.len()).sum();
+        let copies: usize = self.jobs.values().map(|j| j.sets.copies.len()).sum();
         assert_eq!(copies, self.copies_active as usize, "the count of copies is the sum over jobs");
         assert!(self.copies_active <= self.config.copies_max, "copies stay within their limit");
         self.check_requests();
@@ -498,40 +508,40 @@ impl Node {
         for (link, peer) in &self.peers {
             peer.check_invariants();
             assert!(peer.jobs.keys().all(|id| self.jobs.contains_key(id)), "peers know living jobs only");
-            for (req, request) in peer.requests.iter() {
+            for (req, request) in peer.asked.requests.iter() {
                 let Some(job) = self.jobs.get(&request.what.job()) else {
                     panic!("{link:?} is asked for a job that is gone")
                 };
                 match request.what {
                     peer::Pending::Chunk { index, .. } if request.owned => {
-                        assert_eq!(job.asked.get(&index), Some(&(*link, *req)), "a request that counts");
+                        assert_eq!(job.sets.asked.get(&index), Some(&(*link, *req)), "a request that counts");
                         asked += 1;
                     }
                     peer::Pending::Chunk { .. } => {}
                     peer::Pending::Block { block, .. } => {
-                        let by = job.blocks[block as usize].peer.map(|(link, _)| link);
+                        let by = job.origin.blocks[block as usize].peer.map(|(link, _)| link);
                         assert_eq!(by, Some(*link), "a block has one peer");
                         blocks += 1;
                     }
                     // Once it is proven, or dropped, its answer is still welcome.
                     peer::Pending::Tentative { .. } => assert!(!request.owned),
                     peer::Pending::List { block, .. } => {
-                        let ask = job.list_asks.get(&block);
+                        let ask = job.lists.list_asks.get(&block);
                         assert_eq!(ask, Some(&(*link, *req)), "a block's list is asked of one peer");
                     }
                     peer::Pending::Manifest { .. } => {
-                        let ask = job.ask.map(|ask| (ask.link, ask.req));
+                        let ask = job.lists.ask.map(|ask| (ask.link, ask.req));
                         assert_eq!(ask, Some((*link, Some(*req))), "a manifest is asked of one peer");
                     }
                 }
             }
         }
-        assert_eq!(asked, self.jobs.values().map(|j| j.asked.len()).sum::<usize>(), "chunks asked for");
-        let with_peers = |job: &Job| job.blocks.iter().filter(|b| b.peer.is_some()).count();
+        assert_eq!(asked, self.jobs.values().map(|j| j.sets.asked.len()).sum::<usize>(), "chunks asked for");
+        let with_peers = |job: &Job| job.origin.blocks.iter().filter(|b| b.peer.is_some()).count();
         assert_eq!(blocks, self.jobs.values().map(with_peers).sum::<usize>(), "blocks asked for");
         for job in self.jobs.values() {
-            if let Some((link, req)) = job.ask.and_then(|ask| Some((ask.link, ask.req?))) {
-                let out = self.peers.get(&link).is_some_and(|p| p.requests.contains_key(&req));
+            if let Some((link, req)) = job.lists.ask.and_then(|ask| Some((ask.link, ask.req?))) {
+                let out = self.peers.get(&link).is_some_and(|p| p.asked.requests.contains_key(&req));
                 assert!(out, "a manifest is waited for only while its request is out");
             }
         }
@@ -540,15 +550,15 @@ impl Node {
     /// The order holds the peers that may be asked, and nobody else.
     fn check_order(&self) {
         for (link, peer) in &self.peers {
-            let listed = peer.load.is_some_and(|load| self.order.contains(&(load, *link)));
-            assert_eq!(listed, peer.load.is_some(), "a peer's place in the order is where it says");
+            let listed = peer.asked.load.is_some_and(|load| self.order.contains(&(load, *link)));
+            assert_eq!(listed, peer.asked.load.is_some(), "a peer's place in the order is where it says");
             for (id, with) in peer.jobs.iter() {
                 let should =
-                    peer.counts() && self.jobs[id].sized && with.has.ranges_over(self.jobs[id].len());
+                    peer.counts() && self.jobs[id].sets.sized && with.has.ranges_over(self.jobs[id].len());
                 assert_eq!(with.counted, should, "whose word counts is counted");
             }
         }
-        assert_eq!(self.order.len(), self.peers.values().filter(|p| p.load.is_some()).count());
+        assert_eq!(self.order.len(), self.peers.values().filter(|p| p.asked.load.is_some()).count());
         assert_eq!(self.job_order.len(), self.jobs.len(), "every job has its turn");
     }
 
@@ -559,10 +569,10 @@ impl Node {
             let alive = match timer {
                 Timer::Stall(link) => self.peers.get(&link).is_some_and(|p| p.deadline().is_some()),
                 Timer::OriginGrace(job) | Timer::Patience(job) => {
-                    self.jobs.get(&job).is_some_and(|j| !j.ended)
+                    self.jobs.get(&job).is_some_and(|j| !j.course.ended)
                 }
                 Timer::BlockRetry(job, block) => {
-                    self.jobs.get(&job).is_some_and(|j| (block as usize) < j.blocks.len())
+                    self.jobs.get(&job).is_some_and(|j| (block as usize) < j.origin.blocks.len())
                 }
                 Timer::Redial(addr) => self.candidates.contains_key(&addr),
                 Timer::Claims(job) => self.jobs.contains_key(&job),
@@ -577,7 +587,7 @@ impl Node {
             assert!(looked_at.is_some_and(|at| at <= due.max(self.now)), "silence is noticed in time");
         }
         for (id, job) in &self.jobs {
-            let gone = matches!(job.origin, job::OriginState::Gone(_)) && !job.ended;
+            let gone = matches!(job.origin.state, from_origin::OriginState::Gone(_)) && !job.course.ended;
             assert!(!gone || self.timers.is_set(Timer::Patience(*id)), "a job that only peers can help ends");
         }
         for (addr, candidate) in &self.candidates {

@@ -1,7 +1,8 @@
 //! The origin as a source: which blocks it is asked for, when it joins the peers, and what follows its faults.
 
 use super::event::{Block, FaultKind, OriginFault, Source};
-use super::job::{Job, OriginState};
+use super::from_origin::OriginState;
+use super::job::Job;
 use super::outages::moves;
 use super::peer::{Has, Peer, Pending, With};
 use super::sparing::machines;
@@ -101,22 +102,22 @@ impl BlockState {
 impl Job {
     /// Marks a block's chunks as under way, or not any more if neither the origin nor a peer is at it.
     pub(crate) fn cover(&mut self, at: usize) {
-        let state = &self.blocks[at];
+        let state = &self.origin.blocks[at];
         for run in &state.block.runs {
             if state.active || state.followed || state.peer.is_some() {
-                self.covered.insert_run(run.first, run.count);
+                self.sets.covered.insert_run(run.first, run.count);
             } else {
-                self.covered.remove_run(run.first, run.count);
+                self.sets.covered.remove_run(run.first, run.count);
             }
         }
     }
 
     /// Whether a block has a chunk that nobody is at, and that no peer has unless `all` are wanted.
     fn is_wanted(&self, at: usize, all: bool) -> bool {
-        let state = &self.blocks[at];
+        let state = &self.origin.blocks[at];
         match all {
-            true => state.any_in(&self.missing, None),
-            false => !self.supply.has_seeds() && state.any_in(&self.missing, Some(self.supply.parts())),
+            true => state.any_in(&self.sets.missing, None),
+            false => !self.supply.has_seeds() && state.any_in(&self.sets.missing, Some(self.supply.parts())),
         }
     }
 }
@@ -125,14 +126,14 @@ impl Node {
     /// The head start of the peers is over, unless a manifest is coming in: that earns them another moment.
     pub(super) fn grace_over(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let end = job.grace_end;
-        let coming = job.ask.as_mut().is_some_and(|ask| core::mem::take(&mut ask.moved) || ask.proving);
+        let end = job.origin.grace_end;
+        let coming = job.lists.ask.as_mut().is_some_and(|ask| core::mem::take(&mut ask.moved) || ask.proving);
         if coming && now < end {
             let pause = (self.config.origin_grace * 2).max(Duration::from_millis(1));
             self.timers.set(Timer::OriginGrace(id), (now + pause).min(end));
             return;
         }
-        let late = job.ask.filter(|ask| !ask.proving).map(|ask| ask.link);
+        let late = job.lists.ask.filter(|ask| !ask.proving).map(|ask| ask.link);
         if let Some(peer) = late.and_then(|link| self.peers.get_mut(&link)) {
             peer.was_waited_for();
         }
@@ -148,7 +149,8 @@ impl Node {
         let (out, before) = (self.blocks_are_out(), self.origin_active);
         let last = out && self.is_last_try();
         for id in self.job_order.clone() {
-            let ready = self.jobs.get(&id).is_some_and(|job| job.origin == OriginState::Ready && job.wants());
+            let ready =
+                self.jobs.get(&id).is_some_and(|job| job.origin.state == OriginState::Ready && job.wants());
             if ready && !self.timers.is_set(Timer::OriginGrace(id)) {
                 self.leave_to_others(now, id);
             }
@@ -160,7 +162,7 @@ impl Node {
             if self.origin_active >= allowed {
                 break;
             }
-            let ready = job.origin == OriginState::Ready && job.wants();
+            let ready = job.origin.state == OriginState::Ready && job.wants();
             if !ready || self.timers.is_set(Timer::OriginGrace(id)) {
                 continue;
             }
@@ -176,35 +178,36 @@ impl Node {
                 let some = |with: &With| with.counted && !with.has.is_none();
                 p.is_worth_waiting_for() && p.jobs.get(&id).is_some_and(some)
             };
-            let alone = last || job.joined || !self.peers.values().any(gives);
-            let all = alone || job.manifest.is_none();
+            let alone = last || job.origin.joined || !self.peers.values().any(gives);
+            let all = alone || job.lists.manifest.is_none();
             // Where many fetch the same, a few streams each bring in more that is new to all of them.
             // Who said what it has before the size of the file was known is one of them as well.
             let fetches_too = |p: &&Peer| {
-                let part = |with: &With| p.crowded || with.counted && matches!(with.has, Has::Some(_));
+                let part = |with: &With| p.pace.crowded || with.counted && matches!(with.has, Has::Some(_));
                 p.counts() && p.jobs.get(&id).is_some_and(part)
             };
             let crowd = machines(self.peers.values().filter(fetches_too));
             let most = if crowd >= CROWD {
                 STREAMS_CROWDED
-            } else if job.many && job.manifest.is_none() {
+            } else if job.origin.many && job.lists.manifest.is_none() {
                 STREAMS_UNLISTED
             } else {
                 self.breadth.most()
             };
             if out {
                 // One of those that failed least often: what one block cannot give may be that block's own fault.
-                let idle = |at: &usize| job.blocks[*at].is_idle() && job.is_wanted(*at, all);
-                let next =
-                    (0..job.blocks.len()).filter(idle).min_by_key(|at| job.blocks[*at].outage.faults());
+                let idle = |at: &usize| job.origin.blocks[*at].is_idle() && job.is_wanted(*at, all);
+                let next = (0..job.origin.blocks.len())
+                    .filter(idle)
+                    .min_by_key(|at| job.origin.blocks[*at].outage.faults());
                 let Some(at) = next else { continue };
                 self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
                 break;
             }
             if let Some(at) = job.alone(now).filter(|_| all) {
-                if job.blocks[at].is_idle() {
+                if job.origin.blocks[at].is_idle() {
                     self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
-                    job.blocks[at].for_front = true;
+                    job.origin.blocks[at].for_front = true;
                 }
                 continue;
             }
@@ -214,36 +217,36 @@ impl Node {
                         break;
                     }
                     self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
-                    job.blocks[at].for_front = true;
+                    job.origin.blocks[at].for_front = true;
                 }
                 continue;
             }
             let mut began = false;
             let mut with_peer = None;
             // Nodes that begin together begin at several places, so that they have something to give each other.
-            let blocks = job.blocks.len();
-            if job.origin_first.is_none() && blocks > 0 {
-                let others = self.peers.values().any(|peer| peer.zest && peer.jobs.contains_key(&id));
-                job.origin_first = Some(if others { self.rng.below(blocks as u32) as usize } else { 0 });
+            let blocks = job.origin.blocks.len();
+            if job.origin.first.is_none() && blocks > 0 {
+                let others = self.peers.values().any(|peer| peer.who.zest && peer.jobs.contains_key(&id));
+                job.origin.first = Some(if others { self.rng.below(blocks as u32) as usize } else { 0 });
             }
-            let first = job.origin_first.unwrap_or(0);
+            let first = job.origin.first.unwrap_or(0);
             for at in (first..blocks).chain(0..first.min(blocks)) {
                 if self.origin_active >= most.min(allowed) {
                     break;
                 }
-                let state = &job.blocks[at];
+                let state = &job.origin.blocks[at];
                 // A block that was followed and is proven: whoever streamed it gives what is still to come. The origin would begin with what
                 // is here already, as only who streamed it knows where in it the rest lies.
-                let followed = job.blocks[at].follows > 0 && job.layout.is_listed(at as u32);
+                let followed = job.origin.blocks[at].follows > 0 && job.lists.layout.is_listed(at as u32);
                 let theirs = followed && self.config.policy == Policy::Fastest;
                 let all = alone || all && !theirs;
                 if state.active || state.resting || state.followed || !job.is_wanted(at, all) {
                     continue;
                 }
-                if job.left.as_ref().is_some_and(|left| left.holds(now, at as u32)) {
+                if job.origin.left.as_ref().is_some_and(|left| left.holds(now, at as u32)) {
                     continue;
                 }
-                let state = &job.blocks[at];
+                let state = &job.origin.blocks[at];
                 if let Some((link, since)) = state.peer {
                     if now.since(since) >= TAKE_OVER_AFTER {
                         with_peer.get_or_insert((at, link));
@@ -254,7 +257,7 @@ impl Node {
                 began = true;
             }
             let Some((at, link)) = with_peer.filter(|_| !began && job.blocks_active() == 0) else { continue };
-            if job.manifest.is_some() {
+            if job.lists.manifest.is_some() {
                 // Every chunk is proven by itself: whoever is first has it.
                 self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
             } else {
@@ -277,11 +280,11 @@ impl Node {
     /// A source gave `index`: if that was the last chunk of a block under way, stop paying for it.
     pub(super) fn block_advanced(&mut self, id: JobId, index: u32, source: Source) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if !job.covered.contains(index) {
+        if !job.sets.covered.contains(index) {
             return;
         }
-        let Some(at) = job.layout.block_of(index).map(|at| at as usize) else { return };
-        let Some(state) = job.blocks.get_mut(at).filter(|state| state.active) else { return };
+        let Some(at) = job.lists.layout.block_of(index).map(|at| at as usize) else { return };
+        let Some(state) = job.origin.blocks.get_mut(at).filter(|state| state.active) else { return };
         if source == Source::Origin {
             state.at = index;
             // A block that moves on is not failing: only faults in a row count.
@@ -292,11 +295,12 @@ impl Node {
         // Most of the time the very next chunk is still to come and the look ends there. What slow peers were asked for
         // still counts as to come: the origin is not stopped on the strength of a promise.
         let next = state.at + 1;
-        let open = |i: u32| i < job.held.len() && !job.held.contains(i) && !job.proving.contains(i);
+        let open =
+            |i: u32| i < job.sets.held.len() && !job.sets.held.contains(i) && !job.sets.proving.contains(i);
         if state.stopping || (open(next) && state.contains(next)) {
             return;
         }
-        if !state.any_not_held(&job.held, &job.proving) {
+        if !state.any_not_held(&job.sets.held, &job.sets.proving) {
             state.stopping = true;
             self.actions.push_back(Action::OriginStop { job: id, block: at as u32 });
         }
@@ -305,7 +309,7 @@ impl Node {
     pub(super) fn origin_ended(&mut self, now: Instant, id: JobId, block: u32, fault: Option<OriginFault>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let at = block as usize;
-        let Some(state) = job.blocks.get_mut(at).filter(|state| state.active) else { return };
+        let Some(state) = job.origin.blocks.get_mut(at).filter(|state| state.active) else { return };
         let stopped = core::mem::take(&mut state.stopping);
         state.active = false;
         self.origin_active -= 1;
@@ -315,7 +319,7 @@ impl Node {
             OriginFault::new(FaultKind::Broken, text)
         };
         // It may end well with chunks missing: a place that did not prove. That is asked for again, a few times.
-        let incomplete = !stopped && job.blocks[at].any_in(&job.missing, None);
+        let incomplete = !stopped && job.origin.blocks[at].any_in(&job.sets.missing, None);
         // One that breaks off goes on where it was; one that ends without a proof was not what it should be.
         if fault.as_ref().is_none_or(|fault| fault.trouble().is_none()) {
             self.end_stream(id, block);
@@ -333,11 +337,12 @@ impl Node {
     /// Whether more streams would find something to fetch.
     pub(super) fn has_more_for_the_origin(&self) -> bool {
         let more = |job: &Job| {
-            job.blocks
+            job.origin
+                .blocks
                 .iter()
-                .any(|state| state.is_idle() && state.peer.is_none() && state.any_in(&job.missing, None))
+                .any(|state| state.is_idle() && state.peer.is_none() && state.any_in(&job.sets.missing, None))
         };
-        self.jobs.values().filter(|job| job.origin == OriginState::Ready && job.wants()).any(more)
+        self.jobs.values().filter(|job| job.origin.state == OriginState::Ready && job.wants()).any(more)
     }
 
     fn block_fault(&mut self, now: Instant, id: JobId, block: u32, fault: OriginFault) {
@@ -345,11 +350,11 @@ impl Node {
             self.breadth.refused(now);
         }
         let others_move =
-            self.jobs.values().flat_map(|job| &job.blocks).any(|b| b.active && moves(now, b.moved_at));
+            self.jobs.values().flat_map(|job| &job.origin.blocks).any(|b| b.active && moves(now, b.moved_at));
         let trouble = fault.trouble();
         let jitter = if trouble.is_some() { self.rng.u32() as u16 } else { 0 };
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let state = &mut job.blocks[block as usize];
+        let state = &mut job.origin.blocks[block as usize];
         let pause = match trouble {
             Some(trouble) => {
                 let pause = state.outage.failed(now, trouble, jitter);
@@ -361,7 +366,7 @@ impl Node {
             None => {
                 state.faults += 1;
                 if fault.kind == FaultKind::Permanent || state.faults >= BLOCK_FAULTS_MAX {
-                    job.origin = OriginState::Gone(fault);
+                    job.origin.state = OriginState::Gone(fault);
                     return self.release_claims(now, id);
                 }
                 BLOCK_RETRY * (1 << (state.faults - 1))
@@ -373,17 +378,19 @@ impl Node {
 
     pub(super) fn block_retry(&mut self, now: Instant, id: JobId, block: u32) {
         let job = self.jobs.get_mut(&id);
-        let Some(state) = job.and_then(|j| j.blocks.get_mut(block as usize)) else { return };
+        let Some(state) = job.and_then(|j| j.origin.blocks.get_mut(block as usize)) else { return };
         state.resting = false;
         self.refill(now);
     }
 
     pub(super) fn origin_gone(&mut self, now: Instant, id: JobId, why: OriginFault) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if let Some(trouble) = why.trouble().filter(|_| job.origin == OriginState::Waiting && !job.ended) {
+        if let Some(trouble) =
+            why.trouble().filter(|_| job.origin.state == OriginState::Waiting && !job.course.ended)
+        {
             return self.layout_failed(now, id, &why, trouble);
         }
-        job.origin = OriginState::Gone(why);
+        job.origin.state = OriginState::Gone(why);
         self.release_claims(now, id);
         self.watch_sources(now, id);
         self.refill(now);
@@ -401,18 +408,18 @@ impl Node {
         self.withdraw_streams(id);
         self.drop_takings(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.offers.clear();
+        job.unproven.offers.clear();
         self.origin_active -= job.blocks_active();
-        for (block, state) in core::mem::take(&mut job.blocks).into_iter().enumerate() {
+        for (block, state) in core::mem::take(&mut job.origin.blocks).into_iter().enumerate() {
             let block = block as u32;
             self.timers.cancel(Timer::BlockRetry(id, block));
             if state.active && !state.stopping {
                 self.actions.push_back(Action::OriginStop { job: id, block });
             }
         }
-        job.covered = BitSet::empty(job.covered.len());
-        job.layout = super::layout::Layout::default();
-        job.list_asks.clear();
+        job.sets.covered = BitSet::empty(job.sets.covered.len());
+        job.lists.layout = super::layout::Layout::default();
+        job.lists.list_asks.clear();
         self.origin_gone(now, id, why);
     }
 }
@@ -421,7 +428,7 @@ impl Job {
     /// The action that asks the origin for a block, which is counted in `active` from now on.
     #[must_use]
     pub(crate) fn begin_fetch(&mut self, id: JobId, at: usize, active: &mut u32) -> Action {
-        let state = &mut self.blocks[at];
+        let state = &mut self.origin.blocks[at];
         state.active = true;
         state.stopping = false;
         state.for_front = false;

@@ -6,7 +6,8 @@
 //! that block's own.
 
 use super::event::{JobFailure, OriginFault};
-use super::job::{Job, OriginState};
+use super::from_origin::OriginState;
+use super::job::Job;
 use super::timers::Timer;
 use super::{Action, Node, Policy};
 use crate::outage::{LOOK_MAX, Outage, PATIENCE_UNHEARD, PROBE_MAX, Patience, Trouble};
@@ -82,8 +83,8 @@ impl Service {
 impl Job {
     /// Whether it gets nothing from the origin only because that is out.
     fn waits_for(&self, layouts: &Outage, blocks: &Outage) -> Option<Part> {
-        match self.origin {
-            _ if self.ended || self.paused => None,
+        match self.origin.state {
+            _ if self.course.ended || self.course.paused => None,
             OriginState::Out => Some(Part::Layouts),
             OriginState::Waiting if layouts.since().is_some() => Some(Part::Layouts),
             OriginState::Ready if blocks.since().is_some() && self.wants() => Some(Part::Blocks),
@@ -146,8 +147,8 @@ impl Node {
                     self.jobs.get_mut(&id).filter(|_| self.config.policy == Policy::SpareOrigin)
                 {
                     // It was no neighbour that starved us.
-                    job.joined = false;
-                    job.progress_at = now;
+                    job.origin.joined = false;
+                    job.course.progress_at = now;
                 }
             }
         }
@@ -155,7 +156,7 @@ impl Node {
 
     /// The origin begins to give a block: whether its first chunk is soon whole is a matter of the line, not of the address.
     pub(super) fn block_heard(&mut self, id: JobId, block: u32) {
-        let block = self.jobs.get(&id).and_then(|job| job.blocks.get(block as usize));
+        let block = self.jobs.get(&id).and_then(|job| job.origin.blocks.get(block as usize));
         if block.is_some_and(|block| block.active) {
             self.origin.blocks.outage.heard();
         }
@@ -168,8 +169,8 @@ impl Node {
         }
         for (&id, job) in &mut self.jobs {
             // Nobody was starved by others meanwhile.
-            job.progress_at = now;
-            for (block, state) in job.blocks.iter_mut().enumerate() {
+            job.course.progress_at = now;
+            for (block, state) in job.origin.blocks.iter_mut().enumerate() {
                 if core::mem::take(&mut state.resting) {
                     self.timers.cancel(Timer::BlockRetry(id, block as u32));
                 }
@@ -181,7 +182,7 @@ impl Node {
     /// The layout of a job was not told, for a reason that may pass.
     pub(super) fn layout_failed(&mut self, now: Instant, id: JobId, fault: &OriginFault, trouble: Trouble) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.origin = OriginState::Out;
+        job.origin.state = OriginState::Out;
         let jitter = self.rng.u32() as u16;
         self.origin.layouts.failed(now, fault, trouble, jitter);
         self.ask_layouts(now);
@@ -206,7 +207,10 @@ impl Node {
     /// Asks for layouts that are waited for: all, or one at a time while the service is out.
     fn ask_layouts(&mut self, now: Instant) {
         for id in self.job_order.clone() {
-            let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended && job.origin == OriginState::Out)
+            let Some(job) = self
+                .jobs
+                .get_mut(&id)
+                .filter(|job| !job.course.ended && job.origin.state == OriginState::Out)
             else {
                 continue;
             };
@@ -216,7 +220,7 @@ impl Node {
                 return;
             }
             outage.trying(now);
-            job.origin = OriginState::Waiting;
+            job.origin.state = OriginState::Waiting;
             self.actions.push_back(Action::OriginPlan { job: id });
         }
     }
@@ -226,7 +230,7 @@ impl Node {
         let gap = now.since(self.now);
         if gap > LOOK_MAX {
             for job in self.jobs.values_mut() {
-                job.progress_at = job.progress_at + gap;
+                job.course.progress_at = job.course.progress_at + gap;
             }
         }
     }
@@ -237,7 +241,8 @@ impl Node {
         let waits = |job: &Job| job.waits_for(layouts, blocks);
         let mut waiting: Vec<(JobId, Part)> = Vec::new();
         waiting.extend(self.jobs.iter().filter_map(|(id, job)| Some((*id, waits(job)?))));
-        let busy = |id: &JobId| !self.jobs[id].copying.is_empty() || !self.jobs[id].proving.is_empty();
+        let busy =
+            |id: &JobId| !self.jobs[id].sets.copying.is_empty() || !self.jobs[id].sets.proving.is_empty();
         if waiting.is_empty() || waiting.iter().any(|(id, _)| busy(id)) {
             return self.origin.came(now);
         }
@@ -268,7 +273,7 @@ impl Node {
             let service = if part == Part::Layouts { &self.origin.layouts } else { &self.origin.blocks };
             let fault = OriginFault::new(super::FaultKind::Unreachable, service.why.clone());
             let Some(job) = self.jobs.get(&id) else { continue };
-            let missing = job.len() - job.held.count();
+            let missing = job.len() - job.sets.held.count();
             self.end(id);
             let why = Box::new(JobFailure::NoSource { missing, origin: Some(fault) });
             self.actions.push_back(Action::Failed { job: id, why });

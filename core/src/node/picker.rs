@@ -5,7 +5,8 @@
 //! together hold what arrives in a round trip and a little more. Where a job has a front, the rarest chunk of that comes first. A peer that has nothing we lack leaves the order until it
 //! tells of something new, so an event costs a few steps in ordered sets, whatever the number of peers and chunks.
 
-use super::job::{Job, OriginState};
+use super::from_origin::OriginState;
+use super::job::Job;
 use super::peer::{Has, Pending};
 use super::rng::Rng;
 use super::timers::Timer;
@@ -103,10 +104,10 @@ impl Node {
 
     pub(super) fn fill_disk(&mut self) {
         for (&id, job) in &mut self.jobs {
-            while self.copies_active < self.config.copies_max && !job.ended {
-                let Some((index, from)) = job.local.pop_front() else { break };
+            while self.copies_active < self.config.copies_max && !job.course.ended {
+                let Some((index, from)) = job.sets.local.pop_front() else { break };
                 // What is being copied already is not begun again: a job that was reopened is told of its places anew.
-                if job.copying.contains(index) && job.copies.insert(index) {
+                if job.sets.copying.contains(index) && job.sets.copies.insert(index) {
                     self.copies_active += 1;
                     self.actions.push_back(Action::CopyLocal { job: id, index, from });
                 }
@@ -117,13 +118,13 @@ impl Node {
     /// Finds a peer's place in the order anew.
     pub(super) fn reorder(&mut self, now: Instant, link: LinkId) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
-        if let Some(load) = peer.load.take() {
+        if let Some(load) = peer.asked.load.take() {
             self.order.remove(&(load, link));
         }
-        if peer.ready() && !peer.doubted && !peer.dry && peer.wants_more() {
+        if peer.ready() && !peer.pace.doubted && !peer.asked.dry && peer.wants_more() {
             // The last bits are drawn, so that equals take turns.
             let load = peer.expected_wait(now, USUAL_US) << 8 | u64::from(self.rng.below(256));
-            peer.load = Some(load);
+            peer.asked.load = Some(load);
             self.order.insert((load, link));
         }
     }
@@ -132,7 +133,7 @@ impl Node {
         let links: Vec<LinkId> = self.peers.keys().copied().collect();
         for link in links {
             if let Some(peer) = self.peers.get_mut(&link) {
-                peer.dry = false;
+                peer.asked.dry = false;
             }
             self.reorder(now, link);
         }
@@ -143,14 +144,14 @@ impl Node {
         if core::mem::take(&mut self.stirred) {
             self.reorder_all(now);
         }
-        let asked: usize = self.jobs.values().map(|job| job.asked.len()).sum();
+        let asked: usize = self.jobs.values().map(|job| job.sets.asked.len()).sum();
         let mut room = self.shared.window.saturating_sub(asked as u32);
         while let Some(&(_, link)) = self.order.first() {
             if room == 0 {
                 self.shared.full = true;
                 return;
             }
-            let ranges_only = self.peers.get(&link).is_some_and(|peer| peer.xorb_ranges_only);
+            let ranges_only = self.peers.get(&link).is_some_and(|peer| peer.who.xorb_ranges_only);
             let asked = match ranges_only {
                 true => self.ask_block(now, link),
                 false => self.ask_one(now, link),
@@ -160,7 +161,7 @@ impl Node {
                 Asked::Besides => {}
                 Asked::Nothing => {
                     if let Some(peer) = self.peers.get_mut(&link) {
-                        peer.dry = true;
+                        peer.asked.dry = true;
                     }
                 }
             }
@@ -174,19 +175,19 @@ impl Node {
         let usual = Duration::from_micros(self.answer_us);
         let Some(peer) = self.peers.get_mut(&link) else { return Asked::Nothing };
         // Given up here, still to be answered here: not asked of the same peer again.
-        let given_up: BTreeSet<(JobId, u32)> = match peer.unowned {
+        let given_up: BTreeSet<(JobId, u32)> = match peer.asked.unowned {
             0 => BTreeSet::new(),
             _ => {
                 let chunk =
                     |what| if let Pending::Chunk { job, index } = what { Some((job, index)) } else { None };
-                peer.requests.values().filter(|r| !r.owned).filter_map(|r| chunk(r.what)).collect()
+                peer.asked.requests.values().filter(|r| !r.owned).filter_map(|r| chunk(r.what)).collect()
             }
         };
         // A slow peer is asked only for what nobody else has.
-        let slow = peer.crowded && peer.usual_answer() >= slow_from(usual);
+        let slow = peer.pace.crowded && peer.usual_answer() >= slow_from(usual);
         for &(id, front) in &self.turns {
             let (Some(job), Some(with)) = (self.jobs.get_mut(&id), peer.jobs.get_mut(&id)) else { continue };
-            if !job.wants() || job.open.is_empty() {
+            if !job.wants() || job.sets.open.is_empty() {
                 continue;
             }
             let seeds = job.supply.has_seeds();
@@ -210,9 +211,9 @@ impl Node {
             let req = peer.draw(&mut self.rng, now, Pending::Chunk { job: id, index }, owned);
             if owned {
                 job.take(index);
-                job.asked.insert(index, (link, req));
+                job.sets.asked.insert(index, (link, req));
             } else {
-                job.raced.insert(index);
+                job.sets.raced.insert(index);
             }
             self.stats.chunks_asked += 1;
             let message = Outgoing::ChunkRequest { req, hash: chunk.hash, len_max: chunk.len };
@@ -231,9 +232,9 @@ impl Node {
             return;
         }
         let Some(job) = self.jobs.get(&id) else { return };
-        let asked = gained.iter().filter_map(|index| job.asked.get(index));
+        let asked = gained.iter().filter_map(|index| job.sets.asked.get(index));
         let late = |(other, req): &&(LinkId, ReqId)| {
-            let peer = self.peers.get(other).filter(|peer| peer.crowded && *other != link);
+            let peer = self.peers.get(other).filter(|peer| peer.pace.crowded && *other != link);
             peer.is_some_and(|p| p.usual_answer() >= slow || p.asked_before(*req, now, slow))
         };
         let late: Vec<(LinkId, ReqId)> = asked.filter(late).copied().collect();
@@ -247,8 +248,8 @@ impl Node {
         let quick: Vec<LinkId> = quick.map(|(link, _)| *link).collect();
         let mut late: Vec<(LinkId, ReqId)> = Vec::new();
         for (&id, job) in self.jobs.iter().filter(|(_, job)| job.supply.has_parts() && !quick.is_empty()) {
-            for (&index, &(link, req)) in &job.asked {
-                let peer = self.peers.get(&link).filter(|peer| peer.crowded);
+            for (&index, &(link, req)) in &job.sets.asked {
+                let peer = self.peers.get(&link).filter(|peer| peer.pace.crowded);
                 if peer.is_some_and(|peer| peer.asked_before(req, now, slow))
                     && quick.iter().any(|other| *other != link && self.may_give(*other, id, index))
                 {
@@ -281,7 +282,7 @@ impl Node {
 
     /// A zest 0.4 peer knows only xorb ranges: it gets a whole block at a time.
     fn ask_block(&mut self, now: Instant, link: LinkId) -> Asked {
-        let Some(peer) = self.peers.get_mut(&link).filter(|p| p.requests.is_empty()) else {
+        let Some(peer) = self.peers.get_mut(&link).filter(|p| p.asked.requests.is_empty()) else {
             return Asked::Nothing;
         };
         for &id in &self.job_order {
@@ -289,20 +290,20 @@ impl Node {
             if !job.wants() || peer.jobs.get(&id).is_none_or(|with| with.has.is_none()) {
                 continue;
             }
-            let found = (0..job.blocks.len()).find(|at| {
-                let state = &job.blocks[*at];
+            let found = (0..job.origin.blocks.len()).find(|at| {
+                let state = &job.origin.blocks[*at];
                 !state.active
                     && !state.followed
                     && state.peer.is_none()
-                    && !peer.blocks_refused.contains(&(id, *at as u32))
-                    && state.any_in(&job.missing, None)
+                    && !peer.asked.blocks_refused.contains(&(id, *at as u32))
+                    && state.any_in(&job.sets.missing, None)
             });
             let Some(at) = found else { continue };
             let req = peer.draw(&mut self.rng, now, Pending::Block { job: id, block: at as u32 }, false);
-            job.blocks[at].peer = Some((link, now));
+            job.origin.blocks[at].peer = Some((link, now));
             job.cover(at);
-            let block = &job.blocks[at].block;
-            peer.block_bytes = block.wire_bytes;
+            let block = &job.origin.blocks[at].block;
+            peer.pace.block_bytes = block.wire_bytes;
             let message = Outgoing::XorbRequest {
                 req,
                 xorb: block.xorb,
@@ -327,11 +328,11 @@ impl Node {
         let mut excess: Vec<(LinkId, ReqId)> = Vec::new();
         for (&link, peer) in &mut self.peers {
             peer.measure(now);
-            together += peer.rate_bytes_s;
+            together += peer.pace.rate_bytes_s;
             shares += peer.share();
             excess.extend(peer.excess().into_iter().map(|req| (link, req)));
         }
-        let crowded = self.peers.values().any(|peer| peer.crowded);
+        let crowded = self.peers.values().any(|peer| peer.pace.crowded);
         self.shared.measure(shares, crowded);
         let (bytes, since) = core::mem::replace(&mut self.income, (0, now));
         self.income_bytes_s = bytes * 1_000_000 / (now.since(since).as_micros() as u64).max(1);
@@ -342,7 +343,7 @@ impl Node {
             self.count_off(link, req);
         }
         self.breadth.came_of_peers(bytes);
-        let shared = |job: &Job| job.wants() && job.left.is_some() && job.manifest.is_none();
+        let shared = |job: &Job| job.wants() && job.origin.left.is_some() && job.lists.manifest.is_none();
         self.breadth.share(now, self.jobs.values().any(shared));
         let more = self.has_more_for_the_origin();
         self.breadth.measure(now, self.origin_active, more);
@@ -356,14 +357,15 @@ impl Node {
             let held_back = self.timers.is_set(Timer::OriginGrace(id));
             if let Some(job) = self.jobs.get_mut(&id) {
                 // While others stream a part of the file and we another, the line is the origin's as well as theirs.
-                let streams = job.blocks_active() > 0 && job.blocks.iter().any(|block| block.follows > 0);
-                let waits = job.origin == OriginState::Ready
+                let streams =
+                    job.blocks_active() > 0 && job.origin.blocks.iter().any(|block| block.follows > 0);
+                let waits = job.origin.state == OriginState::Ready
                     && !held_back
                     && !streams
-                    && job.missing.next(0, None, Some(&job.covered)).is_some();
-                job.waiting = if waits { job.waiting + 1 } else { 0 };
-                if self.config.policy == Policy::Fastest && slow && job.waiting >= WAITING_MAX {
-                    job.joined = true;
+                    && job.sets.missing.next(0, None, Some(&job.sets.covered)).is_some();
+                job.course.waiting = if waits { job.course.waiting + 1 } else { 0 };
+                if self.config.policy == Policy::Fastest && slow && job.course.waiting >= WAITING_MAX {
+                    job.origin.joined = true;
                     self.lessons.slow(now);
                 }
             }
@@ -381,35 +383,38 @@ impl Node {
 
     /// The end game: where a source is idle, what slow peers were asked for long ago is asked for once more.
     fn take_over(&mut self, now: Instant) {
-        let asked: usize = self.jobs.values().map(|job| job.asked.len()).sum();
+        let asked: usize = self.jobs.values().map(|job| job.sets.asked.len()).sum();
         let room = (asked as u32) < self.shared.window;
         // Among many, capacity goes to what is still missing first.
-        let waits = self.jobs.values().any(|job| !job.missing.is_empty());
+        let waits = self.jobs.values().any(|job| !job.sets.missing.is_empty());
         let idle: BTreeSet<LinkId> = self
             .peers
             .iter()
             .filter(|(_, p)| {
                 room && p.counts()
-                    && !(p.crowded && waits)
-                    && !p.doubted
+                    && !(p.pace.crowded && waits)
+                    && !p.pace.doubted
                     && p.wants_more()
-                    && !p.xorb_ranges_only
+                    && !p.who.xorb_ranges_only
             })
             .map(|(link, _)| *link)
             .collect();
         let slots = self.origin_active < self.breadth.most();
         let mut late: Vec<(LinkId, ReqId)> = Vec::new();
-        for (&id, job) in self.jobs.iter().filter(|(_, job)| !job.paused) {
-            let origin = job.origin == OriginState::Ready && job.joined && !self.shares_origin(job) && slots;
+        for (&id, job) in self.jobs.iter().filter(|(_, job)| !job.course.paused) {
+            let origin = job.origin.state == OriginState::Ready
+                && job.origin.joined
+                && !self.shares_origin(job)
+                && slots;
             if !origin && idle.is_empty() {
                 continue;
             }
-            for (&index, &(link, req)) in &job.asked {
-                if job.twice.contains(&index) {
+            for (&index, &(link, req)) in &job.sets.asked {
+                if job.sets.twice.contains(&index) {
                     continue;
                 }
                 let Some(peer) = self.peers.get(&link) else { continue };
-                let Some(request) = peer.requests.get(&req) else { continue };
+                let Some(request) = peer.asked.requests.get(&req) else { continue };
                 let helps = |other: &LinkId| *other != link && self.may_give(*other, id, index);
                 let old = now.since(request.at) >= peer.usual_answer().max(TAKE_OVER_AFTER / 2) * 2;
                 if old && (origin || idle.iter().any(helps)) {
@@ -421,12 +426,12 @@ impl Node {
             return;
         }
         for (link, req) in late {
-            let what = self.peers.get(&link).and_then(|p| p.requests.get(&req)).map(|r| r.what);
+            let what = self.peers.get(&link).and_then(|p| p.asked.requests.get(&req)).map(|r| r.what);
             self.count_off(link, req);
             if let Some(Pending::Chunk { job, index }) = what
                 && let Some(job) = self.jobs.get_mut(&job)
             {
-                job.twice.insert(index);
+                job.sets.twice.insert(index);
             }
         }
         self.refill(now);
@@ -443,7 +448,7 @@ fn pick(
     skip: impl Fn(u32) -> bool,
 ) -> Option<u32> {
     let set = may_have(has)?;
-    let all = 0..job.open.len();
+    let all = 0..job.sets.open.len();
     let start = cursor.unwrap_or(0);
     let found = match job.supply.has_parts() {
         true => rarest(job, set, all, rng, &skip),
@@ -453,9 +458,9 @@ fn pick(
         *cursor = Some(index + 1);
         return Some(index);
     }
-    let mut before = job.open.len();
+    let mut before = job.sets.open.len();
     loop {
-        let index = job.open.prev(before, set)?;
+        let index = job.sets.open.prev(before, set)?;
         if !skip(index) {
             return Some(index);
         }
@@ -486,7 +491,7 @@ fn may_have(has: &Has) -> Option<Option<&BitSet>> {
 fn free(job: &Job, set: Option<&BitSet>, within: Range<u32>, skip: &impl Fn(u32) -> bool) -> Option<u32> {
     let mut at = within.start;
     loop {
-        let index = job.open.next_in(at, within.end, set, Some(&job.covered))?;
+        let index = job.sets.open.next_in(at, within.end, set, Some(&job.sets.covered))?;
         if !skip(index) {
             return Some(index);
         }
@@ -504,7 +509,7 @@ fn rarest(
     skip: &impl Fn(u32) -> bool,
 ) -> Option<u32> {
     let free = |at| free(job, set, at..within.end, skip);
-    let (first, last) = (free(within.start).unwrap_or(0), job.open.prev(within.end, set).unwrap_or(0));
+    let (first, last) = (free(within.start).unwrap_or(0), job.sets.open.prev(within.end, set).unwrap_or(0));
     let start = first + rng.below(last.saturating_sub(first) + 1);
     let mut best: Option<(u16, u32)> = None;
     let mut equals = 0;

@@ -4,7 +4,8 @@
 //! The peers are not slower than the origin there, only short of what nobody has yet. A node that then streams all it can
 //! from the origin takes from others what they would have given it a moment later.
 
-use super::job::{Job, OriginState};
+use super::from_origin::OriginState;
+use super::job::Job;
 use super::peer::{Has, Peer};
 use super::units::score;
 use super::{Action, Node, Policy};
@@ -105,7 +106,7 @@ impl Sparing {
 
 /// How many those are: two that dialled each other at the same time are linked twice.
 pub(super) fn machines<'a>(peers: impl Iterator<Item = &'a Peer>) -> usize {
-    let all: BTreeSet<_> = peers.map(|peer| (peer.upload.party, peer.id)).collect();
+    let all: BTreeSet<_> = peers.map(|peer| (peer.wants.upload.party, peer.who.id)).collect();
     all.len()
 }
 
@@ -114,8 +115,8 @@ impl Job {
     pub(super) fn shares_origin(&self, policy: Policy, sharing: bool) -> bool {
         self.spec.peers
             && match policy {
-                Policy::SpareOrigin => !self.joined,
-                Policy::Fastest => sharing && self.many,
+                Policy::SpareOrigin => !self.origin.joined,
+                Policy::Fastest => sharing && self.origin.many,
             }
     }
 
@@ -138,18 +139,21 @@ impl Node {
         }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let fetches = |peer: &&Peer| peer.fetches(&job.spec.file);
-        job.many = job.spec.peers
+        job.origin.many = job.spec.peers
             && machines(self.peers.values().filter(fetches))
-                >= if job.manifest.is_some() { MANY_LISTED } else { MANY };
+                >= if job.lists.manifest.is_some() { MANY_LISTED } else { MANY };
     }
 
     /// Blocks that another who fetches the same is first in line for, while those are left to it. No message is needed: all count alike.
     pub(super) fn leave_to_others(&mut self, now: Instant, id: JobId) {
-        let few = |job: &Job| job.left.as_ref().is_none_or(|left| left.others < SEVERAL);
+        let few = |job: &Job| job.origin.left.as_ref().is_none_or(|left| left.others < SEVERAL);
         let Some(job) = self.jobs.get(&id).filter(|job| few(job) && self.config.tentative) else {
             return;
         };
-        let ready = job.origin == OriginState::Ready && job.manifest.is_none() && !job.many && job.spec.peers;
+        let ready = job.origin.state == OriginState::Ready
+            && job.lists.manifest.is_none()
+            && !job.origin.many
+            && job.spec.peers;
         if self.config.policy != Policy::Fastest || !ready {
             return;
         }
@@ -157,25 +161,26 @@ impl Node {
         // Who says that it has all of the file streams nothing.
         let has_all = |peer: &Peer| peer.jobs.get(&id).is_some_and(|with| with.has == Has::All);
         let fetches = |peer: &&Peer| peer.fetches(&file) && !has_all(peer);
-        let others: BTreeSet<_> = self.peers.values().filter(fetches).map(|peer| peer.id).collect();
-        let least = if job.left.is_none() { 1 } else { SEVERAL };
+        let others: BTreeSet<_> = self.peers.values().filter(fetches).map(|peer| peer.who.id).collect();
+        let least = if job.origin.left.is_none() { 1 } else { SEVERAL };
         if others.len() < least {
             return;
         }
-        let theirs = (0u32..).zip(&job.blocks).filter(|(_, state)| state.block.whole).filter(|(_, state)| {
-            let ours = score(&state.block.xorb, &self.config.peer_id);
-            others.iter().any(|id| score(&state.block.xorb, id) > ours)
-        });
+        let theirs =
+            (0u32..).zip(&job.origin.blocks).filter(|(_, state)| state.block.whole).filter(|(_, state)| {
+                let ours = score(&state.block.xorb, &self.config.peer_id);
+                others.iter().any(|id| score(&state.block.xorb, id) > ours)
+            });
         let blocks: BTreeSet<u32> = theirs.map(|(at, _)| at).collect();
         let Some(job) = self.jobs.get_mut(&id) else { return };
         // One other has from us at once what we stream. Several would have to share what we upload.
         for &block in blocks.iter().filter(|_| others.len() >= SEVERAL) {
             if job.begun_of(block, AT_THE_BEGIN) {
-                job.blocks[block as usize].stopping = true;
+                job.origin.blocks[block as usize].stopping = true;
                 self.actions.push_back(Action::OriginStop { job: id, block });
             }
         }
-        job.left = Some(Left { blocks, until: now + LEFT, others: others.len() });
+        job.origin.left = Some(Left { blocks, until: now + LEFT, others: others.len() });
         self.breadth.share(now, true);
     }
 
@@ -187,9 +192,9 @@ impl Node {
         for id in self.job_order.clone() {
             self.count_fetchers(id);
         }
-        let crowded = || self.jobs.values().filter(|job| job.wants() && job.many);
-        let unlisted = crowded().filter(|job| job.manifest.is_none());
-        let missing = |job: &Job| u64::from(job.missing.count()) * u64::from(job.usual_len());
+        let crowded = || self.jobs.values().filter(|job| job.wants() && job.origin.many);
+        let unlisted = crowded().filter(|job| job.lists.manifest.is_none());
+        let missing = |job: &Job| u64::from(job.sets.missing.count()) * u64::from(job.usual_len());
         let seen = Measured {
             elapsed_us,
             active: self.origin_active > 0,
@@ -205,11 +210,11 @@ impl Node {
             }
             // What is under way already is ours, unless somebody said before that it is theirs.
             let Some(job) = self.jobs.get(&id).filter(|job| self.shares_origin(job)) else { continue };
-            let active = |at: &usize| job.blocks[*at].active && !job.blocks[*at].stopping;
-            for at in (0..job.blocks.len()).filter(active).collect::<Vec<_>>() {
+            let active = |at: &usize| job.origin.blocks[*at].active && !job.origin.blocks[*at].stopping;
+            for at in (0..job.origin.blocks.len()).filter(active).collect::<Vec<_>>() {
                 let Some(job) = self.jobs.get(&id) else { continue };
                 let unit = job.unit_of(at as u32);
-                let ours = score(&job.blocks[unit as usize].block.xorb, &self.config.peer_id);
+                let ours = score(&job.origin.blocks[unit as usize].block.xorb, &self.config.peer_id);
                 match job.claims.units.get(&unit) {
                     Some(known) if known.mine => {}
                     Some(known) if known.claim.is_some_and(|(theirs, _)| theirs > ours) => {

@@ -68,45 +68,45 @@ impl Stream {
 impl Job {
     /// Index in the file of a chunk of a block, by its place in the block's list.
     pub(crate) fn index_of(&self, block: u32, nth: u32) -> Option<u32> {
-        let block = &self.blocks.get(block as usize)?.block;
+        let block = &self.origin.blocks.get(block as usize)?.block;
         let chunk = block.chunks.start.checked_add(nth)?;
         block.runs.iter().find_map(|run| run.index_of(chunk))
     }
 
     /// The block whose first chunk this is.
     pub(crate) fn block_at(&self, first: u32) -> Option<u32> {
-        let block = self.layout.block_of(first)?;
-        self.blocks.get(block as usize)?.block.runs.first().filter(|run| run.first == first)?;
+        let block = self.lists.layout.block_of(first)?;
+        self.origin.blocks.get(block as usize)?.block.runs.first().filter(|run| run.first == first)?;
         Some(block)
     }
 
     pub(crate) fn first_of(&self, block: u32) -> Option<u32> {
-        Some(self.blocks.get(block as usize)?.block.runs.first()?.first)
+        Some(self.origin.blocks.get(block as usize)?.block.runs.first()?.first)
     }
 
     /// Whether the block's list can be proven by its xorb and is not proven yet.
     pub(crate) fn is_unproven(&self, block: u32) -> bool {
         let whole = |at: &super::origin::BlockState| at.block.whole && at.block.chunks.start == 0;
         self.spec.peers
-            && !self.ended
-            && self.manifest.is_none()
-            && self.blocks.get(block as usize).is_some_and(whole)
-            && !self.layout.is_listed(block)
+            && !self.course.ended
+            && self.lists.manifest.is_none()
+            && self.origin.blocks.get(block as usize).is_some_and(whole)
+            && !self.lists.layout.is_listed(block)
     }
 
     /// Takes in what lies in the file of a block that is streamed; whether there is more to tell.
     fn stream_on(&mut self, block: u32) -> bool {
         let mut more = false;
         loop {
-            let Some(stream) = self.streams.get(&block) else { return more };
+            let Some(stream) = self.unproven.streams.get(&block) else { return more };
             let nth = stream.ready();
             let (Some(chunk), Some(index)) = (stream.chunk(nth), self.index_of(block, nth)) else {
                 return more;
             };
-            if !self.held.contains(index) {
+            if !self.sets.held.contains(index) {
                 return more;
             }
-            let Some(stream) = self.streams.get_mut(&block) else { return more };
+            let Some(stream) = self.unproven.streams.get_mut(&block) else { return more };
             let end = stream.starts.last().copied().unwrap_or(0);
             stream.starts.push(end + u64::from(chunk.len));
             stream.by_hash.insert(key(&chunk.hash), nth);
@@ -116,11 +116,11 @@ impl Job {
 
     /// Where a chunk of a block lies that is streamed, for who follows it.
     pub(super) fn streamed(&self, link: LinkId, hash: &Hash) -> Option<Location> {
-        self.streams.iter().filter(|(_, stream)| stream.followers.contains_key(&link)).find_map(
+        self.unproven.streams.iter().filter(|(_, stream)| stream.followers.contains_key(&link)).find_map(
             |(at, stream)| {
                 let nth = *stream.by_hash.get(&key(hash))?;
                 let chunk = stream.chunk(nth).filter(|chunk| chunk.hash == *hash)?;
-                let block = &self.blocks.get(*at as usize)?.block;
+                let block = &self.origin.blocks.get(*at as usize)?.block;
                 let place = block.chunks.start + nth;
                 let run = block.runs.iter().find(|run| run.index_of(place).is_some())?;
                 let before = run.xorb_chunk.checked_sub(block.chunks.start)?;
@@ -135,38 +135,41 @@ impl Node {
     /// The origin's worker hashed a chunk of a block that nothing proves yet; it says so before the chunk's end.
     pub(super) fn chunk_hashed(&mut self, now: Instant, id: JobId, block: u32, nth: u32, chunk: ChunkRef) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_unproven(block)) else { return };
-        let state = &job.blocks[block as usize];
+        let state = &job.origin.blocks[block as usize];
         if !state.active || nth as usize >= state.block.chunks.len() {
             return;
         }
         let chunks = state.block.chunks.len();
-        let stream = job.streams.entry(block).or_insert_with(|| Stream::new(chunks));
+        let stream = job.unproven.streams.entry(block).or_insert_with(|| Stream::new(chunks));
         stream.list[nth as usize].get_or_insert(chunk);
         self.stream_grew(now, id, block);
     }
 
     /// A chunk of the origin lies in the file.
     pub(super) fn stream_advanced(&mut self, now: Instant, id: JobId, index: u32) {
-        let Some(job) = self.jobs.get(&id).filter(|job| !job.streams.is_empty()) else { return };
-        if let Some(block) = job.layout.block_of(index) {
+        let Some(job) = self.jobs.get(&id).filter(|job| !job.unproven.streams.is_empty()) else { return };
+        if let Some(block) = job.lists.layout.block_of(index) {
             self.stream_grew(now, id, block);
         }
     }
 
     fn stream_grew(&mut self, now: Instant, id: JobId, block: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let told_of = |job: &Job| job.streams.get(&block).is_some_and(|stream| stream.tellable() > 0);
+        let told_of =
+            |job: &Job| job.unproven.streams.get(&block).is_some_and(|stream| stream.tellable() > 0);
         let before = told_of(job);
         if !job.stream_on(block) {
             return;
         }
         let begins = !before && told_of(job);
-        let Some(stream) = job.streams.get(&block) else { return };
+        let Some(stream) = job.unproven.streams.get(&block) else { return };
         let followed = !stream.followers.is_empty();
         let whole: Option<Vec<ChunkRef>> =
             if stream.is_whole() { stream.list.iter().copied().collect() } else { None };
         // The runtime would find that out, too, once the fetch has ended: after the job, if this was all of it.
-        if let Some(list) = whole.filter(|list| xorb_hash(list) == job.blocks[block as usize].block.xorb) {
+        if let Some(list) =
+            whole.filter(|list| xorb_hash(list) == job.origin.blocks[block as usize].block.xorb)
+        {
             self.actions.push_back(Action::AdoptBlockList { job: id, block, list: list.into() });
         }
         if begins && !self.uploads.is_spent() {
@@ -191,7 +194,7 @@ impl Node {
     pub(super) fn greet_with_streams(&mut self, link: LinkId, id: JobId) {
         let Some(job) = self.jobs.get(&id).filter(|_| !self.uploads.is_spent()) else { return };
         let blocks: Vec<u32> =
-            job.streams.iter().filter(|(_, s)| s.tellable() > 0).map(|(at, _)| *at).collect();
+            job.unproven.streams.iter().filter(|(_, s)| s.tellable() > 0).map(|(at, _)| *at).collect();
         blocks.into_iter().for_each(|block| self.offer(link, id, block));
     }
 
@@ -203,7 +206,7 @@ impl Node {
         for job in self.jobs.values_mut().filter(theirs) {
             let block = job.block_at(first);
             let file = job.spec.file;
-            match block.and_then(|block| job.streams.get_mut(&block)) {
+            match block.and_then(|block| job.unproven.streams.get_mut(&block)) {
                 Some(stream) if on && stream.tellable() > 0 => {
                     let records = stream.news(0);
                     stream.followers.insert(link, stream.tellable());
@@ -236,10 +239,11 @@ impl Node {
 
     /// Tells those who follow what is new.
     pub(super) fn tell_followers(&mut self) {
-        for job in self.jobs.values_mut().filter(|job| !job.streams.is_empty()) {
+        for job in self.jobs.values_mut().filter(|job| !job.unproven.streams.is_empty()) {
             let file = job.spec.file;
-            for (block, stream) in &mut job.streams {
-                let Some(first) = job.blocks[*block as usize].block.runs.first().map(|run| run.first) else {
+            for (block, stream) in &mut job.unproven.streams {
+                let Some(first) = job.origin.blocks[*block as usize].block.runs.first().map(|run| run.first)
+                else {
                     continue;
                 };
                 let end = stream.tellable();
@@ -265,7 +269,7 @@ impl Node {
     /// A list is proven: who follows is told the rest of it, or that it was not what we told.
     pub(super) fn stream_proven(&mut self, id: JobId, block: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Some(stream) = job.streams.remove(&block) else { return };
+        let Some(stream) = job.unproven.streams.remove(&block) else { return };
         let Some(first) = job.first_of(block) else { return };
         let (file, count) = (job.spec.file, stream.list.len() as u32);
         let list: Option<Vec<ChunkRef>> =
@@ -274,7 +278,7 @@ impl Node {
             (0..stream.ready()).all(|nth| stream.chunk(nth) == list.get(nth as usize).copied())
         });
         // The file's list may have proven it, and the xorb goes on: then the last record is nothing that anybody could prove.
-        let xorb = &job.blocks[block as usize].block.xorb;
+        let xorb = &job.origin.blocks[block as usize].block.xorb;
         let right = right.map(|mut list| {
             if xorb_hash(&list) != *xorb {
                 list.pop();
@@ -298,7 +302,7 @@ impl Node {
     /// What we told of this block does not hold any more, or nothing more of it comes.
     pub(super) fn withdraw_stream(&mut self, id: JobId, block: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Some(stream) = job.streams.remove(&block) else { return };
+        let Some(stream) = job.unproven.streams.remove(&block) else { return };
         let Some(first) = job.first_of(block) else { return };
         let file = job.spec.file;
         for link in stream.followers.into_keys() {
@@ -320,13 +324,13 @@ impl Node {
 
     /// Blocks of a job that are told of.
     fn streams_of(&self, id: JobId) -> Vec<u32> {
-        self.jobs.get(&id).map_or_else(Vec::new, |job| job.streams.keys().copied().collect())
+        self.jobs.get(&id).map_or_else(Vec::new, |job| job.unproven.streams.keys().copied().collect())
     }
 
     /// The fetch of a block has ended. Where all of it came and nothing proves it, which is what the tail of a file looks like whose
     /// xorb goes on, it is given on until the file's own list proves it.
     pub(super) fn end_stream(&mut self, id: JobId, block: u32) {
-        let stream = self.jobs.get(&id).and_then(|job| job.streams.get(&block));
+        let stream = self.jobs.get(&id).and_then(|job| job.unproven.streams.get(&block));
         if stream.is_some_and(|stream| !stream.is_whole()) {
             self.withdraw_stream(id, block);
         }
@@ -340,19 +344,20 @@ impl Node {
 
     /// A link is gone.
     pub(super) fn unfollow(&mut self, link: LinkId) {
-        for stream in self.jobs.values_mut().flat_map(|job| job.streams.values_mut()) {
+        for stream in self.jobs.values_mut().flat_map(|job| job.unproven.streams.values_mut()) {
             stream.followers.remove(&link);
         }
     }
 
     pub(super) fn check_streams(&self) {
         for job in self.jobs.values() {
-            for (block, stream) in &job.streams {
-                let proven = job.manifest.is_some() || job.layout.is_listed(*block);
+            for (block, stream) in &job.unproven.streams {
+                let proven = job.lists.manifest.is_some() || job.lists.layout.is_listed(*block);
                 assert!(!proven, "what is proven is not told as tentative");
-                assert!(!job.ended || stream.is_whole(), "what is over is told as a whole");
-                assert!(stream.list.len() == job.blocks[*block as usize].block.chunks.len());
-                let in_file = |nth| job.index_of(*block, nth).is_some_and(|index| job.held.contains(index));
+                assert!(!job.course.ended || stream.is_whole(), "what is over is told as a whole");
+                assert!(stream.list.len() == job.origin.blocks[*block as usize].block.chunks.len());
+                let in_file =
+                    |nth| job.index_of(*block, nth).is_some_and(|index| job.sets.held.contains(index));
                 assert!((0..stream.ready()).all(in_file), "only what lies in the file is told");
                 for (link, told) in &stream.followers {
                     let open = |peer: &super::peer::Peer| !peer.closing && job.spec.is_open_to(peer);

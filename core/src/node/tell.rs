@@ -134,20 +134,20 @@ impl Node {
             self.actions.push_back(Action::LookupFile { link, file });
             return;
         }
-        if !peer.interests.contains_key(&file) {
-            if peer.interests.len() >= INTERESTS_MAX {
+        if !peer.wants.interests.contains_key(&file) {
+            if peer.wants.interests.len() >= INTERESTS_MAX {
                 return;
             }
             // What we fetch is few; of the rest only so much is remembered, and everything answered.
             let fits = job.is_some()
-                || peer.interests.len() < INTERESTS_LINK_MIN
-                || self.uploads.parties.has_room_for_interest(peer.upload.party);
+                || peer.wants.interests.len() < INTERESTS_LINK_MIN
+                || self.uploads.parties.has_room_for_interest(peer.wants.upload.party);
             if fits {
-                peer.interests.insert(file, 0);
-                self.uploads.parties.interests(peer.upload.party, 1);
+                peer.wants.interests.insert(file, 0);
+                self.uploads.parties.interests(peer.wants.upload.party, 1);
             }
         }
-        if let Some(told) = peer.interests.get_mut(&file) {
+        if let Some(told) = peer.wants.interests.get_mut(&file) {
             *told = job.map_or(0, |(.., end, _)| end);
         }
         match job {
@@ -167,9 +167,9 @@ impl Node {
 
     pub(super) fn uninterested(&mut self, link: LinkId, file: &Hash) {
         if let Some(peer) = self.peers.get_mut(&link)
-            && peer.interests.remove(file).is_some()
+            && peer.wants.interests.remove(file).is_some()
         {
-            self.uploads.parties.interests(peer.upload.party, -1);
+            self.uploads.parties.interests(peer.wants.upload.party, -1);
         }
     }
 
@@ -181,7 +181,9 @@ impl Node {
         }
         let wait = if rare { WAIT_MIN } else { self.tell_wait };
         let file = job.spec.file;
-        if !self.timers.is_set(Timer::Tell) && !self.peers.values().any(|p| p.interests.contains_key(&file)) {
+        if !self.timers.is_set(Timer::Tell)
+            && !self.peers.values().any(|p| p.wants.interests.contains_key(&file))
+        {
             return;
         }
         self.timers.set_no_later(Timer::Tell, now + wait);
@@ -206,10 +208,10 @@ impl Node {
             // Most peers were told equally much: their news are gathered and sorted once.
             let mut gathered: (usize, Vec<u32>) = (usize::MAX, Vec::new());
             for (&link, peer) in &mut self.peers {
-                if peer.closing || !peer.zest {
+                if peer.closing || !peer.who.zest {
                     continue;
                 }
-                let Some(place) = peer.interests.get_mut(&file) else { continue };
+                let Some(place) = peer.wants.interests.get_mut(&file) else { continue };
                 let from = core::mem::replace(place, end);
                 if from >= end {
                     continue;

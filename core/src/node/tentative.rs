@@ -6,7 +6,8 @@
 //! costs one block: all that he gave is dropped, and he is not followed any more.
 
 use super::authors::{AUTHORS_MAX, Author, TENTATIVE_LIES_MAX};
-use super::job::{Job, OriginState};
+use super::from_origin::OriginState;
+use super::job::Job;
 use super::peer::Pending;
 use super::units::score;
 use super::{Action, Node};
@@ -70,36 +71,36 @@ impl Taking {
 impl Job {
     /// Whether the file ends with this block. Its xorb may go on with another file.
     fn is_tail(&self, block: u32) -> bool {
-        self.layout.block_of(self.len().saturating_sub(1)) == Some(block)
+        self.lists.layout.block_of(self.len().saturating_sub(1)) == Some(block)
     }
 
     /// Whether a block may be followed: nobody is at it, and nothing proves it yet.
     fn can_follow(&self, block: u32) -> bool {
-        let Some(state) = self.blocks.get(block as usize) else { return false };
+        let Some(state) = self.origin.blocks.get(block as usize) else { return false };
         self.wants()
-            && !self.no_room
-            && self.origin == OriginState::Ready
+            && !self.unproven.no_room
+            && self.origin.state == OriginState::Ready
             && self.is_unproven(block)
             && !state.active
             && state.peer.is_none()
             && !state.followed
             && state.follows < FOLLOWS_MAX
-            && state.any_in(&self.missing, None)
-            && !self.list_asks.contains_key(&block)
+            && state.any_in(&self.sets.missing, None)
+            && !self.lists.list_asks.contains_key(&block)
             && !self.claims.is_mine(block)
     }
 
     /// Whether a block comes from the origin, and less than such a part of it is here.
     pub(super) fn begun_of(&self, block: u32, part: u32) -> bool {
-        let state = &self.blocks[block as usize];
-        let here = || state.indices().filter(|index| self.held.contains(*index)).count() as u32;
+        let state = &self.origin.blocks[block as usize];
+        let here = || state.indices().filter(|index| self.sets.held.contains(*index)).count() as u32;
         state.active && !state.stopping && here() * part < state.block.chunks.len() as u32
     }
 
     /// A peer offers the block that begins with this chunk, if one does.
     fn remember_offer(&mut self, link: LinkId, first: u32) -> Option<u32> {
         let block = self.block_at(first)?;
-        let offers = self.offers.entry(block).or_default();
+        let offers = self.unproven.offers.entry(block).or_default();
         if offers.len() < OFFERS_MAX && !offers.contains(&link) {
             offers.push(link);
         }
@@ -108,7 +109,7 @@ impl Job {
 
     /// Chunks of a block that its author told of: what others wait for is on its way.
     pub(crate) fn told_of(&self, block: u32) -> u32 {
-        self.takings.get(&block).map_or(0, |taking| taking.list.len() as u32)
+        self.unproven.takings.get(&block).map_or(0, |taking| taking.list.len() as u32)
     }
 }
 
@@ -116,18 +117,18 @@ impl Node {
     /// A peer streams a block and would give of it.
     pub(super) fn offered(&mut self, now: Instant, link: LinkId, file: FileKey, first: u32) {
         let able = self.config.tentative;
-        let Some(peer) = self.peers.get(&link).filter(|peer| able && peer.counts() && peer.zest) else {
+        let Some(peer) = self.peers.get(&link).filter(|peer| able && peer.counts() && peer.who.zest) else {
             return;
         };
         let theirs =
-            |job: &Job| FileKey::of(&job.spec.file) == file && job.spec.is_open_to(peer) && !job.ended;
+            |job: &Job| FileKey::of(&job.spec.file) == file && job.spec.is_open_to(peer) && !job.course.ended;
         let ids: Vec<JobId> = self.jobs.iter().filter(|(_, job)| theirs(job)).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if job.origin == OriginState::Waiting {
+            if job.origin.state == OriginState::Waiting {
                 let of_link = (link, 0)..=(link, u32::MAX);
-                if job.early_offers.range(of_link).count() < EARLY_OFFERS_MAX {
-                    job.early_offers.insert((link, first));
+                if job.unproven.early_offers.range(of_link).count() < EARLY_OFFERS_MAX {
+                    job.unproven.early_offers.insert((link, first));
                 }
                 continue;
             }
@@ -141,7 +142,7 @@ impl Node {
     /// It is known what the file is made of: what was offered before has its meaning now.
     pub(super) fn resolve_offers(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        for (link, first) in core::mem::take(&mut job.early_offers) {
+        for (link, first) in core::mem::take(&mut job.unproven.early_offers) {
             job.remember_offer(link, first);
         }
         self.follow_offers(now, id);
@@ -150,26 +151,28 @@ impl Node {
     /// Two stream the same block: the one with the lower score leaves it to the other, if it has hardly begun. Units under claims are
     /// yielded by those.
     fn yield_stream(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
-        let Some(job) = self.jobs.get(&id).filter(|job| job.is_unproven(block) && !job.no_room) else {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.is_unproven(block) && !job.unproven.no_room)
+        else {
             return;
         };
-        let state = &job.blocks[block as usize];
+        let state = &job.origin.blocks[block as usize];
         if !job.begun_of(block, HARDLY_BEGUN) || state.follows >= FOLLOWS_MAX || self.shares_origin(job) {
             return;
         }
         let better = |peer: &super::peer::Peer| {
-            score(&state.block.xorb, &peer.id) > score(&state.block.xorb, &self.config.peer_id)
+            score(&state.block.xorb, &peer.who.id) > score(&state.block.xorb, &self.config.peer_id)
         };
         if self.peers.get(&link).is_some_and(better) && self.able_author(now, job, link).is_some() {
             let Some(job) = self.jobs.get_mut(&id) else { return };
-            job.blocks[block as usize].stopping = true;
+            job.origin.blocks[block as usize].stopping = true;
             self.actions.push_back(Action::OriginStop { job: id, block });
         }
     }
 
     /// Who may be followed at the moment: he is believed, and what he would give has room.
     fn able_author(&self, now: Instant, job: &Job, link: LinkId) -> Option<Author> {
-        let peer = self.peers.get(&link).filter(|peer| peer.counts() && peer.zest && !peer.doubted)?;
+        let peer =
+            self.peers.get(&link).filter(|peer| peer.counts() && peer.who.zest && !peer.pace.doubted)?;
         let author = self.author(link).filter(|_| job.spec.is_open_to(peer))?;
         let (theirs, all) = self.tentative_bytes(&author);
         // The list is not known: what it says is held to the same bounds again.
@@ -179,8 +182,9 @@ impl Node {
 
     /// Follows what is offered and nobody is at.
     pub(super) fn follow_offers(&mut self, now: Instant, id: JobId) {
-        let Some(job) = self.jobs.get(&id).filter(|job| !job.offers.is_empty()) else { return };
-        let blocks: Vec<u32> = job.offers.keys().copied().filter(|block| job.can_follow(*block)).collect();
+        let Some(job) = self.jobs.get(&id).filter(|job| !job.unproven.offers.is_empty()) else { return };
+        let blocks: Vec<u32> =
+            job.unproven.offers.keys().copied().filter(|block| job.can_follow(*block)).collect();
         for block in blocks {
             self.follow(now, id, block);
         }
@@ -188,15 +192,15 @@ impl Node {
 
     fn follow(&mut self, now: Instant, id: JobId, block: u32) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let xorb = job.blocks[block as usize].block.xorb;
+        let xorb = job.origin.blocks[block as usize].block.xorb;
         let able = |link: &LinkId| Some((*link, self.able_author(now, job, *link)?));
         // The one that all others leave it to.
-        let lot = |(link, _): &(LinkId, Author)| self.peers.get(link).map(|peer| score(&xorb, &peer.id));
-        let links = job.offers.get(&block).into_iter().flatten();
+        let lot = |(link, _): &(LinkId, Author)| self.peers.get(link).map(|peer| score(&xorb, &peer.who.id));
+        let links = job.unproven.offers.get(&block).into_iter().flatten();
         let Some((link, author)) = links.filter_map(able).max_by_key(lot) else { return };
         let (file, Some(first)) = (job.spec.file, job.first_of(block)) else { return };
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.takings.insert(
+        job.unproven.takings.insert(
             block,
             Taking {
                 link,
@@ -211,15 +215,15 @@ impl Node {
                 moved: now,
             },
         );
-        job.blocks[block as usize].followed = true;
-        job.blocks[block as usize].follows += 1;
+        job.origin.blocks[block as usize].followed = true;
+        job.origin.blocks[block as usize].follows += 1;
         job.cover(block as usize);
         self.send(link, Outgoing::Zest(ZestMessage::Follow { file: FileKey::of(&file), first, on: true }));
     }
 
     /// Bytes that were told by an author and by all, of blocks that are followed.
     fn tentative_bytes(&self, author: &Author) -> (u64, u64) {
-        let takings = || self.jobs.values().flat_map(|job| job.takings.values());
+        let takings = || self.jobs.values().flat_map(|job| job.unproven.takings.values());
         let theirs = takings().filter(|taking| taking.author.0 == author.0).map(|taking| taking.bytes).sum();
         (theirs, takings().map(|taking| taking.bytes).sum())
     }
@@ -236,13 +240,13 @@ impl Node {
     ) {
         let followed = |(id, job): (&JobId, &Job)| {
             let block = job.block_at(first).filter(|_| FileKey::of(&job.spec.file) == file)?;
-            job.takings.get(&block).filter(|taking| taking.link == link).map(|_| (*id, block))
+            job.unproven.takings.get(&block).filter(|taking| taking.link == link).map(|_| (*id, block))
         };
         let Some((id, block)) = self.jobs.iter().find_map(followed) else { return };
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let state = &job.blocks[block as usize];
+        let state = &job.origin.blocks[block as usize];
         let (chunks, runs) = (state.block.chunks.len(), &state.block.runs);
-        let Some(taking) = job.takings.get_mut(&block) else { return };
+        let Some(taking) = job.unproven.takings.get_mut(&block) else { return };
         let told = taking.list.len();
         if records.is_empty() {
             if told * (HARDLY_BEGUN as usize) >= chunks {
@@ -263,7 +267,7 @@ impl Node {
         taking.moved = now;
         let missing = |nth: &u32| {
             let place = nth + state.block.chunks.start;
-            runs.iter().filter_map(|run| run.index_of(place)).any(|index| job.missing.contains(index))
+            runs.iter().filter_map(|run| run.index_of(place)).any(|index| job.sets.missing.contains(index))
         };
         taking.unasked.extend((told as u32..(told + records.len()) as u32).filter(missing));
         let (whole, author) = (taking.list.len() == chunks, taking.author);
@@ -281,8 +285,8 @@ impl Node {
     /// The list is complete: either the xorb's hash proves all of it, or none.
     fn told_all(&mut self, now: Instant, id: JobId, block: u32) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let Some(taking) = job.takings.get(&block) else { return };
-        if xorb_hash(&taking.list) != job.blocks[block as usize].block.xorb {
+        let Some(taking) = job.unproven.takings.get(&block) else { return };
+        if xorb_hash(&taking.list) != job.origin.blocks[block as usize].block.xorb {
             return self.lied(now, id, block);
         }
         let list: Arc<[ChunkRef]> = taking.list.clone().into();
@@ -293,11 +297,12 @@ impl Node {
 
     /// Asks authors for what they told of, as far as their pipelines go.
     pub(super) fn ask_told(&mut self, now: Instant, link: LinkId) {
-        let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.counts() && !peer.doubted) else {
+        let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.counts() && !peer.pace.doubted) else {
             return;
         };
-        for (&id, job) in self.jobs.iter_mut().filter(|(_, job)| !job.ended && !job.paused) {
-            for (&block, taking) in job.takings.iter_mut().filter(|(_, taking)| taking.link == link) {
+        for (&id, job) in self.jobs.iter_mut().filter(|(_, job)| !job.course.ended && !job.course.paused) {
+            for (&block, taking) in job.unproven.takings.iter_mut().filter(|(_, taking)| taking.link == link)
+            {
                 while peer.wants_more() && !taking.unasked.is_empty() {
                     // Any of them: those who follow the same have something to give each other once it is proven.
                     let at = self.rng.below(taking.unasked.len() as u32) as usize;
@@ -322,7 +327,7 @@ impl Node {
             self.actions.push_back(Action::Free { buf });
             return;
         };
-        match job.takings.get_mut(&block).filter(|taking| taking.link == link) {
+        match job.unproven.takings.get_mut(&block).filter(|taking| taking.link == link) {
             Some(taking) => {
                 taking.asked.remove(&nth);
                 taking.proving.insert(nth);
@@ -339,7 +344,7 @@ impl Node {
 
     /// A request of that kind is off its list.
     pub(super) fn tentative_unasked(&mut self, link: LinkId, id: JobId, block: u32, nth: u32) {
-        let taking = self.jobs.get_mut(&id).and_then(|job| job.takings.get_mut(&block));
+        let taking = self.jobs.get_mut(&id).and_then(|job| job.unproven.takings.get_mut(&block));
         if let Some(taking) = taking.filter(|taking| taking.link == link)
             && taking.asked.remove(&nth).is_some()
         {
@@ -358,12 +363,12 @@ impl Node {
         from: Location,
     ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        match job.takings.get_mut(&block).filter(|t| t.link == link && t.proving.contains(&nth)) {
+        match job.unproven.takings.get_mut(&block).filter(|t| t.link == link && t.proving.contains(&nth)) {
             Some(taking) => {
                 taking.proving.remove(&nth);
                 taking.kept.insert(nth, from);
                 taking.moved = now;
-                job.progress_at = now;
+                job.course.progress_at = now;
                 self.origin.fed = true;
                 self.origin.came(now);
                 self.ask_told(now, link);
@@ -376,7 +381,7 @@ impl Node {
     pub(super) fn tentative_bad(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
         self.stats.chunks_bad += 1;
         let job = self.jobs.get(&id);
-        if job.is_some_and(|job| job.takings.get(&block).is_some_and(|taking| taking.link == link)) {
+        if job.is_some_and(|job| job.unproven.takings.get(&block).is_some_and(|taking| taking.link == link)) {
             self.lied(now, id, block);
         }
     }
@@ -384,8 +389,8 @@ impl Node {
     /// What comes so cannot be kept here. Others are not to blame for that.
     pub(super) fn tentative_lost(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.no_room = true;
-        if job.takings.get(&block).is_some_and(|taking| taking.link == link) {
+        job.unproven.no_room = true;
+        if job.unproven.takings.get(&block).is_some_and(|taking| taking.link == link) {
             self.drop_takings(id);
             self.refill(now);
         }
@@ -394,7 +399,7 @@ impl Node {
     /// A proven list is there, whoever gave it: what was kept is compared with it, and used or dropped.
     pub(super) fn settle_taking(&mut self, now: Instant, id: JobId, block: u32) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let Some(taking) = job.takings.get(&block) else { return };
+        let Some(taking) = job.unproven.takings.get(&block) else { return };
         let truth = |nth: u32| Some(job.chunk(job.index_of(block, nth)?)?.0);
         if !(0u32..).zip(&taking.list).all(|(nth, chunk)| truth(nth) == Some(*chunk)) {
             return self.lied(now, id, block);
@@ -408,10 +413,10 @@ impl Node {
 
     /// Proven chunks beside the file are copied into it.
     fn use_kept(&mut self, id: JobId, block: u32, kept: &[(u32, Location)]) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.ended) else { return };
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.course.ended) else { return };
         let mut local: Vec<(u32, Location)> = Vec::new();
         for &(nth, from) in kept {
-            let Some(state) = job.blocks.get(block as usize) else { return };
+            let Some(state) = job.origin.blocks.get(block as usize) else { return };
             let place = state.block.chunks.start + nth;
             let indices = state.block.runs.iter().filter_map(|run| run.index_of(place));
             local.extend(indices.filter(|index| job.is_listed(*index)).map(|index| (index, from)));
@@ -423,8 +428,8 @@ impl Node {
     /// The taking is over; its requests may still be answered.
     fn end_taking(&mut self, id: JobId, block: u32) -> Option<Taking> {
         let job = self.jobs.get_mut(&id)?;
-        let taking = job.takings.remove(&block)?;
-        if let Some(state) = job.blocks.get_mut(block as usize) {
+        let taking = job.unproven.takings.remove(&block)?;
+        if let Some(state) = job.origin.blocks.get_mut(block as usize) {
             state.followed = false;
             job.cover(block as usize);
         }
@@ -447,7 +452,7 @@ impl Node {
         self.send_unfollow(taking.link, id, block);
         let theirs = |what: &Pending| matches!(what, Pending::Tentative { job, block: at, .. } if (*job, *at) == (id, block));
         self.call_off(taking.link, theirs);
-        if let Some(offers) = self.jobs.get_mut(&id).and_then(|job| job.offers.get_mut(&block)) {
+        if let Some(offers) = self.jobs.get_mut(&id).and_then(|job| job.unproven.offers.get_mut(&block)) {
             offers.retain(|link| *link != taking.link);
         }
         self.actions.push_back(Action::DropTentative { job: id, block });
@@ -456,39 +461,44 @@ impl Node {
 
     pub(super) fn drop_takings(&mut self, id: JobId) {
         let blocks: Vec<u32> =
-            self.jobs.get(&id).map_or_else(Vec::new, |job| job.takings.keys().copied().collect());
+            self.jobs.get(&id).map_or_else(Vec::new, |job| job.unproven.takings.keys().copied().collect());
         blocks.into_iter().for_each(|block| self.drop_taking(id, block));
     }
 
     /// A link is gone: what its author gave is nobody's word any more.
     pub(super) fn drop_takings_of(&mut self, link: LinkId) {
         let theirs = |(id, job): (&JobId, &Job)| -> Vec<(JobId, u32)> {
-            job.takings.iter().filter(|(_, t)| t.link == link).map(|(block, _)| (*id, *block)).collect()
+            job.unproven
+                .takings
+                .iter()
+                .filter(|(_, t)| t.link == link)
+                .map(|(block, _)| (*id, *block))
+                .collect()
         };
         let takings: Vec<(JobId, u32)> = self.jobs.iter().flat_map(theirs).collect();
         takings.into_iter().for_each(|(id, block)| self.drop_taking(id, block));
         for job in self.jobs.values_mut() {
-            job.early_offers.retain(|(other, _)| *other != link);
-            job.offers.values_mut().for_each(|links| links.retain(|other| *other != link));
+            job.unproven.early_offers.retain(|(other, _)| *other != link);
+            job.unproven.offers.values_mut().for_each(|links| links.retain(|other| *other != link));
         }
     }
 
     /// What an author told is not so. All that he gave is dropped at once, and with the second lie he is shut out.
     fn lied(&mut self, now: Instant, id: JobId, block: u32) {
-        let taking = self.jobs.get(&id).and_then(|job| job.takings.get(&block));
+        let taking = self.jobs.get(&id).and_then(|job| job.unproven.takings.get(&block));
         let Some((link, author)) = taking.map(|taking| (taking.link, taking.author)) else { return };
         let lies = self.authors.note(now, author, true);
         // His turns do not count: a liar keeps no block from others.
         for job in self.jobs.values_mut() {
-            for (block, _) in job.takings.iter().filter(|(_, taking)| taking.author == author) {
-                let state = &mut job.blocks[*block as usize];
+            for (block, _) in job.unproven.takings.iter().filter(|(_, taking)| taking.author == author) {
+                let state = &mut job.origin.blocks[*block as usize];
                 state.follows = state.follows.saturating_sub(1);
             }
         }
         let links: BTreeSet<LinkId> = self
             .jobs
             .values()
-            .flat_map(|job| job.takings.values())
+            .flat_map(|job| job.unproven.takings.values())
             .filter(|taking| taking.author == author)
             .map(|taking| taking.link)
             .collect();
@@ -501,7 +511,7 @@ impl Node {
 
     /// Nothing came of a block, and nobody lied.
     fn let_down(&mut self, now: Instant, id: JobId, block: u32) {
-        let taking = self.jobs.get(&id).and_then(|job| job.takings.get(&block));
+        let taking = self.jobs.get(&id).and_then(|job| job.unproven.takings.get(&block));
         let Some(author) = taking.map(|taking| taking.author) else { return };
         self.authors.note(now, author, false);
         self.drop_taking(id, block);
@@ -511,7 +521,7 @@ impl Node {
     /// The author of a block has not what he told of.
     pub(super) fn tentative_refused(&mut self, now: Instant, link: LinkId, id: JobId, block: u32) {
         let job = self.jobs.get(&id);
-        if job.is_some_and(|job| job.takings.get(&block).is_some_and(|taking| taking.link == link)) {
+        if job.is_some_and(|job| job.unproven.takings.get(&block).is_some_and(|taking| taking.link == link)) {
             self.let_down(now, id, block);
         }
     }
@@ -520,13 +530,13 @@ impl Node {
     pub(super) fn watch_takings(&mut self, now: Instant) {
         let mut late: Vec<(JobId, u32, bool)> = Vec::new();
         for (id, job) in &self.jobs {
-            for (block, taking) in &job.takings {
-                let state = &job.blocks[*block as usize];
+            for (block, taking) in &job.unproven.takings {
+                let state = &job.origin.blocks[*block as usize];
                 let bytes = state.block.wire_bytes;
                 let most = AT_MOST + Duration::from_micros(bytes.saturating_mul(1_000_000) / LEAST_BYTES_S);
                 // Who told all that he may of a tail is not to blame, and has all of the file about when we have the rest of it.
                 let told = job.is_tail(*block) && taking.is_all_but_one(state.block.chunks.len());
-                let moved = if told { taking.moved.max(job.progress_at) } else { taking.moved };
+                let moved = if told { taking.moved.max(job.course.progress_at) } else { taking.moved };
                 if now.since(taking.since) >= most || now.since(moved) >= SILENT {
                     late.push((*id, *block, !told));
                 }
@@ -542,8 +552,11 @@ impl Node {
         for id in self.job_order.clone() {
             self.follow_offers(now, id);
         }
-        let links: BTreeSet<LinkId> =
-            self.jobs.values().flat_map(|job| job.takings.values().map(|taking| taking.link)).collect();
+        let links: BTreeSet<LinkId> = self
+            .jobs
+            .values()
+            .flat_map(|job| job.unproven.takings.values().map(|taking| taking.link))
+            .collect();
         links.into_iter().for_each(|link| self.ask_told(now, link));
     }
 
@@ -551,12 +564,19 @@ impl Node {
     pub(super) fn check_tentative(&self) {
         let mut parties: BTreeMap<Party, u64> = BTreeMap::new();
         for (id, job) in &self.jobs {
-            for (block, state) in (0u32..).zip(&job.blocks) {
-                assert_eq!(state.followed, job.takings.contains_key(&block), "what is followed is known");
+            for (block, state) in (0u32..).zip(&job.origin.blocks) {
+                assert_eq!(
+                    state.followed,
+                    job.unproven.takings.contains_key(&block),
+                    "what is followed is known"
+                );
             }
-            for (block, taking) in &job.takings {
-                let state = &job.blocks[*block as usize];
-                assert!(!job.ended && job.is_unproven(*block), "only what nothing proves is tentative");
+            for (block, taking) in &job.unproven.takings {
+                let state = &job.origin.blocks[*block as usize];
+                assert!(
+                    !job.course.ended && job.is_unproven(*block),
+                    "only what nothing proves is tentative"
+                );
                 assert!(!state.active && state.peer.is_none(), "a block has one author");
                 assert!(self.peers.get(&taking.link).is_some_and(|p| !p.closing), "an author is linked");
                 assert!(taking.list.len() <= state.block.chunks.len(), "a list ends");
@@ -565,7 +585,7 @@ impl Node {
                 *parties.entry(taking.author.0).or_default() += bytes;
                 for index in state.indices() {
                     assert!(
-                        !job.asked.contains_key(&index),
+                        !job.sets.asked.contains_key(&index),
                         "what is tentative is asked of its author alone"
                     );
                     assert!(
@@ -573,20 +593,27 @@ impl Node {
                         "and served by him alone"
                     );
                 }
-                let used = |at: &Location| job.local.iter().any(|(_, from)| from == at);
+                let used = |at: &Location| job.sets.local.iter().any(|(_, from)| from == at);
                 assert!(!taking.kept.values().any(used), "what is tentative is not used");
                 let told = taking.list.len() as u32;
                 for nth in taking.kept.keys().chain(&taking.proving).chain(taking.asked.keys()) {
                     assert!(*nth < told, "only what was told is kept");
                 }
                 for (nth, req) in &taking.asked {
-                    let request = self.peers[&taking.link].requests.get(req).map(|request| request.what);
+                    let request =
+                        self.peers[&taking.link].asked.requests.get(req).map(|request| request.what);
                     let what = Pending::Tentative { job: *id, block: *block, nth: *nth };
                     assert_eq!(request, Some(what), "tentative chunks are asked of their author");
                 }
             }
-            assert!(job.blocks.is_empty() || job.early_offers.is_empty(), "what was offered is looked at");
-            assert!(job.offers.values().all(|links| links.len() <= OFFERS_MAX), "offers are bounded");
+            assert!(
+                job.origin.blocks.is_empty() || job.unproven.early_offers.is_empty(),
+                "what was offered is looked at"
+            );
+            assert!(
+                job.unproven.offers.values().all(|links| links.len() <= OFFERS_MAX),
+                "offers are bounded"
+            );
         }
         assert!(
             parties.values().all(|bytes| *bytes <= TENTATIVE_PARTY_BYTES_MAX),

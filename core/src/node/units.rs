@@ -19,12 +19,12 @@ pub(crate) fn score(xorb: &Hash, peer_id: &PeerId) -> u64 {
 impl Job {
     /// Whether the block is a unit of its own.
     pub(crate) fn stands_alone(&self, block: u32) -> bool {
-        self.manifest.is_some() || self.blocks[block as usize].block.whole
+        self.lists.manifest.is_some() || self.origin.blocks[block as usize].block.whole
     }
 
     /// The first block of those that only the whole file proves; its number stands for all of them.
     pub(crate) fn group(&self) -> Option<u32> {
-        (0..self.blocks.len() as u32).find(|block| !self.stands_alone(*block))
+        (0..self.origin.blocks.len() as u32).find(|block| !self.stands_alone(*block))
     }
 
     /// The unit a block belongs to.
@@ -35,7 +35,7 @@ impl Job {
     /// Blocks of a unit.
     pub(crate) fn blocks_of(&self, unit: u32) -> impl Iterator<Item = u32> + '_ {
         let alone = self.stands_alone(unit);
-        let end = if alone { unit + 1 } else { self.blocks.len() as u32 };
+        let end = if alone { unit + 1 } else { self.origin.blocks.len() as u32 };
         (unit..end).filter(move |block| alone || !self.stands_alone(*block))
     }
 
@@ -44,7 +44,8 @@ impl Job {
         // Without a manifest the group is of use to others only once the whole file is proven.
         let others = (self.stands_alone(unit) || self.supply.has_seeds()).then(|| self.supply.parts());
         let seeds = self.supply.has_seeds();
-        let count = |first, end| if seeds { end - first } else { self.held.count_in(first, end, others) };
+        let count =
+            |first, end| if seeds { end - first } else { self.sets.held.count_in(first, end, others) };
         let (all, near) = self.count(unit, count);
         // What its owner tells of while it streams is on its way, and no proof that the rest is.
         let told = if self.stands_alone(unit) { self.told_of(unit) } else { 0 };
@@ -53,10 +54,11 @@ impl Job {
 
     /// How long a claim to a unit is believed of which nothing new turns up.
     pub(super) fn believes(&self, unit: u32, done: bool) -> Duration {
-        if self.manifest.is_some() || unit as usize >= self.blocks.len() {
+        if self.lists.manifest.is_some() || unit as usize >= self.origin.blocks.len() {
             return self.claims.idle(done);
         }
-        let bytes = self.blocks_of(unit).map(|block| self.blocks[block as usize].block.wire_bytes).sum();
+        let bytes =
+            self.blocks_of(unit).map(|block| self.origin.blocks[block as usize].block.wire_bytes).sum();
         self.claims.idle_unseen(done, bytes)
     }
 
@@ -68,13 +70,13 @@ impl Job {
 
     /// Whether the unit is held here.
     pub(crate) fn is_held(&self, unit: u32) -> bool {
-        let (all, held) = self.count(unit, |first, end| self.held.count_in(first, end, None));
+        let (all, held) = self.count(unit, |first, end| self.sets.held.count_in(first, end, None));
         held >= all
     }
 
     /// Chunks of a unit in all, and those that `some` counts in a run.
     fn count(&self, unit: u32, some: impl Fn(u32, u32) -> u32) -> (u32, u32) {
-        let runs = self.blocks_of(unit).flat_map(|block| &self.blocks[block as usize].block.runs);
+        let runs = self.blocks_of(unit).flat_map(|block| &self.origin.blocks[block as usize].block.runs);
         runs.fold((0, 0), |(all, counted), run| {
             (all + run.count, counted + some(run.first, run.first + run.count))
         })

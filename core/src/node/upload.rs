@@ -81,26 +81,26 @@ impl Node {
 
     pub(super) fn asked_for(&mut self, now: Instant, link: LinkId, ask: Ask) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
-        peer.asked_at = now;
+        peer.wants.asked_at = now;
         let spent = match self.uploads.is_spent() {
             true => Some(SPENT_ALL),
-            false => self.uploads.has_had_its_share(peer.upload.party).then_some(SPENT_SHARE),
+            false => self.uploads.has_had_its_share(peer.wants.upload.party).then_some(SPENT_SHARE),
         };
         if let Some(why) = spent {
             self.send(link, refusal(ask, BUDGET_SPENT, why));
             return;
         }
-        if peer.upload.queue.len() >= QUEUE_MAX {
+        if peer.wants.upload.queue.len() >= QUEUE_MAX {
             self.send(link, refusal(ask, TOO_MANY, "more than 512 requests wait for an answer"));
             return;
         }
         // Without a list a peer can neither ask nor give: where no cap holds it up it goes out at once, and costs its turns
         // afterwards. But only so much lies ahead of many links of a party: what is in many sockets keeps whoever comes next
         // waiting.
-        let party = peer.upload.party;
-        let another = self.uploads.busy_links(party) > u32::from(peer.upload.is_busy());
+        let party = peer.wants.upload.party;
+        let another = self.uploads.busy_links(party) > u32::from(peer.wants.upload.is_busy());
         let at_once = ask.is_part()
-            && peer.upload.looking.len() < AHEAD_CHUNKS as usize
+            && peer.wants.upload.looking.len() < AHEAD_CHUNKS as usize
             && !(another && self.uploads.has_ahead(party, LISTS_AHEAD_BYTES))
             && !self.uploads.repeats(party)
             && !self.uploads.is_far_behind(party);
@@ -109,11 +109,11 @@ impl Node {
             self.answer(link, ask);
             return;
         }
-        peer.upload.push(ask);
+        peer.wants.upload.push(ask);
         self.uploads.queued += 1;
-        self.uploads.refile(link, &mut peer.upload);
+        self.uploads.refile(link, &mut peer.wants.upload);
         // Behind others nothing new can be given.
-        if peer.upload.queue.len() == 1 {
+        if peer.wants.upload.queue.len() == 1 {
             self.pump(now);
         }
         self.tell_wait(now, link);
@@ -127,15 +127,16 @@ impl Node {
     fn tell_wait(&mut self, now: Instant, link: LinkId) {
         let (queued, parties) = (u64::from(self.uploads.queued), self.uploads.waiting_parties as u64);
         let pace_us = self.uploads.pace_us;
-        let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.zest && !peer.upload.queue.is_empty())
+        let Some(peer) =
+            self.peers.get_mut(&link).filter(|peer| peer.who.zest && !peer.wants.upload.queue.is_empty())
         else {
             return;
         };
         // Others go before each of its own, not all that they ask for.
-        let wait_us = queued.min(peer.upload.queue.len() as u64 * parties) * pace_us;
-        let told = peer.upload.told_at.is_some_and(|at| now.since(at) < WAIT_TOLD_EVERY);
+        let wait_us = queued.min(peer.wants.upload.queue.len() as u64 * parties) * pace_us;
+        let told = peer.wants.upload.told_at.is_some_and(|at| now.since(at) < WAIT_TOLD_EVERY);
         if u128::from(wait_us) >= WAIT_TOLD.as_micros() && !told {
-            peer.upload.told_at = Some(now);
+            peer.wants.upload.told_at = Some(now);
             let wait_ms = u16::try_from(wait_us / 1000).unwrap_or(u16::MAX);
             self.send(link, Outgoing::Zest(ZestMessage::Slot { open: false, wait_ms }));
         }
@@ -143,11 +144,11 @@ impl Node {
 
     pub(super) fn called_off(&mut self, now: Instant, link: LinkId, req: u32) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
-        let before = peer.upload.queue.len();
-        let parts = peer.upload.queue.iter().filter(|ask| ask.req == req && ask.is_part()).count();
-        peer.upload.queue.retain(|ask| ask.req != req);
-        self.uploads.queued -= (before - peer.upload.queue.len()) as u32;
-        self.uploads.refile(link, &mut peer.upload);
+        let before = peer.wants.upload.queue.len();
+        let parts = peer.wants.upload.queue.iter().filter(|ask| ask.req == req && ask.is_part()).count();
+        peer.wants.upload.queue.retain(|ask| ask.req != req);
+        self.uploads.queued -= (before - peer.wants.upload.queue.len()) as u32;
+        self.uploads.refile(link, &mut peer.wants.upload);
         // Whoever asks for a list is told in any case.
         (0..parts).for_each(|_| self.send(link, Outgoing::Zest(ZestMessage::ManifestNone { req })));
         self.pump(now);
@@ -156,21 +157,21 @@ impl Node {
     /// The link's socket took bytes.
     pub(super) fn sent(&mut self, now: Instant, link: LinkId, bytes: u64) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
-        let taken = bytes.min(peer.upload.ahead);
-        peer.upload.ahead -= taken;
-        peer.served |= taken > 0;
+        let taken = bytes.min(peer.wants.upload.ahead);
+        peer.wants.upload.ahead -= taken;
+        peer.wants.served |= taken > 0;
         if taken > 0 {
-            self.uploads.is_served(now, peer.upload.party);
+            self.uploads.is_served(now, peer.wants.upload.party);
         }
-        if let Some(record) = self.uploads.parties.get_mut(peer.upload.party) {
+        if let Some(record) = self.uploads.parties.get_mut(peer.wants.upload.party) {
             record.took(taken);
             record.ahead = record.ahead.saturating_sub(taken);
         }
-        peer.upload.moved_at = now;
+        peer.wants.upload.moved_at = now;
         self.uploads.ahead -= taken;
         self.uploads.cap.left(now, taken);
         self.uploads.lag.left(taken);
-        self.uploads.refile(link, &mut peer.upload);
+        self.uploads.refile(link, &mut peer.wants.upload);
         self.pump(now);
     }
 
@@ -199,7 +200,7 @@ impl Node {
             }
             let Some(link) = self.next_in_line(now) else { return };
             let Some(peer) = self.peers.get_mut(&link) else { return };
-            let upload = &mut peer.upload;
+            let upload = &mut peer.wants.upload;
             let Some(ask) = upload.queue.pop_front() else { continue };
             self.uploads.queued -= 1;
             self.uploads.serve(upload, &ask);
@@ -235,15 +236,17 @@ impl Node {
         }
         let mut line: Vec<(u64, LinkId)> = Vec::new();
         if self.uploads.waiting > 0 {
-            line.extend(self.peers.iter().filter_map(|(l, p)| p.upload.lane.map(|(_, turn)| (turn, *l))));
+            line.extend(
+                self.peers.iter().filter_map(|(l, p)| p.wants.upload.lane.map(|(_, turn)| (turn, *l))),
+            );
             line.sort_unstable();
         }
         for (_, link) in line {
             let Some(peer) = self.peers.get_mut(&link) else { continue };
-            let asks = core::mem::take(&mut peer.upload.queue);
-            peer.upload.told_at = None;
+            let asks = core::mem::take(&mut peer.wants.upload.queue);
+            peer.wants.upload.told_at = None;
             self.uploads.queued -= asks.len() as u32;
-            self.uploads.refile(link, &mut peer.upload);
+            self.uploads.refile(link, &mut peer.wants.upload);
             for ask in asks {
                 self.send(link, refusal(ask, BUDGET_SPENT, SPENT_ALL));
             }
@@ -283,7 +286,7 @@ impl Node {
         let mut passed: Vec<LinkId> = Vec::new();
         for link in self.uploads.in_line(&places) {
             let Some(peer) = self.peers.get(&link) else { continue };
-            let upload = &peer.upload;
+            let upload = &peer.wants.upload;
             let party = upload.party;
             let repeats = self.uploads.repeats(party);
             let others = self.uploads.others_are_served(now, party);
@@ -314,7 +317,7 @@ impl Node {
         let slow_at = slow_at.or(held_back.then_some(now + SLOW));
         for link in passed {
             if let Some(peer) = self.peers.get_mut(&link) {
-                peer.upload.passed += 1;
+                peer.wants.upload.passed += 1;
             }
         }
         if best.is_none()
@@ -347,10 +350,10 @@ impl Node {
         let bytes = ask.bytes_max();
         let first = if let Wanted::Part { first, .. } = ask.what { first } else { 0 };
         let mark = self.uploads.marker.mark(&ask.hash, first);
-        peer.upload.looking.push_back((ask.req, bytes, mark));
+        peer.wants.upload.looking.push_back((ask.req, bytes, mark));
         self.uploads.looking_bytes += bytes;
-        self.uploads.ahead_of(peer.upload.party, bytes, 0);
-        self.uploads.refile(link, &mut peer.upload);
+        self.uploads.ahead_of(peer.wants.upload.party, bytes, 0);
+        self.uploads.refile(link, &mut peer.wants.upload);
         let (req, hash) = (ReqId(ask.req), ask.hash);
         self.actions.push_back(match ask.what {
             Wanted::Chunk(dialect) => Action::LookupChunk { link, req, hash, dialect },
@@ -380,10 +383,10 @@ impl Node {
     /// The outcome of a look-up is here: the mark of what was asked for; `None` if nobody waits for it any more.
     fn looked_up(&mut self, link: LinkId, req: ReqId) -> Option<u64> {
         let peer = self.peers.get_mut(&link)?;
-        let (bytes, mark) = peer.upload.looked_up(req)?;
+        let (bytes, mark) = peer.wants.upload.looked_up(req)?;
         self.uploads.looking_bytes -= bytes;
-        self.uploads.ahead_of(peer.upload.party, 0, bytes);
-        self.uploads.refile(link, &mut peer.upload);
+        self.uploads.ahead_of(peer.wants.upload.party, 0, bytes);
+        self.uploads.refile(link, &mut peer.wants.upload);
         Some(mark)
     }
 
@@ -393,12 +396,12 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let len = u64::from(place.len);
         self.uploads.cap.gave(now, len);
-        peer.upload.ahead += len;
+        peer.wants.upload.ahead += len;
         self.uploads.ahead += len;
-        self.uploads.ahead_of(peer.upload.party, len, 0);
-        self.uploads.spend(peer.upload.party, len);
-        self.uploads.refile(link, &mut peer.upload);
-        self.uploads.gives(now, peer.upload.party, mark, Some(place.len));
+        self.uploads.ahead_of(peer.wants.upload.party, len, 0);
+        self.uploads.spend(peer.wants.upload.party, len);
+        self.uploads.refile(link, &mut peer.wants.upload);
+        self.uploads.gives(now, peer.wants.upload.party, mark, Some(place.len));
         self.stats.chunks_served += 1;
         let (req, hash) = (ask.req, ask.hash);
         self.send(link, Outgoing::Chunk { req, dialect, hash, body: Body::File(place), len: place.len });
@@ -426,33 +429,33 @@ impl Node {
     /// The peer is gone: what it asked for, too.
     pub(super) fn drop_uploads(&mut self, now: Instant, link: LinkId) {
         if let Some(peer) = self.peers.get_mut(&link) {
-            self.uploads.ahead -= peer.upload.ahead;
-            let looking = peer.upload.looking.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
+            self.uploads.ahead -= peer.wants.upload.ahead;
+            let looking = peer.wants.upload.looking.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
             self.uploads.looking_bytes -= looking;
-            self.uploads.ahead_of(peer.upload.party, 0, peer.upload.ahead + looking);
-            self.uploads.queued -= peer.upload.queue.len() as u32;
-            let Upload { party, lane, busy_at, .. } = peer.upload;
-            peer.upload = Upload { lane, busy_at, ..Upload::new(party) };
-            self.uploads.refile(link, &mut peer.upload);
+            self.uploads.ahead_of(peer.wants.upload.party, 0, peer.wants.upload.ahead + looking);
+            self.uploads.queued -= peer.wants.upload.queue.len() as u32;
+            let Upload { party, lane, busy_at, .. } = peer.wants.upload;
+            peer.wants.upload = Upload { lane, busy_at, ..Upload::new(party) };
+            self.uploads.refile(link, &mut peer.wants.upload);
         }
         self.pump(now);
     }
 
     pub(super) fn check_uploads(&self) {
         let uploads = &self.uploads;
-        let interests = self.peers.values().map(|peer| peer.interests.len()).sum();
+        let interests = self.peers.values().map(|peer| peer.wants.interests.len()).sum();
         uploads.parties.check_invariants(self.peers.len(), interests);
-        let ahead: u64 = self.peers.values().map(|peer| peer.upload.ahead).sum();
+        let ahead: u64 = self.peers.values().map(|peer| peer.wants.upload.ahead).sum();
         assert_eq!(ahead, uploads.ahead, "what sockets have not taken is the sum over peers");
-        let looking = |peer: &Peer| peer.upload.looking.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
+        let looking = |peer: &Peer| peer.wants.upload.looking.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
         let looking: u64 = self.peers.values().map(looking).sum();
         assert_eq!(looking, uploads.looking_bytes, "what is looked up is the sum over peers");
         assert_eq!(uploads.parties.ahead(), ahead + looking, "what parties have before them is the same");
-        let queued: usize = self.peers.values().map(|peer| peer.upload.queue.len()).sum();
+        let queued: usize = self.peers.values().map(|peer| peer.wants.upload.queue.len()).sum();
         assert_eq!(queued, uploads.queued as usize, "requests that wait are counted");
         let mut stand = [0; 3];
         for (link, peer) in &self.peers {
-            let upload = &peer.upload;
+            let upload = &peer.wants.upload;
             assert_eq!(upload.lane, upload.should_stand(), "whoever waits stands where it belongs");
             assert_eq!(upload.busy_at, upload.is_busy().then_some(upload.moved_at), "when its socket moved");
             let party = upload.party;
@@ -485,7 +488,7 @@ impl Node {
     ) {
         let Some(mark) = self.looked_up(link, req) else { return };
         if let Some(peer) = self.peers.get(&link).filter(|_| place.is_some()) {
-            self.uploads.gives(now, peer.upload.party, mark, None);
+            self.uploads.gives(now, peer.wants.upload.party, mark, None);
         }
         let message = match place {
             Some(place) => Outgoing::ManifestPart { req: req.0, part: place.part, body: place.records },
@@ -507,7 +510,7 @@ impl Node {
         let capped = self.upload_cap().is_some_and(|cap| {
             bytes > cap || self.uploads.allowed_at(now, bytes, cap).is_none_or(|at| at > now)
         });
-        let Some(upload) = self.peers.get(&link).map(|peer| &peer.upload) else { return };
+        let Some(upload) = self.peers.get(&link).map(|peer| &peer.wants.upload) else { return };
         let party = upload.party;
         let another = self.uploads.busy_links(party) > u32::from(upload.is_busy());
         let spent = self.uploads.budget.is_some_and(|left| left < bytes)
@@ -534,15 +537,15 @@ impl Node {
         let now = self.now;
         if let Some(peer) = self.peers.get_mut(&link).filter(|peer| !peer.closing) {
             if bytes > 0 {
-                if !peer.upload.is_busy() {
-                    peer.upload.moved_at = now;
+                if !peer.wants.upload.is_busy() {
+                    peer.wants.upload.moved_at = now;
                 }
                 self.uploads.cap.gave(now, bytes);
-                peer.upload.ahead += bytes;
+                peer.wants.upload.ahead += bytes;
                 self.uploads.ahead += bytes;
-                self.uploads.ahead_of(peer.upload.party, bytes, 0);
-                self.uploads.spend(peer.upload.party, bytes);
-                self.uploads.refile(link, &mut peer.upload);
+                self.uploads.ahead_of(peer.wants.upload.party, bytes, 0);
+                self.uploads.spend(peer.wants.upload.party, bytes);
+                self.uploads.refile(link, &mut peer.wants.upload);
             }
             self.send(link, message);
         }

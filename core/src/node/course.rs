@@ -1,0 +1,24 @@
+//! How a job goes: what the user wants of it, and since when nothing happened.
+
+use super::job::Priority;
+use crate::Instant;
+
+#[derive(Debug)]
+pub(crate) struct Course {
+    /// Complete or failed: nothing more is asked for.
+    pub(crate) ended: bool,
+    /// Resting by the user's wish.
+    pub(crate) paused: bool,
+    /// How soon the user wants it.
+    pub(crate) wish: Priority,
+    /// Measurements in a row that found chunks waiting behind full pipelines.
+    pub(crate) waiting: u32,
+    /// When something useful last happened.
+    pub(crate) progress_at: Instant,
+}
+
+impl Course {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { ended: false, paused: false, wish: Priority::default(), waiting: 0, progress_at: now }
+    }
+}

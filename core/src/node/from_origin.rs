@@ -1,0 +1,53 @@
+//! What the origin can do for a job, and what it is at.
+
+use super::event::OriginFault;
+use super::origin::BlockState;
+use super::sparing::Left;
+use crate::Instant;
+use alloc::vec::Vec;
+
+/// What the origin can do for a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OriginState {
+    /// It was asked for its layout.
+    Waiting,
+    /// It did not tell its layout, and will be asked again.
+    Out,
+    /// It gives blocks.
+    Ready,
+    /// It cannot give this file.
+    Gone(OriginFault),
+}
+
+#[derive(Debug)]
+pub(crate) struct FromOrigin {
+    pub(crate) state: OriginState,
+    pub(crate) blocks: Vec<BlockState>,
+    /// The block at which it begins, once that is drawn.
+    pub(crate) first: Option<usize>,
+    /// Blocks that others are first in line for, and until when they are left to them: where few fetch the same.
+    pub(crate) left: Option<Left>,
+    /// Peers alone are too slow: it gives whatever is missing, not only what no peer has.
+    pub(crate) joined: bool,
+    /// Many peers fetch the file, too.
+    pub(crate) many: bool,
+    /// When it last gave something, or was asked anew.
+    pub(crate) moved_at: Instant,
+    /// Its head start for peers ends here at the latest.
+    pub(crate) grace_end: Instant,
+}
+
+impl FromOrigin {
+    pub(crate) fn new(now: Instant, state: OriginState) -> Self {
+        Self {
+            state,
+            blocks: Vec::new(),
+            first: None,
+            left: None,
+            joined: false,
+            many: false,
+            moved_at: now,
+            grace_end: now,
+        }
+    }
+}

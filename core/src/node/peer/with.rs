@@ -1,0 +1,68 @@
+//! A peer and a job: what it has of its file, and how far its word went.
+
+use crate::node::BitSet;
+use crate::node::manifest::Willing;
+
+/// What a peer has of a job's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Has {
+    /// Nothing, as far as it told or showed.
+    None,
+    /// It keeps no availability: ask and see.
+    Maybe,
+    /// The same; these it has not refused yet.
+    Guess(BitSet),
+    /// Everything, as it says.
+    All,
+    /// These, as it says.
+    Some(BitSet),
+}
+
+impl Has {
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    /// What a peer has that told this set.
+    pub(crate) fn of(set: BitSet) -> Self {
+        if set.is_empty() {
+            Self::None
+        } else if set.count() == set.len() {
+            Self::All
+        } else {
+            Self::Some(set)
+        }
+    }
+
+    /// Whether it can be counted for a file of `len` chunks.
+    pub(crate) fn ranges_over(&self, len: u32) -> bool {
+        match self {
+            Self::Some(set) | Self::Guess(set) => set.len() == len,
+            Self::None | Self::Maybe | Self::All => true,
+        }
+    }
+
+    /// Whether it may have the chunk.
+    pub(crate) fn may_have(&self, index: u32) -> bool {
+        match self {
+            Self::None => false,
+            Self::Maybe | Self::All => true,
+            Self::Guess(set) | Self::Some(set) => set.contains(index),
+        }
+    }
+}
+
+/// A peer and a job.
+#[derive(Debug)]
+pub(crate) struct With {
+    pub(crate) has: Has,
+    pub(crate) manifest: Willing,
+    /// Where to look for the next chunk; chosen when the first is asked for.
+    pub(crate) cursor: Option<u32>,
+    /// NOT_FOUND answers in a row.
+    pub(crate) refused_row: u32,
+    /// It said too often that it has what it has not: its word counts no more.
+    pub(crate) unbelieved: bool,
+    /// What it has is in the job's [`super::supply::Supply`].
+    pub(crate) counted: bool,
+}

@@ -1,0 +1,21 @@
+//! What of a job is streamed from the origin, by us or by peers, and nothing proves yet.
+
+use super::streams::Stream;
+use super::tentative::Taking;
+use crate::LinkId;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+#[derive(Debug, Default)]
+pub(crate) struct Unproven {
+    /// Blocks that the origin streams to us.
+    pub(crate) streams: BTreeMap<u32, Stream>,
+    /// Who offers such blocks.
+    pub(crate) offers: BTreeMap<u32, Vec<LinkId>>,
+    /// The same by the block's first chunk, before it is known what the file is made of.
+    pub(crate) early_offers: BTreeSet<(LinkId, u32)>,
+    /// Those that are had from one who streams them.
+    pub(crate) takings: BTreeMap<u32, Taking>,
+    /// Such blocks cannot be kept beside the file.
+    pub(crate) no_room: bool,
+}
