@@ -86,7 +86,7 @@ impl Drop for Under<'_> {
         if self.pull.control.is_paused() {
             let hub = self.hub.get();
             self.pull.take_back(self);
-            self.pull.tally.credit.borrow_mut().insert(self.entry.path.clone(), hub);
+            self.pull.tally.whole.credit.borrow_mut().insert(self.entry.path.clone(), hub);
         }
     }
 }
@@ -128,7 +128,7 @@ impl Pull {
     }
 
     async fn fetch_now(&self, entry: &TreeEntry, line: &Rc<Line>) -> Result<(), PullError> {
-        let (repo, commit) = (&self.options.repo, &self.commit);
+        let (repo, commit) = (&self.options.repo, &self.commit.id);
         let Some(lock) = self.lock_plain(entry).await? else { return Ok(()) };
         if self.destination.copy_from_cache(repo, commit, entry).await? {
             self.file_done(entry, How::Linked);
@@ -205,13 +205,13 @@ impl Pull {
             let Some(old) = old else { return Ok(()) };
             let mut rotten = 0;
             while let Some(looked) = old.look().await? {
-                let credit = self.tally.take_credit(&under.entry.path, looked.good_bytes);
+                let credit = self.tally.whole.take_credit(&under.entry.path, looked.good_bytes);
                 let old = looked.good_bytes - credit;
                 under.hub.set(under.hub.get() + credit);
-                self.tally.whole_hub.set(self.tally.whole_hub.get() + credit);
+                self.tally.whole.hub.set(self.tally.whole.hub.get() + credit);
                 under.disk.set(under.disk.get() + old);
-                self.tally.whole_disk.set(self.tally.whole_disk.get() + old);
-                self.tally.rotten.set(self.tally.rotten.get() + looked.rotten);
+                self.tally.whole.disk.set(self.tally.whole.disk.get() + old);
+                self.tally.whole.rotten.set(self.tally.whole.rotten.get() + looked.rotten);
                 rotten += looked.rotten;
             }
             self.say_rotten(&under.entry.path, rotten);
@@ -296,7 +296,7 @@ impl Pull {
     ) -> Result<Came, PullError> {
         let (entry, size) = (under.entry, under.entry.content_size());
         let range = (parts && gap != (0..size)).then(|| gap.clone());
-        let asked = hub.plain_file(&self.options.repo, &self.commit, &entry.path, range).await;
+        let asked = hub.plain_file(&self.options.repo, &self.commit.id, &entry.path, range).await;
         let mut answer = match asked {
             Ok(answer) => answer,
             Err(error) => return came_of(error),
@@ -333,14 +333,14 @@ impl Pull {
                 Err(error) => return came_of(error),
             };
             self.context.transport.traffic.took(bytes.len());
-            self.tally.whole_wire.set(self.tally.whole_wire.get() + bytes.len() as u64);
+            self.tally.whole.wire.set(self.tally.whole.wire.get() + bytes.len() as u64);
             let end = at + bytes.len() as u64;
             if end > gap.start {
                 let new = &bytes[gap.start.max(at).saturating_sub(at) as usize..];
                 let new = &new[..new.len().min((gap.end - at.max(gap.start)) as usize)];
                 sink.take(new).map_err(|source| sink.error(source, entry))?;
                 under.hub.set(under.hub.get() + new.len() as u64);
-                self.tally.whole_hub.set(self.tally.whole_hub.get() + new.len() as u64);
+                self.tally.whole.hub.set(self.tally.whole.hub.get() + new.len() as u64);
                 line.moved(self.context.clock.now());
             }
             at = end;
@@ -352,12 +352,13 @@ impl Pull {
     /// whole comes at the end anyway.
     async fn still_has(&self, hub: &Hub, sink: &Sink, entry: &TreeEntry) -> bool {
         let Some((range, bytes)) = sink.sample() else { return false };
-        let asked = hub.plain_file(&self.options.repo, &self.commit, &entry.path, Some(range.clone())).await;
+        let asked =
+            hub.plain_file(&self.options.repo, &self.commit.id, &entry.path, Some(range.clone())).await;
         let Ok(mut answer) = asked else { return true };
         let (mut rest, at) = (&bytes[..], answer.start);
         while at == range.start && !rest.is_empty() {
             let Ok(Some(new)) = answer.body.chunk().await else { break };
-            self.tally.whole_wire.set(self.tally.whole_wire.get() + new.len() as u64);
+            self.tally.whole.wire.set(self.tally.whole.wire.get() + new.len() as u64);
             let both = new.len().min(rest.len());
             if new[..both] != rest[..both] {
                 return false;
@@ -369,7 +370,7 @@ impl Pull {
 
     /// What came does not count after all.
     fn take_back(&self, under: &Under<'_>) {
-        let (hub, disk) = (&self.tally.whole_hub, &self.tally.whole_disk);
+        let (hub, disk) = (&self.tally.whole.hub, &self.tally.whole.disk);
         hub.set(hub.get().saturating_sub(under.hub.take()));
         disk.set(disk.get().saturating_sub(under.disk.take()));
     }

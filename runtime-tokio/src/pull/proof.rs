@@ -89,8 +89,8 @@ impl Pull {
         &self,
         wanted: Vec<TreeEntry>,
     ) -> Result<Vec<(TreeEntry, Option<OnDisk>)>, PullError> {
-        let (repo, commit, dry_run) = (&self.options.repo, &self.commit, self.options.dry_run);
-        self.destination.look(repo, commit, wanted, self.as_found, dry_run).await
+        let (repo, commit, dry_run) = (&self.options.repo, &self.commit.id, self.options.dry_run);
+        self.destination.look(repo, commit, wanted, self.commit.as_found, dry_run).await
     }
 
     /// A file that is there and right.
@@ -100,7 +100,7 @@ impl Pull {
             Presence::Complete(_) => self.file_done(entry, How::Cached),
             _ => {
                 if !self.options.dry_run {
-                    self.destination.link(&self.options.repo, &self.commit, entry).await?;
+                    self.destination.link(&self.options.repo, &self.commit.id, entry).await?;
                 }
                 self.file_done(entry, How::Linked);
             }

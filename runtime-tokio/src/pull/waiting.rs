@@ -92,7 +92,7 @@ impl Pull {
         }
         let at = Instant::now();
         let mark = |user: &Self| {
-            let mut waits = user.tally.waiting.borrow_mut();
+            let mut waits = user.said.waiting.borrow_mut();
             let wait = waits.entry(entry.path.clone()).or_insert_with(|| (String::new(), at, at));
             // It may have been waited for before.
             let since = if at.duration_since(wait.2) < FRESH { wait.1 } else { at };

@@ -94,20 +94,20 @@ impl Pull {
     }
 
     async fn fetch_file(self: Rc<Self>, entry: TreeEntry) -> Result<(), PullError> {
-        let (repo, commit) = (&self.options.repo, &self.commit);
+        let (repo, commit) = (&self.options.repo, &self.commit.id);
         let Some(hash) = entry.xet_hash else { return Ok(()) };
         if self.destination.copy_from_cache(repo, commit, &entry).await? {
             self.note_whose(&entry);
             self.file_done(&entry, How::Linked);
             return Ok(());
         }
-        if self.public_until.is_none() && self.whose.hub.is_some() && !self.options.dry_run {
+        if self.commit.public_until.is_none() && self.commit.whose.hub.is_some() && !self.options.dry_run {
             // Before a byte of it is here: what is left of it when this is broken off is that Hub's, too.
-            self.destination.note_owner(&entry, &self.whose);
+            self.destination.note_owner(&entry, &self.commit.whose);
         }
         let client = self.client.is_some().then(|| ClientKey::of(&self.options.env));
         let place = self.destination.partial_dir(repo, &entry)?;
-        let (public, hub) = (self.public(&entry, &hash), self.whose.hub.clone());
+        let (public, hub) = (self.public(&entry, &hash), self.commit.whose.hub.clone());
         let key = ErrandKey { place, file: hash, client, public, hub };
         loop {
             self.control.unpaused().await;
@@ -146,7 +146,7 @@ impl Pull {
         match looked.into_iter().next() {
             Some((_, Some(found))) => {
                 if !matches!(found.presence, Presence::Complete(_)) {
-                    self.destination.link(&self.options.repo, &self.commit, entry).await?;
+                    self.destination.link(&self.options.repo, &self.commit.id, entry).await?;
                 }
                 Ok(true)
             }
@@ -164,11 +164,11 @@ impl Pull {
     }
 
     async fn try_for_all(&self, errand: &Errand, entry: &TreeEntry, hash: Hash) -> Result<bool, PullError> {
-        let (repo, commit) = (&self.options.repo, &self.commit);
+        let (repo, commit) = (&self.options.repo, &self.commit.id);
         let Some((partial, _lock)) = self.open_partial(entry, hash, errand).await? else { return Ok(false) };
         let size = entry.content_size();
         let has_header = header::is_expected(&entry.path);
-        let (public, hub, priority) = (self.public_of(&hash), self.whose.hub.clone(), priority(size));
+        let (public, hub, priority) = (self.public_of(&hash), self.commit.whose.hub.clone(), priority(size));
         let new = NewJob { file: hash, size, public, hub, priority, has_header };
         let origin = self.client.clone().map(|client| OriginFile::new(client, repo.clone(), commit.clone()));
         let (id, job, ended) = jobs::add(&self.context, entry.path.clone(), new, partial, origin);
@@ -194,7 +194,7 @@ impl Pull {
     /// Whether peers may be asked for a file, and may ask. Says so where the file itself forbids it.
     fn public(&self, entry: &TreeEntry, file: &Hash) -> bool {
         let is_public = self.public_of(file).is_some();
-        if !is_public && self.options.p2p && self.public_until.is_some() {
+        if !is_public && self.options.p2p && self.commit.public_until.is_some() {
             let text = format!(
                 "{}: not shared, nor asked of peers: the same file has come from where not everyone may read it",
                 entry.path
@@ -206,8 +206,8 @@ impl Pull {
 
     /// Leave to ask peers for a file, and to give it.
     fn public_of(&self, file: &Hash) -> Option<Public> {
-        let until = self.public_until.filter(|_| self.options.p2p)?;
-        let (of, catalog) = (self.whose.clone(), &self.context.disk.store.catalog);
+        let until = self.commit.public_until.filter(|_| self.options.p2p)?;
+        let (of, catalog) = (self.commit.whose.clone(), &self.context.disk.store.catalog);
         if !catalog.may_be_given(file, &of) {
             return None;
         }
@@ -272,8 +272,8 @@ impl Pull {
             .plan()
             .filter(|plan| plan.chunks == manifest.len())
             .map(|plan| plan.terms.iter().map(|t| (t.xorb, t.chunks.clone())).collect());
-        let (repo, commit) = (self.options.repo.clone(), self.commit.clone());
-        let hub = self.whose.hub.clone();
+        let (repo, commit) = (self.options.repo.clone(), self.commit.id.clone());
+        let hub = self.commit.whose.hub.clone();
         let plan = job.lists.plan().filter(|_| self.options.keep_xorbs).map(|plan| (*plan).clone());
         let zest_cache = self.options.env.zest_cache.clone();
         let publish = move |store: &StoreHandles, path: &Path| {
@@ -290,7 +290,7 @@ impl Pull {
         };
         let (told, named) = oneshot::channel();
         let named_first = self.options.named_first.then_some(told);
-        let (repo, commit) = (&self.options.repo, &self.commit);
+        let (repo, commit) = (&self.options.repo, &self.commit.id);
         let tell = async {
             if let Ok(path) = named.await {
                 self.control.lies(Source::InPlace(path));

@@ -1,0 +1,16 @@
+//! The commit that a pull is about.
+
+use std::time::SystemTime;
+use zest_store::Commit;
+
+pub(crate) struct PulledCommit {
+    pub(super) id: String,
+    /// Until when anyone may read it, if so.
+    pub(super) public_until: Option<SystemTime>,
+    /// As what it is shared: of the Hub that listed it.
+    pub(super) whose: Commit,
+    /// Nobody knows the list of its files: what lies there is what there is.
+    pub(super) as_found: bool,
+    /// The user does not want it shared.
+    pub(super) denied: bool,
+}
