@@ -141,7 +141,7 @@ pub enum Event<'a> {
         /// Which job.
         job: JobId,
     },
-    /// This file is here and may be given, or its leave is renewed.
+    /// This file is here and may be given, or the permission for it is renewed.
     Seed {
         /// Which.
         file: SharedFile,
@@ -326,7 +326,7 @@ pub enum Timer {
     Announce,
     /// A question to the DHT has no answer.
     Dht,
-    /// A leave to speak of a file ends.
+    /// The permission to speak of a file ends.
     Proof,
     /// Something about trackers.
     Tracker(tracker::Timer),

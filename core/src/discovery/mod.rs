@@ -113,7 +113,7 @@ pub struct Discovery {
     searches: BTreeSet<(Instant, InfoHash)>,
     /// Swarms under a round, by its end.
     rounds: BTreeSet<(Instant, InfoHash)>,
-    /// Swarms by the end of their leave.
+    /// Swarms by the end of their permission.
     proofs: BTreeSet<(Instant, InfoHash)>,
     /// When searches go on, if the budget or open questions hold them up.
     search_wake: Option<Instant>,
@@ -174,7 +174,7 @@ impl Discovery {
         if self.closing && !answers {
             return;
         }
-        // A leave that has ended is gone before anything else is done with it.
+        // A permission that has ended is gone before anything else is done with it.
         self.end_proofs(now);
         match event {
             Event::Want { job, file, xorbs } => self.want(now, job, file, xorbs),
@@ -288,13 +288,13 @@ impl Discovery {
         assert!(self.ops.len() <= OPS_MAX, "questions to the DHT stay within their limit");
         assert!(self.known.len() <= KNOWN_MAX, "remembered swarms stay within their limit");
         assert!(self.known.values().all(|k| k.peers.len() <= KNOWN_PEERS_MAX), "and so do their peers");
-        assert_eq!(self.proofs.len(), self.swarms.len(), "every swarm has an end of its leave");
+        assert_eq!(self.proofs.len(), self.swarms.len(), "every swarm has an end of its permission");
         assert!(self.trackers.len() <= self.swarms.len(), "trackers hear of our swarms only");
         let mut searches = 0;
         let mut rounds = 0;
         for (hash, swarm) in &self.swarms {
             assert!(swarm.is_wanted() || swarm.seeding.is_some(), "a swarm is wanted or seeded");
-            assert!(self.proofs.contains(&(swarm.until, *hash)), "under the end of its leave");
+            assert!(self.proofs.contains(&(swarm.until, *hash)), "under the end of its permission");
             let Search { due, round, .. } = swarm.search;
             assert_eq!(due.is_some() || round.is_some(), swarm.is_wanted(), "who wants looks");
             assert!(due.is_none() || round.is_none(), "a round is due or under way");
@@ -365,7 +365,7 @@ impl Discovery {
         }
     }
 
-    /// The swarm of a file that may be spoken of; `None` if there is no room for it, or its leave is over.
+    /// The swarm of a file that may be spoken of; `None` if there is no room for it, or its permission is over.
     fn file_swarm(&mut self, now: Instant, file: &SharedFile) -> Option<InfoHash> {
         let kind = Kind::File { bytes: file.bytes, group: file.group };
         let hash = InfoHash::of_file(&file.hash);
@@ -378,7 +378,7 @@ impl Discovery {
             return false;
         }
         if let Some(swarm) = self.swarms.get_mut(&hash) {
-            // The same file in two commits: the longer leave counts.
+            // The same file in two commits: the longer permission counts.
             self.proofs.remove(&(swarm.until, hash));
             swarm.until = swarm.until.max(until);
             self.proofs.insert((swarm.until, hash));

@@ -1,4 +1,4 @@
-//! What is seeded, what stands for what, and the end of a leave to speak of a file.
+//! What is seeded, what stands for what, and the end of the permission to speak of a file.
 
 use super::swarm::{Group, Kind, Seeding, Swarm};
 use super::{Discovery, GATHER, OpId, Shareable, SharedFile};

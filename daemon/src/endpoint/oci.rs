@@ -116,7 +116,7 @@ impl Endpoint {
     /// Whether everybody may read a commit.
     async fn check_open(&self, asked: &Asked, repo: &RepoId, commit: &str) -> Result<(), Response> {
         let target = super::route::revision_of(repo, commit);
-        match self.leave(asked, repo, commit, &target).await {
+        match self.permission(asked, repo, commit, &target).await {
             Ok(_) => Ok(()),
             Err(_) => {
                 Err(refused(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "not everybody may read this repository"))

@@ -40,15 +40,15 @@ pub(super) enum Elsewhere {
     Failed(PullErrorKind),
 }
 
-/// Leave to read.
-pub(super) struct Leave {
+/// The permission to read.
+pub(super) struct Permission {
     /// The Hub could not be asked.
     pub(super) stale: bool,
     /// Until when the Hub's yes counts, where not everybody may read.
     pub(super) until: Option<SystemTime>,
 }
 
-/// No leave.
+/// No permission.
 pub(super) enum Denied {
     /// The Hub has refused: it says so itself to whoever asks.
     ByTheHub,
@@ -74,13 +74,13 @@ impl Endpoint {
             Err(_) => return pass().await,
         };
         let commit = resolved.commit.as_str();
-        let leave = match self.leave(asked, repo, commit, &resolve_of(repo, commit, path)).await {
-            Ok(leave) => leave,
+        let permission = match self.permission(asked, repo, commit, &resolve_of(repo, commit, path)).await {
+            Ok(permission) => permission,
             Err(Denied::ByTheHub) => return pass().await,
             Err(Denied::Unasked(response)) => return *response,
         };
         let Some(list) = self.list(asked, repo, commit).await else { return pass().await };
-        let stale = leave.stale || resolved.stale;
+        let stale = permission.stale || resolved.stale;
         let Some(entry) = list.get(path) else {
             // The list is whole: the Hub need not be asked for each file that a client looks for in vain.
             let mut response = error(StatusCode::NOT_FOUND, "EntryNotFound", "Entry not found");
@@ -116,19 +116,19 @@ impl Endpoint {
     }
 
     /// Whether the caller may read a commit: everybody may, or the Hub has said so lately, or says so of `target` now.
-    pub(super) async fn leave(
+    pub(super) async fn permission(
         &self,
         asked: &Asked,
         repo: &RepoId,
         commit: &str,
         target: &str,
-    ) -> Result<Leave, Denied> {
+    ) -> Result<Permission, Denied> {
         if self.is_public(repo, commit) {
-            return Ok(Leave { stale: false, until: None });
+            return Ok(Permission { stale: false, until: None });
         }
         let caller = &asked.caller;
         if let Some(until) = self.standing.accepted_until(caller, repo, commit, Level::Read) {
-            return Ok(Leave { stale: false, until: Some(until) });
+            return Ok(Permission { stale: false, until: Some(until) });
         }
         let answer = self.send(Method::HEAD, target, asked.own_headers(), None).await;
         let status = answer.as_ref().map(Response::status);
@@ -136,7 +136,7 @@ impl Endpoint {
             Ok(status) if status.is_success() || status.is_redirection() => {
                 self.standing.note_accepted(caller, repo, commit, Level::Read);
                 let until = self.standing.accepted_until(caller, repo, commit, Level::Read);
-                return Ok(Leave { stale: false, until });
+                return Ok(Permission { stale: false, until });
             }
             Ok(status) if !is_out(status) => {
                 self.note_refusal(asked, repo, status);
@@ -148,7 +148,7 @@ impl Endpoint {
                     kind = "stale",
                     "{repo} at {commit}: the Hub cannot be asked: anyone could read it when it was"
                 );
-                return Ok(Leave { stale: true, until: None });
+                return Ok(Permission { stale: true, until: None });
             }
             _ => {}
         }

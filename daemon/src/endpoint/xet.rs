@@ -6,7 +6,7 @@
 use super::body::{Part, body};
 use super::files::{failed, is_of_this_disk};
 use super::hub::{is_out, unreachable, warn_of_age};
-use super::resolve::Leave;
+use super::resolve::Permission;
 use super::route::api_of;
 use super::runs::RunName;
 use super::standing::{ACCEPTED_FOR, Caller, Level};
@@ -166,12 +166,12 @@ impl Endpoint {
             Err(response) => return response,
         };
         let commit = resolved.commit;
-        let leave = match self.xet_leave(asked, &headers, repo, &commit).await {
-            Ok(leave) => leave,
+        let permission = match self.xet_permission(asked, &headers, repo, &commit).await {
+            Ok(permission) => permission,
             Err(response) => return response,
         };
         let now = unix_now();
-        let until = leave.until.and_then(|until| until.duration_since(UNIX_EPOCH).ok());
+        let until = permission.until.and_then(|until| until.duration_since(UNIX_EPOCH).ok());
         let expires =
             until.map_or(now + TOKEN_SECONDS, |until| until.as_secs().min(now + ACCEPTED_FOR.as_secs()));
         let grant =
@@ -190,32 +190,32 @@ impl Endpoint {
         set(&mut response, HeaderName::from_static("x-xet-cas-url"), &cas);
         set(&mut response, HeaderName::from_static("x-xet-access-token"), &token);
         set(&mut response, HeaderName::from_static("x-xet-token-expiration"), &expires.to_string());
-        if leave.stale || resolved.stale {
+        if permission.stale || resolved.stale {
             warn_of_age(&mut response);
         }
         response
     }
 
-    /// Leave to read, by the Hub's own answer to this question if it has to be asked.
-    async fn xet_leave(
+    /// The permission to read, by the Hub's own answer to this question if it has to be asked.
+    async fn xet_permission(
         &self,
         asked: &Asked,
         headers: &HeaderMap,
         repo: &RepoId,
         commit: &str,
-    ) -> Result<Leave, Response> {
+    ) -> Result<Permission, Response> {
         let target = format!("{}/xet-read-token/{commit}", api_of(repo));
         if self.is_public(repo, commit) {
-            return Ok(Leave { stale: false, until: None });
+            return Ok(Permission { stale: false, until: None });
         }
         if let Some(until) = self.standing.accepted_until(&asked.caller, repo, commit, Level::Read) {
-            return Ok(Leave { stale: false, until: Some(until) });
+            return Ok(Permission { stale: false, until: Some(until) });
         }
         match self.send(Method::GET, &target, headers.clone(), None).await {
             Ok(response) if response.status() == StatusCode::OK => {
                 self.standing.note_accepted(&asked.caller, repo, commit, Level::Read);
                 let until = self.standing.accepted_until(&asked.caller, repo, commit, Level::Read);
-                Ok(Leave { stale: false, until })
+                Ok(Permission { stale: false, until })
             }
             Ok(response) if !is_out(response.status()) => {
                 self.note_refusal(asked, repo, response.status());
@@ -223,7 +223,7 @@ impl Endpoint {
             }
             _ if self.was_public(repo, commit).await => {
                 tracing::warn!(target: zest_store::SAID, kind = "stale", "{repo} at {commit}: the Hub cannot be asked: anyone could read it when it was");
-                Ok(Leave { stale: true, until: None })
+                Ok(Permission { stale: true, until: None })
             }
             Ok(response) => Err(self.at_home(asked, response)),
             Err(why) => Err(unreachable(&why)),

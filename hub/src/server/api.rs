@@ -23,9 +23,9 @@ const SOME_DATE: &str = "2026-01-01T00:00:00.000Z";
 /// Repositories in one answer to a listing: 1000.
 const LISTED_REPOS_MAX: usize = 1000;
 
-/// What a request wants to do with a repository.
+/// What a request needs the permission to do with a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum Permission {
     /// See that it exists and what files it has.
     List,
     /// Read its files.
@@ -44,7 +44,12 @@ impl App {
 
     /// Lets a request through to a repository, or gives the answer the public Hub gives. Tokens we do not know count as those of
     /// a user without rights, not as wrong: clients send the token of the public Hub along, whatever the endpoint.
-    pub(crate) async fn admit(&self, request: &Request, repo: &RepoId, deed: Deed) -> Result<(), Response> {
+    pub(crate) async fn admit(
+        &self,
+        request: &Request,
+        repo: &RepoId,
+        permission: Permission,
+    ) -> Result<(), Response> {
         let stranger = request.bearer().is_none();
         let hidden = || {
             let status = if stranger { StatusCode::UNAUTHORIZED } else { StatusCode::NOT_FOUND };
@@ -52,7 +57,7 @@ impl App {
         };
         match self.library.access(repo).await.ok_or_else(hidden)? {
             Access::Private if !self.is_member(request) => Err(hidden()),
-            Access::Gated if deed == Deed::Read && !self.is_member(request) => Err(if stranger {
+            Access::Gated if permission == Permission::Read && !self.is_member(request) => Err(if stranger {
                 hub_error(
                     StatusCode::UNAUTHORIZED,
                     "GatedRepo",
@@ -126,8 +131,8 @@ impl App {
     async fn repo_api(&self, request: &Request, kind: RepoType, form: &[u8]) -> Result<Response, Response> {
         let repo = repo_of(kind, request.segment(2), request.segment(3)).ok_or_else(not_a_repo)?;
         let call = request.segment(4);
-        let deed = if call == "xet-read-token" { Deed::Read } else { Deed::List };
-        self.admit(request, &repo, deed).await?;
+        let permission = if call == "xet-read-token" { Permission::Read } else { Permission::List };
+        self.admit(request, &repo, permission).await?;
         let revision = if request.segment(5).is_empty() { "main" } else { request.segment(5) };
         if request.method == Method::POST && call != "paths-info" {
             return Err(hub_error(StatusCode::METHOD_NOT_ALLOWED, "", "This hub is read-only."));

@@ -138,7 +138,7 @@ pub enum ServeError {
 
 /// How far the first look at the root has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Warmth {
+enum Readiness {
     Cold,
     /// What an earlier run knew is laid out as it was then.
     Replayed,
@@ -158,18 +158,18 @@ struct App {
     public_url: Option<String>,
     hosts: Hosts,
     phase: watch::Sender<Phase>,
-    warmth: watch::Sender<Warmth>,
+    readiness: watch::Sender<Readiness>,
     buffers: Arc<BufferPool>,
 }
 
 impl App {
-    async fn wait_for(&self, warmth: Warmth) {
+    async fn wait_for(&self, readiness: Readiness) {
         // The sender lives in `self`: it cannot be gone.
-        let _ = self.warmth.subscribe().wait_for(|now| *now >= warmth).await;
+        let _ = self.readiness.subscribe().wait_for(|now| *now >= readiness).await;
     }
 
     async fn wait_for_replay(&self) {
-        self.wait_for(Warmth::Replayed).await;
+        self.wait_for(Readiness::Replayed).await;
     }
 }
 
@@ -206,17 +206,17 @@ pub async fn serve(config: ServeConfig) -> Result<Served, ServeError> {
         hosts: Hosts::new(local, public_url.as_deref()),
         public_url,
         phase: watch::Sender::new(Phase::Running),
-        warmth: watch::Sender::new(Warmth::Cold),
+        readiness: watch::Sender::new(Readiness::Cold),
         buffers: Arc::default(),
     });
     let warming = tokio::spawn({
         let app = app.clone();
         async move {
             let replayed = || {
-                app.warmth.send_replace(Warmth::Replayed);
+                app.readiness.send_replace(Readiness::Replayed);
             };
             app.library.warm_up(replayed).await;
-            app.warmth.send_replace(Warmth::Indexed);
+            app.readiness.send_replace(Readiness::Indexed);
         }
     });
     let handler = {
@@ -277,7 +277,7 @@ impl Served {
 
     /// Returns when every revision has been looked at once. Requests do not need this: they wait for what they need.
     pub async fn indexed(&self) {
-        self.app.wait_for(Warmth::Indexed).await;
+        self.app.wait_for(Readiness::Indexed).await;
     }
 
     /// From now on keeps the newest `capacity` requests; 0, as at the start, keeps none.

@@ -8,7 +8,7 @@ use axum::response::Response;
 use zest_store::{RepoId, RepoType};
 
 use super::App;
-use super::api::{Deed, kind_of, no_such_call, not_a_repo, repo_of, xet_token_url};
+use super::api::{Permission, kind_of, no_such_call, not_a_repo, repo_of, xet_token_url};
 use super::body::{Part, body};
 use super::library::{Entry, Freshness, Snapshot, blocking};
 use super::request::{Request, Wanted, escape_path, hub_error, set, wanted};
@@ -63,7 +63,7 @@ impl App {
         path: &str,
     ) -> Result<(RepoId, Arc<Snapshot>, Entry), Response> {
         let repo = repo.ok_or_else(not_a_repo)?;
-        self.admit(request, &repo, Deed::Read).await?;
+        self.admit(request, &repo, Permission::Read).await?;
         count(&self.counters.resolves, 1);
         let mut snapshot = self.snapshot(&repo, revision, Freshness::Recent).await?;
         for freshness in [Freshness::Recent, Freshness::Now] {

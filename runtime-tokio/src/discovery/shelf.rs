@@ -32,8 +32,8 @@ impl Finder {
         self.now() + left
     }
 
-    /// Leave to speak of a file, if there is anybody who may hear. On this machine alone there is nobody who may not.
-    fn leave(&self, near: bool, until: Instant) -> Option<Shareable> {
+    /// The permission to speak of a file, if there is anybody who may hear. On this machine alone there is nobody who may not.
+    fn permission(&self, near: bool, until: Instant) -> Option<Shareable> {
         let hub_here = || self.context.upgrade().is_some_and(|context| context.vicinity.hub_here);
         match near && !self.reach.loopback {
             true if hub_here() => None,
@@ -45,7 +45,7 @@ impl Finder {
     /// A job of a file that anyone may read begins.
     pub(crate) fn want(self: &Rc<Self>, job: JobId, hash: Hash, bytes: u64, of: &Public) {
         let group = self.groups.borrow_mut().of(&of.repo, &of.commit);
-        let Some(proof) = self.leave(of.near, self.until(of.until)) else { return };
+        let Some(proof) = self.permission(of.near, self.until(of.until)) else { return };
         let file = SharedFile { hash, bytes, group, proof };
         self.tell_swarms(Event::Want { job, file, xorbs: &[] });
     }
@@ -87,11 +87,12 @@ impl Finder {
                 }
                 continue;
             };
-            let proof = self.leave(near, self.until(until)).map(|proof| match self.config.catalog_near {
-                // Our own wish: it holds also where only this machine can hear.
-                true => Shareable::readable_near(self.until(until)),
-                false => proof,
-            });
+            let proof =
+                self.permission(near, self.until(until)).map(|proof| match self.config.catalog_near {
+                    // Our own wish: it holds also where only this machine can hear.
+                    true => Shareable::readable_near(self.until(until)),
+                    false => proof,
+                });
             let (false, Some(of), Some(proof)) = (status.paths.is_empty(), status.commits.first(), proof)
             else {
                 if was.is_some() {

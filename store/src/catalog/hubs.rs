@@ -25,7 +25,7 @@ impl Default for Hubs {
 
 /// Until when a file may be given, in seconds since 1970; 0: not at all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Leave {
+pub(super) struct GivenUntil {
     /// To everybody.
     pub(super) all: u64,
     /// To those who speak of the same Hub.
@@ -58,30 +58,30 @@ impl Hubs {
         })
     }
 
-    /// What may be done with a file that belongs to these.
-    pub(super) fn leave(&self, members: &[Member], proofs: &Proofs) -> Leave {
+    /// Until when a file that belongs to these may be given.
+    pub(super) fn given_until(&self, members: &[Member], proofs: &Proofs) -> GivenUntil {
         let open = |hub: &Endpoint| members.iter().any(|m| m.hub.as_ref() == Some(hub) && proofs.is_open(m));
-        let mut leave = Leave::default();
+        let mut given = GivenUntil::default();
         let mut near_repos = BTreeSet::new();
         for member in members {
             let Some(hub) = &member.hub else { continue };
             if !open(hub) {
-                return Leave::default();
+                return GivenUntil::default();
             }
             let until = proofs.until(member);
             if self.is_public(hub) {
-                leave.all = leave.all.max(until);
+                given.all = given.all.max(until);
             } else if self.is_own(hub) {
                 near_repos.insert(&member.repo);
-                leave.near = leave.near.max(until);
+                given.near = given.near.max(until);
             }
         }
         // What nobody knows the origin of may have been another Hub's secret. Where everybody can have the same bytes from
         // the public one that makes no difference; elsewhere it does.
         if members.iter().any(|member| member.hub.is_none() && !near_repos.contains(&member.repo)) {
-            leave.near = 0;
+            given.near = 0;
         }
-        leave.near = leave.near.max(leave.all);
-        leave
+        given.near = given.near.max(given.all);
+        given
     }
 }

@@ -363,7 +363,7 @@ impl Catalog {
         self.original_chunk(hash, access)
     }
 
-    /// Whether what lies in this file may be given to somebody who asks with this leave.
+    /// Whether what lies in this file may be given to somebody who asks with this access.
     #[must_use]
     pub fn is_shared(&self, file: FileId, access: Access) -> bool {
         let entry = |number: u32| self.read().files.get(number as usize).is_some_and(|e| e.allows(access));
@@ -545,8 +545,8 @@ impl Catalog {
         let mut members = Places::read(&self.root, file).members;
         places::add_member(&mut members, Member::new(Some(hub), &of.repo, &of.commit));
         let inner = self.read();
-        let leave = inner.leave(&members);
-        let until = if inner.hubs.is_public(hub) { leave.all } else { leave.near };
+        let given = inner.given_until(&members);
+        let until = if inner.hubs.is_public(hub) { given.all } else { given.near };
         proofs::is_current(until, now_seconds())
     }
 

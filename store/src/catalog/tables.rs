@@ -11,7 +11,7 @@ use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 use super::denied::Denied;
 use super::folders::Folders;
 use super::format::{Header, TermSpan};
-use super::hubs::{Hubs, Leave};
+use super::hubs::{GivenUntil, Hubs};
 use super::places::{Copy, Member, from_seconds, now_seconds};
 use super::proofs::{Proofs, is_current};
 use super::slots::{Slot, Slots};
@@ -34,23 +34,23 @@ pub(super) struct FileEntry {
 pub(super) struct Share(Arc<[AtomicU64; 2]>);
 
 impl Share {
-    pub(super) fn leave(&self) -> Leave {
+    pub(super) fn given_until(&self) -> GivenUntil {
         let [all, near] = &*self.0;
-        Leave { all: all.load(Ordering::Relaxed), near: near.load(Ordering::Relaxed) }
+        GivenUntil { all: all.load(Ordering::Relaxed), near: near.load(Ordering::Relaxed) }
     }
 
-    /// Says whether that is another leave than before.
-    pub(super) fn set(&self, leave: Leave) -> bool {
+    /// Says whether that is another time than before.
+    pub(super) fn set(&self, given: GivenUntil) -> bool {
         let [all, near] = &*self.0;
-        let before = (all.swap(leave.all, Ordering::Relaxed), near.swap(leave.near, Ordering::Relaxed));
-        before != (leave.all, leave.near)
+        let before = (all.swap(given.all, Ordering::Relaxed), near.swap(given.near, Ordering::Relaxed));
+        before != (given.all, given.near)
     }
 
     pub(super) fn allows(&self, access: Access, now: u64) -> bool {
         match access {
             Access::Own => true,
-            Access::Near => is_current(self.leave().near, now),
-            Access::Share => is_current(self.leave().all, now),
+            Access::Near => is_current(self.given_until().near, now),
+            Access::Share => is_current(self.given_until().all, now),
         }
     }
 }
@@ -128,17 +128,17 @@ impl Inner {
     pub(super) fn judge(&self, number: usize) {
         let entry = &self.files[number];
         let right = self.lies_right(entry);
-        let leave = if right { self.leave(&entry.members) } else { Leave::default() };
-        if entry.share.set(leave) {
+        let given = if right { self.given_until(&entry.members) } else { GivenUntil::default() };
+        if entry.share.set(given) {
             self.judgements.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// What may be done with a file that belongs to these: what the Hubs say, unless the user says no.
-    pub(super) fn leave(&self, members: &[Member]) -> Leave {
+    pub(super) fn given_until(&self, members: &[Member]) -> GivenUntil {
         match self.denied.has_any(members) {
-            true => Leave::default(),
-            false => self.hubs.leave(members, &self.public),
+            true => GivenUntil::default(),
+            false => self.hubs.given_until(members, &self.public),
         }
     }
 
@@ -177,8 +177,8 @@ impl FileEntry {
             chunks: self.header.chunks,
             paths: self.copies.iter().map(|copy| copy.path.clone()).collect(),
             commits: self.members.iter().filter_map(Member::commit).collect(),
-            public_until: self.allows(Access::Share).then(|| from_seconds(self.share.leave().all)),
-            near_until: self.allows(Access::Near).then(|| from_seconds(self.share.leave().near)),
+            public_until: self.allows(Access::Share).then(|| from_seconds(self.share.given_until().all)),
+            near_until: self.allows(Access::Near).then(|| from_seconds(self.share.given_until().near)),
         }
     }
 }
