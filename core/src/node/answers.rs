@@ -34,16 +34,20 @@ impl Node {
             with.refused_row = 0;
         }
         let was_on_probation = peer.probation();
-        self.income.0 += u64::from(len);
+        self.measured.income.0 += u64::from(len);
         let took_us = now.since(request.at).as_micros() as u64;
-        self.answer_us = if self.answer_us == 0 { took_us } else { (31 * self.answer_us + took_us) / 32 };
+        self.measured.answer_us = if self.measured.answer_us == 0 {
+            took_us
+        } else {
+            (31 * self.measured.answer_us + took_us) / 32
+        };
         let queued = peer.queues(now.since(request.at));
         let data = kind == PayloadKind::Chunk;
         let again = peer.progressed(now, request.at, len, data);
         match (request.what, kind) {
             (Pending::Chunk { job, index }, PayloadKind::Chunk) => {
                 if request.owned {
-                    self.shared.answered(queued);
+                    self.asking.shared.answered(queued);
                 }
                 self.chunk_answer(link, request.owned, job, index, buf);
             }
@@ -73,7 +77,7 @@ impl Node {
         }
         if was_on_probation || !again.is_empty() {
             again.into_iter().for_each(|req| self.count_on(link, req));
-            self.stirred = true;
+            self.asking.recheck = true;
             self.refill(now);
         } else {
             self.reorder(now, link);
@@ -97,7 +101,7 @@ impl Node {
             })
         });
         let Some(((chunk, offset), other)) = wanted else {
-            self.stats.chunks_duplicate += 1;
+            self.measured.stats.chunks_duplicate += 1;
             self.actions.push_back(Action::Free { buf });
             return;
         };
@@ -114,7 +118,7 @@ impl Node {
             Pending::Chunk { index, .. } => {
                 if owned && job.sets.asked.remove(&index).is_some() {
                     job.give_back(index);
-                    self.stirred = true;
+                    self.asking.recheck = true;
                 }
             }
             Pending::Block { block, .. } => {
@@ -162,7 +166,7 @@ impl Node {
         job.sets.raced.insert(index);
         if job.sets.asked.remove(&index).is_some() {
             job.give_back(index);
-            self.stirred = true;
+            self.asking.recheck = true;
         }
         Some(id)
     }

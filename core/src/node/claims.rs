@@ -74,7 +74,7 @@ impl Node {
 
     /// Claims what nobody sees to, and begins what is ours and due.
     pub(super) fn fill_shared(&mut self, now: Instant, id: JobId) {
-        let (out, tried_at) = (self.blocks_are_out(), self.origin.tried_at);
+        let (out, tried_at) = (self.blocks_are_out(), self.origin.out.tried_at);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.supply.take_shrunk() {
             job.claims.look_again();
@@ -215,14 +215,14 @@ impl Node {
         for block in job.blocks_of(unit).collect::<Vec<u32>>() {
             let Some(job) = self.jobs.get_mut(&id) else { return };
             let state = &job.origin.blocks[block as usize];
-            if self.origin_active >= allowed {
+            if self.origin.active >= allowed {
                 return;
             }
             if state.is_idle() && state.any_in(&job.sets.missing, None) {
                 if job.blocks_active() == 0 {
                     job.origin.moved_at = now;
                 }
-                self.actions.push_back(job.begin_fetch(id, block as usize, &mut self.origin_active));
+                self.actions.push_back(job.begin_fetch(id, block as usize, &mut self.origin.active));
                 let alone = job.stands_alone(unit);
                 self.block_tried(now);
                 if !alone {

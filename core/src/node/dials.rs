@@ -142,28 +142,29 @@ impl Node {
         if how != Found::Named && is_service_port(addr.port()) || how > Found::Lan && !self.seeks() {
             return;
         }
-        if let Some(candidate) = self.candidates.get_mut(&addr) {
+        if let Some(candidate) = self.contacts.candidates.get_mut(&addr) {
             candidate.how = candidate.how.min(how);
             return;
         }
-        if self.bans.is_banned(now, addr, None)
-            || self.candidates.len() >= CANDIDATES_MAX && !self.forget_one(how)
+        if self.contacts.bans.is_banned(now, addr, None)
+            || self.contacts.candidates.len() >= CANDIDATES_MAX && !self.forget_one(how)
         {
             return;
         }
-        self.candidates
+        self.contacts
+            .candidates
             .insert(addr, Candidate { dials: 0, state: Dial::Waiting, how, fed: false, since: now });
         self.redial(now, addr);
     }
 
     /// Whether there is any reason to follow a stranger's word.
     fn seeks(&self) -> bool {
-        self.told.seeking || self.is_crowded()
+        self.contacts.told.seeking || self.is_crowded()
     }
 
     /// Somebody wants to meet peers, or no longer does.
     pub(super) fn seeking(&mut self, now: Instant, on: bool) {
-        self.told.seeking = on;
+        self.contacts.told.seeking = on;
         self.dial_next(now);
     }
 
@@ -172,16 +173,20 @@ impl Node {
     fn forget_one(&mut self, newcomer: Found) -> bool {
         let mut waiting: BTreeMap<Found, usize> = BTreeMap::new();
         let idle = |c: &Candidate| c.state == Dial::Waiting && c.how != Found::Named;
-        self.candidates.values().filter(|c| idle(c)).for_each(|c| *waiting.entry(c.how).or_default() += 1);
+        self.contacts
+            .candidates
+            .values()
+            .filter(|c| idle(c))
+            .for_each(|c| *waiting.entry(c.how).or_default() += 1);
         let Some((most, _)) = waiting.into_iter().max_by_key(|(_, count)| *count) else { return false };
-        let of_it = self.candidates.iter().filter(|(_, c)| idle(c) && c.how == most);
+        let of_it = self.contacts.candidates.iter().filter(|(_, c)| idle(c) && c.how == most);
         let Some((addr, dials)) = of_it.max_by_key(|(_, c)| c.dials).map(|(addr, c)| (*addr, c.dials)) else {
             return false;
         };
         if most == newcomer && dials == 0 {
             return false;
         }
-        self.candidates.remove(&addr);
+        self.contacts.candidates.remove(&addr);
         self.timers.cancel(Timer::Redial(addr));
         true
     }
@@ -193,7 +198,7 @@ impl Node {
             Dial::Dialling => now.since(c.since) < DIAL_HOLDS,
             Dial::Linked => true,
         };
-        let out = || self.candidates.values().filter(|c| c.how != Found::Named);
+        let out = || self.contacts.candidates.values().filter(|c| c.how != Found::Named);
         let own = out().filter(|c| c.how == how).filter(held).count();
         let all = out().filter(held).count();
         let dialling = out().filter(|c| c.state == Dial::Dialling).count();
@@ -203,7 +208,8 @@ impl Node {
     /// Networks into which enough links lead that nobody asked for.
     fn full_networks(&self) -> BTreeSet<(bool, u64)> {
         let mut links: BTreeMap<(bool, u64), usize> = BTreeMap::new();
-        let out = self.candidates.iter().filter(|(_, c)| c.how > Found::Lan && c.state != Dial::Waiting);
+        let out =
+            self.contacts.candidates.iter().filter(|(_, c)| c.how > Found::Lan && c.state != Dial::Waiting);
         out.filter_map(|(addr, _)| network(*addr))
             .for_each(|network| *links.entry(network).or_default() += 1);
         links
@@ -227,13 +233,13 @@ impl Node {
         if !self.has_place(now, how) {
             return Err(Not::Room);
         }
-        let at = self.told.rest(now, addr, how);
+        let at = self.contacts.told.rest(now, addr, how);
         if at > now { Err(Not::Before(at)) } else { Ok(()) }
     }
 
     /// An address turned out to be one of ours.
     pub(super) fn own_address(&mut self, now: Instant, addr: SocketAddr) {
-        self.candidates.remove(&addr);
+        self.contacts.candidates.remove(&addr);
         self.timers.cancel(Timer::Redial(addr));
         self.dial_next(now);
         self.seek_all(now);
@@ -243,28 +249,29 @@ impl Node {
     /// and of one way it is by lot, so that nobody gets ahead by the address he picks.
     pub(super) fn dial_next(&mut self, now: Instant) {
         let fresh = |c: &Candidate| c.state == Dial::Waiting && c.dials == 0 && c.how != Found::Named;
-        if self.peers.len() >= self.config.peers_max || !self.candidates.values().any(fresh) {
+        if self.peers.len() >= self.config.peers_max || !self.contacts.candidates.values().any(fresh) {
             return;
         }
         let linked_to: BTreeSet<SocketAddr> = self.peers.values().map(|peer| peer.who.addr).collect();
         loop {
             let full = self.full_networks();
             let mut ways: BTreeMap<Found, Vec<SocketAddr>> = BTreeMap::new();
-            for (addr, c) in self.candidates.iter().filter(|(addr, c)| fresh(c) && !linked_to.contains(*addr))
+            for (addr, c) in
+                self.contacts.candidates.iter().filter(|(addr, c)| fresh(c) && !linked_to.contains(*addr))
             {
                 let far = c.how > Found::Lan;
                 let crowded = || network(*addr).is_some_and(|network| full.contains(&network));
-                if !far || self.seeks() && !crowded() && self.told.rest(now, *addr, c.how) <= now {
+                if !far || self.seeks() && !crowded() && self.contacts.told.rest(now, *addr, c.how) <= now {
                     ways.entry(c.how).or_default().push(*addr);
                 }
             }
             let waits = !ways.is_empty();
             ways.retain(|how, _| self.has_place(now, *how));
             let places = !ways.is_empty();
-            let soon = ways.keys().map(|how| self.told.pace(now, *how)).min();
-            ways.retain(|how, _| self.told.pace(now, *how) <= now);
+            let soon = ways.keys().map(|how| self.contacts.told.pace(now, *how)).min();
+            ways.retain(|how, _| self.contacts.told.pace(now, *how) <= now);
             let linked = |how: Found| {
-                self.candidates.values().filter(|c| c.how == how && c.state != Dial::Waiting).count()
+                self.contacts.candidates.values().filter(|c| c.how == how && c.state != Dial::Waiting).count()
             };
             let Some((_, addrs)) = ways.iter().min_by_key(|(how, _)| (linked(**how), **how)) else {
                 // Somebody waits for the pace, or for a place that another may have to leave.
@@ -297,15 +304,15 @@ impl Node {
             let fresh = c.state == Dial::Waiting && c.dials == 0 && c.how != Found::Named;
             fresh
                 && !self.has_place(now, c.how)
-                && self.told.pace(now, c.how) <= now
-                && self.told.rest(now, *addr, c.how) <= now
+                && self.contacts.told.pace(now, c.how) <= now
+                && self.contacts.told.rest(now, *addr, c.how) <= now
         };
-        if !self.seeks() || !self.candidates.iter().any(waits) {
+        if !self.seeks() || !self.contacts.candidates.iter().any(waits) {
             return;
         }
         let unneeded = |peer: &Peer| {
             let mine = peer.who.direction == Direction::Outbound && !peer.closing;
-            let named = || self.candidates.get(&peer.who.addr).is_none_or(|c| c.how == Found::Named);
+            let named = || self.contacts.candidates.get(&peer.who.addr).is_none_or(|c| c.how == Found::Named);
             let fellow = || self.jobs.values().any(|job| peer.wants.interests.contains_key(&job.spec.file));
             let patience = if peer.word.useful || fellow() { IDLE_FELLOW } else { IDLE };
             mine && !named() && now.since(peer.gave_at()) >= patience
@@ -317,23 +324,23 @@ impl Node {
     }
 
     pub(super) fn redial(&mut self, now: Instant, addr: SocketAddr) {
-        if self.bans.is_banned(now, addr, None) {
-            self.candidates.remove(&addr);
+        if self.contacts.bans.is_banned(now, addr, None) {
+            self.contacts.candidates.remove(&addr);
             return;
         }
-        let Some(candidate) = self.candidates.get(&addr).copied() else { return };
+        let Some(candidate) = self.contacts.candidates.get(&addr).copied() else { return };
         if candidate.state != Dial::Waiting {
             return;
         }
         if candidate.how > Found::Lan && !self.seeks() {
             // Nothing is fetched any more. If that changes, peers are looked for anew.
-            self.candidates.remove(&addr);
+            self.contacts.candidates.remove(&addr);
             return;
         }
         let taken =
             self.peers.len() >= self.config.peers_max || self.peers.values().any(|p| p.who.addr == addr);
         let may = if taken { Err(Not::Room) } else { self.may_dial(now, addr, candidate.how) };
-        let pace = self.told.pace(now, candidate.how);
+        let pace = self.contacts.told.pace(now, candidate.how);
         let again = match may {
             Ok(()) if pace <= now => return self.dial(now, addr, candidate.how),
             // Those who were never dialled are looked at when the pace allows, in turn.
@@ -352,11 +359,11 @@ impl Node {
         let near = scope(addr.ip()) == Scope::Loopback || how <= self.expected_from();
         let named = |j: &&Job| j.spec.peers && !j.course.ended && (near || !j.spec.near);
         let swarm = self.jobs.values().find(named).map(|j| j.spec.file);
-        let Some(candidate) = self.candidates.get_mut(&addr) else { return };
+        let Some(candidate) = self.contacts.candidates.get_mut(&addr) else { return };
         candidate.state = Dial::Dialling;
         candidate.since = now;
         candidate.dials += 1;
-        self.told.dialled(now, addr, how);
+        self.contacts.told.dialled(now, addr, how);
         // Any swarm will do: a connection serves every file that both ends share.
         let info_hash = InfoHash::of_file(&swarm.unwrap_or(Hash::ZERO));
         self.actions.push_back(Action::Dial { addr, info_hash });
@@ -370,7 +377,7 @@ impl Node {
 
     /// A dial led to a link.
     pub(super) fn dial_linked(&mut self, now: Instant, addr: SocketAddr) {
-        if let Some(candidate) = self.candidates.get_mut(&addr) {
+        if let Some(candidate) = self.contacts.candidates.get_mut(&addr) {
             candidate.state = Dial::Linked;
             candidate.since = now;
         }
@@ -378,24 +385,24 @@ impl Node {
 
     /// A link that we opened is gone. `gave`: it gave something and broke off by itself; only that earns its address new dials.
     pub(super) fn dial_over(&mut self, now: Instant, addr: SocketAddr, gave: bool) {
-        if gave && let Some(candidate) = self.candidates.get_mut(&addr) {
+        if gave && let Some(candidate) = self.contacts.candidates.get_mut(&addr) {
             candidate.dials = 1;
             candidate.fed = true;
             // It is a peer, not somebody whom others would have us knock at.
-            self.told.targets.remove(&target(addr));
+            self.contacts.told.targets.remove(&target(addr));
         }
         self.dial_later(now, addr);
     }
 
     fn dial_later(&mut self, now: Instant, addr: SocketAddr) {
-        let Some(candidate) = self.candidates.get_mut(&addr) else { return };
+        let Some(candidate) = self.contacts.candidates.get_mut(&addr) else { return };
         candidate.state = Dial::Waiting;
         candidate.since = now;
         // It is worth waiting for as long as the user waits for something.
         let fetches = self.jobs.values().any(|job| job.spec.peers && !job.course.ended);
         let lasting = fetches && (candidate.how == Found::Named || candidate.fed);
-        if (candidate.dials >= DIALS_MAX && !lasting) || self.bans.is_banned(now, addr, None) {
-            self.candidates.remove(&addr);
+        if (candidate.dials >= DIALS_MAX && !lasting) || self.contacts.bans.is_banned(now, addr, None) {
+            self.contacts.candidates.remove(&addr);
             self.timers.cancel(Timer::Redial(addr));
         } else {
             let pause = REDIAL.saturating_mul(1 << candidate.dials.saturating_sub(1).min(5));
@@ -414,14 +421,14 @@ impl Node {
     pub(super) fn is_expected(&self, peer: &Peer) -> bool {
         match peer.who.direction {
             Direction::Outbound => {
-                self.candidates.get(&peer.who.addr).is_some_and(|c| c.how <= self.expected_from())
+                self.contacts.candidates.get(&peer.who.addr).is_some_and(|c| c.how <= self.expected_from())
             }
             Direction::Inbound => {
                 let ip = peer.who.addr.ip().to_canonical();
                 let named = |(addr, c): (&SocketAddr, &Candidate)| {
                     c.how == Found::Named && addr.ip().to_canonical() == ip
                 };
-                self.candidates.iter().any(named)
+                self.contacts.candidates.iter().any(named)
             }
         }
     }
@@ -429,12 +436,16 @@ impl Node {
     /// Whether the outcome of a dial is awaited of somebody who may give something.
     pub(super) fn dialling_somebody_new(&self, now: Instant) -> bool {
         let awaited = |(_, candidate): &(&SocketAddr, &Candidate)| candidate.state == Dial::Dialling;
-        self.candidates.iter().filter(awaited).any(|(addr, _)| !self.lessons.is_useless(now, *addr))
+        self.contacts
+            .candidates
+            .iter()
+            .filter(awaited)
+            .any(|(addr, _)| !self.contacts.lessons.is_useless(now, *addr))
     }
 
     /// Whether the outcome of a dial is awaited.
     pub(super) fn dialling(&self) -> bool {
-        self.candidates.values().any(|c| c.state == Dial::Dialling)
+        self.contacts.candidates.values().any(|c| c.state == Dial::Dialling)
     }
 }
 

@@ -142,7 +142,7 @@ impl Node {
             return;
         }
         self.look_at_front(id);
-        self.stirred = true;
+        self.asking.recheck = true;
         self.refill(now);
     }
 
@@ -157,7 +157,7 @@ impl Node {
             return;
         }
         self.look_at_front(id);
-        self.stirred = true;
+        self.asking.recheck = true;
         self.refill(now);
     }
 
@@ -171,13 +171,13 @@ impl Node {
 
     /// Finds out anew whose turn it is: first those jobs with a front to come, for that alone, then each for all of it.
     pub(super) fn order_turns(&mut self) {
-        self.turns = self.turns_now().collect();
+        self.asking.turns = self.turns_now().collect();
     }
 
     fn turns_now(&self) -> impl Iterator<Item = (JobId, bool)> {
         let wanted = |id: &&JobId| self.jobs.get(id).is_some_and(|job| job.front.is_wanted());
-        let fronts = self.job_order.iter().filter(wanted).map(|id| (*id, true));
-        fronts.chain(self.job_order.iter().map(|id| (*id, false)))
+        let fronts = self.asking.jobs.iter().filter(wanted).map(|id| (*id, true));
+        fronts.chain(self.asking.jobs.iter().map(|id| (*id, false)))
     }
 
     /// A chunk of a job was held: if that was the last one of its front, others get their turn.
@@ -203,11 +203,14 @@ impl Node {
             }
         }
         self.order_turns();
-        self.stirred = true;
+        self.asking.recheck = true;
         self.refill(now);
     }
 
     pub(super) fn check_turns(&self) {
-        assert!(self.turns.iter().copied().eq(self.turns_now()), "every front and every job has its turn");
+        assert!(
+            self.asking.turns.iter().copied().eq(self.turns_now()),
+            "every front and every job has its turn"
+        );
     }
 }

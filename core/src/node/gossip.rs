@@ -184,9 +184,9 @@ impl Node {
 
     /// A peer is gone. What it had claimed and nobody near has is up for the next in line, here and everywhere.
     pub(super) fn owner_gone(&mut self, now: Instant, peer_id: &PeerId) {
-        let ids = self.job_order.clone();
+        let ids = self.asking.jobs.clone();
         for id in ids {
-            let (policy, sharing) = (self.config.policy, self.sparing.on);
+            let (policy, sharing) = (self.config.policy, self.origin.sparing.on);
             let concerns = |job: &&mut Job| !job.course.ended && job.shares_origin(policy, sharing);
             let Some(job) = self.jobs.get_mut(&id).filter(concerns) else { continue };
             let theirs = |job: &Job, unit: u32, standing: &Standing| {

@@ -19,7 +19,7 @@ impl Node {
         let near_by = self.peers.get(&link).is_some_and(|peer| {
             let ip = peer.who.addr.ip();
             let neighbour =
-                || scope(ip) != Scope::Global || self.networks.iter().any(|ours| ours.contains(ip));
+                || scope(ip) != Scope::Global || self.contacts.networks.iter().any(|ours| ours.contains(ip));
             self.is_expected(peer) || !self.config.hub_here && neighbour()
         });
         let Some(peer) = self.peers.get_mut(&link) else { return };

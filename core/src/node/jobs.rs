@@ -20,7 +20,7 @@ const BUSY: Duration = Duration::from_secs(1);
 
 impl Node {
     pub(super) fn job_added(&mut self, now: Instant, id: JobId, spec: JobSpec) {
-        let slow = self.config.policy == Policy::Fastest && self.lessons.is_slow(now);
+        let slow = self.config.policy == Policy::Fastest && self.contacts.lessons.is_slow(now);
         let in_sight = spec.peers && !slow && self.somebody_is_worth_waiting_for(now);
         let peers = spec.peers;
         let mut job = Job::new(now, spec);
@@ -84,7 +84,7 @@ impl Node {
         self.seek_lists(now, id);
         self.resolve_offers(now, id);
         // A peer that gives whole blocks had nothing to be asked for before.
-        self.stirred = true;
+        self.asking.recheck = true;
         self.check_complete(id);
         self.refill(now);
     }
@@ -108,7 +108,7 @@ impl Node {
             let text = "the proven manifest has another number of chunks than the origin's layout";
             self.origin_distrusted(now, id, permanent(text));
             let Some(job) = self.jobs.get_mut(&id) else { return };
-            self.copies_active -= job.sets.copies.len() as u32;
+            self.asking.copies_active -= job.sets.copies.len() as u32;
             job.sets.copies.clear();
             job.sets.local.clear();
             job.set_len(manifest.len());
@@ -150,7 +150,7 @@ impl Node {
         }
         self.tell_soon(now, id, true);
         self.check_complete(id);
-        self.stirred = true;
+        self.asking.recheck = true;
         self.refill(now);
     }
 
@@ -187,7 +187,7 @@ impl Node {
         self.look_at_front(id);
         self.drop_list_ask(id, block);
         self.tell_soon(now, id, true);
-        self.stirred = true;
+        self.asking.recheck = true;
         self.refill(now);
     }
 
@@ -208,7 +208,7 @@ impl Node {
             }
             self.release_claims(now, id);
         }
-        self.stirred = true;
+        self.asking.recheck = true;
         self.refill(now);
     }
 
@@ -225,7 +225,7 @@ impl Node {
     pub(super) fn settings(&mut self, now: Instant, policy: Policy, upload_bytes_s: Option<u64>) {
         self.config.upload_bytes_s = upload_bytes_s;
         if core::mem::replace(&mut self.config.policy, policy) != policy {
-            for id in self.job_order.clone() {
+            for id in self.asking.jobs.clone() {
                 // What was claimed under the other policy is anybody's again.
                 self.release_claims(now, id);
                 self.count_fetchers(id);
@@ -233,7 +233,7 @@ impl Node {
                     job.claims.look_again();
                 }
             }
-            self.stirred = true;
+            self.asking.recheck = true;
             self.refill(now);
         }
         self.pump(now);
@@ -244,9 +244,9 @@ impl Node {
         let urgency = |job: &Job| core::cmp::Reverse((job.course.wish, job.spec.priority));
         let mut order: Vec<_> = self.jobs.iter().map(|(id, job)| (urgency(job), *id)).collect();
         order.sort_unstable();
-        self.job_order = order.into_iter().map(|(_, id)| id).collect();
+        self.asking.jobs = order.into_iter().map(|(_, id)| id).collect();
         self.order_turns();
-        self.stirred = true;
+        self.asking.recheck = true;
     }
 
     /// A chunk is in the partial file. A request for it that is still out does not count any more.
@@ -262,10 +262,10 @@ impl Node {
     pub(super) fn chunk_done(&mut self, now: Instant, id: JobId, index: u32, source: Source) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if source == Source::Origin {
-            self.sparing.came(job.usual_len());
+            self.origin.sparing.came(job.usual_len());
         }
         if source == Source::Disk && job.sets.copies.remove(&index) {
-            self.copies_active -= 1;
+            self.asking.copies_active -= 1;
         }
         // A report from before the number of chunks changed, or of a layout that is not trusted any more.
         let stray = source == Source::Origin && !job.sets.covered.contains(index);
@@ -273,10 +273,10 @@ impl Node {
             job.course.progress_at = now;
             if source == Source::Origin {
                 job.origin.moved_at = now;
-                self.breadth.came(u64::from(job.usual_len()));
+                self.origin.breadth.came(u64::from(job.usual_len()));
             }
-            self.origin.fed |= matches!(source, Source::Peer(_));
-            self.origin.came(now);
+            self.origin.out.fed |= matches!(source, Source::Peer(_));
+            self.origin.out.came(now);
             self.hold(id, index);
             self.call_off_others(now, id, index);
             self.block_advanced(id, index, source);
@@ -296,11 +296,11 @@ impl Node {
     }
 
     pub(super) fn chunk_bad(&mut self, now: Instant, id: JobId, index: u32, source: Source) {
-        self.stats.chunks_bad += 1;
+        self.measured.stats.chunks_bad += 1;
         if let Some(job) = self.jobs.get_mut(&id) {
             let back = match source {
                 Source::Disk => {
-                    self.copies_active -= u32::from(job.sets.copies.remove(&index));
+                    self.asking.copies_active -= u32::from(job.sets.copies.remove(&index));
                     job.sets.copying.remove(index)
                 }
                 Source::Peer(_) => job.sets.proving.remove(index),
@@ -309,7 +309,7 @@ impl Node {
             };
             if back {
                 job.give_back(index);
-                self.stirred = true;
+                self.asking.recheck = true;
             }
         }
         if let Source::Peer(link) = source {
@@ -332,7 +332,7 @@ impl Node {
             }
         }
         self.look_at_front(id);
-        self.stirred = true;
+        self.asking.recheck = true;
         self.introduce_all(now, id);
         self.watch_sources(now, id);
         self.check_complete(id);
@@ -342,8 +342,8 @@ impl Node {
     pub(super) fn job_removed(&mut self, now: Instant, id: JobId) {
         self.end(id);
         let Some(job) = self.jobs.remove(&id) else { return };
-        self.origin_active -= job.blocks_active();
-        self.copies_active -= job.sets.copies.len() as u32;
+        self.origin.active -= job.blocks_active();
+        self.asking.copies_active -= job.sets.copies.len() as u32;
         for block in 0..job.origin.blocks.len() {
             self.timers.cancel(Timer::BlockRetry(id, block as u32));
         }
@@ -422,7 +422,7 @@ impl Node {
             }
         }
         job.claims.look_again();
-        self.stirred = true;
+        self.asking.recheck = true;
     }
 
     /// The same from nothing, to compare with.

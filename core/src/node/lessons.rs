@@ -85,7 +85,7 @@ fn insert<K: Ord + Copy>(map: &mut BTreeMap<K, Instant>, key: K, until: Instant)
 impl Node {
     /// A link came up. Whom we know to give nothing is on probation from the start.
     pub(super) fn remember(&self, now: Instant, peer: &mut Peer) {
-        if self.lessons.knows(now, peer.who.addr, peer.who.direction, peer.who.id) {
+        if self.contacts.lessons.knows(now, peer.who.addr, peer.who.direction, peer.who.id) {
             peer.distrust();
         }
     }
@@ -93,14 +93,14 @@ impl Node {
     /// The peer is on probation, and will be when it comes back.
     pub(super) fn learn(&mut self, now: Instant, link: LinkId) {
         if let Some(peer) = self.peers.get(&link) {
-            self.lessons.learn(now, peer.who.addr, peer.who.direction, peer.who.id);
+            self.contacts.lessons.learn(now, peer.who.addr, peer.who.direction, peer.who.id);
         }
     }
 
     /// It gave something after all.
     pub(super) fn unlearn(&mut self, link: LinkId) {
         if let Some(peer) = self.peers.get(&link) {
-            self.lessons.forget(peer.who.addr, peer.who.id);
+            self.contacts.lessons.forget(peer.who.addr, peer.who.id);
         }
     }
 
@@ -126,7 +126,7 @@ impl Node {
     pub(super) fn learn_how_slow(&mut self, now: Instant) {
         let together: u64 = self.peers.values().map(|peer| peer.pace.rate_bytes_s).sum();
         if self.config.policy == Policy::Fastest && together < self.config.origin_joins_below_bytes_s {
-            self.lessons.slow(now);
+            self.contacts.lessons.slow(now);
         }
     }
 

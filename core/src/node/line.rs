@@ -3,68 +3,21 @@
 //! Parties stand in line, not links: whoever opens a hundred links from one address has one turn among the others, which
 //! goes round among its links. A turn is a chunk, or as much of a chunk list.
 
-use super::cap::Cap;
 use super::lag::Lag;
 use super::limits::{BEHIND_MAX, BUDGET_PARTY_MIN, BUDGET_SHARE, REPEAT_TURNS};
 use super::party::{Parties, Record};
+use super::queue::{AHEAD_CHUNKS, Ask, Lane, Upload};
 use super::repeats::Marker;
+use super::spent::Spent;
 use crate::endpoint::Party;
-use crate::link::Dialect;
-use crate::{Duration, Instant, LinkId, ReqId};
-use alloc::collections::{BTreeSet, VecDeque};
+use crate::{Duration, Instant, LinkId};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use zest_xet::{CHUNK_BYTES_MAX, CHUNK_BYTES_TARGET, Hash};
+use zest_xet::{CHUNK_BYTES_MAX, CHUNK_BYTES_TARGET};
 
-/// Requests of one peer that wait at most: 512, what our `reqq` says. More are refused by name.
-pub(crate) const QUEUE_MAX: usize = crate::link::OUTSTANDING_MAX;
-/// Chunks of one peer that are being looked up or wait for its socket, at most: 16. Ours; a megabyte keeps a socket busy
-/// between two looks at it.
-pub(super) const AHEAD_CHUNKS: u32 = 16;
 /// With so many bytes ahead of its party, a further link gets lists in turn only: 8 MiB, what the longest chunks ahead of four links
 /// have. Ours; less holds up neighbours of 400 MB/s.
 pub(super) const LISTS_AHEAD_BYTES: u64 = 4 * AHEAD_CHUNKS as u64 * CHUNK_BYTES_MAX as u64;
-
-/// A request that waits.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ask {
-    pub(super) req: u32,
-    /// The chunk, or the file or xorb of a list.
-    pub(super) hash: Hash,
-    pub(super) what: Wanted,
-}
-
-/// What of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Chunk(Dialect),
-    /// A part of its chunk list, in records.
-    Part {
-        first: u32,
-        count: u32,
-    },
-}
-
-impl Ask {
-    pub(super) fn is_part(&self) -> bool {
-        matches!(self.what, Wanted::Part { .. })
-    }
-
-    /// Bytes that it may come to.
-    pub(super) fn bytes_max(&self) -> u64 {
-        match self.what {
-            Wanted::Chunk(_) => CHUNK_BYTES_MAX as u64,
-            Wanted::Part { count, .. } => u64::from(count) * RECORD_BYTES,
-        }
-    }
-
-    /// Turns that it takes.
-    fn turns(&self) -> u64 {
-        match self.what {
-            Wanted::Chunk(_) => 1,
-            Wanted::Part { .. } => self.bytes_max().div_ceil(CHUNK_BYTES_TARGET as u64).max(1),
-        }
-    }
-}
 
 /// Who has something to take and took something within this time is being served: 1 s. Ours; where many links share a line the
 /// turn of each comes rarely, in that time a line of 1 MB/s serves sixteen once.
@@ -80,98 +33,6 @@ const CAP_PARTY_SHARE: u64 = 16;
 const TURN_BYTES: i64 = CHUNK_BYTES_TARGET as i64;
 /// What short chunks leave of turns is kept up to so many bytes: what may be looked up at once.
 const OVER_MIN: i64 = AHEAD_CHUNKS as i64 * TURN_BYTES;
-const RECORD_BYTES: u64 = crate::wire::zest::MANIFEST_RECORD_BYTES as u64;
-
-/// What one peer asks of us.
-#[derive(Debug)]
-pub(crate) struct Upload {
-    /// Whose link it is.
-    pub(super) party: Party,
-    pub(super) queue: VecDeque<Ask>,
-    /// What is being looked up: requests, the bytes that they may come to, and their marks.
-    pub(super) looking: VecDeque<(u32, u64, u64)>,
-    /// Bytes that its link was given and its socket has not taken.
-    pub(super) ahead: u64,
-    /// When its socket last took something, or got something to take.
-    pub(super) moved_at: Instant,
-    /// Its place in line: the number of its last turn; 0 for a newcomer.
-    pub(super) turn: u64,
-    /// Times it stood in front and another went first.
-    pub(super) passed: u32,
-    /// When it was last told that its requests wait.
-    pub(super) told_at: Option<Instant>,
-    /// Where it stands in [`Uploads`]: its lane with its turn, and when its socket moved if it is busy.
-    pub(super) lane: Option<(Lane, u64)>,
-    pub(super) busy_at: Option<Instant>,
-}
-
-/// Where a peer stands whose requests wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Nothing is under way to it: it needs one of the few places.
-    Fresh,
-    /// It is being sent to and may be given more.
-    Going,
-    /// It is being sent to, and that is enough for now.
-    Full,
-}
-
-impl Upload {
-    pub(super) fn new(party: Party) -> Self {
-        Self {
-            party,
-            queue: VecDeque::new(),
-            looking: VecDeque::new(),
-            ahead: 0,
-            moved_at: Instant::ZERO,
-            turn: 0,
-            passed: 0,
-            told_at: None,
-            lane: None,
-            busy_at: None,
-        }
-    }
-
-    /// Puts a request where it belongs: what lists it asks for come before its chunks, which it cannot ask for without.
-    pub(super) fn push(&mut self, ask: Ask) {
-        if ask.is_part() {
-            let parts = self.queue.iter().take_while(|ask| ask.is_part()).count();
-            self.queue.insert(parts, ask);
-        } else {
-            self.queue.push_back(ask);
-        }
-    }
-
-    /// The outcome of a look-up is here: the bytes that were kept free for it and its mark; `None` if nobody waits for it any
-    /// more.
-    pub(super) fn looked_up(&mut self, req: ReqId) -> Option<(u64, u64)> {
-        let at = self.looking.iter().position(|(other, ..)| *other == req.0)?;
-        self.looking.remove(at).map(|(_, bytes, mark)| (bytes, mark))
-    }
-
-    pub(super) fn has_room(&self, chunks: u32) -> bool {
-        let ahead = (self.ahead / CHUNK_BYTES_MAX as u64) as u32 + u32::from(self.ahead > 0);
-        self.looking.len() as u32 + ahead <= chunks
-    }
-
-    pub(super) fn is_busy(&self) -> bool {
-        !self.looking.is_empty() || self.ahead > 0
-    }
-
-    pub(super) fn should_stand(&self) -> Option<(Lane, u64)> {
-        let lane = match self.is_busy() {
-            false => Lane::Fresh,
-            true if self.has_room(AHEAD_CHUNKS) => Lane::Going,
-            true => Lane::Full,
-        };
-        (!self.queue.is_empty()).then_some((lane, self.turn))
-    }
-
-    pub(crate) fn check_invariants(&self) {
-        assert!(self.queue.len() <= QUEUE_MAX, "requests that wait are bounded");
-        assert!(self.looking.len() <= AHEAD_CHUNKS as usize + 1, "chunks that are looked up are bounded");
-    }
-}
 
 /// All uploads together.
 #[derive(Debug, Default)]
@@ -180,6 +41,21 @@ pub(crate) struct Uploads {
     pub(crate) parties: Parties,
     /// Marks what parties are given.
     pub(super) marker: Marker,
+    /// Who stands where.
+    pub(super) line: Line,
+    /// What was given, and what may be.
+    pub(super) spent: Spent,
+    /// Peers whose sockets have something to take, or will, by when they last moved.
+    pub(super) busy: BTreeSet<(Instant, LinkId, Party)>,
+    /// The party that took something last, and the last one before that was another; when.
+    served: [(Option<Party>, Instant); 2],
+    /// Whether we give much less than we get.
+    pub(crate) lag: Lag,
+}
+
+/// Those with requests that wait.
+#[derive(Debug, Default)]
+pub(super) struct Line {
     /// Parties that stand in line with a peer to which nothing is under way.
     pub(super) fresh: BTreeSet<(u64, Party)>,
     /// Those with a peer that is being sent to and may be given more. Peers that may not stand nowhere: so whoever is next is
@@ -189,10 +65,6 @@ pub(crate) struct Uploads {
     pub(super) waiting: usize,
     /// Parties of theirs.
     pub(super) waiting_parties: usize,
-    /// Peers whose sockets have something to take, or will, by when they last moved.
-    pub(super) busy: BTreeSet<(Instant, LinkId, Party)>,
-    /// The party that took something last, and the last one before that was another; when.
-    served: [(Option<Party>, Instant); 2],
     /// Turns so far.
     pub(super) turns: u64,
     /// Requests that wait.
@@ -201,30 +73,16 @@ pub(crate) struct Uploads {
     pub(super) pace_us: u64,
     /// When the last turn was.
     pub(super) turn_at: Instant,
-    /// Bytes that links were given and sockets have not taken.
-    pub(super) ahead: u64,
-    /// Bytes that what is being looked up may come to.
-    pub(super) looking_bytes: u64,
-    /// What left within the last second.
-    pub(super) cap: Cap,
-    /// Bytes that may still be given, if that is limited.
-    pub(super) budget: Option<u64>,
-    /// What that was when the day began, or this process.
-    pub(super) allotted: u64,
-    /// Bytes given, ever.
-    pub(crate) bytes: u64,
-    /// Whether we give much less than we get.
-    pub(crate) lag: Lag,
 }
 
 impl Uploads {
     pub(super) fn new(began: Instant, marker: Marker) -> Self {
-        Self { cap: Cap::since(began), marker, ..Self::default() }
+        Self { spent: Spent::new(began), marker, ..Self::default() }
     }
 
     /// Whether one more chunk, of any length, might break the budget.
     pub(super) fn is_spent(&self) -> bool {
-        self.budget.is_some_and(|left| left < CHUNK_BYTES_MAX as u64 + self.looking_bytes)
+        self.spent.budget.is_some_and(|left| left < CHUNK_BYTES_MAX as u64 + self.spent.looking_bytes)
     }
 
     /// When `len` bytes more may go under a cap of `cap` bytes in any second; `now` if at once, `None` if not before a socket takes
@@ -232,7 +90,7 @@ impl Uploads {
     pub(super) fn allowed_at(&self, now: Instant, len: u64, cap: u64) -> Option<Instant> {
         // What sockets have not taken may leave at any moment; what is being looked up goes out a moment later, whatever is
         // asked for meanwhile, and chunks may be of any length.
-        self.cap.allowed_at(now, len + self.ahead + self.looking_bytes, cap)
+        self.spent.cap.allowed_at(now, len + self.spent.ahead + self.spent.looking_bytes, cap)
     }
 
     /// Puts a peer where it belongs after its state changed.
@@ -240,11 +98,11 @@ impl Uploads {
         let lane = upload.should_stand();
         if lane != upload.lane {
             if let Some((lane, turn)) = upload.lane {
-                self.waiting -= 1;
+                self.line.waiting -= 1;
                 self.stand(upload.party, lane, (turn, link), false);
             }
             if let Some((lane, turn)) = lane {
-                self.waiting += 1;
+                self.line.waiting += 1;
                 self.stand(upload.party, lane, (turn, link), true);
             }
             upload.lane = lane;
@@ -270,14 +128,15 @@ impl Uploads {
         let Some(record) = self.parties.get_mut(party) else { return };
         let turn = record.turn;
         if record.waits(comes) {
-            self.waiting_parties = if comes { self.waiting_parties + 1 } else { self.waiting_parties - 1 };
+            self.line.waiting_parties =
+                if comes { self.line.waiting_parties + 1 } else { self.line.waiting_parties - 1 };
         }
         let Some(peers) = record.lane(lane) else { return };
         let was_empty = peers.is_empty();
         let changed = if comes { peers.insert(place) } else { peers.remove(&place) };
         assert!(changed, "a peer stands where it was put");
         let is_empty = peers.is_empty();
-        let line = if lane == Lane::Fresh { &mut self.fresh } else { &mut self.going };
+        let line = if lane == Lane::Fresh { &mut self.line.fresh } else { &mut self.line.going };
         match (was_empty, is_empty) {
             (true, false) => drop(line.insert((turn, party))),
             (false, true) => drop(line.remove(&(turn, party))),
@@ -287,11 +146,11 @@ impl Uploads {
 
     /// A peer's request is answered now: it and its party go to the end of the line, as far back as the answer is long.
     pub(super) fn serve(&mut self, upload: &mut Upload, ask: &Ask) {
-        self.turns += 1;
-        upload.turn = self.turns;
+        self.line.turns += 1;
+        upload.turn = self.line.turns;
         upload.passed = 0;
-        let waiting = self.fresh.len().max(self.going.len()) as u64;
-        let mut turn = self.turns + (ask.turns() - 1) * waiting;
+        let waiting = self.line.fresh.len().max(self.line.going.len()) as u64;
+        let mut turn = self.line.turns + (ask.turns() - 1) * waiting;
         let others = self.others(upload.party);
         if let Some(record) = self.parties.get_mut(upload.party) {
             if record.repeats.are_many() {
@@ -322,7 +181,7 @@ impl Uploads {
     /// Other parties whose requests wait.
     fn others(&self, party: Party) -> u64 {
         let ours = self.parties.get(party).is_some_and(Record::is_waiting);
-        (self.waiting_parties - usize::from(ours)) as u64
+        (self.line.waiting_parties - usize::from(ours)) as u64
     }
 
     /// Whether a party asks again for what it was given, and has had its turn.
@@ -354,14 +213,17 @@ impl Uploads {
 
     /// Whether its next turn has not come yet.
     pub(super) fn has_had_its_turn(&self, party: Party) -> bool {
-        self.parties.get(party).is_some_and(|record| record.turn > self.turns)
+        self.parties.get(party).is_some_and(|record| record.turn > self.line.turns)
     }
 
     /// Whether a party was given so much out of turn that it has to stand in line like others.
     pub(super) fn is_far_behind(&self, party: Party) -> bool {
         let others = self.others(party);
         others > 0
-            && self.parties.get(party).is_some_and(|record| record.turn > self.turns + BEHIND_MAX * others)
+            && self
+                .parties
+                .get(party)
+                .is_some_and(|record| record.turn > self.line.turns + BEHIND_MAX * others)
     }
 
     /// A party has so many bytes more that it was given and has not taken, or so many less.
@@ -386,13 +248,13 @@ impl Uploads {
 
     /// Whether many wait: many parties, or many links of one that is alone.
     pub(super) fn is_crowded(&self, slots: usize) -> bool {
-        self.waiting >= slots && (self.waiting_parties >= slots || self.waiting_parties <= 1)
+        self.line.waiting >= slots && (self.line.waiting_parties >= slots || self.line.waiting_parties <= 1)
     }
 
     /// Answers that did not stand in line cost their party its turns afterwards.
     pub(super) fn charge(&mut self, party: Party, bytes: u64) {
-        let waiting = self.fresh.len().max(self.going.len()).max(1) as u64;
-        let turn = self.parties.get_mut(party).map_or(0, |record| record.turn.max(self.turns));
+        let waiting = self.line.fresh.len().max(self.line.going.len()).max(1) as u64;
+        let turn = self.parties.get_mut(party).map_or(0, |record| record.turn.max(self.line.turns));
         let times = if self.repeats(party) { REPEAT_TURNS } else { 1 };
         self.move_back(party, turn + times * (bytes / CHUNK_BYTES_TARGET as u64) * waiting);
     }
@@ -401,21 +263,21 @@ impl Uploads {
         let Some(record) = self.parties.get_mut(party) else { return };
         let before = core::mem::replace(&mut record.turn, turn);
         if !record.fresh.is_empty() {
-            self.fresh.remove(&(before, party));
-            self.fresh.insert((turn, party));
+            self.line.fresh.remove(&(before, party));
+            self.line.fresh.insert((turn, party));
         }
         if !record.going.is_empty() {
-            self.going.remove(&(before, party));
-            self.going.insert((turn, party));
+            self.line.going.remove(&(before, party));
+            self.line.going.insert((turn, party));
         }
     }
 
     /// Peers that can be served, in line, party by party; those that need a place only if `places` says that their party can
     /// have one.
     pub(super) fn in_line<'a>(&'a self, places: &'a Places) -> impl Iterator<Item = LinkId> + 'a {
-        let mut going = self.going.iter().peekable();
+        let mut going = self.line.going.iter().peekable();
         let none = matches!(places, Places::None);
-        let mut fresh = self.fresh.iter().take(if none { 0 } else { usize::MAX }).peekable();
+        let mut fresh = self.line.fresh.iter().take(if none { 0 } else { usize::MAX }).peekable();
         let parties = core::iter::from_fn(move || {
             let next = match (going.peek(), fresh.peek()) {
                 (Some(one), Some(other)) if one == other => {
@@ -447,13 +309,13 @@ impl Uploads {
 
     /// Whether requests wait.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.queued > 0
+        self.line.queued > 0
     }
 
     /// Takes bytes off the budget.
     pub(super) fn spend(&mut self, party: Party, len: u64) {
-        self.bytes += len;
-        if let Some(left) = &mut self.budget {
+        self.spent.bytes += len;
+        if let Some(left) = &mut self.spent.budget {
             *left = left.saturating_sub(len);
             if let Some(record) = self.parties.get_mut(party) {
                 record.given += len;
@@ -463,21 +325,20 @@ impl Uploads {
 
     /// So much may be given from now on. Much more than was left is a new day's budget.
     pub(super) fn allot(&mut self, bytes: Option<u64>) {
-        let more = bytes.unwrap_or(0).saturating_sub(self.budget.unwrap_or(0));
-        if self.budget.is_none() || more > self.allotted / NEW_DAY {
-            self.allotted = bytes.unwrap_or(0);
+        let more = bytes.unwrap_or(0).saturating_sub(self.spent.budget.unwrap_or(0));
+        if self.spent.budget.is_none() || more > self.spent.allotted / NEW_DAY {
+            self.spent.allotted = bytes.unwrap_or(0);
             self.parties.forget_given();
         }
-        self.budget = bytes;
+        self.spent.budget = bytes;
     }
 
     /// Whether a party has had what one may have of the budget.
     pub(super) fn has_had_its_share(&self, party: Party) -> bool {
-        self.budget.is_some()
-            && self
-                .parties
-                .get(party)
-                .is_some_and(|record| record.given >= (self.allotted / BUDGET_SHARE).max(BUDGET_PARTY_MIN))
+        self.spent.budget.is_some()
+            && self.parties.get(party).is_some_and(|record| {
+                record.given >= (self.spent.allotted / BUDGET_SHARE).max(BUDGET_PARTY_MIN)
+            })
     }
 }
 

@@ -55,7 +55,7 @@ impl Node {
         let even = direction == Direction::Inbound
             && self.is_crowded()
             && linked >= self.config.dials_max * 2 + LINKS_MORE;
-        let why = if self.bans.shuts_out(now, addr, direction, id) {
+        let why = if self.contacts.bans.shuts_out(now, addr, direction, id) {
             Some("it is banned")
         } else if self.peers.len() - linked >= CLOSING_MAX {
             Some("many links are being closed")
@@ -81,7 +81,7 @@ impl Node {
             return;
         };
         if direction == Direction::Outbound {
-            self.candidates.remove(&addr);
+            self.contacts.candidates.remove(&addr);
         }
         self.actions.push_back(Action::Close { link, why });
         self.seek_all(now);
@@ -134,16 +134,16 @@ impl Node {
         self.uploads.parties.interests(peer.wants.upload.party, -(peer.wants.interests.len() as i32));
         self.uploads.parties.left(peer.wants.upload.party);
         self.timers.cancel(Timer::Stall(link));
-        if self.departed.len() >= DEPARTED_MAX {
-            self.departed.pop_front();
+        if self.contacts.departed.len() >= DEPARTED_MAX {
+            self.contacts.departed.pop_front();
         }
-        self.departed.push_back((link, peer.who.addr, peer.who.direction, peer.who.id));
+        self.contacts.departed.push_back((link, peer.who.addr, peer.who.direction, peer.who.id));
         if wrong {
             self.shut_out(now, peer.who.addr, peer.who.direction, peer.who.id, jobs);
         }
         if peer.who.direction == Direction::Outbound {
-            if self.bans.shuts_out(now, peer.who.addr, peer.who.direction, peer.who.id) {
-                self.candidates.remove(&peer.who.addr);
+            if self.contacts.bans.shuts_out(now, peer.who.addr, peer.who.direction, peer.who.id) {
+                self.contacts.candidates.remove(&peer.who.addr);
             } else {
                 self.dial_over(now, peer.who.addr, peer.word.useful && fault.is_none());
             }
@@ -154,7 +154,7 @@ impl Node {
         }
         self.dial_next(now);
         self.seek_all(now);
-        self.stirred = true;
+        self.asking.recheck = true;
         self.refill(now);
     }
 
@@ -184,8 +184,13 @@ impl Node {
 
     /// Closes the link of a peer that did wrong and shuts it out, even if the link has gone meanwhile.
     pub(super) fn ban(&mut self, now: Instant, link: LinkId, why: &'static str) {
-        let gone =
-            || self.departed.iter().find(|(id, ..)| *id == link).map(|(_, addr, way, id)| (*addr, *way, *id));
+        let gone = || {
+            self.contacts
+                .departed
+                .iter()
+                .find(|(id, ..)| *id == link)
+                .map(|(_, addr, way, id)| (*addr, *way, *id))
+        };
         let linked = self.peers.get(&link).map(|p| (p.who.addr, p.who.direction, p.who.id));
         let Some((addr, direction, id)) = linked.or_else(gone) else { return };
         let jobs = self.peers.get(&link).map(Peer::part_in).unwrap_or_default();
@@ -201,17 +206,17 @@ impl Node {
         peer_id: PeerId,
         jobs: Vec<JobId>,
     ) {
-        if self.bans.shuts_out(now, addr, direction, peer_id) {
+        if self.contacts.bans.shuts_out(now, addr, direction, peer_id) {
             return;
         }
-        let until = self.bans.ban(now, addr, Some(peer_id));
-        self.stats.banned += 1;
+        let until = self.contacts.bans.ban(now, addr, Some(peer_id));
+        self.measured.stats.banned += 1;
         self.actions.push_back(Action::Banned { addr, peer_id, until, jobs });
         // It may have other links, in the other direction or, after several bans, from other ports.
         let same: Vec<LinkId> = self
             .peers
             .iter()
-            .filter(|(_, p)| self.bans.shuts_out(now, p.who.addr, p.who.direction, p.who.id))
+            .filter(|(_, p)| self.contacts.bans.shuts_out(now, p.who.addr, p.who.direction, p.who.id))
             .map(|(link, _)| *link)
             .collect();
         for link in same {
@@ -266,7 +271,7 @@ impl Node {
             Pending::Chunk { index, .. } => {
                 if request.owned && job.sets.asked.remove(&index).is_some() {
                     job.give_back(index);
-                    self.stirred = true;
+                    self.asking.recheck = true;
                 }
             }
             Pending::Block { block, .. } => {

@@ -35,6 +35,7 @@
 
 mod action;
 mod answers;
+mod asking;
 mod authors;
 mod ban;
 mod bitset;
@@ -42,6 +43,7 @@ mod breadth;
 mod cap;
 mod chunk_lists;
 mod claims;
+mod contacts;
 mod course;
 mod dials;
 mod event;
@@ -61,21 +63,26 @@ mod line;
 mod links;
 mod lists;
 mod manifest;
+mod measured;
 mod origin;
+mod origin_use;
 mod outages;
 mod party;
 mod peer;
 mod picker;
+mod queue;
 mod repeats;
 pub(crate) mod rng;
 mod sets;
 mod sparing;
+mod spent;
 mod standing;
 mod streams;
 mod supply;
 mod tell;
 mod tentative;
 mod timers;
+mod unit_claims;
 mod units;
 mod unproven;
 mod upload;
@@ -92,23 +99,18 @@ pub use outages::Part;
 pub use timers::Timer;
 pub use upload::BUDGET_SPENT;
 
-use crate::networks::Network;
 use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::vec::Vec;
-use ban::Bans;
-use breadth::Breadth;
-use core::net::SocketAddr;
-use dials::{Candidate, Told};
+use asking::Asking;
+use contacts::Contacts;
 use job::Job;
-use lessons::Lessons;
 use line::Uploads;
 use links::DEPARTED_MAX;
+use measured::Measured;
+use origin_use::OriginUse;
 use peer::Peer;
-use picker::Shared;
 use repeats::Marker;
 use rng::Rng;
-use sparing::Sparing;
 use timers::Timers;
 
 /// Peers linked at once, at most, unless [`Config`] says otherwise.
@@ -241,45 +243,22 @@ pub struct Stats {
 pub struct Node {
     config: Config,
     rng: Rng,
-    peers: BTreeMap<LinkId, Peer>,
-    candidates: BTreeMap<SocketAddr, Candidate>,
-    told: Told,
-    jobs: BTreeMap<JobId, Job>,
-    /// The jobs in the order in which they are filled.
-    job_order: Vec<JobId>,
-    /// Whose turn it is, for the front of its file or for all of it.
-    turns: Vec<(JobId, bool)>,
-    /// Peers that may be asked for something, by the time one more request would wait there.
-    order: BTreeSet<(u64, LinkId)>,
-    /// Something came up that peers out of that order may give: they are looked at again.
-    stirred: bool,
-    shared: Shared,
-    uploads: Uploads,
-    /// Payload bytes that peers gave since the last measurement, and when that was.
-    income: (u64, Instant),
-    /// What that came to, in bytes/s.
-    income_bytes_s: u64,
-    sparing: Sparing,
-    breadth: Breadth,
-    origin: outages::Origin,
-    /// What answers of peers usually take, µs.
-    answer_us: u64,
-    /// News of what is proven wait this long for more.
-    tell_wait: Duration,
-    bans: Bans,
-    /// Those that this machine is on.
-    networks: Vec<Network>,
-    lessons: Lessons,
-    authors: authors::Authors,
-    timers: Timers,
-    actions: VecDeque<Action>,
-    /// Links that went down lately.
-    departed: VecDeque<(LinkId, SocketAddr, Direction, PeerId)>,
     /// Time of the event being handled.
     now: Instant,
-    origin_active: u32,
-    copies_active: u32,
-    stats: Stats,
+    peers: BTreeMap<LinkId, Peer>,
+    jobs: BTreeMap<JobId, Job>,
+    /// Whom we know of, and how much we think of them.
+    contacts: Contacts,
+    /// Which job asks which peer next.
+    asking: Asking,
+    /// What is given.
+    uploads: Uploads,
+    /// How the origin is used.
+    origin: OriginUse,
+    /// What was measured of all peers together.
+    measured: Measured,
+    timers: Timers,
+    actions: VecDeque<Action>,
 }
 
 impl Node {
@@ -288,34 +267,16 @@ impl Node {
     pub fn new(config: Config) -> Self {
         Self {
             rng: Rng::new(config.seed),
-            origin: outages::Origin::new(config.patience),
+            now: Instant::ZERO,
             peers: BTreeMap::new(),
-            candidates: BTreeMap::new(),
-            told: Told::default(),
             jobs: BTreeMap::new(),
-            job_order: Vec::new(),
-            turns: Vec::new(),
-            order: BTreeSet::new(),
-            stirred: false,
-            shared: Shared::default(),
+            contacts: Contacts::default(),
+            asking: Asking::default(),
             uploads: Uploads::new(config.began, Marker::new(config.seed)),
-            income: (0, Instant::ZERO),
-            income_bytes_s: 0,
-            sparing: Sparing::default(),
-            breadth: Breadth::new(config.origin_fetches_max, config.origin_fetches_limit),
-            answer_us: 0,
-            tell_wait: Duration::from_millis(50),
-            bans: Bans::default(),
-            networks: Vec::new(),
-            lessons: Lessons::default(),
-            authors: authors::Authors::default(),
+            origin: OriginUse::new(&config),
+            measured: Measured::default(),
             timers: Timers::new(),
             actions: VecDeque::new(),
-            departed: VecDeque::new(),
-            now: Instant::ZERO,
-            origin_active: 0,
-            copies_active: 0,
-            stats: Stats::default(),
             config,
         }
     }
@@ -327,7 +288,7 @@ impl Node {
         match event {
             Event::PeerFound { addr, how } => self.peer_found(now, addr, how),
             Event::Seeking { on } => self.seeking(now, on),
-            Event::Networks { ours } => self.networks = ours,
+            Event::Networks { ours } => self.contacts.networks = ours,
             Event::DialFailed { addr } => self.dial_failed(now, addr),
             Event::OwnAddress { addr } => self.own_address(now, addr),
             Event::LinkUp { link, addr, direction, peer_id } => {
@@ -401,7 +362,7 @@ impl Node {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let interests = self.uploads.parties.interested();
-        Stats { peers: self.peers.len() as u32, interests, ..self.stats }
+        Stats { peers: self.peers.len() as u32, interests, ..self.measured.stats }
     }
 
     /// Whose block request `req` on `link` is: the runtime needs it to decode a xorb range as it arrives.
@@ -477,18 +438,18 @@ impl Node {
     pub fn check_invariants(&self) {
         let closing = self.peers.values().filter(|peer| peer.closing).count();
         assert!(self.peers.len() - closing <= self.config.peers_max, "peers stay within their limit");
-        assert!(self.candidates.len() <= CANDIDATES_MAX, "addresses stay within their limit");
-        self.told.check_invariants();
-        assert!(self.bans.len() <= BANS_MAX, "bans stay within their limit");
-        self.lessons.check_invariants();
-        assert!(self.departed.len() <= DEPARTED_MAX, "past links stay within their limit");
+        assert!(self.contacts.candidates.len() <= CANDIDATES_MAX, "addresses stay within their limit");
+        self.contacts.told.check_invariants();
+        assert!(self.contacts.bans.len() <= BANS_MAX, "bans stay within their limit");
+        self.contacts.lessons.check_invariants();
+        assert!(self.contacts.departed.len() <= DEPARTED_MAX, "past links stay within their limit");
         let active: u32 = self.jobs.values().map(Job::blocks_active).sum();
-        assert_eq!(active, self.origin_active, "the count of origin fetches is the sum over jobs");
+        assert_eq!(active, self.origin.active, "the count of origin fetches is the sum over jobs");
         let most = self.config.origin_fetches_max.max(self.config.origin_fetches_limit);
         assert!(active <= most, "origin fetches stay within their limit");
         let copies: usize = self.jobs.values().map(|j| j.sets.copies.len()).sum();
-        assert_eq!(copies, self.copies_active as usize, "the count of copies is the sum over jobs");
-        assert!(self.copies_active <= self.config.copies_max, "copies stay within their limit");
+        assert_eq!(copies, self.asking.copies_active as usize, "the count of copies is the sum over jobs");
+        assert!(self.asking.copies_active <= self.config.copies_max, "copies stay within their limit");
         self.check_requests();
         for (id, job) in &self.jobs {
             job.check_invariants();
@@ -550,7 +511,7 @@ impl Node {
     /// The order holds the peers that may be asked, and nobody else.
     fn check_order(&self) {
         for (link, peer) in &self.peers {
-            let listed = peer.asked.load.is_some_and(|load| self.order.contains(&(load, *link)));
+            let listed = peer.asked.load.is_some_and(|load| self.asking.peers.contains(&(load, *link)));
             assert_eq!(listed, peer.asked.load.is_some(), "a peer's place in the order is where it says");
             for (id, with) in peer.jobs.iter() {
                 let should =
@@ -558,8 +519,8 @@ impl Node {
                 assert_eq!(with.counted, should, "whose word counts is counted");
             }
         }
-        assert_eq!(self.order.len(), self.peers.values().filter(|p| p.asked.load.is_some()).count());
-        assert_eq!(self.job_order.len(), self.jobs.len(), "every job has its turn");
+        assert_eq!(self.asking.peers.len(), self.peers.values().filter(|p| p.asked.load.is_some()).count());
+        assert_eq!(self.asking.jobs.len(), self.jobs.len(), "every job has its turn");
     }
 
     /// Every timer has a living cause, and every cause its timer.
@@ -574,7 +535,7 @@ impl Node {
                 Timer::BlockRetry(job, block) => {
                     self.jobs.get(&job).is_some_and(|j| (block as usize) < j.origin.blocks.len())
                 }
-                Timer::Redial(addr) => self.candidates.contains_key(&addr),
+                Timer::Redial(addr) => self.contacts.candidates.contains_key(&addr),
                 Timer::Claims(job) => self.jobs.contains_key(&job),
                 Timer::Dial | Timer::Measure | Timer::Tell | Timer::Upload | Timer::Probe => true,
             };
@@ -590,7 +551,7 @@ impl Node {
             let gone = matches!(job.origin.state, from_origin::OriginState::Gone(_)) && !job.course.ended;
             assert!(!gone || self.timers.is_set(Timer::Patience(*id)), "a job that only peers can help ends");
         }
-        for (addr, candidate) in &self.candidates {
+        for (addr, candidate) in &self.contacts.candidates {
             let waits = candidate.state == dials::Dial::Waiting;
             assert_eq!(
                 waits,

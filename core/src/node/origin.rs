@@ -143,12 +143,12 @@ impl Node {
     /// Gives free origin slots to blocks that only the origin can serve, or that help slow peers.
     pub(super) fn fill_origin(&mut self, now: Instant) {
         let allowed = self.fetches_allowed(now);
-        if self.origin_active >= allowed {
+        if self.origin.active >= allowed {
             return;
         }
-        let (out, before) = (self.blocks_are_out(), self.origin_active);
+        let (out, before) = (self.blocks_are_out(), self.origin.active);
         let last = out && self.is_last_try();
-        for id in self.job_order.clone() {
+        for id in self.asking.jobs.clone() {
             let ready =
                 self.jobs.get(&id).is_some_and(|job| job.origin.state == OriginState::Ready && job.wants());
             if ready && !self.timers.is_set(Timer::OriginGrace(id)) {
@@ -157,16 +157,16 @@ impl Node {
         }
         let mut too_slow: Vec<LinkId> = Vec::new();
         let mut shared: Vec<JobId> = Vec::new();
-        for &(id, front) in &self.turns {
+        for &(id, front) in &self.asking.turns {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if self.origin_active >= allowed {
+            if self.origin.active >= allowed {
                 break;
             }
             let ready = job.origin.state == OriginState::Ready && job.wants();
             if !ready || self.timers.is_set(Timer::OriginGrace(id)) {
                 continue;
             }
-            if !last && job.shares_origin(self.config.policy, self.sparing.on) {
+            if !last && job.shares_origin(self.config.policy, self.origin.sparing.on) {
                 // The swarm's units have one order, and it begins with the first: nobody changes it alone.
                 if !front {
                     shared.push(id);
@@ -192,7 +192,7 @@ impl Node {
             } else if job.origin.many && job.lists.manifest.is_none() {
                 STREAMS_UNLISTED
             } else {
-                self.breadth.most()
+                self.origin.breadth.most()
             };
             if out {
                 // One of those that failed least often: what one block cannot give may be that block's own fault.
@@ -201,22 +201,22 @@ impl Node {
                     .filter(idle)
                     .min_by_key(|at| job.origin.blocks[*at].outage.faults());
                 let Some(at) = next else { continue };
-                self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
+                self.actions.push_back(job.begin_fetch(id, at, &mut self.origin.active));
                 break;
             }
             if let Some(at) = job.alone(now).filter(|_| all) {
                 if job.origin.blocks[at].is_idle() {
-                    self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
+                    self.actions.push_back(job.begin_fetch(id, at, &mut self.origin.active));
                     job.origin.blocks[at].for_front = true;
                 }
                 continue;
             }
             if front {
                 for at in job.front_blocks(all) {
-                    if self.origin_active >= most.min(allowed) {
+                    if self.origin.active >= most.min(allowed) {
                         break;
                     }
-                    self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
+                    self.actions.push_back(job.begin_fetch(id, at, &mut self.origin.active));
                     job.origin.blocks[at].for_front = true;
                 }
                 continue;
@@ -231,7 +231,7 @@ impl Node {
             }
             let first = job.origin.first.unwrap_or(0);
             for at in (first..blocks).chain(0..first.min(blocks)) {
-                if self.origin_active >= most.min(allowed) {
+                if self.origin.active >= most.min(allowed) {
                     break;
                 }
                 let state = &job.origin.blocks[at];
@@ -253,13 +253,13 @@ impl Node {
                     }
                     continue;
                 }
-                self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
+                self.actions.push_back(job.begin_fetch(id, at, &mut self.origin.active));
                 began = true;
             }
             let Some((at, link)) = with_peer.filter(|_| !began && job.blocks_active() == 0) else { continue };
             if job.lists.manifest.is_some() {
                 // Every chunk is proven by itself: whoever is first has it.
-                self.actions.push_back(job.begin_fetch(id, at, &mut self.origin_active));
+                self.actions.push_back(job.begin_fetch(id, at, &mut self.origin.active));
             } else {
                 // What the peer sends is proven as a whole only, so two must not be at it: the peer has to go.
                 too_slow.push(link);
@@ -272,7 +272,7 @@ impl Node {
         for id in shared {
             self.fill_shared(now, id);
         }
-        if self.origin_active > before {
+        if self.origin.active > before {
             self.block_tried(now);
         }
     }
@@ -312,7 +312,7 @@ impl Node {
         let Some(state) = job.origin.blocks.get_mut(at).filter(|state| state.active) else { return };
         let stopped = core::mem::take(&mut state.stopping);
         state.active = false;
-        self.origin_active -= 1;
+        self.origin.active -= 1;
         job.cover(at);
         let short = || {
             let text = "a block of the origin ended before its last chunk was good";
@@ -347,7 +347,7 @@ impl Node {
 
     fn block_fault(&mut self, now: Instant, id: JobId, block: u32, fault: OriginFault) {
         if fault.kind == FaultKind::Busy {
-            self.breadth.refused(now);
+            self.origin.breadth.refused(now);
         }
         let others_move =
             self.jobs.values().flat_map(|job| &job.origin.blocks).any(|b| b.active && moves(now, b.moved_at));
@@ -409,7 +409,7 @@ impl Node {
         self.drop_takings(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.unproven.offers.clear();
-        self.origin_active -= job.blocks_active();
+        self.origin.active -= job.blocks_active();
         for (block, state) in core::mem::take(&mut job.origin.blocks).into_iter().enumerate() {
             let block = block as u32;
             self.timers.cancel(Timer::BlockRetry(id, block));

@@ -97,39 +97,39 @@ impl Node {
     /// What of the origin is out, since when, why, and whether it is waited for as long as the user waits: who never answered is
     /// not, for longer than [`PATIENCE_UNHEARD`].
     pub fn outages(&self) -> impl Iterator<Item = (Part, Instant, &str, bool)> {
-        let parts = [(Part::Layouts, &self.origin.layouts), (Part::Blocks, &self.origin.blocks)];
+        let parts = [(Part::Layouts, &self.origin.out.layouts), (Part::Blocks, &self.origin.out.blocks)];
         parts.into_iter().filter_map(|(part, service)| {
-            let heard = self.origin.fed || service.outage.has_answered();
+            let heard = self.origin.out.fed || service.outage.has_answered();
             service.outage.since().map(|since| (part, since, service.why.as_str(), heard))
         })
     }
 
     /// Blocks that may be under way at once: fewer while the origin is out, or asked to be left alone.
     pub(super) fn fetches_allowed(&self, now: Instant) -> u32 {
-        let (most, outage) = (self.breadth.most(), &self.origin.blocks.outage);
+        let (most, outage) = (self.origin.breadth.most(), &self.origin.out.blocks.outage);
         match outage.since() {
             _ if now < outage.due() => 0,
-            Some(_) => most.min(self.origin_active + 1),
+            Some(_) => most.min(self.origin.active + 1),
             None => most,
         }
     }
 
     /// Whether the user's patience is over and the origin is tried once more: by whoever waits for it, whatever others claim.
     pub(super) fn is_last_try(&self) -> bool {
-        self.origin.last_try.is_some()
+        self.origin.out.last_try.is_some()
     }
 
     /// Whether the origin gives no bytes at present.
     pub(super) fn blocks_are_out(&self) -> bool {
-        self.origin.blocks.outage.since().is_some()
+        self.origin.out.blocks.outage.since().is_some()
     }
 
     /// A fetch was begun: while the origin is out it is the only one for a while.
     pub(super) fn block_tried(&mut self, now: Instant) {
         if self.blocks_are_out() {
-            self.origin.blocks.outage.trying(now);
-            self.origin.tried_at = now;
-            self.timers.set(Timer::Probe, self.origin.blocks.outage.due());
+            self.origin.out.blocks.outage.trying(now);
+            self.origin.out.tried_at = now;
+            self.timers.set(Timer::Probe, self.origin.out.blocks.outage.due());
         }
     }
 
@@ -137,11 +137,11 @@ impl Node {
     pub(super) fn blocks_failed(&mut self, now: Instant, fault: &OriginFault, trouble: Trouble) {
         let was = self.blocks_are_out();
         let jitter = self.rng.u32() as u16;
-        self.origin.blocks.failed(now, fault, trouble, jitter);
-        self.timers.set(Timer::Probe, self.origin.blocks.outage.due());
+        self.origin.out.blocks.failed(now, fault, trouble, jitter);
+        self.timers.set(Timer::Probe, self.origin.out.blocks.outage.due());
         if !was {
             // Others may be better off with it.
-            for id in self.job_order.clone() {
+            for id in self.asking.jobs.clone() {
                 self.release_claims(now, id);
                 if let Some(job) =
                     self.jobs.get_mut(&id).filter(|_| self.config.policy == Policy::SpareOrigin)
@@ -158,13 +158,13 @@ impl Node {
     pub(super) fn block_heard(&mut self, id: JobId, block: u32) {
         let block = self.jobs.get(&id).and_then(|job| job.origin.blocks.get(block as usize));
         if block.is_some_and(|block| block.active) {
-            self.origin.blocks.outage.heard();
+            self.origin.out.blocks.outage.heard();
         }
     }
 
     /// The origin gave a chunk. If it was out, all that waits for it goes on.
     pub(super) fn blocks_answered(&mut self, now: Instant) {
-        if self.origin.blocks.outage.answered(now).is_none() {
+        if self.origin.out.blocks.outage.answered(now).is_none() {
             return;
         }
         for (&id, job) in &mut self.jobs {
@@ -184,13 +184,13 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.origin.state = OriginState::Out;
         let jitter = self.rng.u32() as u16;
-        self.origin.layouts.failed(now, fault, trouble, jitter);
+        self.origin.out.layouts.failed(now, fault, trouble, jitter);
         self.ask_layouts(now);
     }
 
     /// A layout was told: whoever waits for one asks now.
     pub(super) fn layouts_answered(&mut self, now: Instant) {
-        self.origin.layouts.outage.answered(now);
+        self.origin.out.layouts.outage.answered(now);
         self.ask_layouts(now);
     }
 
@@ -198,7 +198,7 @@ impl Node {
     pub(super) fn probe(&mut self, now: Instant) {
         self.ask_layouts(now);
         self.refill(now);
-        let outage = &self.origin.blocks.outage;
+        let outage = &self.origin.out.blocks.outage;
         if outage.since().is_some() && outage.due() > now {
             self.timers.set_no_later(Timer::Probe, outage.due());
         }
@@ -206,7 +206,7 @@ impl Node {
 
     /// Asks for layouts that are waited for: all, or one at a time while the service is out.
     fn ask_layouts(&mut self, now: Instant) {
-        for id in self.job_order.clone() {
+        for id in self.asking.jobs.clone() {
             let Some(job) = self
                 .jobs
                 .get_mut(&id)
@@ -214,7 +214,7 @@ impl Node {
             else {
                 continue;
             };
-            let outage = &mut self.origin.layouts.outage;
+            let outage = &mut self.origin.out.layouts.outage;
             if outage.due() > now {
                 self.timers.set_no_later(Timer::Probe, outage.due());
                 return;
@@ -237,40 +237,41 @@ impl Node {
 
     /// Ends the jobs that wait for an origin that is out, once the user's patience is over and one more try has failed.
     pub(super) fn watch_outages(&mut self, now: Instant) {
-        let (layouts, blocks) = (&self.origin.layouts.outage, &self.origin.blocks.outage);
+        let (layouts, blocks) = (&self.origin.out.layouts.outage, &self.origin.out.blocks.outage);
         let waits = |job: &Job| job.waits_for(layouts, blocks);
         let mut waiting: Vec<(JobId, Part)> = Vec::new();
         waiting.extend(self.jobs.iter().filter_map(|(id, job)| Some((*id, waits(job)?))));
         let busy =
             |id: &JobId| !self.jobs[id].sets.copying.is_empty() || !self.jobs[id].sets.proving.is_empty();
         if waiting.is_empty() || waiting.iter().any(|(id, _)| busy(id)) {
-            return self.origin.came(now);
+            return self.origin.out.came(now);
         }
         let heard = |part: Part| match part {
-            Part::Layouts => self.origin.layouts.outage.has_answered(),
-            Part::Blocks => self.origin.blocks.outage.has_answered(),
+            Part::Layouts => self.origin.out.layouts.outage.has_answered(),
+            Part::Blocks => self.origin.out.blocks.outage.has_answered(),
         };
-        let heard = self.origin.fed || waiting.iter().all(|(_, part)| heard(*part));
-        if self.origin.patience.left(now, heard).is_some() {
-            self.origin.last_try = None;
+        let heard = self.origin.out.fed || waiting.iter().all(|(_, part)| heard(*part));
+        if self.origin.out.patience.left(now, heard).is_some() {
+            self.origin.out.last_try = None;
             return;
         }
         // The last word is a try's, not a pause's or a neighbour's: the line may be back since the last one.
-        let Some(since) = self.origin.last_try else {
-            self.origin.last_try = Some(now);
-            self.origin.layouts.outage.hurry(now);
-            self.origin.blocks.outage.hurry(now);
+        let Some(since) = self.origin.out.last_try else {
+            self.origin.out.last_try = Some(now);
+            self.origin.out.layouts.outage.hurry(now);
+            self.origin.out.blocks.outage.hurry(now);
             return self.probe(now);
         };
         let failed = |part: Part| match part {
-            Part::Layouts => self.origin.layouts.failed_at >= since,
-            Part::Blocks => self.origin.blocks.failed_at >= since,
+            Part::Layouts => self.origin.out.layouts.failed_at >= since,
+            Part::Blocks => self.origin.out.blocks.failed_at >= since,
         };
         if now < since + PROBE_MAX && !waiting.iter().all(|(_, part)| failed(*part)) {
             return;
         }
         for (id, part) in waiting {
-            let service = if part == Part::Layouts { &self.origin.layouts } else { &self.origin.blocks };
+            let service =
+                if part == Part::Layouts { &self.origin.out.layouts } else { &self.origin.out.blocks };
             let fault = OriginFault::new(super::FaultKind::Unreachable, service.why.clone());
             let Some(job) = self.jobs.get(&id) else { continue };
             let missing = job.len() - job.sets.held.count();
@@ -282,9 +283,9 @@ impl Node {
 
     /// How long a job without an origin waits for peers.
     pub(super) fn patience_with_peers(&self, job: &Job) -> Duration {
-        let named = self.candidates.values().any(|candidate| candidate.how == super::Found::Named);
+        let named = self.contacts.candidates.values().any(|candidate| candidate.how == super::Found::Named);
         let hopeless = job.spec.origin && !named && self.nobody_in_sight();
-        let limit = match self.origin.fed {
+        let limit = match self.origin.out.fed {
             true => self.config.patience,
             false => self.config.patience.min(PATIENCE_UNHEARD),
         };

@@ -3,7 +3,7 @@
 use super::limits::{
     INTERESTS_ALL_MAX, INTERESTS_PARTY_MAX, PARTIES_PAST_MAX, PRICE, PRICE_BURST, PRICE_PAID_BYTES,
 };
-use super::line::Lane;
+use super::queue::Lane;
 use super::repeats::Repeats;
 use crate::endpoint::Party;
 use crate::{Duration, Instant, LinkId};

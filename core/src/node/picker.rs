@@ -104,11 +104,11 @@ impl Node {
 
     pub(super) fn fill_disk(&mut self) {
         for (&id, job) in &mut self.jobs {
-            while self.copies_active < self.config.copies_max && !job.course.ended {
+            while self.asking.copies_active < self.config.copies_max && !job.course.ended {
                 let Some((index, from)) = job.sets.local.pop_front() else { break };
                 // What is being copied already is not begun again: a job that was reopened is told of its places anew.
                 if job.sets.copying.contains(index) && job.sets.copies.insert(index) {
-                    self.copies_active += 1;
+                    self.asking.copies_active += 1;
                     self.actions.push_back(Action::CopyLocal { job: id, index, from });
                 }
             }
@@ -119,13 +119,13 @@ impl Node {
     pub(super) fn reorder(&mut self, now: Instant, link: LinkId) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         if let Some(load) = peer.asked.load.take() {
-            self.order.remove(&(load, link));
+            self.asking.peers.remove(&(load, link));
         }
         if peer.ready() && !peer.pace.doubted && !peer.asked.dry && peer.wants_more() {
             // The last bits are drawn, so that equals take turns.
             let load = peer.expected_wait(now, USUAL_US) << 8 | u64::from(self.rng.below(256));
             peer.asked.load = Some(load);
-            self.order.insert((load, link));
+            self.asking.peers.insert((load, link));
         }
     }
 
@@ -141,14 +141,14 @@ impl Node {
 
     /// Keeps the peers' pipelines full.
     pub(super) fn fill_peers(&mut self, now: Instant) {
-        if core::mem::take(&mut self.stirred) {
+        if core::mem::take(&mut self.asking.recheck) {
             self.reorder_all(now);
         }
         let asked: usize = self.jobs.values().map(|job| job.sets.asked.len()).sum();
-        let mut room = self.shared.window.saturating_sub(asked as u32);
-        while let Some(&(_, link)) = self.order.first() {
+        let mut room = self.asking.shared.window.saturating_sub(asked as u32);
+        while let Some(&(_, link)) = self.asking.peers.first() {
             if room == 0 {
-                self.shared.full = true;
+                self.asking.shared.full = true;
                 return;
             }
             let ranges_only = self.peers.get(&link).is_some_and(|peer| peer.who.xorb_ranges_only);
@@ -172,7 +172,7 @@ impl Node {
     /// Asks a peer for one chunk, of the first job for which it has something.
     fn ask_one(&mut self, now: Instant, link: LinkId) -> Asked {
         let several = self.peers.len() > 1;
-        let usual = Duration::from_micros(self.answer_us);
+        let usual = Duration::from_micros(self.measured.answer_us);
         let Some(peer) = self.peers.get_mut(&link) else { return Asked::Nothing };
         // Given up here, still to be answered here: not asked of the same peer again.
         let given_up: BTreeSet<(JobId, u32)> = match peer.asked.unowned {
@@ -185,7 +185,7 @@ impl Node {
         };
         // A slow peer is asked only for what nobody else has.
         let slow = peer.pace.crowded && peer.usual_answer() >= slow_from(usual);
-        for &(id, front) in &self.turns {
+        for &(id, front) in &self.asking.turns {
             let (Some(job), Some(with)) = (self.jobs.get_mut(&id), peer.jobs.get_mut(&id)) else { continue };
             if !job.wants() || job.sets.open.is_empty() {
                 continue;
@@ -215,7 +215,7 @@ impl Node {
             } else {
                 job.sets.raced.insert(index);
             }
-            self.stats.chunks_asked += 1;
+            self.measured.stats.chunks_asked += 1;
             let message = Outgoing::ChunkRequest { req, hash: chunk.hash, len_max: chunk.len };
             self.actions.push_back(Action::Send { link, message });
             self.watch_peer(now, link);
@@ -262,7 +262,7 @@ impl Node {
 
     /// How long a request has to wait before it is taken back.
     fn waits_from(&self) -> Duration {
-        slow_from(Duration::from_micros(self.answer_us)) * WAITS
+        slow_from(Duration::from_micros(self.measured.answer_us)) * WAITS
     }
 
     /// Whether a peer may have this chunk.
@@ -285,7 +285,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&link).filter(|p| p.asked.requests.is_empty()) else {
             return Asked::Nothing;
         };
-        for &id in &self.job_order {
+        for &id in &self.asking.jobs {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             if !job.wants() || peer.jobs.get(&id).is_none_or(|with| with.has.is_none()) {
                 continue;
@@ -333,26 +333,26 @@ impl Node {
             excess.extend(peer.excess().into_iter().map(|req| (link, req)));
         }
         let crowded = self.peers.values().any(|peer| peer.pace.crowded);
-        self.shared.measure(shares, crowded);
-        let (bytes, since) = core::mem::replace(&mut self.income, (0, now));
-        self.income_bytes_s = bytes * 1_000_000 / (now.since(since).as_micros() as u64).max(1);
+        self.asking.shared.measure(shares, crowded);
+        let (bytes, since) = core::mem::replace(&mut self.measured.income, (0, now));
+        self.measured.income_bytes_s = bytes * 1_000_000 / (now.since(since).as_micros() as u64).max(1);
         let waited_for = self.uploads.is_waited_for();
         self.uploads.lag.measure(waited_for, bytes);
-        self.pace_tells(self.income_bytes_s);
+        self.pace_tells(self.measured.income_bytes_s);
         for (link, req) in excess {
             self.count_off(link, req);
         }
-        self.breadth.came_of_peers(bytes);
+        self.origin.breadth.came_of_peers(bytes);
         let shared = |job: &Job| job.wants() && job.origin.left.is_some() && job.lists.manifest.is_none();
-        self.breadth.share(now, self.jobs.values().any(shared));
+        self.origin.breadth.share(now, self.jobs.values().any(shared));
         let more = self.has_more_for_the_origin();
-        self.breadth.measure(now, self.origin_active, more);
-        self.measure_origin(now, now.since(since).as_micros() as u64, self.income_bytes_s);
+        self.origin.breadth.measure(now, self.origin.active, more);
+        self.measure_origin(now, now.since(since).as_micros() as u64, self.measured.income_bytes_s);
         let slow = together < self.config.origin_joins_below_bytes_s;
         if !slow {
-            self.lessons.not_slow();
+            self.contacts.lessons.not_slow();
         }
-        let ids = self.job_order.clone();
+        let ids = self.asking.jobs.clone();
         for id in ids {
             let held_back = self.timers.is_set(Timer::OriginGrace(id));
             if let Some(job) = self.jobs.get_mut(&id) {
@@ -366,7 +366,7 @@ impl Node {
                 job.course.waiting = if waits { job.course.waiting + 1 } else { 0 };
                 if self.config.policy == Policy::Fastest && slow && job.course.waiting >= WAITING_MAX {
                     job.origin.joined = true;
-                    self.lessons.slow(now);
+                    self.contacts.lessons.slow(now);
                 }
             }
             self.watch_sources(now, id);
@@ -375,7 +375,7 @@ impl Node {
         self.watch_outages(now);
         self.watch_manifests(now);
         self.watch_takings(now);
-        self.stirred = true;
+        self.asking.recheck = true;
         self.switch_all(now);
         self.refill(now);
         self.take_over(now);
@@ -384,7 +384,7 @@ impl Node {
     /// The end game: where a source is idle, what slow peers were asked for long ago is asked for once more.
     fn take_over(&mut self, now: Instant) {
         let asked: usize = self.jobs.values().map(|job| job.sets.asked.len()).sum();
-        let room = (asked as u32) < self.shared.window;
+        let room = (asked as u32) < self.asking.shared.window;
         // Among many, capacity goes to what is still missing first.
         let waits = self.jobs.values().any(|job| !job.sets.missing.is_empty());
         let idle: BTreeSet<LinkId> = self
@@ -399,7 +399,7 @@ impl Node {
             })
             .map(|(link, _)| *link)
             .collect();
-        let slots = self.origin_active < self.breadth.most();
+        let slots = self.origin.active < self.origin.breadth.most();
         let mut late: Vec<(LinkId, ReqId)> = Vec::new();
         for (&id, job) in self.jobs.iter().filter(|(_, job)| !job.course.paused) {
             let origin = job.origin.state == OriginState::Ready

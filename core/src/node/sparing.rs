@@ -129,7 +129,7 @@ impl Job {
 impl Node {
     /// Whether the origin's work on a job is shared among those that fetch it.
     pub(super) fn shares_origin(&self, job: &Job) -> bool {
-        job.shares_origin(self.config.policy, self.sparing.on)
+        job.shares_origin(self.config.policy, self.origin.sparing.on)
     }
 
     /// Counts who else fetches a job's file, where that matters.
@@ -181,7 +181,7 @@ impl Node {
             }
         }
         job.origin.left = Some(Left { blocks, until: now + LEFT, others: others.len() });
-        self.breadth.share(now, true);
+        self.origin.breadth.share(now, true);
     }
 
     /// Finds out anew whether the origin is worth asking beside peers that give so much together.
@@ -189,7 +189,7 @@ impl Node {
         if self.config.policy != Policy::Fastest {
             return;
         }
-        for id in self.job_order.clone() {
+        for id in self.asking.jobs.clone() {
             self.count_fetchers(id);
         }
         let crowded = || self.jobs.values().filter(|job| job.wants() && job.origin.many);
@@ -197,13 +197,13 @@ impl Node {
         let missing = |job: &Job| u64::from(job.sets.missing.count()) * u64::from(job.usual_len());
         let seen = Measured {
             elapsed_us,
-            active: self.origin_active > 0,
+            active: self.origin.active > 0,
             peers,
             many: crowded().next().is_some(),
             unlisted: unlisted.map(missing).sum(),
         };
-        let Some(begins) = self.sparing.measure(now, seen) else { return };
-        for id in self.job_order.clone() {
+        let Some(begins) = self.origin.sparing.measure(now, seen) else { return };
+        for id in self.asking.jobs.clone() {
             if !begins {
                 self.release_claims(now, id);
                 continue;

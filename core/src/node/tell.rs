@@ -179,7 +179,7 @@ impl Node {
         if job.shown.end() == 0 {
             return;
         }
-        let wait = if rare { WAIT_MIN } else { self.tell_wait };
+        let wait = if rare { WAIT_MIN } else { self.measured.tell_wait };
         let file = job.spec.file;
         if !self.timers.is_set(Timer::Tell)
             && !self.peers.values().any(|p| p.wants.interests.contains_key(&file))
@@ -193,7 +193,7 @@ impl Node {
     pub(super) fn pace_tells(&mut self, income_bytes_s: u64) {
         let batch = BATCH_CHUNKS * zest_xet::CHUNK_BYTES_TARGET as u64;
         let wait = Duration::from_micros(batch.saturating_mul(1_000_000) / income_bytes_s.max(1));
-        self.tell_wait = wait.clamp(WAIT_MIN, WAIT_MAX);
+        self.measured.tell_wait = wait.clamp(WAIT_MIN, WAIT_MAX);
     }
 
     /// Tells every interested peer what is new to it.

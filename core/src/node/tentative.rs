@@ -177,7 +177,7 @@ impl Node {
         let (theirs, all) = self.tentative_bytes(&author);
         // The list is not known: what it says is held to the same bounds again.
         let fits = theirs + EXPECTED <= TENTATIVE_PARTY_BYTES_MAX && all + EXPECTED <= TENTATIVE_BYTES_MAX;
-        (fits && self.authors.is_trusted(now, &author)).then_some(author)
+        (fits && self.contacts.authors.is_trusted(now, &author)).then_some(author)
     }
 
     /// Follows what is offered and nobody is at.
@@ -311,7 +311,7 @@ impl Node {
                     let what = Pending::Tentative { job: id, block, nth };
                     let req = peer.draw(&mut self.rng, now, what, false);
                     taking.asked.insert(nth, req);
-                    self.stats.chunks_asked += 1;
+                    self.measured.stats.chunks_asked += 1;
                     let message = Outgoing::ChunkRequest { req, hash: chunk.hash, len_max: chunk.len };
                     self.actions.push_back(Action::Send { link, message });
                 }
@@ -369,8 +369,8 @@ impl Node {
                 taking.kept.insert(nth, from);
                 taking.moved = now;
                 job.course.progress_at = now;
-                self.origin.fed = true;
-                self.origin.came(now);
+                self.origin.out.fed = true;
+                self.origin.out.came(now);
                 self.ask_told(now, link);
             }
             None => self.use_kept(id, block, &[(nth, from)]),
@@ -379,7 +379,7 @@ impl Node {
 
     /// A chunk does not hash to what was told.
     pub(super) fn tentative_bad(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
-        self.stats.chunks_bad += 1;
+        self.measured.stats.chunks_bad += 1;
         let job = self.jobs.get(&id);
         if job.is_some_and(|job| job.unproven.takings.get(&block).is_some_and(|taking| taking.link == link)) {
             self.lied(now, id, block);
@@ -456,7 +456,7 @@ impl Node {
             offers.retain(|link| *link != taking.link);
         }
         self.actions.push_back(Action::DropTentative { job: id, block });
-        self.stirred = true;
+        self.asking.recheck = true;
     }
 
     pub(super) fn drop_takings(&mut self, id: JobId) {
@@ -487,7 +487,7 @@ impl Node {
     fn lied(&mut self, now: Instant, id: JobId, block: u32) {
         let taking = self.jobs.get(&id).and_then(|job| job.unproven.takings.get(&block));
         let Some((link, author)) = taking.map(|taking| (taking.link, taking.author)) else { return };
-        let lies = self.authors.note(now, author, true);
+        let lies = self.contacts.authors.note(now, author, true);
         // His turns do not count: a liar keeps no block from others.
         for job in self.jobs.values_mut() {
             for (block, _) in job.unproven.takings.iter().filter(|(_, taking)| taking.author == author) {
@@ -513,7 +513,7 @@ impl Node {
     fn let_down(&mut self, now: Instant, id: JobId, block: u32) {
         let taking = self.jobs.get(&id).and_then(|job| job.unproven.takings.get(&block));
         let Some(author) = taking.map(|taking| taking.author) else { return };
-        self.authors.note(now, author, false);
+        self.contacts.authors.note(now, author, false);
         self.drop_taking(id, block);
         self.refill(now);
     }
@@ -549,7 +549,7 @@ impl Node {
                 self.drop_taking(id, block);
             }
         }
-        for id in self.job_order.clone() {
+        for id in self.asking.jobs.clone() {
             self.follow_offers(now, id);
         }
         let links: BTreeSet<LinkId> = self
@@ -620,7 +620,7 @@ impl Node {
             "a party's bytes are bounded"
         );
         assert!(parties.values().sum::<u64>() <= TENTATIVE_BYTES_MAX, "tentative bytes are bounded");
-        assert!(self.authors.0.len() <= AUTHORS_MAX, "authors stay within their limit");
+        assert!(self.contacts.authors.0.len() <= AUTHORS_MAX, "authors stay within their limit");
     }
 }
 

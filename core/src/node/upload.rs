@@ -11,8 +11,9 @@
 
 use super::event::ManifestPlace;
 use super::limits::XORBS_AHEAD_BYTES;
-use super::line::{AHEAD_CHUNKS, Ask, LISTS_AHEAD_BYTES, Lane, Places, QUEUE_MAX, QUIET, Upload, Wanted};
+use super::line::{LISTS_AHEAD_BYTES, Places, QUIET};
 use super::peer::Peer;
+use super::queue::{AHEAD_CHUNKS, Ask, Lane, QUEUE_MAX, Upload, Wanted};
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::endpoint::Party;
@@ -110,7 +111,7 @@ impl Node {
             return;
         }
         peer.wants.upload.push(ask);
-        self.uploads.queued += 1;
+        self.uploads.line.queued += 1;
         self.uploads.refile(link, &mut peer.wants.upload);
         // Behind others nothing new can be given.
         if peer.wants.upload.queue.len() == 1 {
@@ -125,8 +126,9 @@ impl Node {
 
     /// Tells a peer that its requests wait, and for how long a new one would.
     fn tell_wait(&mut self, now: Instant, link: LinkId) {
-        let (queued, parties) = (u64::from(self.uploads.queued), self.uploads.waiting_parties as u64);
-        let pace_us = self.uploads.pace_us;
+        let (queued, parties) =
+            (u64::from(self.uploads.line.queued), self.uploads.line.waiting_parties as u64);
+        let pace_us = self.uploads.line.pace_us;
         let Some(peer) =
             self.peers.get_mut(&link).filter(|peer| peer.who.zest && !peer.wants.upload.queue.is_empty())
         else {
@@ -147,7 +149,7 @@ impl Node {
         let before = peer.wants.upload.queue.len();
         let parts = peer.wants.upload.queue.iter().filter(|ask| ask.req == req && ask.is_part()).count();
         peer.wants.upload.queue.retain(|ask| ask.req != req);
-        self.uploads.queued -= (before - peer.wants.upload.queue.len()) as u32;
+        self.uploads.line.queued -= (before - peer.wants.upload.queue.len()) as u32;
         self.uploads.refile(link, &mut peer.wants.upload);
         // Whoever asks for a list is told in any case.
         (0..parts).for_each(|_| self.send(link, Outgoing::Zest(ZestMessage::ManifestNone { req })));
@@ -168,8 +170,8 @@ impl Node {
             record.ahead = record.ahead.saturating_sub(taken);
         }
         peer.wants.upload.moved_at = now;
-        self.uploads.ahead -= taken;
-        self.uploads.cap.left(now, taken);
+        self.uploads.spent.ahead -= taken;
+        self.uploads.spent.cap.left(now, taken);
         self.uploads.lag.left(taken);
         self.uploads.refile(link, &mut peer.wants.upload);
         self.pump(now);
@@ -183,14 +185,14 @@ impl Node {
     /// Gives chunks as long as sockets, cap and budget allow.
     pub(super) fn pump(&mut self, now: Instant) {
         self.refuse_what_the_budget_lacks();
-        while self.uploads.waiting > 0 {
+        while self.uploads.line.waiting > 0 {
             if self.uploads.is_spent() {
                 self.refuse_what_the_budget_lacks();
                 return;
             }
             if let Some(cap) = self.upload_cap() {
                 let chunk = CHUNK_BYTES_MAX as u64;
-                let paced = self.uploads.cap.paced_at(now, chunk, cap);
+                let paced = self.uploads.spent.cap.paced_at(now, chunk, cap);
                 let Some(at) = self.uploads.allowed_at(now, chunk, cap) else { return };
                 let at = at.max(paced);
                 if at > now {
@@ -202,7 +204,7 @@ impl Node {
             let Some(peer) = self.peers.get_mut(&link) else { return };
             let upload = &mut peer.wants.upload;
             let Some(ask) = upload.queue.pop_front() else { continue };
-            self.uploads.queued -= 1;
+            self.uploads.line.queued -= 1;
             self.uploads.serve(upload, &ask);
             if self.uploads.has_had_its_share(upload.party) {
                 self.uploads.refile(link, upload);
@@ -214,11 +216,11 @@ impl Node {
                 serves_again = upload.told_at.take().is_some();
             }
             self.uploads.refile(link, upload);
-            if self.uploads.waiting > 0 {
-                let gap = now.since(self.uploads.turn_at).as_micros().min(1_000_000) as u64;
-                self.uploads.pace_us = (7 * self.uploads.pace_us + gap) / 8;
+            if self.uploads.line.waiting > 0 {
+                let gap = now.since(self.uploads.line.turn_at).as_micros().min(1_000_000) as u64;
+                self.uploads.line.pace_us = (7 * self.uploads.line.pace_us + gap) / 8;
             }
-            self.uploads.turn_at = now;
+            self.uploads.line.turn_at = now;
             if !upload.is_busy() {
                 upload.moved_at = now;
             }
@@ -235,7 +237,7 @@ impl Node {
             return;
         }
         let mut line: Vec<(u64, LinkId)> = Vec::new();
-        if self.uploads.waiting > 0 {
+        if self.uploads.line.waiting > 0 {
             line.extend(
                 self.peers.iter().filter_map(|(l, p)| p.wants.upload.lane.map(|(_, turn)| (turn, *l))),
             );
@@ -245,7 +247,7 @@ impl Node {
             let Some(peer) = self.peers.get_mut(&link) else { continue };
             let asks = core::mem::take(&mut peer.wants.upload.queue);
             peer.wants.upload.told_at = None;
-            self.uploads.queued -= asks.len() as u32;
+            self.uploads.line.queued -= asks.len() as u32;
             self.uploads.refile(link, &mut peer.wants.upload);
             for ask in asks {
                 self.send(link, refusal(ask, BUDGET_SPENT, SPENT_ALL));
@@ -271,7 +273,7 @@ impl Node {
             }
             if taken.len() < slots { Places::Others(taken) } else { Places::None }
         };
-        let fast = self.uploads.turns >= PACE_TURNS && self.uploads.pace_us < PACE_FAST_US;
+        let fast = self.uploads.line.turns >= PACE_TURNS && self.uploads.line.pace_us < PACE_FAST_US;
         let crowded = self.uploads.is_crowded(slots) && !fast;
         let cap = self.upload_cap();
         // Those that took something within a longer moment: where many links share a line, the turn of each comes rarely.
@@ -351,7 +353,7 @@ impl Node {
         let first = if let Wanted::Part { first, .. } = ask.what { first } else { 0 };
         let mark = self.uploads.marker.mark(&ask.hash, first);
         peer.wants.upload.looking.push_back((ask.req, bytes, mark));
-        self.uploads.looking_bytes += bytes;
+        self.uploads.spent.looking_bytes += bytes;
         self.uploads.ahead_of(peer.wants.upload.party, bytes, 0);
         self.uploads.refile(link, &mut peer.wants.upload);
         let (req, hash) = (ReqId(ask.req), ask.hash);
@@ -384,7 +386,7 @@ impl Node {
     fn looked_up(&mut self, link: LinkId, req: ReqId) -> Option<u64> {
         let peer = self.peers.get_mut(&link)?;
         let (bytes, mark) = peer.wants.upload.looked_up(req)?;
-        self.uploads.looking_bytes -= bytes;
+        self.uploads.spent.looking_bytes -= bytes;
         self.uploads.ahead_of(peer.wants.upload.party, 0, bytes);
         self.uploads.refile(link, &mut peer.wants.upload);
         Some(mark)
@@ -395,14 +397,14 @@ impl Node {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let len = u64::from(place.len);
-        self.uploads.cap.gave(now, len);
+        self.uploads.spent.cap.gave(now, len);
         peer.wants.upload.ahead += len;
-        self.uploads.ahead += len;
+        self.uploads.spent.ahead += len;
         self.uploads.ahead_of(peer.wants.upload.party, len, 0);
         self.uploads.spend(peer.wants.upload.party, len);
         self.uploads.refile(link, &mut peer.wants.upload);
         self.uploads.gives(now, peer.wants.upload.party, mark, Some(place.len));
-        self.stats.chunks_served += 1;
+        self.measured.stats.chunks_served += 1;
         let (req, hash) = (ask.req, ask.hash);
         self.send(link, Outgoing::Chunk { req, dialect, hash, body: Body::File(place), len: place.len });
     }
@@ -429,11 +431,11 @@ impl Node {
     /// The peer is gone: what it asked for, too.
     pub(super) fn drop_uploads(&mut self, now: Instant, link: LinkId) {
         if let Some(peer) = self.peers.get_mut(&link) {
-            self.uploads.ahead -= peer.wants.upload.ahead;
+            self.uploads.spent.ahead -= peer.wants.upload.ahead;
             let looking = peer.wants.upload.looking.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
-            self.uploads.looking_bytes -= looking;
+            self.uploads.spent.looking_bytes -= looking;
             self.uploads.ahead_of(peer.wants.upload.party, 0, peer.wants.upload.ahead + looking);
-            self.uploads.queued -= peer.wants.upload.queue.len() as u32;
+            self.uploads.line.queued -= peer.wants.upload.queue.len() as u32;
             let Upload { party, lane, busy_at, .. } = peer.wants.upload;
             peer.wants.upload = Upload { lane, busy_at, ..Upload::new(party) };
             self.uploads.refile(link, &mut peer.wants.upload);
@@ -446,13 +448,13 @@ impl Node {
         let interests = self.peers.values().map(|peer| peer.wants.interests.len()).sum();
         uploads.parties.check_invariants(self.peers.len(), interests);
         let ahead: u64 = self.peers.values().map(|peer| peer.wants.upload.ahead).sum();
-        assert_eq!(ahead, uploads.ahead, "what sockets have not taken is the sum over peers");
+        assert_eq!(ahead, uploads.spent.ahead, "what sockets have not taken is the sum over peers");
         let looking = |peer: &Peer| peer.wants.upload.looking.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
         let looking: u64 = self.peers.values().map(looking).sum();
-        assert_eq!(looking, uploads.looking_bytes, "what is looked up is the sum over peers");
+        assert_eq!(looking, uploads.spent.looking_bytes, "what is looked up is the sum over peers");
         assert_eq!(uploads.parties.ahead(), ahead + looking, "what parties have before them is the same");
         let queued: usize = self.peers.values().map(|peer| peer.wants.upload.queue.len()).sum();
-        assert_eq!(queued, uploads.queued as usize, "requests that wait are counted");
+        assert_eq!(queued, uploads.line.queued as usize, "requests that wait are counted");
         let mut stand = [0; 3];
         for (link, peer) in &self.peers {
             let upload = &peer.wants.upload;
@@ -462,10 +464,12 @@ impl Node {
             let listed = uploads.parties.get(party).is_some_and(|record| {
                 upload.lane.is_none_or(|(lane, turn)| match lane {
                     Lane::Fresh => {
-                        record.fresh.contains(&(turn, *link)) && uploads.fresh.contains(&(record.turn, party))
+                        record.fresh.contains(&(turn, *link))
+                            && uploads.line.fresh.contains(&(record.turn, party))
                     }
                     Lane::Going => {
-                        record.going.contains(&(turn, *link)) && uploads.going.contains(&(record.turn, party))
+                        record.going.contains(&(turn, *link))
+                            && uploads.line.going.contains(&(record.turn, party))
                     }
                     Lane::Full => true,
                 })
@@ -476,7 +480,7 @@ impl Node {
             stand[0] += usize::from(upload.lane.is_some_and(|(lane, _)| lane != Lane::Full));
             stand[1] += usize::from(upload.lane.is_some());
         }
-        assert_eq!(stand, [uploads.parties.standing(), uploads.waiting, uploads.busy.len()]);
+        assert_eq!(stand, [uploads.parties.standing(), uploads.line.waiting, uploads.busy.len()]);
     }
 
     pub(super) fn manifest_located(
@@ -494,7 +498,7 @@ impl Node {
             Some(place) => Outgoing::ManifestPart { req: req.0, part: place.part, body: place.records },
             None => Outgoing::Zest(ZestMessage::ManifestNone { req: req.0 }),
         };
-        let spent = self.uploads.budget.is_some_and(|left| left < message.payload_bytes());
+        let spent = self.uploads.spent.budget.is_some_and(|left| left < message.payload_bytes());
         let message = if spent { no_list_today(req.0, SPENT_ALL) } else { message };
         self.send_counted(link, message);
         self.pump(now);
@@ -513,7 +517,7 @@ impl Node {
         let Some(upload) = self.peers.get(&link).map(|peer| &peer.wants.upload) else { return };
         let party = upload.party;
         let another = self.uploads.busy_links(party) > u32::from(upload.is_busy());
-        let spent = self.uploads.budget.is_some_and(|left| left < bytes)
+        let spent = self.uploads.spent.budget.is_some_and(|left| left < bytes)
             || bytes > 0 && self.uploads.has_had_its_share(party)
             || bytes > 0 && self.uploads.is_far_behind(party)
             || bytes > 0 && another && self.uploads.has_ahead(party, XORBS_AHEAD_BYTES);
@@ -540,9 +544,9 @@ impl Node {
                 if !peer.wants.upload.is_busy() {
                     peer.wants.upload.moved_at = now;
                 }
-                self.uploads.cap.gave(now, bytes);
+                self.uploads.spent.cap.gave(now, bytes);
                 peer.wants.upload.ahead += bytes;
-                self.uploads.ahead += bytes;
+                self.uploads.spent.ahead += bytes;
                 self.uploads.ahead_of(peer.wants.upload.party, bytes, 0);
                 self.uploads.spend(peer.wants.upload.party, bytes);
                 self.uploads.refile(link, &mut peer.wants.upload);

@@ -17,7 +17,7 @@ pub(crate) use word::Word;
 use super::event::Direction;
 use super::few::Few;
 use super::lessons::NOTHING_MAX;
-use super::line::Upload;
+use super::queue::Upload;
 use crate::endpoint::Party;
 use crate::link::{ExtHandshake, Extension};
 use crate::wire::xet::Dialect;

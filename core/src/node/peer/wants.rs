@@ -2,7 +2,7 @@
 
 use crate::Instant;
 use crate::node::few::Few;
-use crate::node::line::Upload;
+use crate::node::queue::Upload;
 use zest_xet::Hash;
 
 #[derive(Debug)]

@@ -1,0 +1,28 @@
+//! How the origin is used, over all jobs.
+
+use super::breadth::Breadth;
+use super::sparing::Sparing;
+use super::{Config, outages};
+
+#[derive(Debug)]
+pub(super) struct OriginUse {
+    /// Whether its work is shared (policy `fastest`).
+    pub(super) sparing: Sparing,
+    /// How many streams it is worth.
+    pub(super) breadth: Breadth,
+    /// What of it does not answer.
+    pub(super) out: outages::Origin,
+    /// Blocks that it gives now.
+    pub(super) active: u32,
+}
+
+impl OriginUse {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            sparing: Sparing::default(),
+            breadth: Breadth::new(config.origin_fetches_max, config.origin_fetches_limit),
+            out: outages::Origin::new(config.patience),
+            active: 0,
+        }
+    }
+}

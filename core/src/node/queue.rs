@@ -1,0 +1,147 @@
+//! The requests of one peer that wait for us, and where it stands in line.
+
+use crate::endpoint::Party;
+use crate::link::Dialect;
+use crate::{Instant, ReqId};
+use alloc::collections::VecDeque;
+use zest_xet::{CHUNK_BYTES_MAX, CHUNK_BYTES_TARGET, Hash};
+
+/// Requests of one peer that wait at most: 512, what our `reqq` says. More are refused by name.
+pub(crate) const QUEUE_MAX: usize = crate::link::OUTSTANDING_MAX;
+/// Chunks of one peer that are being looked up or wait for its socket, at most: 16. Ours; a megabyte keeps a socket busy
+/// between two looks at it.
+pub(super) const AHEAD_CHUNKS: u32 = 16;
+const RECORD_BYTES: u64 = crate::wire::zest::MANIFEST_RECORD_BYTES as u64;
+
+/// A request that waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    pub(super) req: u32,
+    /// The chunk, or the file or xorb of a list.
+    pub(super) hash: Hash,
+    pub(super) what: Wanted,
+}
+
+/// What of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Chunk(Dialect),
+    /// A part of its chunk list, in records.
+    Part {
+        first: u32,
+        count: u32,
+    },
+}
+
+impl Ask {
+    pub(super) fn is_part(&self) -> bool {
+        matches!(self.what, Wanted::Part { .. })
+    }
+
+    /// Bytes that it may come to.
+    pub(super) fn bytes_max(&self) -> u64 {
+        match self.what {
+            Wanted::Chunk(_) => CHUNK_BYTES_MAX as u64,
+            Wanted::Part { count, .. } => u64::from(count) * RECORD_BYTES,
+        }
+    }
+
+    /// Turns that it takes.
+    pub(super) fn turns(&self) -> u64 {
+        match self.what {
+            Wanted::Chunk(_) => 1,
+            Wanted::Part { .. } => self.bytes_max().div_ceil(CHUNK_BYTES_TARGET as u64).max(1),
+        }
+    }
+}
+
+/// What one peer asks of us.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// Whose link it is.
+    pub(super) party: Party,
+    pub(super) queue: VecDeque<Ask>,
+    /// What is being looked up: requests, the bytes that they may come to, and their marks.
+    pub(super) looking: VecDeque<(u32, u64, u64)>,
+    /// Bytes that its link was given and its socket has not taken.
+    pub(super) ahead: u64,
+    /// When its socket last took something, or got something to take.
+    pub(super) moved_at: Instant,
+    /// Its place in line: the number of its last turn; 0 for a newcomer.
+    pub(super) turn: u64,
+    /// Times it stood in front and another went first.
+    pub(super) passed: u32,
+    /// When it was last told that its requests wait.
+    pub(super) told_at: Option<Instant>,
+    /// Where it stands in [`Uploads`]: its lane with its turn, and when its socket moved if it is busy.
+    pub(super) lane: Option<(Lane, u64)>,
+    pub(super) busy_at: Option<Instant>,
+}
+
+/// Where a peer stands whose requests wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Nothing is under way to it: it needs one of the few places.
+    Fresh,
+    /// It is being sent to and may be given more.
+    Going,
+    /// It is being sent to, and that is enough for now.
+    Full,
+}
+
+impl Upload {
+    pub(super) fn new(party: Party) -> Self {
+        Self {
+            party,
+            queue: VecDeque::new(),
+            looking: VecDeque::new(),
+            ahead: 0,
+            moved_at: Instant::ZERO,
+            turn: 0,
+            passed: 0,
+            told_at: None,
+            lane: None,
+            busy_at: None,
+        }
+    }
+
+    /// Puts a request where it belongs: what lists it asks for come before its chunks, which it cannot ask for without.
+    pub(super) fn push(&mut self, ask: Ask) {
+        if ask.is_part() {
+            let parts = self.queue.iter().take_while(|ask| ask.is_part()).count();
+            self.queue.insert(parts, ask);
+        } else {
+            self.queue.push_back(ask);
+        }
+    }
+
+    /// The outcome of a look-up is here: the bytes that were kept free for it and its mark; `None` if nobody waits for it any
+    /// more.
+    pub(super) fn looked_up(&mut self, req: ReqId) -> Option<(u64, u64)> {
+        let at = self.looking.iter().position(|(other, ..)| *other == req.0)?;
+        self.looking.remove(at).map(|(_, bytes, mark)| (bytes, mark))
+    }
+
+    pub(super) fn has_room(&self, chunks: u32) -> bool {
+        let ahead = (self.ahead / CHUNK_BYTES_MAX as u64) as u32 + u32::from(self.ahead > 0);
+        self.looking.len() as u32 + ahead <= chunks
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        !self.looking.is_empty() || self.ahead > 0
+    }
+
+    pub(super) fn should_stand(&self) -> Option<(Lane, u64)> {
+        let lane = match self.is_busy() {
+            false => Lane::Fresh,
+            true if self.has_room(AHEAD_CHUNKS) => Lane::Going,
+            true => Lane::Full,
+        };
+        (!self.queue.is_empty()).then_some((lane, self.turn))
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.queue.len() <= QUEUE_MAX, "requests that wait are bounded");
+        assert!(self.looking.len() <= AHEAD_CHUNKS as usize + 1, "chunks that are looked up are bounded");
+    }
+}

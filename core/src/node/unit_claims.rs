@@ -1,0 +1,176 @@
+//! The claims of a job, by unit.
+
+use super::standing::{DEAD, Standing};
+use crate::link::Claim;
+use crate::{Duration, Instant, LinkId};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// A claim to a unit of which nothing new turns up nearby for as long as [`PACES`] of its chunks usually take is an empty
+/// word, as long as that is no shorter than this: 3 s. Ours; news need a second to cross a large swarm.
+const IDLE_MIN: Duration = Duration::from_secs(3);
+/// The same as long as nothing is known of that, and for units whose owner has them whole: 5 s. Ours.
+const IDLE_USUAL: Duration = Duration::from_secs(5);
+/// And at the longest: 60 s. Ours.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// As long as there is no manifest nothing of a unit can turn up before it is there as a whole and proven: its claim is
+/// believed for as long as it takes at this rate, within the same bounds: 500 kB/s. Ours; less than an origin usually gives to
+/// each of those that share its work.
+const UNSEEN_BYTES_S: u64 = 500_000;
+/// Chunks in whose time at least one must turn up: 32. Ours.
+const PACES: u32 = 32;
+/// The beat of a claim that is not believed any more, whatever is still said of it.
+const DISBELIEVED: u16 = Claim::RELEASED - 1;
+
+/// The claims of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    pub(super) units: BTreeMap<u32, Standing>,
+    /// Units whose claim is new and to be passed on, and the links that said the same meanwhile.
+    pub(super) dirty: BTreeMap<u32, Vec<LinkId>>,
+    /// Claims that were taken back, by score, of which peers are to be told.
+    pub(super) released: BTreeMap<u32, u64>,
+    /// Units whose claim is known and still stands, which is to be passed on when there is time.
+    pub(super) stands: BTreeSet<u32>,
+    /// When that is.
+    pub(super) stands_at: Option<Instant>,
+    /// Units that are held here or whole at peers.
+    pub(super) there: BTreeSet<u32>,
+    /// The next time our claims are due to be renewed.
+    pub(super) beat_at: Option<Instant>,
+    /// Time from one chunk of a claimed unit to the next, µs, on average; 0: not known.
+    pace_us: u64,
+}
+
+impl Claims {
+    /// Peers went or came, or blocks that were one unit are units of their own now: what is there has to be looked at again.
+    pub(crate) fn look_again(&mut self) {
+        self.there.clear();
+    }
+
+    /// How long a claim is believed of which nothing is seen.
+    pub(super) fn idle(&self, done: bool) -> Duration {
+        let pace = Duration::from_micros(self.pace_us) * PACES;
+        match self.pace_us {
+            0 => IDLE_USUAL,
+            _ if done => pace.clamp(IDLE_USUAL, IDLE_MAX),
+            _ => pace.clamp(IDLE_MIN, IDLE_MAX),
+        }
+    }
+
+    /// The same of a unit of so many bytes that cannot be seen in parts.
+    pub(super) fn idle_unseen(&self, done: bool, bytes: u64) -> Duration {
+        let whole = Duration::from_micros(bytes.saturating_mul(1_000_000) / UNSEEN_BYTES_S).min(IDLE_MAX);
+        if done { self.idle(done) } else { self.idle(done).max(whole) }
+    }
+
+    /// Notes how much of a unit is nearby.
+    pub(super) fn saw(&mut self, now: Instant, unit: u32, near: u32, due: bool) {
+        let Some(standing) = self.units.get_mut(&unit) else { return };
+        if near > standing.near {
+            if let Some(moved) = standing.moved.filter(|_| standing.near > 0) {
+                let each = now.since(moved).as_micros() as u64 / u64::from(near - standing.near);
+                self.pace_us = if self.pace_us == 0 { each } else { (7 * self.pace_us + each) / 8 };
+            }
+            standing.moved = Some(now);
+        } else if standing.moved.is_none() && (due || standing.is_done()) {
+            standing.moved = Some(now);
+        }
+        standing.near = near;
+    }
+
+    /// A claim has outlived itself. Of an owner that fell silent it is heard again when it comes back; one that did not do
+    /// what it said is not listened to any more.
+    pub(super) fn disbelieve(&mut self, now: Instant, unit: u32) {
+        let quiet = |standing: &Standing| !standing.is_done() && now.since(standing.heard) >= DEAD;
+        let quiet = self.units.get(&unit).is_some_and(quiet);
+        if let Some((score, beat)) = self.forget(unit)
+            && let Some(standing) = self.units.get_mut(&unit)
+        {
+            standing.dead = Some((score, if quiet { beat } else { DISBELIEVED }));
+        }
+    }
+
+    /// A claim does not stand any more, and peers are to hear of it.
+    pub(super) fn release(&mut self, unit: u32) {
+        if let Some((score, _)) = self.forget(unit) {
+            self.released.insert(unit, score);
+        }
+    }
+
+    /// A claim does not stand any more.
+    pub(super) fn forget(&mut self, unit: u32) -> Option<(u64, u16)> {
+        let standing = self.units.get_mut(&unit)?;
+        let claim = standing.claim.take()?;
+        *standing = Standing { dead: Some(claim), near: standing.near, ..Standing::default() };
+        self.dirty.remove(&unit);
+        Some(claim)
+    }
+
+    pub(super) fn is_mine(&self, unit: u32) -> bool {
+        self.units.get(&unit).is_some_and(|standing| standing.mine)
+    }
+
+    pub(super) fn mine(&self) -> impl Iterator<Item = u32> + '_ {
+        self.units.iter().filter(|(_, standing)| standing.mine).map(|(unit, _)| *unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant(1_000_000 + ms * 1000)
+    }
+
+    fn claimed(beat: u16) -> Claims {
+        let mut claims = Claims::default();
+        let standing = Standing { claim: Some((7, beat)), since: at(0), heard: at(0), ..Standing::default() };
+        claims.units.insert(3, standing);
+        claims
+    }
+
+    #[test]
+    fn a_claim_of_which_nothing_is_seen_ends_once_its_time_has_come() {
+        let mut claims = claimed(0);
+        assert_eq!(
+            claims.units[&3].until(claims.idle(false)),
+            at(0) + DEAD,
+            "its time has not come: beats count"
+        );
+        claims.saw(at(100), 3, 0, true);
+        assert_eq!(claims.units[&3].until(claims.idle(false)), at(100) + IDLE_USUAL);
+        claims.disbelieve(at(5100), 3);
+        assert_eq!(claims.units[&3].dead, Some((7, DISBELIEVED)), "no beat brings it back");
+    }
+
+    #[test]
+    fn a_claim_of_which_nothing_can_be_seen_before_the_end_is_given_the_time_it_takes() {
+        let claims = claimed(0);
+        assert_eq!(claims.idle_unseen(false, 10_000_000), Duration::from_secs(20));
+        assert_eq!(claims.idle_unseen(false, 1000), IDLE_USUAL);
+        assert_eq!(claims.idle_unseen(false, u64::MAX), IDLE_MAX);
+        assert_eq!(claims.idle_unseen(true, 10_000_000), IDLE_USUAL, "what is whole there will spread");
+    }
+
+    #[test]
+    fn chunks_that_turn_up_keep_a_claim_alive_without_beats() {
+        let mut claims = claimed(0);
+        for chunk in 1..=100 {
+            claims.saw(at(chunk * 200), 3, chunk as u32, true);
+        }
+        assert_eq!(claims.pace_us, 200_000);
+        let idle = claims.idle(false);
+        assert_eq!(idle, Duration::from_millis(200) * PACES);
+        assert_eq!(claims.units[&3].until(idle), at(20_000) + idle);
+    }
+
+    #[test]
+    fn an_owner_that_fell_silent_is_heard_again_when_it_comes_back() {
+        let mut claims = claimed(4);
+        claims.disbelieve(at(0) + DEAD, 3);
+        assert_eq!(claims.units[&3].dead, Some((7, 4)), "a later beat counts");
+        assert!(claims.units[&3].claim.is_none());
+    }
+}
