@@ -1,6 +1,6 @@
 //! What peers say: each message goes to the file that decides on it.
 
-use super::queue::{Ask, Wanted};
+use super::ask::{Ask, Wanted};
 use super::{Action, Node};
 use crate::link::{Message, ZestMessage};
 use crate::wire::zest::{MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};

@@ -3,10 +3,12 @@
 //! Parties stand in line, not links: whoever opens a hundred links from one address has one turn among the others, which
 //! goes round among its links. A turn is a chunk, or as much of a chunk list.
 
+use super::ask::Ask;
 use super::lag::Lag;
+use super::lanes::{Lane, Line};
 use super::limits::{BEHIND_MAX, BUDGET_PARTY_MIN, BUDGET_SHARE, REPEAT_TURNS};
 use super::party::{Parties, Record};
-use super::queue::{AHEAD_CHUNKS, Ask, Lane, Upload};
+use super::queue::{AHEAD_CHUNKS, Upload};
 use super::repeats::Marker;
 use super::spent::Spent;
 use crate::endpoint::Party;
@@ -51,28 +53,6 @@ pub(crate) struct Uploads {
     served: [(Option<Party>, Instant); 2],
     /// Whether we give much less than we get.
     pub(crate) lag: Lag,
-}
-
-/// Those with requests that wait.
-#[derive(Debug, Default)]
-pub(super) struct Line {
-    /// Parties that stand in line with a peer to which nothing is under way.
-    pub(super) fresh: BTreeSet<(u64, Party)>,
-    /// Those with a peer that is being sent to and may be given more. Peers that may not stand nowhere: so whoever is next is
-    /// found without looking at them.
-    pub(super) going: BTreeSet<(u64, Party)>,
-    /// Peers with requests that wait, wherever they stand.
-    pub(super) waiting: usize,
-    /// Parties of theirs.
-    pub(super) waiting_parties: usize,
-    /// Turns so far.
-    pub(super) turns: u64,
-    /// Requests that wait.
-    pub(super) queued: u32,
-    /// Time from one turn to the next while somebody waits, µs: the average, the last ones weigh most.
-    pub(super) pace_us: u64,
-    /// When the last turn was.
-    pub(super) turn_at: Instant,
 }
 
 impl Uploads {

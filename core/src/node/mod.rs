@@ -35,6 +35,7 @@
 
 mod action;
 mod answers;
+mod ask;
 mod asking;
 mod authors;
 mod ban;
@@ -56,6 +57,7 @@ mod heard;
 mod job;
 mod jobs;
 mod lag;
+mod lanes;
 mod layout;
 mod lessons;
 pub mod limits;

@@ -1,9 +1,9 @@
 //! What is kept of each party: everybody at one address, over all its links and for a while after.
 
+use super::lanes::Lane;
 use super::limits::{
     INTERESTS_ALL_MAX, INTERESTS_PARTY_MAX, PARTIES_PAST_MAX, PRICE, PRICE_BURST, PRICE_PAID_BYTES,
 };
-use super::queue::Lane;
 use super::repeats::Repeats;
 use crate::endpoint::Party;
 use crate::{Duration, Instant, LinkId};

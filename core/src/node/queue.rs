@@ -1,59 +1,17 @@
 //! The requests of one peer that wait for us, and where it stands in line.
 
+use super::ask::Ask;
+use super::lanes::Lane;
 use crate::endpoint::Party;
-use crate::link::Dialect;
 use crate::{Instant, ReqId};
 use alloc::collections::VecDeque;
-use zest_xet::{CHUNK_BYTES_MAX, CHUNK_BYTES_TARGET, Hash};
+use zest_xet::CHUNK_BYTES_MAX;
 
 /// Requests of one peer that wait at most: 512, what our `reqq` says. More are refused by name.
 pub(crate) const QUEUE_MAX: usize = crate::link::OUTSTANDING_MAX;
 /// Chunks of one peer that are being looked up or wait for its socket, at most: 16. Ours; a megabyte keeps a socket busy
 /// between two looks at it.
 pub(super) const AHEAD_CHUNKS: u32 = 16;
-const RECORD_BYTES: u64 = crate::wire::zest::MANIFEST_RECORD_BYTES as u64;
-
-/// A request that waits.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ask {
-    pub(super) req: u32,
-    /// The chunk, or the file or xorb of a list.
-    pub(super) hash: Hash,
-    pub(super) what: Wanted,
-}
-
-/// What of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Chunk(Dialect),
-    /// A part of its chunk list, in records.
-    Part {
-        first: u32,
-        count: u32,
-    },
-}
-
-impl Ask {
-    pub(super) fn is_part(&self) -> bool {
-        matches!(self.what, Wanted::Part { .. })
-    }
-
-    /// Bytes that it may come to.
-    pub(super) fn bytes_max(&self) -> u64 {
-        match self.what {
-            Wanted::Chunk(_) => CHUNK_BYTES_MAX as u64,
-            Wanted::Part { count, .. } => u64::from(count) * RECORD_BYTES,
-        }
-    }
-
-    /// Turns that it takes.
-    pub(super) fn turns(&self) -> u64 {
-        match self.what {
-            Wanted::Chunk(_) => 1,
-            Wanted::Part { .. } => self.bytes_max().div_ceil(CHUNK_BYTES_TARGET as u64).max(1),
-        }
-    }
-}
 
 /// What one peer asks of us.
 #[derive(Debug)]
@@ -76,17 +34,6 @@ pub(crate) struct Upload {
     /// Where it stands in [`Uploads`]: its lane with its turn, and when its socket moved if it is busy.
     pub(super) lane: Option<(Lane, u64)>,
     pub(super) busy_at: Option<Instant>,
-}
-
-/// Where a peer stands whose requests wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Nothing is under way to it: it needs one of the few places.
-    Fresh,
-    /// It is being sent to and may be given more.
-    Going,
-    /// It is being sent to, and that is enough for now.
-    Full,
 }
 
 impl Upload {

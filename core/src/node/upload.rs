@@ -9,11 +9,13 @@
 //! Where a chunk lies is known here for files under way; finished files are looked up outside (the catalog is not core's),
 //! so such a request is an action and its outcome an event. Only what may be shared ever has a place.
 
+use super::ask::{Ask, Wanted};
 use super::event::ManifestPlace;
+use super::lanes::Lane;
 use super::limits::XORBS_AHEAD_BYTES;
 use super::line::{LISTS_AHEAD_BYTES, Places, QUIET};
 use super::peer::Peer;
-use super::queue::{AHEAD_CHUNKS, Ask, Lane, QUEUE_MAX, Upload, Wanted};
+use super::queue::{AHEAD_CHUNKS, QUEUE_MAX, Upload};
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::endpoint::Party;

@@ -107,7 +107,7 @@ fn is_inside(url: &Url, within: Scope) -> bool {
 pub(super) fn get(finder: &Rc<Finder>, id: RequestId, url: &str) {
     let parsed = Url::parse(url).map_err(|error| error.to_string());
     let client = parsed.and_then(|url| {
-        let client = finder.http.client(&url).ok_or("no HTTP client")?;
+        let client = finder.net.http.client(&url).ok_or("no HTTP client")?;
         Ok((client, url))
     });
     let (client, url) = match client {
@@ -119,21 +119,21 @@ pub(super) fn get(finder: &Rc<Finder>, id: RequestId, url: &str) {
         let (finder, tracker) = (finder.clone(), tracker.clone());
         async move {
             let outcome = fetch(&client, url).await;
-            finder.http.running.borrow_mut().remove(&id);
+            finder.net.http.running.borrow_mut().remove(&id);
             match outcome {
                 Ok((from, status, body)) => {
                     if let Some(addr) = from {
                         finder.tell_swarms(Event::HttpFrom { id, addr });
                     }
-                    finder.http.answered.borrow_mut().insert(tracker);
+                    finder.net.http.answered.borrow_mut().insert(tracker);
                     finder.tell_swarms(Event::HttpReply { id, status, body: &body });
                 }
                 Err(why) => finder.tell_swarms(Event::HttpFailed { id, why: &why }),
             }
-            finder.farewells.notify_one();
+            finder.net.farewells.notify_one();
         }
     });
-    finder.http.running.borrow_mut().insert(id, (task.abort_handle(), tracker));
+    finder.net.http.running.borrow_mut().insert(id, (task.abort_handle(), tracker));
 }
 
 /// Where the answer comes from, its status, and its body, unpacked if it came packed, and cut one byte after what is too long.

@@ -51,13 +51,13 @@ struct Ports {
 
 /// Keeps the ports mapped. Never ends.
 pub(super) async fn keep_mapped(finder: Rc<Finder>) {
-    let ports = Ports { tcp: finder.reach.port, udp: finder.udp.port() };
+    let ports = Ports { tcp: finder.reach.port, udp: finder.net.udp.port() };
     loop {
         let attempt = tokio::time::timeout(ATTEMPT, map(ports)).await;
         let pause = match attempt.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok((mapping, external)) => {
                 tracing::debug!(?external, port = ports.tcp, "the router lets others in");
-                finder.mapping.replace(Some(mapping));
+                finder.net.mapping.replace(Some(mapping));
                 finder.board.set_mapped(true);
                 if let Some(ip) = external {
                     finder.tell(Event::SeenAt { ip, port: ports.tcp });
@@ -69,7 +69,7 @@ pub(super) async fn keep_mapped(finder: Rc<Finder>) {
             }
             Err(why) => {
                 tracing::debug!(why, "the router does not let others in");
-                finder.mapping.replace(None);
+                finder.net.mapping.replace(None);
                 finder.board.set_mapped(false);
                 finder.tell(Event::Reachable { family: Family::V4, known: None });
                 AGAIN

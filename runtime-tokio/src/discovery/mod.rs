@@ -11,6 +11,7 @@ mod interfaces;
 mod lan;
 mod mapping;
 mod names;
+mod net;
 mod shelf;
 mod status;
 mod survey;
@@ -26,17 +27,16 @@ pub use survey::{Survey, SurveyFile, SurveyPeer, survey};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::error::EngineError;
-use shelf::Groups;
+use net::Net;
+use shelf::Shelf;
 use status::Board;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use survey::Heard;
 use table::Table;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use udp::Udp;
 use zest_core::endpoint::{Found, Scope, canonical};
 use zest_core::finder::{Action, Event};
@@ -45,7 +45,6 @@ use zest_core::lived::{CATCH_UP_MAX, LATE};
 use zest_core::lsd::Group;
 use zest_core::tracker::Standing;
 use zest_core::{Instant, PeerId, dht, discovery, finder};
-use zest_xet::Hash;
 
 /// How long the end of a process may wait for trackers to hear of it: 3 s, three round trips of a far one with TLS, or what a
 /// busy one takes to answer. Ours; it ends as soon as they have, and nobody waits for trackers that have not answered before.
@@ -60,26 +59,14 @@ pub(crate) struct Finder {
     config: DiscoveryConfig,
     reach: Reach,
     machine: RefCell<finder::Finder>,
-    udp: Udp,
-    lan: Vec<Rc<lan::LanSocket>>,
-    http: http::Requests,
+    net: Net,
     table: Rc<Table>,
     /// Where the DHT starts from, until it is needed for the first time.
     asleep: RefCell<Option<Vec<String>>>,
-    /// What the router agreed to.
-    mapping: RefCell<Option<mapping::Mapping>>,
     board: Board,
-    groups: RefCell<Groups>,
-    /// What is announced of the catalog, and until when it may be.
-    shelf: RefCell<BTreeMap<Hash, (SystemTime, bool)>>,
-    /// Who wants to hear of peers too.
-    listener: RefCell<Option<mpsc::UnboundedSender<Heard>>>,
+    shelf: Shelf,
     /// Told when a deadline may have moved.
     moved: Notify,
-    /// Told when the catalog may have changed.
-    restock: Arc<Notify>,
-    /// Told when a tracker may have heard a farewell, or is not waited for any longer.
-    farewells: Notify,
 }
 
 impl Finder {
@@ -126,24 +113,17 @@ impl Finder {
             finder::Config { dht: machine, udp_port: udp.port(), ..finder::Config::new(parts[2], settings) };
         let finder = Rc::new(Self {
             machine: RefCell::new(finder::Finder::new(clock.now(), machine)),
-            http: http::Requests::new(reach.bound()),
+            net: Net::new(udp, lan, reach),
             context: Rc::downgrade(context),
             dials,
             clock,
             config,
             reach,
-            udp,
-            lan,
             table: Rc::new(table),
             asleep: RefCell::default(),
-            mapping: RefCell::default(),
             board: Board::default(),
-            groups: RefCell::default(),
-            shelf: RefCell::default(),
-            listener: RefCell::default(),
+            shelf: Shelf::default(),
             moved: Notify::new(),
-            restock: Arc::new(Notify::new()),
-            farewells: Notify::new(),
         });
         listen.iter().filter(|addr| !addr.ip().is_unspecified()).for_each(|addr| finder.own(*addr));
         finder.begin(context, dht.map(|dht| dht.bootstrap).unwrap_or_default());
@@ -172,10 +152,10 @@ impl Finder {
                 self.wake_dht();
             }
         }
-        for socket in self.udp.sockets() {
+        for socket in self.net.udp.sockets() {
             spawn_local(udp::receive(self.clone(), socket.clone()));
         }
-        for socket in &self.lan {
+        for socket in &self.net.lan {
             spawn_local(lan::keep_joined(self.clone(), socket.clone()));
             spawn_local(lan::receive(self.clone(), socket.clone()));
         }
@@ -200,7 +180,7 @@ impl Finder {
 
     /// Whether a datagram can and may be sent there.
     fn speaks(&self, addr: SocketAddr) -> bool {
-        let socket = if addr.is_ipv4() { &self.udp.v4 } else { &self.udp.v6 };
+        let socket = if addr.is_ipv4() { &self.net.udp.v4 } else { &self.net.udp.v6 };
         socket.is_some() && self.covers(addr)
     }
 
@@ -232,13 +212,13 @@ impl Finder {
 
     /// Whether there is anybody or anything to look with.
     pub(crate) fn can_search(&self) -> bool {
-        self.has_dht() || !self.lan.is_empty() || !self.config.trackers.is_empty()
+        self.has_dht() || !self.net.lan.is_empty() || !self.config.trackers.is_empty()
     }
 
     fn datagram(self: &Rc<Self>, from: SocketAddr, bytes: &[u8]) {
         self.tell(Event::Datagram { from, bytes });
         // It may be a tracker's answer to one.
-        self.farewells.notify_one();
+        self.net.farewells.notify_one();
     }
 
     fn lan_group(self: &Rc<Self>, group: Group, up: bool) {
@@ -277,12 +257,12 @@ impl Finder {
         match action {
             Action::SendTo { to, bytes } => self.send(to, &bytes),
             Action::LanSend { group, bytes } => {
-                if let Some(socket) = self.lan.iter().find(|socket| socket.group() == group) {
+                if let Some(socket) = self.net.lan.iter().find(|socket| socket.group() == group) {
                     socket.send(&bytes);
                 }
             }
             Action::HttpGet { id, url } => http::get(self, id, &url),
-            Action::HttpCancel { id } => self.http.cancel(id),
+            Action::HttpCancel { id } => self.net.http.cancel(id),
             Action::Resolve { tracker, host, port } => {
                 tokio::task::spawn_local(names::tracker(self.clone(), tracker, host, port));
             }
@@ -343,7 +323,7 @@ impl Finder {
 
     fn send(&self, to: SocketAddr, bytes: &[u8]) {
         if self.speaks(to) {
-            self.udp.send(to, bytes);
+            self.net.udp.send(to, bytes);
         }
     }
 
@@ -353,7 +333,7 @@ impl Finder {
 
     fn timer(self: &Rc<Self>) {
         self.tell(Event::Timer);
-        self.farewells.notify_one();
+        self.net.farewells.notify_one();
     }
 
     /// How peers are being found.
@@ -365,7 +345,7 @@ impl Finder {
         let mut status = DiscoveryStatus {
             swarms,
             dht_nodes: dht.map(|stats| stats.nodes),
-            udp_port: self.udp.port(),
+            udp_port: self.net.udp.port(),
             ..DiscoveryStatus::default()
         };
         let open = dht.is_some_and(|stats| stats.open.contains(&true));
@@ -375,11 +355,11 @@ impl Finder {
 
     /// Says good-bye to trackers and saves the routing table, within a bounded time.
     pub(crate) async fn end(self: &Rc<Self>) {
-        self.http.give_up_mute();
+        self.net.http.give_up_mute();
         self.tell_swarms(discovery::Event::Shutdown);
         let farewells = async {
-            while self.http.running() > 0 || self.machine.borrow().farewells() > 0 {
-                self.farewells.notified().await;
+            while self.net.http.running() > 0 || self.machine.borrow().farewells() > 0 {
+                self.net.farewells.notified().await;
             }
         };
         let save = async {
@@ -387,7 +367,7 @@ impl Finder {
                 self.table.clone().save(saved).await;
             }
         };
-        let mapping = self.mapping.take();
+        let mapping = self.net.mapping.take();
         let unmap = async {
             if let Some(mapping) = mapping {
                 mapping.end().await;

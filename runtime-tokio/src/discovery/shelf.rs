@@ -2,10 +2,12 @@
 
 use super::Finder;
 use crate::context::Context;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
 use zest_core::discovery::{Event, GroupId, Shareable, SharedFile};
 use zest_core::finder::{self, JOBS_EVERY};
 use zest_core::{Instant, JobId};
@@ -23,6 +25,16 @@ impl Groups {
         let next = GroupId(self.0.len() as u64 + 1);
         *self.0.entry((repo.clone(), commit.to_owned())).or_insert(next)
     }
+}
+
+/// What is announced.
+#[derive(Default)]
+pub(super) struct Shelf {
+    groups: RefCell<Groups>,
+    /// Files of the catalog, and until when each may be.
+    announced: RefCell<BTreeMap<Hash, (SystemTime, bool)>>,
+    /// Told when the catalog may have changed.
+    restock: Arc<Notify>,
 }
 
 impl Finder {
@@ -44,7 +56,7 @@ impl Finder {
 
     /// A job of a file that anyone may read begins.
     pub(crate) fn want(self: &Rc<Self>, job: JobId, hash: Hash, bytes: u64, of: &Public) {
-        let group = self.groups.borrow_mut().of(&of.repo, &of.commit);
+        let group = self.shelf.groups.borrow_mut().of(&of.repo, &of.commit);
         let Some(proof) = self.permission(of.near, self.until(of.until)) else { return };
         let file = SharedFile { hash, bytes, group, proof };
         self.tell_swarms(Event::Want { job, file, xorbs: &[] });
@@ -69,13 +81,13 @@ impl Finder {
 
     /// What is in the catalog has changed, or may have.
     pub(crate) fn shelf_changed(&self) {
-        self.restock.notify_one();
+        self.shelf.restock.notify_one();
     }
 
     /// Compares the catalog with what is announced.
     fn stock(self: &Rc<Self>, files: &[FileStatus]) {
         let now = SystemTime::now();
-        let mut gone: BTreeMap<Hash, (SystemTime, bool)> = self.shelf.take();
+        let mut gone: BTreeMap<Hash, (SystemTime, bool)> = self.shelf.announced.take();
         let mut shelf = BTreeMap::new();
         for status in files {
             let was = gone.remove(&status.file);
@@ -105,13 +117,13 @@ impl Finder {
                 self.tell_swarms(Event::Withdraw { file: status.file });
             }
             if was.is_none_or(|was| was.0 < until || was.1 != near) {
-                let group = self.groups.borrow_mut().of(&of.repo, &of.commit);
+                let group = self.shelf.groups.borrow_mut().of(&of.repo, &of.commit);
                 let file = SharedFile { hash: status.file, bytes: status.size, group, proof };
                 self.tell_swarms(Event::Seed { file });
             }
         }
         gone.into_keys().for_each(|file| self.tell_swarms(Event::Unseed { file }));
-        self.shelf.replace(shelf);
+        self.shelf.announced.replace(shelf);
     }
 
     /// Looks after jobs that run for long.
@@ -143,7 +155,7 @@ pub(crate) struct Public {
 /// Keeps what is announced like the catalog. Never ends.
 pub(super) async fn keep_stocked(finder: Rc<Finder>, context: Rc<Context>) {
     // What is taken back is announced no longer, whoever on this machine's threads has met the refusal.
-    let restock = Arc::downgrade(&finder.restock);
+    let restock = Arc::downgrade(&finder.shelf.restock);
     let tell = move || restock.upgrade().inspect(|restock| restock.notify_one()).is_some();
     context.disk.store.catalog.watch_withdrawals(tell);
     loop {
@@ -151,7 +163,7 @@ pub(super) async fn keep_stocked(finder: Rc<Finder>, context: Rc<Context>) {
         if let Ok(files) = tokio::task::spawn_blocking(move || store.catalog.files()).await {
             finder.stock(&files);
         }
-        let _ = tokio::time::timeout(LOOK, finder.restock.notified()).await;
+        let _ = tokio::time::timeout(LOOK, finder.shelf.restock.notified()).await;
     }
 }
 

@@ -1,9 +1,11 @@
 //! What is known of how peers are found, for people.
 
+use super::survey::Heard;
 use serde::{Serialize, Serializer};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use tokio::sync::mpsc;
 use zest_core::endpoint::{Found, Scope};
 
 /// Addresses that are remembered for counting: 4,096. Ours.
@@ -112,6 +114,8 @@ pub(super) struct Board {
     /// The farthest scope from which somebody connected.
     came_from: Cell<Option<Scope>>,
     lan: Cell<[bool; 2]>,
+    /// Who wants to hear of peers too.
+    pub(super) listener: RefCell<Option<mpsc::UnboundedSender<Heard>>>,
 }
 
 impl Board {

@@ -215,16 +215,16 @@ impl Finder {
     /// Tells whoever listens what links say and what is found.
     pub(super) fn listen(&self) -> mpsc::UnboundedReceiver<Heard> {
         let (to, from) = mpsc::unbounded_channel();
-        self.listener.replace(Some(to));
+        self.board.listener.replace(Some(to));
         from
     }
 
     fn listen_no_more(&self) {
-        self.listener.replace(None);
+        self.board.listener.replace(None);
     }
 
     pub(super) fn tell_listener(&self, heard: impl FnOnce() -> Heard) {
-        if let Some(listener) = &*self.listener.borrow() {
+        if let Some(listener) = &*self.board.listener.borrow() {
             let _ = listener.send(heard());
         }
     }

@@ -3,7 +3,8 @@
 //! Reading: `readv` into [rest of the payload][next head][next payload …], as far as answers can be foreseen, so that a
 //! payload goes from the socket straight to the first byte of its page-aligned buffer.
 
-use super::{Item, LinkIo, QUEUE_MAX};
+use super::outbox::Item;
+use super::{LinkIo, QUEUE_MAX};
 use crate::buffers::{BUFFER_BYTES, Buffer};
 use crate::context::Context;
 use crate::file_kind::FileKind;
@@ -190,11 +191,7 @@ impl LinkIo {
                 }
             },
         };
-        let mut queue = self.queue.borrow_mut();
-        queue.push_back(Item::Head(head));
-        queue.extend(body);
-        drop(queue);
-        self.work.notify_one();
+        self.outbox.push(head, body);
     }
 }
 
@@ -202,8 +199,8 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
     let mut payload: Option<Payload> = None;
     loop {
         // A writer that cannot keep up stops the intake: requests wait in the socket, not in memory.
-        while io.queue.borrow().len() > QUEUE_MAX && !io.closing.get() {
-            io.drained.notified().await;
+        while io.outbox.queue.borrow().len() > QUEUE_MAX && !io.closing.get() {
+            io.outbox.drained.notified().await;
         }
         if io.closing.get() {
             return Ok(());
@@ -212,7 +209,7 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         if let Some(until) = io.held.take().filter(|until| *until > context.clock.now()) {
             tokio::select! {
                 () = tokio::time::sleep_until(context.clock.to_tokio(until)) => {}
-                () = io.drained.notified() => io.held.set(Some(until)),
+                () = io.outbox.drained.notified() => io.held.set(Some(until)),
             }
             continue;
         }
@@ -220,7 +217,7 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         let ready = async {
             tokio::select! {
                 ready = stream.readable() => ready.map(|()| true),
-                () = io.drained.notified() => Ok(false),
+                () = io.outbox.drained.notified() => Ok(false),
             }
         };
         let readable = match deadline {

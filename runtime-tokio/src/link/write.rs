@@ -1,7 +1,8 @@
 //! The writing half of a connection: heads and chunks in memory are gathered into one go, the chunks lent to the socket and not
 //! copied; a chunk on disk is its head with MSG_MORE and `sendfile` of its range.
 
-use super::{Item, LinkIo, QUEUE_MAX};
+use super::outbox::Item;
+use super::{LinkIo, QUEUE_MAX};
 use crate::context::Context;
 use crate::limits::SEND_STALL;
 use bytes::Bytes;
@@ -50,14 +51,14 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         }
     };
     loop {
-        if io.has_written() {
+        if io.outbox.is_empty() {
             if io.closing.get() {
                 return Ok(());
             }
             tell(&mut untold);
             // Telling it may have brought more to send.
-            if io.queue.borrow().is_empty() {
-                io.work.notified().await;
+            if io.outbox.queue.borrow().is_empty() {
+                io.outbox.work.notified().await;
             }
             continue;
         }
@@ -70,8 +71,8 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
                 untold += sent.payload as u64;
                 io.uploaded.set(io.uploaded.get() + sent.all as u64);
                 context.transport.traffic.sent(sent.all as u64);
-                if io.queue.borrow().len() <= QUEUE_MAX / 2 {
-                    io.drained.notify_one();
+                if io.outbox.queue.borrow().len() <= QUEUE_MAX / 2 {
+                    io.outbox.drained.notify_one();
                 }
                 if turn >= TURN_BYTES {
                     turn = 0;
@@ -98,13 +99,13 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
 /// Waits until the link is asked to close.
 async fn closed(io: &LinkIo) {
     while !io.closing.get() {
-        io.work.notified().await;
+        io.outbox.work.notified().await;
     }
 }
 
 /// One system call's worth from the front of the queue.
 fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<Sent> {
-    let mut queue = io.queue.borrow_mut();
+    let mut queue = io.outbox.queue.borrow_mut();
     if let Some(Item::Hot { hash, place, sent }) = queue.front()
         && context.disk.hot.cache().get(hash).is_none_or(|bytes| bytes.len() != place.len as usize)
     {
