@@ -279,7 +279,7 @@ def take(name: str, out: Path) -> dict[str, Any]:
 
 def take_as_told() -> None:
     """Takes one route after the other, each as a line of standard input says, as if each were a process of its own."""
-    answers = sys.stdout
+    answers, patience = sys.stdout, None
     # What a route prints is no answer.
     sys.stdout = sys.stderr
     for line in sys.stdin:
@@ -291,7 +291,8 @@ def take_as_told() -> None:
             import zest._hook as hook
 
             fetch.forget()
-            fetch.SILENCE_S = order["silence"]
+            patience = patience or fetch.SILENCE_S
+            fetch.SILENCE_S = order["silence"] or patience
             hook._counters = hook.Counters()
             kill = {"start": kill_at_the_start, "midst": kill_in_the_midst}.get(order["kill"])
             undo = kill(order["pid"]) if kill else undo

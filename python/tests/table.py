@@ -138,7 +138,7 @@ class Routes:
                 command, env=client.environ(**more), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
             )
 
-    def take(self, route: str, out: Path, cache: Path, silence: float, kill: str | None = None, pid: int = 0) -> Said:
+    def take(self, route: str, out: Path, cache: Path, silence: float | None, kill: str | None = None, pid: int = 0) -> Said:
         assert self.child.stdin is not None and self.child.stdout is not None
         environ = {"ZEST_CACHE_DIR": str(cache)}
         order = {"route": route, "out": str(out), "environ": environ, "silence": silence, "kill": kill, "pid": pid}
@@ -173,7 +173,7 @@ def column(hub: Hub, home: Path, version: str, state: str, is_plain: bool, route
             cache = home / f"zest-{route}"
             with beside(hub, client, cache, state) as how:
                 ours = hooked.take(route, there / f"with-{route}", cache, **how)
-            theirs = alone.take(route, there / f"alone-{route}", cache, 0)
+            theirs = alone.take(route, there / f"alone-{route}", cache, None)
             cells.append(Cell(route, theirs, ours))
     return cells
 
@@ -188,7 +188,8 @@ def other_file_system() -> str:
 
 @contextlib.contextmanager
 def beside(hub: Hub, client: Client, cache: Path, state: str) -> Iterator[dict[str, Any]]:
-    """A daemon in this state, and how the client is to take it: with the patience of a busy machine where it is sound."""
+    """A daemon in this state, and how the client is to take it: with the patience of a busy machine where it is sound, with
+    its own where it is not."""
     user = Client(client.python, client.home, client.endpoint)
     if state in ("healthy", "other file system", "killed at start", "killed midway"):
         with daemon(user, ZEST_CACHE_DIR=str(cache)) as process:
@@ -196,16 +197,16 @@ def beside(hub: Hub, client: Client, cache: Path, state: str) -> Iterator[dict[s
             yield {"silence": 60.0, "kill": kill, "pid": process.pid}
         return
     if state == "absent":
-        yield {"silence": 3.0}
+        yield {"silence": None}
         return
     if state == "another user's":
         with Neighbour(cache):
-            yield {"silence": 3.0}
+            yield {"silence": None}
         return
     mode = {"mute": "mute", "half mute": "half-mute", "without the route": "old", "foreign": "foreign"}.get(state, "healthy")
     version = "0.4.2" if state == "wrong version" else "0.5.0"
     with StandIn(cache, hub.file, mode, half=HALF, version=version):
-        yield {"silence": 3.0}
+        yield {"silence": None}
 
 
 def main() -> int:

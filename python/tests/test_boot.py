@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -173,12 +174,23 @@ def test_ctrl_c_in_the_midst_ends_the_program_and_is_no_reason_to_begin_anew(cli
             try:
                 assert child.stdout is not None
                 began = child.stdout.readline()
+                wait_until_it_sleeps(child.pid)
                 child.send_signal(signal.SIGINT)
                 said, errors = child.communicate(timeout=HANG_S)
             finally:
                 child.kill()
     assert (began, said) == ("began\n", "interrupted\n"), (began, said, errors)
     assert not list((client.home / "cache").rglob("*.incomplete")) or "0.36" in str(client.python)
+
+
+def wait_until_it_sleeps(pid: int) -> None:
+    """Until all threads of a process sleep, where that can be seen. A thread that is just being born takes a signal that is for the
+    process, if it runs sooner than the main thread does; then Python's main thread goes on sleeping, without zest as with it."""
+    tasks, seen = Path(f"/proc/{pid}/task"), 0
+    while tasks.is_dir() and seen < 3:
+        states = {(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()}
+        seen = seen + 1 if states == {"S"} else 0
+        time.sleep(0.002)
 
 
 def test_what_a_bar_raises_is_raised(client: Client, hub: Hub) -> None:

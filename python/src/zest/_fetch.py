@@ -27,11 +27,11 @@ from zest._wire import Broken, Connection, Response, Silent
 log = logging.getLogger("zest")
 
 # Silence after which a file is fetched without zest, seconds. Also all the time that zest may cost before anything comes. Bytes
-# that the daemon receives and cannot prove yet are no silence.
-SILENCE_S = 3.0
+# that the daemon receives and cannot prove yet are no silence. With what it takes to notice and to begin anew it is below 3 s.
+SILENCE_S = 2.4
 
-# What a first byte is waited for at least, where earlier files have used up patience, seconds.
-_PATIENCE_MIN_S = 0.5
+# What a first byte is waited for at least, where earlier files have used up patience, seconds. Rests double: they are few.
+_PATIENCE_MIN_S = 0.2
 
 # For how long zest is not asked after it failed: at first and at most, seconds. It doubles.
 _REST_S = 30.0
@@ -292,7 +292,7 @@ def _again(stream: _Stream) -> bool:
     """Once more from where it broke: the daemon may have closed this connection only."""
     try:
         with contextlib.closing(_daemon.connect(_PATIENCE_MIN_S, interrupted)) as connection:
-            connection.patience = SILENCE_S
+            connection.patience = SILENCE_S - _PATIENCE_MIN_S
             stream.run(connection)
         return True
     except (ZestError, Broken, _Declined, _Disk, OSError, ValueError):

@@ -108,20 +108,19 @@ def link(blob: str, meta: os.stat_result, sink: Sink) -> bool:
             # leave both: so the caller gets the only one, and puts it back.
             os.replace(blob, sink.path)
             return True
-        os.link(blob, fresh, follow_symlinks=True)
+        try:
+            os.link(blob, fresh, follow_symlinks=True)
+            made = os.lstat(fresh)
+            if (made.st_dev, made.st_ino) != (meta.st_dev, meta.st_ino):
+                return False
+            os.replace(fresh, sink.path)
+            return True
+        finally:
+            # Whatever came between, an interruption among it.
+            with contextlib.suppress(OSError):
+                os.unlink(fresh)
     except OSError:
         return False
-    try:
-        made = os.lstat(fresh)
-        if (made.st_dev, made.st_ino) != (meta.st_dev, meta.st_ino):
-            os.unlink(fresh)
-            return False
-        os.replace(fresh, sink.path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(fresh)
-        return False
-    return True
 
 
 def _is_bound_for(path: str, blob: str) -> bool:

@@ -22,7 +22,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 from urllib.parse import unquote
 
-from zest import _boot, _fetch, _landing
+from zest import _boot, _fetch, _landing, _signs
 from zest._errors import UsageError
 from zest._fetch import Landing, Order, Outcome, log
 from zest._files import FileSink
@@ -257,6 +257,7 @@ def _wrap_move(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
     def move(*args: Any, **kwargs: Any) -> Any:
         if not _state.enabled or _state.hook == "none":
             return original(*args, **kwargs)
+        _signs.begin()
         given = signature.bind_partial(*args, **kwargs).arguments
         context = _Context(
             filename=str(given.get("filename")),
@@ -309,6 +310,7 @@ def _landing_of(
 def _wrap_xet_get(original: Callable[..., Any], hub: Any) -> Callable[..., Any]:
     @functools.wraps(original)
     def xet_get(*args: Any, **kwargs: Any) -> Any:
+        _signs.begin()
         order = None if args else _order(hub, kwargs.get("xet_file_data"), kwargs)
         path = os.fspath(kwargs.get("incomplete_path") or "")
         if order is None or not path:

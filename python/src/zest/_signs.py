@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import secrets
 import sys
 import threading
@@ -59,18 +61,74 @@ class Signs:
 
 _Active = Union[BaseException, tuple[Any, Any, Any], None]
 
+# How far back the exceptions of which one came while another was handled are followed.
+_CHAIN_MAX = 16
+
+# Until Python 3.12 a garbage collection can begin inside of `sys._current_exceptions`, which holds a lock of the interpreter's.
+# What it takes away may need that lock, and the process stands still for good.
+_COLLECTS = sys.version_info < (3, 12)
+
+# Held while that is switched off.
+_looking = threading.Lock()
+
+
+# For each thread, which interruption its first download found: who downloads while one is being handled means it. Only the name of
+# it, since the exception would keep all that it has gone through.
+_found = threading.local()
+
+
+def begin() -> None:
+    """Says that a download begins in this thread."""
+    if not hasattr(_found, "name"):
+        _found.name = id(_interruption())
+
 
 def interrupted() -> None:
     """Raises ``KeyboardInterrupt`` in a thread whose main thread is on its way out with one: it waits for its threads, and they
     for the network."""
+    now = _interruption()
+    if now is None:
+        _found.name = id(None)
+    elif id(now) != getattr(_found, "name", None):
+        raise KeyboardInterrupt
+
+
+def _interruption() -> BaseException | None:
+    """The ``KeyboardInterrupt`` that the main thread handles, or in whose handling what it handles was raised."""
     main = threading.main_thread()
-    if threading.current_thread() is main:
-        return
-    look: Callable[[], dict[int, _Active]] | None = getattr(sys, "_current_exceptions", None)
-    if look is None or main.ident is None:
-        return
-    active = look().get(main.ident)
+    if threading.current_thread() is main or main.ident is None:
+        return None
+    active = _handled().get(main.ident)
     if isinstance(active, tuple):
         active = active[1]
-    if isinstance(active, KeyboardInterrupt):
-        raise KeyboardInterrupt
+    for _ in range(_CHAIN_MAX):
+        if active is None or isinstance(active, KeyboardInterrupt):
+            return active
+        active = active.__context__
+    return None
+
+
+def _handled() -> dict[int, _Active]:
+    """What the threads handle."""
+    look: Callable[[], dict[int, _Active]] | None = getattr(sys, "_current_exceptions", None)
+    if look is None:
+        return {}
+    if not _COLLECTS:
+        return look()
+    with _looking:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return look()
+        finally:
+            if collects:
+                gc.enable()
+
+
+def _forget_lock() -> None:
+    global _looking
+    _looking = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
