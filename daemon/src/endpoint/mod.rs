@@ -36,6 +36,7 @@ use runs::{RunName, Runs};
 use standing::{Caller, Standing};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use xet::{Frames, Grants, Unkept, scope_name};
 use zest_hub::guard::Peer;
 use zest_hub::server::parts::Signer;
@@ -65,6 +66,8 @@ pub(crate) struct Endpoint {
     frames: Frames,
     unkept: Unkept,
     late: Unkept,
+    /// When the CDN gave a byte last that it was asked for only to see whether it does.
+    cdn_shown: Mutex<Option<Instant>>,
     signer: Signer,
     runs: Runs,
     images: Images,
@@ -123,6 +126,7 @@ impl Endpoint {
             frames: Frames::default(),
             unkept: Unkept::default(),
             late: Unkept::default(),
+            cdn_shown: Mutex::default(),
             signer: Signer::from_secret(Secret::endpoint_signer(&Places::new(&about.zest_cache))?.as_str()),
             runs: Runs::default(),
             images: Images::default(),

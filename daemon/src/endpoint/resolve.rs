@@ -10,8 +10,11 @@ use crate::app::App;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::Response;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use futures_util::StreamExt as _;
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 use zest_hub::server::parts::{Wanted, wanted};
 use zest_runtime_tokio::PullErrorKind;
 use zest_store::{RepoId, TreeEntry};
@@ -26,8 +29,13 @@ const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(6);
 /// The same, where that was too short within the last minute: 1 s. Ours.
 const AGAIN_WITHIN: Duration = Duration::from_secs(1);
 
-/// The same for a part that is read as such, where nobody is linked who might give it: 50 ms. Ours.
-const PART_WITHIN: Duration = Duration::from_millis(50);
+/// The same for a part that is read as such, where nobody is linked who might give it: 10 ms, in which what is on the disk is found.
+/// Ours.
+const PART_WITHIN: Duration = Duration::from_millis(10);
+/// How long a CDN may take to show that it gives bytes before a client is sent there: 5 s. Ours.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+/// For how long that is taken for granted: 1 min. Ours.
+const SHOWN_FOR: Duration = Duration::from_secs(60);
 /// Longest such part: 16 MiB. huggingface_hub's `HfFileSystem` reads 5 MiB at a time, others the header of a file; who wants more wants
 /// the file.
 const PART_BYTES_MAX: u64 = 16 << 20;
@@ -171,23 +179,34 @@ impl Endpoint {
         (repo, commit, entry): (&RepoId, &str, &TreeEntry),
         pass: impl Fn() -> P,
     ) -> Result<Response, PullErrorKind> {
-        let is_part = self.wants_a_part(headers, entry).await;
         let patience = match entry.xet_hash.is_some_and(|hash| self.late.is_noted(&hash)) {
-            _ if is_part => PART_WITHIN,
             true => AGAIN_WITHIN,
             false => FIRST_BYTE_WITHIN,
         };
-        let reader = match self.bytes_of(app, asked, headers, (repo, commit, entry), Some(patience)).await {
+        let of = (repo, commit, entry);
+        let sent_on = async {
+            match self.part_of(headers, entry).await {
+                Some(part) => self.sent_on(asked, part, pass()).await,
+                None => None,
+            }
+        };
+        let own = self.bytes_of(app, asked, headers, of, Some(patience));
+        let (mut sent_on, mut own) = (pin!(sent_on), pin!(own));
+        let own = tokio::select! {
+            biased;
+            own = &mut own => own,
+            sent = &mut sent_on => match sent {
+                // The file goes on coming: the parts that follow are given from here.
+                Some(sent) => return Ok(sent),
+                None => own.await,
+            },
+        };
+        let reader = match own {
             Err(Elsewhere::Late(reader)) => reader,
             Err(Elsewhere::Failed(why)) => return Err(why),
             Ok(response) => return Ok(response),
         };
         let sent = pass().await;
-        if is_part && sent.status().is_redirection() {
-            // The file goes on coming: the parts that follow are given from here.
-            tracing::debug!(target: "zest::endpoint", path = entry.path, "a part cannot be proven at once: the Hub sends the client on");
-            return Ok(sent);
-        }
         if sent.status().is_success() || sent.status().is_redirection() {
             tracing::info!(target: "zest::endpoint", path = entry.path, "the line is slow: the Hub sends the client on");
             entry.xet_hash.into_iter().for_each(|hash| self.late.note(hash));
@@ -202,16 +221,52 @@ impl Endpoint {
         })
     }
 
-    /// Whether a few bytes are wanted, and nobody is linked who might give them sooner than the CDN. Without a list of chunks they can be
-    /// proven when their whole xorb is here, and the CDN gives them in one round trip.
-    async fn wants_a_part(&self, headers: &HeaderMap, entry: &TreeEntry) -> bool {
+    /// The part, if only a few bytes are wanted, and nobody is linked who might give them sooner than the CDN. Without a list of chunks they
+    /// can be proven when their whole xorb is here, and the CDN gives them in one round trip.
+    async fn part_of(&self, headers: &HeaderMap, entry: &TreeEntry) -> Option<Range<u64>> {
         let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
         let size = entry.content_size();
         // Who leaves the end open goes on with a download.
-        let is_part = range.is_some_and(|range| !range.ends_with('-'))
-            && size > PART_BYTES_MAX
-            && matches!(wanted(range, size), Wanted::Part(part) if part.end - part.start <= PART_BYTES_MAX);
-        is_part && self.session.stats().await.peers == 0
+        let is_small = size > PART_BYTES_MAX && range.is_some_and(|range| !range.ends_with('-'));
+        let Wanted::Part(part) = wanted(range, size) else { return None };
+        let is_part = is_small && part.end - part.start <= PART_BYTES_MAX;
+        (is_part && self.session.stats().await.peers == 0).then_some(part)
+    }
+
+    /// Where the Hub sends the client for a part, if that gives bytes: a client cannot wait for an outage, and this machine can.
+    async fn sent_on(
+        &self,
+        asked: &Asked,
+        part: Range<u64>,
+        pass: impl Future<Output = Response>,
+    ) -> Option<Response> {
+        // Not for what is here.
+        tokio::time::sleep(PART_WITHIN).await;
+        let sent = pass.await;
+        let to = sent.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+        let to = to.filter(|_| sent.status().is_redirection())?;
+        let shown = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < SHOWN_FOR);
+        let lately = shown(&self.cdn_shown.lock().unwrap_or_else(PoisonError::into_inner));
+        if !lately {
+            let byte = format!("bytes={0}-{0}", part.start);
+            let headers = HeaderMap::from_iter([(header::RANGE, byte.parse().ok()?)]);
+            let ask = async {
+                match to.strip_prefix(&asked.prefix) {
+                    Some(target) => self.send(Method::GET, target, headers, None).await,
+                    None => self.relay.elsewhere(to, headers).await,
+                }
+            };
+            let answer = tokio::time::timeout(SHOWN_WITHIN, ask).await.ok()?.ok()?;
+            if answer.status() != StatusCode::PARTIAL_CONTENT {
+                return None;
+            }
+            // The byte itself, not only that it is promised.
+            let mut body = answer.into_body().into_data_stream();
+            tokio::time::timeout(SHOWN_WITHIN, body.next()).await.ok()??.ok()?;
+            *self.cdn_shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        tracing::debug!(target: "zest::endpoint", path = asked.target, "a part cannot be proven at once: the Hub sends the client on");
+        Some(sent)
     }
 
     /// The bytes that a request wants. With `patience`: unless no byte can be proven for so long although bytes come.

@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use std::sync::Arc;
+use zest_hub::server::Service;
 
 #[tokio::test]
 async fn what_a_daemon_gave_out_is_good_for_the_next_one() {
@@ -83,6 +84,44 @@ async fn a_part_that_nobody_has_comes_from_the_cdn_at_once_and_what_follows_from
     assert_eq!(part.body, want[10_000_000..10_000_010]);
     let crossed = hub.served().stats().cdn_bytes;
     assert!(crossed < want.len() as u64 * 11 / 10, "{crossed}: one copy");
+}
+
+#[tokio::test]
+async fn a_part_does_not_wait_for_the_first_bytes_of_its_file() {
+    let hub = Hub::with(&[("large.bin", noise(78, 17 << 20))]).await;
+    let daemon = Daemon::start(&hub.endpoint).await;
+    let commit = commit(&daemon, "org/open", &[]).await;
+    // What pulls need takes a minute; what the Hub sends a client to gives bytes.
+    hub.served().faults().set_latency(Service::Cas, std::time::Duration::from_secs(60));
+    let what = format!("GET /org/open/resolve/{commit}/large.bin");
+    let part = daemon.ask(&what, &[("Range", "bytes=10000000-10000009")]).await;
+    assert!((300..400).contains(&part.status), "{} {:?}", part.status, part.headers);
+    // Seen to give them, by one byte.
+    assert_eq!(hub.served().stats().cdn_bytes, 1);
+    let next = daemon.ask(&what, &[("Range", "bytes=20-29")]).await;
+    assert!((300..400).contains(&next.status), "{} {:?}", next.status, next.headers);
+    assert_eq!(hub.served().stats().cdn_bytes, 1);
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_cdn_that_gives_nothing() {
+    let want = noise(79, 17 << 20);
+    let hub = Hub::with(&[("large.bin", want.clone())]).await;
+    let daemon = Daemon::start(&hub.endpoint).await;
+    let commit = commit(&daemon, "org/open", &[]).await;
+    hub.served().faults().set_cdn_off(true);
+    let what = format!("GET /org/open/resolve/{commit}/large.bin");
+    let part = daemon.ask(&what, &[("Range", "bytes=10000000-10000009")]);
+    let back = async {
+        // Our own pull and the look have been refused.
+        while hub.served().stats().cdn_requests < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        hub.served().faults().clear();
+    };
+    let (part, ()) = tokio::join!(part, back);
+    assert_eq!(part.status, 206, "{:?}", part.headers);
+    assert_eq!(part.body, want[10_000_000..10_000_010]);
 }
 
 #[tokio::test]

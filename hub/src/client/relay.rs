@@ -78,11 +78,28 @@ impl Relay {
     /// # Errors
     /// As [`Relay::pass`]; `Malformed` for what is no address of the web.
     pub async fn cas(&self, url: &str, headers: HeaderMap) -> Result<Response, HubError> {
+        self.web(url, headers, ("xet-read-token", "the CAS has no address")).await
+    }
+
+    /// Asks whom the Hub has sent somebody to, with the headers that are given and no others.
+    ///
+    /// # Errors
+    /// As [`Relay::cas`].
+    pub async fn elsewhere(&self, url: &str, headers: HeaderMap) -> Result<Response, HubError> {
+        self.web(url, headers, ("redirect", "it leads to no address")).await
+    }
+
+    async fn web(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        (what, reason): (&'static str, &str),
+    ) -> Result<Response, HubError> {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
         let url = parsed.ok_or_else(|| HubError::Malformed {
             url: shown_text(url),
-            what: "xet-read-token",
-            reason: "the CAS has no address".to_owned(),
+            what,
+            reason: reason.to_owned(),
         })?;
         self.send(Method::GET, url, headers, None).await
     }
