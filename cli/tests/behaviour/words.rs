@@ -557,6 +557,16 @@ rows! {
         let put = |root: &std::path::Path| std::os::unix::fs::symlink(".", root.join("models/org/name/main/loop")).expect("made");
         world.own_hub(put, "left out loop")
     };
+    a_link_to_nothing: "A file of the own Hub cannot be read", ["hub", "--port", "0"] => 0,
+        ["left out gone.bin: …"]; |world| {
+        let put = |root: &std::path::Path| std::os::unix::fs::symlink("nowhere", root.join("models/org/name/main/gone.bin")).expect("made");
+        world.own_hub(put, "left out gone.bin")
+    };
+    a_name_for_one_system: "A file of the own Hub has a name that not every system can keep", ["hub", "--port", "0"] => 0,
+        ["left out a file: …cannot leave its folder on any system"]; |world| {
+        let put = |root: &std::path::Path| std::fs::write(root.join("models/org/name/main/\\x"), "").expect("written");
+        world.own_hub(put, "left out a file")
+    };
     an_index_that_cannot_be: "The own Hub cannot keep its index", ["hub", "--port", "0"] => 0,
         ["….zest-hub cannot be used, so files are hashed anew at the next start"]; |world| {
         let put = |root: &std::path::Path| std::fs::write(root.join(".zest-hub"), "").expect("written");
