@@ -28,6 +28,7 @@ pub mod bencode;
 pub mod bucket;
 pub mod dht;
 pub mod discovery;
+pub mod doubts;
 pub mod endpoint;
 pub mod finder;
 pub mod ids;

@@ -31,6 +31,6 @@ pub const BUFFERS_MAX: usize = 256;
 /// Chunks being read to be kept, at most: 64, that is 8 MiB at most. Ours; what comes beyond that is asked for again.
 pub const READING_MAX: usize = 64;
 /// Unproven xorb ranges of peers that a job remembers until its list is known; each has at most 8,192 chunks.
-pub const DOUBTS_MAX: usize = 64;
+pub const DOUBTS_MAX: usize = zest_core::doubts::Doubts::MAX;
 /// Redirects of one request that are followed: 3. Ours; trackers that moved need one.
 pub const REDIRECTS_MAX: usize = 3;

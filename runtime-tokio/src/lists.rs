@@ -10,12 +10,7 @@ use std::sync::Arc;
 use zest_core::node::{Event, FaultKind, OriginFault};
 use zest_core::{JobId, LinkId};
 use zest_xet::fields::{chunk_record, each};
-use zest_xet::{
-    CHUNK_BYTES_MAX, ChunkRef, MANIFEST_RECORD_BYTES, Plan, XORB_BYTES_MAX, XORB_CHUNKS_MAX, xorb_hash,
-};
-
-/// A xorb with this many bytes unpacked had no room for one more chunk: 64 MiB less the longest chunk.
-const FULL_BYTES: u64 = (XORB_BYTES_MAX - CHUNK_BYTES_MAX) as u64;
+use zest_xet::{CHUNK_BYTES_MAX, ChunkRef, MANIFEST_RECORD_BYTES, Plan, XORB_CHUNKS_MAX, xorb_hash};
 
 /// Proven lists of a file's xorbs, by the chunks of the file.
 #[derive(Debug, Default)]
@@ -46,53 +41,10 @@ impl Lists {
     }
 }
 
-/// Whether a block very likely is a whole xorb. It follows from the reconstruction alone, so that all nodes of a swarm
-/// agree.
-///
-/// An uploader cuts a xorb off when the next chunk would not fit, and begins the next one at chunk 0: a block that
-/// begins at chunk 0 is whole if it is full, or if the file goes on at chunk 0 of another xorb. Where the file ends with
-/// the block nothing can tell: it is whole where each file has its own last xorb (our hub, single uploads), and not where
-/// the tails of several files share one. It is taken to be whole: if it is, everybody can share it at once; if not, its
-/// chunks are shared once somebody has the whole file, as they would be otherwise.
-pub(crate) fn is_whole(plan: &Plan, at: usize) -> bool {
-    let block = &plan.blocks[at];
-    if block.chunks.start != 0 {
-        return false;
-    }
-    // Every chunk must have a place in the file: what is not needed is not kept.
-    let (mut covered, mut bytes) = (0, 0);
-    for term in block.terms.iter().map(|&term| &plan.terms[term as usize]) {
-        if term.chunks.start > covered {
-            return false;
-        }
-        if term.chunks.start == covered {
-            bytes += term.len;
-        }
-        covered = covered.max(term.chunks.end);
-    }
-    if covered != block.chunks.end {
-        return false;
-    }
-    let chunks = (block.chunks.end - block.chunks.start) as usize;
-    if chunks >= XORB_CHUNKS_MAX || bytes.max(block.bytes.end - block.bytes.start) >= FULL_BYTES {
-        return true;
-    }
-    let last = block.terms.iter().max().copied().unwrap_or_default() as usize;
-    plan.terms.get(last + 1).is_none_or(|next| next.xorb != block.xorb && next.chunks.start == 0)
-}
-
 /// The list of a block as its chunks turned out to be, if it has been seen whole.
 fn seen_list(job: &JobState, plan: &Plan, block: u32) -> Option<Vec<ChunkRef>> {
-    let range = plan.blocks.get(block as usize)?;
-    if range.chunks.start != 0 {
-        return None;
-    }
     let table = job.file.table.lock().expect("no holder panics");
-    let of = |chunk: u32| {
-        let (_, index) = plan.places(block, chunk).next()?;
-        table.get(index).map(|seen| seen.chunk)
-    };
-    range.chunks.clone().map(of).collect()
+    plan.seen_list(block, |index| table.get(index).map(|seen| seen.chunk))
 }
 
 /// Looks whether what came for a block is a whole xorb, and leaves its list in the mailbox if so: behind its chunks, which
@@ -207,66 +159,10 @@ fn fits_plan(plan: &Plan, block: u32, list: &[ChunkRef]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zest_xet::{Hash, PlanBlock, PlanTerm};
+    use zest_xet::Hash;
 
     fn xorb(n: u8) -> Hash {
         Hash::from_bytes([n; 32])
-    }
-
-    /// A plan of these runs of xorb chunks, 1,000 bytes a chunk; the block of each is the run of its xorb that begins there.
-    fn plan(runs: &[(u8, std::ops::Range<u32>)], blocks: &[(u8, std::ops::Range<u32>)]) -> Plan {
-        let mut plan = Plan { size: 0, chunks: 0, terms: Vec::new(), blocks: Vec::new() };
-        for (name, chunks) in blocks {
-            let bytes = 0..u64::from(chunks.end - chunks.start) * 1_008;
-            let (xorb, chunks) = (xorb(*name), chunks.clone());
-            plan.blocks.push(PlanBlock { xorb, chunks, bytes, url: String::new(), terms: Vec::new() });
-        }
-        for (at, (name, chunks)) in (0u32..).zip(runs) {
-            let contains = |block: &PlanBlock| {
-                block.xorb == xorb(*name)
-                    && block.chunks.start <= chunks.start
-                    && chunks.end <= block.chunks.end
-            };
-            let block = plan.blocks.iter().position(contains).unwrap();
-            plan.blocks[block].terms.push(at);
-            let count = chunks.end - chunks.start;
-            let (first_index, offset, len) = (plan.chunks, plan.size, u64::from(count) * 1_000);
-            let (xorb, chunks, block) = (xorb(*name), chunks.clone(), block as u32);
-            plan.terms.push(PlanTerm { xorb, chunks, first_index, offset, len, block });
-            plan.chunks += count;
-            plan.size += len;
-        }
-        for block in &mut plan.blocks {
-            block.terms.sort_by_key(|&term| plan.terms[term as usize].chunks.start);
-        }
-        plan.check_invariants();
-        plan
-    }
-
-    #[test]
-    fn a_block_is_whole_where_the_file_goes_on_with_the_next_xorb() {
-        let runs = [(1, 5..9), (2, 0..50), (3, 0..7)];
-        let plan = plan(&runs, &runs);
-        assert!(!is_whole(&plan, 0), "it begins in the middle");
-        assert!(is_whole(&plan, 1), "the next one begins at its beginning");
-        assert!(is_whole(&plan, 2), "the last one");
-    }
-
-    #[test]
-    fn a_block_behind_which_something_else_comes_is_whole_only_if_it_is_full() {
-        let runs = [(1, 0..9), (2, 3..50), (3, 0..8192), (2, 60..70)];
-        let plan = plan(&runs, &runs);
-        assert!(!is_whole(&plan, 0));
-        assert!(!is_whole(&plan, 1));
-        assert!(is_whole(&plan, 2), "no xorb has more chunks");
-    }
-
-    #[test]
-    fn a_block_of_which_the_file_leaves_chunks_out_cannot_be_proven() {
-        let holes = plan(&[(1, 0..4), (1, 5..9)], &[(1, 0..9)]);
-        assert!(!is_whole(&holes, 0));
-        let repeated = plan(&[(1, 0..6), (1, 4..9), (1, 0..2)], &[(1, 0..9)]);
-        assert!(is_whole(&repeated, 0), "every chunk has a place, some have two");
     }
 
     #[test]

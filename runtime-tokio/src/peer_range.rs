@@ -3,7 +3,6 @@
 
 use crate::context::Context;
 use crate::jobs::JobState;
-use crate::limits::DOUBTS_MAX;
 use crate::origin::block::{ChunkCutter, Placer};
 use crate::workers::{Decoded, Done, Keep, Outcome, Work};
 use bytes::Bytes;
@@ -95,10 +94,7 @@ async fn block_from_peer(
             Outcome::Wrong | Outcome::Unwritten => None,
         });
         let claims: Vec<(u32, ChunkRef)> = claims.flatten().collect();
-        let mut doubts = job.unproven.doubts.borrow_mut();
-        if !claims.is_empty() && doubts.len() < DOUBTS_MAX {
-            doubts.push((peer.link, claims));
-        }
+        job.unproven.doubts.borrow_mut().note(peer.link, claims);
     }
     job.file.end_stream(stream);
     // Without a manifest it was proven as a whole xorb.
@@ -198,12 +194,8 @@ async fn receive_range(
 
 /// Now that the list is proven: peers whose unproven chunks contradict it lied.
 pub(crate) fn judge_doubts(context: &Rc<Context>, id: JobId, job: &JobState, manifest: &Manifest) {
-    for (link, claims) in job.unproven.doubts.take() {
-        let lie =
-            claims.iter().find(|(index, chunk)| *index >= manifest.len() || manifest.chunk(*index) != *chunk);
-        if let Some(&(index, _)) = lie {
-            let why = "a xorb range contradicts the proven chunk list".into();
-            crate::done::report(context, Done::Bad { job: id, index, source: Source::Peer(link), why });
-        }
+    for (link, index) in job.unproven.doubts.borrow_mut().judge(manifest) {
+        let why = "a xorb range contradicts the proven chunk list".into();
+        crate::done::report(context, Done::Bad { job: id, index, source: Source::Peer(link), why });
     }
 }

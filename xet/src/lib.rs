@@ -29,6 +29,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod ballot;
 #[cfg(feature = "std")]
 mod chunker;
 pub mod fields;
@@ -39,8 +40,10 @@ mod proof;
 mod reconstruction;
 pub mod safetensors;
 mod tree;
+mod whole;
 mod xorb;
 
+pub use ballot::{Ballot, Verdict};
 #[cfg(feature = "std")]
 pub use chunker::{Chunker, Rule};
 pub use hash::{ChunkRef, Hash, ParseHashError, chunk_hash, term_verification_hash};

@@ -40,6 +40,7 @@ mod asking;
 mod authors;
 mod ban;
 mod bitset;
+mod block;
 mod breadth;
 mod cap;
 mod chunk_lists;

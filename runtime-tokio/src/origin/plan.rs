@@ -7,7 +7,7 @@ use crate::lookup::adopt_manifest;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use zest_core::node::{Block, Event, FaultKind, OriginFault, Run};
+use zest_core::node::{Block, Event, FaultKind, OriginFault};
 use zest_core::{FileId, JobId, Location};
 use zest_store::Access;
 use zest_xet::Plan;
@@ -71,28 +71,7 @@ fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) 
         local.extend(local_terms(context, job, &plan, &known));
         local
     };
-    let blocks = plan
-        .blocks
-        .iter()
-        .enumerate()
-        .map(|(at, block)| Block {
-            xorb: block.xorb,
-            chunks: block.chunks.clone(),
-            runs: block
-                .terms
-                .iter()
-                .map(|&t| &plan.terms[t as usize])
-                .map(|t| Run {
-                    first: t.first_index,
-                    count: t.chunks.end - t.chunks.start,
-                    xorb_chunk: t.chunks.start,
-                    offset: t.offset,
-                })
-                .collect(),
-            wire_bytes: block.bytes.end - block.bytes.start,
-            whole: lists::is_whole(&plan, at),
-        })
-        .collect();
+    let blocks = Block::all_of(&plan);
     let chunks = plan.chunks;
     if let Some(finder) = context.finder.get() {
         let mut xorbs: Vec<_> = plan.terms.iter().map(|term| term.xorb).take(FIRST_TERMS).collect();

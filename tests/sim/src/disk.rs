@@ -7,7 +7,7 @@ use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use zest_core::node::{BitSet, Event, Source};
 use zest_core::{BufId, JobId, LinkId, Location};
-use zest_xet::ChunkRef;
+use zest_xet::{Ballot, ChunkRef, Hash, Verdict};
 
 /// A machine's disk and the workers before it.
 #[derive(Debug, Default)]
@@ -385,8 +385,27 @@ impl World {
             return self.fail(format!("host {host}: chunk {index} of {job:?} is wrong and counts as proven"));
         }
         if task.good.count() < task.held.len() {
-            // A stream of the origin was wrong, and no list was there to tell where.
-            let doubtful: Vec<u32> = task.held.iter().filter(|i| !task.proven.contains(*i)).collect();
+            // A stream of the origin was wrong, and no list was there to tell where: a vote tells. No wrong chunk comes twice.
+            let file = &self.files.all[task.file as usize];
+            let round = task.ballot.rounds();
+            let wrong = |index: u32| {
+                let mut hash = [0xee; 32];
+                hash[..4].copy_from_slice(&index.to_be_bytes());
+                hash[4..8].copy_from_slice(&round.to_be_bytes());
+                ChunkRef { hash: Hash::from_bytes(hash), len: file.chunk_bytes(index) }
+            };
+            let good = &task.good;
+            let seen =
+                |index| Some(if good.contains(index) { file.manifest.chunk(index) } else { wrong(index) });
+            let doubtful = match task.ballot.count(&file.plan, file.hash, seen) {
+                Verdict::Proven(_) => return self.adopt_manifest(host, at),
+                Verdict::Again(doubtful) => doubtful,
+                // The program would say so and end; its next run has what is not doubtful, and no votes.
+                Verdict::Hopeless(doubtful) => {
+                    task.ballot = Ballot::default();
+                    doubtful
+                }
+            };
             doubtful.iter().for_each(|index| task.lose(*index));
             return self.feed(host, Event::JobReopened { job, missing: doubtful });
         }

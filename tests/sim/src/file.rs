@@ -3,8 +3,8 @@
 use crate::rng::Rng;
 use std::collections::HashMap;
 use std::sync::Arc;
-use zest_core::node::{Block, Run};
-use zest_xet::{ChunkRef, Hash, Manifest, file_hash, xorb_hash};
+use zest_core::node::Block;
+use zest_xet::{ChunkRef, Hash, Manifest, Plan, PlanBlock, PlanTerm, file_hash, xorb_hash};
 
 /// A chunk of the world: its file in the upper, its index in the lower half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ impl ChunkId {
 pub(crate) struct File {
     pub(crate) hash: Hash,
     pub(crate) manifest: Arc<Manifest>,
+    /// How the origin lays it out.
+    pub(crate) plan: Plan,
     pub(crate) blocks: Vec<Block>,
     /// The chunk list of each block's xorb.
     pub(crate) lists: Vec<Arc<[ChunkRef]>>,
@@ -51,23 +53,31 @@ impl File {
                 len: chunk_bytes.unwrap_or_else(|| rng.within(8 << 10, 128 << 10) as u32),
             })
             .collect();
-        let (mut blocks, mut lists, mut offset) = (Vec::new(), Vec::new(), 0);
-        for (number, part) in list.chunks(block.max(1) as usize).enumerate() {
-            let (first, count) = (number as u32 * block.max(1), part.len() as u32);
+        let (mut lists, mut offset) = (Vec::new(), 0);
+        let mut plan = Plan { size: 0, chunks, terms: Vec::new(), blocks: Vec::new() };
+        for (number, part) in (0u32..).zip(list.chunks(block.max(1) as usize)) {
+            let (xorb, count) = (xorb_hash(part), part.len() as u32);
             let bytes: u64 = part.iter().map(|c| u64::from(c.len)).sum();
-            blocks.push(Block {
-                xorb: xorb_hash(part),
+            let term = PlanTerm {
+                xorb,
                 chunks: 0..count,
-                runs: vec![Run { first, count, xorb_chunk: 0, offset }],
-                wire_bytes: bytes + 8 * u64::from(count),
-                whole: true,
-            });
+                first_index: number * block.max(1),
+                offset,
+                len: bytes,
+                block: number,
+            };
+            plan.terms.push(term);
+            let packed = 0..bytes + 8 * u64::from(count);
+            let url = String::new();
+            plan.blocks.push(PlanBlock { xorb, chunks: 0..count, bytes: packed, url, terms: vec![number] });
             lists.push(part.into());
             offset += bytes;
         }
+        plan.size = offset;
+        let blocks = Block::all_of(&plan);
         let hash = file_hash(&list);
         let manifest = Manifest::prove(hash, offset, list).expect("the list makes the file");
-        Self { hash, manifest: Arc::new(manifest), blocks, lists, uniform: chunk_bytes }
+        Self { hash, manifest: Arc::new(manifest), plan, blocks, lists, uniform: chunk_bytes }
     }
 
     pub(crate) fn len(&self) -> u32 {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use zest_core::lived::Lived;
 use zest_core::node::{BitSet, Config, Event, JobFailure, Node};
 use zest_core::{JobId, LinkId, PeerId};
+use zest_xet::Ballot;
 
 /// What a machine is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub(crate) struct Task {
     pub(crate) local: BTreeMap<u32, bool>,
     /// Chunks that lie beside the file because somebody told that they are its: false if they are not.
     pub(crate) tentative: BTreeMap<u32, bool>,
+    /// Votes for chunks, where the file did not prove.
+    pub(crate) ballot: Ballot,
     /// Whether the node works on it.
     pub(crate) running: bool,
     pub(crate) end: Option<End>,
@@ -74,6 +77,7 @@ impl Task {
             fetches: BTreeMap::new(),
             local: BTreeMap::new(),
             tentative: BTreeMap::new(),
+            ballot: Ballot::default(),
             running: false,
             end: None,
             over_at: 0,
