@@ -15,7 +15,16 @@ pub(super) struct Asking {
     pub(super) peers: BTreeSet<(u64, LinkId)>,
     /// Something came up that peers out of that order may give: they are looked at again.
     pub(super) recheck: bool,
+    /// Sources may have something new to do: they are looked at once the event is handled.
+    pub(super) due: bool,
     pub(super) shared: Shared,
     /// Copies from the local disk under way.
     pub(super) copies_active: u32,
+}
+
+impl Asking {
+    /// There may be more to ask for, even of peers that had nothing to give.
+    pub(super) fn more(&mut self) {
+        (self.recheck, self.due) = (true, true);
+    }
 }

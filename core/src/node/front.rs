@@ -136,14 +136,13 @@ impl Job {
 
 impl Node {
     /// The front of a job has another length.
-    pub(super) fn job_front(&mut self, now: Instant, id: JobId, bytes: u64) {
+    pub(super) fn job_front(&mut self, id: JobId, bytes: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if core::mem::replace(&mut job.spec.front, bytes) == bytes {
             return;
         }
         self.look_at_front(id);
-        self.asking.recheck = true;
-        self.refill(now);
+        self.asking.more();
     }
 
     /// Somebody waits for these bytes of a job's file.
@@ -157,8 +156,7 @@ impl Node {
             return;
         }
         self.look_at_front(id);
-        self.asking.recheck = true;
-        self.refill(now);
+        self.asking.more();
     }
 
     /// More, or something else, is known of a job's chunks.

@@ -32,7 +32,7 @@ impl Node {
         }
         self.sync_counted(link);
         self.seek_all(now);
-        self.refill(now);
+        self.asking.due = true;
     }
 
     /// Brings all peers and one job together.

@@ -84,9 +84,8 @@ impl Node {
         self.seek_lists(now, id);
         self.resolve_offers(now, id);
         // A peer that gives whole blocks had nothing to be asked for before.
-        self.asking.recheck = true;
         self.check_complete(id);
-        self.refill(now);
+        self.asking.more();
     }
 
     pub(super) fn job_manifest(
@@ -150,8 +149,7 @@ impl Node {
         }
         self.tell_soon(now, id, true);
         self.check_complete(id);
-        self.asking.recheck = true;
-        self.refill(now);
+        self.asking.more();
     }
 
     /// A xorb's list is proven: the chunks of its block can be asked for, and those that are held can be served.
@@ -187,8 +185,7 @@ impl Node {
         self.look_at_front(id);
         self.drop_list_ask(id, block);
         self.tell_soon(now, id, true);
-        self.asking.recheck = true;
-        self.refill(now);
+        self.asking.more();
     }
 
     /// A job rests or goes on. What is under way arrives; nothing new is asked for.
@@ -208,16 +205,15 @@ impl Node {
             }
             self.release_claims(now, id);
         }
-        self.asking.recheck = true;
-        self.refill(now);
+        self.asking.more();
     }
 
     /// The user wants a job sooner or later than others.
-    pub(super) fn job_priority(&mut self, now: Instant, id: JobId, priority: Priority) {
+    pub(super) fn job_priority(&mut self, id: JobId, priority: Priority) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if core::mem::replace(&mut job.course.wish, priority) != priority {
             self.order_jobs();
-            self.refill(now);
+            self.asking.due = true;
         }
     }
 
@@ -315,7 +311,7 @@ impl Node {
         if let Source::Peer(link) = source {
             self.ban(now, link, "it sent a chunk that failed its proof");
         }
-        self.refill(now);
+        self.asking.due = true;
     }
 
     pub(super) fn job_reopened(&mut self, now: Instant, id: JobId, missing: &[u32]) {
@@ -336,10 +332,10 @@ impl Node {
         self.introduce_all(now, id);
         self.watch_sources(now, id);
         self.check_complete(id);
-        self.refill(now);
+        self.asking.due = true;
     }
 
-    pub(super) fn job_removed(&mut self, now: Instant, id: JobId) {
+    pub(super) fn job_removed(&mut self, id: JobId) {
         self.end(id);
         let Some(job) = self.jobs.remove(&id) else { return };
         self.origin.active -= job.blocks_active();
@@ -371,7 +367,7 @@ impl Node {
                 });
             }
         }
-        self.refill(now);
+        self.asking.due = true;
     }
 
     /// Nothing more is asked for this job, and what is under way is called off.

@@ -154,8 +154,7 @@ impl Node {
         }
         self.dial_next(now);
         self.seek_all(now);
-        self.asking.recheck = true;
-        self.refill(now);
+        self.asking.more();
     }
 
     /// Ends a link. What its peer was asked for is up for grabs at once; nothing it still says counts.

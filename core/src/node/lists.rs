@@ -112,7 +112,7 @@ impl Node {
         self.ban(now, link, "its list of a xorb did not prove");
         self.drop_list_ask(id, block);
         self.seek_lists(now, id);
-        self.refill(now);
+        self.asking.due = true;
     }
 
     /// The peer has no list of this block, or is too slow with it.

@@ -203,7 +203,7 @@ impl Node {
         }
         self.ban(now, link, "its manifest did not prove");
         self.seek_manifest(now, id);
-        self.refill(now);
+        self.asking.due = true;
     }
 
     /// The manifest is there: nobody needs to send it any more.

@@ -45,6 +45,7 @@ mod breadth;
 mod cap;
 mod chunk_lists;
 mod claims;
+mod config;
 mod contacts;
 mod course;
 mod dials;
@@ -95,6 +96,9 @@ pub use action::Action;
 pub use ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use bitset::BitSet;
 pub use breadth::STREAMS_MAX;
+pub use config::{
+    CANDIDATES_MAX, Config, DIALS_TARGET, INBOUND_MAX, PEERS_MAX, Policy, UPLOAD_BYTES_S_MIN, UPLOAD_SLOTS,
+};
 pub use dials::{DHT_DIALS_PER_S, TOLD_AGAIN, TOLD_DIALS_PER_S};
 pub use event::{Block, Direction, Event, FaultKind, JobFailure, ManifestPlace, OriginFault, Run, Source};
 pub use job::{JobSpec, Priority};
@@ -102,7 +106,7 @@ pub use outages::Part;
 pub use timers::Timer;
 pub use upload::BUDGET_SPENT;
 
-use crate::{Duration, Instant, JobId, LinkId, PeerId, ReqId};
+use crate::{Duration, Instant, JobId, LinkId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use asking::Asking;
 use contacts::Contacts;
@@ -116,111 +120,8 @@ use repeats::Marker;
 use rng::Rng;
 use timers::Timers;
 
-/// Peers linked at once, at most, unless [`Config`] says otherwise.
-pub const PEERS_MAX: usize = 256;
-/// Those of them that came to us, at most: strangers cannot take the places of the peers we dial. [`Config`]
-/// may say otherwise.
-pub const INBOUND_MAX: usize = 192;
-/// Addresses remembered for dialling, at most.
-pub const CANDIDATES_MAX: usize = 1024;
-/// Links opened to addresses that nobody named: 12. Ours; with as many that come to us a swarm of thousands is a few hops
-/// wide, and what each has to be told stays small.
-pub const DIALS_TARGET: usize = 12;
-/// Peers that are served at a time, those left out whose sockets take nothing: 4. Ours; a few fill any line, and each more
-/// only makes all of them slower.
-pub const UPLOAD_SLOTS: usize = 4;
-/// Least upload cap: 256 KiB/s, two of the longest chunks a second. Ours; below that a chunk would not fit a second.
-pub const UPLOAD_BYTES_S_MIN: u64 = 256 << 10;
 /// Rates are measured and pipelines resized this often.
 pub const MEASURE: Duration = Duration::from_millis(250);
-
-/// How the origin is used beside the peers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Policy {
-    /// It joins whenever the peers alone are slower: never slower than the origin alone.
-    #[default]
-    Fastest,
-    /// The nodes of a swarm split its work among themselves and wait for each other, so that the origin sends about one
-    /// copy to all of them together.
-    SpareOrigin,
-}
-
-/// What a node is told once.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Seed of all the node's randomness (request ids, tie-breaks).
-    pub seed: [u8; 32],
-    /// Our peer id: with it the nodes of a swarm agree on who asks the origin.
-    pub peer_id: PeerId,
-    /// How the origin is used.
-    pub policy: Policy,
-    /// Blocks fetched from the origin at once, over all jobs, to begin with. Under [`Policy::SpareOrigin`] also the blocks that a swarm
-    /// as a whole fetches at once of one file.
-    pub origin_fetches_max: u32,
-    /// And at most, where each doubling raises what comes by two fifths.
-    pub origin_fetches_limit: u32,
-    /// Chunks copied from the local disk at once, over all jobs.
-    pub copies_max: u32,
-    /// How long peers alone may work on a new job before the origin is asked too.
-    pub origin_grace: Duration,
-    /// Peers together below this rate get the origin's help (policy `fastest`), bytes/s.
-    pub origin_joins_below_bytes_s: u64,
-    /// How long nothing at all may come from anywhere before jobs are given up: what the user says
-    /// ([`crate::outage::PATIENCE`] unless he does). With sources that never gave anything it is
-    /// [`crate::outage::PATIENCE_UNHEARD`] at most. Time that the machine slept does not count.
-    pub patience: Duration,
-    /// How long finding a peer may take: a job that the origin refuses for good fails after this if nobody is in sight.
-    pub finding: Duration,
-    /// Peers linked at once, at most.
-    pub peers_max: usize,
-    /// Those of them that came to us, at most.
-    pub inbound_max: usize,
-    /// Links that are opened to addresses nobody named, at most.
-    pub dials_max: usize,
-    /// Peers that are served at a time, those left out whose sockets take nothing. While more wait in line, each is given
-    /// little ahead.
-    pub upload_slots: usize,
-    /// Whether what nothing proves yet can be kept beside the file ([`Action::ProveTentative`]): only then is anybody followed who
-    /// streams a xorb.
-    pub tentative: bool,
-    /// The Hub we speak of, if not everybody knows it: see [`crate::link::hub_key`].
-    pub hub: Option<[u8; 20]>,
-    /// That Hub is on this machine alone: others mean another one by that name, so only peers that the user named speak of the same.
-    pub hub_here: bool,
-    /// Upload cap in bytes/s over any second; `None`: none. Not below [`UPLOAD_BYTES_S_MIN`].
-    pub upload_bytes_s: Option<u64>,
-    /// When this process began, by the clock of its events. Another one may have used the cap up a moment before (a restart):
-    /// within a second from then nothing goes out that counts.
-    pub began: Instant,
-}
-
-impl Config {
-    /// The defaults, with this seed and peer id.
-    #[must_use]
-    pub fn new(seed: [u8; 32], peer_id: PeerId) -> Self {
-        Self {
-            seed,
-            peer_id,
-            policy: Policy::Fastest,
-            origin_fetches_max: 8,
-            origin_fetches_limit: STREAMS_MAX,
-            copies_max: 32,
-            origin_grace: Duration::from_millis(150),
-            origin_joins_below_bytes_s: 60_000_000,
-            patience: Duration::from_secs(20),
-            finding: Duration::from_secs(20),
-            peers_max: PEERS_MAX,
-            inbound_max: INBOUND_MAX,
-            dials_max: DIALS_TARGET,
-            upload_slots: UPLOAD_SLOTS,
-            upload_bytes_s: None,
-            tentative: false,
-            began: Instant::ZERO,
-            hub: None,
-            hub_here: false,
-        }
-    }
-}
 
 /// Numbers for a status line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -314,13 +215,13 @@ impl Node {
                 self.tentative_kept(now, job, block, nth, link, from);
             }
             Event::TentativeBad { job, block, link, .. } => self.tentative_bad(now, job, block, link),
-            Event::TentativeLost { job, block, link } => self.tentative_lost(now, job, block, link),
+            Event::TentativeLost { job, block, link } => self.tentative_lost(job, block, link),
             Event::BlockListBad { job, block, link } => self.block_list_bad(now, job, block, link),
             Event::JobLooking { job, until } => self.job_looking(job, until),
-            Event::JobFront { job, bytes } => self.job_front(now, job, bytes),
+            Event::JobFront { job, bytes } => self.job_front(job, bytes),
             Event::JobAwaited { job, bytes } => self.job_awaited(now, job, bytes),
             Event::JobPaused { job, paused } => self.job_paused(now, job, paused),
-            Event::JobPriority { job, priority } => self.job_priority(now, job, priority),
+            Event::JobPriority { job, priority } => self.job_priority(job, priority),
             Event::Settings { policy, upload_bytes_s } => self.settings(now, policy, upload_bytes_s),
             Event::ManifestLocated { link, req, place } => self.manifest_located(now, link, req, place),
             Event::FileLocated { link, file, total, runs } => self.file_located(link, file, total, runs),
@@ -339,9 +240,17 @@ impl Node {
             Event::ChunkDone { job, index, source } => self.chunk_done(now, job, index, source),
             Event::ChunkBad { job, index, source } => self.chunk_bad(now, job, index, source),
             Event::JobReopened { job, missing } => self.job_reopened(now, job, &missing),
-            Event::JobRemoved { job } => self.job_removed(now, job),
+            Event::JobRemoved { job } => self.job_removed(job),
             Event::Intake { link, open } => self.intake(now, link, open),
             Event::Timer => self.timer(now),
+        }
+        self.settle(now);
+    }
+
+    /// Does what the event in hand has made due.
+    fn settle(&mut self, now: Instant) {
+        if core::mem::take(&mut self.asking.due) {
+            self.refill(now);
         }
     }
 

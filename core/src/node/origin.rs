@@ -331,7 +331,7 @@ impl Node {
         self.units_done(now, id);
         self.seek_lists(now, id);
         self.watch_sources(now, id);
-        self.refill(now);
+        self.asking.due = true;
     }
 
     /// Whether more streams would find something to fetch.

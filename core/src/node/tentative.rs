@@ -387,12 +387,12 @@ impl Node {
     }
 
     /// What comes so cannot be kept here. Others are not to blame for that.
-    pub(super) fn tentative_lost(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
+    pub(super) fn tentative_lost(&mut self, id: JobId, block: u32, link: LinkId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.unproven.no_room = true;
         if job.unproven.takings.get(&block).is_some_and(|taking| taking.link == link) {
             self.drop_takings(id);
-            self.refill(now);
+            self.asking.due = true;
         }
     }
 
