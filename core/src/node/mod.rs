@@ -73,6 +73,7 @@ mod origin_use;
 mod outages;
 mod party;
 mod peer;
+mod pick;
 mod picker;
 mod queue;
 mod repeats;

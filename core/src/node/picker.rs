@@ -7,15 +7,14 @@
 
 use super::from_origin::OriginState;
 use super::job::Job;
-use super::peer::{Has, Pending};
-use super::rng::Rng;
+use super::peer::Pending;
+use super::pick::{pick, pick_of_front};
 use super::timers::Timer;
-use super::{Action, BitSet, MEASURE, Node, Policy};
+use super::{Action, MEASURE, Node, Policy};
 use crate::link::{FRAME_BYTES_MAX, Outgoing, ZestMessage};
 use crate::{Duration, Instant, JobId, LinkId, ReqId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 /// Measurements in a row that find chunks waiting behind full pipelines of slow peers before the origin joins: 2, so it
 /// joins about half a second after the peers began. Ours.
@@ -29,8 +28,6 @@ const SHARED_START: u32 = 16;
 const SHARED_EXTRA: u32 = 4;
 /// And at most this many: 256 MiB. Ours.
 const SHARED_MAX: u32 = 4096;
-/// Chunks looked at to find a rare one. Ours; the rarest of 16 is among the rarest tenth of all, nearly always.
-const LOOKED_AT: u32 = 16;
 /// A peer whose answers take so many times what answers usually take is slow: 3.
 const SLOWER: u32 = 3;
 /// But not if they take less than this: 200 ms. Ours.
@@ -436,101 +433,4 @@ impl Node {
         }
         self.refill(now);
     }
-}
-
-/// The next chunk to ask a peer for: of what nobody is at, the rarest of a few; then, from the far end, what blocks under
-/// way will give. Where every peer has all, chunks go in order, as the disk likes it.
-fn pick(
-    job: &Job,
-    has: &Has,
-    cursor: &mut Option<u32>,
-    rng: &mut Rng,
-    skip: impl Fn(u32) -> bool,
-) -> Option<u32> {
-    let set = may_have(has)?;
-    let all = 0..job.sets.open.len();
-    let start = cursor.unwrap_or(0);
-    let found = match job.supply.has_parts() {
-        true => rarest(job, set, all, rng, &skip),
-        false => free(job, set, start..all.end, &skip).or_else(|| free(job, set, all, &skip)),
-    };
-    if let Some(index) = found {
-        *cursor = Some(index + 1);
-        return Some(index);
-    }
-    let mut before = job.sets.open.len();
-    loop {
-        let index = job.sets.open.prev(before, set)?;
-        if !skip(index) {
-            return Some(index);
-        }
-        before = index;
-    }
-}
-
-/// The same of the job's front alone, and only what nobody is at: blocks under way begin with it.
-fn pick_of_front(job: &Job, has: &Has, rng: &mut Rng, skip: impl Fn(u32) -> bool) -> Option<u32> {
-    let set = may_have(has)?;
-    let first = free(job, set, job.front.range(), &skip)?;
-    match job.supply.has_parts() {
-        true => rarest(job, set, first..job.front.range().end, rng, &skip),
-        false => Some(first),
-    }
-}
-
-/// What a peer may have; `None` within if that is all, and without if it is nothing.
-fn may_have(has: &Has) -> Option<Option<&BitSet>> {
-    match has {
-        Has::None => None,
-        Has::Maybe | Has::All => Some(None),
-        Has::Guess(set) | Has::Some(set) => Some(Some(set)),
-    }
-}
-
-/// The first chunk of a range that may be asked for and nobody is at.
-fn free(job: &Job, set: Option<&BitSet>, within: Range<u32>, skip: &impl Fn(u32) -> bool) -> Option<u32> {
-    let mut at = within.start;
-    loop {
-        let index = job.sets.open.next_in(at, within.end, set, Some(&job.sets.covered))?;
-        if !skip(index) {
-            return Some(index);
-        }
-        at = index + 1;
-    }
-}
-
-/// The rarest of a few of them, looked at from a random place between the first and the last that could be had, and of
-/// equals any: neighbours who hear of the same news must not all ask for the same chunk.
-fn rarest(
-    job: &Job,
-    set: Option<&BitSet>,
-    within: Range<u32>,
-    rng: &mut Rng,
-    skip: &impl Fn(u32) -> bool,
-) -> Option<u32> {
-    let free = |at| free(job, set, at..within.end, skip);
-    let (first, last) = (free(within.start).unwrap_or(0), job.sets.open.prev(within.end, set).unwrap_or(0));
-    let start = first + rng.below(last.saturating_sub(first) + 1);
-    let mut best: Option<(u16, u32)> = None;
-    let mut equals = 0;
-    let (mut at, mut wrapped) = (start, false);
-    for _ in 0..LOOKED_AT {
-        let next = match free(at) {
-            Some(index) => Some(index),
-            None if !wrapped => {
-                wrapped = true;
-                free(first)
-            }
-            None => None,
-        };
-        let Some(index) = next.filter(|index| !wrapped || *index < start) else { break };
-        let count = job.supply.count(index);
-        let rarer = best.is_none_or(|(least, _)| count < least);
-        equals = if rarer { 1 } else { equals + u32::from(best.is_some_and(|(least, _)| count == least)) };
-        if rarer || (best.is_some_and(|(least, _)| count == least) && rng.below(equals) == 0) {
-            best = Some((count, index));
-        }
-        at = index + 1;
-    }
-    best.map(|(_, index)| index)
 }
