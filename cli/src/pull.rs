@@ -81,12 +81,8 @@ pub(crate) async fn fetch(
     let folders = Folders::of_cache(&env, named).with_mirrors(&args.discovery.public_mirror);
     // What is landed meanwhile is given too, wherever it lies.
     let config = engine::config(&env, folders)?.engine(|engine| {
-        engine.policy = args.policy.into();
-        engine.download_bytes_s = args.max_download;
-        engine.upload_bytes_s = args.upload.max_upload;
+        args.tell(engine);
         engine.upload_budget = engine::upload_budget(&env, &args.upload);
-        engine.give_up_after = args.give_up_after;
-        engine.links_max = args.upload.max_peers.unwrap_or(engine.links_max);
         engine.discovery = Some(discovery).filter(|_| p2p);
     });
     let heard_of = config.engine.discovery.clone();

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use zest_runtime_tokio::EngineConfig;
 
 /// The revision where none is named.
 pub(crate) const REVISION: &str = "main";
@@ -149,6 +150,17 @@ pub(crate) struct PullArgs {
 
     #[command(flatten)]
     pub(crate) discovery: DiscoveryArgs,
+}
+
+impl PullArgs {
+    /// Tells an engine what the user wishes. A new wish of this kind needs no other file of the command line.
+    pub(crate) fn tell(&self, engine: &mut EngineConfig) {
+        engine.policy = self.policy.into();
+        engine.download_bytes_s = self.max_download;
+        engine.upload_bytes_s = self.upload.max_upload;
+        engine.give_up_after = self.give_up_after;
+        engine.links_max = self.upload.max_peers.unwrap_or(engine.links_max);
+    }
 }
 
 /// `--policy`. (Documented variants would make clap print every flag on several lines.)

@@ -9,12 +9,15 @@ use crate::throttle::DOWNLOAD_BYTES_S_MIN;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use zest_core::node::{PEERS_MAX, Policy, UPLOAD_BYTES_S_MIN};
+use zest_core::PeerId;
+use zest_core::node::{self, INBOUND_MAX, PEERS_MAX, Policy, UPLOAD_BYTES_S_MIN};
 use zest_core::outage::PATIENCE;
 use zest_store::Endpoint;
 
 /// Peers linked at once, at most, whatever an engine is told: 512.
 pub const LINKS_MAX: usize = LINKED_MAX;
+/// How long finding a peer may take where the origin refuses a file for good: 5 s. Ours; a look-up in the DHT takes two.
+const FINDING: Duration = Duration::from_secs(5);
 
 /// How an engine is to run.
 #[derive(Debug, Clone)]
@@ -95,6 +98,33 @@ impl EngineConfig {
     ) -> Self {
         // Nothing is proven or written there.
         Self { announced, workers: 1, discovery: Some(discovery), ..Self::new(store) }
+    }
+
+    /// What of it the node is told.
+    pub(super) fn node(
+        &self,
+        seed: [u8; 32],
+        id: PeerId,
+        hub: Option<[u8; 20]>,
+        hub_here: bool,
+    ) -> node::Config {
+        let links_max = self.links_max.min(LINKS_MAX);
+        node::Config {
+            policy: self.policy,
+            upload_bytes_s: self.upload_bytes_s,
+            hub,
+            hub_here,
+            peers_max: links_max,
+            patience: self.give_up_after,
+            // What nobody is looked for is not waited for.
+            finding: match self.discovery.as_ref().is_some_and(DiscoveryConfig::is_needed) {
+                true => FINDING,
+                false => Duration::ZERO,
+            },
+            inbound_max: if links_max > PEERS_MAX { links_max } else { links_max.min(INBOUND_MAX) },
+            tentative: true,
+            ..node::Config::new(seed, id)
+        }
     }
 
     /// # Errors

@@ -1,11 +1,11 @@
 //! The engine's thread: it makes the rooms, drives the node, and ends in order.
 
-use super::config::{EngineConfig, LINKS_MAX};
+use super::config::EngineConfig;
 use super::{FAREWELL_SHORT, LocalTask};
 use crate::budget::Budget;
 use crate::clock::{Clock, sleep_until};
 use crate::context::Context;
-use crate::discovery::{DiscoveryConfig, Finder};
+use crate::discovery::Finder;
 use crate::disk::Disk;
 use crate::done::report;
 use crate::error::EngineError;
@@ -32,12 +32,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use zest_core::PeerId;
 use zest_core::link::{Role, hub_key};
-use zest_core::node::{Config, Direction, Event, INBOUND_MAX as PEERS_INBOUND_MAX, Node, PEERS_MAX};
+use zest_core::node::{Direction, Event, Node};
 use zest_core::wire::handshake::PEER_ID_PREFIX;
 use zest_store::{Endpoint, SAID};
 
-/// How long finding a peer may take where the origin refuses a file for good: 5 s. Ours; a look-up in the DHT takes two.
-const FINDING: Duration = Duration::from_secs(5);
 /// Pause after `accept` failed (out of descriptors): the listener must not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long pulls may take to make durable what they have when the engine ends: 400 ms. Ours; what is not durable by then is
@@ -74,7 +72,7 @@ pub(super) async fn run(
     let hub = config.hub.as_ref().filter(|hub| !config.store.catalog.is_public_hub(hub));
     let hub_here = hub.is_some_and(Endpoint::is_loopback);
     let hub = hub.map(|hub| hub_key(hub.as_str()));
-    let node = Node::new(node_config(&config, seed, PeerId(id), hub, hub_here));
+    let node = Node::new(config.node(seed, PeerId(id), hub, hub_here));
     let throttle = Throttle::new(config.download_bytes_s);
     let hot = Hot::new(config.cache_bytes);
     let clock = Clock::start();
@@ -194,33 +192,6 @@ pub(super) async fn run(
         tracing::warn!(target: SAID, kind = "budget-account", "what was uploaded today cannot be noted: {error}");
     }
     context.disk.stop();
-}
-
-/// What of an engine's settings the node is told.
-fn node_config(
-    config: &EngineConfig,
-    seed: [u8; 32],
-    id: PeerId,
-    hub: Option<[u8; 20]>,
-    hub_here: bool,
-) -> Config {
-    let links_max = config.links_max.min(LINKS_MAX);
-    Config {
-        policy: config.policy,
-        upload_bytes_s: config.upload_bytes_s,
-        hub,
-        hub_here,
-        peers_max: links_max,
-        patience: config.give_up_after,
-        // What nobody is looked for is not waited for.
-        finding: match config.discovery.as_ref().is_some_and(DiscoveryConfig::is_needed) {
-            true => FINDING,
-            false => Duration::ZERO,
-        },
-        inbound_max: if links_max > PEERS_MAX { links_max } else { links_max.min(PEERS_INBOUND_MAX) },
-        tentative: true,
-        ..Config::new(seed, id)
-    }
 }
 
 async fn accept(context: Rc<Context>, listener: TcpListener) {
