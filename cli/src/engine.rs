@@ -12,8 +12,8 @@ use zest_runtime_tokio::{EngineError, Policy, PullError, PullErrorKind, PullFail
 use zest_store::{Env, RepoId, RepoType, StoreError, StoreErrorKind};
 
 pub(crate) use zest_runtime_tokio::{
-    DiscoveryStatus, EngineConfig, EngineStats, FileProgress, Folders, GivingStatus, How, IndexProgress, Out,
-    Phase, Progress, PullReport, PullRequest, Service, Session, SessionConfig, Survey,
+    DiscoveryStatus, EngineConfig, EngineStats, Folders, GivingStatus, How, IndexProgress, Phase, Progress,
+    PullReport, PullRequest, Session, SessionConfig, Survey,
 };
 
 /// Runs a command's future on this thread.

@@ -9,15 +9,15 @@ use crate::held::Held;
 use crate::jobs::Jobs;
 use crate::machine::Machine;
 use crate::origin::Origin;
+use crate::outages::{Out, Outages, Service};
 use crate::pulls::Pulls;
-use crate::session::Limits;
 use crate::transport::Transport;
 use crate::vicinity::Vicinity;
 use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use zest_core::node::{Action, Event, Found};
+use zest_core::node::{Action, Event, Found, Part, Policy};
 use zest_core::{JobId, LinkId};
 use zest_store::Access;
 
@@ -72,10 +72,14 @@ impl Context {
         self.event(Event::JobLooking { job, until });
     }
 
-    /// Other caps, and another use of the origin, from now on.
-    pub(crate) fn set_limits(self: &Rc<Self>, limits: &Limits) {
-        self.transport.traffic.set_cap(limits.max_download);
-        let (policy, upload_bytes_s) = (limits.policy, limits.max_upload);
+    /// Other caps in bytes/s, and another use of the origin, from now on.
+    pub(crate) fn set_limits(
+        self: &Rc<Self>,
+        policy: Policy,
+        upload_bytes_s: Option<u64>,
+        download_bytes_s: Option<u64>,
+    ) {
+        self.transport.traffic.set_cap(download_bytes_s);
         self.event(Event::Settings { policy, upload_bytes_s });
     }
 
@@ -85,5 +89,25 @@ impl Context {
         if let Some(finder) = self.finder.get() {
             finder.shelf_changed();
         }
+    }
+
+    /// What does not answer, the Hub first.
+    pub(crate) fn out(&self, hub: &Outages) -> Vec<Out> {
+        let node = self.machine.node();
+        let of_node = node.outages().map(|(part, since, why, heard)| Out {
+            service: match part {
+                Part::Layouts => Service::Cas,
+                Part::Blocks => Service::Cdn,
+            },
+            for_: self.machine.seems() - since,
+            why: why.to_owned(),
+            heard,
+        });
+        let mut out: Vec<Out> = hub.out().into_iter().chain(of_node).collect();
+        // Silence on lines that stand is no fault yet to the node.
+        if out.iter().all(|out| out.service != Service::Cdn) && self.jobs.any_fetched() {
+            out.extend(self.origin.silence());
+        }
+        out
     }
 }

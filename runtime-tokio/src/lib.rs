@@ -51,6 +51,7 @@ mod throttle;
 mod traffic;
 mod transport;
 mod vicinity;
+mod warm;
 mod workers;
 
 pub use api::{

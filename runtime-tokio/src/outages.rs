@@ -4,7 +4,6 @@
 
 use crate::api::PastOutage;
 use crate::clock::Clock;
-use crate::context::Context;
 use serde::{Deserialize, Serialize};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use zest_core::Instant;
-use zest_core::node::Part;
 use zest_core::outage::{Outage, PATIENCE_UNHEARD, Patience, Trouble};
 use zest_hub::{ErrorKind, HubError, Persistence};
 
@@ -76,28 +74,6 @@ impl Out {
     #[must_use]
     pub fn patience(&self, give_up_after: Duration) -> Duration {
         if self.heard { give_up_after } else { give_up_after.min(PATIENCE_UNHEARD) }
-    }
-}
-
-impl Context {
-    /// What does not answer, the Hub first.
-    pub(crate) fn out(&self, hub: &Outages) -> Vec<Out> {
-        let node = self.machine.node();
-        let of_node = node.outages().map(|(part, since, why, heard)| Out {
-            service: match part {
-                Part::Layouts => Service::Cas,
-                Part::Blocks => Service::Cdn,
-            },
-            for_: self.machine.seems() - since,
-            why: why.to_owned(),
-            heard,
-        });
-        let mut out: Vec<Out> = hub.out().into_iter().chain(of_node).collect();
-        // Silence on lines that stand is no fault yet to the node.
-        if out.iter().all(|out| out.service != Service::Cdn) && self.jobs.any_fetched() {
-            out.extend(self.origin.silence());
-        }
-        out
     }
 }
 

@@ -3,8 +3,8 @@
 use super::outages::Outages;
 use super::rate::Pace;
 use super::{lines, units};
-use crate::engine::{FileProgress, Phase, Progress};
 use std::time::Duration;
+use zest_runtime_tokio::{FileProgress, Phase, Progress};
 
 /// Files shown at once: 4. More would push away what was on the screen before.
 const FILES_MAX: usize = 4;

@@ -2,10 +2,10 @@
 
 use super::rate::Pace;
 use super::units;
-use crate::engine::{Phase, Progress};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use zest_runtime_tokio::PulledFile;
+use zest_runtime_tokio::{Phase, Progress};
 
 /// Longest silence while bytes are fetched: 5 s.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -144,7 +144,7 @@ pub(super) fn phase_words(progress: &Progress) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{FileProgress, How};
+    use zest_runtime_tokio::{FileProgress, How};
 
     const MB: u64 = 1_000_000;
 

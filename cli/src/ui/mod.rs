@@ -13,7 +13,6 @@ pub(crate) mod units;
 
 pub(crate) use summary::closing_statistics;
 
-use crate::engine::Progress;
 use crate::failure::{Failure, Kind};
 use redact::Secrets;
 use serde_json::json;
@@ -22,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use zest_runtime_tokio::Progress;
 use zest_runtime_tokio::PulledFile;
 
 /// Time between two looks at a pull's progress: 100 ms, ten pictures a second.

@@ -2,8 +2,8 @@
 
 use super::units;
 use crate::duration;
-use crate::engine::{Out, Progress, Service};
 use std::time::Duration;
+use zest_runtime_tokio::{Out, Progress, Service};
 
 /// An outage is worth a word when it has lasted so long: 2 s. Shorter ones are nobody's concern.
 const SAID_AFTER: Duration = Duration::from_secs(2);

@@ -1,9 +1,9 @@
 //! How fast it goes, measured over the last few seconds.
 
 use super::units;
-use crate::engine::{Phase, Progress};
 use std::collections::VecDeque;
 use std::time::Duration;
+use zest_runtime_tokio::{Phase, Progress};
 
 /// Span the rate is averaged over: 5 s, calm enough to read and quick enough to show a stall.
 const WINDOW: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
 //! The closing statistics of a pull, in the words zest has always used, with real numbers.
 
 use super::units;
-use crate::engine::PullReport;
+use zest_runtime_tokio::PullReport;
 
 /// The statistics, one line each.
 pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
@@ -54,8 +54,8 @@ pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::How;
     use std::time::Duration;
+    use zest_runtime_tokio::How;
     use zest_runtime_tokio::PulledFile;
 
     fn report(from_peers: u64, from_cdn: u64) -> PullReport {

@@ -11,6 +11,7 @@ pub mod pex;
 mod runs;
 pub mod xet;
 pub mod zest;
+mod zest_error;
 
 /// A remote's text for people: at most `chars_max` characters, control characters and broken UTF-8 replaced.
 pub(crate) fn text(bytes: &[u8], chars_max: usize) -> alloc::string::String {

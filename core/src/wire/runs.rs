@@ -2,7 +2,7 @@
 //! and then takes at least one. Both numbers are unsigned LEB128 of at most 32 bits in the shortest form; only the first
 //! run may skip none. So one set of chunks has one form.
 
-use super::zest::ZestError;
+use super::zest_error::ZestError;
 use alloc::vec::Vec;
 use nom::Parser as _;
 use zest_xet::fields::{Parsed, byte};

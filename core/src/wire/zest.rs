@@ -24,6 +24,8 @@
 //! So a node that has all sends one run. In `have more`, which names no total, runs end at 2³² − 1 at most. Unknown types
 //! are ignored; a known type of wrong length is a fault.
 
+pub use super::zest_error::ZestError;
+
 use super::frame::{EXTENDED, Head, Writer};
 use super::runs;
 use crate::ids::FileKey;
@@ -223,26 +225,6 @@ pub enum Incoming {
     },
     /// A type we do not know.
     Unknown,
-}
-
-/// Why a message of a known type was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ZestError {
-    /// Its length cannot be; names the kind.
-    Length(&'static str),
-    /// It is longer than its kind may be.
-    TooLong {
-        /// Kind.
-        what: &'static str,
-        /// Limit in bytes.
-        max: u32,
-    },
-    /// This availability run is empty, touches the one before, overflows, exceeds the total or is cut off.
-    Run(u32),
-    /// Slot state other than 0 and 1.
-    SlotState(u8),
-    /// The same of `follow`.
-    FollowState(u8),
 }
 
 /// How many first bytes of a message of `n` bytes [`parse`] needs, judged by its type byte: the whole message, but for a

@@ -35,11 +35,12 @@ pub(crate) async fn run(
     if direction == Direction::Inbound {
         transport.came(id, addr.ip());
     }
-    super::read::run(context.clone(), stream, io).await;
+    super::read::run(context.clone(), stream, io.clone()).await;
+    ended(&context, &io, io.fault.take());
 }
 
 /// A connection has ended.
-pub(super) fn ended(context: &Rc<Context>, io: &LinkIo, fault: Option<PeerFault>) {
+fn ended(context: &Rc<Context>, io: &LinkIo, fault: Option<PeerFault>) {
     if let Some(fault) = &fault {
         if fault.severity() == Severity::Fatal {
             tracing::warn!(%fault, link = io.id.0, "peer broke the protocol");

@@ -46,7 +46,6 @@ pub(super) async fn run(context: Rc<Context>, stream: TcpStream, io: Rc<LinkIo>)
         tracing::debug!(link = io.id.0, addr = %io.addr, %error, "link ended");
     }
     io.link.borrow_mut().handle(context.clock.now(), link::Event::Closed);
-    super::dial::ended(&context, &io, io.fault.take());
 }
 
 impl LinkIo {

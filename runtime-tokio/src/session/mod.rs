@@ -353,7 +353,9 @@ impl Session {
     pub fn set_limits(&self, limits: Limits) -> Result<(), EngineError> {
         limits.check()?;
         self.inner.limits.send_replace(limits);
-        self.inner.engine.spawn(move |context| Box::pin(async move { context.set_limits(&limits) }));
+        self.inner.engine.spawn(move |context| {
+            Box::pin(async move { context.set_limits(limits.policy, limits.max_upload, limits.max_download) })
+        });
         Ok(())
     }
 
