@@ -23,8 +23,9 @@ use zest_core::networks::Networks;
 use zest_core::node::{Config, Event, Node};
 use zest_core::pex::{self, Pex};
 use zest_core::{Duration, Instant, LinkId, PeerId};
-use zest_store::memory::{self, Ebb};
-use zest_store::{BlockCache, FileId, Lender, Shelf};
+use zest_send::memory::{self, Ebb};
+use zest_send::{BlockCache, Lender};
+use zest_store::{FileId, Shelf};
 
 /// Time between two looks at every connection's deadlines: 250 ms.
 const TICK: Duration = Duration::from_millis(250);

@@ -10,7 +10,8 @@ use glommio::io::ReadResult;
 use std::io;
 use std::rc::Rc;
 use std::task::Waker;
-use zest_store::{FileId, Part, Read};
+use zest_send::{Part, Read};
+use zest_store::FileId;
 use zest_xet::{ChunkRef, verify};
 
 /// What a read gave. Its clones share the memory, which counts against the budget until the last is gone.

@@ -16,7 +16,8 @@ use zest_core::node::{Action, Direction, Event, ManifestPlace};
 use zest_core::pex;
 use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
 use zest_core::{LinkId, Location, wire};
-use zest_store::{Access, FileId, Span};
+use zest_send::Span;
+use zest_store::{Access, FileId};
 use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
 
 impl Core {

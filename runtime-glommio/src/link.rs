@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use zest_core::link::{self, Head, Link, PeerFault};
 use zest_core::{Duration, Instant, LinkId};
-use zest_store::{GATHER_MAX, Part, Piece, Read, SendQueue};
+use zest_send::{GATHER_MAX, Part, Piece, Read, SendQueue};
 use zest_xet::Hash;
 
 /// Bytes sent before other links get their turn: 4 MiB.
@@ -102,7 +102,7 @@ impl LinkIo {
         !self.established.get() && !self.closing.get()
     }
 
-    pub(crate) fn push(&self, head: Head, body: Option<zest_store::Span>) {
+    pub(crate) fn push(&self, head: Head, body: Option<zest_send::Span>) {
         self.queue.borrow_mut().push(head, body);
     }
 

@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use zest_xet::Hash;
 
 use crate::block_cache::BlockCache;
-use crate::catalog::FileId;
 use crate::lend::Piece;
+use zest_store::FileId;
 
 /// Items from the front whose ranges are read ahead: twice [`GATHER_MAX`], so that the disk works while the network does.
 pub const AHEAD_MAX: usize = 2 * GATHER_MAX;

@@ -6,7 +6,7 @@ use crate::file_kind::FileKind;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::HashMap;
 use zest_core::Location;
-use zest_store::{BlockCache, Lender};
+use zest_send::{BlockCache, Lender};
 use zest_xet::{CHUNK_BYTES_TARGET, Hash, Proven};
 
 /// The chunks in memory, and where they lie on disk.

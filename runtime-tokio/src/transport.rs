@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use zest_core::lobby::Lobby;
 use zest_core::{LinkId, PeerId};
-use zest_store::memory::{self, Ebb};
+use zest_send::memory::{self, Ebb};
 
 pub(crate) struct Transport {
     links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,

@@ -13,7 +13,6 @@
 //! | [`PlainPartial`] | the same of a download without chunks |
 //! | [`Catalog`] | chunk → place on disk; what may be shared with strangers |
 //! | [`Shelf`] | the catalog as a seeder's cores read it |
-//! | [`BlockCache`], [`SendQueue`] | chunks in memory, and what a connection has to send |
 //! | [`verify_cache`] | re-hashing what is in the cache |
 //!
 //! Trust: a name from the Hub becomes a path only after [`check_storable`]; content is taken for what it says
@@ -43,25 +42,21 @@
 //! # }
 //! ```
 
-mod block_cache;
 mod cache;
 mod catalog;
 mod digest;
 mod endpoint;
 mod env;
 mod error;
-mod lend;
 pub mod limits;
 mod local_dir;
 mod lock;
-pub mod memory;
 mod names;
 mod os;
 mod partial;
 mod plain;
 mod proven;
 mod repair;
-mod send_queue;
 mod tree;
 
 /// Target of events that change what the user gets. Programs show them whatever their log shows, so each is a whole sentence with
@@ -69,7 +64,6 @@ mod tree;
 pub const SAID: &str = "zest::said";
 mod verify;
 
-pub use block_cache::{BlockCache, SEGMENT_BYTES};
 pub use cache::{
     CacheOptions, HfCache, PartialFile, Presence, Removed, RepoUsage, RevisionUsage, SnapshotFile, StoredBlob,
 };
@@ -80,7 +74,6 @@ pub use catalog::{
 pub use endpoint::{Endpoint, is_loopback_name};
 pub use env::{ENDPOINT_DEFAULT, Env, Token};
 pub use error::{StoreError, StoreErrorKind, io_kind};
-pub use lend::{Lender, Lent, Piece};
 pub use local_dir::LocalDir;
 pub use lock::FileLock;
 pub use names::{NameError, RepoId, RepoType, check_name, check_revision, check_storable, is_commit};
@@ -88,6 +81,5 @@ pub use os::{Identity, free_space, write_atomically};
 pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
 pub use plain::{Filling, Leftovers, Looked, PlainPartial, WINDOW_BYTES};
 pub use repair::{Salvage, salvage};
-pub use send_queue::{AHEAD_MAX, GATHER_MAX, Part, READ_BYTES_MAX, Read, SendQueue, Span};
 pub use tree::{TreeEntry, format_tree, parse_tree};
 pub use verify::{VerifyEvent, VerifyOutcome, VerifySummary, verify_and_note, verify_cache};

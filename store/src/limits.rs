@@ -1,4 +1,4 @@
-//! Every limit of what is read from disk that somebody else may have written, and of what is kept for peers, in one place. `SECURITY.md`
+//! Every limit of what is read from disk that somebody else may have written, in one place. `SECURITY.md`
 //! shows them as a table, and a test compares the two.
 
 use std::time::Duration;
@@ -8,13 +8,6 @@ use std::time::Duration;
 pub const CANDIDATES_MAX: usize = 64;
 /// Descriptors kept open: well below the usual limit of 1,024 per process, of which connections need the rest.
 pub const OPEN_FILES_MAX: usize = 256;
-/// Bytes of a segment: 8 MiB. Ours: small against any cache worth having.
-pub const SEGMENT_BYTES: usize = 8 << 20;
-/// Ranges gathered into one send, at most: 16, 1 MiB at 64 KiB each. More gained nothing when it was measured.
-pub const GATHER_MAX: usize = 16;
-/// Longest merged read: 512 KiB less two pages, so that it still is one with the edges that O_DIRECT adds. Longer ones gained
-/// nothing on a disk, and fit badly into little memory.
-pub const READ_BYTES_MAX: u32 = (512 << 10) - (8 << 10);
 /// How long the lock of a blob is waited for: 5 s. Who holds it properly publishes a file or notes a user.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a list of users that are looked at: 100,000 repositories.

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use zest_core::Location;
 use zest_core::node::Event;
 use zest_hub::lived;
-use zest_store::Piece;
+use zest_send::{GATHER_MAX as LENT_MAX, Piece};
 
 /// Heads without a body gathered into one write.
 const GATHER_MAX: usize = 64;
@@ -120,7 +120,7 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         match item {
             Item::Head(head) => parts.push(Piece::Copied(head.as_bytes())),
             Item::Rest(bytes) | Item::Bytes(bytes) => parts.push(Piece::Copied(bytes)),
-            Item::Hot { hash, place, sent } if chunks < zest_store::GATHER_MAX => match cache.get(hash) {
+            Item::Hot { hash, place, sent } if chunks < LENT_MAX => match cache.get(hash) {
                 Some(bytes) if bytes.len() == place.len as usize => {
                     chunks += 1;
                     parts.push(Piece::Lent(bytes.from(*sent as usize)));

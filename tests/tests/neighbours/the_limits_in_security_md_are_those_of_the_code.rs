@@ -7,6 +7,7 @@ use zest_daemon::limits as daemon;
 use zest_hub::limits as hub;
 use zest_runtime_glommio::limits as glommio;
 use zest_runtime_tokio::limits as tokio;
+use zest_send::limits as send;
 use zest_store::limits as store;
 
 /// Name, value, what it is.
@@ -288,9 +289,6 @@ fn tables() -> String {
             count!(store::CANDIDATES_MAX, "places that are tried for one chunk"),
             count!(store::OPEN_FILES_MAX, "files that the catalog keeps open"),
             count!(store::DENIED_MAX, "repositories noted as not to be shared"),
-            count!(store::SEGMENT_BYTES, "bytes by which the cache of chunks grows and lets go"),
-            count!(store::GATHER_MAX, "chunks sent in one go"),
-            count!(store::READ_BYTES_MAX, "bytes read in one go"),
             time!(store::PROOF_LASTS, "that the word of a Hub counts that anyone may read a commit"),
             time!(store::PROOF_LASTS_AT_MOST, "the same while it cannot be asked"),
             time!(store::CLOCK_SLACK, "that such a word may be dated ahead"),
@@ -304,6 +302,15 @@ fn tables() -> String {
             count!(store::FOLDERS_MAX, "local folders that are looked through"),
             count!(store::DEPTH_MAX, "folders inside folders of a snapshot"),
             count!(store::REMARKS_MAX, "remarks that are kept until somebody asks"),
+        ],
+    );
+    section(
+        &mut page,
+        "runtime-send",
+        &[
+            count!(send::SEGMENT_BYTES, "bytes by which the cache of chunks grows and lets go"),
+            count!(send::GATHER_MAX, "chunks sent in one go"),
+            count!(send::READ_BYTES_MAX, "bytes read in one go"),
         ],
     );
     page
