@@ -27,8 +27,9 @@ from zest._wire import Broken, Connection, Response, Silent
 log = logging.getLogger("zest")
 
 # Silence after which a file is fetched without zest, seconds. Also all the time that zest may cost before anything comes. Bytes
-# that the daemon receives and cannot prove yet are no silence. With what it takes to notice and to begin anew it is below 3 s.
-SILENCE_S = 2.4
+# that the daemon receives and cannot prove yet are no silence. With what it takes to notice and to begin anew it is below 3 s,
+# also on a machine with other things to do.
+SILENCE_S = 2.0
 
 # What a first byte is waited for at least, where earlier files have used up patience, seconds. Rests double: they are few.
 _PATIENCE_MIN_S = 0.2
