@@ -318,6 +318,12 @@ fn next_page(response: &Response) -> Option<String> {
 }
 
 impl Lists {
+    /// Whether any list of a repository is at hand.
+    pub(super) fn know(&self, repo: &RepoId) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().any(|((of, _), _)| of == repo)
+    }
+
     fn find(&self, key: &(RepoId, String)) -> Option<List> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().find(|(of, _)| of == key).map(|(_, list)| list.clone())

@@ -48,6 +48,15 @@ pub(super) enum Elsewhere {
     Failed(PullErrorKind),
 }
 
+/// A question that ends with who asked it.
+struct Ahead(tokio::task::JoinHandle<Option<Response>>);
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// The permission to read.
 pub(super) struct Permission {
     /// The Hub could not be asked.
@@ -75,6 +84,10 @@ impl Endpoint {
         (repo, revision, path): (&RepoId, &str, &str),
     ) -> Response {
         let pass = || self.pass(asked, method.clone(), headers.clone(), Body::empty());
+        let ahead = match *method {
+            Method::GET => self.ahead(app, asked, &headers, repo).await,
+            _ => None,
+        };
         let resolved = match self.commit_of(asked, repo, revision).await {
             Ok(resolved) => resolved,
             // The Hub says what it says of this very request.
@@ -100,7 +113,10 @@ impl Endpoint {
         };
         let mut response = match *method {
             Method::HEAD => head(entry),
-            _ => match self.bytes_or_elsewhere(app, asked, &headers, (repo, commit, entry), pass).await {
+            _ => match self
+                .bytes_or_elsewhere(app, asked, &headers, (repo, commit, entry), (ahead, pass))
+                .await
+            {
                 Ok(response) => response,
                 // A disk that takes nothing, or whatever else only we have met: the Hub sends the client on.
                 Err(PullErrorKind::Disk | PullErrorKind::Place | PullErrorKind::Verify) => {
@@ -177,7 +193,7 @@ impl Endpoint {
         asked: &Asked,
         headers: &HeaderMap,
         (repo, commit, entry): (&RepoId, &str, &TreeEntry),
-        pass: impl Fn() -> P,
+        (ahead, pass): (Option<Ahead>, impl Fn() -> P),
     ) -> Result<Response, PullErrorKind> {
         let patience = match entry.xet_hash.is_some_and(|hash| self.late.is_noted(&hash)) {
             true => AGAIN_WITHIN,
@@ -185,9 +201,12 @@ impl Endpoint {
         };
         let of = (repo, commit, entry);
         let sent_on = async {
-            match self.part_of(headers, entry).await {
-                Some(part) => self.sent_on(asked, part, pass()).await,
-                None => None,
+            let part = self.part_of(headers, entry).await?;
+            // Not for what is here.
+            tokio::time::sleep(PART_WITHIN).await;
+            match ahead {
+                Some(mut ahead) => (&mut ahead.0).await.ok().flatten(),
+                None => self.sent_on(asked, part.start, pass()).await,
             }
         };
         let own = self.bytes_of(app, asked, headers, of, Some(patience));
@@ -233,22 +252,39 @@ impl Endpoint {
         (is_part && self.session.stats().await.peers == 0).then_some(part)
     }
 
+    /// The same, begun while the Hub is still asked what files there are: of this repository nothing was heard so far.
+    async fn ahead(&self, app: &App, asked: &Asked, headers: &HeaderMap, repo: &RepoId) -> Option<Ahead> {
+        let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+        let Wanted::Part(part) = wanted(range.filter(|range| !range.ends_with('-')), u64::MAX) else {
+            return None;
+        };
+        if part.end - part.start > PART_BYTES_MAX
+            || self.lists.know(repo)
+            || self.session.stats().await.peers > 0
+        {
+            return None;
+        }
+        let (endpoint, asked, headers) = (app.endpoint.clone()?, asked.clone(), headers.clone());
+        Some(Ahead(tokio::spawn(async move {
+            let pass = endpoint.pass(&asked, Method::GET, headers, Body::empty());
+            endpoint.sent_on(&asked, part.start, pass).await
+        })))
+    }
+
     /// Where the Hub sends the client for a part, if that gives bytes: a client cannot wait for an outage, and this machine can.
     async fn sent_on(
         &self,
         asked: &Asked,
-        part: Range<u64>,
+        begin: u64,
         pass: impl Future<Output = Response>,
     ) -> Option<Response> {
-        // Not for what is here.
-        tokio::time::sleep(PART_WITHIN).await;
         let sent = pass.await;
         let to = sent.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
         let to = to.filter(|_| sent.status().is_redirection())?;
         let shown = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < SHOWN_FOR);
         let lately = shown(&self.cdn_shown.lock().unwrap_or_else(PoisonError::into_inner));
         if !lately {
-            let byte = format!("bytes={0}-{0}", part.start);
+            let byte = format!("bytes={begin}-{begin}");
             let headers = HeaderMap::from_iter([(header::RANGE, byte.parse().ok()?)]);
             let ask = async {
                 match to.strip_prefix(&asked.prefix) {

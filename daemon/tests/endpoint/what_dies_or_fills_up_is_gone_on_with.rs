@@ -104,6 +104,28 @@ async fn a_part_does_not_wait_for_the_first_bytes_of_its_file() {
 }
 
 #[tokio::test]
+async fn the_first_part_of_a_repository_is_asked_for_while_its_files_are_still_listed() {
+    let hub = Hub::with(&[("large.bin", noise(80, 17 << 20))]).await;
+    let daemon = Daemon::start(&hub.endpoint).await;
+    hub.served().faults().set_latency(Service::Hub, std::time::Duration::from_secs(1));
+    let what = "GET /org/open/resolve/main/large.bin";
+    let asking = daemon.ask(what, &[("Range", "bytes=10000000-10000009")]);
+    let counted = async {
+        while hub.served().stats().resolves == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        hub.served().stats().tree_pages
+    };
+    let (part, pages) = tokio::join!(asking, counted);
+    assert!((300..400).contains(&part.status), "{} {:?}", part.status, part.headers);
+    assert_eq!(pages, 0);
+    hub.served().faults().clear();
+    // Who asks for what is not there hears so of us.
+    let none = daemon.ask("GET /org/open/resolve/main/none.bin", &[("Range", "bytes=0-9")]).await;
+    assert_eq!(none.status, 404, "{none:?}");
+}
+
+#[tokio::test]
 async fn nobody_is_sent_to_a_cdn_that_gives_nothing() {
     let want = noise(79, 17 << 20);
     let hub = Hub::with(&[("large.bin", want.clone())]).await;
