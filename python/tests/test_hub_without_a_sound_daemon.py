@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
-from conftest import Client, Hub, Said
+from conftest import HANG_S, Client, Hub, Said
 from standin import StandIn
 
 ENABLED = {"ZEST": "1", "ZEST_NO_START": "1"}
@@ -76,3 +78,29 @@ def test_files_in_xet_pass_the_hook_also_where_xet_is_switched_off(client: Clien
 def test_http_goes_on_where_the_daemon_stopped(client: Client, hub: Hub, mode: str) -> None:
     with StandIn(client.zest_cache, hub.file, mode, half=5_000_000):
         same(client, "one", HF_HUB_DISABLE_XET="1")
+
+
+def test_files_that_begin_one_after_the_other_wait_for_a_mute_daemon_once(client: Client) -> None:
+    # A second file that begins just before the first one gives up does not wait for as long again.
+    code = """
+import time
+from zest import _fetch
+clock = [100.0]
+time.monotonic = lambda: clock[0]
+health = _fetch.Health()
+print(health.begin() == _fetch.SILENCE_S)
+clock[0] += _fetch.SILENCE_S - 0.1
+print(health.begin() == _fetch._PATIENCE_MIN_S)
+health.alive()
+print(health.begin() == _fetch.SILENCE_S)
+for _ in range(3):
+    health.end()
+clock[0] += 100
+print(health.begin() == _fetch.SILENCE_S)
+health.bad(_fetch.SILENCE_S, "silent")
+print(health.begin() is None)
+"""
+    ran = subprocess.run(
+        [client.python, "-c", code], env=client.environ(), capture_output=True, text=True, timeout=HANG_S, check=True
+    )
+    assert ran.stdout.split() == ["True"] * 5, ran.stdout

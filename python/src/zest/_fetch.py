@@ -105,14 +105,32 @@ class Health:
         self._lost = 0.0
         self._rest = _REST_S
         self._until = 0.0
+        # Files that are waited for, and when the daemon was heard last, or the first of them began.
+        self._active = 0
+        self._heard = 0.0
         self._said: set[str] = set()
 
-    def patience(self) -> float | None:
-        """Seconds that a first byte may take; ``None`` if zest is left alone for now."""
+    def begin(self) -> float | None:
+        """Seconds that a first byte may take, of a file that is over with :meth:`end`; ``None`` if zest is left alone for now."""
         with self._lock:
-            if time.monotonic() < self._until:
+            now = time.monotonic()
+            if now < self._until:
                 return None
-            return max(SILENCE_S - self._lost, _PATIENCE_MIN_S)
+            if self._active == 0:
+                self._heard = now
+            self._active += 1
+            # Who begins while others wait in vain already does not wait for all that time again.
+            return max(SILENCE_S - self._lost - (now - self._heard), _PATIENCE_MIN_S)
+
+    def end(self) -> None:
+        """A file is over."""
+        with self._lock:
+            self._active -= 1
+
+    def alive(self) -> None:
+        """The daemon has said something."""
+        with self._lock:
+            self._heard = time.monotonic()
 
     def good(self) -> None:
         """A file came whole."""
@@ -215,10 +233,18 @@ def _is_there(place: str, size: int | None) -> bool:
 
 
 def _tried(stream: _Stream) -> Outcome:
-    order, now = stream.order, health
-    patience = now.patience()
+    now = health
+    patience = now.begin()
     if patience is None:
         return Outcome(False, 0)
+    try:
+        return _tried_now(stream, now, patience)
+    finally:
+        now.end()
+
+
+def _tried_now(stream: _Stream, now: Health, patience: float) -> Outcome:
+    order = stream.order
     began = time.monotonic()
     hopeless = False
     try:
@@ -345,6 +371,7 @@ class _Stream:
             def are_there() -> bool:
                 alive = signs.ask()
                 if alive:
+                    health.alive()
                     # The daemon is at work: what it took to begin is forgiven.
                     connection.patience = SILENCE_S
                 return alive
@@ -383,6 +410,8 @@ class _Stream:
             response, self.begun = self.begun[1], None
         else:
             response = connection.ask("POST", "/v1/files", json.dumps(body).encode(), headers)
+        if response.status not in (200, 206) or signs.seen:
+            health.alive()
         if response.status not in (200, 206):
             _decline(response)
         if response.headers.get("content-type", "").startswith("application/json") and body["link"]:
@@ -411,6 +440,7 @@ class _Stream:
         looked = time.monotonic()
         while count := response.readinto(view):
             connection.patience = SILENCE_S
+            health.alive()
             self._wrote(view[:count])
             if time.monotonic() - looked >= _LOOK_S:
                 interrupted()
@@ -422,6 +452,7 @@ class _Stream:
         try:
             for line in response.lines():
                 connection.patience = SILENCE_S
+                health.alive()
                 lies = json.loads(line)
                 which, end = (lies["dev"], lies["ino"]), self._end_of(lies)
                 if which != meant:
@@ -563,6 +594,7 @@ class Landing(_Stream):
         try:
             for line in response.lines():
                 connection.patience = SILENCE_S
+                health.alive()
                 lies = json.loads(line)
                 if "landed" in lies:
                     self.landed = str(lies["landed"])
