@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use zest_core::link::{Dialect, ExtHandshake, Extension, Message, Outgoing, PayloadKind, ZestMessage};
 use zest_core::node::BitSet;
-use zest_core::node::limits::{FOLLOWS_MAX, LET_DOWNS_MAX, SUSPECT};
+use zest_core::node::limits::{BRIEFS_MAX, FOLLOWS_MAX, LET_DOWNS_MAX, SUSPECT};
 use zest_core::node::{Action, Block, Config, Direction, Event, JobSpec, Node, Policy, Run, Source};
 use zest_core::{BufId, Duration, FileId, FileKey, Instant, JobId, LinkId, Location, PeerId, ReqId};
 use zest_xet::{ChunkRef, Hash, Manifest, file_hash, xorb_hash};
@@ -714,6 +714,66 @@ fn a_block_that_comes_from_nobody_in_the_end_is_the_origins() {
     assert_eq!(followed, usize::from(FOLLOWS_MAX));
     bench.wait(Duration::from_secs(3));
     assert!(bench.fetched().contains(&0));
+}
+
+#[test]
+fn who_leaves_a_block_to_another_at_once_holds_it_up_a_few_times_more() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 2);
+    let mut followed = 0;
+    for _ in 0..40 {
+        bench.offers(1, 0);
+        followed += bench.follows(1).iter().filter(|(_, on)| *on).count();
+        bench.tells(1, 0, 0, &list(0)[..1]);
+        bench.tells(1, 0, 1, &[]);
+        bench.done.clear();
+    }
+    assert_eq!(followed, usize::from(FOLLOWS_MAX + BRIEFS_MAX), "and not for ever");
+    assert_eq!(bench.count(|a| matches!(a, Action::Banned { .. })), 0, "nobody lied");
+}
+
+#[test]
+fn a_stream_that_was_left_and_goes_on_is_told_from_its_begin() {
+    let mut told = 0;
+    for link in 2..10 {
+        let mut bench = Bench::idle(Policy::Fastest);
+        bench.start();
+        bench.wait(Duration::from_secs(1));
+        let [block] = bench.fetched()[..] else { panic!("one block at a time: {:?}", bench.fetched()) };
+        bench.come(LinkId(link));
+        let stream = |bench: &mut Bench, nth| {
+            bench.tell(Event::ChunkHashed { job: JOB, block, nth, chunk: chunk(block, nth) });
+            bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source: Source::Origin });
+        };
+        stream(&mut bench, 0);
+        bench.done.clear();
+        bench.offers(link, block);
+        if bench.count(|a| matches!(a, Action::OriginStop { .. })) == 0 {
+            continue;
+        }
+        bench.done.clear();
+        bench.tell(Event::OriginEnded { job: JOB, block, fault: None });
+        bench.tell(Event::LinkDown { link: LinkId(link), fault: None });
+        bench.come(LinkId(20));
+        bench.wait(Duration::from_secs(1));
+        while !bench.fetched().contains(&block) {
+            let at = *bench.fetched().last().expect("the origin gives one after the other");
+            (0..CHUNKS).for_each(|nth| {
+                bench.tell(Event::ChunkDone { job: JOB, index: at * CHUNKS + nth, source: Source::Origin });
+            });
+            bench.tell(Event::OriginEnded { job: JOB, block: at, fault: None });
+        }
+        stream(&mut bench, 1);
+        let offered = |a: &Action| {
+            let first = block * CHUNKS;
+            matches!(a, Action::Send { link: LinkId(20), message: Outgoing::Zest(ZestMessage::Streams { first: at, .. }) } if *at == first)
+        };
+        assert_eq!(bench.count(offered), 1, "it is on its way again");
+        let (file, first) = (FileKey::of(&FILE), block * CHUNKS);
+        bench.hears(LinkId(20), Message::Zest(ZestMessage::Follow { file, first, on: true }));
+        assert_eq!(bench.told(), [list(block)[..2].to_vec()]);
+        told += 1;
+    }
+    assert!(told > 0);
 }
 
 #[test]

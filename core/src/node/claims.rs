@@ -13,10 +13,12 @@
 
 use super::Node;
 use super::from_origin::OriginState;
+use super::job::Job;
 use super::standing::{BEAT, DONE, Standing};
 use super::timers::Timer;
 use super::units::score;
 use crate::{Duration, Instant, JobId};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use zest_xet::Hash;
 
@@ -38,6 +40,19 @@ const STARVED: Duration = Duration::from_secs(60);
 /// A swarm fetches an eighth of a file's units at once, but at least so many, and at most what one node alone would.
 /// Ours; what is under way everywhere at once is nowhere complete for long.
 const UNITS_AT_ONCE_MIN: u32 = 3;
+
+impl Job {
+    /// Units that are fetched from the origin at once by all together, where one node alone would fetch `alone`.
+    pub(super) fn units_at_once(&self, alone: u32) -> u32 {
+        (self.origin.blocks.len() as u32 / 8).clamp(UNITS_AT_ONCE_MIN, alone.max(UNITS_AT_ONCE_MIN))
+    }
+
+    /// All units, in the order in which a swarm fetches them.
+    fn units(&self) -> impl Iterator<Item = u32> + '_ {
+        let alone = (0..self.origin.blocks.len() as u32).filter(|block| self.stands_alone(*block));
+        self.group().into_iter().chain(alone)
+    }
+}
 
 impl Node {
     /// How long a job waits for others to turn up.
@@ -72,6 +87,12 @@ impl Node {
         before as u32
     }
 
+    /// Units that a swarm which begins to share them would fetch first.
+    pub(super) fn units_due(&self, job: &Job) -> BTreeSet<u32> {
+        let at_once = job.units_at_once(self.config.origin_fetches_max);
+        job.units().filter(|unit| !job.is_there(*unit)).take(at_once as usize).collect()
+    }
+
     /// Claims what nobody sees to, and begins what is ours and due.
     pub(super) fn fill_shared(&mut self, now: Instant, id: JobId) {
         let (out, tried_at) = (self.blocks_are_out(), self.origin.out.tried_at);
@@ -90,17 +111,13 @@ impl Node {
         }
         self.units_done(now, id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let group = job.group();
-        let units = job.origin.blocks.len() as u32;
-        let at_once =
-            (units / 8).clamp(UNITS_AT_ONCE_MIN, self.config.origin_fetches_max.max(UNITS_AT_ONCE_MIN));
+        let at_once = job.units_at_once(self.config.origin_fetches_max);
         let in_view = at_once * 2;
         let lagging = self.uploads.lag.is_lagging();
         let mut given_up: Vec<u32> = Vec::new();
         let mut nowhere = 0;
         let mut ours = job.claims.mine().count() as u32;
-        let order = group.into_iter().chain((0..units).filter(|block| job.stands_alone(*block)));
-        let order: Vec<u32> = order.filter(|unit| !job.claims.there.contains(unit)).collect();
+        let order: Vec<u32> = job.units().filter(|unit| !job.claims.there.contains(unit)).collect();
         for unit in order {
             let Some(job) = self.jobs.get_mut(&id) else { return };
             if nowhere >= in_view {

@@ -31,6 +31,8 @@ pub(crate) struct FromOrigin {
     pub(crate) joined: bool,
     /// Many peers fetch the file, too.
     pub(crate) many: bool,
+    /// How many others those are.
+    pub(crate) fetchers: u32,
     /// When it last gave something, or was asked anew.
     pub(crate) moved_at: Instant,
     /// Its head start for peers ends here at the latest.
@@ -46,6 +48,7 @@ impl FromOrigin {
             left: None,
             joined: false,
             many: false,
+            fetchers: 0,
             moved_at: now,
             grace_end: now,
         }

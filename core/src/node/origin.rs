@@ -50,6 +50,8 @@ pub(crate) struct BlockState {
     pub(crate) followed: bool,
     /// So many times somebody was followed in it.
     pub(crate) follows: u8,
+    /// And so many more times for a moment.
+    pub(crate) briefs: u8,
     /// It was begun for the front of the file.
     pub(crate) for_front: bool,
     /// Last chunk that came, to look only behind it.
@@ -69,6 +71,7 @@ impl BlockState {
             resting: false,
             followed: false,
             follows: 0,
+            briefs: 0,
             for_front: false,
             at: 0,
         }
@@ -322,7 +325,7 @@ impl Node {
         let incomplete = !stopped && job.origin.blocks[at].any_in(&job.sets.missing, None);
         // One that breaks off goes on where it was; one that ends without a proof was not what it should be.
         if fault.as_ref().is_none_or(|fault| fault.trouble().is_none()) {
-            self.end_stream(id, block);
+            self.end_stream(id, block, stopped && fault.is_none());
         }
         self.follow_offers(now, id);
         if let Some(fault) = fault.or_else(|| incomplete.then(short)) {

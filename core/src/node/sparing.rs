@@ -7,6 +7,7 @@
 use super::from_origin::OriginState;
 use super::job::Job;
 use super::peer::{Has, Peer};
+use super::tentative::HARDLY_BEGUN;
 use super::units::score;
 use super::{Action, Node, Policy};
 use crate::{Duration, Instant, JobId};
@@ -52,13 +53,19 @@ impl Left {
     }
 }
 
+/// Where nothing proves yet what a file is made of, what was hardly begun is left for later when they share, if so many others
+/// fetch it: 8. Ours; few are done with what they began nearly as soon.
+const NARROWED: u32 = 8;
+
 /// What the origin gives, against what the peers give.
 #[derive(Debug, Default)]
 pub(crate) struct Sparing {
     /// Bytes of the origin since the last measurement.
     bytes: u64,
-    /// Bytes/s of late, when it was at work.
+    /// Bytes/s of late, when it was at work and not shared.
     rate: u64,
+    /// Bytes/s of late of origin and peers together, while it is shared.
+    together: u64,
     measured: u32,
     /// Its work is shared.
     pub(super) on: bool,
@@ -88,18 +95,24 @@ impl Sparing {
     /// Takes in a measurement. Says whether sharing begins or ends.
     fn measure(&mut self, now: Instant, seen: Measured) -> Option<bool> {
         let rate = core::mem::take(&mut self.bytes) * 1_000_000 / seen.elapsed_us.max(1);
-        if seen.active || rate > 0 {
+        let was = self.on;
+        if was {
+            // Fewer streams for all say nothing of what ours would be.
+            self.together = (3 * self.together + seen.peers + rate) / 4;
+        } else if seen.active || rate > 0 {
             self.rate = if self.measured == 0 { rate } else { (3 * self.rate + rate) / 4 };
             self.measured += 1;
         }
-        let was = self.on;
         let known = seen.many && self.measured >= MEASURED_MIN;
-        let enough = seen.peers > self.rate * if was { 1 } else { WORTH };
+        let enough = if was { self.together > self.rate } else { seen.peers > self.rate * WORTH };
         if known && !enough && seen.unlisted > 0 && self.trial.is_none() {
             let alone_us = seen.unlisted.saturating_mul(1_000_000) / self.rate.max(1);
             self.trial = Some(now + Duration::from_micros(alone_us / TRIAL_PART).min(TRIAL_MAX));
         }
         self.on = known && (enough || self.trial.is_some_and(|until| now < until));
+        if self.on && !was {
+            self.together = seen.peers + rate;
+        }
         (self.on != was).then_some(self.on)
     }
 }
@@ -139,9 +152,9 @@ impl Node {
         }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let fetches = |peer: &&Peer| peer.fetches(&job.spec.file);
-        job.origin.many = job.spec.peers
-            && machines(self.peers.values().filter(fetches))
-                >= if job.lists.manifest.is_some() { MANY_LISTED } else { MANY };
+        job.origin.fetchers = machines(self.peers.values().filter(fetches)) as u32;
+        let many = if job.lists.manifest.is_some() { MANY_LISTED } else { MANY };
+        job.origin.many = job.spec.peers && job.origin.fetchers as usize >= many;
     }
 
     /// Blocks that another who fetches the same is first in line for, while those are left to it. No message is needed: all count alike.
@@ -208,12 +221,22 @@ impl Node {
                 self.release_claims(now, id);
                 continue;
             }
-            // What is under way already is ours, unless somebody said before that it is theirs.
+            // What is under way already is ours, unless somebody said before that it is theirs, or its turn is far and hardly
+            // anything of it came: the fewer are streamed at once, the sooner one of them is whole.
             let Some(job) = self.jobs.get(&id).filter(|job| self.shares_origin(job)) else { continue };
             let active = |at: &usize| job.origin.blocks[*at].active && !job.origin.blocks[*at].stopping;
+            let (fetchers, at_once) =
+                (job.origin.fetchers, job.units_at_once(self.config.origin_fetches_max));
+            let narrows = job.lists.manifest.is_none() && fetchers >= NARROWED && fetchers > at_once;
+            let due = self.units_due(job);
             for at in (0..job.origin.blocks.len()).filter(active).collect::<Vec<_>>() {
-                let Some(job) = self.jobs.get(&id) else { continue };
+                let Some(job) = self.jobs.get_mut(&id) else { continue };
                 let unit = job.unit_of(at as u32);
+                if narrows && !due.contains(&unit) && job.begun_of(at as u32, HARDLY_BEGUN) {
+                    job.origin.blocks[at].stopping = true;
+                    self.actions.push_back(Action::OriginStop { job: id, block: at as u32 });
+                    continue;
+                }
                 let ours = score(&job.origin.blocks[unit as usize].block.xorb, &self.config.peer_id);
                 match job.claims.units.get(&unit) {
                     Some(known) if known.mine => {}
@@ -255,8 +278,13 @@ mod tests {
             assert_eq!(measure(&mut sparing, 1, 10), None, "one second has to be believed");
         }
         assert_eq!(measure(&mut sparing, 1, 10), Some(true));
-        assert_eq!(measure(&mut sparing, 0, 2), None, "it is not measured while it rests");
-        assert_eq!(measure(&mut sparing, 0, 1), Some(false), "the peers alone are no faster any more");
+        for _ in 0..20 {
+            assert_eq!(measure(&mut sparing, 0, 2), None, "it is not measured while it is shared");
+            assert_eq!(measure(&mut sparing, 3, 0), None, "nor by those whose turn it is");
+        }
+        let slow = Measured { peers: 900_000, ..many() };
+        let ends = (0..20).find_map(|_| at(&mut sparing, 0, slow, 0));
+        assert_eq!(ends, Some(false), "all together is no faster than it was alone");
     }
 
     #[test]

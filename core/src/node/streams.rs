@@ -25,6 +25,8 @@ pub(crate) struct Stream {
     starts: Vec<u64>,
     /// First 8 bytes of the hash of those → place.
     by_hash: BTreeMap<u64, u32>,
+    /// Peers were told that it is on its way.
+    offered: bool,
     /// Who is told of it, and how many they know.
     followers: BTreeMap<LinkId, u32>,
 }
@@ -155,14 +157,14 @@ impl Node {
 
     fn stream_grew(&mut self, now: Instant, id: JobId, block: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let told_of =
-            |job: &Job| job.unproven.streams.get(&block).is_some_and(|stream| stream.tellable() > 0);
-        let before = told_of(job);
         if !job.stream_on(block) {
             return;
         }
-        let begins = !before && told_of(job);
-        let Some(stream) = job.unproven.streams.get(&block) else { return };
+        let state = &job.origin.blocks[block as usize];
+        let goes_on = state.active && !state.stopping;
+        let Some(stream) = job.unproven.streams.get_mut(&block) else { return };
+        let begins = !stream.offered && stream.tellable() > 0 && goes_on;
+        stream.offered |= begins;
         let followed = !stream.followers.is_empty();
         let whole: Option<Vec<ChunkRef>> =
             if stream.is_whole() { stream.list.iter().copied().collect() } else { None };
@@ -194,7 +196,7 @@ impl Node {
     pub(super) fn greet_with_streams(&mut self, link: LinkId, id: JobId) {
         let Some(job) = self.jobs.get(&id).filter(|_| !self.uploads.is_spent()) else { return };
         let blocks: Vec<u32> =
-            job.unproven.streams.iter().filter(|(_, s)| s.tellable() > 0).map(|(at, _)| *at).collect();
+            job.unproven.streams.iter().filter(|(_, stream)| stream.offered).map(|(at, _)| *at).collect();
         blocks.into_iter().for_each(|block| self.offer(link, id, block));
     }
 
@@ -207,7 +209,7 @@ impl Node {
             let block = job.block_at(first);
             let file = job.spec.file;
             match block.and_then(|block| job.unproven.streams.get_mut(&block)) {
-                Some(stream) if on && stream.tellable() > 0 => {
+                Some(stream) if on && stream.offered => {
                     let records = stream.news(0);
                     stream.followers.insert(link, stream.tellable());
                     answer = Some(Outgoing::Zest(ZestMessage::Told {
@@ -300,12 +302,22 @@ impl Node {
     }
 
     /// What we told of this block does not hold any more, or nothing more of it comes.
-    pub(super) fn withdraw_stream(&mut self, id: JobId, block: u32) {
+    fn withdraw_stream(&mut self, id: JobId, block: u32) {
+        self.suspend_stream(id, block);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.unproven.streams.remove(&block);
+        }
+    }
+
+    /// Nothing more of this block comes for now. What is here of it stays; once it goes on it is offered anew.
+    fn suspend_stream(&mut self, id: JobId, block: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Some(stream) = job.unproven.streams.remove(&block) else { return };
+        let Some(stream) = job.unproven.streams.get_mut(&block) else { return };
+        stream.offered = false;
+        let followers = core::mem::take(&mut stream.followers);
         let Some(first) = job.first_of(block) else { return };
         let file = job.spec.file;
-        for link in stream.followers.into_keys() {
+        for link in followers.into_keys() {
             self.send(
                 link,
                 Outgoing::Zest(ZestMessage::Told {
@@ -327,19 +339,20 @@ impl Node {
         self.jobs.get(&id).map_or_else(Vec::new, |job| job.unproven.streams.keys().copied().collect())
     }
 
-    /// The fetch of a block has ended. Where all of it came and nothing proves it, which is what the tail of a file looks like whose
-    /// xorb goes on, it is given on until the file's own list proves it.
-    pub(super) fn end_stream(&mut self, id: JobId, block: u32) {
+    /// The fetch of a block has ended, and may go on later where it is. Where all of it came and nothing proves it, which is what the
+    /// tail of a file looks like whose xorb goes on, it is given on until the file's own list proves it.
+    pub(super) fn end_stream(&mut self, id: JobId, block: u32, goes_on: bool) {
         let stream = self.jobs.get(&id).and_then(|job| job.unproven.streams.get(&block));
-        if stream.is_some_and(|stream| !stream.is_whole()) {
-            self.withdraw_stream(id, block);
+        if stream.is_none_or(Stream::is_whole) {
+            return;
         }
+        if goes_on { self.suspend_stream(id, block) } else { self.withdraw_stream(id, block) }
     }
 
     /// The job is over: who follows is told what is left to tell; where that is not all, that nothing more comes.
     pub(super) fn end_streams(&mut self, id: JobId) {
         self.tell_followers();
-        self.streams_of(id).into_iter().for_each(|block| self.end_stream(id, block));
+        self.streams_of(id).into_iter().for_each(|block| self.end_stream(id, block, false));
     }
 
     /// A link is gone.
@@ -355,6 +368,7 @@ impl Node {
                 let proven = job.lists.manifest.is_some() || job.lists.layout.is_listed(*block);
                 assert!(!proven, "what is proven is not told as tentative");
                 assert!(!job.course.ended || stream.is_whole(), "what is over is told as a whole");
+                assert!(stream.offered || stream.followers.is_empty(), "what is not offered is not followed");
                 assert!(stream.list.len() == job.origin.blocks[*block as usize].block.chunks.len());
                 let in_file =
                     |nth| job.index_of(*block, nth).is_some_and(|index| job.sets.held.contains(index));

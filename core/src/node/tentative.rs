@@ -32,9 +32,14 @@ pub const EARLY_OFFERS_MAX: usize = 64;
 /// A block is followed so many times, then the origin gives it: 4. Ours; whoever takes back what he offered, or falls silent, holds
 /// it up no longer than that, from however many addresses.
 pub const FOLLOWS_MAX: u8 = 4;
+/// Who leaves a block to another so soon after he was followed does not count for that: 1.5 s. Ours; machines that begin together
+/// know of each other by then.
+const BRIEF: Duration = Duration::from_millis(1500);
+/// But so many times at most: 8 of a block. Ours; with the former it is held up by 12 s.
+pub const BRIEFS_MAX: u8 = 8;
 /// As long as less than a quarter of a block has come, a stream makes room for that of another, and one that is taken back is no
 /// disappointment. Ours; what came stays.
-const HARDLY_BEGUN: u32 = 4;
+pub(super) const HARDLY_BEGUN: u32 = 4;
 /// An author of whom nothing comes for so long is not waited for: 3 s, as a claim of which nothing turns up. Ours.
 const SILENT: Duration = Duration::from_secs(3);
 /// A block is given up that takes this long, and its bytes at [`LEAST_BYTES_S`]: 10 s. Ours.
@@ -253,6 +258,12 @@ impl Node {
                 return self.let_down(now, id, block);
             }
             // He may have left it to another.
+            let brief = now.since(taking.since) < BRIEF;
+            let state = job.origin.blocks.get_mut(block as usize);
+            if let Some(state) = state.filter(|state| brief && state.briefs < BRIEFS_MAX) {
+                state.briefs += 1;
+                state.follows = state.follows.saturating_sub(1);
+            }
             self.drop_taking(id, block);
             self.follow_offers(now, id);
             return self.refill(now);

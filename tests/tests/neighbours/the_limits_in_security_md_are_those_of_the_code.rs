@@ -114,6 +114,10 @@ fn tables() -> String {
                 node::FOLLOWS_MAX,
                 "times that somebody is followed in the same block; then it is fetched from the origin"
             ),
+            count!(
+                node::BRIEFS_MAX,
+                "and so many more times where whoever it was leaves it to another at once"
+            ),
             count!(node::TENTATIVE_PARTY_BYTES_MAX, "bytes of a party that nothing proves, beside the file"),
             count!(node::TENTATIVE_BYTES_MAX, "the same of all parties"),
             count!(link::CONTROL_FRAME_BYTES_MAX, "bytes of a frame without data we asked for"),
