@@ -158,6 +158,23 @@ fn a_manifest_that_comes_late_discards_what_it_does_not_name() {
 }
 
 #[test]
+fn a_job_that_had_all_and_whose_list_names_other_chunks_fetches_those() {
+    let mut world = World::new();
+    let file = File::new(1, 640);
+    let job = world.job(&file, Some(Origin::healthy()));
+    world.finish(job, LIMIT);
+    let task = world.tasks.get_mut(&job).unwrap();
+    task.complete = None;
+    task.disk.retain(|index| index % 100 != 7);
+    let mut held = zest_core::node::BitSet::empty(640);
+    task.disk.iter().for_each(|index| {
+        held.insert(*index);
+    });
+    world.handle(Event::JobManifest { job, manifest: file.manifest.clone(), held, local: vec![] });
+    world.finish(job, LIMIT);
+}
+
+#[test]
 fn an_empty_file_is_complete_at_once() {
     let mut world = World::new();
     let job = world.job(&File::new(1, 0), Some(Origin::healthy()));

@@ -125,6 +125,11 @@ impl Node {
                 job.sets.missing.insert(index);
             }
         }
+        // All was there and did not make up the file; the list says what of it is wrong.
+        if job.course.ended && job.sets.missing.count() > 0 {
+            job.course.ended = false;
+            job.origin.joined = true;
+        }
         job.lists.manifest = Some(manifest);
         for block in 0..self.jobs[&id].origin.blocks.len() as u32 {
             self.stream_proven(id, block);
