@@ -213,7 +213,7 @@ async fn what_has_come_is_told_while_nothing_can_be_given(caller: &mut Caller, h
     let name = "00112233445566778899aabbccddeeff";
     let (template, path) = ("/v1/reads/{name}", format!("/v1/reads/{name}"));
     assert_eq!(caller.call("get", template, &path, "", None).await.status, 404);
-    let body = json!({"repo": "org/model", "path": "slow.safetensors"});
+    let body = json!({"repo": "org/slow", "path": "slow.safetensors"});
     let waiting = Caller { document: Value::Null, seen: BTreeSet::new(), socket: caller.socket.clone() };
     let headers = format!("X-Zest-Read: {name}\r\n");
     let waiting = tokio::spawn(async move { waiting.ask("POST", "/v1/files", &headers, Some(&body)).await });
@@ -227,7 +227,7 @@ async fn what_has_come_is_told_while_nothing_can_be_given(caller: &mut Caller, h
         tokio::task::yield_now().await;
     };
     assert_eq!(came["bytes"], 0);
-    let taken = json!({"repo": "org/model", "path": "slow.safetensors"});
+    let taken = json!({"repo": "org/slow", "path": "slow.safetensors"});
     let taken = caller.ask("POST", "/v1/files", &format!("X-Zest-Read: {name}\r\n"), Some(&taken)).await;
     assert_eq!(taken.status, 400, "a name is one reader's");
     hub.faults().clear();
@@ -291,7 +291,10 @@ async fn every_operation_answers_as_it_is_written() {
     std::fs::create_dir_all(&files).expect("made");
     std::fs::write(files.join("config.json"), b"{}").expect("written");
     std::fs::write(files.join("model.safetensors"), vec![7; 300_000]).expect("written");
-    std::fs::write(files.join("slow.safetensors"), vec![8; 400_000]).expect("written");
+    // Of a repository that no pull brings before.
+    let slow = dir.path().join("hub/models/org/slow/main");
+    std::fs::create_dir_all(&slow).expect("made");
+    std::fs::write(slow.join("slow.safetensors"), vec![8; 400_000]).expect("written");
     std::fs::write(files.join("large.safetensors"), large()).expect("written");
     let hub =
         serve(ServeConfig::new(dir.path().join("hub"), ([127, 0, 0, 1], 0).into())).await.expect("it starts");
