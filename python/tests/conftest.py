@@ -33,6 +33,9 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 # The table's versions: the oldest and the newest first.
 VERSIONS = ("0.36.2", "2.4.0", "1.16.4", "1.28.0", "1.33.0")
 
+# Those that keep NAME.incomplete when a download is interrupted, and have no bar for what comes over the line.
+OLDER = ("0.36.2", "1.16.4")
+
 TOKEN = "hf_of_the_test"
 
 # A program that hangs is ended after so many seconds: it is no measure of how long it should take.
