@@ -78,6 +78,7 @@ impl Crowd {
             size: manifest.size(),
             peers: true,
             near: false,
+            policy: None,
             origin: false,
             place: FileId(1),
             priority: 0,

@@ -68,6 +68,7 @@ pub(crate) async fn fetch(
         .dry_run(args.dry_run)
         .peers(args.peer.clone())
         .p2p(!args.no_p2p)
+        .policy(args.policy.map(Into::into))
         .keep_xorbs(args.keep_xorbs);
     match beside::hand_over(&args, &env, &request, &label, &signals, ui).await? {
         Handed::Alone => {}
@@ -116,7 +117,7 @@ pub(crate) async fn fetch(
             }
         };
     }
-    if outcome.is_ok() && args.policy == OriginPolicy::SpareOrigin {
+    if outcome.is_ok() && args.policy == Some(OriginPolicy::SpareOrigin) {
         tokio::select! {
             () = session.give_on(GIVE_ON_IDLE) => {}
             () = signals.first() => {}

@@ -34,9 +34,18 @@ impl World {
 
     fn job(&mut self, n: u32) {
         let file = Hash::from_bytes([n as u8; 32]);
-        let (place, priority, front) = (FileId(n), 0, 0);
-        let spec =
-            JobSpec { file, size: 1 << 30, peers: true, near: false, origin: true, place, priority, front };
+        let (place, priority, front, policy) = (FileId(n), 0, 0, None);
+        let spec = JobSpec {
+            file,
+            size: 1 << 30,
+            peers: true,
+            near: false,
+            origin: true,
+            policy,
+            place,
+            priority,
+            front,
+        };
         self.handle(Event::JobAdded { job: JobId(n), spec });
     }
 

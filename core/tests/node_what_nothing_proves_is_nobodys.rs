@@ -73,7 +73,17 @@ impl Bench {
     fn add(&mut self) {
         let size = u64::from(BLOCKS * CHUNKS * LEN);
         let (peers, near, origin) = (true, false, true);
-        let spec = JobSpec { file: FILE, size, peers, near, origin, place: FileId(7), priority: 0, front: 0 };
+        let spec = JobSpec {
+            file: FILE,
+            size,
+            peers,
+            near,
+            origin,
+            place: FileId(7),
+            priority: 0,
+            front: 0,
+            policy: None,
+        };
         self.tell(Event::JobAdded { job: JOB, spec });
     }
 

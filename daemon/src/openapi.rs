@@ -326,8 +326,6 @@ fn schemas() -> Map<String, Value> {
     add::<FileRequest>(&mut taken, &mut all, "FileRequest");
     add::<SettingsPatch>(&mut taken, &mut all, "SettingsPatch");
     all.extend(taken.take_definitions(true));
-    // It says what the daemon's is, and is no part of the request to a session.
-    all["PullRequest"]["properties"]["policy"] = json!({"enum": ["fastest", "spare-origin", null]});
     let mut given = generator(Contract::Serialize);
     add::<Health>(&mut given, &mut all, "Health");
     add::<Original>(&mut given, &mut all, "Original");

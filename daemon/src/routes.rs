@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use zest_hub::guard::hosts::Hosts;
 use zest_hub::guard::{FormError, Peer};
-use zest_runtime_tokio::{Policy, PullEvent, PullHandle, PullRequest, PullStatus};
+use zest_runtime_tokio::{PullEvent, PullHandle, PullRequest, PullStatus};
 use zest_store::Token;
 
 /// Time between two signs of life to a listener: 15 s. Proxies and browsers give up after 30 and more.
@@ -289,7 +289,7 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Refusal> {
 }
 
 async fn pull(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, Refusal> {
-    let request = request(app, parts, document(parts, body).await?)?;
+    let request = request(parts, document(parts, body).await?)?;
     check_room(app)?;
     let pull = app.pull(request);
     if !matches!(query(parts, "wait"), Some("true" | "1")) {
@@ -322,13 +322,8 @@ fn has_ended(pull: &PullStatus) -> bool {
 }
 
 /// What a body and its heads ask for.
-fn request(app: &App, parts: &Parts, mut body: Value) -> Result<PullRequest, Refusal> {
-    let policy = body.as_object_mut().and_then(|fields| fields.remove("policy"));
-    let policy = policy.filter(|policy| !policy.is_null());
+fn request(parts: &Parts, body: Value) -> Result<PullRequest, Refusal> {
     let mut request: PullRequest = read(body)?;
-    if let Some(policy) = policy {
-        check_policy(&policy, app.session.limits().policy)?;
-    }
     check_dir("local_dir", request.local_dir.as_ref())?;
     check_dir("cache_dir", request.cache_dir.as_ref())?;
     token_of(parts, &mut request)?;
@@ -353,23 +348,6 @@ pub(crate) fn token_of(parts: &Parts, request: &mut PullRequest) -> Result<(), R
         request.implicit_token = request.token.is_some();
     }
     Ok(())
-}
-
-/// All pulls of a daemon share one policy.
-fn check_policy(wanted: &Value, now: Policy) -> Result<(), Refusal> {
-    let now = match now {
-        Policy::SpareOrigin => "spare-origin",
-        _ => "fastest",
-    };
-    match wanted.as_str() {
-        Some(word) if word == now => Ok(()),
-        Some("fastest" | "spare-origin") => {
-            let text = format!("the policy of this daemon is {now}, for all its pulls");
-            let refusal = Refusal::new(StatusCode::CONFLICT, "usage", text);
-            Err(refusal.hint("change it for all of them: PATCH /v1/settings"))
-        }
-        _ => Err(Refusal::usage("the policy is none of fastest, spare-origin")),
-    }
 }
 
 async fn tell(app: &App, pull: &PullHandle, verb: &str) -> PullStatus {

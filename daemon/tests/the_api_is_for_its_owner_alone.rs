@@ -237,13 +237,18 @@ async fn its_owner_gets_everything_and_nonsense_is_refused() {
         (json!({"repo": "../x"}), 400),
         (json!({"repo": "a/b", "local_dir": "relative"}), 400),
         (json!({"repo": "a/b", "token": "hf_x"}), 400),
-        (json!({"repo": "a/b", "policy": "fastest"}), 409),
         (json!({"repo": "a/b", "policy": "slow"}), 400),
         (json!({"repo": "a/b", "files": ["x".repeat(2 << 20)]}), 413),
     ] {
         let answer = post(wrong).await;
         assert_eq!((answer.status, &answer.body["error"]["kind"]), (code, &json!("usage")), "{answer:?}");
     }
+    // Each has its own, whatever the daemon's is.
+    for own in [json!("fastest"), json!("spare-origin"), Value::Null] {
+        let begun = post(json!({"repo": "org/model", "dry_run": true, "policy": own})).await;
+        assert_eq!((begun.status, &begun.body["policy"]), (202, &own), "{begun:?}");
+    }
+    assert_eq!(get("/v1/settings").await.body["policy"], "spare-origin");
     daemon.end().await;
 }
 

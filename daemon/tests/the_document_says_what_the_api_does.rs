@@ -341,7 +341,7 @@ async fn every_operation_answers_as_it_is_written() {
     caller.call("get", "/v1/runs/{name}", "/v1/runs/0123456789abcdef", "", None).await;
     caller.call("get", "/v1/health", "/v1/health?nonce=0123456789abcdef", "", None).await;
     caller.call("get", "/v1/health", "/v1/health?nonce=x", "", None).await;
-    let body = json!({"repo": "org/model", "type": "model", "policy": "fastest", "priority": "high"});
+    let body = json!({"repo": "org/model", "type": "model", "policy": "spare-origin", "priority": "high"});
     assert_eq!(
         caller.call("post", "/v1/pull", "/v1/pull?wait=true", "", Some(body.clone())).await.status,
         200

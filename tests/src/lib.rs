@@ -277,6 +277,7 @@ impl Machine {
             dry_run: false,
             peers: Vec::new(),
             p2p: true,
+            policy: None,
             keep_xorbs: false,
             lock_held: false,
             named_first: false,

@@ -437,7 +437,7 @@ mod tests {
     fn limits_are_amounts_of_bytes_and_not_below_what_can_be_kept() {
         let args =
             pull("a/b --max-download 10M --max-upload 1.5MiB/s --upload-budget 20G --policy spare-origin");
-        assert_eq!((args.max_download, args.policy), (Some(10_000_000), OriginPolicy::SpareOrigin));
+        assert_eq!((args.max_download, args.policy), (Some(10_000_000), Some(OriginPolicy::SpareOrigin)));
         assert_eq!(
             (args.upload.max_upload, args.upload.upload_budget),
             (Some(1_572_864), Some(20_000_000_000))

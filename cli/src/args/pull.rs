@@ -108,9 +108,9 @@ pub(crate) struct PullArgs {
     #[arg(help_heading = "Peers", hide_short_help = true, long, conflicts_with_all = ["listen", "tracker"])]
     pub(crate) no_listen: bool,
 
-    /// How the Hub's CDN is used beside peers
-    #[arg(help_heading = "Peers", long, value_name = "POLICY", value_enum, default_value_t = OriginPolicy::Fastest)]
-    pub(crate) policy: OriginPolicy,
+    /// How the Hub's CDN is used beside peers [default: fastest, or as the zest in the background does]
+    #[arg(help_heading = "Peers", long, value_name = "POLICY", value_enum)]
+    pub(crate) policy: Option<OriginPolicy>,
 
     /// Receive at most this many bytes per second, from peers and the CDN together
     #[arg(help_heading = "Limits", long, value_name = "RATE", value_parser = amount::download_rate)]
@@ -155,7 +155,7 @@ pub(crate) struct PullArgs {
 impl PullArgs {
     /// Tells an engine what the user wishes. A new wish of this kind needs no other file of the command line.
     pub(crate) fn tell(&self, engine: &mut EngineConfig) {
-        engine.policy = self.policy.into();
+        engine.policy = self.policy.map(Into::into).unwrap_or_default();
         engine.download_bytes_s = self.max_download;
         engine.upload_bytes_s = self.upload.max_upload;
         engine.give_up_after = self.give_up_after;

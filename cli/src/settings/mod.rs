@@ -278,7 +278,7 @@ mod tests {
     fn a_table_is_for_one_command_and_beats_what_is_for_all() {
         let file = "policy = \"spare-origin\"\n[pull]\npolicy = \"fastest\"\nno-listen = true\n[seed]\nmax-upload = 1000000\n";
         let args = pull("pull a/b", &[], file);
-        assert_eq!((args.policy, args.no_listen), (OriginPolicy::Fastest, true));
+        assert_eq!((args.policy, args.no_listen), (Some(OriginPolicy::Fastest), true));
         assert_eq!(args.upload.max_upload, None);
     }
 

@@ -2,7 +2,7 @@
 
 use super::peer::{Has, Pending, Silence};
 use super::timers::Timer;
-use super::{Action, BitSet, Node, Policy};
+use super::{Action, BitSet, Node};
 use crate::link::PayloadKind;
 use crate::{BufId, Instant, JobId, LinkId, ReqId};
 use alloc::vec::Vec;
@@ -35,6 +35,9 @@ impl Node {
         }
         let was_on_probation = peer.probation();
         self.measured.income.0 += u64::from(len);
+        if self.jobs.get(&request.what.job()).is_some_and(|job| job.is_fast()) {
+            self.origin.sparing.came_of_peer(len);
+        }
         let took_us = now.since(request.at).as_micros() as u64;
         self.measured.answer_us = if self.measured.answer_us == 0 {
             took_us
@@ -175,12 +178,11 @@ impl Node {
     pub(super) fn count_all_off(&mut self, link: LinkId) {
         let Some(peer) = self.peers.get(&link) else { return };
         let reqs: Vec<ReqId> = peer.asked.requests.keys().copied().collect();
-        let joins = self.config.policy == Policy::Fastest;
         for req in reqs {
             if let Some(id) = self.count_off(link, req)
                 && let Some(job) = self.jobs.get_mut(&id)
             {
-                job.origin.joined |= joins;
+                job.origin.joined |= job.is_fast();
             }
         }
     }

@@ -62,9 +62,8 @@ impl Node {
 
     /// A job that waits for others to turn up waits until then: somebody is looking for them.
     pub(super) fn job_looking(&mut self, id: JobId, until: Instant) {
-        let waits =
-            self.config.policy == super::Policy::SpareOrigin && self.timers.is_set(Timer::OriginGrace(id));
-        if let Some(job) = self.jobs.get_mut(&id).filter(|_| waits) {
+        let waits = self.timers.is_set(Timer::OriginGrace(id));
+        if let Some(job) = self.jobs.get_mut(&id).filter(|job| waits && !job.is_fast()) {
             job.origin.grace_end = until;
             self.timers.set(Timer::OriginGrace(id), until);
         }

@@ -36,7 +36,7 @@ pub struct Config {
     pub seed: [u8; 32],
     /// Our peer id: with it the nodes of a swarm agree on who asks the origin.
     pub peer_id: PeerId,
-    /// How the origin is used.
+    /// How the origin is used by jobs that say nothing of it ([`super::JobSpec::policy`]).
     pub policy: Policy,
     /// Blocks fetched from the origin at once, over all jobs, to begin with. Under [`Policy::SpareOrigin`] also the blocks that a swarm
     /// as a whole fetches at once of one file.

@@ -415,9 +415,16 @@ pub enum Event {
         /// How soon.
         priority: Priority,
     },
+    /// The user wants the origin used otherwise for a job: see [`JobSpec::policy`].
+    JobPolicy {
+        /// Which job.
+        job: JobId,
+        /// How it is used beside the peers; `None`: as the process does.
+        policy: Option<Policy>,
+    },
     /// The user has other wishes for the whole process from now on, see [`super::Config`].
     Settings {
-        /// How the origin is used beside the peers.
+        /// How the origin is used beside the peers by jobs that say nothing of it.
         policy: Policy,
         /// Upload cap in bytes/s over any second, if there is one.
         upload_bytes_s: Option<u64>,

@@ -1,5 +1,6 @@
 //! What the origin can do for a job, and what it is at.
 
+use super::Policy;
 use super::event::OriginFault;
 use super::origin::BlockState;
 use super::sparing::Left;
@@ -22,6 +23,8 @@ pub(crate) enum OriginState {
 #[derive(Debug)]
 pub(crate) struct FromOrigin {
     pub(crate) state: OriginState,
+    /// How it is used beside peers.
+    pub(crate) policy: Policy,
     pub(crate) blocks: Vec<BlockState>,
     /// The block at which it begins, once that is drawn.
     pub(crate) first: Option<usize>,
@@ -40,9 +43,10 @@ pub(crate) struct FromOrigin {
 }
 
 impl FromOrigin {
-    pub(crate) fn new(now: Instant, state: OriginState) -> Self {
+    pub(crate) fn new(now: Instant, state: OriginState, policy: Policy) -> Self {
         Self {
             state,
+            policy,
             blocks: Vec::new(),
             first: None,
             left: None,

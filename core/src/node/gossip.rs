@@ -186,8 +186,8 @@ impl Node {
     pub(super) fn owner_gone(&mut self, now: Instant, peer_id: &PeerId) {
         let ids = self.asking.jobs.clone();
         for id in ids {
-            let (policy, sharing) = (self.config.policy, self.origin.sparing.on);
-            let concerns = |job: &&mut Job| !job.course.ended && job.shares_origin(policy, sharing);
+            let sharing = self.origin.sparing.on;
+            let concerns = |job: &&mut Job| !job.course.ended && job.shares_origin(sharing);
             let Some(job) = self.jobs.get_mut(&id).filter(concerns) else { continue };
             let theirs = |job: &Job, unit: u32, standing: &Standing| {
                 let xorb = &job.origin.blocks[unit as usize].block.xorb;

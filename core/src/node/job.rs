@@ -1,6 +1,5 @@
 //! One file being fetched: who has been asked for which chunk, what is held, and when the job is over.
 
-use super::BitSet;
 use super::chunk_lists::ChunkLists;
 use super::course::Course;
 use super::event::{FaultKind, OriginFault};
@@ -11,6 +10,7 @@ use super::supply::Supply;
 use super::tell::Shown;
 use super::unit_claims::Claims;
 use super::unproven::Unproven;
+use super::{BitSet, Policy};
 use crate::{FileId, Instant, LinkId, Location, ReqId};
 use alloc::vec::Vec;
 use zest_xet::{ChunkRef, Hash};
@@ -41,6 +41,9 @@ pub struct JobSpec {
     pub near: bool,
     /// Whether the origin may be asked for it.
     pub origin: bool,
+    /// How the origin is used beside peers; `None`: as the process does ([`super::Config::policy`]).
+    /// [`super::Event::JobPolicy`] changes it.
+    pub policy: Option<Policy>,
     /// What [`Location::file`] says of the partial file, so that proven chunks are served while others are still missing.
     pub place: FileId,
     /// Jobs of higher priority are filled first: small files.
@@ -84,7 +87,9 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(now: Instant, spec: JobSpec) -> Self {
+    /// One for which the process has this policy, unless it has its own.
+    pub(crate) fn new(now: Instant, spec: JobSpec, usual: Policy) -> Self {
+        let policy = spec.policy.unwrap_or(usual);
         let origin = match spec.origin {
             true => OriginState::Waiting,
             false => OriginState::Gone(permanent("the origin is not used")),
@@ -97,7 +102,7 @@ impl Job {
             shown: Shown::new(0),
             front: Front::default(),
             awaited: Awaited::default(),
-            origin: FromOrigin::new(now, origin),
+            origin: FromOrigin::new(now, origin, policy),
             claims: Claims::default(),
             unproven: Unproven::default(),
             course: Course::new(now),
@@ -109,6 +114,11 @@ impl Job {
         self.supply = Supply::new(chunks);
         self.shown = Shown::new(chunks);
         self.open_all();
+    }
+
+    /// Whether it asks the origin whenever the peers alone are slower.
+    pub(crate) fn is_fast(&self) -> bool {
+        self.origin.policy == Policy::Fastest
     }
 
     /// Whether sources may be asked for more of it.

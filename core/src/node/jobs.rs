@@ -20,12 +20,12 @@ const BUSY: Duration = Duration::from_secs(1);
 
 impl Node {
     pub(super) fn job_added(&mut self, now: Instant, id: JobId, spec: JobSpec) {
-        let slow = self.config.policy == Policy::Fastest && self.contacts.lessons.is_slow(now);
-        let in_sight = spec.peers && !slow && self.somebody_is_worth_waiting_for(now);
-        let peers = spec.peers;
-        let mut job = Job::new(now, spec);
+        let mut job = Job::new(now, spec, self.config.policy);
+        let peers = job.spec.peers;
+        let slow = job.is_fast() && self.contacts.lessons.is_slow(now);
+        let in_sight = peers && !slow && self.somebody_is_worth_waiting_for(now);
         job.origin.joined = slow;
-        if self.config.policy == Policy::SpareOrigin && peers {
+        if !job.is_fast() && peers {
             let grace = self.spare_grace();
             job.origin.grace_end = now + grace;
             self.timers.set(Timer::OriginGrace(id), now + grace);
@@ -225,19 +225,38 @@ impl Node {
     /// Other wishes for the whole process.
     pub(super) fn settings(&mut self, now: Instant, policy: Policy, upload_bytes_s: Option<u64>) {
         self.config.upload_bytes_s = upload_bytes_s;
-        if core::mem::replace(&mut self.config.policy, policy) != policy {
-            for id in self.asking.jobs.clone() {
-                // What was claimed under the other policy is anybody's again.
-                self.release_claims(now, id);
-                self.count_fetchers(id);
-                if let Some(job) = self.jobs.get_mut(&id) {
-                    job.claims.look_again();
-                }
-            }
-            self.asking.recheck = true;
+        self.config.policy = policy;
+        let changed = self.asking.jobs.clone().into_iter().filter(|id| self.apply_policy(now, *id)).count();
+        if changed > 0 {
             self.refill(now);
         }
         self.pump(now);
+    }
+
+    /// Another policy for one job.
+    pub(super) fn job_policy(&mut self, now: Instant, id: JobId, policy: Option<Policy>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.spec.policy = policy;
+        if self.apply_policy(now, id) {
+            self.refill(now);
+        }
+    }
+
+    /// Gives a job the policy that it is to have now; says whether that is another one.
+    fn apply_policy(&mut self, now: Instant, id: JobId) -> bool {
+        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        let policy = job.spec.policy.unwrap_or(self.config.policy);
+        if core::mem::replace(&mut job.origin.policy, policy) == policy {
+            return false;
+        }
+        // What was claimed under the other policy is anybody's again.
+        self.release_claims(now, id);
+        self.count_fetchers(id);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.claims.look_again();
+        }
+        self.asking.recheck = true;
+        true
     }
 
     /// Jobs in the order in which they are filled: by the user's wish, by priority, then by age.
@@ -262,7 +281,7 @@ impl Node {
 
     pub(super) fn chunk_done(&mut self, now: Instant, id: JobId, index: u32, source: Source) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if source == Source::Origin {
+        if source == Source::Origin && job.is_fast() {
             self.origin.sparing.came(job.usual_len());
         }
         if source == Source::Disk && job.sets.copies.remove(&index) {

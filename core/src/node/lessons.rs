@@ -3,9 +3,9 @@
 //! Who fell silent, or refused what it said it has, is believed again as soon as it gives something: until then it is asked for
 //! one thing at a time that others may give as well, and nobody waits for it. Many small files would else pay for it one by one.
 
+use super::Node;
 use super::event::Direction;
 use super::peer::Peer;
-use super::{Node, Policy};
 use crate::{Duration, Instant, LinkId, PeerId};
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
@@ -125,7 +125,7 @@ impl Node {
     /// Peers were silent for so long that the origin had to help: unless the others are quick, it helps from the start next time.
     pub(super) fn learn_how_slow(&mut self, now: Instant) {
         let together: u64 = self.peers.values().map(|peer| peer.pace.rate_bytes_s).sum();
-        if self.config.policy == Policy::Fastest && together < self.config.origin_joins_below_bytes_s {
+        if self.is_fast() && together < self.config.origin_joins_below_bytes_s {
             self.contacts.lessons.slow(now);
         }
     }

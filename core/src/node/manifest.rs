@@ -3,7 +3,7 @@
 
 use super::peer::Pending;
 use super::timers::Timer;
-use super::{Action, Node, Policy};
+use super::{Action, Node};
 use crate::link::{ManifestPart, Outgoing, ZestMessage};
 use crate::{BufId, Duration, Instant, JobId, LinkId, ReqId};
 use alloc::vec::Vec;
@@ -66,15 +66,12 @@ impl Node {
             .filter_map(|(link, peer)| peer.jobs.get(&id).map(|with| (*link, peer, with)))
             .filter(|(_, _, with)| with.manifest != Willing::No)
             .min_by_key(|(_, peer, with)| (with.manifest, !peer.is_worth_waiting_for(), with.has.is_none()));
+        let fast = job.is_fast();
         let vain = best.is_none_or(|(_, peer, _)| !peer.is_worth_waiting_for());
         if let Some((link, ..)) = best {
             self.ask_manifest(now, link, id, None);
         }
-        if self.config.policy == Policy::Fastest
-            && vain
-            && self.nobody_can_start(now, id)
-            && self.timers.is_set(Timer::OriginGrace(id))
-        {
+        if fast && vain && self.nobody_can_start(now, id) && self.timers.is_set(Timer::OriginGrace(id)) {
             // No reason to keep the origin waiting.
             self.timers.cancel(Timer::OriginGrace(id));
             self.grace_over(now, id);

@@ -7,7 +7,7 @@ use super::outages::moves;
 use super::peer::{Has, Peer, Pending, With};
 use super::sparing::machines;
 use super::timers::Timer;
-use super::{Action, BitSet, Node, Policy};
+use super::{Action, BitSet, Node};
 use crate::outage::Outage;
 use crate::{Duration, Instant, JobId, LinkId};
 use alloc::vec::Vec;
@@ -169,7 +169,7 @@ impl Node {
             if !ready || self.timers.is_set(Timer::OriginGrace(id)) {
                 continue;
             }
-            if !last && job.shares_origin(self.config.policy, self.origin.sparing.on) {
+            if !last && job.shares_origin(self.origin.sparing.on) {
                 // The swarm's units have one order, and it begins with the first: nobody changes it alone.
                 if !front {
                     shared.push(id);
@@ -241,7 +241,7 @@ impl Node {
                 // A block that was followed and is proven: whoever streamed it gives what is still to come. The origin would begin with what
                 // is here already, as only who streamed it knows where in it the rest lies.
                 let followed = job.origin.blocks[at].follows > 0 && job.lists.layout.is_listed(at as u32);
-                let theirs = followed && self.config.policy == Policy::Fastest;
+                let theirs = followed && job.is_fast();
                 let all = alone || all && !theirs;
                 if state.active || state.resting || state.followed || !job.is_wanted(at, all) {
                     continue;

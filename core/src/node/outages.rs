@@ -9,7 +9,7 @@ use super::event::{JobFailure, OriginFault};
 use super::from_origin::OriginState;
 use super::job::Job;
 use super::timers::Timer;
-use super::{Action, Node, Policy};
+use super::{Action, Node};
 use crate::outage::{LOOK_MAX, Outage, PATIENCE_UNHEARD, PROBE_MAX, Patience, Trouble};
 use crate::{Duration, Instant, JobId};
 use alloc::boxed::Box;
@@ -143,9 +143,7 @@ impl Node {
             // Others may be better off with it.
             for id in self.asking.jobs.clone() {
                 self.release_claims(now, id);
-                if let Some(job) =
-                    self.jobs.get_mut(&id).filter(|_| self.config.policy == Policy::SpareOrigin)
-                {
+                if let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.is_fast()) {
                     // It was no neighbour that starved us.
                     job.origin.joined = false;
                     job.course.progress_at = now;

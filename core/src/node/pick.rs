@@ -109,7 +109,7 @@ fn rarest(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::JobSpec;
+    use crate::node::{JobSpec, Policy};
     use crate::{FileId, Instant};
     use alloc::sync::Arc;
     use alloc::vec::Vec;
@@ -131,12 +131,13 @@ mod tests {
             size,
             peers: true,
             near: false,
+            policy: None,
             origin: false,
             place: FileId(0),
             priority: 0,
             front: u64::from(front * LEN),
         };
-        let mut job = Job::new(Instant::ZERO, spec);
+        let mut job = Job::new(Instant::ZERO, spec, Policy::Fastest);
         job.lists.manifest = Some(Arc::new(Manifest::prove(file, size, list).unwrap()));
         job.set_len(chunks);
         job.measure_front();

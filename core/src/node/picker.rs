@@ -10,7 +10,7 @@ use super::job::Job;
 use super::peer::Pending;
 use super::pick::{pick, pick_of_front};
 use super::timers::Timer;
-use super::{Action, MEASURE, Node, Policy};
+use super::{Action, MEASURE, Node};
 use crate::link::{FRAME_BYTES_MAX, Outgoing, ZestMessage};
 use crate::{Duration, Instant, JobId, LinkId, ReqId};
 use alloc::collections::BTreeSet;
@@ -344,7 +344,7 @@ impl Node {
         self.origin.breadth.share(now, self.jobs.values().any(shared));
         let more = self.has_more_for_the_origin();
         self.origin.breadth.measure(now, self.origin.active, more);
-        self.measure_origin(now, now.since(since).as_micros() as u64, self.measured.income_bytes_s);
+        self.measure_origin(now, now.since(since).as_micros() as u64);
         let slow = together < self.config.origin_joins_below_bytes_s;
         if !slow {
             self.contacts.lessons.not_slow();
@@ -361,7 +361,7 @@ impl Node {
                     && !streams
                     && job.sets.missing.next(0, None, Some(&job.sets.covered)).is_some();
                 job.course.waiting = if waits { job.course.waiting + 1 } else { 0 };
-                if self.config.policy == Policy::Fastest && slow && job.course.waiting >= WAITING_MAX {
+                if job.is_fast() && slow && job.course.waiting >= WAITING_MAX {
                     job.origin.joined = true;
                     self.contacts.lessons.slow(now);
                 }

@@ -60,8 +60,10 @@ const NARROWED: u32 = 8;
 /// What the origin gives, against what the peers give.
 #[derive(Debug, Default)]
 pub(crate) struct Sparing {
-    /// Bytes of the origin since the last measurement.
+    /// Bytes of the origin since the last measurement, of jobs under this policy.
     bytes: u64,
+    /// The same of the peers.
+    of_peers: u64,
     /// Bytes/s of late, when it was at work and not shared.
     rate: u64,
     /// Bytes/s of late of origin and peers together, while it is shared.
@@ -90,6 +92,15 @@ struct Measured {
 impl Sparing {
     pub(crate) fn came(&mut self, len: u32) {
         self.bytes += u64::from(len);
+    }
+
+    pub(crate) fn came_of_peer(&mut self, len: u32) {
+        self.of_peers += u64::from(len);
+    }
+
+    /// Bytes/s of the peers since it was last asked.
+    fn take_of_peers(&mut self, elapsed_us: u64) -> u64 {
+        core::mem::take(&mut self.of_peers) * 1_000_000 / elapsed_us.max(1)
     }
 
     /// Takes in a measurement. Says whether sharing begins or ends.
@@ -125,9 +136,9 @@ pub(super) fn machines<'a>(peers: impl Iterator<Item = &'a Peer>) -> usize {
 
 impl Job {
     /// Whether the origin's work on it is shared among those that fetch it; `sharing` where that is worth it.
-    pub(super) fn shares_origin(&self, policy: Policy, sharing: bool) -> bool {
+    pub(super) fn shares_origin(&self, sharing: bool) -> bool {
         self.spec.peers
-            && match policy {
+            && match self.origin.policy {
                 Policy::SpareOrigin => !self.origin.joined,
                 Policy::Fastest => sharing && self.origin.many,
             }
@@ -140,17 +151,26 @@ impl Job {
 }
 
 impl Node {
+    /// Whether some job asks the origin whenever the peers alone are slower, or would if there were one.
+    pub(super) fn is_fast(&self) -> bool {
+        match self.jobs.is_empty() {
+            true => self.config.policy == Policy::Fastest,
+            false => self.jobs.values().any(Job::is_fast),
+        }
+    }
+
     /// Whether the origin's work on a job is shared among those that fetch it.
     pub(super) fn shares_origin(&self, job: &Job) -> bool {
-        job.shares_origin(self.config.policy, self.origin.sparing.on)
+        job.shares_origin(self.origin.sparing.on)
     }
 
     /// Counts who else fetches a job's file, where that matters.
     pub(super) fn count_fetchers(&mut self, id: JobId) {
-        if self.config.policy != Policy::Fastest {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if !job.is_fast() {
+            (job.origin.fetchers, job.origin.many) = (0, false);
             return;
         }
-        let Some(job) = self.jobs.get_mut(&id) else { return };
         let fetches = |peer: &&Peer| peer.fetches(&job.spec.file);
         job.origin.fetchers = machines(self.peers.values().filter(fetches)) as u32;
         let many = if job.lists.manifest.is_some() { MANY_LISTED } else { MANY };
@@ -163,11 +183,12 @@ impl Node {
         let Some(job) = self.jobs.get(&id).filter(|job| few(job) && self.config.tentative) else {
             return;
         };
-        let ready = job.origin.state == OriginState::Ready
+        let ready = job.is_fast()
+            && job.origin.state == OriginState::Ready
             && job.lists.manifest.is_none()
             && !job.origin.many
             && job.spec.peers;
-        if self.config.policy != Policy::Fastest || !ready {
+        if !ready {
             return;
         }
         let file = job.spec.file;
@@ -198,10 +219,11 @@ impl Node {
     }
 
     /// Finds out anew whether the origin is worth asking beside peers that give so much together.
-    pub(super) fn measure_origin(&mut self, now: Instant, elapsed_us: u64, peers: u64) {
-        if self.config.policy != Policy::Fastest {
+    pub(super) fn measure_origin(&mut self, now: Instant, elapsed_us: u64) {
+        if !self.is_fast() {
             return;
         }
+        let peers = self.origin.sparing.take_of_peers(elapsed_us);
         for id in self.asking.jobs.clone() {
             self.count_fetchers(id);
         }
@@ -210,13 +232,16 @@ impl Node {
         let missing = |job: &Job| u64::from(job.sets.missing.count()) * u64::from(job.usual_len());
         let seen = Measured {
             elapsed_us,
-            active: self.origin.active > 0,
+            active: self.jobs.values().any(|job| job.is_fast() && job.blocks_active() > 0),
             peers,
             many: crowded().next().is_some(),
             unlisted: unlisted.map(missing).sum(),
         };
         let Some(begins) = self.origin.sparing.measure(now, seen) else { return };
         for id in self.asking.jobs.clone() {
+            if !self.jobs.get(&id).is_some_and(Job::is_fast) {
+                continue;
+            }
             if !begins {
                 self.release_claims(now, id);
                 continue;

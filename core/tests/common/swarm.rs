@@ -99,6 +99,8 @@ pub struct World {
     unread: BTreeMap<LinkId, Vec<Happening>>,
     /// Whether jobs to come are for those near alone.
     pub near: bool,
+    /// The policy of jobs to come, if not the node's.
+    pub policy: Option<Policy>,
     /// Blocks that the origin was asked for, in order, and when.
     /// Blocks are whole xorbs.
     pub whole: bool,
@@ -140,6 +142,7 @@ impl World {
             streams: true,
             front: 0,
             near: false,
+            policy: None,
             whole: false,
             fetched: vec![],
             lived: None,
@@ -212,6 +215,7 @@ impl World {
             size: file.manifest.size(),
             peers,
             near: self.near,
+            policy: self.policy,
             origin: origin.is_some(),
             place: FileId(7),
             priority: 0,

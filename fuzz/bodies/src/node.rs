@@ -491,6 +491,7 @@ impl World {
             size: manifest.size(),
             peers: what & 2 == 0,
             near: what & 64 != 0,
+            policy: None,
             origin: what & 4 == 0,
             place: FileId(file as u32),
             priority: what >> 7,
@@ -518,6 +519,10 @@ impl World {
                 let kind = if what & 128 == 0 { FaultKind::Permanent } else { FaultKind::Unreachable };
                 let why = OriginFault::new(kind, "gone");
                 Event::OriginGone { job, why }
+            }
+            6 if what & 64 != 0 => {
+                let policies = [None, None, Some(Policy::Fastest), Some(Policy::SpareOrigin)];
+                Event::JobPolicy { job, policy: policies[usize::from(what >> 3 & 3)] }
             }
             6 => Event::JobPaused { job, paused: what & 128 == 0 },
             _ if what & 64 != 0 => {

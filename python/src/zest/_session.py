@@ -225,7 +225,7 @@ def pull(
         cache_dir: The cache, if not the usual one.
         token: A token; ``False`` for none; else that of the environment or of ``hf auth login``.
         peers: ``HOST:PORT`` of machines to ask first.
-        policy: ``fastest`` or ``spare-origin``. It must be the daemon's.
+        policy: How the Hub's CDN is used beside peers: ``fastest`` or ``spare-origin``; without one as the daemon does.
         progress: Show a bar on standard error, or be called about ten times a second.
         dry_run: Fetch nothing; only see that everything is there.
 

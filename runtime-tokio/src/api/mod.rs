@@ -2,10 +2,13 @@
 //! line's `--json` prints them.
 
 mod event;
+mod policy;
 mod progress;
 mod report;
 mod request;
 mod status;
+
+pub(crate) use policy::PolicyName;
 
 pub use event::{FileFailure, PullEvent, PullFailure};
 pub use progress::{FileProgress, FileWait, How, Notice, Phase, Progress, PulledFile};

@@ -1,5 +1,7 @@
 //! What a user wants fetched.
 
+use super::policy::own_policy;
+use crate::Policy;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use zest_store::{NameError, RepoId, RepoType, Token};
@@ -71,6 +73,8 @@ pub struct PullRequest {
     pub peers: Vec<String>,
     /// Whether peers may be asked at all.
     pub p2p: bool,
+    /// How the origin is used beside peers, if not as the session does. A file that others want too comes as the fastest of them has it.
+    pub policy: Option<Policy>,
     /// Keep xorbs in the original's cache layout too.
     pub keep_xorbs: bool,
     /// How soon it is wanted.
@@ -109,6 +113,7 @@ impl PullRequest {
             dry_run: false,
             peers: Vec::new(),
             p2p: true,
+            policy: None,
             keep_xorbs: false,
             priority: Priority::default(),
         }
@@ -155,6 +160,8 @@ impl PullRequest {
         peers: Vec<String> => std::convert::identity;
         /// See [`PullRequest::p2p`].
         p2p: bool => std::convert::identity;
+        /// See [`PullRequest::policy`].
+        policy: Option<Policy> => std::convert::identity;
         /// See [`PullRequest::keep_xorbs`].
         keep_xorbs: bool => std::convert::identity;
         /// See [`PullRequest::priority`].
@@ -196,6 +203,9 @@ struct Document {
     peers: Vec<String>,
     #[serde(default = "yes")]
     p2p: bool,
+    #[serde(default, with = "own_policy", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<super::PolicyName>"))]
+    policy: Option<Policy>,
     #[serde(default)]
     keep_xorbs: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -240,6 +250,7 @@ impl TryFrom<Document> for PullRequest {
             dry_run: document.dry_run,
             peers: document.peers,
             p2p: document.p2p,
+            policy: document.policy,
             keep_xorbs: document.keep_xorbs,
             priority: document.priority,
         })
@@ -262,6 +273,7 @@ impl From<PullRequest> for Document {
             dry_run: request.dry_run,
             peers: request.peers,
             p2p: request.p2p,
+            policy: request.policy,
             keep_xorbs: request.keep_xorbs,
             own_blobs: request.own_blobs,
             priority: request.priority,
@@ -283,6 +295,22 @@ mod tests {
             (request.repo.kind, request.p2p, request.priority),
             (RepoType::Dataset, false, Priority::High)
         );
+    }
+
+    #[test]
+    fn the_policy_is_its_own_or_left_to_the_session() {
+        let with = |policy: &str| format!(r#"{{"repo":"o/n","policy":{policy}}}"#);
+        for (word, policy) in [("fastest", Policy::Fastest), ("spare-origin", Policy::SpareOrigin)] {
+            let request: PullRequest = serde_json::from_str(&with(&format!("{word:?}"))).expect("good");
+            assert_eq!(request.policy, Some(policy));
+            let again: PullRequest =
+                serde_json::from_value(serde_json::to_value(&request).expect("plain")).expect("good");
+            assert_eq!(again, request, "as a daemon notes it for the next one");
+        }
+        let request: PullRequest = serde_json::from_str(&with("null")).expect("good");
+        assert_eq!(request.policy, None);
+        assert!(serde_json::to_value(&request).expect("plain").get("policy").is_none());
+        assert!(serde_json::from_str::<PullRequest>(&with(r#""slow""#)).is_err());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! How a session and its pulls are, at one moment.
 
+use super::policy::own_policy;
 use super::{Priority, Progress, PullFailure, PullReport};
-use crate::{DiscoveryStatus, EngineStats, Giving, GivingStatus, Limits};
+use crate::{DiscoveryStatus, EngineStats, Giving, GivingStatus, Limits, Policy};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -38,6 +39,10 @@ pub struct PullStatus {
     pub state: PullState,
     /// How soon it is wanted.
     pub priority: Priority,
+    /// How the origin is used beside peers, if it has a wish of its own.
+    #[serde(default, with = "own_policy")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<super::PolicyName>"))]
+    pub policy: Option<Policy>,
     /// How far it is.
     pub progress: Progress,
     /// What it did, if it ended well.

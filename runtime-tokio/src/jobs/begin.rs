@@ -9,7 +9,7 @@ use crate::origin::OriginFile;
 use std::rc::Rc;
 use tokio::sync::oneshot;
 use zest_core::JobId;
-use zest_core::node::{Event, JobSpec};
+use zest_core::node::{Event, JobSpec, Policy};
 use zest_store::{Endpoint, Partial};
 use zest_xet::Hash;
 
@@ -21,6 +21,8 @@ pub(crate) struct NewJob {
     pub(crate) public: Option<Public>,
     /// The Hub that lists it: see [`zest_store::Catalog::may_lend`].
     pub(crate) hub: Option<Endpoint>,
+    /// See [`JobSpec::policy`].
+    pub(crate) policy: Option<Policy>,
     /// See [`JobSpec::priority`].
     pub(crate) priority: u8,
     /// It begins with a header, which comes first: see [`crate::header`].
@@ -37,7 +39,7 @@ pub(crate) fn add(
 ) -> (JobId, Rc<JobState>, oneshot::Receiver<JobEnd>) {
     let id = context.jobs.number();
     let place = FileKind::Partial(id).id();
-    let NewJob { file, size, public, hub, priority, has_header } = new;
+    let NewJob { file, size, public, hub, policy, priority, has_header } = new;
     let sharing = match &public {
         Some(public) => Sharing::of(public.near, hub, &context.disk, id, &partial),
         None => Sharing::none(hub),
@@ -45,7 +47,8 @@ pub(crate) fn add(
     let (peers, near) = (sharing.shared, sharing.near);
     let job_file = JobFile::new(id, file, size, partial);
     let front = if has_header { header::front_at_start(&job_file) } else { 0 };
-    let spec = JobSpec { file, size, peers, near, origin: origin.is_some(), place, priority, front };
+    let origin_too = origin.is_some();
+    let spec = JobSpec { file, size, peers, near, origin: origin_too, policy, place, priority, front };
     let (state, ended) = JobState::new(job_file, path, has_header, sharing, origin);
     context.jobs.all.borrow_mut().insert(id, state.clone());
     context.event(Event::JobAdded { job: id, spec });

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
-use zest_core::node::{Event, Priority};
+use zest_core::node::{Event, Policy, Priority};
 use zest_store::{Endpoint, TreeEntry};
 use zest_xet::Hash;
 
@@ -45,7 +45,26 @@ pub(crate) struct Errand {
     /// Told when nobody waits for it any more.
     pub(super) left: Notify,
     /// What the node was told last.
-    wishes: Cell<(bool, Priority)>,
+    wishes: Cell<Wishes>,
+}
+
+/// What those want who wait for a file, together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Wishes {
+    paused: bool,
+    urgency: Priority,
+    policy: Option<Policy>,
+}
+
+/// How the origin is used for a file that several pulls want: nobody waits for others whose own pull would not. `None`: as the engine
+/// does.
+fn one_policy(wanted: impl Iterator<Item = Option<Policy>>) -> Option<Policy> {
+    let rank = |policy: &Option<Policy>| match policy {
+        Some(Policy::Fastest) => 2,
+        None => 1,
+        Some(Policy::SpareOrigin) => 0,
+    };
+    wanted.max_by_key(rank).flatten()
 }
 
 impl Errand {
@@ -84,17 +103,27 @@ impl Errand {
         self.outcome.send_replace(Some(outcome));
     }
 
-    /// Tells the node what its users want: it rests if all of them rest, and is as urgent as the most urgent of them.
+    /// How the origin is to be used for it.
+    pub(super) fn policy(&self) -> Option<Policy> {
+        one_policy(self.users().iter().map(|user| user.options.policy))
+    }
+
+    /// Tells the node what its users want: it rests if all of them rest, is as urgent as the most urgent of them, and waits for others
+    /// only if none of them minds.
     pub(crate) fn wish(&self, context: &Rc<Context>) {
         let Some(id) = self.job.borrow().as_ref().map(|job| job.file.id) else { return };
         let users = self.users();
         let paused = !users.is_empty() && users.iter().all(|user| user.control.is_paused());
         let urgency = users.iter().map(|user| user.control.priority().into()).max().unwrap_or_default();
-        let (was_paused, was_urgent) = self.wishes.replace((paused, urgency));
-        if was_urgent != urgency {
+        let policy = self.policy();
+        let was = self.wishes.replace(Wishes { paused, urgency, policy });
+        if was.policy != policy {
+            context.event(Event::JobPolicy { job: id, policy });
+        }
+        if was.urgency != urgency {
             context.event(Event::JobPriority { job: id, priority: urgency });
         }
-        if was_paused != paused {
+        if was.paused != paused {
             context.event(Event::JobPaused { job: id, paused });
         }
     }
@@ -193,5 +222,20 @@ impl Pull {
         errand.wish(context);
         let (context, user) = (context.clone(), Rc::downgrade(self));
         Rc::new(Share { errand, path: entry.path.clone(), began, before, context, user })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_others_who_would_not_alone() {
+        let (fast, spare) = (Some(Policy::Fastest), Some(Policy::SpareOrigin));
+        let of = |wanted: &[Option<Policy>]| one_policy(wanted.iter().copied());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[spare]), spare);
+        assert_eq!(of(&[spare, None, spare]), None, "as the engine does, which may be faster");
+        assert_eq!(of(&[spare, fast, None]), fast);
     }
 }

@@ -20,7 +20,6 @@ pub(crate) use control::{Arrivals, Control, Known, Reader, Source, Wish};
 pub(crate) use errand::{Errand, ErrandKey, Share};
 pub(crate) use select::{Listed, list_for_peers};
 
-use crate::PullError;
 use crate::api::{How, Phase, Progress, PullReport, PulledFile};
 use crate::cancel::CancelToken;
 use crate::context::Context;
@@ -30,6 +29,7 @@ use crate::figures::Figures;
 use crate::giving::DENIALS_EVERY;
 use crate::hubs::Client;
 use crate::outages::{Outages, without_patience};
+use crate::{Policy, PullError};
 use commit::PulledCommit;
 use destination::Destination;
 use listing::Listing;
@@ -77,6 +77,8 @@ pub struct PullOptions {
     pub peers: Vec<String>,
     /// Whether peers may be asked at all.
     pub p2p: bool,
+    /// How the origin is used beside peers; `None`: as the engine does.
+    pub policy: Option<Policy>,
     /// Keep xorbs in the original's cache layout too.
     pub keep_xorbs: bool,
     /// The caller holds the locks of its files.

@@ -169,7 +169,8 @@ impl Pull {
         let size = entry.content_size();
         let has_header = header::is_expected(&entry.path);
         let (public, hub, priority) = (self.public_of(&hash), self.commit.whose.hub.clone(), priority(size));
-        let new = NewJob { file: hash, size, public, hub, priority, has_header };
+        let policy = errand.policy();
+        let new = NewJob { file: hash, size, public, hub, policy, priority, has_header };
         let origin = self.client.clone().map(|client| OriginFile::new(client, repo.clone(), commit.clone()));
         let (id, job, ended) = jobs::add(&self.context, entry.path.clone(), new, partial, origin);
         errand.began(&self.context, &job);

@@ -1,5 +1,6 @@
 //! What a session is told at its start, and what may change while it runs.
 
+use crate::api::PolicyName;
 use crate::disk::StoreHandles;
 use crate::engine::EngineConfig;
 use crate::giving::Folders;
@@ -92,13 +93,4 @@ impl Limits {
         }
         Ok(())
     }
-}
-
-/// The names of [`Policy`] in documents.
-#[derive(Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case", remote = "Policy")]
-enum PolicyName {
-    Fastest,
-    SpareOrigin,
 }

@@ -4,7 +4,7 @@ use super::events;
 use crate::api::{Priority, Progress, PullEvent, PullFailure, PullReport, PullState, PullStatus};
 use crate::cancel::CancelToken;
 use crate::pull::{Arrivals, Wish};
-use crate::{PullError, PullErrorKind};
+use crate::{Policy, PullError, PullErrorKind};
 use futures_util::Stream;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ pub(super) struct Record {
     pub(super) id: u64,
     label: String,
     revision: String,
+    policy: Option<Policy>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) cancel: CancelToken,
     wish: watch::Sender<Wish>,
@@ -31,12 +32,14 @@ impl Record {
         label: String,
         revision: String,
         priority: Priority,
+        policy: Option<Policy>,
     ) -> (Arc<Self>, watch::Receiver<Wish>) {
         let (wish, ears) = watch::channel(Wish { paused: false, priority });
         let record = Self {
             id,
             label,
             revision,
+            policy,
             progress: watch::Sender::default(),
             cancel: CancelToken::new(),
             wish,
@@ -81,6 +84,7 @@ impl Record {
             revision: self.revision.clone(),
             state,
             priority: wish.priority,
+            policy: self.policy,
             progress: self.progress.borrow().clone(),
             report,
             failure,

@@ -128,7 +128,7 @@ impl Session {
     fn begin(&self, request: PullRequest, reader: Option<Reader>) -> PullHandle {
         let (label, revision) = (request.repo.to_string(), request.revision.clone());
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let (record, ears) = Record::new(id, label, revision, request.priority);
+        let (record, ears) = Record::new(id, label, revision, request.priority, request.policy);
         self.remember(&record);
         let options = self.options(request);
         let told = record.clone();
@@ -254,6 +254,7 @@ impl Session {
             dry_run: request.dry_run,
             peers: request.peers,
             p2p: request.p2p,
+            policy: request.policy,
             keep_xorbs: request.keep_xorbs,
             lock_held: request.lock_held,
             named_first: request.named_first,

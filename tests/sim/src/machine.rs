@@ -286,6 +286,7 @@ impl World {
             size: of.size(),
             peers: true,
             near: self.scenario.near,
+            policy: self.scenario.policy_of(file),
             origin: true,
             place: FileId(file),
             priority: u8::from(of.len() < 4),

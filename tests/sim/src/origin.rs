@@ -55,6 +55,8 @@ pub(crate) struct Origin {
     waking: bool,
     /// Bytes it sent in all.
     pub(crate) bytes: u64,
+    /// And of each file.
+    pub(crate) of_files: Vec<u64>,
     pub(crate) fetches: u64,
 }
 
@@ -64,6 +66,13 @@ const SILENCE: u64 = 2 * SEC;
 fn fault(text: &str, retry_after: Option<Duration>) -> OriginFault {
     let kind = if retry_after.is_some() { FaultKind::Busy } else { FaultKind::Unreachable };
     OriginFault { retry_after, ..OriginFault::new(kind, text) }
+}
+
+impl Origin {
+    /// One of so many files.
+    pub(crate) fn of(files: usize) -> Self {
+        Self { of_files: vec![0; files], ..Self::default() }
+    }
 }
 
 impl World {
@@ -322,6 +331,7 @@ impl World {
             let time = share(self.scenario.origin.total_bytes_s);
             self.origin.free_at = self.origin.free_at.max(self.now) + time;
             self.origin.bytes += bytes;
+            self.origin.of_files[file] += bytes;
             let node_free = &mut self.hosts[host as usize].origin_free_at;
             *node_free = (*node_free).max(self.now) + share(per_node);
             let wrong = self.now < self.scenario.origin.faults_end_ns

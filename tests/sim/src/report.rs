@@ -1,6 +1,7 @@
 //! What came out of a run, in numbers.
 
 use crate::actors::Actor;
+use crate::file::File;
 use crate::host::Life;
 use crate::wire::KINDS;
 use crate::world::World;
@@ -27,6 +28,8 @@ pub struct Report {
     pub failed: u32,
     /// Bytes the origin sent.
     pub origin_bytes: u64,
+    /// The same of each file, in copies of it.
+    pub copies_of_files: Vec<f64>,
     /// Chunk bytes from peers whose request had been given up.
     pub late_bytes: u64,
     /// Chunk bytes from peers of chunks that were there already.
@@ -108,10 +111,12 @@ impl World {
     }
 
     pub(crate) fn report(&self) -> Report {
+        let copies = |(file, bytes): (&File, &u64)| *bytes as f64 / file.size().max(1) as f64;
         let mut report = Report {
             file_bytes: self.files.all.iter().map(|file| file.size()).sum(),
             chunks: self.files.all.iter().map(|file| file.len()).sum(),
             origin_bytes: self.origin.bytes,
+            copies_of_files: self.files.all.iter().zip(&self.origin.of_files).map(copies).collect(),
             payload_bytes: self.totals.payload,
             control_bytes: self.totals.control,
             events: self.trace.events(),

@@ -229,6 +229,8 @@ pub struct Scenario {
     pub chunk_bytes: Option<u32>,
     /// Origin policy of every node.
     pub policy: Policy,
+    /// Policies that files have in place of that, in turn; empty: none has one of its own.
+    pub file_policies: Vec<Option<Policy>>,
     /// Who knows the manifest.
     pub start: Start,
     /// Nodes that have everything from the start.
@@ -289,6 +291,7 @@ impl Scenario {
             block: 16,
             chunk_bytes: Some(64 << 10),
             policy: Policy::SpareOrigin,
+            file_policies: Vec::new(),
             start: Start::Warm,
             seeds: 0,
             seeds_leave_ns: None,
@@ -381,6 +384,11 @@ impl Scenario {
         s.trouble_origin(&mut Rng::of(seed, "scenario origin"));
         s.trouble_disk(&mut Rng::of(seed, "scenario disk"));
         s.trouble_churn(&mut Rng::of(seed, "scenario churn"));
+        let mut policies = Rng::of(seed, "scenario policies");
+        if policies.one_in(3) {
+            let any = [None, Some(Policy::Fastest), Some(Policy::SpareOrigin)];
+            s.file_policies = (0..s.files).map(|_| policies.pick(&any)).collect();
+        }
         let mut limits = Rng::of(seed, "scenario limits");
         s.limits_permille = limits.pick(&[0, 0, 300, 1000]);
         let mut local = Rng::of(seed, "scenario local");
@@ -487,6 +495,13 @@ impl Scenario {
         let mut freeze = Rng::of(self.seed, "scenario freeze");
         churn.freeze_permille = freeze.pick(&[0, 0, 300, 1000]);
         churn.frozen_ns = freeze.pick(&[(50 * MS, SEC), (500 * MS, 5 * SEC), (5 * SEC, 60 * SEC)]);
+    }
+
+    /// The policy that a file has in place of its node's.
+    #[must_use]
+    pub fn policy_of(&self, file: u32) -> Option<Policy> {
+        let at = (file as usize).checked_rem(self.file_policies.len())?;
+        self.file_policies[at]
     }
 
     /// Switches a kind of trouble off.

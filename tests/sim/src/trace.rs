@@ -150,6 +150,7 @@ fn code(event: &Event) -> u64 {
         Event::JobAwaited { job, .. } => 42 << 40 | u64::from(job.0),
         Event::Intake { link, .. } => 31 << 40 | link.0,
         Event::JobPriority { job, .. } => 32 << 40 | u64::from(job.0),
+        Event::JobPolicy { job, .. } => 46 << 40 | u64::from(job.0),
         Event::Settings { upload_bytes_s, .. } => 33 << 40 | upload_bytes_s.unwrap_or(0),
     }
 }

@@ -168,7 +168,8 @@ impl World {
                 let chunks = (scenario.chunks >> (2 * number)).max(1);
                 File::new(&mut rng, chunks, scenario.block, scenario.chunk_bytes)
             })
-            .collect();
+            .collect::<Vec<_>>();
+        let origin = Origin::of(files.len());
         let dice = Dice {
             net: Rng::of(seed, "net"),
             disk: Rng::of(seed, "disk"),
@@ -191,7 +192,7 @@ impl World {
             ends: Vec::new(),
             items: Pool::new(),
             buffers: Buffers::default(),
-            origin: Origin::default(),
+            origin,
             refusals: BTreeMap::new(),
             dice,
             totals: Totals::default(),
