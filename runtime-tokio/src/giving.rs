@@ -198,7 +198,7 @@ impl GivingStatus {
 
     /// Counts anew what of a catalog is shared.
     fn count(&mut self, catalog: &Catalog) {
-        let now = SystemTime::now();
+        let now = zest_store::aging_now();
         let files = catalog.files();
         let holds = |until: Option<SystemTime>| until.is_some_and(|until| until > now);
         (self.files, self.bytes, self.near) = (0, 0, 0);

@@ -220,7 +220,7 @@ impl Questions {
             return Err("offline".to_owned());
         };
         let (endpoint, Commit { repo, commit, .. }) = (hub.endpoint(), of);
-        let asked = SystemTime::now();
+        let asked = zest_store::aging_now();
         let answer = match tokio::time::timeout(ANSWER_WAIT, hub.is_public(repo, commit)).await {
             Ok(answer) => answer.map_err(|error| self.failed(&error))?,
             Err(_) => {
@@ -273,7 +273,7 @@ impl Questions {
 fn is_due(asked: SystemTime, commit: &str) -> bool {
     let lot = commit.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0);
     let wait = RENEW_FROM + Duration::from_secs(lot % RENEW_SPREAD.as_secs());
-    SystemTime::now().duration_since(asked).unwrap_or_default() >= wait
+    zest_store::aging_now().duration_since(asked).unwrap_or_default() >= wait
 }
 
 fn withdraw(catalog: &Catalog, hub: &Endpoint, repo: &RepoId, commit: Option<&str>) {

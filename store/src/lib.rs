@@ -42,6 +42,7 @@
 //! # }
 //! ```
 
+mod aging;
 mod cache;
 mod catalog;
 mod digest;
@@ -64,6 +65,7 @@ mod tree;
 pub const SAID: &str = "zest::said";
 mod verify;
 
+pub use aging::aging_now;
 pub use cache::{
     CacheOptions, HfCache, PartialFile, Presence, Removed, RepoUsage, RevisionUsage, SnapshotFile, StoredBlob,
 };

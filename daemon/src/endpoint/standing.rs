@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use zest_store::{RepoId, Token};
+use zest_store::{RepoId, Token, aging_now};
 
 /// How long the Hub's yes to a token counts: 10 min.
 pub(super) const ACCEPTED_FOR: Duration = Duration::from_secs(600);
@@ -69,6 +69,8 @@ type Mark = [u8; 32];
 /// What is known of it.
 pub(super) struct Standing {
     key: Hmac<Sha256>,
+    /// What time it is, for what ages.
+    now: fn() -> SystemTime,
     public: Mutex<BTreeMap<Of, SystemTime>>,
     accepted: Mutex<BTreeMap<(Of, Mark), (Level, SystemTime)>>,
 }
@@ -78,7 +80,7 @@ impl Standing {
         let mut key = [0; KEY_BYTES];
         getrandom::fill(&mut key)?;
         let key = Hmac::new(&key.into());
-        Ok(Self { key, public: Mutex::default(), accepted: Mutex::default() })
+        Ok(Self { key, now: aging_now, public: Mutex::default(), accepted: Mutex::default() })
     }
 
     /// Whom a request comes from.
@@ -98,7 +100,7 @@ impl Standing {
     /// The Hub says that everybody may read this commit.
     pub(super) fn note_public(&self, repo: &RepoId, commit: &str) {
         let mut public = self.public.lock().unwrap_or_else(PoisonError::into_inner);
-        public.insert((repo.clone(), commit.to_owned()), SystemTime::now());
+        public.insert((repo.clone(), commit.to_owned()), (self.now)());
         forget_oldest(&mut public, |at| *at);
     }
 
@@ -110,17 +112,17 @@ impl Standing {
     /// Whether everybody may, as far as was heard lately.
     pub(super) fn is_public(&self, repo: &RepoId, commit: &str) -> bool {
         let public = self.public.lock().unwrap_or_else(PoisonError::into_inner);
-        public.get(&(repo.clone(), commit.to_owned())).is_some_and(|at| is_within(*at, PUBLIC_FOR))
+        public.get(&(repo.clone(), commit.to_owned())).is_some_and(|at| self.is_within(*at, PUBLIC_FOR))
     }
 
     /// The Hub has let this caller.
     pub(super) fn note_accepted(&self, caller: &Caller, repo: &RepoId, commit: &str, level: Level) {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ((repo.clone(), commit.to_owned()), caller.mark);
-        let before = accepted.get(&key).filter(|(_, at)| is_within(*at, ACCEPTED_FOR)).copied();
+        let before = accepted.get(&key).filter(|(_, at)| self.is_within(*at, ACCEPTED_FOR)).copied();
         // A lower yes does not make a higher one last longer.
         if before.is_none_or(|(had, _)| had <= level) {
-            accepted.insert(key, (level, SystemTime::now()));
+            accepted.insert(key, (level, (self.now)()));
         }
         forget_oldest(&mut accepted, |(_, at)| *at);
     }
@@ -141,7 +143,14 @@ impl Standing {
     ) -> Option<SystemTime> {
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         let (had, at) = accepted.get(&((repo.clone(), commit.to_owned()), caller.mark))?;
-        (*had >= level && is_within(*at, ACCEPTED_FOR)).then_some(*at + ACCEPTED_FOR)
+        (*had >= level && self.is_within(*at, ACCEPTED_FOR)).then_some(*at + ACCEPTED_FOR)
+    }
+}
+
+impl Standing {
+    /// Whether less than so long has passed.
+    fn is_within(&self, at: SystemTime, time: Duration) -> bool {
+        (self.now)().duration_since(at).is_ok_and(|passed| passed < time)
     }
 }
 
@@ -149,11 +158,6 @@ impl fmt::Debug for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Standing")
     }
-}
-
-/// Whether less than so long has passed. A clock that was put back says no.
-fn is_within(at: SystemTime, time: Duration) -> bool {
-    at.elapsed().is_ok_and(|passed| passed < time)
 }
 
 fn forget_oldest<K: Ord + Clone, V>(all: &mut BTreeMap<K, V>, at: impl Fn(&V) -> SystemTime) {
@@ -168,6 +172,7 @@ fn forget_oldest<K: Ord + Clone, V>(all: &mut BTreeMap<K, V>, at: impl Fn(&V) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use zest_store::RepoType;
 
     fn with(standing: &Standing, value: &str) -> Caller {
@@ -195,6 +200,29 @@ mod tests {
         assert!(!may(&one, "c", Level::List));
         let text = format!("{one:?} {standing:?}");
         assert!(!text.contains("hf_one"), "{text}");
+    }
+
+    #[test]
+    fn a_yes_ages_however_long_that_is_waited_for() {
+        // Minutes that have passed.
+        static PASSED: AtomicU64 = AtomicU64::new(0);
+        let now = || SystemTime::UNIX_EPOCH + Duration::from_secs(60 * PASSED.load(Ordering::Relaxed));
+        let standing = Standing { now, ..Standing::new().expect("randomness") };
+        let repo = RepoId::new(RepoType::Model, "org/name").expect("a name");
+        let one = with(&standing, "Bearer hf_one");
+        standing.note_accepted(&one, &repo, "c", Level::Read);
+        standing.note_public(&repo, "c");
+        for (minutes, accepted, public) in
+            [(9, true, true), (10, false, true), (59, false, true), (60, false, false)]
+        {
+            PASSED.store(minutes, Ordering::Relaxed);
+            assert_eq!(
+                standing.accepted_until(&one, &repo, "c", Level::Read).is_some(),
+                accepted,
+                "{minutes}"
+            );
+            assert_eq!(standing.is_public(&repo, "c"), public, "{minutes}");
+        }
     }
 
     #[test]

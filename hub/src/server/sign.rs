@@ -1,6 +1,6 @@
 //! Signed URLs and Xet tokens: HMAC-SHA-256 under a random key, for `zest hub` one that lives as long as the process.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -87,11 +87,11 @@ pub(crate) fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// Seconds since the Unix epoch; a clock before it counts as 0, which makes everything expire later, not earlier than a
+/// Seconds since the Unix epoch, which go on whatever is done to the clock; a clock before it counts as 0, which makes everything expire later, not earlier than a
 /// right clock would: harmless, since the key does not outlive the process.
 #[must_use]
 pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    zest_store::aging_now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Lower-case hex.

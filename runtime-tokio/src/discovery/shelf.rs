@@ -40,7 +40,7 @@ pub(super) struct Shelf {
 impl Finder {
     /// A time of the calendar in ours.
     pub(super) fn until(&self, at: SystemTime) -> Instant {
-        let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+        let left = at.duration_since(zest_store::aging_now()).unwrap_or_default();
         self.now() + left
     }
 
@@ -86,7 +86,7 @@ impl Finder {
 
     /// Compares the catalog with what is announced.
     fn stock(self: &Rc<Self>, files: &[FileStatus]) {
-        let now = SystemTime::now();
+        let now = zest_store::aging_now();
         let mut gone: BTreeMap<Hash, (SystemTime, bool)> = self.shelf.announced.take();
         let mut shelf = BTreeMap::new();
         for status in files {

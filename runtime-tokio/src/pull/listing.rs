@@ -222,7 +222,7 @@ async fn public_until(
     if let Some(until) = destination.public_until(&of) {
         return Some(until);
     }
-    let asked = SystemTime::now();
+    let asked = zest_store::aging_now();
     match hub.is_public(&of.repo, commit).await {
         Ok(true) => {
             if !options.dry_run {

@@ -138,5 +138,5 @@ pub(super) fn from_seconds(seconds: u64) -> SystemTime {
 }
 
 pub(super) fn now_seconds() -> u64 {
-    to_seconds(SystemTime::now())
+    to_seconds(crate::aging_now())
 }
