@@ -377,11 +377,18 @@ fn lines(status: &Value) -> Vec<String> {
             units::bytes(number(&progress["from_peers"])),
             units::bytes(number(&progress["from_cdn"])),
         );
+        if status["resumed"].as_array().is_some_and(|resumed| resumed.contains(&pull["id"])) {
+            line.push_str(", of an earlier run");
+        }
         if let Some(why) = pull["failure"]["message"].as_str() {
             line.push_str(": ");
             line.push_str(why);
         }
         lines.push(line);
+    }
+    for pull in status["waiting_for_token"].as_array().into_iter().flatten() {
+        let repo = text(&pull["repo"]);
+        lines.push(format!("{repo}, of an earlier run, waits for a token: ask for it again with one"));
     }
     lines
 }
@@ -505,6 +512,7 @@ mod tests {
             "version": "0.5.0", "pid": 7, "uptime_s": 61.5, "http": ["127.0.0.1:9847"], "listen": ["[::]:6881"],
             "stats": {"peers": 2, "uploaded": 5_000_000, "downloaded": 800_000},
             "shared": {"files_shared": 12, "bytes_shared": 3_200_000_000_u64}, "giving": "everyone", "pulls": [pull],
+            "resumed": [], "waiting_for_token": [{"repo": "org/gated"}],
         });
         let lines = lines(&status);
         assert!(
@@ -520,6 +528,10 @@ mod tests {
             lines[3],
             "pull 3: org/name running, 1.0 MB of 3.0 MB (800.0 kB from peers, 200.0 kB from the CDN)"
         );
+        assert!(lines[4].starts_with("org/gated, of an earlier run, waits for a token"), "{lines:?}");
+        let mut status = status;
+        status["resumed"] = json!([3]);
+        assert!(super::lines(&status)[3].ends_with("from the CDN), of an earlier run"));
         assert!(super::lines(&Value::Null).len() >= 3, "nothing that comes panics");
     }
 }

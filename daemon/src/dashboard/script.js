@@ -3,6 +3,7 @@ const BEARER = "zest-bearer", SECONDS = 300, EVERY_MS = 1000, SLOW = 5;
 const at = (id) => document.getElementById(id);
 const make = (tag, text, kind) => { const it = document.createElement(tag); if (text !== undefined) it.textContent = text; if (kind) it.className = kind; return it; };
 const bytes = (n) => { const units = ["B", "kB", "MB", "GB", "TB"]; let unit = 0; n = Number(n) || 0; while (n >= 1000 && unit < 4) { n /= 1000; unit += 1; } return `${unit ? n.toFixed(n < 10 ? 2 : 1) : Math.round(n)} ${units[unit]}`; };
+const counted = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const rate = (n) => `${bytes(n)}/s`;
 const ask = async (method, path, body) => {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem(BEARER)}` };
@@ -53,6 +54,7 @@ const plot = () => {
 };
 
 const cards = new Map();
+let earlier = new Set();
 const card = (pull) => {
   let it = cards.get(pull.id);
   if (!it) {
@@ -73,12 +75,14 @@ const card = (pull) => {
   const { progress } = pull, total = progress.bytes_total || 0, percent = total ? Math.floor((100 * progress.bytes_done) / total) : 0;
   const going = pull.state === "running" || pull.state === "paused";
   it.name.textContent = pull.repo;
-  it.state.textContent = pull.revision === "main" ? pull.state : `${pull.revision}, ${pull.state}`;
+  it.state.textContent = [...(pull.revision === "main" ? [] : [pull.revision]), pull.state, ...(pull.policy ? [pull.policy] : []), ...(earlier.has(pull.id) ? ["of an earlier run"] : [])].join(", ");
   [progress.from_peers, progress.from_cdn, progress.from_disk].forEach((n, i) => { it.parts[i].style.width = `${total ? (100 * n) / total : 0}%`; });
   it.bar.setAttribute("aria-valuenow", percent);
   it.bar.setAttribute("aria-label", `${pull.repo}: ${percent} %`);
   const out = (progress.outages ?? []).map((it) => `${it.service} does not answer: ${it.why}`);
-  it.text.textContent = [`${bytes(progress.bytes_done)} of ${bytes(total)}`, `${bytes(progress.from_peers)} from peers`, `${bytes(progress.from_cdn)} from the CDN`, `${bytes(progress.from_disk)} from this disk`, `${progress.files_done} of ${progress.files_total} files`, ...out, ...(pull.failure ? [pull.failure.message] : [])].join(" · ");
+  // Why it failed comes first, and alone where nothing else is known.
+  const figures = pull.failure && !total ? [] : [`${bytes(progress.bytes_done)} of ${bytes(total)}`, `${bytes(progress.from_peers)} from peers`, `${bytes(progress.from_cdn)} from the CDN`, `${bytes(progress.from_disk)} from this disk`, `${progress.files_done} of ${counted(progress.files_total, "file")}`];
+  it.text.textContent = [...(pull.failure ? [pull.failure.message] : []), ...figures, ...out].join(" · ");
   it.text.className = pull.failure ? "failed" : "quiet";
   it.pause.hidden = it.cancel.hidden = !going;
   it.pause.textContent = pull.state === "paused" ? "Resume" : "Pause";
@@ -99,13 +103,16 @@ const look = async () => {
   at("locked").hidden = true;
   at("open").hidden = false;
   at("state").textContent = `${status.version}, process ${status.pid}${status.stopping ? ", stopping" : ""}`;
+  earlier = new Set(status.resumed);
+  at("waiting").textContent = status.waiting_for_token.map((it) => `${it.repo}, of an earlier run, waits for a token: ask for it again with one`).join(" · ");
+  at("waiting").hidden = !status.waiting_for_token.length;
   const known = new Set(status.pulls.map((pull) => pull.id));
   status.pulls.forEach(show);
   for (const [id, it] of cards) if (!known.has(id)) { it.node.remove(); cards.delete(id); pulls.delete(id); }
   at("no-pulls").hidden = cards.size > 0;
   at("peers-count").textContent = status.stats.peers;
   at("given").textContent = bytes(status.stats.uploaded);
-  at("shared").textContent = `${status.shared.files_shared} files, ${bytes(status.shared.bytes_shared)}`;
+  at("shared").textContent = `${counted(status.shared.files_shared, "file")}, ${bytes(status.shared.bytes_shared)}`;
   sample(status.stats.uploaded);
   plot();
   if (!touched) for (const field of at("limits").elements) {
@@ -116,7 +123,7 @@ const look = async () => {
   if (turn % SLOW === 0) {
     const [peers, models] = await Promise.all([ask("GET", "/v1/peers"), ask("GET", "/v1/models")]);
     rows("peers", peers.map((it) => [`${it.addr}${it.inbound ? " (it connected)" : ""}`, bytes(it.gave), bytes(it.took)]), "nobody is linked");
-    rows("models", models.map((it) => [`${it.type === "model" ? "" : `${it.type} `}${it.name} @ ${it.commit.slice(0, 8)}`, bytes(it.bytes), `${it.files} of ${it.files_total}`, it.not_shared ? `no: ${it.not_shared}` : `${it.files_shared} files, ${bytes(it.bytes_shared)}`]), "none");
+    rows("models", models.map((it) => [`${it.type === "model" ? "" : `${it.type} `}${it.name} @ ${it.commit.slice(0, 8)}`, bytes(it.bytes), `${it.files} of ${it.files_total}`, it.not_shared ? `no: ${it.not_shared}` : `${counted(it.files_shared, "file")}, ${bytes(it.bytes_shared)}`]), "none");
   }
   turn += 1;
 };
