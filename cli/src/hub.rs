@@ -8,7 +8,7 @@ use crate::ui::{Ui, units};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
-use zest_hub::server::{self, ServeConfig, Stats};
+use zest_hub_server::{ServeConfig, Stats};
 
 /// Time between two looks at the counters for the status line: 1 s.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ pub(crate) async fn run(args: HubArgs, ui: &Ui) -> Result<(), Failure> {
     let mut config = ServeConfig::new(&args.root, SocketAddr::new(args.host, args.port));
     config.tokens = tokens;
     config.public_url = args.public_url;
-    let served = server::serve(config).await.map_err(|error| failure(&error))?;
+    let served = zest_hub_server::serve(config).await.map_err(|error| failure(&error))?;
 
     if ui.json() {
         ui.data(&json!({"event": "listening", "endpoint": served.endpoint()}).to_string())?;
@@ -80,15 +80,15 @@ fn line(stats: &Stats) -> String {
     )
 }
 
-fn failure(error: &server::ServeError) -> Failure {
+fn failure(error: &zest_hub_server::ServeError) -> Failure {
     match error {
-        server::ServeError::Root { .. } => {
+        zest_hub_server::ServeError::Root { .. } => {
             Failure::new(Kind::Disk, error).hint("--root is the folder that holds models/ORG/NAME/REVISION/…")
         }
-        server::ServeError::Bind { .. } => {
+        zest_hub_server::ServeError::Bind { .. } => {
             Failure::new(Kind::Network, error).hint("choose another --port; 0 takes any free one")
         }
-        server::ServeError::PublicUrl(_) => Failure::new(Kind::Usage, error),
+        zest_hub_server::ServeError::PublicUrl(_) => Failure::new(Kind::Usage, error),
         _ => Failure::new(Kind::Other, error),
     }
 }

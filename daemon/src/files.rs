@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use zest_hub::guard::{Peer, Place};
+use zest_hub_server::guard::{Peer, Place};
 use zest_runtime_tokio::{Content, ContentHead, PullError, PullHandle, PullRequest};
 use zest_store::{RepoId, RepoType};
 

@@ -10,8 +10,8 @@ use crate::dashboard::Pages;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use std::net::SocketAddr;
-use zest_hub::guard::hosts::{Hosts, authority};
-use zest_hub::guard::{Peer, Side};
+use zest_hub_server::guard::hosts::{Hosts, authority};
+use zest_hub_server::guard::{Peer, Side};
 
 /// Loopback.
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);

@@ -1,6 +1,6 @@
 //! Every limit of the API and of the local endpoint that a stranger can press on, in one place: other programs and users of this machine,
 //! pages in a browser, whoever has the secret. `SECURITY.md` shows them as a table, and a test compares the two. Those of the listener
-//! itself: [`zest_hub::guard`].
+//! itself: [`zest_hub_server::guard`].
 
 use std::time::Duration;
 

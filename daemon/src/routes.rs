@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use zest_hub::guard::hosts::Hosts;
-use zest_hub::guard::{FormError, Peer};
+use zest_hub_server::guard::hosts::Hosts;
+use zest_hub_server::guard::{FormError, Peer};
 use zest_runtime_tokio::{PullEvent, PullHandle, PullRequest, PullStatus};
 use zest_store::Token;
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use zest_hub::guard::hosts::Hosts;
-use zest_hub::guard::{self, Door, Limits};
+use zest_hub_server::guard::hosts::Hosts;
+use zest_hub_server::guard::{self, Door, Limits};
 use zest_runtime_tokio::Session;
 
 /// Random bytes of what stands before the numbers of events.

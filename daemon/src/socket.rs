@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
-use zest_hub::guard::{Door, Side};
+use zest_hub_server::guard::{Door, Side};
 
 /// Longest path of a socket: 103 bytes. `sun_path` has 104 on macOS and 108 on Linux (unix(7)), with the zero at its end.
 const PATH_BYTES_MAX: usize = 103;

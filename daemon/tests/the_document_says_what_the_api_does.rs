@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use zest_daemon::{About, Api, Doors, Environment, Instance, Places, Secret, Socket, Stop, Ways};
-use zest_hub::server::{ServeConfig, Served, serve};
+use zest_hub_server::{ServeConfig, Served, serve};
 use zest_runtime_tokio::{Session, SessionConfig};
 use zest_store::Env;
 

@@ -24,8 +24,8 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use zest_hub::server::{Faults, LoggedRequest, ServeConfig, Served, Stats, serve};
 use zest_hub::{Hub, HubConfig};
+use zest_hub_server::{Faults, LoggedRequest, ServeConfig, Served, Stats, serve};
 use zest_runtime_tokio::{
     CancelToken, Engine, EngineConfig, IndexProgress, Progress, PullError, PullOptions, PullReport,
     StoreHandles, keep_index, pull,

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
-use zest_hub::server::{ServeConfig, serve};
+use zest_hub_server::{ServeConfig, serve};
 
 use super::Error;
 

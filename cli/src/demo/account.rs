@@ -5,7 +5,7 @@ use crate::engine::PullReport;
 use crate::ui::units;
 use serde_json::{Value, json};
 use std::time::Duration;
-use zest_hub::server::Stats;
+use zest_hub_server::Stats;
 
 /// One pull of the demo.
 pub(super) struct Transfer {

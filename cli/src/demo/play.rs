@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use zest_hub::server::{self, ServeConfig, Served};
+use zest_hub_server::{ServeConfig, Served};
 use zest_store::{Env, RepoId, RepoType};
 
 /// The sample's name on the demo's hub.
@@ -40,7 +40,7 @@ pub(super) async fn play(size_mb: u64, room: &Path, signals: &Signals, ui: &Ui) 
 
     let mut config = ServeConfig::new(room.join("hub"), LOOPBACK);
     config.cache_dir = Some(room.join("hub-index"));
-    let hub = server::serve(config).await.map_err(|error| Failure::new(Kind::Other, error))?;
+    let hub = zest_hub_server::serve(config).await.map_err(|error| Failure::new(Kind::Other, error))?;
     tell(ui, "hub", format!("{} serves it as {REPO}", hub.endpoint()))?;
     let outcome = travel(room, &source, &files, &hub, signals, ui).await;
     hub.shutdown().await;

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use zest_hub::guard::Place;
-use zest_hub::server::parts::{Xorb, read_xorb};
+use zest_hub_server::guard::Place;
+use zest_hub_server::parts::{Xorb, read_xorb};
 
 /// Bytes that are read and sent at a time: 120 KiB. Allocators keep what is below 128 KiB at hand.
 const PIECE_BYTES: u64 = 120 << 10;

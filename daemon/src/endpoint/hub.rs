@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zest_hub::HubError;
-use zest_hub::guard::{FormError, Peer};
+use zest_hub_server::guard::{FormError, Peer};
 use zest_store::{Commit, RepoId, is_commit};
 
 /// How long an answer about a branch serves those who ask the same with the same token: 5 s. Twenty programs that start together

@@ -38,9 +38,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use xet::{Frames, Grants, Unkept, scope_name};
-use zest_hub::guard::Peer;
-use zest_hub::server::parts::Signer;
 use zest_hub::{HubConfig, Relay, endpoint_name};
+use zest_hub_server::guard::Peer;
+use zest_hub_server::parts::Signer;
 use zest_runtime_tokio::Session;
 use zest_store::{Endpoint as HubName, RepoId};
 

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use zest_hub::server::parts::escape_path;
+use zest_hub_server::parts::escape_path;
 use zest_store::{RepoId, RepoType, TreeEntry};
 
 /// Where it begins.

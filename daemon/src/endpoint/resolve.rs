@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use zest_hub::server::parts::{Wanted, wanted};
+use zest_hub_server::parts::{Wanted, wanted};
 use zest_runtime_tokio::PullErrorKind;
 use zest_store::{RepoId, TreeEntry};
 

@@ -2,7 +2,7 @@
 
 use axum::http::Uri;
 use percent_encoding::percent_decode_str;
-use zest_hub::server::parts::{escape_path, escape_segment};
+use zest_hub_server::parts::{escape_path, escape_segment};
 use zest_store::{RepoId, RepoType, is_commit};
 
 /// A question about a repository.

@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
-use zest_hub::guard::Peer;
-use zest_hub::server::parts::{
+use zest_hub_server::guard::Peer;
+use zest_hub_server::parts::{
     Layout, PlacedTerm, Purpose, Version, asked_bytes, closed_ranges, parse_form, reconstruction, unix_now,
 };
 use zest_store::{Access, RepoId, RepoType, TreeEntry};

@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use std::sync::Arc;
-use zest_hub::server::Service;
+use zest_hub_server::Service;
 
 #[tokio::test]
 async fn what_a_daemon_gave_out_is_good_for_the_next_one() {

@@ -1,8 +1,8 @@
 //! HTTP: what the Hub answers, and what strangers ask of the embedded hub. And the beginning of a safetensors file, which
 //! comes from where the answers come from.
 
-use zest_hub::client::fuzzing as answers;
-use zest_hub::server::fuzzing as requests;
+use zest_hub::fuzzing as answers;
+use zest_hub_server::fuzzing as requests;
 use zest_store::{RepoId, RepoType, check_storable, format_tree, parse_tree};
 
 use crate::cursor::Cursor;

@@ -282,7 +282,7 @@ async fn a_program_that_is_killed_in_an_outage_beside_a_peer_loses_no_more() {
     let words = ["pull", "--json", REPO, "--peer", &peer.address().to_string()].map(str::to_owned);
     let command = |words: &[String]| host.command(&relay.endpoint(), words);
     // The first chunks are the peer's.
-    site.faults().set_latency(zest_hub::server::Service::Cdn, Duration::from_millis(800));
+    site.faults().set_latency(zest_hub_server::Service::Cdn, Duration::from_millis(800));
     let pulling = Pulling::start(command(&words));
     while relay.carried() < BYTES as u64 * 2 / 3 {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use zest_hub::server::Service;
+use zest_hub_server::Service;
 use zest_tests::known::Known;
 use zest_tests::peer::{Opening, Reply, Script, honest, in_time};
 use zest_tests::speak::{self, Ask};

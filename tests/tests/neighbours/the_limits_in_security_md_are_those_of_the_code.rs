@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use zest_core::limits::{dht, discovery, link, lsd, node, pex, tracker};
 use zest_daemon::limits as daemon;
 use zest_hub::limits as hub;
+use zest_hub_server::limits as hub_server;
 use zest_runtime_glommio::limits as glommio;
 use zest_runtime_tokio::limits as tokio;
 use zest_send::limits as send;
@@ -218,24 +219,8 @@ fn tables() -> String {
     );
     section(
         &mut page,
-        "hub",
+        "hub/client",
         &[
-            count!(
-                hub::CONNECTIONS_MAX,
-                "connections of an HTTP listener, fewer with few descriptors; one address has three quarters of them at most"
-            ),
-            count!(hub::BODIES_MAX, "bodies on their way"),
-            count!(hub::FORMS_BYTES_MAX, "bytes of bodies sent to us that are held, over all connections"),
-            time!(hub::HEAD_WAIT, "for the head of a request"),
-            time!(hub::FORM_WAIT, "for its body"),
-            time!(hub::WRITE_WAIT, "in which a reader must take something"),
-            time!(hub::STALLED, "of a silent reader until others may have its place"),
-            count!(hub::BUFFER_BYTES, "bytes read and held of one connection; the longest head"),
-            count!(hub::TARGET_BYTES_MAX, "bytes of path and query"),
-            count!(hub::HOST_BYTES_MAX, "bytes of `Host`"),
-            count!(hub::FORM_BYTES_MAX, "bytes of `paths-info`"),
-            count!(hub::IGNORED_BYTES_MAX, "bytes of any other body"),
-            count!(hub::ASKED_RANGES_MAX, "ranges of one request"),
             count!(hub::REDIRECTS_MAX, "redirects of one request of ours"),
             count!(hub::ERROR_BODY_BYTES_MAX, "bytes that are read of an error"),
             count!(hub::ORIGINS_MAX, "servers that are remembered to have answered"),
@@ -250,6 +235,31 @@ fn tables() -> String {
             count!(hub::TRICKLE_BYTES_S, "bytes a second that a body has to bring, else it is left"),
             count!(hub::ZSTD_WINDOW_BYTES_MAX, "bytes that unpacking zstd may hold"),
             count!(hub::GZIP_HEADER_BYTES_MAX, "bytes of the header of gzip"),
+        ],
+    );
+    section(
+        &mut page,
+        "hub/server",
+        &[
+            count!(
+                hub_server::CONNECTIONS_MAX,
+                "connections of an HTTP listener, fewer with few descriptors; one address has three quarters of them at most"
+            ),
+            count!(hub_server::BODIES_MAX, "bodies on their way"),
+            count!(
+                hub_server::FORMS_BYTES_MAX,
+                "bytes of bodies sent to us that are held, over all connections"
+            ),
+            time!(hub_server::HEAD_WAIT, "for the head of a request"),
+            time!(hub_server::FORM_WAIT, "for its body"),
+            time!(hub_server::WRITE_WAIT, "in which a reader must take something"),
+            time!(hub_server::STALLED, "of a silent reader until others may have its place"),
+            count!(hub_server::BUFFER_BYTES, "bytes read and held of one connection; the longest head"),
+            count!(hub_server::TARGET_BYTES_MAX, "bytes of path and query"),
+            count!(hub_server::HOST_BYTES_MAX, "bytes of `Host`"),
+            count!(hub_server::FORM_BYTES_MAX, "bytes of `paths-info`"),
+            count!(hub_server::IGNORED_BYTES_MAX, "bytes of any other body"),
+            count!(hub_server::ASKED_RANGES_MAX, "ranges of one request"),
         ],
     );
     section(

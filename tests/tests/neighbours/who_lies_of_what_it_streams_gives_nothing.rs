@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use zest_hub::server::Service;
+use zest_hub_server::Service;
 use zest_runtime_tokio::PullReport;
 use zest_tests::known::Known;
 use zest_tests::peer::{Reply, Script, in_time};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use zest_hub::server::Service;
+use zest_hub_server::Service;
 use zest_runtime_tokio::PullReport;
 use zest_tests::known::{Known, Xorb, xorbs_of};
 use zest_tests::peer::{Peer, Reply, Script, in_time};

@@ -2,7 +2,7 @@
 //! hears of it, and whatever the disk says.
 
 use std::time::{Duration, SystemTime};
-use zest_hub::server::LoggedRequest;
+use zest_hub_server::LoggedRequest;
 use zest_runtime_tokio::PullErrorKind;
 use zest_store::{Endpoint, RepoId, RepoType, Token};
 use zest_tests::caller::Caller;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use zest_hub::server::Service;
+use zest_hub_server::Service;
 use zest_runtime_tokio::{
     Giving, Limits, Phase, Priority, Progress, PullError, PullErrorKind, PullHandle, PullRequest, PullState,
     Session, SessionConfig,
