@@ -1,15 +1,11 @@
 //! What peers answer, and what their silence means.
 
-use super::peer::{Has, Pending, Silence};
+use super::peer::{Has, Pending, REFUSED_ROW_MAX, Silence};
 use super::timers::Timer;
 use super::{Action, BitSet, Node};
 use crate::link::PayloadKind;
 use crate::{BufId, Instant, JobId, LinkId, ReqId};
 use alloc::vec::Vec;
-
-/// NOT_FOUND answers in a row after which a peer is no longer asked for a file, whatever it says it has. Ours; as many as
-/// the first pipeline holds.
-const REFUSED_ROW_MAX: u32 = 16;
 
 impl Node {
     pub(super) fn payload(

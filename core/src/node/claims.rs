@@ -125,6 +125,9 @@ impl Node {
             let (all, near) = job.near(unit);
             if near >= all {
                 job.claims.there.insert(unit);
+                if let Some(mouth) = job.claims.units.get(&unit).and_then(|standing| standing.told_by) {
+                    self.word_kept(now, id, unit, &mouth);
+                }
                 continue;
             }
             job.claims.saw(now, unit, near, nowhere < at_once);
@@ -156,12 +159,15 @@ impl Node {
                     self.timers.set_no_later(Timer::Claims(id), until);
                     continue;
                 }
-                job.claims.disbelieve(now, unit);
+                if let Some(mouth) = job.claims.disbelieve(now, unit) {
+                    self.word_broken(now, &mouth);
+                }
             }
             // Nobody sees to it.
             if ours >= self.config.origin_fetches_max {
                 continue;
             }
+            let Some(job) = self.jobs.get_mut(&id) else { return };
             let wanted = job.claims.units.get(&unit).and_then(|standing| standing.wanted);
             let xorb = job.origin.blocks[unit as usize].block.xorb;
             let (wanted, turn) = match wanted {

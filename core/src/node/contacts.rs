@@ -5,6 +5,7 @@ use super::ban::Bans;
 use super::dials::{Candidate, Told};
 use super::event::Direction;
 use super::lessons::Lessons;
+use super::tellers::Tellers;
 use crate::networks::Network;
 use crate::{LinkId, PeerId};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,8 @@ pub(super) struct Contacts {
     pub(super) lessons: Lessons,
     /// Who streamed what did not prove.
     pub(super) authors: Authors,
+    /// Who told of claims of which nothing came.
+    pub(super) tellers: Tellers,
     /// The networks that this machine is on.
     pub(super) networks: Vec<Network>,
 }

@@ -62,7 +62,7 @@ impl Node {
                     Heard::Old => {}
                     Heard::Less => {
                         let unit = self.jobs.get(&id).and_then(|job| job.unit_at(claim.first));
-                        better.extend(unit.and_then(|unit| self.jobs.get(&id)?.claim_of(unit)));
+                        better.extend(unit.and_then(|unit| self.jobs.get(&id)?.claim_to_pass_on(unit)));
                     }
                     Heard::News => news = true,
                 }
@@ -85,8 +85,14 @@ impl Node {
 
     /// Takes in what was heard of one claim.
     fn claim_heard(&mut self, now: Instant, id: JobId, link: LinkId, claim: Claim) -> Heard {
-        let Some(job) = self.jobs.get_mut(&id) else { return Heard::Old };
+        let Some(job) = self.jobs.get(&id) else { return Heard::Old };
         let Some(unit) = job.unit_at(claim.first) else { return Heard::Old };
+        let peer_id = self.peers.get(&link).map(|peer| peer.who.id);
+        let own = peer_id.is_some_and(|peer_id| {
+            score(&job.origin.blocks[unit as usize].block.xorb, &peer_id) == claim.score
+        });
+        let Some(mouth) = self.mouth(now, link, own) else { return Heard::Old };
+        let Some(job) = self.jobs.get_mut(&id) else { return Heard::Old };
         let unseen = job.believes(unit, false) > job.claims.idle(false);
         let standing = job.claims.units.entry(unit).or_default();
         let known = standing.claim;
@@ -119,6 +125,11 @@ impl Node {
                 return Heard::Less;
             }
             Some(known) if old(known) => {
+                // What was passed on is its owner's word as soon as it says so itself.
+                if own && known.0 == claim.score && standing.told_by.is_some_and(|by| !by.own) {
+                    standing.told_by = Some(mouth);
+                    job.claims.dirty.entry(unit).or_default();
+                }
                 if known.1 == claim.beat
                     && let Some(links) = job.claims.dirty.get_mut(&unit)
                 {
@@ -148,6 +159,7 @@ impl Node {
                 *standing = Standing {
                     claim: Some((claim.score, claim.beat)),
                     mine: false,
+                    told_by: Some(mouth),
                     since: now,
                     heard: now,
                     dead: standing.dead,
@@ -266,8 +278,10 @@ impl Node {
         let file = job.spec.file;
         let dirty = core::mem::take(&mut job.claims.dirty);
         let released = core::mem::take(&mut job.claims.released);
-        let mut news: Vec<(Claim, Vec<LinkId>)> =
-            dirty.into_iter().filter_map(|(unit, knows)| Some((job.claim_of(unit)?, knows))).collect();
+        let mut news: Vec<(Claim, Vec<LinkId>)> = dirty
+            .into_iter()
+            .filter_map(|(unit, knows)| Some((job.claim_to_pass_on(unit)?, knows)))
+            .collect();
         let back = |(unit, score)| Some((job.claim_to(unit, score, Claim::RELEASED)?, Vec::new()));
         news.extend(released.into_iter().filter_map(back));
         if news.is_empty() {
@@ -292,7 +306,7 @@ impl Node {
             .units
             .keys()
             .filter(|unit| alive(unit))
-            .filter_map(|unit| job.claim_of(*unit))
+            .filter_map(|unit| job.claim_to_pass_on(*unit))
             .collect();
         self.send_claims(id, &claims, link);
     }
@@ -320,8 +334,9 @@ impl Job {
         self.lists.layout.block_of(index).map(|block| self.unit_of(block))
     }
 
-    fn claim_of(&self, unit: u32) -> Option<Claim> {
-        let (score, beat) = self.claims.units.get(&unit)?.claim?;
+    fn claim_to_pass_on(&self, unit: u32) -> Option<Claim> {
+        let standing = self.claims.units.get(&unit).filter(|standing| standing.is_passed_on())?;
+        let (score, beat) = standing.claim?;
         self.claim_to(unit, score, beat)
     }
 

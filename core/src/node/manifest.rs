@@ -1,7 +1,7 @@
 //! Getting a file's manifest from peers: one is asked at a time, part by part, and the next takes over when it is slow,
 //! silent or has none.
 
-use super::peer::Pending;
+use super::peer::{Has, Pending, REFUSED_ROW_MAX};
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::link::{ManifestPart, Outgoing, ZestMessage};
@@ -168,12 +168,28 @@ impl Node {
     /// The peer has none, now.
     pub(super) fn manifest_refused(&mut self, now: Instant, link: LinkId, id: JobId) {
         self.unwilling(link, id, Willing::No);
+        self.has_all_but_no_list(link, id);
         if let Some(peer) = self.peers.get_mut(&link)
             && peer.jobs.get(&id).is_some_and(|with| with.has.is_none())
         {
             peer.has_nothing();
         }
         self.give_up_ask(now, id, link);
+    }
+
+    /// Who has all of a file has its list: a peer that says the former and not the latter has nothing that could be asked of it. Once
+    /// that may be chance, as its file was being put into its place.
+    fn has_all_but_no_list(&mut self, link: LinkId, id: JobId) {
+        let (Some(job), Some(peer)) = (self.jobs.get_mut(&id), self.peers.get_mut(&link)) else { return };
+        let Some(with) = peer.jobs.get_mut(&id).filter(|with| with.has == Has::All) else { return };
+        if with.counted {
+            job.supply.remove(&with.has);
+        }
+        with.has = Has::None;
+        with.refused_row += REFUSED_ROW_MAX / 2;
+        with.unbelieved = with.refused_row >= REFUSED_ROW_MAX;
+        job.claims.look_again();
+        self.asking.recheck = true;
     }
 
     /// The peer stalled over it; others come first from now on.

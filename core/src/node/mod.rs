@@ -68,6 +68,7 @@ mod links;
 mod lists;
 mod manifest;
 mod measured;
+mod mouth;
 mod origin;
 mod origin_use;
 mod outages;
@@ -85,6 +86,7 @@ mod standing;
 mod streams;
 mod supply;
 mod tell;
+mod tellers;
 mod tentative;
 mod timers;
 mod unit_claims;
@@ -371,6 +373,7 @@ impl Node {
         }
         self.check_streams();
         self.check_tentative();
+        self.contacts.tellers.check_invariants();
         self.check_uploads();
         self.check_order();
         self.check_turns();

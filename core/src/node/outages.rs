@@ -140,6 +140,7 @@ impl Node {
         self.origin.out.blocks.failed(now, fault, trouble, jitter);
         self.timers.set(Timer::Probe, self.origin.out.blocks.outage.due());
         if !was {
+            self.contacts.tellers.forgive();
             // Others may be better off with it.
             for id in self.asking.jobs.clone() {
                 self.release_claims(now, id);

@@ -3,6 +3,7 @@
 //! A claim ends when nothing is heard of it any more, or when nothing is seen of it: an owner whose unit does not turn up
 //! anywhere near, however loudly it claims to be at it, has to make room for the next one.
 
+use super::mouth::Mouth;
 use crate::{Duration, Instant};
 
 /// An owner says that its claims stand this often: 4 s. Ours.
@@ -21,6 +22,8 @@ pub(super) struct Standing {
     /// The claim that stands: score and beat.
     pub(super) claim: Option<(u64, u16)>,
     pub(super) mine: bool,
+    /// Whose word it is; `None`: ours.
+    pub(super) told_by: Option<Mouth>,
     /// When the claim came up.
     pub(super) since: Instant,
     /// When it was last heard of.
@@ -38,6 +41,11 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// Whether others are told of the claim.
+    pub(super) fn is_passed_on(&self) -> bool {
+        self.told_by.is_none_or(|by| by.is_passed_on())
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.claim.is_some_and(|(_, beat)| beat >= DONE)
     }

@@ -1,5 +1,6 @@
 //! The claims of a job, by unit.
 
+use super::mouth::Mouth;
 use super::standing::{DEAD, Standing};
 use crate::link::Claim;
 use crate::{Duration, Instant, LinkId};
@@ -80,15 +81,17 @@ impl Claims {
     }
 
     /// A claim has outlived itself. Of an owner that fell silent it is heard again when it comes back; one that did not do
-    /// what it said is not listened to any more.
-    pub(super) fn disbelieve(&mut self, now: Instant, unit: u32) {
+    /// what it said is not listened to any more: whose word that was.
+    pub(super) fn disbelieve(&mut self, now: Instant, unit: u32) -> Option<Mouth> {
         let quiet = |standing: &Standing| !standing.is_done() && now.since(standing.heard) >= DEAD;
         let quiet = self.units.get(&unit).is_some_and(quiet);
+        let told_by = self.units.get(&unit).and_then(|standing| standing.told_by);
         if let Some((score, beat)) = self.forget(unit)
             && let Some(standing) = self.units.get_mut(&unit)
         {
             standing.dead = Some((score, if quiet { beat } else { DISBELIEVED }));
         }
+        told_by.filter(|_| !quiet)
     }
 
     /// A claim does not stand any more, and peers are to hear of it.

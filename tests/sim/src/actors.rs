@@ -373,8 +373,9 @@ impl World {
             let hash = self.files.all[file].hash;
             let firsts: Vec<u32> = self.files.all[file].blocks.iter().map(|b| b.runs[0].first).collect();
             for part in firsts.chunks(zest_core::wire::zest::CLAIMS_MAX) {
-                let beat = (self.now / TICK) as u16;
-                let claims = part.iter().map(|&first| Claim { first, score: u64::MAX - 1, beat }).collect();
+                // Never the same twice: what is not believed any more is said in another way.
+                let (beat, score) = ((self.now / TICK) as u16, u64::MAX - 1 - self.now / TICK);
+                let claims = part.iter().map(|&first| Claim { first, score, beat }).collect();
                 self.say(end, Outgoing::Zest(ZestMessage::Claim { file: FileKey::of(&hash), claims }));
             }
         }

@@ -104,6 +104,8 @@ fn tables() -> String {
             count!(node::AUTHORS_MAX, "peers whose word on what they stream did not hold, remembered"),
             time!(node::AUTHOR_AGE, "until they are forgotten"),
             time!(node::SUSPECT, "that such a peer is not followed"),
+            count!(node::TELLERS_MAX, "parties whose claims came true or to nothing, remembered"),
+            time!(node::DEAF, "that nothing is heard of who claimed what did not come, doubled each time"),
             count!(node::TENTATIVE_LIES_MAX, "lies about what it streams that get a peer banned"),
             count!(node::LET_DOWNS_MAX, "streams that come to nothing until a peer is not followed"),
             count!(node::OFFERS_MAX, "peers remembered that stream the same block"),

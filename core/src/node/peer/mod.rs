@@ -11,7 +11,7 @@ pub(crate) use pace::{Pace, Silence};
 pub(crate) use request::{Asked, Pending, Request};
 pub(crate) use wants::Wants;
 pub(crate) use who::Who;
-pub(crate) use with::{Has, With};
+pub(crate) use with::{Has, REFUSED_ROW_MAX, With};
 pub(crate) use word::Word;
 
 use super::event::Direction;

@@ -3,6 +3,10 @@
 use crate::node::BitSet;
 use crate::node::manifest::Willing;
 
+/// NOT_FOUND answers in a row after which a peer is no longer asked for a file, whatever it says it has. Ours; as many as
+/// the first pipeline holds.
+pub(crate) const REFUSED_ROW_MAX: u32 = 16;
+
 /// What a peer has of a job's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Has {

@@ -1,0 +1,25 @@
+//! Who said something of a claim.
+
+use super::authors::Author;
+use crate::LinkId;
+
+/// Whose word a claim is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mouth {
+    pub(super) author: Author,
+    pub(super) link: LinkId,
+    /// It claims the part for itself: the score is its own.
+    pub(super) own: bool,
+    /// It has given something useful, so that it is part of the swarm.
+    pub(super) useful: bool,
+    /// It would offer us what it streams.
+    pub(super) offers: bool,
+}
+
+impl Mouth {
+    /// Whether others are told of it, too: what its owner says, and what somebody passes on who gives. Anything else is heard by those
+    /// alone whom it is told, so that it is found out where it comes from.
+    pub(super) fn is_passed_on(&self) -> bool {
+        self.own || self.useful
+    }
+}

@@ -1,0 +1,211 @@
+//! What claims were worth, by who told of them.
+//!
+//! A claim goes from node to node, and nothing proves it but what turns up of its part. So it is the word of whoever told us of it
+//! first: of its owner, if the score is its own, or of one who passed it on. A word that comes to nothing counts against that party.
+//! It is not listened to for a while, and what else it told of that kind is dropped at once: one who claims everything holds up a
+//! swarm once, not part after part. What owners say of themselves and what is passed on are held apart: who passed on a lie in good
+//! faith is still believed what it does itself.
+
+use super::Node;
+use super::authors::Author;
+use super::mouth::Mouth;
+use super::standing::Standing;
+use super::timers::Timer;
+use crate::{Duration, Instant, JobId, LinkId};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// Who broke its word is not listened to for so long: 60 s, twice as long each time. Ours.
+pub const DEAF: Duration = Duration::from_secs(60);
+/// And at the longest: 16 min. Ours.
+const DOUBLINGS_MAX: u32 = 4;
+/// Of whom so many words came true for each that did not, it is still believed: 8. Ours; an owner may crash, or its line break.
+const KEPT_PER_BROKEN: u32 = 8;
+/// Parties remembered at most: 1,024. Ours; the one that was heard of longest ago makes room.
+pub const TELLERS_MAX: usize = 1024;
+
+/// Words of one kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    kept: u32,
+    broken: u32,
+    /// How often it was not listened to any more.
+    times: u32,
+    until: Instant,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Teller {
+    own: Tally,
+    passed_on: Tally,
+    heard: Instant,
+}
+
+impl Teller {
+    fn tally(&mut self, own: bool) -> &mut Tally {
+        if own { &mut self.own } else { &mut self.passed_on }
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Tellers {
+    known: BTreeMap<Author, Teller>,
+    /// Until when nothing is heard that is passed on by those who gave nothing: one of them lied.
+    strangers_until: Instant,
+}
+
+impl Tellers {
+    fn note(&mut self, now: Instant, mouth: &Mouth) -> &mut Tally {
+        if self.known.len() >= TELLERS_MAX
+            && !self.known.contains_key(&mouth.author)
+            && let Some(oldest) =
+                self.known.iter().min_by_key(|(_, teller)| teller.heard).map(|(author, _)| *author)
+        {
+            self.known.remove(&oldest);
+        }
+        let teller = self.known.entry(mouth.author).or_default();
+        teller.heard = now;
+        teller.tally(mouth.own)
+    }
+
+    /// A word came true.
+    fn kept(&mut self, now: Instant, mouth: &Mouth) {
+        let tally = self.note(now, mouth);
+        tally.kept = tally.kept.saturating_add(1);
+    }
+
+    /// A word came to nothing: whether its party is not listened to any more.
+    fn broken(&mut self, now: Instant, mouth: &Mouth) -> bool {
+        let tally = self.note(now, mouth);
+        tally.broken = tally.broken.saturating_add(1);
+        let lies = tally.broken.saturating_mul(KEPT_PER_BROKEN) > tally.kept;
+        if lies {
+            tally.until = now + DEAF * (1 << tally.times.min(DOUBLINGS_MAX));
+            tally.times += 1;
+            if !mouth.is_passed_on() {
+                self.strangers_until = self.strangers_until.max(now + DEAF);
+            }
+        }
+        lies
+    }
+
+    fn is_heard(&self, now: Instant, mouth: &Mouth) -> bool {
+        let deaf = |teller: &Teller| now < if mouth.own { teller.own } else { teller.passed_on }.until;
+        let stranger = !mouth.is_passed_on() && now < self.strangers_until;
+        !stranger && !self.known.get(&mouth.author).is_some_and(deaf)
+    }
+
+    /// Nobody has kept a word that was given while the origin was out.
+    pub(super) fn forgive(&mut self) {
+        self.strangers_until = Instant::ZERO;
+        for teller in self.known.values_mut() {
+            teller.own.until = Instant::ZERO;
+            teller.passed_on.until = Instant::ZERO;
+        }
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.known.len() <= TELLERS_MAX, "tellers stay within their limit");
+    }
+}
+
+impl Node {
+    /// Whose word it is what a peer says of a claim; `None`: it is not listened to.
+    pub(super) fn mouth(&self, now: Instant, link: LinkId, own: bool) -> Option<Mouth> {
+        let author = self.author(link)?;
+        let useful = self.peers.get(&link).is_some_and(|peer| peer.word.useful);
+        let mouth = Mouth { author, link, own, useful, offers: own && self.config.tentative };
+        self.contacts.tellers.is_heard(now, &mouth).then_some(mouth)
+    }
+
+    /// A claimed part is there: its owner has kept its word if it has all of it, as it says.
+    pub(super) fn word_kept(&mut self, now: Instant, id: JobId, unit: u32, mouth: &Mouth) {
+        let has = self.peers.get(&mouth.link).and_then(|peer| Some(&peer.jobs.get(&id)?.has));
+        let Some((job, has)) = self.jobs.get(&id).zip(has) else { return };
+        let mut chunks = job.blocks_of(unit).flat_map(|block| job.origin.blocks[block as usize].indices());
+        if mouth.own && chunks.all(|index| has.may_have(index)) {
+            self.contacts.tellers.kept(now, mouth);
+        }
+    }
+
+    /// Nothing came of a claim. While the origin is out, or our line, nobody can do what it said.
+    pub(super) fn word_broken(&mut self, now: Instant, mouth: &Mouth) {
+        if self.blocks_are_out() || !self.contacts.tellers.broken(now, mouth) {
+            return;
+        }
+        let empty = |standing: &Standing| {
+            !standing.mine
+                && standing.near == 0
+                && standing.told_by.is_some_and(|by| {
+                    by.own == mouth.own
+                        && (by.author == mouth.author || !mouth.is_passed_on() && !by.is_passed_on())
+                })
+        };
+        let mut ids: Vec<JobId> = Vec::new();
+        for (id, job) in &mut self.jobs {
+            let units: Vec<u32> = job
+                .claims
+                .units
+                .iter()
+                .filter(|(_, standing)| empty(standing))
+                .map(|(unit, _)| *unit)
+                .collect();
+            if !units.is_empty() {
+                ids.push(*id);
+            }
+            // Nobody else is told: each finds out for itself whose word it was.
+            for unit in units {
+                job.claims.forget(unit);
+            }
+        }
+        for id in ids {
+            self.timers.set_no_later(Timer::Claims(id), now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Party;
+
+    fn at(s: u64) -> Instant {
+        Instant(1_000_000 + s * 1_000_000)
+    }
+
+    fn mouth(own: bool) -> Mouth {
+        let author = (Party::of("10.0.0.1".parse().unwrap()), None);
+        Mouth { author, link: LinkId(1), own, useful: true, offers: false }
+    }
+
+    #[test]
+    fn who_breaks_a_word_of_one_kind_is_still_believed_the_other() {
+        let mut tellers = Tellers::default();
+        assert!(tellers.broken(at(0), &mouth(false)));
+        assert!(!tellers.is_heard(at(1), &mouth(false)));
+        assert!(tellers.is_heard(at(1), &mouth(true)));
+        assert!(tellers.is_heard(at(0) + DEAF, &mouth(false)));
+    }
+
+    #[test]
+    fn one_broken_word_among_many_kept_is_forgiven() {
+        let mut tellers = Tellers::default();
+        (0..KEPT_PER_BROKEN).for_each(|_| tellers.kept(at(0), &mouth(true)));
+        assert!(!tellers.broken(at(0), &mouth(true)));
+        assert!(tellers.broken(at(0), &mouth(true)), "two are too many");
+    }
+
+    #[test]
+    fn whoever_goes_on_lying_is_not_heard_for_longer_and_longer() {
+        let mut tellers = Tellers::default();
+        let mut now = at(0);
+        for times in 0..DOUBLINGS_MAX + 3 {
+            tellers.broken(now, &mouth(false));
+            let deaf = DEAF * (1 << times.min(DOUBLINGS_MAX));
+            now = now + deaf;
+            assert!(!tellers.is_heard(Instant(now.0 - 1), &mouth(false)));
+            assert!(tellers.is_heard(now, &mouth(false)));
+        }
+    }
+}
