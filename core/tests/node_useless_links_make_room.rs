@@ -81,3 +81,17 @@ fn addresses_that_swallow_dials_hold_no_place_for_long() {
     let took = world.finish(job, LIMIT);
     assert!(took <= Duration::from_secs(4), "{took:?}");
 }
+
+#[test]
+fn a_neighbour_that_says_it_is_back_is_dialled_at_once() {
+    let mut world = World::new();
+    let job = world.job(&File::new(1, 640), None);
+    let gone = Script { dials: Dials::Refused, ..Script::fast() };
+    world.found(7000, gone, Found::Lan);
+    // Each pause is twice the one before: the next one is 8 s.
+    world.run(Duration::from_secs(20), |w| w.dialled.len() >= 4);
+    world.run(Duration::from_secs(2), |_| false);
+    world.found(7000, Script::fast(), Found::Lan);
+    let took = world.finish(job, LIMIT);
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+}
