@@ -9,7 +9,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,14 +42,15 @@ const GATHERING: Duration = Duration::from_millis(20);
 const PIECE_BYTES: usize = 256 << 10;
 
 /// What is asked for.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileRequest {
     /// `ORG/NAME`.
     pub(crate) repo: String,
     /// A model, if it is not said.
     #[serde(default, rename = "type")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(crate) kind: Option<RepoType>,
     /// Branch, tag or commit; `main` if it is not said.
     #[serde(default)]
@@ -81,7 +81,8 @@ pub(crate) struct FileRequest {
 }
 
 /// Where a file lies that is whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Blob {
     /// An absolute path, which is no link.
     pub(crate) blob: PathBuf,
@@ -92,7 +93,8 @@ pub(crate) struct Blob {
 }
 
 /// Where proven bytes of a file lie: in a file of this machine, at the same place. One line of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Lies {
     /// An absolute path, which is no link. The file may get another name at any time, and keeps its bytes.
     path: PathBuf,
@@ -107,7 +109,8 @@ pub(crate) struct Lies {
 }
 
 /// The last line for who waits for the file's name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Landed {
     /// Its name in the snapshot.
     landed: PathBuf,

@@ -1,7 +1,6 @@
 //! `GET /v1/models`: what lies in the cache, and whether it is shared.
 
 use crate::app::App;
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +12,8 @@ use zest_store::RepoId;
 const LIST_FOR: Duration = Duration::from_secs(2);
 
 /// One commit of a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Model {
     /// `ORG/NAME`.
     name: String,

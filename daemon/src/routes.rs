@@ -114,7 +114,7 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
         }
         ["v1", "openapi.json"] => {
             is(&Method::GET)?;
-            Ok(ok(openapi::document()))
+            Ok(ok(&openapi::document()))
         }
         ["v1", "files"] => {
             is(&Method::POST)?;

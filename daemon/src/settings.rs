@@ -1,12 +1,12 @@
 //! `GET` and `PATCH /v1/settings`: what may change while the daemon runs.
 
 use crate::answer::Refusal;
-use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use zest_runtime_tokio::{Giving, Limits, Session};
 
 /// All settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Settings {
     /// Caps, and how the origin is used.
     #[serde(flatten)]
@@ -16,7 +16,8 @@ pub struct Settings {
 }
 
 /// Changes; what is left out stays. A cap that is null is lifted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SettingsPatch {
     /// As [`Limits::policy`].
@@ -31,7 +32,8 @@ pub struct SettingsPatch {
 }
 
 /// The names of the policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 enum PolicyWord {
     Fastest,

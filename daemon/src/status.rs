@@ -1,7 +1,6 @@
 //! `GET /v1/status`: to everybody the original's seven keys, to who has the secret everything.
 
 use crate::app::App;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,8 @@ const ENDED_SHOWN: usize = 10;
 const XORBS_FOR: Duration = Duration::from_secs(30);
 
 /// What zest 0.4 says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Original {
     /// The program's.
     pub version: String,
@@ -35,7 +35,8 @@ pub struct Original {
 }
 
 /// The environment that the daemon was started in, as far as a pull depends on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Environment {
     /// The cache of Hugging Face's tools.
     pub hub_cache: PathBuf,
@@ -71,7 +72,8 @@ impl Environment {
 }
 
 /// The ways in which peers are found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ways {
     /// Multicast on this network.
     pub lan: bool,
@@ -97,7 +99,8 @@ impl Ways {
 }
 
 /// Everything.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Full<'a> {
     #[serde(flatten)]
     original: Original,

@@ -31,6 +31,7 @@ use files::{Errands, Lists};
 use key::Key;
 use oci::Images;
 use route::{Route, route};
+#[cfg(test)]
 pub(crate) use runs::RunFigures;
 use runs::{RunName, Runs};
 use standing::{Caller, Standing};

@@ -2,7 +2,6 @@
 
 use super::Endpoint;
 use crate::limits::{RUN_PULLS_MAX, RUNS_MAX};
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,7 +37,8 @@ impl fmt::Display for RunName {
 }
 
 /// Bytes of files by where they came from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct RunFigures {
     /// From peers.
     pub(crate) from_peers: u64,
