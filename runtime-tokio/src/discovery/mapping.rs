@@ -4,10 +4,8 @@
 //! to be the inner one, since trackers and the DHT are told that. All of it is a favour: no answer is a debug line.
 
 use super::Finder;
+use super::upnp::{Protocol, Router, SEARCH_AT};
 use crab_nat::{InternetProtocol, PortMapping, PortMappingOptions, TimeoutConfig};
-use igd_next::PortMappingProtocol;
-use igd_next::aio::Gateway;
-use igd_next::aio::tokio::Tokio;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -39,7 +37,7 @@ pub(super) enum Mapping {
     /// PCP or NAT-PMP, one per protocol.
     Pcp(Vec<PortMapping>),
     /// UPnP.
-    Upnp(Box<Gateway<Tokio>>, Vec<(PortMappingProtocol, u16)>),
+    Upnp(Router, Vec<(Protocol, u16)>),
 }
 
 /// The ports to be reached at.
@@ -88,9 +86,9 @@ impl Mapping {
                     let _ = mapping.try_drop().await;
                 }
             }
-            Self::Upnp(gateway, ports) => {
+            Self::Upnp(router, ports) => {
                 for (protocol, port) in ports {
-                    let _ = gateway.remove_port(protocol, port).await;
+                    let _ = router.remove(protocol, port).await;
                 }
             }
         }
@@ -146,21 +144,19 @@ async fn by_pcp(gateway: IpAddr, local: IpAddr, ports: Ports) -> Result<(Mapping
 }
 
 async fn by_upnp(local: IpAddr, ports: Ports) -> Result<(Mapping, Option<IpAddr>), String> {
-    let mut options = igd_next::SearchOptions::default();
-    options.bind_addr = SocketAddr::new(local, 0);
-    options.timeout = Some(SEARCH);
-    options.single_search_timeout = Some(SEARCH);
-    let gateway = igd_next::aio::tokio::search_gateway(options).await.map_err(|error| error.to_string())?;
-    let wanted = [(PortMappingProtocol::TCP, Some(ports.tcp)), (PortMappingProtocol::UDP, ports.udp)];
+    let router = Router::find(SEARCH_AT, local, SEARCH).await?;
+    let wanted = [(Protocol::Tcp, Some(ports.tcp)), (Protocol::Udp, ports.udp)];
     let mut mapped = Vec::new();
     for (protocol, port) in wanted {
         let Some(port) = port else { continue };
-        let to = SocketAddr::new(local, port);
-        gateway.add_port(protocol, port, to, LIFE_S, NAME).await.map_err(|error| error.to_string())?;
+        if let Err(why) = router.add(protocol, local, port, LIFE_S, NAME).await {
+            Mapping::Upnp(router, mapped).end().await;
+            return Err(why);
+        }
         mapped.push((protocol, port));
     }
-    let external = gateway.get_external_ip().await.ok();
-    Ok((Mapping::Upnp(Box::new(gateway), mapped), external))
+    let external = router.external().await;
+    Ok((Mapping::Upnp(router, mapped), external))
 }
 
 /// The address that packets to `towards` come from.

@@ -17,6 +17,7 @@ mod status;
 mod survey;
 mod table;
 mod udp;
+mod upnp;
 
 pub(crate) use config::Reach;
 pub use config::{DhtConfig, DiscoveryConfig, ROUTERS};
