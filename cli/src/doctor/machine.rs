@@ -31,7 +31,7 @@ pub(super) fn look(env: &Env) -> Vec<Check> {
     checks.extend(durable(&env.hub_cache));
     checks.extend([descriptors(), ring(), daemon(env)]);
     checks.extend(others());
-    checks.push(port());
+    checks.push(port(env, PORT_DEFAULT));
     checks
 }
 
@@ -217,32 +217,76 @@ fn daemon(env: &Env) -> Check {
     }
 }
 
-/// Whether the port that peers expect is free.
-fn port() -> Check {
-    let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT_DEFAULT));
-    match TcpListener::bind(at) {
-        Ok(_) => Check::ok("port", format!("{PORT_DEFAULT} is free")),
-        Err(error) => Check::warn(
-            "port",
-            format!("{PORT_DEFAULT}: {error}"),
-            "another program has it, perhaps zest itself: one of the next is taken, or the one of --listen-port",
-        ),
+/// Whether the port that peers expect is free, and who has it.
+fn port(env: &Env, port: u16) -> Check {
+    let Err(error) = TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))) else {
+        return Check::ok("port", format!("{port} is free"));
+    };
+    let running = Running::find(&Places::new(&env.zest_cache)).ok().flatten();
+    let listen = running.and_then(|running| running.record).map(|record| record.listen).unwrap_or_default();
+    if listen.iter().any(|at| at.port() == port) {
+        return Check::ok("port", format!("{port}: the daemon of this cache has it"));
     }
+    let else_ = "one of the next ports is taken instead, or the one of --listen-port";
+    match listener(port) {
+        Some((pid, name)) if is_ours(&name) => {
+            Check::ok("port", format!("{port}: {name} (pid {pid}) has it; {else_}"))
+        }
+        Some((pid, name)) => {
+            Check::warn("port", format!("{port}: {error}"), format!("{name} (pid {pid}) has it: {else_}"))
+        }
+        None => {
+            Check::warn("port", format!("{port}: {error}"), format!("another user's program has it: {else_}"))
+        }
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    matches!(name, "zest" | "zest-seed")
+}
+
+/// The process that listens on a TCP port, where it may be seen.
+#[cfg(target_os = "linux")]
+fn listener(port: u16) -> Option<(u32, String)> {
+    // Columns 1, 3 and 9: ADDRESS:PORT in hex, state (0A listens), number of the socket.
+    let listens = |line: &str| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (_, at) = columns.get(1)?.rsplit_once(':')?;
+        let is_it = columns.get(3) == Some(&"0A") && u16::from_str_radix(at, 16) == Ok(port);
+        is_it.then(|| format!("socket:[{}]", columns.get(9).unwrap_or(&"")))
+    };
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let sockets: Vec<String> = tables.iter().flat_map(|table| table.lines().filter_map(listens)).collect();
+    let has = |pid: u32| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+            .any(|link| sockets.iter().any(|socket| link.as_os_str() == socket.as_str()))
+    };
+    processes().find(|(pid, _)| has(*pid))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn listener(_port: u16) -> Option<(u32, String)> {
+    None
+}
+
+/// The processes of this machine, by number and name.
+#[cfg(target_os = "linux")]
+fn processes() -> impl Iterator<Item = (u32, String)> {
+    std::fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        Some((pid, name.trim_end().to_owned()))
+    })
 }
 
 /// What else of zest runs on this machine, whoever runs it.
 #[cfg(target_os = "linux")]
 fn others() -> Option<Check> {
     let own = std::process::id();
-    let entries = std::fs::read_dir("/proc").ok()?;
-    let mut found: Vec<(u32, String)> = entries
-        .filter_map(|entry| {
-            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-            let name = name.trim_end();
-            (pid != own && matches!(name, "zest" | "zest-seed")).then(|| (pid, name.to_owned()))
-        })
-        .collect();
+    let mut found: Vec<(u32, String)> =
+        processes().filter(|(pid, name)| *pid != own && is_ours(name)).collect();
     found.sort_unstable();
     (!found.is_empty()).then(|| Check::ok("others", others_words(&found)))
 }
@@ -289,6 +333,27 @@ mod tests {
         }
         assert_eq!(sync_words(Duration::from_secs(3)).state, State::Warn);
         assert_eq!(sync_words(Duration::from_millis(3)).state, State::Ok);
+    }
+
+    #[test]
+    fn a_port_that_our_own_daemon_has_is_nobody_elses() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().to_str().expect("UTF-8").to_owned();
+        let env = Env::from_map(&[("ZEST_CACHE_DIR".to_owned(), folder)].into());
+        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
+        let at = taken.local_addr().expect("bound");
+        let before = port(&env, at.port());
+        assert_eq!(before.state, State::Warn, "{before:?}");
+        if cfg!(target_os = "linux") {
+            let own = format!("(pid {}) has it", std::process::id());
+            assert!(before.fix.expect("what helps").contains(&own));
+        }
+        let instance = zest_daemon::Instance::claim(&Places::new(dir.path())).expect("nobody has it");
+        let record = zest_daemon::Record::of_this_process(Vec::new(), vec![at], None);
+        instance.announce(&record).expect("written");
+        let check = port(&env, at.port());
+        assert_eq!(check.state, State::Ok, "{check:?}");
+        assert!(check.text.contains("the daemon of this cache has it"), "{check:?}");
     }
 
     #[cfg(target_os = "linux")]
