@@ -129,6 +129,12 @@ impl Outage {
         self.tried.filter(|_| self.since.is_some()).map_or(next, |tried| next.max(tried + PROBE_MAX))
     }
 
+    /// Until when it asked to be left alone; in the past if it did not.
+    #[must_use]
+    pub fn asked(&self) -> Instant {
+        self.asked
+    }
+
     /// Somebody is about to give up: the next try is due now, unless it asked for more.
     pub fn hurry(&mut self, now: Instant) {
         self.next = self.next.min(now);

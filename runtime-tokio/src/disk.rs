@@ -79,7 +79,7 @@ impl Disk {
                 Some(file)
             }
             Err(error) => {
-                tracing::warn!(target: zest_store::SAID, kind = "not-shared", "what is fetched cannot be uploaded before it is complete: {error}");
+                tracing::info!(%error, "what is fetched is not uploaded before it is complete");
                 None
             }
         }

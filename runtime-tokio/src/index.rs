@@ -129,9 +129,8 @@ async fn index(
                 let path = path.display();
                 tracing::warn!(target: SAID, kind = "unreadable", "not shared: {path} cannot be looked at: {error}");
             }
-            Err(error) => {
-                tracing::warn!(target: SAID, kind = "unreadable", "looking at a file ended badly: {error}")
-            }
+            // Our own fault: it has panicked, which says more.
+            Err(error) => tracing::error!(%error, "looking at a file ended badly"),
         }
         report(progress);
     }

@@ -227,20 +227,23 @@ impl Outages {
     }
 
     /// Waits until the Hub may be asked: not at all while it is well. While it is out, one of those that wait tries at a
-    /// time, and the first answer lets all of them go on.
-    pub(crate) async fn turn(&self) {
+    /// time, and the first answer lets all of them go on. `false`: it asked to be left alone for longer than the user waits, and the
+    /// user has waited; else the last word is a try's, not a pause's.
+    pub(crate) async fn turn(&self) -> bool {
         loop {
             let back = self.back.notified();
             let wait = {
                 let now = self.clock.now();
                 let mut state = self.state();
-                if state.outage.since().is_some() {
-                    self.left(&mut state, now);
-                }
+                let is_out = state.outage.since().is_some();
+                let is_over = is_out && self.left(&mut state, now).is_none();
                 let due = state.outage.due();
                 if due <= now {
                     state.outage.trying(now);
-                    return;
+                    return true;
+                }
+                if is_over && state.outage.asked() > now {
+                    return false;
                 }
                 (due - now).min(LOOK)
             };
@@ -272,7 +275,7 @@ impl Persistence for Outages {
         IMPATIENT.try_with(|()| ()).is_err()
     }
 
-    fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn turn(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(Self::turn(self))
     }
 

@@ -24,6 +24,7 @@ mod outages_are_said;
 mod peers_are_shown_as_they_are_found;
 mod ports_are_shared_sensibly;
 mod public_is_one_hubs_word;
+mod refusals;
 mod scripted_hub;
 mod seed_box_gives_many_neighbours_what_hub_gave_us;
 #[cfg(target_os = "linux")]

@@ -2,16 +2,14 @@
 //! use io_uring, it fails with the same line. The refusals are real: seccomp filters and limits on locked memory and open files.
 
 use crate::common::{Server, folder, run, seed_command, text};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
-use std::collections::BTreeMap;
+use crate::refusals::{ENOSYS, refusing};
 use std::path::Path;
 use std::process::Command;
 
 /// io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every processor.
 const URING_CALLS: [i64; 3] = [425, 426, 427];
-/// "Operation not permitted" and "function not implemented".
+/// "Operation not permitted".
 const EPERM: u32 = 1;
-const ENOSYS: u32 = 38;
 
 /// Whether this machine lets these tests' programs use io_uring at all.
 pub(crate) fn uring_is_here() -> bool {
@@ -31,19 +29,9 @@ fn folder_with_cache() -> tempfile::TempDir {
     home
 }
 
-/// Runs `work` on a thread whose io_uring calls fail with `errno`; programs started there inherit that.
+/// Runs `work` where io_uring calls fail with `errno`.
 fn under_filter<T: Send>(errno: u32, work: impl FnOnce() -> T + Send) -> T {
-    let rules: BTreeMap<i64, Vec<_>> = URING_CALLS.iter().map(|&call| (call, Vec::new())).collect();
-    let arch: TargetArch = std::env::consts::ARCH.try_into().expect("a processor with seccomp");
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), arch);
-    let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            seccompiler::apply_filter(&program).expect("the filter is taken");
-            work()
-        });
-        thread.join().expect("no panic")
-    })
+    refusing(&URING_CALLS, errno, work)
 }
 
 /// `zest-seed` under a limit, as `ulimit` takes it.

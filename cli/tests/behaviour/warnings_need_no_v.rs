@@ -1,9 +1,12 @@
 //! What changes the outcome is said without `-v`, and to programs.
 
-use crate::common::{Server, command, folder, hub, run, text};
+use crate::common::{NOBODY, Server, command, folder, hub, run, text};
+use crate::refusals::{ACCEPT4, EMFILE, may_refuse, refusing};
 use crate::scripted_hub::{Answer, ScriptedHub, usual};
 use crate::serve_gives_a_neighbour_what_hub_gave_us::{make_repository, pull};
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::path::Path;
 
 #[test]
 fn a_peer_of_a_server_whose_name_has_no_address_is_named() {
@@ -110,5 +113,129 @@ fn a_daemon_that_cannot_note_its_pulls_says_that_they_do_not_outlive_it() {
     let warning = server.event_among("warning");
     assert_eq!(warning["kind"], "not-noted", "{warning}");
     assert!(warning["text"].as_str().expect("words").contains("after a restart"), "{warning}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// The words of the next warning, which must be of this kind.
+fn warning(server: &mut Server, kind: &str) -> String {
+    let warning = server.event_among("warning");
+    assert_eq!(warning["kind"], kind, "{warning}");
+    warning["text"].as_str().expect("words").to_owned()
+}
+
+#[test]
+fn a_server_that_cannot_take_connections_says_why() {
+    if !may_refuse() {
+        return eprintln!("skipped: no system call can be refused here");
+    }
+    let home = folder();
+    std::fs::create_dir_all(home.path().join(".cache/huggingface/hub")).expect("made");
+    let words = ["serve", "--no-http", "--json", "--listen", "127.0.0.1:0"];
+    let mut server = refusing(&[ACCEPT4], EMFILE, || Server::start(&mut command(home.path(), &words)));
+    let address = server.event("listening")["addrs"][0].as_str().expect("an address").to_owned();
+    let _waiting = std::net::TcpStream::connect(address).expect("the system takes it");
+    let text = warning(&mut server, "no-connections");
+    assert!(text.contains("peers cannot connect at present") && text.contains("open files"), "{text}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn an_account_of_uploads_that_is_taken_away_is_missed() {
+    let home = folder();
+    std::fs::create_dir_all(home.path().join(".cache/huggingface/hub")).expect("made");
+    let words = ["serve", "--no-http", "--json", "--listen", "127.0.0.1:0", "--upload-budget", "2M"];
+    let mut server = Server::start(&mut command(home.path(), &words));
+    server.event("listening");
+    let account = home.path().join(".cache/zest/uploads.json");
+    let _not_there_yet = std::fs::remove_file(&account);
+    std::fs::create_dir_all(account.join("taken")).expect("made");
+    let text = warning(&mut server, "budget-account");
+    assert!(text.contains("what was uploaded today cannot be noted"), "{text}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// A daemon of this Hub, and the address of its endpoint.
+fn daemon(home: &Path, endpoint: &str) -> (Server, String) {
+    let words = ["serve", "--json", "--listen", "127.0.0.1:0", "--http-port", "0"];
+    let mut serve = command(home, &words);
+    serve.env("HF_ENDPOINT", endpoint).env("XDG_RUNTIME_DIR", home);
+    let mut server = Server::start(&mut serve);
+    server.event("listening");
+    let output = run(&mut command(home, &["endpoint"]));
+    let said = text(&output.stdout).trim();
+    let at = said.strip_prefix("export HF_ENDPOINT=http://").expect("an address").to_owned();
+    (server, at)
+}
+
+/// Asks an endpoint for something that it has, and gives the head of the answer.
+fn ask(at: &str, method: &str, path: &str) -> String {
+    let (host, prefix) = at.split_once('/').expect("a key");
+    let mut stream = std::net::TcpStream::connect(host).expect("it listens");
+    let request = format!("{method} /{prefix}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    let head =
+        String::from_utf8_lossy(&answer).split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    head
+}
+
+#[test]
+fn an_endpoint_that_answers_for_a_hub_that_is_gone_says_so() {
+    let (root, home) = (folder(), folder());
+    make_repository(root.path());
+    let (hub, endpoint) = hub(home.path(), root.path());
+    let (mut server, at) = daemon(home.path(), &endpoint);
+    pull(home.path(), &endpoint, &["--no-daemon", "--peer", "127.0.0.1:9"]);
+    let question = "/api/models/org/name/revision/main";
+    ask(&at, "GET", question);
+    drop(hub);
+    // What was answered a moment ago is answered again without a question.
+    while !ask(&at, "GET", question).contains("\nwarning: ") {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let text = warning(&mut server, "stale");
+    assert!(text.contains("the Hub cannot be asked: answered with what it said last"), "{text}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_hub_that_cannot_save_its_index_says_so() {
+    let (root, home) = (folder(), folder());
+    make_repository(root.path());
+    let (mut hub, endpoint) = hub(home.path(), root.path());
+    let index = root.path().join(".zest-hub");
+    std::fs::remove_dir_all(index.join("listings")).expect("made at the start");
+    std::fs::write(index.join("listings"), "").expect("written");
+    std::fs::write(root.path().join("models/org/name/main/new.txt"), "new").expect("written");
+    pull(home.path(), &endpoint, &[]);
+    let text = warning(&mut hub, "not-kept");
+    assert!(text.contains("the index is not saved"), "{text}");
+}
+
+#[test]
+fn another_user_who_finds_the_socket_is_not_let_in_and_that_is_said() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: nobody can be another user here");
+    }
+    let home = folder();
+    let open: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(home.path(), open.clone()).expect("ours");
+    let (mut server, _) = daemon(home.path(), NOBODY);
+    let record = std::fs::read(home.path().join(".cache/zest/daemon.json")).expect("it runs");
+    let record: Value = serde_json::from_slice(&record).expect("JSON");
+    let socket = record["socket"].as_str().expect("a socket").to_owned();
+    for folder in Path::new(&socket).ancestors().take_while(|at| at.starts_with(home.path())) {
+        std::fs::set_permissions(folder, open.clone()).expect("ours");
+    }
+    let stranger = std::thread::spawn(move || {
+        let nobody = rustix::thread::Uid::from_raw(65_534);
+        rustix::thread::set_thread_uid(nobody).expect("we are root");
+        let _turned_away = std::os::unix::net::UnixStream::connect(socket).expect("it listens");
+    });
+    stranger.join().expect("no panic");
+    let text = warning(&mut server, "not-let-in");
+    assert!(text.contains("user 65534 is not let in"), "{text}");
     assert_eq!(server.stop(), Some(0));
 }

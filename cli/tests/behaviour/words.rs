@@ -2,6 +2,7 @@
 //! rows as a page (`docs/messages.md`).
 
 use crate::common::{NOBODY, Server, command, folder, hub, run, text};
+use crate::refusals::{ENOSYS, EROFS, FLOCK, UNLINK, may_drop_rights, may_refuse, refusing, without_rights};
 use crate::scripted_hub::{Answer, Asked, COMMIT, ListedFile, ScriptedHub, usual};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -117,12 +118,48 @@ impl World {
     }
 
     fn chunks(&self) -> (Server, String) {
+        hub(&self.home, &self.place_chunks())
+    }
+
+    /// A Hub's folder with a model of 3 MB.
+    fn place_chunks(&self) -> PathBuf {
         let root = self.home.join("root");
         let place = root.join("models/org/name/main");
         std::fs::create_dir_all(&place).expect("made");
         let bytes: Vec<u8> =
             (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         std::fs::write(place.join("model.safetensors"), &bytes[..3_000_000]).expect("written");
+        root
+    }
+
+    /// The same, some of its system calls refused.
+    fn with_chunks_refusing(&self, calls: &[i64], errno: u32) -> Output {
+        let (_hub, endpoint) = self.chunks();
+        refusing(calls, errno, || run(&mut self.command(&endpoint)))
+    }
+
+    /// With a real Hub that opens closed models to who has the token, which this has: one of 3 MB, of this access.
+    fn with_token(&self, access: &str) -> (Server, Command) {
+        const TOKEN: &str = "hf_opensTheClosedOne";
+        let root = self.place_chunks();
+        std::fs::write(root.join("models/org/name/access"), access).expect("written");
+        let words =
+            ["hub", "--root", root.to_str().expect("UTF-8"), "--port", "0", "--json", "-q", "--token", TOKEN];
+        let mut hub = Server::start(&mut command(&self.home, &words));
+        let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+        let mut zest = self.command(&endpoint);
+        zest.env("HF_TOKEN", TOKEN);
+        (hub, zest)
+    }
+
+    /// With a real Hub that has a model of 300 MB: nothing but holes, which take no room there.
+    fn with_much(&self) -> (Server, String) {
+        let root = self.home.join("root");
+        let place = root.join("models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        let file = std::fs::File::create(place.join("model.safetensors")).expect("made");
+        file.set_len(300_000_000).expect("a file system with holes");
         hub(&self.home, &root)
     }
 
@@ -357,16 +394,18 @@ rows! {
         ["the Hub token holds characters that no token can have"];
         |world| run(world.command(NOBODY).env("HF_TOKEN", "Bearer hf_x"));
     too_many_requests: "The Hub limits our rate", ["pull", "org/name", "--give-up-after", "1s"] => 5,
-        ["limits our rate (429), asking us to come back in 7 s", "come back later"];
+        ["limits our rate (429), asking us to come back in … s (tries: 1)", "come back later"];
         |world| world.with_answer(429, "Retry-After", "7.5");
     too_many_requests_until_a_date: "The Hub limits our rate until a date", ["pull", "org/name", "--give-up-after", "1s"] => 5,
-        ["limits our rate (429), asking us to come back in 9 s", "come back later"]; |world| {
+        ["limits our rate (429), asking us to come back in … s (tries: 1)", "come back later"]; |world| {
         let clock = ("Date", "Fri, 31 Dec 2100 23:59:50 GMT");
         let hub = ScriptedHub::start(move |_| {
             Answer::new(429, "").header(clock.0, clock.1).header("Retry-After", "Fri, 31 Dec 2100 23:59:59 GMT")
         });
         run(&mut world.command(&hub.endpoint()))
     };
+    asked_for_longer_than_the_user_waits: "The Hub asks for a longer pause than `--give-up-after`", ["pull", "org/name", "--give-up-after", "1s"] => 5,
+        ["answered 503, asking us to come back in … s (tries: 1)"]; |world| world.with_answer(503, "Retry-After", "280");
     ctrl_c: "Ctrl-C while the Hub is asked", ["pull", "org/name"] => 130,
         ["error: interrupted", "run the same command again"], never ["done", "No bytes from peers"]; World::interrupted;
     a_disk_too_small: "The disk is too small for it", ["pull", "org/name"] => 7,
@@ -475,6 +514,106 @@ rows! {
         |world| world.with_a_file_at("proofs");
     a_catalog_that_cannot_be: "What is here cannot be noted", ["pull", "org/name", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0"] => 0,
         ["a file is complete and not shared, as that cannot be noted: …files", "Done: 1 file"]; |world| world.with_a_file_at("files");
+    places_that_cannot_be: "Whose a private file is cannot be noted", ["pull", "org/name"] => 0,
+        ["model.safetensors: it cannot be noted that not everyone may read it: …places", "Done: 1 file"]; |world| {
+        std::fs::create_dir_all(world.home.join(".cache/zest")).expect("made");
+        std::fs::write(world.home.join(".cache/zest/places"), "").expect("written");
+        let (_hub, mut zest) = world.with_token("private");
+        run(&mut zest)
+    };
+    a_proof_that_cannot_be_taken_back: "It is private now, and that cannot be noted", ["pull", "org/name", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0"] => 0,
+        ["org/name is not shared any more, and other processes cannot be told: …", "org/name is not readable by everyone: peers are not asked for it"],
+        if may_refuse; |world| {
+        let (_hub, mut zest) = world.with_token("public");
+        assert!(run(&mut zest).status.success());
+        std::fs::write(world.home.join("root/models/org/name/access"), "private").expect("written");
+        refusing(&[UNLINK], EROFS, || run(&mut zest))
+    };
+    what_the_user_denied: "You denied sharing it", ["pull", "org/name", "--peer", "127.0.0.1:9"] => 0,
+        ["you denied sharing org/name: peers are not asked for it (`zest share allow org/name`)", "Done: 1 file"]; |world| {
+        assert!(run(&mut command(&world.home, &["share", "deny", "org/name"])).status.success());
+        world.with_chunks()
+    };
+    xorbs_that_cannot_be: "What the original keeps cannot be kept", ["pull", "org/name", "--keep-xorbs"] => 0,
+        ["a file is complete, and its xorbs could not be kept: …", "Done: 1 file"]; |world| world.with_a_file_at("xorbs");
+    a_file_system_without_locks: "The file system has no locks", ["pull", "org/name"] => 0,
+        ["no file locks in …: what is interrupted begins anew", "Done: 1 file"], if may_refuse;
+        |world| world.with_chunks_refusing(&[FLOCK], ENOSYS);
+    a_part_that_may_not_last: "Ctrl-C, and what is here cannot be made durable", ["pull", "org/name", "--max-download", "256KiB", "--no-daemon"] => 130,
+        ["model.safetensors: what is fetched may be lost if power fails: …", "error: interrupted"]; |world| {
+        let (_hub, endpoint) = world.chunks();
+        let mut zest = world.command(&endpoint);
+        zest.arg("--events").stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = zest.spawn().expect("zest starts");
+        let mut events = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        while !line.contains("\"phase\":\"fetching\"") {
+            line.clear();
+            assert_ne!(std::io::BufRead::read_line(&mut events, &mut line).expect("text"), 0, "it fetches");
+        }
+        // The folder is not where its entry could be made durable.
+        let cache = world.home.join(".cache/huggingface/hub");
+        std::fs::rename(&cache, world.home.join("elsewhere")).expect("ours");
+        crate::common::signal(&child, rustix::process::Signal::INT);
+        std::io::Read::read_to_string(&mut events, &mut line).expect("text");
+        child.wait_with_output().expect("it ends")
+    };
+    much_that_was_not_proven: "Much lies here that zest has not proven", ["pull", "org/name"] => 0,
+        ["2 files lie here already (0.3 GB) that zest has not proven yet: reading once, beside the rest", "Done: 2 files"]; |world| {
+        let (_hub, endpoint) = world.with_much();
+        assert!(run(&mut world.command(&endpoint)).status.success());
+        std::fs::remove_dir_all(world.home.join(".cache/zest")).expect("ours");
+        run(&mut world.command(&endpoint))
+    };
+    a_row_that_cannot_be: "The Hub lists a file that no system can keep, and `--dry-run`", ["pull", "org/name", "--dry-run"] => 0,
+        ["../evil"]; |world| {
+        let hub = ScriptedHub::start(|asked| {
+            let listed = |path: &str| ListedFile { path: path.to_owned(), size: 3, oid: FILES[0].2.to_owned() };
+            usual(asked, &[listed("config.json"), listed("../evil")]).unwrap_or_else(|| model_answers(asked))
+        });
+        run(&mut world.command(&hub.endpoint()))
+    };
+    wrong_bytes_once: "The Hub gives other bytes, and then the right ones", ["pull", "org/name", "config.json"] => 0,
+        ["config.json: what was received is not the file (…): fetching it anew", "Done: 1 file, 3 B"]; |world| {
+        let asked_before = AtomicBool::new(false);
+        let hub = ScriptedHub::start(move |asked| {
+            let is_first = asked.target.contains("/resolve/") && !asked_before.swap(true, Ordering::SeqCst);
+            let mut answer = model_answers(asked);
+            if is_first {
+                answer.body = b"[]\n".to_vec();
+            }
+            answer
+        });
+        run(&mut world.command(&hub.endpoint()))
+    };
+    a_peer_whose_name_comes_late: "A peer whose name has an address only later", ["pull", "org/name", "--peer", "late.test", "--listen", "127.0.0.1:0", "--max-download", "256KiB"] => 0,
+        ["late.test", "peer \"late.test:6881\" has an address now"], if may_mount; |world| {
+        let hosts = world.home.join("hosts");
+        std::fs::write(&hosts, "127.0.0.1 localhost\n").expect("written");
+        let (_hub, endpoint) = world.chunks();
+        let zest = world.command(&endpoint);
+        let mut inside = Command::new("unshare");
+        let mount = format!("mount --bind '{}' /etc/hosts && exec \"$0\" \"$@\"", hosts.display());
+        inside.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]);
+        inside.arg(zest.get_program()).args(zest.get_args()).arg("--events").env_clear();
+        inside.envs(zest.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        inside.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let mut child = inside
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut events = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        while !line.contains("late.test") {
+            line.clear();
+            assert_ne!(std::io::BufRead::read_line(&mut events, &mut line).expect("text"), 0, "it is missed");
+        }
+        std::fs::write(&hosts, "127.0.0.1 localhost late.test\n").expect("written");
+        std::io::Read::read_to_string(&mut events, &mut line).expect("text");
+        child.wait_with_output().expect("it ends")
+    };
     a_list_that_is_damaged: "A list of files in the cache is damaged, and `HF_HUB_OFFLINE=1`", ["pull", "org/name"] => 0,
         ["taking the 2 that lie there as they are, some may be missing", "trees/c0ffee0000000000000000000000000000000000.json is damaged or of an unknown format: the Hub is asked for that list"]; |world| {
         assert!(world.with_model().status.success());
@@ -521,12 +660,33 @@ rows! {
         world.until("nothing is here that can be shared")
     };
     a_peer_without_an_address: "A peer of a server whose name has no address",
-        ["serve", "--no-http", "--listen", "127.0.0.1:0", "--peer", "nobody.invalid"] => 0, ["nobody.invalid"];
+        ["serve", "--no-http", "--listen", "127.0.0.1:0", "--peer", "nobody.invalid"] => 0, ["nobody.invalid", "trying again until it has one"];
         |world| world.until("nobody.invalid");
     a_tracker_that_is_dead: "A tracker that does not answer",
         ["serve", "--no-http", "--listen", "127.0.0.1:0", "--tracker", "http://127.0.0.1:9/announce"] => 0,
         ["announcing at 1 tracker", "tracker http://127.0.0.1:9 does not know of us: …refused…; next try in …s"];
         |world| world.until_after_a_pull(|| {}, "does not know of us");
+    files_that_cannot_be_noted: "What another program has fetched cannot be noted", ["serve", "--no-http", "--listen", "127.0.0.1:0"] => 0,
+        ["not shared: …cannot be looked at: …files"]; |world| {
+        let forget = || {
+            std::fs::remove_dir_all(world.home.join(".cache/zest")).expect("ours");
+            std::fs::create_dir_all(world.home.join(".cache/zest")).expect("made");
+            std::fs::write(world.home.join(".cache/zest/files"), "").expect("written");
+        };
+        world.until_after_a_pull(forget, "cannot be looked at")
+    };
+    notes_of_what_is_denied: "What was denied cannot be read", ["share", "ls"] => 0,
+        ["denied cannot be read, and it says what you denied: nothing is shared"]; |world| {
+        std::fs::create_dir_all(world.home.join(".cache/huggingface/hub")).expect("made");
+        std::fs::create_dir_all(world.home.join(".cache/zest")).expect("made");
+        std::fs::write(world.home.join(".cache/zest/denied"), "").expect("written");
+        world.alone()
+    };
+    no_certificates: "No certificates are here, and the Hub speaks HTTPS", ["share", "ls"] => 0,
+        ["cannot ask the Hub what is public: …"]; |world| {
+        std::fs::create_dir_all(world.home.join(".cache/huggingface/hub")).expect("made");
+        run(world.command("https://hub.invalid").env("SSL_CERT_FILE", world.home.join("nowhere.pem")))
+    };
     a_secret_that_others_can_read: "The secret of the API can be read by others", ["serve", "--listen", "127.0.0.1:0", "--http-port", "0"] => 0,
         ["the API has a new secret, as the old one is no good: …api-secret: it is not for its owner alone (chmod 600)"]; |world| {
         let path = world.home.join(".cache/zest/api-secret");
@@ -571,6 +731,17 @@ rows! {
         ["….zest-hub cannot be used, so files are hashed anew at the next start"]; |world| {
         let put = |root: &std::path::Path| std::fs::write(root.join(".zest-hub"), "").expect("written");
         world.own_hub(put, "hashed anew")
+    };
+    a_folder_that_nobody_may_list: "A folder of the own Hub may not be listed", ["hub", "--port", "0"] => 0,
+        ["cannot be listed: …denied"], if may_drop_rights; |world| {
+        let place = world.home.join("root/models/org/name/main/closed");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("ours");
+        world.until_with(|command| {
+            command.env("ZEST_ROOT", world.home.join("root"));
+            *command = without_rights(command);
+            command
+        }, "cannot be listed")
     };
     nothing_runs: "Nothing runs that could be asked", ["status"] => 1, ["zest does not run in the background", "zest start"];
         World::alone;

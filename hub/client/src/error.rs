@@ -141,7 +141,7 @@ pub enum HubError {
         body: String,
     },
     /// 5xx or 408 until our tries ran out.
-    #[error("{url} answered {status} (tries: {tries}){}", tail(message))]
+    #[error("{url} answered {status}{} (tries: {tries}){}", retry_tail(retry_after.as_ref()), tail(message))]
     Server {
         /// Address without query.
         url: String,
@@ -344,6 +344,16 @@ impl HubError {
     }
 
     /// The same error, saying how many requests it took us to give up.
+    /// The same, so much later: what is left of the pause that the server asked for.
+    pub(crate) fn after_waiting(mut self, waited: Duration) -> Self {
+        if let Self::RateLimited { retry_after: Some(asked), .. }
+        | Self::Server { retry_after: Some(asked), .. } = &mut self
+        {
+            *asked = asked.saturating_sub(waited);
+        }
+        self
+    }
+
     pub(crate) fn after_tries(mut self, count: u32) -> Self {
         if let Self::Unreachable { tries, .. }
         | Self::RateLimited { tries, .. }
@@ -368,7 +378,9 @@ fn hidden_tail(had_token: bool) -> &'static str {
 }
 
 fn retry_tail(retry_after: Option<&Duration>) -> String {
-    retry_after.map_or_else(String::new, |wait| format!(", asking us to come back in {} s", wait.as_secs()))
+    // Rounded up: never earlier than it wants.
+    let seconds = |wait: &Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    retry_after.map_or_else(String::new, |wait| format!(", asking us to come back in {} s", seconds(wait)))
 }
 
 fn of(want: Option<&u64>) -> String {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
@@ -94,8 +94,9 @@ pub trait Persistence: fmt::Debug + Send + Sync {
     /// Whether it decides at present; if not, the policy does.
     fn is_patient(&self) -> bool;
 
-    /// Waits until a request may be sent: not at all, unless one failed lately.
-    fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Waits until a request may be sent: not at all, unless one failed lately. `false`: the server asked to be left alone for longer than
+    /// the user waits, and that time is over.
+    fn turn(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 
     /// A request failed in a way that may pass. Whether to try again, at the next [`Persistence::turn`].
     fn failed(&self, error: &HubError) -> bool;
@@ -135,9 +136,16 @@ where
 {
     let mut tries = 0;
     let mut running = FuturesUnordered::new();
+    // What came of the last try, and when.
+    let mut failed: Option<(HubError, Instant)> = None;
     loop {
         if running.is_empty() {
-            persistence.turn().await;
+            // Whoever has heard nothing yet asks, to know what to say.
+            if !persistence.turn().await
+                && let Some((error, at)) = failed
+            {
+                return Err(error.after_waiting(at.elapsed()).after_tries(tries));
+            }
             tries += 1;
             running.push(attempt());
         }
@@ -145,7 +153,10 @@ where
         let more = tries > 1 && running.len() < TRIES_BESIDE;
         let outcome = tokio::select! {
             outcome = running.next() => outcome,
-            () = async { tokio::time::sleep(beside).await; persistence.turn().await }, if more => None,
+            may = async { tokio::time::sleep(beside).await; persistence.turn().await }, if more => match may {
+                true => None,
+                false => continue,
+            },
         };
         match outcome {
             Some(Ok(value)) => {
@@ -163,6 +174,7 @@ where
                 if !again {
                     return Err(error.after_tries(tries));
                 }
+                failed = Some((error, Instant::now()));
             }
             None => {
                 tries += 1;
@@ -330,9 +342,9 @@ mod tests {
             true
         }
 
-        fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        fn turn(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
             self.0.fetch_add(1, Ordering::Relaxed);
-            Box::pin(std::future::ready(()))
+            Box::pin(std::future::ready(true))
         }
 
         fn failed(&self, _: &HubError) -> bool {

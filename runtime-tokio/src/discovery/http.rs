@@ -79,7 +79,8 @@ fn client(from: Option<IpAddr>, local: bool) -> Option<Client> {
     if local {
         builder = builder.no_proxy().tls_certs_only(std::iter::empty());
     }
-    builder.build().inspect_err(|error| tracing::warn!(target: zest_store::SAID, kind = "tracker", "HTTP trackers cannot be asked: {error}")).ok()
+    // What is said of each tracker says it to the user.
+    builder.build().inspect_err(|error| tracing::warn!(%error, "HTTP trackers cannot be asked")).ok()
 }
 
 /// A redirect stays in its scheme, and leads no deeper into our site than the tracker itself lies.
