@@ -58,9 +58,19 @@ fn programs() -> &'static [PathBuf; 2] {
 fn is_up_to_date(program: &Path) -> bool {
     let Ok(made) = std::fs::metadata(program).and_then(|meta| meta.modified()) else { return false };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
-    ["xet", "core", "store", "hub", "runtime-tokio", "runtime-glommio", "daemon", "cli"]
-        .iter()
-        .all(|room| !is_newer(&root.join(room).join("src"), made))
+    let rooms = [
+        "xet",
+        "core",
+        "store",
+        "hub/client",
+        "hub/server",
+        "runtime-send",
+        "runtime-tokio",
+        "runtime-glommio",
+        "daemon",
+        "cli",
+    ];
+    rooms.iter().all(|room| !is_newer(&root.join(room).join("src"), made))
 }
 
 fn is_newer(folder: &Path, than: SystemTime) -> bool {

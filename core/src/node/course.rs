@@ -13,12 +13,21 @@ pub(crate) struct Course {
     pub(crate) wish: Priority,
     /// Measurements in a row that found chunks waiting behind full pipelines.
     pub(crate) waiting: u32,
+    /// When it was begun.
+    pub(crate) since: Instant,
     /// When something useful last happened.
     pub(crate) progress_at: Instant,
 }
 
 impl Course {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { ended: false, paused: false, wish: Priority::default(), waiting: 0, progress_at: now }
+        Self {
+            ended: false,
+            paused: false,
+            wish: Priority::default(),
+            waiting: 0,
+            since: now,
+            progress_at: now,
+        }
     }
 }

@@ -91,7 +91,7 @@ impl Node {
         let own = peer_id.is_some_and(|peer_id| {
             score(&job.origin.blocks[unit as usize].block.xorb, &peer_id) == claim.score
         });
-        let Some(mouth) = self.mouth(now, link, own) else { return Heard::Old };
+        let Some(mouth) = self.mouth(now, id, link, own) else { return Heard::Old };
         let Some(job) = self.jobs.get_mut(&id) else { return Heard::Old };
         let unseen = job.believes(unit, false) > job.claims.idle(false);
         let standing = job.claims.units.entry(unit).or_default();

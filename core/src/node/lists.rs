@@ -122,18 +122,6 @@ impl Node {
         }
         if let Some(job) = self.jobs.get_mut(&id) {
             job.lists.list_asks.remove(&block);
-            let indices: Vec<u32> = job.origin.blocks[block as usize].indices().collect();
-            // What it says to have of the block nobody could ask it for.
-            if let Some(with) = self.peers.get_mut(&link).and_then(|peer| peer.jobs.get_mut(&id))
-                && let Has::Some(set) = &mut with.has
-            {
-                let had = indices.into_iter().filter(|index| set.remove(*index));
-                let had: Vec<u32> = had.collect();
-                if with.counted {
-                    had.into_iter().for_each(|index| job.supply.lose(index));
-                }
-                job.claims.look_again();
-            }
         }
         self.seek_lists(now, id);
     }

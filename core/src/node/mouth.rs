@@ -12,14 +12,22 @@ pub(super) struct Mouth {
     pub(super) own: bool,
     /// It has given something useful, so that it is part of the swarm.
     pub(super) useful: bool,
+    /// The job has only begun: nobody can have given anything yet.
+    pub(super) early: bool,
     /// It would offer us what it streams.
     pub(super) offers: bool,
 }
 
 impl Mouth {
+    /// Whether it is passed on by one who has given nothing.
+    pub(super) fn is_strange(&self) -> bool {
+        !self.own && !self.useful
+    }
+
     /// Whether others are told of it, too: what its owner says, and what somebody passes on who gives. Anything else is heard by those
-    /// alone whom it is told, so that it is found out where it comes from.
+    /// alone whom it is told, so that it is found out where it comes from; but for the first seconds of a job, as news have to cross
+    /// a swarm in which nobody knows anybody.
     pub(super) fn is_passed_on(&self) -> bool {
-        self.own || self.useful
+        !self.is_strange() || self.early
     }
 }

@@ -17,10 +17,14 @@ use alloc::vec::Vec;
 
 /// Who broke its word is not listened to for so long: 60 s, twice as long each time. Ours.
 pub const DEAF: Duration = Duration::from_secs(60);
-/// And at the longest: 16 min. Ours.
+/// And at the longest: 16 times as long. Ours.
 const DOUBLINGS_MAX: u32 = 4;
 /// Of whom so many words came true for each that did not, it is still believed: 8. Ours; an owner may crash, or its line break.
 const KEPT_PER_BROKEN: u32 = 8;
+/// What is passed on by whom nothing proves is passed on for so long after a job has begun: 5 s. Ours; so long such a word is believed.
+const EARLY: Duration = Duration::from_secs(5);
+/// So many words that come to nothing are forgiven in any case: 2. Ours; a liar claims more at once.
+const FORGIVEN: u32 = 2;
 /// Parties remembered at most: 1,024. Ours; the one that was heard of longest ago makes room.
 pub const TELLERS_MAX: usize = 1024;
 
@@ -51,8 +55,8 @@ impl Teller {
 #[derive(Debug, Default)]
 pub(crate) struct Tellers {
     known: BTreeMap<Author, Teller>,
-    /// Until when nothing is heard that is passed on by those who gave nothing: one of them lied.
-    strangers_until: Instant,
+    /// What is passed on by those who have given nothing, all together: when one of them lied none is heard for a while.
+    strangers: Tally,
 }
 
 impl Tellers {
@@ -77,28 +81,26 @@ impl Tellers {
 
     /// A word came to nothing: whether its party is not listened to any more.
     fn broken(&mut self, now: Instant, mouth: &Mouth) -> bool {
-        let tally = self.note(now, mouth);
+        // Who told the same lie in good faith is a stranger, too: they are not told apart.
+        let tally = if mouth.is_strange() { &mut self.strangers } else { self.note(now, mouth) };
         tally.broken = tally.broken.saturating_add(1);
-        let lies = tally.broken.saturating_mul(KEPT_PER_BROKEN) > tally.kept;
+        let lies = tally.broken.saturating_sub(FORGIVEN).saturating_mul(KEPT_PER_BROKEN) > tally.kept;
         if lies {
             tally.until = now + DEAF * (1 << tally.times.min(DOUBLINGS_MAX));
             tally.times += 1;
-            if !mouth.is_passed_on() {
-                self.strangers_until = self.strangers_until.max(now + DEAF);
-            }
         }
         lies
     }
 
     fn is_heard(&self, now: Instant, mouth: &Mouth) -> bool {
         let deaf = |teller: &Teller| now < if mouth.own { teller.own } else { teller.passed_on }.until;
-        let stranger = !mouth.is_passed_on() && now < self.strangers_until;
+        let stranger = mouth.is_strange() && now < self.strangers.until;
         !stranger && !self.known.get(&mouth.author).is_some_and(deaf)
     }
 
     /// Nobody has kept a word that was given while the origin was out.
     pub(super) fn forgive(&mut self) {
-        self.strangers_until = Instant::ZERO;
+        self.strangers.until = Instant::ZERO;
         for teller in self.known.values_mut() {
             teller.own.until = Instant::ZERO;
             teller.passed_on.until = Instant::ZERO;
@@ -112,10 +114,11 @@ impl Tellers {
 
 impl Node {
     /// Whose word it is what a peer says of a claim; `None`: it is not listened to.
-    pub(super) fn mouth(&self, now: Instant, link: LinkId, own: bool) -> Option<Mouth> {
+    pub(super) fn mouth(&self, now: Instant, id: JobId, link: LinkId, own: bool) -> Option<Mouth> {
         let author = self.author(link)?;
         let useful = self.peers.get(&link).is_some_and(|peer| peer.word.useful);
-        let mouth = Mouth { author, link, own, useful, offers: own && self.config.tentative };
+        let early = self.jobs.get(&id).is_some_and(|job| now.since(job.course.since) < EARLY);
+        let mouth = Mouth { author, link, own, useful, early, offers: own && self.config.tentative };
         self.contacts.tellers.is_heard(now, &mouth).then_some(mouth)
     }
 
@@ -139,7 +142,7 @@ impl Node {
                 && standing.near == 0
                 && standing.told_by.is_some_and(|by| {
                     by.own == mouth.own
-                        && (by.author == mouth.author || !mouth.is_passed_on() && !by.is_passed_on())
+                        && (by.author == mouth.author || mouth.is_strange() && by.is_strange())
                 })
         };
         let mut ids: Vec<JobId> = Vec::new();
@@ -176,12 +179,13 @@ mod tests {
 
     fn mouth(own: bool) -> Mouth {
         let author = (Party::of("10.0.0.1".parse().unwrap()), None);
-        Mouth { author, link: LinkId(1), own, useful: true, offers: false }
+        Mouth { author, link: LinkId(1), own, useful: true, early: false, offers: false }
     }
 
     #[test]
     fn who_breaks_a_word_of_one_kind_is_still_believed_the_other() {
         let mut tellers = Tellers::default();
+        (0..FORGIVEN).for_each(|_| assert!(!tellers.broken(at(0), &mouth(false))));
         assert!(tellers.broken(at(0), &mouth(false)));
         assert!(!tellers.is_heard(at(1), &mouth(false)));
         assert!(tellers.is_heard(at(1), &mouth(true)));
@@ -191,6 +195,7 @@ mod tests {
     #[test]
     fn one_broken_word_among_many_kept_is_forgiven() {
         let mut tellers = Tellers::default();
+        (0..FORGIVEN).for_each(|_| assert!(!tellers.broken(at(0), &mouth(true)), "as every beginner's"));
         (0..KEPT_PER_BROKEN).for_each(|_| tellers.kept(at(0), &mouth(true)));
         assert!(!tellers.broken(at(0), &mouth(true)));
         assert!(tellers.broken(at(0), &mouth(true)), "two are too many");
@@ -200,6 +205,7 @@ mod tests {
     fn whoever_goes_on_lying_is_not_heard_for_longer_and_longer() {
         let mut tellers = Tellers::default();
         let mut now = at(0);
+        (0..FORGIVEN).for_each(|_| assert!(!tellers.broken(now, &mouth(false))));
         for times in 0..DOUBLINGS_MAX + 3 {
             tellers.broken(now, &mouth(false));
             let deaf = DEAF * (1 << times.min(DOUBLINGS_MAX));

@@ -27,8 +27,9 @@ fn copies(world: Scenario) -> (Report, f64) {
 #[test]
 fn two_hundred_and_fifty_six_that_know_one_node_of_the_dht_form_a_swarm() {
     let (report, copies) = copies(world(1, 256, Finding { lan: 0, dht: true, pex: true, tracker: false }));
-    // Alone each of them would have brought one.
-    assert!(copies < 5.0, "{copies} copies");
+    // Alone each of them would have brought one. It was 4.3 when everybody passed on whatever was claimed (five seeds), and 5.2 since
+    // what strangers claim is passed on for the first five seconds alone.
+    assert!(copies < 6.0, "{copies} copies");
     // Beside what finds them: a few hundred small packets each.
     assert!((1..256 * 400).contains(&report.datagrams), "{} datagrams", report.datagrams);
     assert!(report.found >= 255, "{} found", report.found);
