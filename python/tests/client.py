@@ -50,17 +50,32 @@ def at_rest(root: Path) -> Path:
     return root
 
 
+def begin_cache(cache: Path) -> Path:
+    """A new cache that several files are fetched into at once. Where two threads begin its shared store, huggingface_hub (1.33 and later)
+    takes the marker that the other is about to put into place for a leftover or for somebody else's file, and keeps one file out of
+    the store: 525 of 3,000 times with its function alone. So which files are in there would differ by chance; that it is begun
+    rightly, the routes with one file say."""
+    try:
+        from huggingface_hub.utils._shared_blobs import _ensure_shared_blobs_dir, shared_blobs_enabled
+    except ImportError:
+        return cache
+    if shared_blobs_enabled():
+        cache.mkdir(parents=True, exist_ok=True)
+        assert _ensure_shared_blobs_dir(cache)
+    return cache
+
+
 def snapshot(out: Path) -> Any:
     from huggingface_hub import snapshot_download
 
-    return snapshot_download("org/m", cache_dir=out / "cache")
+    return snapshot_download("org/m", cache_dir=begin_cache(out / "cache"))
 
 
 def usual(out: Path) -> Any:
     """Into the cache that everybody uses: OUT is then $HF_HOME."""
     from huggingface_hub import snapshot_download
 
-    return snapshot_download("org/m")
+    return snapshot_download("org/m", cache_dir=begin_cache(out / "hub"))
 
 
 def one(out: Path) -> Any:
@@ -72,7 +87,7 @@ def one(out: Path) -> Any:
 def api(out: Path) -> Any:
     from huggingface_hub import HfApi
 
-    return HfApi().snapshot_download("org/m", cache_dir=str(out / "cache"), allow_patterns=["*.safetensors", "*.json"])
+    return HfApi().snapshot_download("org/m", cache_dir=str(begin_cache(out / "cache")), allow_patterns=["*.safetensors", "*.json"])
 
 
 def dataset(out: Path) -> Any:
@@ -96,7 +111,7 @@ def filesystem(out: Path) -> Any:
 
 
 def command(out: Path) -> Any:
-    sys.argv = ["hf", "download", "org/m", "--cache-dir", str(out / "cache")]
+    sys.argv = ["hf", "download", "org/m", "--cache-dir", str(begin_cache(out / "cache"))]
     from huggingface_hub.cli.hf import main
 
     return main()

@@ -15,6 +15,9 @@ use crate::os;
 const MARKER: &str = ".huggingface-shared-blobs";
 /// Content of the marker: the layout's version.
 const MARKER_TEXT: &[u8] = b"1\n";
+/// How often an unmarked store is marked. huggingface_hub clears away what looks like the leftover of a process that died while it
+/// did this, and takes ours for one if it comes at the same time.
+const MARK_TRIES: usize = 8;
 /// Mode of `.refs` and `.lock`: all users of a shared cache append and lock (huggingface_hub).
 const COMPANION_MODE: u32 = 0o666;
 
@@ -79,13 +82,8 @@ impl<'a> SharedStore<'a> {
     fn try_prepare(&self, hash: &Hash) -> io::Result<Option<PathBuf>> {
         let dir = self.dir();
         make_dir(&dir)?;
-        if !self.is_marked() {
-            if !is_empty_but_for_temps(&dir)? {
-                // Another process may have marked it since.
-                return if self.is_marked() { self.try_prepare(hash) } else { Ok(None) };
-            }
-            self.mirror_mode(&dir)?;
-            self.mark(&dir)?;
+        if !self.has_mark(&dir)? {
+            return Ok(None);
         }
         let prefix = dir.join(&hash.to_string()[..2]);
         make_dir(&prefix)?;
@@ -94,6 +92,25 @@ impl<'a> SharedStore<'a> {
         }
         self.mirror_mode(&prefix)?;
         Ok(Some(prefix))
+    }
+
+    /// Marks the folder if nothing is in it, and says whether it is marked then.
+    fn has_mark(&self, dir: &Path) -> io::Result<bool> {
+        for _ in 0..MARK_TRIES {
+            if self.is_marked() {
+                return Ok(true);
+            }
+            if !is_empty_but_for_temps(dir)? {
+                // Another process may have marked it since.
+                return Ok(self.is_marked());
+            }
+            self.mirror_mode(dir)?;
+            match self.mark(dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        Ok(self.is_marked())
     }
 
     fn mark(&self, dir: &Path) -> io::Result<()> {
@@ -226,4 +243,45 @@ fn is_empty_but_for_temps(dir: &Path) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// As huggingface_hub does where two of its threads begin a cache at once: each takes the other's unfinished marker for the
+    /// leftover of a process that died.
+    fn clear_markers(blobs: &Path) {
+        for entry in fs::read_dir(blobs).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().ends_with(".tmp") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    #[test]
+    fn that_another_program_clears_unfinished_markers_away_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = Hash::from_bytes([7; 32]);
+        for number in 0..200 {
+            let root = folder.path().join(number.to_string());
+            fs::create_dir(&root).unwrap();
+            let is_over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                let clearing = scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        clear_markers(&root.join("blobs"));
+                    }
+                });
+                let prepared = SharedStore::new(&root).prepare(&hash);
+                is_over.store(true, Ordering::Relaxed);
+                clearing.join().unwrap();
+                let prepared = prepared.unwrap();
+                // Nothing is there by then that makes the next one refuse it.
+                assert_eq!(prepared.is_some(), SharedStore::new(&root).is_marked());
+                assert!(SharedStore::new(&root).prepare(&hash).unwrap().is_some());
+            });
+        }
+    }
 }
