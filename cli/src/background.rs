@@ -4,7 +4,7 @@ use crate::args::{DaemonArgs, LogsArgs, StatusArgs, StopArgs};
 use crate::daemon::{doors, failure, url};
 use crate::engine;
 use crate::failure::{Failure, Kind, disk};
-use crate::keeper::Held;
+use crate::held::Held;
 use crate::ui::{Ui, units};
 use axum::http::Method;
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use crate::args::PullArgs;
 use crate::discovery::Purpose;
 use crate::engine::{Progress, PullReport, PullRequest};
-use crate::failure::{Failure, Kind};
+use crate::failure::{self, Failure, Kind};
 use crate::signals::Signals;
 use crate::ui::{Landed, Ui};
 use axum::http::Method;
@@ -91,10 +91,10 @@ pub(crate) async fn hand_over(
     let patience = patience.unwrap_or(args.give_up_after);
     match follow(&client, id, label, patience, signals, ui).await {
         End::Done(report) => Ok(Handed::Done(report)),
-        End::Failed(failure) if signals.seen() => Err(crate::pull::interrupted(failure_of(failure))),
+        End::Failed(failure) if signals.seen() => Err(failure::interrupted(failure_of(failure))),
         End::Failed(failure) => Err(failure_of(failure)),
         End::Gone(_) if signals.seen() => {
-            Err(crate::pull::interrupted(Failure::new(Kind::Interrupted, "interrupted")))
+            Err(failure::interrupted(Failure::new(Kind::Interrupted, "interrupted")))
         }
         End::Gone(why) => {
             ui.say(format!("going on alone: {why}"));
@@ -170,7 +170,7 @@ fn why_alone(args: &PullArgs, env: &Env, status: &Value) -> Option<String> {
 fn document(request: &PullRequest, env: &Env) -> Result<(Value, String), Failure> {
     let mut request = request.clone();
     let absolute = |path: &std::path::Path| {
-        std::path::absolute(path).map_err(|error| crate::failure::disk(path.display(), &error))
+        std::path::absolute(path).map_err(|error| failure::disk(path.display(), &error))
     };
     request.cache_dir = Some(absolute(&env.hub_cache)?);
     request.local_dir = request.local_dir.as_deref().map(absolute).transpose()?;
@@ -303,7 +303,7 @@ fn failure_of(failure: PullFailure) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::commands::{Cli, Command};
     use clap::Parser as _;
 
     fn args(line: &str) -> PullArgs {

@@ -1,6 +1,6 @@
 //! What is made of the one definition of the command line: completions, manual pages, `docs/cli.md`.
 
-use crate::args::Cli;
+use crate::commands::Cli;
 use crate::failure::{Failure, Kind};
 use crate::seed::SeedArgs;
 use crate::ui::Ui;

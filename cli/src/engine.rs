@@ -4,6 +4,7 @@
 use crate::address;
 use crate::args::{self, OriginPolicy, RepoArgs, RepoKind, UploadArgs};
 use crate::failure::{Failure, Kind};
+use crate::own_endpoint;
 use crate::place;
 use crate::ui::Ui;
 use std::net::SocketAddr;
@@ -28,7 +29,7 @@ pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> 
 /// The environment of this process. Its token is blanked wherever it would be shown.
 pub(crate) fn environment(ui: &Ui) -> Env {
     let mut env = Env::from_process();
-    crate::endpoint::look_behind(&mut env);
+    own_endpoint::look_behind(&mut env);
     if let Some(token) = &env.token {
         ui.hide(token.as_str());
     }

@@ -142,6 +142,15 @@ pub(crate) fn disk(what: impl fmt::Display, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Disk, format_args!("{what}: {error}"))
 }
 
+/// Whatever a pull runs into while it stops, the user stopped it.
+pub(crate) fn interrupted(failure: Failure) -> Failure {
+    let hint = "run the same command again to go on where it stopped: what is proven is kept";
+    match failure.kind {
+        Kind::Interrupted => Failure::new(Kind::Interrupted, "interrupted").hint(hint),
+        _ => Failure::new(Kind::Interrupted, format_args!("interrupted ({failure})")).hint(hint),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +202,11 @@ mod tests {
         failure.retry_after = Some(Duration::from_millis(12_500));
         let value: serde_json::Value = serde_json::from_str(&failure.to_json()).expect("valid JSON");
         assert_eq!(value["error"]["retry_after_s"], 12.5);
+    }
+
+    #[test]
+    fn a_failure_while_stopping_is_still_an_interruption() {
+        let failure = interrupted(Failure::new(Kind::Network, "no route"));
+        assert_eq!((failure.kind, failure.message.as_str()), (Kind::Interrupted, "interrupted (no route)"));
     }
 }

@@ -12,6 +12,7 @@ mod background;
 mod bench;
 mod beside;
 mod cache;
+mod commands;
 mod daemon;
 mod dashboard;
 mod definition;
@@ -24,12 +25,14 @@ mod engine;
 mod failure;
 mod first_run;
 mod giving;
+mod held;
 mod hidden_token;
 mod hub;
 mod info;
 mod keeper;
 mod link;
 mod notify;
+mod own_endpoint;
 mod peers;
 mod place;
 mod pull;
@@ -44,8 +47,10 @@ mod ui;
 mod verify;
 mod watch;
 
-use args::{Cli, Command};
+use args::PullArgs;
+use commands::{Cli, Command};
 use failure::{Failure, Kind};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The `zest` binary.
@@ -89,6 +94,15 @@ fn parse<P: clap::CommandFactory + clap::FromArgMatches>() -> Result<P, clap::Er
     settings::parse(&arguments, &settings::variables(), settings::File::read())
 }
 
+/// What would be typed to pull, with what variables and the configuration file say beside it.
+fn pull_line(words: &[OsString]) -> Result<PullArgs, clap::Error> {
+    let line: Cli = settings::parse(words, &settings::variables(), settings::File::read())?;
+    match line.command {
+        Command::Pull(args) => Ok(*args),
+        _ => Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand)),
+    }
+}
+
 fn end(outcome: Result<(), Failure>, ui: &ui::Ui) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -123,7 +137,7 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Peers(args) => engine::block_on(peers::run(*args, ui)),
         Command::Hub(args) => engine::block_on(hub::run(args, ui)),
         Command::Doctor(args) => engine::block_on(doctor::run(*args, ui)),
-        Command::Link(args) => engine::block_on(link::run(args, ui)),
+        Command::Link(args) => engine::block_on(link::run(args, pull_line, ui)),
         Command::Share(args) => engine::block_on(share::run(args, ui)),
         Command::Cache(args) => cache::run(args, ui),
         Command::Verify(args) => verify::run(args, ui),

@@ -1,10 +1,9 @@
 //! `zest link`: a model that is here, for a program that keeps its models in its own way, without a second copy where the disk can.
 
-use crate::args::{Cli, Command};
+use crate::args::PullArgs;
 use crate::engine::{self, Folders, PullReport, PullRequest};
 use crate::failure::{Failure, Kind, disk};
 use crate::pull;
-use crate::settings;
 use crate::ui::{Ui, units};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -67,7 +66,12 @@ impl How {
     }
 }
 
-pub(crate) async fn run(args: LinkArgs, ui: &Ui) -> Result<(), Failure> {
+/// `settled` reads what would be typed behind `zest`, with what the configuration says beside it.
+pub(crate) async fn run(
+    args: LinkArgs,
+    settled: impl Fn(&[OsString]) -> Result<PullArgs, clap::Error>,
+    ui: &Ui,
+) -> Result<(), Failure> {
     let Program::Ollama { model } = args.program;
     let (name, tag) = match model.rsplit_once(':') {
         Some((name, tag)) => (name, tag),
@@ -88,11 +92,9 @@ pub(crate) async fn run(args: LinkArgs, ui: &Ui) -> Result<(), Failure> {
     let words =
         ["zest", "pull", name, "--revision", &listed.commit].into_iter().map(str::to_owned).chain(wanted);
     let words: Vec<OsString> = words.map(OsString::from).collect();
-    let typed = settings::parse::<Cli>(&words, &settings::variables(), settings::File::read());
-    let Ok(Cli { command: Command::Pull(args), .. }) = typed else {
-        return Err(Failure::new(Kind::Usage, format_args!("{model} names nothing that can be pulled")));
-    };
-    let Some((report, _)) = pull::fetch(*args, ui).await? else { return Ok(()) };
+    let unreadable = |_| Failure::new(Kind::Usage, format_args!("{model} names nothing that can be pulled"));
+    let args = settled(&words).map_err(unreadable)?;
+    let Some((report, _)) = pull::fetch(args, ui).await? else { return Ok(()) };
     let known = known(&env, &repo, &report.commit);
     let (how, image) = link(&root, &repo, &report, &chosen, &extras, &known)?;
     if ui.json() {

@@ -5,7 +5,7 @@ use crate::args::{OriginPolicy, PullArgs};
 use crate::beside::{self, Handed};
 use crate::discovery::Purpose;
 use crate::engine::{self, Folders, Phase, PullReport, PullRequest, Session, SessionConfig};
-use crate::failure::{Failure, Kind};
+use crate::failure::{self, Failure};
 use crate::first_run;
 use crate::hidden_token;
 use crate::signals::Signals;
@@ -245,17 +245,8 @@ pub(crate) async fn pull(
         () = giving => unreachable!("it never ends"),
     };
     match outcome.map_err(|error| engine::pull_failure(&error)) {
-        Err(failure) if signals.seen() => Err(interrupted(failure)),
+        Err(failure) if signals.seen() => Err(failure::interrupted(failure)),
         outcome => outcome,
-    }
-}
-
-/// Whatever a pull runs into while it stops, the user stopped it.
-pub(crate) fn interrupted(failure: Failure) -> Failure {
-    let hint = "run the same command again to go on where it stopped: what is proven is kept";
-    match failure.kind {
-        Kind::Interrupted => Failure::new(Kind::Interrupted, "interrupted").hint(hint),
-        _ => Failure::new(Kind::Interrupted, format_args!("interrupted ({failure})")).hint(hint),
     }
 }
 
@@ -321,11 +312,5 @@ mod tests {
     fn a_dry_run_lists_sizes_and_counts_what_is_wanted() {
         assert_eq!(listing(&report())[0], "    3.0 MB  wanted  a.bin");
         assert_eq!(wanted_sentence(&report()), "would fetch 1 of 2 files, 3.0 MB");
-    }
-
-    #[test]
-    fn a_failure_while_stopping_is_still_an_interruption() {
-        let failure = interrupted(Failure::new(Kind::Network, "no route"));
-        assert_eq!((failure.kind, failure.message.as_str()), (Kind::Interrupted, "interrupted (no route)"));
     }
 }

@@ -1,40 +1,19 @@
 //! What the routes stand on.
 
 use crate::Stop;
-use crate::endpoint::Endpoint;
+use crate::about::About;
 use crate::events::Log;
 use crate::gate::Gate;
-use crate::metrics::Totals;
 use crate::models::Models;
 use crate::pending::{Kept, Pending};
 use crate::reads::Reads;
-use crate::status::{Environment, Ways, Xorbs};
+use crate::totals::Totals;
+use crate::xorbs::Xorbs;
 use futures_util::StreamExt as _;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use zest_runtime_tokio::{PullEvent, PullHandle, PullRequest, PullStatus, Session};
-
-/// What a daemon says of itself.
-#[derive(Debug, Clone)]
-pub struct About {
-    /// Where its API listens.
-    pub http: Vec<SocketAddr>,
-    /// And its Unix socket.
-    pub socket: Option<PathBuf>,
-    /// zest's cache.
-    pub zest_cache: PathBuf,
-    /// What it was started in.
-    pub environment: Environment,
-    /// How it finds peers.
-    pub ways: Ways,
-    /// When it began, in Unix seconds.
-    pub started: u64,
-    /// A program that needed it has started it, and it ends by itself.
-    pub on_demand: bool,
-}
 
 #[derive(Debug)]
 pub(crate) struct App {
@@ -49,8 +28,6 @@ pub(crate) struct App {
     pub(crate) models: Models,
     pub(crate) pending: Pending,
     pub(crate) reads: Arc<Reads>,
-    /// The Hub for other programs; nothing where it cannot be had.
-    pub(crate) endpoint: Option<Arc<Endpoint>>,
     /// Pulls of an earlier daemon that this one has gone on with.
     pub(crate) resumed: Vec<u64>,
     requests: AtomicU64,
@@ -67,15 +44,9 @@ impl App {
         about: About,
         stop: Stop,
         run: String,
-        oci: bool,
     ) -> (Self, Vec<Kept>) {
         let (left, pending) = Pending::take_over(&crate::Places::new(&about.zest_cache).pulls());
-        let endpoint = Endpoint::new(&session, &about, oci)
-            .inspect_err(|error| tracing::warn!(target: zest_store::SAID, kind = "no-endpoint", "without a local endpoint: {error}"))
-            .ok()
-            .map(Arc::new);
         let app = Self {
-            endpoint,
             session,
             gate,
             about,

@@ -2,8 +2,8 @@
 
 use crate::answer::{Refusal, failed, ok};
 use crate::app::App;
+use crate::asked::{check_dir, token_of};
 use crate::reads::Read;
-use crate::routes::token_of;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -216,7 +216,7 @@ fn request(parts: &Parts, asked: &FileRequest) -> Result<PullRequest, Refusal> {
     if let Some(revision) = &asked.revision {
         request = request.revision(revision);
     }
-    crate::routes::check_dir("cache_dir", asked.cache_dir.as_ref())?;
+    check_dir("cache_dir", asked.cache_dir.as_ref())?;
     token_of(parts, &mut request)?;
     Ok(request)
 }

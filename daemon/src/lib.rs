@@ -13,8 +13,10 @@
 //!
 //! What may be asked without the secret is in `gate.rs`, what can be asked at all in `routes.rs` and in `docs/api.md`.
 
+mod about;
 mod answer;
 mod app;
+mod asked;
 mod client;
 mod dashboard;
 mod doors;
@@ -41,9 +43,11 @@ mod server;
 mod settings;
 mod socket;
 mod status;
+mod totals;
+mod xorbs;
 
+pub use about::{About, Environment, Ways};
 pub use answer::status_of;
-pub use app::About;
 pub use client::{Answer, Client, ClientError, Events};
 pub use dashboard::leave_redirect;
 pub use doors::{Doors, HTTP_PORT, Opened, listen_here};
@@ -57,4 +61,4 @@ pub use secret::{Secret, random_hex};
 pub use server::{Api, Stop};
 pub use settings::{Settings, SettingsPatch};
 pub use socket::Socket;
-pub use status::{Environment, Original, Ways};
+pub use status::Original;

@@ -1,89 +1,17 @@
 //! `GET /metrics`, in the text format of Prometheus (version 0.0.4): base units, counters end with `_total`.
 
 use crate::app::App;
+use crate::totals::SERVICES;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use zest_core::endpoint::{Scope, canonical, scope};
-use zest_runtime_tokio::{PeerStatus, Progress, PullState, PullStatus, Service};
+use zest_runtime_tokio::{PeerStatus, PullState, PullStatus};
 
 /// The format's name.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is counted of pulls over the daemon's life.
-#[derive(Debug, Default)]
-pub(crate) struct Totals(Mutex<Counts>);
-
-#[derive(Debug, Default, Clone)]
-struct Counts {
-    /// Of pulls that are over.
-    over: Sources,
-    /// Of pulls under way, by their number.
-    running: BTreeMap<u64, Sources>,
-    ended: [u64; 3],
-    outages: [u64; 3],
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Sources {
-    peers: u64,
-    cdn: u64,
-    disk: u64,
-}
-
 /// How pulls end, as [`PullState`] names it.
 const ENDS: [&str; 3] = ["done", "failed", "cancelled"];
-
-const SERVICES: [Service; 3] = [Service::Hub, Service::Cas, Service::Cdn];
-
-impl Sources {
-    fn and(self, other: Self) -> Self {
-        Self { peers: self.peers + other.peers, cdn: self.cdn + other.cdn, disk: self.disk + other.disk }
-    }
-
-    /// What counts never goes down, whatever a pull that begins anew says.
-    fn at_least(self, other: Self) -> Self {
-        Self {
-            peers: self.peers.max(other.peers),
-            cdn: self.cdn.max(other.cdn),
-            disk: self.disk.max(other.disk),
-        }
-    }
-}
-
-impl Totals {
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How far a pull is.
-    pub(crate) fn progress(&self, pull: u64, now: &Progress) {
-        let now = Sources { peers: now.from_peers, cdn: now.from_cdn, disk: now.from_disk };
-        let mut counts = self.counts();
-        let so_far = counts.running.entry(pull).or_default();
-        *so_far = so_far.at_least(now);
-    }
-
-    /// Something does not answer.
-    pub(crate) fn out(&self, service: Service) {
-        if let Some(at) = SERVICES.iter().position(|of| *of == service) {
-            self.counts().outages[at] += 1;
-        }
-    }
-
-    /// A pull is over.
-    pub(crate) fn ended(&self, pull: u64, state: PullState) {
-        let mut counts = self.counts();
-        let last = counts.running.remove(&pull).unwrap_or_default();
-        counts.over = counts.over.and(last);
-        let at = match state {
-            PullState::Done => 0,
-            PullState::Cancelled => 2,
-            _ => 1,
-        };
-        counts.ended[at] += 1;
-    }
-}
 
 /// Text under way.
 #[derive(Default)]
@@ -223,25 +151,6 @@ fn classes(peers: &[PeerStatus]) -> BTreeMap<(&'static str, &'static str), u64> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_pulls_have_moved_never_goes_down() {
-        let totals = Totals::default();
-        let at = |peers, cdn| Progress { from_peers: peers, from_cdn: cdn, ..Progress::default() };
-        let sum = |totals: &Totals| {
-            let counts = totals.counts();
-            counts.running.values().fold(counts.over, |sum, now| sum.and(*now))
-        };
-        totals.progress(1, &at(10, 5));
-        totals.progress(2, &at(1, 1));
-        totals.progress(1, &at(8, 6));
-        assert_eq!(sum(&totals), Sources { peers: 11, cdn: 7, disk: 0 });
-        totals.ended(1, PullState::Done);
-        assert_eq!(sum(&totals), Sources { peers: 11, cdn: 7, disk: 0 });
-        totals.ended(2, PullState::Cancelled);
-        assert_eq!(totals.counts().ended, [1, 0, 1]);
-        assert!(totals.counts().running.is_empty());
-    }
 
     #[test]
     fn a_page_has_help_and_type_before_its_samples() {

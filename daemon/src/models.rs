@@ -1,6 +1,5 @@
 //! `GET /v1/models`: what lies in the cache, and whether it is shared.
 
-use crate::app::App;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,16 +37,16 @@ pub(crate) struct Model {
 #[derive(Debug, Default)]
 pub(crate) struct Models(tokio::sync::Mutex<Option<(Instant, Arc<Vec<Model>>)>>);
 
-impl App {
-    pub(crate) async fn models(&self) -> Arc<Vec<Model>> {
+impl Models {
+    pub(crate) async fn of(&self, session: &Session) -> Arc<Vec<Model>> {
         // One walk at a time.
-        let mut last = self.models.0.lock().await;
+        let mut last = self.0.lock().await;
         if let Some((at, list)) = &*last
             && at.elapsed() < LIST_FOR
         {
             return list.clone();
         }
-        let session = self.session.clone();
+        let session = session.clone();
         let list = tokio::task::spawn_blocking(move || list(&session)).await.unwrap_or_default();
         let list = Arc::new(list);
         *last = Some((Instant::now(), list.clone()));

@@ -6,6 +6,7 @@ mod making;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::LazyLock;
 
 /// The document, which a test compares with the types: what makes it would be a third of a megabyte of every program.
 const DOCUMENT: &str = include_str!("openapi.json");
@@ -44,10 +45,11 @@ pub(crate) struct Bearer {
     pub(crate) bearer: String,
 }
 
-/// The document.
+/// The document, read when it is first asked for.
 ///
 /// # Panics
 /// Never: a test reads it.
-pub(crate) fn document() -> Value {
-    serde_json::from_str(DOCUMENT).expect("a test reads it")
+pub(crate) fn document() -> &'static Value {
+    static READ: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(DOCUMENT).expect("a test reads it"));
+    &READ
 }

@@ -2,7 +2,9 @@
 
 use crate::answer::{Refusal, failed, json, ok, text_of};
 use crate::app::{App, Listener};
+use crate::asked::{check_dir, token_of};
 use crate::dashboard;
+use crate::endpoint::Endpoint;
 use crate::events::EventId;
 use crate::files;
 use crate::gate::{Caller, secret_needed};
@@ -18,14 +20,12 @@ use axum::response::Response;
 use futures_util::stream;
 use serde_json::{Value, json as value};
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use zest_hub_server::guard::hosts::Hosts;
 use zest_hub_server::guard::{FormError, Peer};
 use zest_runtime_tokio::{PullEvent, PullHandle, PullRequest, PullStatus};
-use zest_store::Token;
 
 /// Time between two signs of life to a listener: 15 s. Proxies and browsers give up after 30 and more.
 const BEAT: Duration = Duration::from_secs(15);
@@ -36,22 +36,19 @@ const END_WAIT: Duration = Duration::from_secs(5);
 /// Longest nonce: 128 digits; shortest: 16, 64 bits.
 const NONCE_DIGITS: std::ops::RangeInclusive<usize> = 16..=128;
 
-/// A token for the Hub, for one pull. It stays in memory.
-const TOKEN: HeaderName = HeaderName::from_static("x-hf-token");
-
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Answers a request.
-pub(crate) async fn handle(app: Arc<App>, request: Request) -> Response {
+pub(crate) async fn handle(app: Arc<App>, endpoint: Option<Arc<Endpoint>>, request: Request) -> Response {
     app.count_request();
     let (parts, body) = request.into_parts();
-    if let Some(endpoint) = app.endpoint.as_ref().filter(|endpoint| endpoint.owns(&parts.uri)) {
+    if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| endpoint.owns(&parts.uri)) {
         return match app.gate.check_place(&parts) {
             Ok(()) => endpoint.handle(&app, parts, body).await,
             Err(refusal) => refusal.answer(),
         };
     }
-    match answer(&app, &parts, body).await {
+    match answer(&app, endpoint.as_deref(), &parts, body).await {
         Ok(response) => response,
         Err(refusal) => refusal.answer(),
     }
@@ -76,7 +73,12 @@ pub(crate) async fn figures(app: Arc<App>, hosts: Arc<Hosts>, request: Request) 
     }
 }
 
-async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, Refusal> {
+async fn answer(
+    app: &Arc<App>,
+    endpoint: Option<&Endpoint>,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Refusal> {
     if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
         return Err(Refusal::new(StatusCode::URI_TOO_LONG, "usage", "the path is too long"));
     }
@@ -114,7 +116,7 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
         }
         ["v1", "openapi.json"] => {
             is(&Method::GET)?;
-            Ok(ok(&openapi::document()))
+            Ok(ok(openapi::document()))
         }
         ["v1", "files"] => {
             is(&Method::POST)?;
@@ -145,7 +147,7 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
         }
         ["v1", "models"] => {
             is(&Method::GET)?;
-            Ok(ok(&*app.models().await))
+            Ok(ok(&*app.models.of(&app.session).await))
         }
         ["v1", "settings"] if *method == Method::PATCH => {
             let patch: SettingsPatch = read(document(parts, body).await?)?;
@@ -166,7 +168,6 @@ async fn answer(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response, R
         }
         ["v1", "runs", name] => {
             is(&Method::GET)?;
-            let endpoint = app.endpoint.as_ref();
             let endpoint =
                 endpoint.ok_or_else(|| Refusal::not_found("there is no local endpoint".to_owned()))?;
             Ok(ok(&endpoint.run_figures(name)))
@@ -328,26 +329,6 @@ fn request(parts: &Parts, body: Value) -> Result<PullRequest, Refusal> {
     check_dir("cache_dir", request.cache_dir.as_ref())?;
     token_of(parts, &mut request)?;
     Ok(request)
-}
-
-/// A folder must be named so that it is the same for whoever reads it.
-pub(crate) fn check_dir(name: &str, dir: Option<&PathBuf>) -> Result<(), Refusal> {
-    let is_place = |dir: &PathBuf| dir.is_absolute() && !dir.to_string_lossy().contains('\0');
-    match dir.is_none_or(is_place) {
-        true => Ok(()),
-        false => Err(Refusal::usage(format!("{name} is no absolute path"))),
-    }
-}
-
-/// The token that came with a request, which is for the Hub.
-pub(crate) fn token_of(parts: &Parts, request: &mut PullRequest) -> Result<(), Refusal> {
-    if let Some(token) = parts.headers.get(TOKEN) {
-        let text = token.to_str().map_err(|_| Refusal::usage("X-HF-Token is no token"))?;
-        request.token = Token::new(text);
-        // An empty one says that none is to be used.
-        request.implicit_token = request.token.is_some();
-    }
-    Ok(())
 }
 
 async fn tell(app: &App, pull: &PullHandle, verb: &str) -> PullStatus {

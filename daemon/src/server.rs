@@ -1,6 +1,8 @@
 //! The API, listening.
 
-use crate::app::{About, App};
+use crate::about::About;
+use crate::app::App;
+use crate::endpoint::Endpoint;
 use crate::gate::Gate;
 use crate::limits::CONNECTIONS_MAX;
 use crate::secret::random_hex;
@@ -110,7 +112,12 @@ impl Api {
         let far = opened.addrs.first().copied();
         let gate = Gate::new(&opened.addrs, secret).known_as(far, opened.public_url.as_deref(), opened.also);
         let run = random_hex(RUN_BYTES)?;
-        let (mut app, left) = App::new(session, gate, about, stop.clone(), run, opened.oci);
+        // The Hub for other programs; nothing where it cannot be had.
+        let endpoint = Endpoint::new(&session, &about, opened.oci)
+            .inspect_err(|error| tracing::warn!(target: zest_store::SAID, kind = "no-endpoint", "without a local endpoint: {error}"))
+            .ok()
+            .map(Arc::new);
+        let (mut app, left) = App::new(session, gate, about, stop.clone(), run);
         let begun = app.resume(left);
         let (resumed, waiting) = (begun.len(), app.pending.waiting().len());
         let app = Arc::new(app);
@@ -119,14 +126,14 @@ impl Api {
         let connections = own.connections.min(CONNECTIONS_MAX);
         let limits = Limits { connections, ..own };
         let mut serving: Vec<_> =
-            opened.listeners.into_iter().map(|listener| serve(&app, listener, &limits)).collect();
+            opened.listeners.into_iter().map(|listener| serve(&app, &endpoint, listener, &limits)).collect();
         serving.extend(opened.figures.map(|(listener, addr)| {
             let (app, end, hosts) = (app.clone(), stop.clone(), Arc::new(Hosts::new(addr, None)));
             let handler = move |request| crate::routes::figures(app.clone(), hosts.clone(), request);
             tokio::spawn(guard::serve(listener, limits.clone(), handler, async move { end.over().await }))
         }));
         // Its connections are counted by themselves: others can fill the ports, and leave this one free.
-        serving.extend(socket.map(|socket| serve(&app, socket, &limits)));
+        serving.extend(socket.map(|socket| serve(&app, &endpoint, socket, &limits)));
         Ok(Self { serving, app, addrs: opened.addrs, stop, resumed, waiting })
     }
 
@@ -182,9 +189,14 @@ impl Api {
     }
 }
 
-fn serve(app: &Arc<App>, door: impl Door, limits: &Limits) -> JoinHandle<()> {
-    let (app, end) = (app.clone(), app.stop.clone());
-    let handler = move |request| crate::routes::handle(app.clone(), request);
+fn serve(
+    app: &Arc<App>,
+    endpoint: &Option<Arc<Endpoint>>,
+    door: impl Door,
+    limits: &Limits,
+) -> JoinHandle<()> {
+    let (app, endpoint, end) = (app.clone(), endpoint.clone(), app.stop.clone());
+    let handler = move |request| crate::routes::handle(app.clone(), endpoint.clone(), request);
     tokio::spawn(guard::serve(door, limits.clone(), handler, async move { end.over().await }))
 }
 

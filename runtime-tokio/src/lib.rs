@@ -40,6 +40,7 @@ mod machine;
 mod origin;
 mod os;
 mod outages;
+mod peer_names;
 mod peer_range;
 mod perform;
 mod pull;
@@ -65,7 +66,7 @@ pub use discovery::{
     TrackerStatus, survey,
 };
 pub use disk::StoreHandles;
-pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX};
+pub use engine::{Engine, EngineConfig, EngineStats, LINKS_MAX, pull};
 pub use error::{EngineError, FailedFile, PullError, PullErrorKind, SourceFault, store_hint};
 pub use fnmatch::{Filter, Pattern, fnmatch, selected};
 pub use giving::{
@@ -74,7 +75,7 @@ pub use giving::{
 };
 pub use index::{IndexProgress, keep_index};
 pub use outages::{Out, Service};
-pub use pull::{PullOptions, pull};
+pub use pull::PullOptions;
 pub use session::{
     Arriving, Came, Content, ContentHead, Extent, Limits, PullHandle, Session, SessionConfig, Signs,
 };

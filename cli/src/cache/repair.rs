@@ -1,12 +1,11 @@
 //! `zest cache verify --repair`: what is wrong is taken out and fetched again, of large files the wrong chunks alone.
 
 use super::RepairArgs;
-use crate::args::{Cli, Command, PullArgs};
+use crate::args::PullArgs;
 use crate::engine;
 use crate::failure::{Failure, Kind};
 use crate::pull;
 use crate::ui::{Ui, units};
-use clap::Parser as _;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use zest_store::{
@@ -78,7 +77,7 @@ fn request(
     peers: &[String],
 ) -> Result<PullArgs, Failure> {
     let mut line: Vec<std::ffi::OsString> =
-        ["zest", "pull", "--no-daemon", "--type", repo.kind.as_str()].map(Into::into).to_vec();
+        ["--no-daemon", "--type", repo.kind.as_str()].map(Into::into).to_vec();
     line.extend(["--revision", commit, "--cache-dir"].map(Into::into));
     line.push(cache.root().into());
     for peer in peers {
@@ -86,9 +85,5 @@ fn request(
     }
     line.extend(["--".into(), repo.name.clone().into()]);
     line.extend(paths.iter().map(Into::into));
-    match Cli::try_parse_from(line).map(|cli| cli.command) {
-        Ok(Command::Pull(args)) => Ok(*args),
-        Ok(_) => Err(Failure::new(Kind::Usage, "a repair is a pull")),
-        Err(error) => Err(Failure::new(Kind::Usage, error.to_string())),
-    }
+    PullArgs::typed(&line).map_err(|error| Failure::new(Kind::Usage, error.to_string()))
 }

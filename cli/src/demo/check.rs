@@ -1,6 +1,6 @@
 //! The demo's checks: a node's files against the source byte for byte, and against the Hub's hashes by `zest verify`.
 
-use super::play::interrupted;
+use super::interrupted;
 use crate::engine;
 use crate::failure::{self, Failure, Kind};
 use crate::ui::units;

@@ -57,3 +57,8 @@ fn enough_space(temporary: &Path, size_mb: u64) -> Result<(), Failure> {
         _ => Ok(()),
     }
 }
+
+/// The user does not want to see the end.
+fn interrupted() -> Failure {
+    Failure::new(Kind::Interrupted, "interrupted")
+}

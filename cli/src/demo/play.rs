@@ -1,7 +1,7 @@
 //! The demo's steps, one after the other.
 
 use super::account::{Account, Transfer};
-use super::{check, sample};
+use super::{check, interrupted, sample};
 use crate::engine::{self, Folders, PullRequest, Session};
 use crate::failure::{self, Failure, Kind};
 use crate::pull;
@@ -204,8 +204,4 @@ fn tell(ui: &Ui, who: &str, what: String) -> Result<(), Failure> {
 
 fn sizes(bytes: u64, files: usize) -> String {
     format!("{} in {}", units::bytes(bytes), units::counted(files as u64, "file"))
-}
-
-pub(super) fn interrupted() -> Failure {
-    Failure::new(Kind::Interrupted, "interrupted")
 }

@@ -1,17 +1,11 @@
 //! `zest config`: where the file is, what it says, and which value comes from where.
 
 use super::{File, FileError, Setting, Source, Variables, file, flags, setting, variable};
+use crate::args::{ConfigAction, ConfigArgs};
 use crate::failure::{Failure, Kind};
 use crate::ui::Ui;
-use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::Path;
-
-const HELP: &str = "\
-A flag beats a variable, a variable beats the file, the file beats the default. Every flag --some-flag has a variable \
-ZEST_SOME_FLAG (commas between several values) and a key some-flag, but for --token, which has neither, and --cache-dir, \
-whose variable is HF_HUB_CACHE. Keys at the top of the file are for all commands, those below [pull], [serve] … for one.
-Exit codes and environment: see `zest --help`.";
 
 /// What a new file says. Every line is a comment: a file that is only looked at changes nothing.
 const TEMPLATE: &str = "\
@@ -27,33 +21,12 @@ const TEMPLATE: &str = "\
 # policy = \"spare-origin\"
 ";
 
-#[derive(Debug, Args)]
-#[command(after_help = HELP)]
-pub(crate) struct ConfigArgs {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Debug, Subcommand)]
-enum Action {
-    /// Show what is set, and where: by variables and by the file
-    Show {
-        /// Show all flags of this command, defaults too
-        #[arg(value_name = "COMMAND")]
-        command: Option<String>,
-    },
-    /// Show where the file is, or would be
-    Path,
-    /// Open the file in $VISUAL or $EDITOR, and check it afterwards
-    Edit,
-}
-
 /// # Errors
 /// If the file cannot be read, or says what no flag takes.
 pub(crate) fn run(args: ConfigArgs, ui: &Ui) -> Result<(), Failure> {
     match args.action {
-        Action::Show { command } => show(command.as_deref(), ui),
-        Action::Path => {
+        ConfigAction::Show { command } => show(command.as_deref(), ui),
+        ConfigAction::Path => {
             let path = file::place().ok_or_else(homeless)?;
             match ui.json() {
                 true => {
@@ -62,7 +35,7 @@ pub(crate) fn run(args: ConfigArgs, ui: &Ui) -> Result<(), Failure> {
                 false => ui.path(&path),
             }
         }
-        Action::Edit => edit(ui),
+        ConfigAction::Edit => edit(ui),
     }
 }
 

@@ -8,9 +8,11 @@
 mod command;
 mod file;
 
-pub(crate) use command::{ConfigArgs, run};
+pub(crate) use command::run;
 pub(crate) use file::{File, FileError};
 
+use crate::commands::Cli;
+use crate::seed::SeedArgs;
 use clap::builder::OsStr as Word;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, parser::ValueSource};
@@ -120,7 +122,7 @@ fn needs_no_settings(typed: &ArgMatches) -> bool {
 
 /// Every command of both programs, as clap has built it.
 fn commands() -> Vec<Command> {
-    let (mut zest, mut seed) = (crate::args::Cli::command(), crate::seed::SeedArgs::command());
+    let (mut zest, mut seed) = (Cli::command(), SeedArgs::command());
     zest.build();
     seed.build();
     let own = zest.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set());
@@ -247,7 +249,8 @@ fn with(plain: Command, typed: &ArgMatches, settings: &[Setting]) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Cli, OriginPolicy, PullArgs};
+    use crate::args::{OriginPolicy, PullArgs};
+    use crate::commands;
 
     fn line(text: &str) -> Vec<OsString> {
         std::iter::once("zest").chain(text.split_whitespace()).map(OsString::from).collect()
@@ -260,7 +263,7 @@ mod tests {
 
     fn pull(text: &str, vars: &[(&str, &str)], file: &str) -> PullArgs {
         match parsed(text, vars, file).expect("a valid line").command {
-            crate::args::Command::Pull(args) => *args,
+            commands::Command::Pull(args) => *args,
             other => panic!("parsed as {other:?}"),
         }
     }
@@ -316,7 +319,7 @@ mod tests {
     #[test]
     fn a_required_flag_may_come_from_elsewhere() {
         let cli = parsed("hub", &[], "[hub]\nroot = \"/srv\"\nport = 9000\n").expect("valid");
-        let crate::args::Command::Hub(args) = cli.command else { panic!("{:?}", cli.command) };
+        let commands::Command::Hub(args) = cli.command else { panic!("{:?}", cli.command) };
         assert_eq!((args.root.to_str(), args.port), (Some("/srv"), 9000));
         assert!(parsed("hub", &[("ZEST_PORT", "tcp://10.0.0.1:6881"), ("ZEST_ROOT", "/x")], "").is_ok());
     }

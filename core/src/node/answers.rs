@@ -232,7 +232,7 @@ impl Node {
         with.refused_row += 1;
         let said = matches!(with.has, Has::All | Has::Some(_));
         peer.word.refused += u32::from(said);
-        let distrusted = peer.word.refused >= super::lessons::REFUSED_MAX;
+        let distrusted = peer.word.refused >= super::peer::REFUSED_MAX;
         if with.counted {
             job.supply.remove(&with.has);
         }

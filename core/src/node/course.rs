@@ -1,7 +1,18 @@
 //! How a job goes: what the user wants of it, and since when nothing happened.
 
-use super::job::Priority;
 use crate::Instant;
+
+/// How soon the user wants a job, compared with others of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// After all others.
+    Low,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Before all others.
+    High,
+}
 
 #[derive(Debug)]
 pub(crate) struct Course {

@@ -1,9 +1,9 @@
 //! What the origin can do for a job, and what it is at.
 
 use super::Policy;
+use super::block_state::BlockState;
 use super::event::OriginFault;
-use super::origin::BlockState;
-use super::sparing::Left;
+use super::left::Left;
 use crate::Instant;
 use alloc::vec::Vec;
 

@@ -3,16 +3,9 @@
 //!
 //! A front is an order of fetching and nothing else. Which source may be asked for what, and how often, stays as it is.
 
-use super::Node;
-use super::job::Job;
-use super::{Action, BitSet};
-use crate::{Duration, Instant, JobId};
-use alloc::vec::Vec;
+use super::BitSet;
+use crate::Instant;
 use core::ops::Range;
-
-/// How long one block has the origin for itself while a reader waits for the first bytes of a file: 10 s, in which a line of
-/// 50 Mbit/s brings the longest block. An origin that gives a connection less is asked for more blocks then. Ours.
-const ALONE_MAX: Duration = Duration::from_secs(10);
 
 /// Where the front of a job begins and ends, in chunks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,7 +19,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    fn over(chunks: Range<u32>, held: &BitSet) -> Self {
+    pub(crate) fn over(chunks: Range<u32>, held: &BitSet) -> Self {
         let mut front = Self { begin: chunks.start, from: chunks.start, end: chunks.end.max(chunks.start) };
         front.advance(chunks.start, held);
         front
@@ -50,165 +43,24 @@ impl Front {
             }
         }
     }
+
+    /// Whether a chunk comes before its end.
+    pub(crate) fn reaches(&self, index: u32) -> bool {
+        index < self.end
+    }
+
+    pub(crate) fn check_invariants(&self, held: &BitSet) {
+        let Self { begin, from, end } = *self;
+        assert!(begin <= from && from <= end && end <= held.len(), "the front is a part of the file");
+        assert!((begin..from).all(|index| held.contains(index)), "what is before the front's rest is held");
+        assert!(from == end || !held.contains(from), "the front's rest begins with a chunk to come");
+    }
 }
 
 /// Bytes of a job's file for which a reader waits.
 #[derive(Debug, Default)]
 pub(crate) struct Awaited {
-    bytes: Range<u64>,
+    pub(crate) bytes: Range<u64>,
     /// Since when.
-    since: Instant,
-}
-
-impl Job {
-    /// Finds out anew which chunks are the front, and which of them are held.
-    pub(crate) fn measure_front(&mut self) {
-        let awaited = Front::over(self.chunks_of(&self.awaited.bytes), &self.sets.held);
-        self.front = match awaited.is_wanted() {
-            true => awaited,
-            false => Front::over(self.chunks_of(&(0..self.spec.front)), &self.sets.held),
-        };
-    }
-
-    /// The chunks in which these bytes lie: no less, and more where their bounds are not known.
-    fn chunks_of(&self, bytes: &Range<u64>) -> Range<u32> {
-        if bytes.is_empty() {
-            return 0..0;
-        }
-        match &self.lists.manifest {
-            Some(manifest) => {
-                let end = manifest.chunk_at(bytes.end - 1).map_or(manifest.len(), |last| last + 1);
-                manifest.chunk_at(bytes.start).unwrap_or(end)..end
-            }
-            None => {
-                let end = self.lists.layout.chunks_before(bytes.end).min(self.len());
-                self.lists.layout.chunk_from(bytes.start).min(end)..end
-            }
-        }
-    }
-
-    /// Blocks the origin may begin for the front: nobody is at them, and a chunk of the front is missing that no peer has,
-    /// or, if `all` are wanted, any.
-    pub(crate) fn front_blocks(&self, all: bool) -> Vec<usize> {
-        if !all && self.supply.has_seeds() {
-            return Vec::new();
-        }
-        let but_not = (!all).then(|| self.supply.parts());
-        let blocks = self.lists.layout.missing_in(self.front.range(), &self.sets.missing, but_not);
-        let idle = |at: &usize| self.origin.blocks.get(*at).is_some_and(|state| state.is_idle());
-        blocks.into_iter().map(|at| at as usize).filter(idle).collect()
-    }
-
-    /// The block that a reader waits for while nothing of the file is proven: before its last chunk is here none of it can be, so
-    /// whatever is fetched beside it makes the reader wait longer.
-    pub(crate) fn alone(&self, now: Instant) -> Option<usize> {
-        let is_first = !self.awaited.bytes.is_empty()
-            && self.lists.manifest.is_none()
-            && !self.lists.layout.is_any_listed();
-        if !is_first || now.since(self.awaited.since) >= ALONE_MAX {
-            return None;
-        }
-        let at = self.lists.layout.block_of(self.lists.layout.chunk_from(self.awaited.bytes.start))? as usize;
-        let block = self.origin.blocks.get(at)?;
-        // Parts of xorbs are proven with the file.
-        let is_coming = block.active || block.is_idle() && block.any_in(&self.sets.missing, None);
-        (block.block.whole && is_coming).then_some(at)
-    }
-
-    /// Whether the origin has something to do besides the blocks it is at.
-    fn has_idle_block(&self) -> bool {
-        self.origin.blocks.iter().any(|state| state.is_idle() && state.any_in(&self.sets.missing, None))
-    }
-
-    pub(crate) fn check_front(&self) {
-        let Front { begin, from, end } = self.front;
-        assert!(begin <= from && from <= end && end <= self.len(), "the front is a part of the file");
-        assert!(
-            (begin..from).all(|index| self.sets.held.contains(index)),
-            "what is before the front's rest is held"
-        );
-        assert!(
-            from == end || !self.sets.held.contains(from),
-            "the front's rest begins with a chunk to come"
-        );
-    }
-}
-
-impl Node {
-    /// The front of a job has another length.
-    pub(super) fn job_front(&mut self, id: JobId, bytes: u64) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if core::mem::replace(&mut job.spec.front, bytes) == bytes {
-            return;
-        }
-        self.look_at_front(id);
-        self.asking.more();
-    }
-
-    /// Somebody waits for these bytes of a job's file.
-    pub(super) fn job_awaited(&mut self, now: Instant, id: JobId, bytes: Range<u64>) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let bytes = bytes.start..bytes.end.min(job.spec.size);
-        if job.awaited.bytes.is_empty() {
-            job.awaited.since = now;
-        }
-        if core::mem::replace(&mut job.awaited.bytes, bytes.clone()) == bytes {
-            return;
-        }
-        self.look_at_front(id);
-        self.asking.more();
-    }
-
-    /// More, or something else, is known of a job's chunks.
-    pub(super) fn look_at_front(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.measure_front();
-        }
-        self.order_turns();
-    }
-
-    /// Finds out anew whose turn it is: first those jobs with a front to come, for that alone, then each for all of it.
-    pub(super) fn order_turns(&mut self) {
-        self.asking.turns = self.turns_now().collect();
-    }
-
-    fn turns_now(&self) -> impl Iterator<Item = (JobId, bool)> {
-        let wanted = |id: &&JobId| self.jobs.get(id).is_some_and(|job| job.front.is_wanted());
-        let fronts = self.asking.jobs.iter().filter(wanted).map(|id| (*id, true));
-        fronts.chain(self.asking.jobs.iter().map(|id| (*id, false)))
-    }
-
-    /// A chunk of a job was held: if that was the last one of its front, others get their turn.
-    pub(super) fn front_advanced(&mut self, now: Instant, id: JobId, index: u32) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if index >= job.front.end || job.front.is_wanted() {
-            return;
-        }
-        // Everybody who fetches the file begins with the front. What follows it each one fetches from a place of its own, so
-        // that they have something to give each other.
-        let others = self.peers.values().any(|peer| peer.who.zest && peer.jobs.contains_key(&id));
-        // What nothing proves yet goes on: the others follow it, or stream it themselves and leave it to one.
-        let follows = self.config.tentative;
-        if others && job.has_idle_block() {
-            let told: Vec<bool> =
-                (0..job.origin.blocks.len() as u32).map(|at| follows && job.is_unproven(at)).collect();
-            for (block, state) in job.origin.blocks.iter_mut().enumerate() {
-                let elsewhere = job.origin.first != Some(block) && !told[block];
-                if state.for_front && state.active && !state.stopping && elsewhere {
-                    state.stopping = true;
-                    self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
-                }
-            }
-        }
-        self.order_turns();
-        self.asking.recheck = true;
-        self.refill(now);
-    }
-
-    pub(super) fn check_turns(&self) {
-        assert!(
-            self.asking.turns.iter().copied().eq(self.turns_now()),
-            "every front and every job has its turn"
-        );
-    }
+    pub(crate) since: Instant,
 }

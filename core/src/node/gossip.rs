@@ -50,7 +50,7 @@ impl Node {
             .map(|(id, _)| *id)
             .collect();
         let Some(peer) = self.peers.get_mut(&link).filter(|_| !ids.is_empty()) else { return };
-        if peer.word.haves == super::have::HAVES_MAX {
+        if peer.word.haves == super::peer::HAVES_MAX {
             return;
         }
         peer.word.haves += 1;

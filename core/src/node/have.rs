@@ -1,17 +1,12 @@
 //! What peers say they have, and bringing peers and jobs together.
 
-use super::manifest::Willing;
-use super::peer::{Has, With};
+use super::peer::{HAVES_MAX, Has, Willing, With};
 use super::{Action, BitSet, Node};
 use crate::endpoint::{Scope, scope};
 use crate::link::{ExtHandshake, Outgoing, ZestMessage};
 use crate::{Instant, JobId, LinkId};
 use alloc::vec::Vec;
 use zest_xet::{Hash, chunk_count_max};
-
-/// Availability messages one peer may send between two measurements: 256. News of one file come in batches of 10 ms at
-/// the shortest, 25 in that time, and a pull of many small files has several at once. Ours.
-pub(crate) const HAVES_MAX: u32 = 256;
 
 impl Node {
     /// The extension handshake: now it is known what the peer understands.

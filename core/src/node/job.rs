@@ -15,18 +15,6 @@ use crate::{FileId, Instant, LinkId, Location, ReqId};
 use alloc::vec::Vec;
 use zest_xet::{ChunkRef, Hash};
 
-/// How soon the user wants a job, compared with others of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Priority {
-    /// After all others.
-    Low,
-    /// As usual.
-    #[default]
-    Normal,
-    /// Before all others.
-    High,
-}
-
 /// What is known of a file when its job begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSpec {
@@ -229,7 +217,7 @@ impl Job {
         );
         let open = self.sets.missing.iter().filter(|index| self.is_listed(*index)).count();
         assert_eq!(open, self.sets.open.count() as usize, "what is missing and listed can be asked for");
-        self.check_front();
+        self.front.check_invariants(&self.sets.held);
         self.shown.check_invariants(&self.sets.held);
         assert!(self.shown.iter().all(|index| self.is_listed(index)), "only proven chunks are shown");
         let waits =

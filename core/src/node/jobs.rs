@@ -1,10 +1,11 @@
 //! Jobs from their beginning to their end: what the runtime tells of them, and what becomes of their chunks.
 
+use super::block_state::BlockState;
+use super::course::Priority;
 use super::event::{Block, JobFailure, Source};
 use super::from_origin::OriginState;
-use super::job::{Job, JobSpec, Priority, permanent};
+use super::job::{Job, JobSpec, permanent};
 use super::layout::Layout;
-use super::origin::BlockState;
 use super::supply::Supply;
 use super::timers::Timer;
 use super::{Action, BitSet, Node, Policy};

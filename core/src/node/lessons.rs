@@ -10,11 +10,6 @@ use crate::{Duration, Instant, LinkId, PeerId};
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
 
-/// NOT_FOUND answers in a row, over all jobs, to what a peer said it has, after which its word counts no more until it gives
-/// something: 16. Ours; as many as the first pipeline holds.
-pub(super) const REFUSED_MAX: u32 = 16;
-/// Files in a row of which a peer has neither list nor chunks, after which no file waits for its answer: 8. Ours.
-pub(super) const NOTHING_MAX: u32 = 8;
 /// What was learnt is forgotten after this: 10 min. Ours.
 const LESSON: Duration = Duration::from_secs(600);
 /// Lessons remembered at most, by address and by id each: 1,024. Ours; the oldest makes room.

@@ -8,12 +8,12 @@ pub use super::ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use super::dials::{DHT_DIALS_PER_S, DIAL_HOLDS, DIALS_NETWORK_MAX, TOLD_AGAIN, TOLD_DIALS_PER_S};
 pub use super::lessons::LESSONS_MAX;
 pub use super::links::{CLOSING_MAX, IDLE_GRACE, PARTY_SHARE, RECORD_GRACE};
-pub use super::tell::{INTERESTS_ALL_MAX, INTERESTS_LINK_MIN, INTERESTS_MAX, INTERESTS_PARTY_MAX};
+pub use super::peer::INTERESTS_MAX;
+pub use super::tell::{INTERESTS_ALL_MAX, INTERESTS_LINK_MIN, INTERESTS_PARTY_MAX};
 pub use super::tellers::{DEAF, TELLERS_MAX};
 pub use super::tentative::{
     BRIEFS_MAX, EARLY_OFFERS_MAX, FOLLOWS_MAX, OFFERS_MAX, TENTATIVE_BYTES_MAX, TENTATIVE_PARTY_BYTES_MAX,
 };
-pub use super::upload::{BUDGET_PARTY_MIN, BUDGET_SHARE};
 pub use super::{CANDIDATES_MAX, INBOUND_MAX, PEERS_MAX, UPLOAD_SLOTS};
 
 /// Different things given to a party that are remembered to see whether it asks for them again: 256, 2 KiB. Ours; of more than
@@ -42,3 +42,7 @@ pub const PRICE_PAID_BYTES: u64 = 4 << 10;
 /// What a party may owe before its links are no longer read: 4 s, 8,000 messages. Ours; many links that all ask for the first
 /// time owe less.
 pub const PRICE_BURST: Duration = Duration::from_secs(4);
+/// One party gets so much of a day's budget at most: a quarter. Ours; who has one address must not be all who is served today.
+pub const BUDGET_SHARE: u64 = 4;
+/// But so many bytes at least, where a budget is small: 16 MiB. Ours.
+pub const BUDGET_PARTY_MIN: u64 = 16 << 20;

@@ -1,7 +1,7 @@
 //! Getting a file's manifest from peers: one is asked at a time, part by part, and the next takes over when it is slow,
 //! silent or has none.
 
-use super::peer::{Has, Pending, REFUSED_ROW_MAX};
+use super::peer::{Has, Pending, REFUSED_ROW_MAX, Willing};
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::link::{ManifestPart, Outgoing, ZestMessage};
@@ -38,17 +38,6 @@ pub(crate) struct ManifestAsk {
     pub(crate) moved: bool,
     /// The list is complete and on its way through the proof.
     pub(crate) proving: bool,
-}
-
-/// What asking a peer for a manifest is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Willing {
-    /// Not asked yet.
-    Untried,
-    /// It was slow, and another was asked instead.
-    Slow,
-    /// It has none.
-    No,
 }
 
 impl Node {

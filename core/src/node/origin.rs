@@ -1,6 +1,6 @@
 //! The origin as a source: which blocks it is asked for, when it joins the peers, and what follows its faults.
 
-use super::event::{Block, FaultKind, OriginFault, Source};
+use super::event::{FaultKind, OriginFault, Source};
 use super::from_origin::OriginState;
 use super::job::Job;
 use super::outages::moves;
@@ -8,7 +8,6 @@ use super::peer::{Has, Peer, Pending, With};
 use super::sparing::machines;
 use super::timers::Timer;
 use super::{Action, BitSet, Node};
-use crate::outage::Outage;
 use crate::{Duration, Instant, JobId, LinkId};
 use alloc::vec::Vec;
 
@@ -28,79 +27,6 @@ const STREAMS_CROWDED: u32 = 2;
 const STREAMS_UNLISTED: u32 = 1;
 /// Age from which a zest 0.4 peer's block is taken over by an origin that has nothing else to do: 1 s. Ours.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(1);
-
-/// One fetch range of the origin.
-#[derive(Debug)]
-pub(crate) struct BlockState {
-    pub(crate) block: Block,
-    /// The origin streams it.
-    pub(crate) active: bool,
-    /// It was told to end that.
-    pub(crate) stopping: bool,
-    /// A zest 0.4 peer was asked for it, and when.
-    pub(crate) peer: Option<(LinkId, Instant)>,
-    /// Times in a row that it gave something else than was asked for.
-    faults: u32,
-    /// What failed otherwise.
-    outage: Outage,
-    /// When it last gave something.
-    moved_at: Instant,
-    pub(crate) resting: bool,
-    /// A peer streams it and gives what it has of it.
-    pub(crate) followed: bool,
-    /// So many times somebody was followed in it.
-    pub(crate) follows: u8,
-    /// And so many more times for a moment.
-    pub(crate) briefs: u8,
-    /// It was begun for the front of the file.
-    pub(crate) for_front: bool,
-    /// Last chunk that came, to look only behind it.
-    at: u32,
-}
-
-impl BlockState {
-    pub(crate) fn new(block: Block) -> Self {
-        Self {
-            block,
-            active: false,
-            stopping: false,
-            peer: None,
-            faults: 0,
-            outage: Outage::default(),
-            moved_at: Instant::ZERO,
-            resting: false,
-            followed: false,
-            follows: 0,
-            briefs: 0,
-            for_front: false,
-            at: 0,
-        }
-    }
-
-    /// Whether nobody is at it, and the origin may be asked for it.
-    pub(crate) fn is_idle(&self) -> bool {
-        !self.active && !self.resting && !self.followed && self.peer.is_none()
-    }
-
-    /// Whether a chunk of it is in `set` and not in `but_not`.
-    pub(crate) fn any_in(&self, set: &BitSet, but_not: Option<&BitSet>) -> bool {
-        self.block.runs.iter().any(|run| set.next_in(run.first, run.indices().end, None, but_not).is_some())
-    }
-
-    pub(crate) fn contains(&self, index: u32) -> bool {
-        self.block.runs.iter().any(|run| run.contains(index))
-    }
-
-    /// Its chunks, by index in the file.
-    pub(crate) fn indices(&self) -> impl Iterator<Item = u32> + '_ {
-        self.block.runs.iter().flat_map(super::Run::indices)
-    }
-
-    /// Whether a chunk of it, at or after `from` in its first run that reaches so far, still has to come.
-    fn any_not_held(&self, held: &BitSet, proving: &BitSet) -> bool {
-        self.indices().any(|index| index < held.len() && !held.contains(index) && !proving.contains(index))
-    }
-}
 
 impl Job {
     /// Marks a block's chunks as under way, or not any more if neither the origin nor a peer is at it.
@@ -289,15 +215,11 @@ impl Node {
         let Some(at) = job.lists.layout.block_of(index).map(|at| at as usize) else { return };
         let Some(state) = job.origin.blocks.get_mut(at).filter(|state| state.active) else { return };
         if source == Source::Origin {
-            state.at = index;
-            // A block that moves on is not failing: only faults in a row count.
-            state.faults = 0;
-            state.outage = Outage::default();
-            state.moved_at = self.now;
+            state.advanced(self.now, index);
         }
         // Most of the time the very next chunk is still to come and the look ends there. What slow peers were asked for
         // still counts as to come: the origin is not stopped on the strength of a promise.
-        let next = state.at + 1;
+        let next = state.next();
         let open =
             |i: u32| i < job.sets.held.len() && !job.sets.held.contains(i) && !job.sets.proving.contains(i);
         if state.stopping || (open(next) && state.contains(next)) {
@@ -352,8 +274,11 @@ impl Node {
         if fault.kind == FaultKind::Busy {
             self.origin.breadth.refused(now);
         }
-        let others_move =
-            self.jobs.values().flat_map(|job| &job.origin.blocks).any(|b| b.active && moves(now, b.moved_at));
+        let others_move = self
+            .jobs
+            .values()
+            .flat_map(|job| &job.origin.blocks)
+            .any(|b| b.active && moves(now, b.moved_at()));
         let trouble = fault.trouble();
         let jitter = if trouble.is_some() { self.rng.u32() as u16 } else { 0 };
         let Some(job) = self.jobs.get_mut(&id) else { return };
@@ -367,12 +292,12 @@ impl Node {
                 pause
             }
             None => {
-                state.faults += 1;
-                if fault.kind == FaultKind::Permanent || state.faults >= BLOCK_FAULTS_MAX {
+                let faults = state.went_wrong();
+                if fault.kind == FaultKind::Permanent || faults >= BLOCK_FAULTS_MAX {
                     job.origin.state = OriginState::Gone(fault);
                     return self.release_claims(now, id);
                 }
-                BLOCK_RETRY * (1 << (state.faults - 1))
+                BLOCK_RETRY * (1 << (faults - 1))
             }
         };
         state.resting = true;
@@ -431,11 +356,7 @@ impl Job {
     /// The action that asks the origin for a block, which is counted in `active` from now on.
     #[must_use]
     pub(crate) fn begin_fetch(&mut self, id: JobId, at: usize, active: &mut u32) -> Action {
-        let state = &mut self.origin.blocks[at];
-        state.active = true;
-        state.stopping = false;
-        state.for_front = false;
-        state.at = state.block.runs.first().map_or(0, |run| run.first);
+        self.origin.blocks[at].begin();
         self.cover(at);
         *active += 1;
         Action::OriginFetch { job: id, block: at as u32 }

@@ -6,6 +6,7 @@
 
 use super::from_origin::OriginState;
 use super::job::Job;
+use super::left::Left;
 use super::peer::{Has, Peer};
 use super::tentative::HARDLY_BEGUN;
 use super::units::score;
@@ -37,21 +38,6 @@ const TRIAL_MAX: Duration = Duration::from_secs(120);
 
 /// Others that fetch the same file, to which what was begun already is left as well: 2. Ours.
 const SEVERAL: usize = 2;
-
-/// Blocks of a file that are left to others who fetch it, for a while.
-#[derive(Debug)]
-pub(crate) struct Left {
-    blocks: BTreeSet<u32>,
-    until: Instant,
-    /// How many those were.
-    others: usize,
-}
-
-impl Left {
-    pub(crate) fn holds(&self, now: Instant, block: u32) -> bool {
-        now < self.until && self.blocks.contains(&block)
-    }
-}
 
 /// Where nothing proves yet what a file is made of, what was hardly begun is left for later when they share, if so many others
 /// fetch it: 8. Ours; few are done with what they began nearly as soon.
@@ -214,7 +200,7 @@ impl Node {
                 self.actions.push_back(Action::OriginStop { job: id, block });
             }
         }
-        job.origin.left = Some(Left { blocks, until: now + LEFT, others: others.len() });
+        job.origin.left = Some(Left::new(blocks, now + LEFT, others.len()));
         self.origin.breadth.share(now, true);
     }
 

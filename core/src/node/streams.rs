@@ -4,67 +4,21 @@
 //! growing list to those who follow, and gives them its chunks. Nobody else gives them: `tentative.rs` is the other side.
 
 use super::job::Job;
+use super::stream::Stream;
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::ids::FileKey;
 use crate::link::{Outgoing, ZestMessage};
 use crate::{Duration, Instant, JobId, LinkId, Location};
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use zest_xet::{ChunkRef, Hash, xorb_hash};
 
 /// Chunks that came wait this long to be told together: 20 ms. Ours; a chunk takes 5 ms at 13 MB/s, and a record weighs little.
 const TOLD_WAIT: Duration = Duration::from_millis(20);
 
-/// A block that the origin streams to us, whose list nothing proves yet.
-#[derive(Debug, Default)]
-pub(crate) struct Stream {
-    /// Its chunks as they were hashed, by place in the block.
-    list: Vec<Option<ChunkRef>>,
-    /// Where each of the first ones that lie in the file begins in the block, and where the last one ends.
-    starts: Vec<u64>,
-    /// First 8 bytes of the hash of those → place.
-    by_hash: BTreeMap<u64, u32>,
-    /// Peers were told that it is on its way.
-    offered: bool,
-    /// Who is told of it, and how many they know.
-    followers: BTreeMap<LinkId, u32>,
-}
-
 fn key(hash: &Hash) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-impl Stream {
-    fn new(chunks: usize) -> Self {
-        Self { list: alloc::vec![None; chunks], starts: alloc::vec![0], ..Self::default() }
-    }
-
-    /// So many of the first chunks lie in the file.
-    fn ready(&self) -> u32 {
-        self.starts.len() as u32 - 1
-    }
-
-    /// So many records may be told. The last one only when the list proves: what is said of a xorb is not always so, since nobody
-    /// can tell from a file whether the xorb of its tail goes on, and a complete list that does not prove is a lie.
-    fn tellable(&self) -> u32 {
-        self.ready().min((self.list.len() as u32).saturating_sub(1))
-    }
-
-    /// All of the block lies in the file.
-    fn is_whole(&self) -> bool {
-        self.ready() as usize == self.list.len()
-    }
-
-    fn chunk(&self, nth: u32) -> Option<ChunkRef> {
-        self.list.get(nth as usize).copied().flatten()
-    }
-
-    /// The records from `from` on that may be told.
-    fn news(&self, from: u32) -> Vec<ChunkRef> {
-        (from..self.tellable()).filter_map(|nth| self.chunk(nth)).collect()
-    }
 }
 
 impl Job {
@@ -88,7 +42,7 @@ impl Job {
 
     /// Whether the block's list can be proven by its xorb and is not proven yet.
     pub(crate) fn is_unproven(&self, block: u32) -> bool {
-        let whole = |at: &super::origin::BlockState| at.block.whole && at.block.chunks.start == 0;
+        let whole = |at: &super::block_state::BlockState| at.block.whole && at.block.chunks.start == 0;
         self.spec.peers
             && !self.course.ended
             && self.lists.manifest.is_none()

@@ -4,7 +4,7 @@
 //! place in the log: what lies behind it is news to the peer. News go out in batches, less what the peer has itself, so
 //! that a swarm of thousands does not drown in it.
 
-use super::peer::Has;
+use super::peer::{Has, INTERESTS_MAX};
 use super::timers::Timer;
 use super::{Action, BitSet, Node};
 use crate::link::{Outgoing, ZestMessage};
@@ -13,9 +13,6 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use zest_xet::Hash;
 
-/// Files one peer may be interested in at once, those that we fetch included: 4,096. Ours; more than the largest repositories
-/// have.
-pub const INTERESTS_MAX: usize = 4096;
 /// Of those that we do not fetch (yet), so many are remembered of every link: 16. Ours; more than a pull fetches at once.
 pub const INTERESTS_LINK_MIN: usize = 16;
 /// Beyond that, so many of one party: 1,024. Ours.

@@ -9,12 +9,13 @@ use super::authors::{AUTHORS_MAX, Author, TENTATIVE_LIES_MAX};
 use super::from_origin::OriginState;
 use super::job::Job;
 use super::peer::Pending;
+use super::taking::Taking;
 use super::units::score;
 use super::{Action, Node};
 use crate::endpoint::Party;
 use crate::ids::FileKey;
 use crate::link::{Outgoing, ZestMessage};
-use crate::{BufId, Duration, Instant, JobId, LinkId, Location, ReqId};
+use crate::{BufId, Duration, Instant, JobId, LinkId, Location};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -46,32 +47,6 @@ const SILENT: Duration = Duration::from_secs(3);
 const AT_MOST: Duration = Duration::from_secs(10);
 /// 500 kB/s, as claims are believed. Ours.
 const LEAST_BYTES_S: u64 = 500_000;
-
-/// A block that is followed. It has one author from beginning to end.
-#[derive(Debug)]
-pub(crate) struct Taking {
-    link: LinkId,
-    author: Author,
-    /// The list as far as it was told.
-    list: Vec<ChunkRef>,
-    /// Places in it of chunks that were not asked for yet.
-    unasked: Vec<u32>,
-    asked: BTreeMap<u32, ReqId>,
-    proving: BTreeSet<u32>,
-    /// Where those lie that hash to what was told.
-    kept: BTreeMap<u32, Location>,
-    /// Bytes of the chunks in `list`.
-    bytes: u64,
-    since: Instant,
-    moved: Instant,
-}
-
-impl Taking {
-    /// All that can be told of a xorb that goes on is here; the file's list proves it, once its author has all of the file.
-    fn is_all_but_one(&self, chunks: usize) -> bool {
-        self.list.len() + 1 == chunks && self.unasked.is_empty() && self.asked.is_empty()
-    }
-}
 
 impl Job {
     /// Whether the file ends with this block. Its xorb may go on with another file.
@@ -205,21 +180,7 @@ impl Node {
         let Some((link, author)) = links.filter_map(able).max_by_key(lot) else { return };
         let (file, Some(first)) = (job.spec.file, job.first_of(block)) else { return };
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.unproven.takings.insert(
-            block,
-            Taking {
-                link,
-                author,
-                list: Vec::new(),
-                unasked: Vec::new(),
-                asked: BTreeMap::new(),
-                proving: BTreeSet::new(),
-                kept: BTreeMap::new(),
-                bytes: 0,
-                since: now,
-                moved: now,
-            },
-        );
+        job.unproven.takings.insert(block, Taking::new(now, link, author));
         job.origin.blocks[block as usize].followed = true;
         job.origin.blocks[block as usize].follows += 1;
         job.cover(block as usize);

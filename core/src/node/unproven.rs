@@ -1,7 +1,7 @@
 //! What of a job is streamed from the origin, by us or by peers, and nothing proves yet.
 
-use super::streams::Stream;
-use super::tentative::Taking;
+use super::stream::Stream;
+use super::taking::Taking;
 use crate::LinkId;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

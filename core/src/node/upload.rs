@@ -43,10 +43,7 @@ const PASSED_MAX: u32 = 8;
 const WAIT_TOLD: Duration = Duration::from_millis(100);
 /// But not more often than this: 1 s. Ours.
 const WAIT_TOLD_EVERY: Duration = Duration::from_secs(1);
-/// One party gets so much of a day's budget at most: a quarter. Ours; who has one address must not be all who is served today.
-pub const BUDGET_SHARE: u64 = 4;
-/// But so many bytes at least, where a budget is small: 16 MiB. Ours.
-pub const BUDGET_PARTY_MIN: u64 = 16 << 20;
+
 /// Our code in an error reply to a peer that asks for too much at once.
 const TOO_MANY: u32 = 1;
 /// Our code in an error reply once the upload budget is used up.

@@ -6,7 +6,7 @@ use super::http::{self, ReplyError};
 use super::machine::Trackers;
 use super::server::{Job, Sent};
 use super::swarm::Joined;
-use super::{ANSWER_WAIT, INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN};
+use super::{INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN};
 use crate::bucket::jitter;
 use crate::endpoint::{Scope, may_name, scope};
 use crate::{Duration, InfoHash, Instant};
@@ -131,10 +131,6 @@ impl Trackers {
             self.actions.push_back(Action::Status { tracker: id_of(server), name, standing });
         }
     }
-}
-
-pub(super) fn silence() -> String {
-    alloc::format!("tracker gave no answer within {} s", ANSWER_WAIT.as_secs())
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "at most 64 trackers")]

@@ -1,7 +1,6 @@
 //! The machine: which swarm is announced where and when.
 
 use super::announce::{Announce, AnnounceEvent, NUMWANT};
-use super::answers::silence;
 use super::event::{Action, Config, Event, Rank, RequestId, Timer};
 use super::http;
 use super::server::{Job, Sent, Server};
@@ -576,6 +575,10 @@ impl Trackers {
             }
         }
     }
+}
+
+fn silence() -> alloc::string::String {
+    alloc::format!("tracker gave no answer within {} s", ANSWER_WAIT.as_secs())
 }
 
 fn is_announce(job: &Job, hash: InfoHash) -> bool {

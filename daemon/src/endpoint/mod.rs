@@ -18,7 +18,8 @@ mod runs;
 mod standing;
 mod xet;
 
-use crate::app::{About, App};
+use crate::about::About;
+use crate::app::App;
 use crate::limits::ENDPOINT_TARGET_BYTES_MAX;
 use crate::places::write_private;
 use crate::{DaemonError, Places, Secret};
@@ -136,7 +137,7 @@ impl Endpoint {
     }
 
     /// Answers a request whose `Host` and `Origin` are good.
-    pub(crate) async fn handle(&self, app: &Arc<App>, parts: Parts, body: Body) -> Response {
+    pub(crate) async fn handle(self: &Arc<Self>, app: &Arc<App>, parts: Parts, body: Body) -> Response {
         if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > ENDPOINT_TARGET_BYTES_MAX)
         {
             return error(StatusCode::URI_TOO_LONG, "", "the address is too long");

@@ -76,7 +76,7 @@ pub(super) enum Denied {
 impl Endpoint {
     /// Answers `GET` and `HEAD` of a file.
     pub(super) async fn resolve(
-        &self,
+        self: &Arc<Self>,
         app: &Arc<App>,
         asked: &Asked,
         method: &Method,
@@ -85,7 +85,7 @@ impl Endpoint {
     ) -> Response {
         let pass = || self.pass(asked, method.clone(), headers.clone(), Body::empty());
         let ahead = match *method {
-            Method::GET => self.ahead(app, asked, &headers, repo).await,
+            Method::GET => self.ahead(asked, &headers, repo).await,
             _ => None,
         };
         let resolved = match self.commit_of(asked, repo, revision).await {
@@ -253,7 +253,7 @@ impl Endpoint {
     }
 
     /// The same, begun while the Hub is still asked what files there are: of this repository nothing was heard so far.
-    async fn ahead(&self, app: &App, asked: &Asked, headers: &HeaderMap, repo: &RepoId) -> Option<Ahead> {
+    async fn ahead(self: &Arc<Self>, asked: &Asked, headers: &HeaderMap, repo: &RepoId) -> Option<Ahead> {
         let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
         let Wanted::Part(part) = wanted(range.filter(|range| !range.ends_with('-')), u64::MAX) else {
             return None;
@@ -264,7 +264,7 @@ impl Endpoint {
         {
             return None;
         }
-        let (endpoint, asked, headers) = (app.endpoint.clone()?, asked.clone(), headers.clone());
+        let (endpoint, asked, headers) = (self.clone(), asked.clone(), headers.clone());
         Some(Ahead(tokio::spawn(async move {
             let pass = endpoint.pass(&asked, Method::GET, headers, Body::empty());
             endpoint.sent_on(&asked, part.start, pass).await

@@ -2,9 +2,11 @@
 
 mod config;
 mod listen;
+mod pull;
 mod run;
 
 pub use config::{EngineConfig, EngineStats, LINKS_MAX};
+pub use pull::pull;
 
 use crate::api::PeerStatus;
 use crate::context::Context;
@@ -193,7 +195,10 @@ impl Engine {
     /// The user named these peers, as people write addresses: they are dialled, and they may have what only those get who are near. A
     /// name without an address is looked up until it has one.
     pub async fn name_peers(&self, given: Vec<String>) {
-        self.run(move |context| Box::pin(async move { crate::pull::peers::name_all(&context, given) })).await;
+        self.run(move |context| {
+            Box::pin(async move { crate::peer_names::name_all(given, move |addr| context.name_peer(addr)) })
+        })
+        .await;
     }
 
     /// What the catalog holds has changed: what is announced follows at once.

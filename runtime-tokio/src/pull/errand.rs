@@ -1,6 +1,6 @@
 //! One file on its way for every pull of the engine that wants it: one job, however many wait for it. It ends when nobody does.
 
-use super::{Pull, Source};
+use super::Pull;
 use crate::PullError;
 use crate::context::Context;
 use crate::hubs::ClientKey;
@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use zest_core::node::{Event, Policy, Priority};
-use zest_store::{Endpoint, TreeEntry};
+use zest_store::Endpoint;
 use zest_xet::Hash;
 
 /// What makes two pulls want the same: the place, the content, the Hub and the token, and whether peers may be asked.
@@ -68,6 +68,21 @@ fn one_policy(wanted: impl Iterator<Item = Option<Policy>>) -> Option<Policy> {
 }
 
 impl Errand {
+    pub(super) fn new() -> Self {
+        Self {
+            job: RefCell::default(),
+            users: RefCell::default(),
+            outcome: watch::channel(None).0,
+            left: Notify::new(),
+            wishes: Cell::default(),
+        }
+    }
+
+    /// A pull waits for it.
+    pub(super) fn join(&self, pull: &Rc<Pull>) {
+        self.users.borrow_mut().push(Rc::downgrade(pull));
+    }
+
     /// The pulls that wait for it.
     pub(super) fn users(&self) -> Vec<Rc<Pull>> {
         self.users.borrow().iter().filter_map(Weak::upgrade).collect()
@@ -143,6 +158,17 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    pub(super) fn new(
+        user: &Rc<Pull>,
+        errand: Rc<Errand>,
+        path: String,
+        began: bool,
+        before: Counts,
+    ) -> Self {
+        let (context, user) = (user.context.clone(), Rc::downgrade(user));
+        Self { errand, path, began, before, context, user }
+    }
+
     /// What counts for the pull: what came before it joined is on this machine already.
     pub(crate) fn counts(&self) -> Counts {
         let Some(job) = self.errand.job.borrow().as_ref().map(|job| job.counts.all()) else {
@@ -188,40 +214,6 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-impl Pull {
-    /// Joins the errand for a file, or begins it.
-    pub(super) fn share(self: &Rc<Self>, key: ErrandKey, entry: &TreeEntry) -> Rc<Share> {
-        let context = &self.context;
-        let known = context.pulls.errands.borrow().get(&key).cloned();
-        let began = known.is_none();
-        let errand = known.unwrap_or_else(|| {
-            let errand = Rc::new(Errand {
-                job: RefCell::default(),
-                users: RefCell::default(),
-                outcome: watch::channel(None).0,
-                left: Notify::new(),
-                wishes: Cell::default(),
-            });
-            context.pulls.errands.borrow_mut().insert(key.clone(), errand.clone());
-            tokio::task::spawn_local(super::xet::run(self.clone(), errand.clone(), key, entry.clone()));
-            errand
-        });
-        errand.users.borrow_mut().push(Rc::downgrade(self));
-        let of_job = || errand.job.borrow().as_ref().map(|job| Source::UnderWay(job.file.clone()));
-        self.control.reads(entry, of_job);
-        let before = match &*errand.job.borrow() {
-            Some(job) => {
-                self.figures.has_job(job.file.id);
-                job.counts.all()
-            }
-            None => Counts::default(),
-        };
-        errand.wish(context);
-        let (context, user) = (context.clone(), Rc::downgrade(self));
-        Rc::new(Share { errand, path: entry.path.clone(), began, before, context, user })
     }
 }
 

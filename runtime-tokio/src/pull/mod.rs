@@ -4,8 +4,8 @@ mod commit;
 mod control;
 mod destination;
 mod errand;
+mod join;
 mod listing;
-pub(crate) mod peers;
 mod plain;
 mod proof;
 mod said;
@@ -21,14 +21,13 @@ pub(crate) use errand::{Errand, ErrandKey, Share};
 pub(crate) use select::{Listed, list_for_peers};
 
 use crate::api::{How, Phase, Progress, PullReport, PulledFile};
-use crate::cancel::CancelToken;
 use crate::context::Context;
 use crate::disk::StoreHandles;
-use crate::engine::Engine;
 use crate::figures::Figures;
 use crate::giving::DENIALS_EVERY;
 use crate::hubs::Client;
 use crate::outages::{Outages, without_patience};
+use crate::peer_names;
 use crate::{Policy, PullError};
 use commit::PulledCommit;
 use destination::Destination;
@@ -102,24 +101,6 @@ pub(crate) struct Pull {
     figures: Rc<Figures>,
 }
 
-/// Pulls a repository. Progress is told through the channel about ten times a second; a cancelled token ends the pull
-/// with [`PullError::Interrupted`], keeping what is proven.
-///
-/// # Errors
-/// See [`PullError`]; each says what happened and [`PullError::hint`] what to do next.
-pub async fn pull(
-    engine: &Engine,
-    options: PullOptions,
-    progress: watch::Sender<Progress>,
-    cancel: CancelToken,
-) -> Result<PullReport, PullError> {
-    let control = Control::simple(progress, cancel);
-    engine
-        .run(move |context| Box::pin(run(context, options, control)))
-        .await
-        .unwrap_or(Err(PullError::EngineGone))
-}
-
 /// The place a pull writes to, in the engine's cache or another one.
 fn destination(context: &Context, options: &PullOptions) -> Result<Destination, PullError> {
     let (cache, env) = (&context.disk.store.cache, &options.env);
@@ -155,7 +136,7 @@ pub(crate) async fn run(
     let (mut addrs, mut unresolved, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
     if options.p2p {
         for given in &options.peers {
-            match peers::resolve(given).await {
+            match peer_names::resolve(given).await {
                 Ok(found) => addrs.extend(found),
                 // A name server that is out will be back; meanwhile others can give.
                 Err(error @ PullError::PeerName { .. }) => {
@@ -275,7 +256,7 @@ pub(crate) async fn run(
         for given in &unresolved {
             let found = loop {
                 tokio::time::sleep(PROBE_MAX).await;
-                if let Ok(found) = peers::resolve(given).await {
+                if let Ok(found) = peer_names::resolve(given).await {
                     break found;
                 }
             };

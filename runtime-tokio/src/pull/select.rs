@@ -1,13 +1,14 @@
 //! Which files a pull is about: what is named and fits, and of each content one.
 
+use super::PullOptions;
 use super::destination::Destination;
 use super::listing::{self, Listing};
-use super::{PullOptions, peers};
 use crate::PullError;
 use crate::context::Context;
 use crate::error::FailedFile;
 use crate::fnmatch::Filter;
 use crate::outages::without_patience;
+use crate::peer_names;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -36,7 +37,7 @@ pub(crate) async fn list_for_peers(
     let destination = Destination::new(&context.disk.store, None)?;
     let mut addrs = Vec::new();
     for given in &options.peers {
-        addrs.extend(peers::resolve(given).await?);
+        addrs.extend(peer_names::resolve(given).await?);
     }
     let Listing { commit, entries, public_until, as_found, refused, .. } =
         without_patience(listing::list(&destination, client.as_ref().map(|client| &client.hub), options))

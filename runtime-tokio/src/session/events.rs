@@ -1,14 +1,17 @@
 //! Events of a pull, made of the pictures that it gives of itself: a slow reader misses pictures, never what matters.
 
-use super::handle::End;
+use crate::PullError;
 use crate::api::{Phase, Progress, PullEvent, PullFailure, PullReport};
 use crate::outages::Service;
 use crate::pull::Arrivals;
 use futures_util::{Stream, stream};
 use std::collections::VecDeque;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// How a pull ended.
+pub(super) type End = Result<Arc<PullReport>, Arc<PullError>>;
 
 /// An outage is an event once it has lasted so long: 2 s.
 const OUT_AFTER: Duration = Duration::from_secs(2);
@@ -115,10 +118,9 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::How;
     use crate::api::{Notice, PulledFile};
-    use crate::{How, PullError};
     use futures_util::StreamExt as _;
-    use std::sync::Arc;
 
     #[tokio::test]
     async fn a_slow_reader_misses_pictures_and_nothing_else() {

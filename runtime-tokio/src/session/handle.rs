@@ -1,6 +1,6 @@
 //! One pull of a session, in its user's hands.
 
-use super::events;
+use super::events::{self, End};
 use crate::api::{Priority, Progress, PullEvent, PullFailure, PullReport, PullState, PullStatus};
 use crate::cancel::CancelToken;
 use crate::pull::{Arrivals, Wish};
@@ -8,9 +8,6 @@ use crate::{Policy, PullError, PullErrorKind};
 use futures_util::Stream;
 use std::sync::Arc;
 use tokio::sync::watch;
-
-/// How a pull ended.
-pub(super) type End = Result<Arc<PullReport>, Arc<PullError>>;
 
 /// What the session and the handles know of a pull.
 #[derive(Debug)]

@@ -9,14 +9,14 @@ mod word;
 
 pub(crate) use pace::{Pace, Silence};
 pub(crate) use request::{Asked, Pending, Request};
+pub use wants::INTERESTS_MAX;
 pub(crate) use wants::Wants;
 pub(crate) use who::Who;
-pub(crate) use with::{Has, REFUSED_ROW_MAX, With};
-pub(crate) use word::Word;
+pub(crate) use with::{Has, REFUSED_ROW_MAX, Willing, With};
+pub(crate) use word::{HAVES_MAX, NOTHING_MAX, REFUSED_MAX, Word};
 
 use super::event::Direction;
 use super::few::Few;
-use super::lessons::NOTHING_MAX;
 use super::queue::Upload;
 use crate::endpoint::Party;
 use crate::link::{ExtHandshake, Extension};
@@ -180,7 +180,7 @@ impl Peer {
         assert!(!self.closing || self.asked.requests.is_empty(), "nothing is asked of a peer we let go");
         let unowned = self.asked.requests.values().filter(|r| !r.owned).count();
         assert_eq!(unowned, self.asked.unowned as usize, "requests that do not count are counted");
-        assert!(self.wants.interests.len() <= super::tell::INTERESTS_MAX, "interests are bounded");
+        assert!(self.wants.interests.len() <= INTERESTS_MAX, "interests are bounded");
         self.wants.upload.check_invariants();
         assert!(
             !self.pace.doubted || self.asked.requests.values().all(|r| !r.owned),
@@ -190,6 +190,6 @@ impl Peer {
             !self.probation() || self.asked.requests.values().all(|r| !r.owned),
             "nor on one on probation"
         );
-        assert!(self.word.haves <= super::have::HAVES_MAX, "availability messages are bounded");
+        assert!(self.word.haves <= HAVES_MAX, "availability messages are bounded");
     }
 }

@@ -5,6 +5,10 @@ use crate::node::few::Few;
 use crate::node::queue::Upload;
 use zest_xet::Hash;
 
+/// Files one peer may be interested in at once, those that we fetch included: 4,096. Ours; more than the largest repositories
+/// have.
+pub const INTERESTS_MAX: usize = 4096;
+
 #[derive(Debug)]
 pub(crate) struct Wants {
     /// Files it is interested in, and how far into the log of their job it was told.

@@ -1,7 +1,6 @@
 //! A peer and a job: what it has of its file, and how far its word went.
 
 use crate::node::BitSet;
-use crate::node::manifest::Willing;
 
 /// NOT_FOUND answers in a row after which a peer is no longer asked for a file, whatever it says it has. Ours; as many as
 /// the first pipeline holds.
@@ -54,6 +53,17 @@ impl Has {
             Self::Guess(set) | Self::Some(set) => set.contains(index),
         }
     }
+}
+
+/// What asking a peer for a manifest is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Willing {
+    /// Not asked yet.
+    Untried,
+    /// It was slow, and another was asked instead.
+    Slow,
+    /// It has none.
+    No,
 }
 
 /// A peer and a job.

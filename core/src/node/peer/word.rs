@@ -2,6 +2,16 @@
 
 use crate::Instant;
 
+/// NOT_FOUND answers in a row, over all jobs, to what a peer said it has, after which its word counts no more until it gives
+/// something: 16. Ours; as many as the first pipeline holds.
+pub(crate) const REFUSED_MAX: u32 = 16;
+/// Files in a row of which a peer has neither list nor chunks, after which no file waits for its answer: 8. Ours.
+pub(crate) const NOTHING_MAX: u32 = 8;
+
+/// Availability messages one peer may send between two measurements: 256. News of one file come in batches of 10 ms at
+/// the shortest, 25 in that time, and a pull of many small files has several at once. Ours.
+pub(crate) const HAVES_MAX: u32 = 256;
+
 #[derive(Debug)]
 pub(crate) struct Word {
     /// It has given something useful.

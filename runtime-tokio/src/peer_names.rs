@@ -1,9 +1,7 @@
 //! Peer addresses as people write them.
 
 use crate::PullError;
-use crate::context::Context;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use zest_core::outage::PROBE_MAX;
 
 /// Port of a peer where none is given (BitTorrent's first).
@@ -27,10 +25,10 @@ pub(crate) async fn resolve(given: &str) -> Result<Vec<SocketAddr>, PullError> {
     Ok(addrs)
 }
 
-/// Names these peers, each as soon as it has an address.
-pub(crate) fn name_all(context: &Rc<Context>, given: Vec<String>) {
+/// Names these peers to whoever dials them, each as soon as it has an address.
+pub(crate) fn name_all(given: Vec<String>, name: impl Fn(SocketAddr) + Clone + 'static) {
     for given in given {
-        let context = context.clone();
+        let name = name.clone();
         tokio::task::spawn_local(async move {
             let mut said = false;
             let found = loop {
@@ -48,7 +46,7 @@ pub(crate) fn name_all(context: &Rc<Context>, given: Vec<String>) {
                     }
                 }
             };
-            found.into_iter().for_each(|addr| context.name_peer(addr));
+            found.into_iter().for_each(name);
         });
     }
 }

@@ -1,0 +1,48 @@
+//! A block that is had from one peer who streams it, before anything proves it.
+
+use super::authors::Author;
+use crate::{Instant, LinkId, Location, ReqId};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use zest_xet::ChunkRef;
+
+/// A block that is followed. It has one author from beginning to end.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    pub(super) link: LinkId,
+    pub(super) author: Author,
+    /// The list as far as it was told.
+    pub(super) list: Vec<ChunkRef>,
+    /// Places in it of chunks that were not asked for yet.
+    pub(super) unasked: Vec<u32>,
+    pub(super) asked: BTreeMap<u32, ReqId>,
+    pub(super) proving: BTreeSet<u32>,
+    /// Where those lie that hash to what was told.
+    pub(super) kept: BTreeMap<u32, Location>,
+    /// Bytes of the chunks in `list`.
+    pub(super) bytes: u64,
+    pub(super) since: Instant,
+    pub(super) moved: Instant,
+}
+
+impl Taking {
+    pub(super) fn new(now: Instant, link: LinkId, author: Author) -> Self {
+        Self {
+            link,
+            author,
+            list: Vec::new(),
+            unasked: Vec::new(),
+            asked: BTreeMap::new(),
+            proving: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            bytes: 0,
+            since: now,
+            moved: now,
+        }
+    }
+
+    /// All that can be told of a xorb that goes on is here; the file's list proves it, once its author has all of the file.
+    pub(super) fn is_all_but_one(&self, chunks: usize) -> bool {
+        self.list.len() + 1 == chunks && self.unasked.is_empty() && self.asked.is_empty()
+    }
+}
