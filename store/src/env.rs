@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::os;
+
 /// The Hub when `HF_ENDPOINT` is not set.
 pub const ENDPOINT_DEFAULT: &str = "https://huggingface.co";
 /// Time-out for metadata and for downloads when the environment sets none: 10 s (huggingface_hub's defaults).
@@ -183,9 +185,8 @@ fn text(bytes: &[u8]) -> String {
 /// Expands a leading `~` and `$NAME` / `${NAME}` anywhere, once, in that order. What is not set stays as it
 /// stands, and so does every byte that is no text.
 fn expand(value: &OsStr, vars: &BTreeMap<OsString, OsString>) -> PathBuf {
-    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-    let var = |name: &[u8]| vars.get(OsStr::from_bytes(name)).map(|value| value.as_bytes());
-    let mut rest = value.as_bytes();
+    let var = |name: &[u8]| vars.get(&os::text_of(name.to_vec())).map(|value| os::bytes_of(value));
+    let mut rest = os::bytes_of(value);
     let mut out = Vec::with_capacity(rest.len());
     if let Some(tail) = rest.strip_prefix(b"~")
         && (tail.is_empty() || tail.starts_with(b"/"))
@@ -217,7 +218,7 @@ fn expand(value: &OsStr, vars: &BTreeMap<OsString, OsString>) -> PathBuf {
         rest = &tail[len..];
     }
     out.extend_from_slice(rest);
-    OsString::from_vec(out).into()
+    os::text_of(out).into()
 }
 
 #[cfg(test)]

@@ -102,11 +102,11 @@ impl Known {
 
     /// Reads what was appended since; the whole file if it is another one.
     fn catch_up(&mut self, path: &Path) {
-        use std::os::unix::fs::MetadataExt as _;
         let Ok(mut file) = os::open_read_nofollow(path) else { return };
         let Ok(meta) = file.metadata() else { return };
-        if meta.ino() != self.inode || meta.len() < self.read {
-            (self.inode, self.read) = (meta.ino(), 0);
+        let inode = Identity::of(&meta).ino;
+        if inode != self.inode || meta.len() < self.read {
+            (self.inode, self.read) = (inode, 0);
         }
         if meta.len() == self.read {
             return;

@@ -1,13 +1,13 @@
 //! What is right of a wrong file is kept as an interrupted pull would have left it, so that the next pull fetches the rest alone.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
 
 use zest_xet::{Hash, chunk_hash};
 
 use crate::cache::{HfCache, SnapshotFile};
 use crate::catalog::{Access, Catalog};
 use crate::error::{Context as _, StoreError};
+use crate::os::FileExt as _;
 use crate::partial::{Entry, Partial, PartialError, PartialSpec};
 
 /// What was kept of a wrong file.

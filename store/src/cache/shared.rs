@@ -3,7 +3,6 @@
 use crate::limits::{LOCK_PATIENCE, REFS_BYTES_MAX};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use zest_xet::Hash;
@@ -189,9 +188,9 @@ impl<'a> SharedStore<'a> {
     pub(super) fn seal(&self, path: &Path, prefix: &Path) -> io::Result<()> {
         let mode = self.blob_mode();
         os::set_mode(path, mode)?;
-        let group = fs::metadata(prefix)?.gid();
-        if fs::metadata(path)?.gid() != group
-            && let Err(error) = std::os::unix::fs::chown(path, None, Some(group))
+        let group = os::group(&fs::metadata(prefix)?);
+        if os::group(&fs::metadata(path)?) != group
+            && let Err(error) = os::give_to_group(path, group)
             && mode & 0o040 != 0
             && mode & 0o004 == 0
         {

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,7 +15,7 @@ use super::{HfCache, LOCK_MODE};
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
 use crate::names::{RepoId, is_commit};
-use crate::os;
+use crate::os::{self, Identity};
 use crate::partial::{DATA_SUFFIX, JOURNAL_SUFFIX};
 
 /// What huggingface_hub calls a file that it has not finished.
@@ -322,7 +321,7 @@ impl Removed {
     fn count(&mut self, meta: &Metadata) {
         self.files += 1;
         // Another name for the same file keeps its bytes.
-        if meta.nlink() <= 1 {
+        if os::names(meta) <= 1 {
             self.bytes += meta.len();
         }
     }
@@ -391,7 +390,8 @@ fn is_unfinished(name: &str) -> bool {
 }
 
 fn inode(meta: &Metadata) -> Inode {
-    (meta.dev(), meta.ino())
+    let Identity { dev, ino, .. } = Identity::of(meta);
+    (dev, ino)
 }
 
 /// The blob that a snapshot's link leads to, by name.

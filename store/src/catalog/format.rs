@@ -15,9 +15,9 @@
 //! | packed lengths | 4 `n` or 0 | hints, not proven |
 //! | terms | 40 `t` | xorb hash ‖ first chunk ‖ end chunk, in file order |
 
+use crate::os::FileExt as _;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 
 use nom::Parser as _;
 use nom::bytes::complete::{tag, take};

@@ -36,9 +36,9 @@ mod tables;
 mod watches;
 
 use crate::limits::CANDIDATES_MAX;
+use crate::os::FileExt as _;
 use std::fs::{self, File};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use zest_xet::fields::{be_u64, chunk_record, each, first};
@@ -11,6 +10,7 @@ use zest_xet::{ChunkRef, MANIFEST_RECORD_BYTES};
 use super::open_files::OpenFile;
 use super::places::Copy;
 use super::{Access, Catalog, FileId, Located, format};
+use crate::os::FileExt as _;
 use crate::os::{self, Identity};
 
 impl Catalog {

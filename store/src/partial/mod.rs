@@ -15,7 +15,6 @@ mod journal;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, Read as _, Write as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,6 +23,7 @@ use zest_xet::{CHUNK_BYTES_MAX, ChunkRef, Hash, chunk_hash, file_hash};
 
 use self::journal::{HEADER_BYTES, Nonce, RECORD_BYTES, Record, Session};
 use crate::error::{Context as _, StoreError};
+use crate::os::FileExt as _;
 use crate::os::{self, Identity};
 
 /// Ending of the data file's name.

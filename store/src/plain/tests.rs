@@ -1,5 +1,5 @@
 use super::*;
-use std::os::unix::fs::FileExt as _;
+use crate::os::FileExt as _;
 
 const SIZE: u64 = 3 * WINDOW_BYTES + 1_000;
 

@@ -1,10 +1,12 @@
-//! The few things the standard library does not say in one call: free space, a file's identity, directory
-//! syncs, random names. The only file of the crate that knows the operating system.
+//! Unix.
 
-use std::fs::{self, File, Metadata};
+use super::Identity;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+pub(crate) use std::os::unix::fs::FileExt;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes free for this user on the file system that holds `dir`, or would hold it once created.
 ///
@@ -33,21 +35,6 @@ fn file_system(dir: &Path) -> io::Result<rustix::fs::StatVfs> {
     }
 }
 
-/// What tells whether a file on disk is still the one whose bytes were proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Identity {
-    /// Device number.
-    pub dev: u64,
-    /// Inode number.
-    pub ino: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Last change of the content, ns since 1970.
-    pub mtime_ns: i64,
-    /// Last change of content or attributes, ns since 1970.
-    pub ctime_ns: i64,
-}
-
 impl Identity {
     /// From what `stat` or `fstat` gave.
     #[must_use]
@@ -64,9 +51,9 @@ impl Identity {
     }
 }
 
-/// Whether no name leads to the file any more.
-pub(crate) fn is_unlinked(meta: &Metadata) -> bool {
-    meta.nlink() == 0
+/// Names that lead to a file.
+pub(crate) fn names(meta: &Metadata) -> u64 {
+    meta.nlink()
 }
 
 /// Bytes that a file already occupies on disk (less than its length while it has holes).
@@ -97,24 +84,6 @@ pub(crate) fn reserve(file: &File, size: u64) -> io::Result<()> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Eight random hex digits, as huggingface_hub puts them into temporary names.
-pub(crate) fn random_hex() -> String {
-    format!("{:08x}", u32::from_ne_bytes(random_bytes()))
-}
-
-/// Random bytes of the system. Only uniqueness is asked of them; should the system have none, time and
-/// process id serve.
-pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    if getrandom::fill(&mut bytes).is_err() {
-        let now =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos());
-        let seed = now.to_le_bytes().into_iter().chain(std::process::id().to_le_bytes());
-        bytes.iter_mut().zip(seed).for_each(|(byte, seed)| *byte = seed);
-    }
-    bytes
 }
 
 /// Bytes of the table of users that are looked at.
@@ -192,7 +161,7 @@ fn span_words(seconds: u64) -> String {
     }
 }
 
-/// Other systems do not tell.
+/// Others than Linux do not tell.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn lock_holder(_: &Metadata) -> Option<String> {
     None
@@ -218,51 +187,27 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
-/// Opens for writing, creating with `mode` (the umask applies), never through a symlink.
-pub(crate) fn open_nofollow(path: &Path, append: bool, mode: u32) -> io::Result<File> {
-    let mut options = File::options();
-    if append {
-        options.append(true)
-    } else {
-        options.write(true)
-    };
-    regular(options.create(true).mode(mode), path)
+/// The group that a file is of.
+pub(crate) fn group(meta: &Metadata) -> u32 {
+    meta.gid()
 }
 
-/// Opens for reading and appending, creating if need be, never through a symlink.
-pub(crate) fn open_append_read(path: &Path) -> io::Result<File> {
-    regular(File::options().read(true).append(true).create(true), path)
+/// Gives a file to a group.
+pub(crate) fn give_to_group(path: &Path, group: u32) -> io::Result<()> {
+    std::os::unix::fs::chown(path, None, Some(group))
 }
 
-/// Opens for reading and writing, creating if need be, never through a symlink.
-pub(crate) fn open_read_write(path: &Path) -> io::Result<File> {
-    regular(File::options().read(true).write(true).create(true).truncate(false), path)
+/// Has a file that is created get these permission bits, less the umask.
+pub(crate) fn with_mode(options: &mut OpenOptions, mode: u32) -> &mut OpenOptions {
+    options.mode(mode)
 }
 
-/// Opens a regular file for reading, through symlinks.
-pub(crate) fn open_read(path: &Path) -> io::Result<File> {
-    only_regular(File::options().read(true).custom_flags(NONBLOCK), path)
-}
-
-/// Opens for reading, never through a symlink.
-pub(crate) fn open_read_nofollow(path: &Path) -> io::Result<File> {
-    regular(File::options().read(true), path)
-}
-
-/// A pipe in a file's place must not hold us up until somebody opens its other end. Means nothing to files.
-const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-
-fn regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> {
-    only_regular(options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed() | NONBLOCK), path)
-}
-
-fn only_regular(options: &fs::OpenOptions, path: &Path) -> io::Result<File> {
-    let file = options.open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
-    }
+/// Has nothing but a file be opened: a pipe in its place must not hold us up until somebody opens its other end; nor, unless `through`
+/// is meant, what a symlink leads to.
+pub(super) fn guarded(options: &mut OpenOptions, through: bool) -> &mut OpenOptions {
+    use rustix::fs::OFlags;
+    let flags = if through { OFlags::NONBLOCK } else { OFlags::NONBLOCK | OFlags::NOFOLLOW };
+    options.custom_flags(flags.bits().cast_signed())
 }
 
 /// Whether an error means that the file system lacks the operation. (`EPERM` is its answer to links; a place that is closed to us
@@ -277,103 +222,14 @@ pub(crate) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)
 }
 
-/// Paths in JSON: text where they are text, else their bytes.
-pub(crate) mod path_bytes {
-    use std::ffi::OsString;
-    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-    use std::path::{Path, PathBuf};
-
-    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Text(String),
-        Bytes(Vec<u8>),
-    }
-
-    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
-        match path.to_str() {
-            Some(text) => to.serialize_str(text),
-            None => path.as_os_str().as_bytes().serialize(to),
-        }
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-        Ok(match Either::deserialize(from)? {
-            Either::Text(text) => text.into(),
-            Either::Bytes(bytes) => OsString::from_vec(bytes).into(),
-        })
-    }
+/// The bytes of a text of the system.
+pub(crate) fn bytes_of(text: &OsStr) -> &[u8] {
+    use std::os::unix::ffi::OsStrExt as _;
+    text.as_bytes()
 }
 
-/// Writes a small file so that readers see the old or the new content, whole: temporary name beside it, sync,
-/// rename. `mode` is subject to the umask; the rename is made durable by the sync of the directory.
-///
-/// # Errors
-/// The system's.
-pub fn write_atomically(path: &Path, temp_suffix: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write as _;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
-    let temp = dir.join(format!("{name}.{}{temp_suffix}", random_hex()));
-    let write = || {
-        let mut file = File::options().write(true).create_new(true).mode(mode).open(&temp)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        fs::rename(&temp, path)?;
-        sync_dir(dir)
-    };
-    let result = write();
-    if result.is_err() {
-        let _ = fs::remove_file(&temp);
-    }
-    result
-}
-
-/// The text of a relative link at `link` that leads to `target`, both below `root` (given relative to it,
-/// `/`-separated).
-pub(crate) fn relative_target(link_below_root: &str, target_below_root: &str) -> PathBuf {
-    let link: Vec<&str> = link_below_root.split('/').collect();
-    let target: Vec<&str> = target_below_root.split('/').collect();
-    let common = link.iter().zip(&target).take_while(|(a, b)| a == b).count();
-    let ups = link.len() - 1 - common.min(link.len() - 1);
-    let mut path = PathBuf::new();
-    (0..ups).for_each(|_| path.push(".."));
-    target[common..].iter().for_each(|part| path.push(part));
-    path
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn free_space_is_known_for_a_directory_that_does_not_exist_yet() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(free_space(&dir.path().join("a/b/c")).unwrap() > 0);
-        assert!(free_space(Path::new("not/here")).unwrap() > 0);
-    }
-
-    #[test]
-    fn link_texts_equal_those_of_the_official_client() {
-        let text = |link, target| relative_target(link, target).to_str().unwrap().to_owned();
-        assert_eq!(text("models--a--b/blobs/ff", "blobs/8e/8ec9"), "../../blobs/8e/8ec9");
-        assert_eq!(text("m/snapshots/c0/config.json", "m/blobs/ab"), "../../blobs/ab");
-        assert_eq!(text("m/snapshots/c0/sub dir/deeper/x", "m/blobs/ab"), "../../../../blobs/ab");
-    }
-
-    #[test]
-    fn an_atomic_write_leaves_one_file_and_the_old_one_on_failure() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f");
-        write_atomically(&path, ".tmp", 0o600, b"one").unwrap();
-        write_atomically(&path, ".tmp", 0o600, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(mode(&fs::metadata(&path).unwrap()), 0o600);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        fs::create_dir(dir.path().join("d")).unwrap();
-        assert!(write_atomically(&dir.path().join("d"), ".tmp", 0o600, b"x").is_err());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "the temporary file is removed");
-    }
+/// The text of the system that these bytes are.
+pub(crate) fn text_of(bytes: Vec<u8>) -> OsString {
+    use std::os::unix::ffi::OsStringExt as _;
+    OsString::from_vec(bytes)
 }
