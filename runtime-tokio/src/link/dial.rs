@@ -35,6 +35,7 @@ pub(crate) async fn run(
     if direction == Direction::Inbound {
         transport.came(id, addr.ip());
     }
+    let _ = stream.set_nodelay(true);
     super::read::run(context.clone(), stream, io.clone()).await;
     ended(&context, &io, io.fault.take());
 }

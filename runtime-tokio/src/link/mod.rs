@@ -4,6 +4,7 @@
 pub(crate) mod dial;
 mod outbox;
 mod read;
+mod wire;
 mod write;
 
 use crate::api::PeerStatus;

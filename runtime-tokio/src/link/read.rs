@@ -4,6 +4,7 @@
 //! payload goes from the socket straight to the first byte of its page-aligned buffer.
 
 use super::outbox::Item;
+use super::wire::Wire;
 use super::{LinkIo, QUEUE_MAX};
 use crate::buffers::{BUFFER_BYTES, Buffer};
 use crate::context::Context;
@@ -12,8 +13,6 @@ use crate::peer_range::{self, PeerRange};
 use bytes::Bytes;
 use std::io::{self, IoSliceMut};
 use std::rc::Rc;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use zest_core::link::{self, Body, Head, Message, Outgoing, PayloadKind};
 use zest_core::node::{BUDGET_SPENT, Event};
@@ -34,12 +33,11 @@ enum Payload {
 }
 
 /// Runs a connection to its end.
-pub(super) async fn run(context: Rc<Context>, stream: TcpStream, io: Rc<LinkIo>) {
-    let _ = stream.set_nodelay(true);
+pub(super) async fn run<W: Wire>(context: Rc<Context>, wire: W, io: Rc<LinkIo>) {
     io.drain(&context, &[], &mut None, &mut None);
-    let stream = Rc::new(stream);
-    let writer = tokio::task::spawn_local(super::write::run(context.clone(), stream.clone(), io.clone()));
-    let end = read_loop(&context, &stream, &io).await;
+    let wire = Rc::new(wire);
+    let writer = tokio::task::spawn_local(super::write::run(context.clone(), wire.clone(), io.clone()));
+    let end = read_loop(&context, &*wire, &io).await;
     io.close();
     let _ = writer.await;
     if let Err(error) = end {
@@ -194,7 +192,7 @@ impl LinkIo {
     }
 }
 
-async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -> io::Result<()> {
+async fn read_loop<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) -> io::Result<()> {
     let mut payload: Option<Payload> = None;
     loop {
         // A writer that cannot keep up stops the intake: requests wait in the socket, not in memory.
@@ -215,7 +213,7 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         let deadline = io.link.borrow().poll_timeout().map(|(at, _)| context.clock.to_tokio(at));
         let ready = async {
             tokio::select! {
-                ready = stream.readable() => ready.map(|()| true),
+                ready = wire.readable() => ready.map(|()| true),
                 () = io.outbox.drained.notified() => Ok(false),
             }
         };
@@ -242,7 +240,7 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
             Some(Payload::Stream { left, to }) => {
                 let to = to.clone();
                 let mut piece = vec![0; (*left).clamp(1, BUFFER_BYTES.min(room))];
-                match stream.try_read(&mut piece) {
+                match wire.read(&mut [IoSliceMut::new(&mut piece)]) {
                     Ok(0) => return Ok(()),
                     Ok(read) => {
                         context.transport.traffic.took(read);
@@ -266,16 +264,16 @@ async fn read_loop(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
             io.drain(context, &[], &mut payload, &mut None);
             continue;
         }
-        if !read_once(context, stream, io, &mut payload, room).await? {
+        if !read_once(context, wire, io, &mut payload, room).await? {
             return Ok(());
         }
     }
 }
 
 /// One `readv` of at most `most` bytes into the foreseen places; false at the end of the stream.
-async fn read_once(
+async fn read_once<W: Wire>(
     context: &Rc<Context>,
-    stream: &TcpStream,
+    wire: &W,
     io: &Rc<LinkIo>,
     payload: &mut Option<Payload>,
     most: usize,
@@ -304,7 +302,7 @@ async fn read_once(
     // Small heads between foreseen payloads; all the room where nothing is foreseen.
     let mut skipped = Vec::new();
     let mut heads: Vec<[u8; HEAD_ROOM]> = vec![[0; HEAD_ROOM]; ahead.len()];
-    let read = stream.try_io(Interest::READABLE, || {
+    let read = {
         let mut parts: Vec<IoSliceMut<'_>> = Vec::with_capacity(2 + 2 * AHEAD_MAX);
         let mut room = most;
         match payload {
@@ -326,8 +324,8 @@ async fn read_once(
                 add_part(&mut parts, &mut buf.room()[..len], &mut room);
             }
         }
-        rustix::io::readv(stream, &mut parts).map_err(io::Error::from)
-    });
+        wire.read(&mut parts)
+    };
     let mut left = match read {
         Ok(0) => return Ok(false),
         Ok(read) => read,

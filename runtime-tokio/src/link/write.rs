@@ -1,18 +1,14 @@
-//! The writing half of a connection: heads and chunks in memory are gathered into one go, the chunks lent to the socket and not
-//! copied; a chunk on disk is its head with MSG_MORE and `sendfile` of its range.
+//! The writing half of a connection: heads and chunks in memory are gathered into one go; a chunk on disk is its head, announced as
+//! one that more follows, and then its range. How that is sent is the [`Wire`]'s.
 
 use super::outbox::Item;
+use super::wire::Wire;
 use super::{LinkIo, QUEUE_MAX};
 use crate::context::Context;
 use crate::limits::SEND_STALL;
 use bytes::Bytes;
-use rustix::net::SendFlags;
-use std::fs::File;
-use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd as _;
+use std::io;
 use std::rc::Rc;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use zest_core::Location;
 use zest_core::node::Event;
 use zest_hub::lived;
@@ -24,12 +20,12 @@ const GATHER_MAX: usize = 64;
 const TURN_BYTES: usize = 4 << 20;
 
 /// Sends what is queued until the link closes, then shuts the connection down.
-pub(super) async fn run(context: Rc<Context>, stream: Rc<TcpStream>, io: Rc<LinkIo>) {
-    if let Err(error) = write_all(&context, &stream, &io).await {
+pub(super) async fn run<W: Wire>(context: Rc<Context>, wire: Rc<W>, io: Rc<LinkIo>) {
+    if let Err(error) = write_all(&context, &*wire, &io).await {
         tracing::debug!(link = io.id.0, addr = %io.addr, %error, "writing ended");
     }
     io.close();
-    let _ = rustix::net::shutdown(&*stream, rustix::net::Shutdown::Both);
+    wire.close();
 }
 
 /// Bytes that one system call took.
@@ -40,7 +36,7 @@ struct Sent {
     payload: usize,
 }
 
-async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -> io::Result<()> {
+async fn write_all<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) -> io::Result<()> {
     let mut turn = 0;
     // Bytes of bodies that the node has not been told of: it is told once a round.
     let mut untold = 0;
@@ -65,7 +61,7 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
         if io.closing.get() {
             return Ok(());
         }
-        match stream.try_io(Interest::WRITABLE, || write_some(context, stream, io)) {
+        match write_some(context, wire, io) {
             Ok(sent) => {
                 turn += sent.all;
                 untold += sent.payload as u64;
@@ -83,7 +79,7 @@ async fn write_all(context: &Rc<Context>, stream: &TcpStream, io: &Rc<LinkIo>) -
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 tell(&mut untold);
                 tokio::select! {
-                    ready = stream.writable() => ready?,
+                    ready = wire.writable() => ready?,
                     () = closed(io) => return Ok(()),
                     _ = lived::within(SEND_STALL, std::future::pending::<()>()) => {
                         return Err(io::ErrorKind::TimedOut.into());
@@ -104,7 +100,7 @@ async fn closed(io: &LinkIo) {
 }
 
 /// One system call's worth from the front of the queue.
-fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<Sent> {
+fn write_some<W: Wire>(context: &Context, wire: &W, io: &LinkIo) -> io::Result<Sent> {
     let mut queue = io.outbox.queue.borrow_mut();
     if let Some(Item::Hot { hash, place, sent }) = queue.front()
         && context.disk.hot.cache().get(hash).is_none_or(|bytes| bytes.len() != place.len as usize)
@@ -136,7 +132,7 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         let Some(file) = file.clone().or_else(|| context.disk.open(place.file)) else {
             return Err(io::Error::other("the file changed while it waited to be sent"));
         };
-        let sent = send_file(stream, &file, place)?;
+        let sent = wire.send_range(&file, place.offset, place.len)?;
         if sent == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -151,10 +147,7 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         return Ok(Sent { all: sent, payload: sent });
     }
     let more = queue.len() > parts.len();
-    let sent = match context.disk.hot.lender().send(stream.as_raw_fd(), &parts) {
-        Some(sent) => sent?,
-        None => send(stream, &parts, more)?,
-    };
+    let sent = wire.send(&mut context.disk.hot.lender(), &parts, more)?;
     drop(parts);
     let (mut left, mut payload) = (sent, 0);
     while left > 0 {
@@ -187,34 +180,4 @@ fn write_some(context: &Context, stream: &TcpStream, io: &LinkIo) -> io::Result<
         }
     }
     Ok(Sent { all: sent, payload })
-}
-
-/// A peer that is gone must not end the process: where the flag is not known, the standard library ignores the signal.
-#[cfg(not(target_vendor = "apple"))]
-const QUIET: SendFlags = SendFlags::NOSIGNAL;
-#[cfg(target_vendor = "apple")]
-const QUIET: SendFlags = SendFlags::empty();
-
-/// Sends copies, as much as the socket takes; `more` follows at once.
-fn send(stream: &TcpStream, parts: &[Piece<'_>], more: bool) -> io::Result<usize> {
-    #[cfg(target_os = "linux")]
-    let flags = if more { QUIET | SendFlags::MORE } else { QUIET };
-    #[cfg(not(target_os = "linux"))]
-    let (flags, _) = (QUIET, more);
-    let slices: Vec<IoSlice<'_>> = parts.iter().map(Piece::as_slice).collect();
-    Ok(rustix::net::sendmsg(stream, &slices, &mut rustix::net::SendAncillaryBuffer::default(), flags)?)
-}
-
-#[cfg(target_os = "linux")]
-fn send_file(stream: &TcpStream, file: &File, place: &Location) -> io::Result<usize> {
-    let mut offset = place.offset;
-    Ok(rustix::fs::sendfile(stream, file, Some(&mut offset), place.len as usize)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn send_file(stream: &TcpStream, file: &File, place: &Location) -> io::Result<usize> {
-    use std::os::unix::fs::FileExt as _;
-    let mut piece = vec![0; (place.len as usize).min(crate::buffers::BUFFER_BYTES)];
-    let read = file.read_at(&mut piece, place.offset)?;
-    Ok(rustix::net::send(stream, &piece[..read], QUIET)?)
 }
