@@ -100,7 +100,7 @@ pub fn is_dialable(addr: SocketAddr) -> bool {
 }
 
 /// Whether a word of `from` about `named` is listened to, whatever way it comes: nobody names an address that lies closer to us
-/// than he does himself, so a stranger cannot make us knock at this machine or inside this site. Special-purpose addresses that
+/// than it does itself, so a stranger cannot make us knock at this machine or inside this site. Special-purpose addresses that
 /// are nobody's ([`crate::special`]) are not listened to at all, those of a laboratory only from there or from this machine.
 #[must_use]
 pub fn may_name(from: IpAddr, named: SocketAddr) -> bool {

@@ -1,4 +1,4 @@
-//! Every limit of this crate that a stranger can press on, in one place, by what he presses with. `SECURITY.md` shows them as a table,
+//! Every limit of this crate that a stranger can press on, in one place, by what it presses with. `SECURITY.md` shows them as a table,
 //! and a test compares the two.
 
 pub use crate::dht::limits as dht;

@@ -83,7 +83,7 @@ impl Transport {
         }
     }
 
-    /// He has shaken hands.
+    /// It has shaken hands.
     pub(crate) fn shook_hands(&self, link: LinkId) {
         self.lobby.borrow_mut().left(link);
     }

@@ -39,7 +39,7 @@ impl Vicinity {
         self.giving.set(giving);
     }
 
-    /// Whether he is given to.
+    /// Whether it is given to.
     pub(crate) fn gives_to(&self, addr: SocketAddr) -> bool {
         self.giving.get().covers(addr)
     }

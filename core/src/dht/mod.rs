@@ -463,7 +463,7 @@ impl Dht {
     fn meet_named(&mut self, from: SocketAddr, reply: &Reply<'_>) {
         for (id, addr) in reply.nodes().map(|(id, addr)| (id, plain(addr))) {
             let side = &mut self.sides[Family::of(addr) as usize];
-            // Whoever did not answer a moment ago is not asked again because somebody else names him.
+            // Whoever did not answer a moment ago is not asked again because somebody else names it.
             if side.enabled
                 && is_believable_node(from, addr)
                 && side.table.is_thin(&id)

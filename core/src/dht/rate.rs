@@ -58,7 +58,7 @@ impl Allowance {
 }
 
 /// Packets per address. Addresses are spread over a fixed number of counters by a keyed hash, so that no number of
-/// addresses makes it grow, and nobody can choose whom he shares a counter with.
+/// addresses makes it grow, and nobody can choose whom it shares a counter with.
 pub(crate) struct Sources {
     key: [u8; 32],
     counters: Vec<Allowance>,

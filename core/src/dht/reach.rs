@@ -153,7 +153,7 @@ impl Contacts {
             IpAddr::V4(ip) => u64::from(ip.to_bits()),
             IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 ^ ip.to_bits() as u64,
         };
-        // Fibonacci hashing; whoever makes collisions only keeps himself from being a witness.
+        // Fibonacci hashing; whoever makes collisions only keeps itself from being a witness.
         let hash = (hash ^ u64::from(addr.port()) << 40).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         [(hash >> 53) as usize, (hash >> 42) as usize & 2047, (hash >> 31) as usize & 2047]
     }

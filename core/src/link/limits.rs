@@ -46,7 +46,7 @@ pub const EXT_HANDSHAKES_MAX: u32 = 16;
 pub const ERROR_TEXT_CHARS_MAX: usize = 256;
 
 /// Actions whose room a link keeps between two slices: 48 (5.6 KiB), as many as sixteen answers make. Ours; a slice of tiny frames
-/// makes one action per 6 bytes, and that room goes back at once: any stranger can send one over each of his links.
+/// makes one action per 6 bytes, and that room goes back at once: any stranger can send one over each of its links.
 pub const ACTIONS_KEEP: usize = 48;
 
 /// Bytes of room for actions and partial heads that an idle link may keep: 4 KiB. Ours; with the struct itself a link

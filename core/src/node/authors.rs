@@ -5,14 +5,14 @@ use crate::endpoint::Party;
 use crate::{Duration, Instant, LinkId, PeerId};
 use alloc::collections::BTreeMap;
 
-/// Lies after which an author is shut out: 2. Ours; with the first he is not followed any more. An honest one may sit behind a
+/// Lies after which an author is shut out: 2. Ours; with the first it is not followed any more. An honest one may sit behind a
 /// proxy that corrupts what the origin gives.
 pub const TENTATIVE_LIES_MAX: u32 = 2;
-/// Blocks of an author that came to nothing, without a lie, after which he is not followed any more: 3. Ours.
+/// Blocks of an author that came to nothing, without a lie, after which it is not followed any more: 3. Ours.
 pub const LET_DOWNS_MAX: u32 = 3;
 /// What was learnt of an author is forgotten after this: 1 h, as a ban is.
 pub const AUTHOR_AGE: Duration = Duration::from_secs(3600);
-/// Who lied once is not followed for so long: 10 min. Ours; then he is again, and a second lie is one too many.
+/// Who lied once is not followed for so long: 10 min. Ours; then it is again, and a second lie is one too many.
 pub const SUSPECT: Duration = Duration::from_secs(600);
 /// Authors remembered at most: 1,024. Ours; the one that is forgotten next makes room.
 pub const AUTHORS_MAX: usize = 1024;

@@ -2,7 +2,7 @@
 //!
 //! The user's word is always followed, a neighbour's while there is a place. What strangers say (trackers, other peers, the DHT)
 //! is followed only while something is fetched, to few addresses a second, to each of them once a minute: whoever names an address
-//! that is not his own gets no more out of us than that. Each way of finding has places of its own, so that nobody who fills
+//! that is not its own gets no more out of us than that. Each way of finding has places of its own, so that nobody who fills
 //! one of them keeps us from what the others find; and a link that gives nothing makes room within seconds.
 
 use super::event::Direction;
@@ -253,7 +253,7 @@ impl Node {
     }
 
     /// Dials those who wait for their first time, as far as there are places and the pace allows: the ways of finding take turns,
-    /// and of one way it is by lot, so that nobody gets ahead by the address he picks.
+    /// and of one way it is by lot, so that nobody gets ahead by the address it picks.
     pub(super) fn dial_next(&mut self, now: Instant) {
         let fresh = |c: &Candidate| c.state == Dial::Waiting && c.dials == 0 && c.how != Found::Named;
         if self.peers.len() >= self.config.peers_max || !self.contacts.candidates.values().any(fresh) {

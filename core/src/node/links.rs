@@ -88,7 +88,7 @@ impl Node {
     }
 
     /// Closes a link of somebody who came to us, for a newcomer from `addr`: one of a party with more than its share, or, with
-    /// `idle`, one of which nothing was heard for long. Nobody pushes out those who have fewer links than himself, and those we
+    /// `idle`, one of which nothing was heard for long. Nobody pushes out those who have fewer links than itself, and those we
     /// dialled stay. False if there is none.
     fn make_room(&mut self, now: Instant, addr: SocketAddr, idle: bool) -> bool {
         let mut networks: BTreeMap<u64, u32> = BTreeMap::new();

@@ -3,7 +3,7 @@
 //! What comes is compared with the hash that its author told, and kept beside the file (the runtime says where): it is not held, not
 //! used, not landed and not served. Once the whole list hashes to the xorb, or another proven list names the same chunks, what was
 //! kept is copied into the file like a chunk of any other file on this machine, proven once more on the way. A lie has one author, and
-//! costs one block: all that he gave is dropped, and he is not followed any more.
+//! costs one block: all that it gave is dropped, and it is not followed any more.
 
 use super::authors::{AUTHORS_MAX, Author, TENTATIVE_LIES_MAX};
 use super::from_origin::OriginState;
@@ -30,10 +30,10 @@ pub const OFFERS_MAX: usize = 4;
 /// Blocks that a peer offers and that are remembered before it is known what the file is made of: 64 of a link. Ours; eight times
 /// as many as somebody streams side by side.
 pub const EARLY_OFFERS_MAX: usize = 64;
-/// A block is followed so many times, then the origin gives it: 4. Ours; whoever takes back what he offered, or falls silent, holds
+/// A block is followed so many times, then the origin gives it: 4. Ours; whoever takes back what it offered, or falls silent, holds
 /// it up no longer than that, from however many addresses.
 pub const FOLLOWS_MAX: u8 = 4;
-/// Who leaves a block to another so soon after he was followed does not count for that: 1.5 s. Ours; machines that begin together
+/// Who leaves a block to another so soon after it was followed does not count for that: 1.5 s. Ours; machines that begin together
 /// know of each other by then.
 const BRIEF: Duration = Duration::from_millis(1500);
 /// But so many times at most: 8 of a block. Ours; with the former it is held up by 12 s.
@@ -149,7 +149,7 @@ impl Node {
         }
     }
 
-    /// Who may be followed at the moment: he is believed, and what he would give has room.
+    /// Who may be followed at the moment: it is believed, and what it would give has room.
     fn able_author(&self, now: Instant, job: &Job, link: LinkId) -> Option<Author> {
         let peer =
             self.peers.get(&link).filter(|peer| peer.counts() && peer.who.zest && !peer.pace.doubted)?;
@@ -218,7 +218,7 @@ impl Node {
             if told * (HARDLY_BEGUN as usize) >= chunks {
                 return self.let_down(now, id, block);
             }
-            // He may have left it to another.
+            // It may have left it to another.
             let brief = now.since(taking.since) < BRIEF;
             let state = job.origin.blocks.get_mut(block as usize);
             if let Some(state) = state.filter(|state| brief && state.briefs < BRIEFS_MAX) {
@@ -229,7 +229,7 @@ impl Node {
             self.follow_offers(now, id);
             return self.refill(now);
         }
-        // He tells each place once, no more places than there are, and chunks as long as chunks can be.
+        // It tells each place once, no more places than there are, and chunks as long as chunks can be.
         let good = |chunk: &ChunkRef| (1..=CHUNK_BYTES_MAX as u32).contains(&chunk.len);
         if at as usize != told || records.len() > chunks - told || !records.iter().all(good) {
             return self.lied(now, id, block);
@@ -418,7 +418,7 @@ impl Node {
         }
     }
 
-    /// Nothing of what an author gave of a block is used. He is not followed in that block again.
+    /// Nothing of what an author gave of a block is used. It is not followed in that block again.
     pub(super) fn drop_taking(&mut self, id: JobId, block: u32) {
         let Some(taking) = self.end_taking(id, block) else { return };
         self.send_unfollow(taking.link, id, block);
@@ -455,7 +455,7 @@ impl Node {
         }
     }
 
-    /// What an author told is not so. All that he gave is dropped at once, and with the second lie he is shut out.
+    /// What an author told is not so. All that it gave is dropped at once, and with the second lie it is shut out.
     fn lied(&mut self, now: Instant, id: JobId, block: u32) {
         let taking = self.jobs.get(&id).and_then(|job| job.unproven.takings.get(&block));
         let Some((link, author)) = taking.map(|taking| (taking.link, taking.author)) else { return };
@@ -490,7 +490,7 @@ impl Node {
         self.refill(now);
     }
 
-    /// The author of a block has not what he told of.
+    /// The author of a block has not what it told of.
     pub(super) fn tentative_refused(&mut self, now: Instant, link: LinkId, id: JobId, block: u32) {
         let job = self.jobs.get(&id);
         if job.is_some_and(|job| job.unproven.takings.get(&block).is_some_and(|taking| taking.link == link)) {
@@ -506,7 +506,7 @@ impl Node {
                 let state = &job.origin.blocks[*block as usize];
                 let bytes = state.block.wire_bytes;
                 let most = AT_MOST + Duration::from_micros(bytes.saturating_mul(1_000_000) / LEAST_BYTES_S);
-                // Who told all that he may of a tail is not to blame, and has all of the file about when we have the rest of it.
+                // Who told all that it may of a tail is not to blame, and has all of the file about when we have the rest of it.
                 let told = job.is_tail(*block) && taking.is_all_but_one(state.block.chunks.len());
                 let moved = if told { taking.moved.max(job.course.progress_at) } else { taking.moved };
                 if now.since(taking.since) >= most || now.since(moved) >= SILENT {
@@ -562,7 +562,7 @@ impl Node {
                     );
                     assert!(
                         !job.shown.set().contains(index) || job.is_listed(index),
-                        "and served by him alone"
+                        "and served by its author alone"
                     );
                 }
                 let used = |at: &Location| job.sets.local.iter().any(|(_, from)| from == at);

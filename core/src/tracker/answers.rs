@@ -116,7 +116,7 @@ impl Trackers {
         self.tell(server, Standing::Fails { why, retry_in });
     }
 
-    /// BEP 12: who answers moves to the front of his tier.
+    /// BEP 12: who answers moves to the front of its tier.
     pub(super) fn promote(&mut self, server: usize) {
         for tier in self.lanes.iter_mut().flat_map(|lane| &mut lane.tiers) {
             if let Some(at) = tier.iter().position(|index| *index == server) {
