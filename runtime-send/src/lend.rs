@@ -10,7 +10,13 @@
 use memmap2::MmapMut;
 use std::io::{self, IoSlice};
 use std::ops::Deref;
-use std::os::fd::RawFd;
+
+/// A socket, as the system numbers it.
+#[cfg(unix)]
+pub type Socket = std::os::fd::RawFd;
+/// A socket, as the system numbers it. Nothing is lent there.
+#[cfg(not(unix))]
+pub type Socket = u64;
 
 /// Heads up to this many bytes are copied beside what is lent: 512. All heads of the wire formats are shorter.
 const HEAD_BYTES_MAX: usize = 512;
@@ -100,7 +106,7 @@ impl Lender {
     ///
     /// # Errors
     /// What the socket says; `WouldBlock` if it takes nothing now.
-    pub fn send(&mut self, socket: RawFd, pieces: &[Piece<'_>]) -> Option<io::Result<usize>> {
+    pub fn send(&mut self, socket: Socket, pieces: &[Piece<'_>]) -> Option<io::Result<usize>> {
         let fits = |piece: &&Piece<'_>| !matches!(piece, Piece::Copied(head) if head.len() > HEAD_BYTES_MAX);
         let front = pieces.iter().take_while(fits).count();
         let front = &pieces[..front];
@@ -179,7 +185,7 @@ impl Heads {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{IoSlice, Outcome, RawFd, io};
+    use super::{IoSlice, Outcome, Socket, io};
     use nix::errno::Errno;
     use nix::fcntl::{SpliceFFlags, splice, vmsplice};
     use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
@@ -206,7 +212,7 @@ mod linux {
             Ok(Self { read, write, null })
         }
 
-        pub(super) fn send(&self, socket: RawFd, slices: &[IoSlice<'_>]) -> Outcome {
+        pub(super) fn send(&self, socket: Socket, slices: &[IoSlice<'_>]) -> Outcome {
             let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
             let (read, write) = (self.read.as_raw_fd(), self.write.as_raw_fd());
             let lent = match vmsplice(write, slices, flags) {
@@ -243,7 +249,7 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 mod linux {
-    use super::{IoSlice, Outcome, RawFd, io};
+    use super::{IoSlice, Outcome, Socket, io};
 
     /// Only Linux has a way to lend memory.
     #[derive(Debug)]
@@ -254,7 +260,7 @@ mod linux {
             Err(io::ErrorKind::Unsupported.into())
         }
 
-        pub(super) fn send(&self, _: RawFd, _: &[IoSlice<'_>]) -> Outcome {
+        pub(super) fn send(&self, _: Socket, _: &[IoSlice<'_>]) -> Outcome {
             match *self {}
         }
     }
