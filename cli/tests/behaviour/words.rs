@@ -246,7 +246,7 @@ fn lonely_tracker() -> ScriptedHub {
 }
 
 /// Whether a file system can be mounted here, for one's own eyes.
-fn may_mount() -> bool {
+pub(crate) fn may_mount() -> bool {
     let mut probe = Command::new("unshare");
     probe.args(["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
     probe.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success())

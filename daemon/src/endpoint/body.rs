@@ -1,6 +1,6 @@
 //! Bodies that are made of files, as far as these have come.
 
-use super::files::{Holder, Reader};
+use super::files::{Holder, How, Reader};
 use axum::body::{Body, Bytes};
 use futures_util::stream;
 use std::collections::VecDeque;
@@ -8,10 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use zest_hub_server::guard::Place;
-use zest_hub_server::parts::{Xorb, read_xorb};
-
-/// Bytes that are read and sent at a time: 120 KiB. Allocators keep what is below 128 KiB at hand.
-const PIECE_BYTES: u64 = 120 << 10;
+use zest_hub_server::parts::{BufferPool, PIECE_BYTES, Piece, Xorb, read_xorb};
 
 /// A part of a body.
 #[derive(Debug)]
@@ -36,12 +33,13 @@ impl Part {
 struct Flow {
     reader: Reader,
     parts: VecDeque<Part>,
+    pool: Arc<BufferPool>,
     _place: Option<Place>,
 }
 
 /// A body of these parts of a file.
-pub(super) fn body(reader: Reader, parts: Vec<Part>, place: Option<Place>) -> Body {
-    let flow = Flow { reader, parts: parts.into(), _place: place };
+pub(super) fn body(reader: Reader, parts: Vec<Part>, pool: &Arc<BufferPool>, place: Option<Place>) -> Body {
+    let flow = Flow { reader, parts: parts.into(), pool: pool.clone(), _place: place };
     Body::from_stream(stream::try_unfold(flow, |mut flow| async move {
         match flow.next().await {
             Ok(Some(piece)) => Ok(Some((piece, flow))),
@@ -78,11 +76,11 @@ impl Flow {
 
     async fn of_file(&mut self, range: Range<u64>) -> io::Result<(u64, Option<Bytes>)> {
         loop {
-            let wanted = range.start..range.end.min(range.start + PIECE_BYTES);
+            let wanted = range.start..range.end.min(range.start + PIECE_BYTES as u64);
             let (bytes, holder) = self.reader.ready(wanted).await.map_err(io::Error::other)?;
             let len = bytes.end - bytes.start;
-            let read = read(len, move |room| holder.read_at(room, bytes.start)).await;
-            match read {
+            let fill = move |room: &mut [u8], how| holder.read(room, bytes.start, how);
+            match read(&self.pool, len, fill).await {
                 Ok(piece) => return Ok((len, Some(piece))),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => self.reader.look_again(),
                 Err(error) => return Err(error),
@@ -92,7 +90,7 @@ impl Flow {
 
     async fn of_xorb(&mut self, xorb: Arc<Xorb>, range: Range<u64>) -> io::Result<(u64, Option<Bytes>)> {
         loop {
-            let wanted = range.start..range.end.min(range.start + PIECE_BYTES);
+            let wanted = range.start..range.end.min(range.start + PIECE_BYTES as u64);
             let mut holders: Vec<(Range<u64>, Holder)> = Vec::new();
             for source in xorb.sources(wanted.clone()) {
                 let mut at = source.start;
@@ -103,9 +101,10 @@ impl Flow {
                 }
             }
             let (xorb, from, len) = (xorb.clone(), wanted.start, wanted.end - wanted.start);
-            let read =
-                read(len, move |room| read_xorb(&xorb, from, room, |room, at| read_from(&holders, room, at)));
-            match read.await {
+            let fill = move |room: &mut [u8], how| {
+                read_xorb(&xorb, from, room, |room, at| read_from(&holders, room, at, how))
+            };
+            match read(&self.pool, len, fill).await {
                 Ok(piece) => return Ok((len, Some(piece))),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => self.reader.look_again(),
                 Err(error) => return Err(error),
@@ -115,27 +114,31 @@ impl Flow {
 }
 
 /// Reads what several holders have together.
-fn read_from(holders: &[(Range<u64>, Holder)], mut room: &mut [u8], mut at: u64) -> io::Result<()> {
+fn read_from(holders: &[(Range<u64>, Holder)], mut room: &mut [u8], mut at: u64, how: How) -> io::Result<()> {
     while !room.is_empty() {
         let found = holders.iter().find(|(bytes, _)| bytes.contains(&at));
         let (bytes, holder) = found.ok_or(io::ErrorKind::UnexpectedEof)?;
         let take = usize::try_from(bytes.end - at).unwrap_or(usize::MAX).min(room.len());
         let (now, later) = room.split_at_mut(take);
-        holder.read_at(now, at)?;
+        holder.read(now, at, how)?;
         room = later;
         at += take as u64;
     }
     Ok(())
 }
 
+/// A piece of `len` bytes. What lies in memory is read at once: to have another thread do that, and wait for it, takes longer.
 async fn read(
+    pool: &Arc<BufferPool>,
     len: u64,
-    fill: impl FnOnce(&mut [u8]) -> io::Result<()> + Send + 'static,
+    fill: impl Fn(&mut [u8], How) -> io::Result<()> + Send + 'static,
 ) -> io::Result<Bytes> {
-    super::answers::blocking(move || {
-        let mut room = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-        fill(&mut room)?;
-        Ok(room.into())
-    })
-    .await
+    let mut piece = pool.take(usize::try_from(len).unwrap_or(usize::MAX));
+    match fill(piece.bytes_mut(), How::AtOnce) {
+        Ok(()) => return Ok(Bytes::from_owner(piece)),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+        Err(_not_in_memory) => {}
+    }
+    let read = super::answers::blocking(move || fill(piece.bytes_mut(), How::Waiting).map(|()| piece));
+    read.await.map(Bytes::from_owner::<Piece>)
 }

@@ -72,15 +72,46 @@ pub(super) enum Holder {
     Arriving(Arc<Arriving>),
 }
 
+/// How they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// Only if nobody has to wait for a disk, else [`io::ErrorKind::WouldBlock`].
+    AtOnce,
+    /// Blocking.
+    Waiting,
+}
+
 impl Holder {
-    /// Reads some of them; blocking.
-    pub(super) fn read_at(&self, room: &mut [u8], at: u64) -> io::Result<()> {
-        match self {
-            Self::Disk(file) => file.read_exact_at(room, at),
-            Self::Arriving(arriving) if arriving.read_at(at, room) => Ok(()),
-            Self::Arriving(_) => Err(io::ErrorKind::Interrupted.into()),
+    /// Reads some of them.
+    pub(super) fn read(&self, room: &mut [u8], at: u64, how: How) -> io::Result<()> {
+        match (self, how) {
+            (Self::Disk(file), How::AtOnce) => read_at_once(file, room, at),
+            (Self::Disk(file), How::Waiting) => file.read_exact_at(room, at),
+            (Self::Arriving(_), How::AtOnce) => Err(io::ErrorKind::WouldBlock.into()),
+            (Self::Arriving(arriving), How::Waiting) if arriving.read_at(at, room) => Ok(()),
+            (Self::Arriving(_), How::Waiting) => Err(io::ErrorKind::Interrupted.into()),
         }
     }
+}
+
+/// Reads what the system has in memory.
+#[cfg(target_os = "linux")]
+fn read_at_once(file: &File, mut room: &mut [u8], mut at: u64) -> io::Result<()> {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    while !room.is_empty() {
+        let read = preadv2(file, &mut [io::IoSliceMut::new(room)], at, ReadWriteFlags::NOWAIT);
+        // A file system that cannot say, and the end of the file: the other way tells.
+        let Ok(len @ 1..) = read else { return Err(io::ErrorKind::WouldBlock.into()) };
+        room = &mut room[len..];
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// Nobody says here what is in memory.
+#[cfg(not(target_os = "linux"))]
+fn read_at_once(_file: &File, _room: &mut [u8], _at: u64) -> io::Result<()> {
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 /// A file that is read.

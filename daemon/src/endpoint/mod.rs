@@ -42,7 +42,7 @@ use std::time::Instant;
 use xet::{Frames, Grants, Unkept, scope_name};
 use zest_hub::{HubConfig, Relay, endpoint_name};
 use zest_hub_server::guard::Peer;
-use zest_hub_server::parts::Signer;
+use zest_hub_server::parts::{BufferPool, Signer};
 use zest_runtime_tokio::Session;
 use zest_store::{Endpoint as HubName, RepoId};
 
@@ -71,6 +71,8 @@ pub(crate) struct Endpoint {
     /// When the CDN gave a byte last that it was asked for only to see whether it does.
     cdn_shown: Mutex<Option<Instant>>,
     signer: Signer,
+    /// Memory for what is sent.
+    buffers: Arc<BufferPool>,
     runs: Runs,
     images: Images,
     /// Whether `/v2/` is answered.
@@ -129,7 +131,8 @@ impl Endpoint {
             unkept: Unkept::default(),
             late: Unkept::default(),
             cdn_shown: Mutex::default(),
-            signer: Signer::from_secret(Secret::endpoint_signer(&Places::new(&about.zest_cache))?.as_str()),
+            buffers: Arc::default(),
+            signer: xet::signer(&Secret::endpoint_signer(&Places::new(&about.zest_cache))?),
             runs: Runs::default(),
             images: Images::default(),
             oci,

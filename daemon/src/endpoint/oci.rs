@@ -226,7 +226,7 @@ impl Endpoint {
         len: u64,
     ) -> Result<Bytes, String> {
         let reader = self.open(app, &asked.caller, repo, commit, entry).await;
-        let body = super::body::body(reader, vec![super::body::Part::File(0..len)], None);
+        let body = super::body::body(reader, vec![super::body::Part::File(0..len)], &self.buffers, None);
         let bytes = axum::body::to_bytes(body, usize::try_from(len).unwrap_or(usize::MAX)).await;
         bytes.map_err(|error| format!("{}: {error}", entry.path))
     }

@@ -67,7 +67,7 @@ pub(super) struct Permission {
 
 /// No permission.
 pub(super) enum Denied {
-    /// The Hub has refused: it says so itself to whoever asks.
+    /// The Hub has refused, or is busy: it says so itself to whoever asks.
     ByTheHub,
     /// The Hub could not be asked, and not everybody may read.
     Unasked(Box<Response>),
@@ -174,15 +174,11 @@ impl Endpoint {
                 );
                 return Ok(Permission { stale: true, until: None });
             }
-            _ => {}
+            // It says when it wants to be asked again.
+            Ok(_) => return Err(Denied::ByTheHub),
+            Err(_) => {}
         }
-        let response = match answer {
-            Ok(response) => {
-                let text = "the Hub cannot be asked, and not everybody may read this";
-                error(response.status(), "", text)
-            }
-            Err(why) => unreachable(&why),
-        };
+        let response = answer.unwrap_or_else(|why| unreachable(&why));
         Err(Denied::Unasked(Box::new(response)))
     }
 
@@ -363,7 +359,7 @@ impl Endpoint {
             Some(peer) => Some(peer.place().await),
             None => None,
         };
-        *response.body_mut() = body(reader, vec![Part::File(range)], place);
+        *response.body_mut() = body(reader, vec![Part::File(range)], &self.buffers, place);
         Ok(response)
     }
 

@@ -13,7 +13,7 @@ use super::standing::{ACCEPTED_FOR, Caller, Level};
 use super::{Asked, Endpoint, error, set};
 use crate::app::App;
 use crate::limits::{FRAMED_MAX, GRANTS_MAX, RANGES_MAX, UNKEPT_MAX, UNREAD_FOR};
-use crate::secret::random_hex;
+use crate::secret::{Secret, random_hex};
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -24,7 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use zest_hub_server::guard::Peer;
 use zest_hub_server::parts::{
-    Layout, PlacedTerm, Purpose, Version, asked_bytes, closed_ranges, parse_form, reconstruction, unix_now,
+    Layout, PlacedTerm, Purpose, Signer, Version, asked_bytes, closed_ranges, parse_form, reconstruction,
+    unix_now,
 };
 use zest_store::{Access, RepoId, RepoType, TreeEntry};
 use zest_xet::{ChunkRef, Hash, Manifest, chunk_hash, file_hash};
@@ -96,6 +97,11 @@ impl Unkept {
 /// Files that are laid out, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Frames(Mutex<Vec<Arc<Framed>>>);
+
+/// What signs tokens and addresses, for this daemon and those after it.
+pub(super) fn signer(secret: &Secret) -> Signer {
+    Signer::from_secret(secret.as_str(), TOKEN_SECONDS.max(URL_SECONDS))
+}
 
 impl Grants {
     fn add(&self, grant: Grant) -> Option<String> {
@@ -495,7 +501,7 @@ impl Endpoint {
                 Some(peer) => Some(peer.place().await),
                 None => None,
             };
-            *response.body_mut() = body(reader, pieces, place);
+            *response.body_mut() = body(reader, pieces, &self.buffers, place);
         }
         response
     }

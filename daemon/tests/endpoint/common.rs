@@ -165,6 +165,11 @@ impl Daemon {
 
     /// Asks for an address as it stands.
     pub(crate) async fn raw(&self, what: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(what, headers, &[]).await
+    }
+
+    /// The same with a body.
+    pub(crate) async fn send(&self, what: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let addr = self.api.addrs()[0];
         let mut text = format!("{what} HTTP/1.0\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -176,6 +181,7 @@ impl Daemon {
         let exchange = async {
             let mut stream = TcpStream::connect(addr).await.expect("it accepts");
             stream.write_all((text + "\r\n").as_bytes()).await.expect("it reads");
+            stream.write_all(body).await.expect("it reads");
             let mut bytes = Vec::new();
             stream.read_to_end(&mut bytes).await.expect("it answers");
             Answer::read(&bytes)

@@ -2,6 +2,7 @@
 
 mod a_page_from_elsewhere_gets_nothing;
 mod any_client_downloads_through_it;
+mod clients_ask_as_they_like;
 mod common;
 mod images_are_made_of_gguf_files;
 mod many_clients_at_once;

@@ -3,6 +3,7 @@
 use crate::common::*;
 use std::sync::Arc;
 use zest_hub_server::Service;
+use zest_hub_server::parts::{Purpose, Signer, unix_now};
 
 #[tokio::test]
 async fn what_a_daemon_gave_out_is_good_for_the_next_one() {
@@ -22,6 +23,26 @@ async fn what_a_daemon_gave_out_is_good_for_the_next_one() {
     // For that commit of that repository alone.
     let elsewhere = cas.replace("org~open", "org~gated");
     assert_eq!(daemon.raw(&format!("GET {elsewhere}"), &[("Authorization", &bearer)]).await.status, 401);
+}
+
+#[tokio::test]
+async fn what_was_given_out_while_the_clock_was_ahead_is_good_no_more() {
+    let hub = Hub::open().await;
+    let daemon = Daemon::start(&hub.endpoint).await;
+    let commit = commit(&daemon, "org/open", &[]).await;
+    let head = daemon.ask(&format!("HEAD /org/open/resolve/{commit}/{FILE}"), &[]).await;
+    assert!(by_xet(&daemon, "org/open", &commit, "v2", &[]).await == weights("org/open"));
+    let cas = format!("GET /xet/models/org~open/{commit}/v2/reconstructions/{}", head.header("x-xet-hash"));
+    let secret = std::fs::read_to_string(daemon.places.endpoint_signer()).expect("made");
+    let signer = Signer::from_secret(secret.trim(), u64::MAX / 2);
+    // As a daemon signs that has died since, at this time and on another day.
+    for (ahead, status) in [(1_800, 200), (86_400, 401), (1 << 40, 401)] {
+        let (name, expires) = ("0".repeat(32), unix_now() + ahead);
+        let signature = signer.sign(Purpose::Token, &format!("{name} models org~open {commit}"), expires);
+        let bearer = format!("Bearer zest_{name}_{expires}_{signature}");
+        let answer = daemon.raw(&cas, &[("Authorization", &bearer)]).await;
+        assert_eq!(answer.status, status, "{ahead}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,20 +15,15 @@ use tokio::time::Instant;
 use zest_xet::{ChunkHeader, Scheme};
 
 use super::App;
+use super::buffers::{BufferPool, PIECE_BYTES, Piece};
 use super::disk::read_exact_at;
 use super::faults::BodyFate;
 use super::layout::Xorb;
 use super::stats::{Sending, count};
 use crate::guard::{Peer, Place};
 
-/// Bytes per read and per write to the connection: 64 KiB. Two of them wait with each reader that takes nothing.
-const PIECE_BYTES: usize = 64 * 1024;
-
 /// Bytes per piece while the CDN is paced: 32 KiB, so that slow links flow evenly.
 const PACED_PIECE_BYTES: usize = 32 * 1024;
-
-/// Free buffers kept for reuse: 32, 2 MiB. Without reuse the allocator would map and clear fresh pages for every piece.
-const FREE_BUFFERS_MAX: usize = 32;
 
 /// Where the server is in its life; bodies watch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,52 +33,6 @@ pub(crate) enum Phase {
     Draining,
     /// Bodies break off.
     Cut,
-}
-
-/// Buffers of [`PIECE_BYTES`] for reuse.
-#[derive(Debug, Default)]
-pub(crate) struct BufferPool {
-    free: Mutex<Vec<Box<[u8]>>>,
-}
-
-/// A buffer that goes back to its pool when the connection has sent it.
-struct Piece {
-    buf: Option<Box<[u8]>>,
-    len: usize,
-    pool: Arc<BufferPool>,
-}
-
-impl BufferPool {
-    fn take(self: &Arc<Self>, len: usize) -> Piece {
-        assert!(len <= PIECE_BYTES, "a piece of {len} bytes");
-        let buf = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Piece {
-            buf: Some(buf.unwrap_or_else(|| vec![0; PIECE_BYTES].into_boxed_slice())),
-            len,
-            pool: self.clone(),
-        }
-    }
-}
-
-impl Piece {
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buf.as_mut().expect("a piece has its buffer until it is dropped")[..self.len]
-    }
-}
-
-impl AsRef<[u8]> for Piece {
-    fn as_ref(&self) -> &[u8] {
-        &self.buf.as_ref().expect("a piece has its buffer until it is dropped")[..self.len]
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < FREE_BUFFERS_MAX {
-            free.extend(self.buf.take());
-        }
-    }
 }
 
 /// A stretch of a body.

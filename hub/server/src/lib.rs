@@ -17,6 +17,7 @@
 
 mod api;
 mod body;
+mod buffers;
 mod cache;
 mod cas;
 mod cdn;
@@ -47,7 +48,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use body::{BufferPool, Phase};
+use body::Phase;
+use buffers::BufferPool;
 use folder::Folder;
 use guard::Limits;
 use guard::hosts::{Hosts, authority};
@@ -64,6 +66,7 @@ pub use library::{Access, Entry, Freshness, Library, Missing, Snapshot};
 /// What else is made of virtual xorbs: the parts of this hub that need no folder.
 pub mod parts {
     pub use super::body::read_xorb;
+    pub use super::buffers::{BufferPool, PIECE_BYTES, Piece};
     pub use super::cas::{Version, asked_bytes, reconstruction};
     pub use super::layout::{Layout, PlacedTerm, Xorb};
     pub use super::request::{Wanted, closed_ranges, escape_path, escape_segment, parse_form, wanted};

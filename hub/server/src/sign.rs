@@ -33,8 +33,15 @@ impl Purpose {
     }
 }
 
-/// The process's signing key, already mixed in.
-pub struct Signer(Hmac<Sha256>);
+/// How far the clocks of two processes, one after the other, may differ: 1 min. Ours; more than clocks are adjusted by.
+const CLOCK_SLACK_SECONDS: u64 = 60;
+
+/// A signing key, already mixed in.
+pub struct Signer {
+    key: Hmac<Sha256>,
+    /// No signature of this key was ever made for longer, in seconds.
+    longest: Option<u64>,
+}
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -53,18 +60,21 @@ impl Signer {
         Ok(Self::from_key(&key))
     }
 
-    /// A signer whose key is this secret: what it signs is good for every process that has it.
+    /// A signer whose key is this secret: what it signs is good for every process that has it, and for `longest` seconds at most. What
+    /// is dated farther ahead was signed while the clock was ahead, and is good no more once it is right again.
     #[must_use]
-    pub fn from_secret(secret: &str) -> Self {
-        Self(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length"))
+    pub fn from_secret(secret: &str, longest: u64) -> Self {
+        let key = Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+        Self { key, longest: Some(longest) }
     }
 
+    /// A key of this process alone, whose time never goes back.
     fn from_key(key: &[u8; HMAC_BLOCK_BYTES]) -> Self {
-        Self(Hmac::new(key.into()))
+        Self { key: Hmac::new(key.into()), longest: None }
     }
 
     fn mac(&self, message: &[u8]) -> String {
-        hex(&self.0.clone().chain_update(message).finalize().into_bytes())
+        hex(&self.key.clone().chain_update(message).finalize().into_bytes())
     }
 
     /// Signature of `content`, valid until `expires` (Unix seconds).
@@ -73,12 +83,14 @@ impl Signer {
         self.mac(format!("{}\n{expires}\n{content}", purpose.word()).as_bytes())
     }
 
-    /// Whether `signature` is ours for `content` and has not expired.
+    /// Whether `signature` is ours for `content`, has not expired, and does not do so later than it may.
     #[must_use]
     pub fn is_valid(&self, purpose: Purpose, content: &str, expires: u64, signature: &str) -> bool {
         let expected = self.sign(purpose, content, expires);
         debug_assert_eq!(expected.len(), SIGNATURE_HEX_DIGITS, "signature length");
-        equal_in_constant_time(expected.as_bytes(), signature.as_bytes()) && expires > unix_now()
+        let now = unix_now();
+        let last = self.longest.map_or(u64::MAX, |longest| now.saturating_add(longest + CLOCK_SLACK_SECONDS));
+        equal_in_constant_time(expected.as_bytes(), signature.as_bytes()) && now < expires && expires <= last
     }
 }
 
@@ -143,6 +155,21 @@ mod tests {
         assert!(!signer.is_valid(Purpose::Xorb, "content", expires, &good[1..]));
         let old = signer.sign(Purpose::Xorb, "content", 1);
         assert!(!signer.is_valid(Purpose::Xorb, "content", 1, &old));
+    }
+
+    #[test]
+    fn what_was_signed_while_the_clock_was_ahead_is_good_no_more() {
+        let signer = Signer::from_secret("a secret that outlives its processes", 3600);
+        let is_good = |signer: &Signer, expires| {
+            let signature = signer.sign(Purpose::Token, "content", expires);
+            signer.is_valid(Purpose::Token, "content", expires, &signature)
+        };
+        let now = unix_now();
+        assert!(is_good(&signer, now + 3600));
+        assert!(!is_good(&signer, now + 24 * 3600), "of a clock that showed tomorrow");
+        assert!(!is_good(&signer, u64::MAX));
+        // What a process signs for itself it dates as it likes: its time never goes back.
+        assert!(is_good(&Signer::from_key(&[7; HMAC_BLOCK_BYTES]), now + 24 * 3600));
     }
 
     #[test]
