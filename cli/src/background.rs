@@ -289,20 +289,15 @@ pub(crate) async fn status(args: StatusArgs, ui: &Ui) -> Result<(), Failure> {
     let places = places(ui);
     loop {
         let status = ask_status(&places).await?;
-        if ui.json() {
-            ui.data(&status.to_string())?;
-        } else {
-            for line in lines(&status) {
-                ui.data(&line)?;
-            }
+        match ui.json() {
+            true => ui.data(&status.to_string())?,
+            false if args.watch => ui.picture(&lines(&status))?,
+            false => lines(&status).iter().try_for_each(|line| ui.data(line))?,
         }
         if !args.watch {
             return Ok(());
         }
         tokio::time::sleep(WATCH).await;
-        if !ui.json() {
-            ui.data("")?;
-        }
     }
 }
 

@@ -21,8 +21,8 @@ pub(crate) struct DiscoveryArgs {
     #[arg(hide_short_help = true, long, value_name = "HOST:PORT", value_parser = parse_node)]
     pub(crate) bootstrap: Vec<String>,
 
-    /// UDP port of the DHT [default: the number of the TCP port, or any that is free]
-    #[arg(hide_short_help = true, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    /// UDP port of the DHT (0: any free one) [default: the number of the TCP port, or any that is free]
+    #[arg(hide_short_help = true, long, value_name = "PORT")]
     pub(crate) dht_port: Option<u16>,
 
     /// Keep out of the DHT
@@ -38,7 +38,7 @@ pub(crate) struct DiscoveryArgs {
     pub(crate) lan_only: bool,
 
     /// This Hub is as good as the public one: what it shows to everyone may be shared with everyone (repeatable)
-    #[arg(hide_short_help = true, long, value_name = "URL", env = "ZEST_PUBLIC_MIRRORS", value_delimiter = ',', value_parser = parse_mirror)]
+    #[arg(hide_short_help = true, long, value_name = "URL", value_delimiter = ',', value_parser = parse_mirror)]
     pub(crate) public_mirror: Vec<Endpoint>,
 
     /// Do not ask the router to let others connect (UPnP, PCP, NAT-PMP); `seed` does
@@ -169,6 +169,8 @@ mod tests {
         assert!(serve.lan && serve.dht.is_none() && serve.announce_all && !serve.port_mapping);
         assert!(config("--bootstrap 127.0.0.1:7000", Purpose::Serve).dht.is_some());
         assert!(config("--dht-port 7000", Purpose::Serve).dht.is_some());
+        let any = config("--dht-port 0", Purpose::Serve).dht;
+        assert_eq!(any.map(|dht| dht.port), Some(Some(0)), "any free port");
         let daemon = config("", Purpose::Daemon);
         assert!(daemon.dht.is_some() && daemon.announce_all && daemon.catalog_near && !daemon.port_mapping);
         for line in ["--bootstrap 127.0.0.1:7000", "--dht-port 7000", "-t http://a/"] {

@@ -8,6 +8,7 @@ use crate::own_endpoint;
 use crate::place;
 use crate::ui::Ui;
 use std::net::SocketAddr;
+use std::time::Duration;
 use zest_hub::HubError;
 use zest_runtime_tokio::{EngineError, Policy, PullError, PullErrorKind, PullFailure, UploadBudget};
 use zest_store::{Env, RepoId, RepoType, StoreError, StoreErrorKind};
@@ -17,13 +18,19 @@ pub(crate) use zest_runtime_tokio::{
     PullReport, PullRequest, Session, SessionConfig, Survey,
 };
 
+/// How long work that cannot be broken off may go on when a command has ended: 5 s. As the engine waits for its own.
+const BLOCKING_END: Duration = Duration::from_secs(5);
+
 /// Runs a command's future on this thread.
 pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Other, format_args!("cannot start: {error}")))?;
-    runtime.block_on(command)
+    let ended = runtime.block_on(command);
+    // What nobody waits for any more, as a read of a folder whose server is away, may not keep the process.
+    runtime.shutdown_timeout(BLOCKING_END);
+    ended
 }
 
 /// The environment of this process. Its token is blanked wherever it would be shown.
@@ -184,5 +191,30 @@ fn pull_kind(error: &PullError) -> Kind {
         PullErrorKind::Place => Kind::Place,
         PullErrorKind::Interrupted => Kind::Interrupted,
         PullErrorKind::Protocol | PullErrorKind::Other => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn work_that_hangs_does_not_keep_a_command_that_has_ended() {
+        let (gate, hangs) = mpsc::channel::<()>();
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            let outcome = block_on(async {
+                let (begun, is_begun) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_blocking(move || {
+                    let _ = begun.send(());
+                    let _ = hangs.recv();
+                });
+                is_begun.await.map_err(|error| Failure::new(Kind::Other, error))
+            });
+            ended.send(outcome.is_ok()).expect("the test waits");
+        });
+        assert!(end.recv_timeout(Duration::from_secs(60)).expect("the command's end"));
+        drop(gate);
     }
 }

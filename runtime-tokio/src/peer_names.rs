@@ -15,9 +15,8 @@ pub(crate) async fn resolve(given: &str) -> Result<Vec<SocketAddr>, PullError> {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
     let unknown = |why: String| PullError::PeerName { given: given.to_owned(), why };
-    let found =
-        tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| unknown(error.to_string()))?;
-    let mut addrs: Vec<SocketAddr> = found.collect();
+    let found = zest_hub::look_up(&host).await.map_err(|error| unknown(error.to_string()))?;
+    let mut addrs: Vec<SocketAddr> = found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
     addrs.dedup();
     if addrs.is_empty() {
         return Err(unknown("the name has no address".into()));

@@ -211,8 +211,9 @@ pub(crate) fn variable(arg: &Arg) -> Option<String> {
     if NEITHER.contains(&id) || NO_VARIABLE.contains(&id) || arg.is_hide_set() {
         return None;
     }
-    if let Some(name) = arg.get_env() {
-        return name.to_str().map(str::to_owned);
+    // Older than the rule.
+    if long == "public-mirror" {
+        return Some("ZEST_PUBLIC_MIRRORS".to_owned());
     }
     Some(format!("{PREFIX}{}", long.replace('-', "_").to_ascii_uppercase()))
 }

@@ -1,5 +1,6 @@
 //! Progress as bars on a terminal: what is under way, the total, and where the bytes come from.
 
+use super::fold::{cut, fit};
 use super::outages::Outages;
 use super::rate::Pace;
 use super::{lines, units};
@@ -37,14 +38,6 @@ fn layout(columns: usize) -> (usize, bool) {
         Some(name) => (name.min(NAME_COLUMNS), true),
         None => (rest.clamp(1, NAME_COLUMNS), false),
     }
-}
-
-/// As much of a text as fits into a line.
-pub(super) fn cut(text: String, columns: usize) -> String {
-    if text.chars().count() <= columns {
-        return text;
-    }
-    text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// The bars of one pull.
@@ -88,7 +81,7 @@ impl Bars {
             words = format!("{percent} %, {} of {}", progress.files_done, progress.files_total);
         }
         lines.push(self.bar(words, done, total, columns, GREEN));
-        lines.push(cut(self.sources_line(progress), columns));
+        lines.push(format!("  {}", fit(&self.figures(progress), columns.saturating_sub(2))));
         lines
     }
 
@@ -111,7 +104,8 @@ impl Bars {
         line + &format!("{figures:>FIGURES_COLUMNS$}")
     }
 
-    fn sources_line(&self, progress: &Progress) -> String {
+    /// How fast, how long, and from where, what matters most first.
+    fn figures(&self, progress: &Progress) -> Vec<String> {
         let left = progress.bytes_total.saturating_sub(progress.bytes_done);
         let mut parts = Vec::new();
         if progress.phase == Phase::Fetching {
@@ -128,9 +122,9 @@ impl Bars {
         } else {
             parts.push(lines::phase_words(progress).to_owned());
         }
-        parts.push(lines::split(progress));
         parts.extend(Outages::present(progress));
-        format!("  {}", parts.join(" · "))
+        parts.push(lines::split(progress));
+        parts
     }
 }
 

@@ -2,6 +2,7 @@
 //! several rows by it when it gets narrower; all of them are taken off, so that nothing stays behind.
 
 use super::bars;
+use super::fold::{cut, width};
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -64,7 +65,7 @@ impl Board {
         let room = columns.saturating_sub(1).max(1);
         for line in drawn.iter_mut() {
             if width(line) > room {
-                *line = bars::cut(std::mem::take(line), room);
+                *line = cut(std::mem::take(line), room);
             }
             out += line;
             out += rest_of_row;
@@ -79,23 +80,6 @@ impl Board {
 /// Rows that lines take on a terminal of so many columns, which breaks those that are longer.
 fn rows(lines: &[String], columns: usize) -> usize {
     lines.iter().map(|line| width(line).div_ceil(columns).max(1)).sum()
-}
-
-/// Columns of a line: its characters, but for those that set colours.
-fn width(line: &str) -> usize {
-    let mut in_colour = false;
-    let shown = line.chars().filter(|&char| match char {
-        '\u{1b}' => {
-            in_colour = true;
-            false
-        }
-        'm' if in_colour => {
-            in_colour = false;
-            false
-        }
-        _ => !in_colour,
-    });
-    shown.count()
 }
 
 #[cfg(test)]
@@ -122,8 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_take_no_columns_and_rows_are_counted_as_the_terminal_breaks_them() {
-        assert_eq!(width("  a \u{1b}[36m━━\u{1b}[90m─\u{1b}[0m b"), 9);
+    fn rows_are_counted_as_the_terminal_breaks_them() {
         // What was drawn at 200 columns, seen at 80 and 60: headline, two bars, figures.
         let drawn = [26, 200, 200, 46].map(|length| "x".repeat(length));
         assert_eq!([200, 80, 60].map(|columns| rows(&drawn, columns)), [4, 8, 10]);

@@ -3,6 +3,7 @@
 
 mod bars;
 mod board;
+mod fold;
 mod lines;
 mod log;
 mod outages;
@@ -249,7 +250,19 @@ impl Ui {
             return Ok(());
         }
         let _closed = self.clear_board();
+        if self.mode == Mode::Bars && std::io::stdout().is_terminal() {
+            return fold::fold(&self.secrets.blank(line), room()).iter().try_for_each(|row| self.data(row));
+        }
         self.data(line)
+    }
+
+    /// Shows data that replaces what was shown last, where somebody looks at it; else it is written, and a line between two.
+    pub(crate) fn picture(&self, lines: &[String]) -> Result<(), Failure> {
+        if std::io::stdout().is_terminal() && self.board(lines) {
+            return Ok(());
+        }
+        lines.iter().try_for_each(|line| self.data(line))?;
+        self.data("")
     }
 
     /// Shows a pull's progress until it has `ended`. Run it beside the pull.
@@ -289,9 +302,7 @@ impl Ui {
             said = now.notices.len();
             match &mut screen {
                 Screen::Bars(bars) => {
-                    // One column stays free, see the board.
-                    let columns = bars::columns().saturating_sub(1).max(1);
-                    self.board(&bars.lines(start.elapsed(), &now, columns));
+                    self.board(&bars.lines(start.elapsed(), &now, room()));
                 }
                 Screen::Lines(lines) => {
                     for line in lines.show(start.elapsed(), &now, &landed.take()) {
@@ -311,12 +322,13 @@ impl Ui {
         Status { ui: self.clone(), shown: false }
     }
 
-    /// Shows lines that replace those shown last, each as far as the terminal is wide. Gives whether there is one.
+    /// Shows lines that replace those shown last, broken where the terminal ends. Gives whether there is one.
     pub(crate) fn board(&self, lines: &[String]) -> bool {
         if self.mode != Mode::Bars {
             return false;
         }
-        let lines: Vec<_> = lines.iter().map(|line| self.secrets.blank(line)).collect();
+        let lines: Vec<_> =
+            lines.iter().flat_map(|line| fold::fold(&self.secrets.blank(line), room())).collect();
         let _closed = self.board.show(&lines, &mut std::io::stderr().lock());
         true
     }
@@ -333,14 +345,22 @@ impl Ui {
             log.line(&line);
             return;
         }
-        // Somebody who closed standard error does not want to hear about it.
-        let _closed = self.board.put_above(&line, &mut std::io::stderr().lock());
+        let rows = if self.mode == Mode::Bars { fold::fold(&line, room()) } else { vec![line.into_owned()] };
+        for row in rows {
+            // Somebody who closed standard error does not want to hear about it.
+            let _closed = self.board.put_above(&row, &mut std::io::stderr().lock());
+        }
     }
 
     /// Takes what is drawn anew off the screen until it is drawn next.
     fn clear_board(&self) -> std::io::Result<()> {
         self.board.clear(&mut std::io::stderr().lock())
     }
+}
+
+/// Columns that are written into: one stays free, see the board.
+fn room() -> usize {
+    bars::columns().saturating_sub(1).max(1)
 }
 
 enum Screen {

@@ -355,6 +355,11 @@ rows! {
     a_variable_that_is_neither: "`ZEST_NO_LAN=maybe`", ["pull", "org/name"] => 2,
         ["ZEST_NO_LAN is \"maybe\": true or false is wanted"];
         |world| run(world.command(NOBODY).env("ZEST_NO_LAN", "maybe"));
+    variables_that_are_empty: "`ZEST_MAX_UPLOAD=` and `ZEST_PUBLIC_MIRRORS=`: none of both", ["pull", "org/name"] => 0, ["Done: 2 files"];
+        |world| {
+        let hub = model();
+        run(world.command(&hub.endpoint()).env("ZEST_MAX_UPLOAD", "").env("ZEST_PUBLIC_MIRRORS", ""))
+    };
     a_filter_that_is_none: "`ZEST_LOG=zest_core=loud`", ["pull", "org/name"] => 0,
         ["ZEST_LOG is \"zest_core=loud\", not levels as in zest_core=debug,warn", "Done: 2 files"]; |world| {
         let hub = model();

@@ -21,6 +21,7 @@ use super::ask::{About, Ask, Party, begins_as_page, is_page};
 use super::body::Body;
 use super::config::HubConfig;
 use super::fields::Fields;
+use super::names::Names;
 use super::retry::{self, Persistence, RetryPolicy};
 use super::text::{self, cause, shorter};
 use crate::coding::Coding;
@@ -477,6 +478,7 @@ impl Transport {
     fn build_client(&self, local: bool) -> Result<Client, HubError> {
         install_ring();
         let mut builder = Client::builder()
+            .dns_resolver(Names)
             .user_agent(self.user_agent.clone())
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())

@@ -13,7 +13,7 @@ use zest_core::discovery::Event;
 use zest_core::endpoint::{Scope, scope};
 use zest_core::tracker::http::REPLY_BYTES_MAX;
 use zest_core::tracker::{ANSWER_WAIT, RequestId};
-use zest_hub::{Coding, Unpacker};
+use zest_hub::{Coding, Names, Unpacker};
 
 /// Time to connect: 5 s. Ours.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -68,6 +68,7 @@ fn client(from: Option<IpAddr>, local: bool) -> Option<Client> {
     // Fails only if the program has chosen another provider, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
+        .dns_resolver(Names)
         .user_agent(concat!("zest/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::custom(hop))
         .retry(reqwest::retry::never())

@@ -17,8 +17,8 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    match tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host, port))).await {
-        Ok(found) => Ok(found?.collect()),
+    match tokio::time::timeout(LOOKUP, zest_hub::look_up(host)).await {
+        Ok(found) => Ok(found?.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }

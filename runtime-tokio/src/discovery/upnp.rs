@@ -65,6 +65,7 @@ impl Router {
         // Fails only if the program has chosen another provider, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
+            .dns_resolver(zest_hub::Names)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .tls_certs_only(std::iter::empty())
