@@ -112,7 +112,7 @@ fn outcome(summary: &VerifySummary, repo: Option<&str>) -> Result<(), Failure> {
     if summary.wrong + summary.unreadable > 0 {
         let bad = units::counted(summary.wrong + summary.unreadable, "file");
         return Err(Failure::new(Kind::Verify, format_args!("{bad} in the cache cannot be trusted"))
-            .hint("`zest cache verify --repair` fetches again what is wrong of them, and nothing else"));
+            .hint("`zest cache verify --repair` fetches again what is wrong of them"));
     }
     match repo {
         Some(repo) if summary.files == summary.missing => {

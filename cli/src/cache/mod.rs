@@ -80,7 +80,7 @@ struct RepairArgs {
     #[arg(long = "type", visible_alias = "repo-type", value_name = "TYPE", requires = "repo")]
     kind: Option<RepoKind>,
 
-    /// Fetch what is wrong again: of large files only the chunks that are wrong, from peers too
+    /// Fetch what is wrong again: of large files the wrong chunks from peers, or the xorbs around them (64 MB at most) from the CDN
     #[arg(long)]
     repair: bool,
 
