@@ -732,6 +732,14 @@ rows! {
         let put = |root: &std::path::Path| std::fs::write(root.join("models/org/name/main/\\x"), "").expect("written");
         world.own_hub(put, "left out a file")
     };
+    a_name_that_is_no_text: "A file of the own Hub has a name that is no text", ["hub", "--port", "0"] => 0,
+        ["left out a name in …main that is not UTF-8"]; |world| {
+        let put = |root: &std::path::Path| {
+            let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"caf\xe9");
+            std::fs::write(root.join("models/org/name/main").join(name), "").expect("written");
+        };
+        world.own_hub(put, "not UTF-8")
+    };
     an_index_that_cannot_be: "The own Hub cannot keep its index", ["hub", "--port", "0"] => 0,
         ["….zest-hub cannot be used, so files are hashed anew at the next start"]; |world| {
         let put = |root: &std::path::Path| std::fs::write(root.join(".zest-hub"), "").expect("written");

@@ -44,6 +44,7 @@ impl Announcer {
                 Ok((status, body)) => self.handle(Event::HttpReply { id, status, body: &body }),
                 Err(error) => self.handle(Event::HttpFailed { id, why: &error.to_string() }),
             },
+            #[expect(clippy::disallowed_methods, reason = "a tool for tests, with one thread that may wait")]
             Action::Resolve { tracker, host, port } => {
                 let addrs: Vec<SocketAddr> =
                     (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
