@@ -51,9 +51,9 @@ def at_rest(root: Path) -> Path:
 
 
 def begin_cache(cache: Path) -> Path:
-    """A new cache that several files are fetched into at once. Where two threads begin its shared store, huggingface_hub (1.33 and later)
-    takes the marker that the other is about to put into place for a leftover or for somebody else's file, and keeps one file out of
-    the store: 525 of 3,000 times with its function alone. So which files are in there would differ by chance; that it is begun
+    """A new cache that several files are fetched into at once. Where two threads begin its shared store, huggingface_hub (1.33 and
+    later) takes the marker that the other is about to put into place for a leftover or for somebody else's file, and keeps one file
+    out of the store: 525 of 3,000 times, its function alone. So which files are in there would differ by chance; that it is begun
     rightly, the routes with one file say."""
     try:
         from huggingface_hub.utils._shared_blobs import _ensure_shared_blobs_dir, shared_blobs_enabled
