@@ -16,6 +16,7 @@ use super::from_origin::OriginState;
 use super::job::Job;
 use super::standing::{BEAT, DONE, Standing};
 use super::timers::Timer;
+use super::unit_claims::DISBELIEVED;
 use super::units::score;
 use crate::{Duration, Instant, JobId};
 use alloc::collections::BTreeSet;
@@ -37,6 +38,13 @@ const LAGGING_STEPS: u32 = 16;
 /// A job under this policy that got nothing for this long asks the origin like any other: 60 s, and up to as much again,
 /// drawn at random. Ours; a last resort.
 const STARVED: Duration = Duration::from_secs(60);
+/// A node that has nothing to do for so long contests a claim of which nothing is seen, if its owner has given nothing yet: 2 s. Ours; a
+/// stream is offered when its first byte is there, and a CDN takes a second for that at the most.
+const FIRST_WORD: Duration = Duration::from_secs(2);
+/// Addresses that it may know: 32. Ours; where there are more, many are idle because they are far from those who stream.
+const CONTEST_KNOWN_MAX: usize = 32;
+/// And one that had such a part after so long: 250 ms. Ours.
+const DOUBTFUL: Duration = Duration::from_millis(250);
 /// A swarm fetches an eighth of a file's units at once, but at least so many, and at most what one node alone would.
 /// Ours; what is under way everywhere at once is nowhere complete for long.
 const UNITS_AT_ONCE_MIN: u32 = 3;
@@ -45,6 +53,17 @@ impl Job {
     /// Units that are fetched from the origin at once by all together, where one node alone would fetch `alone`.
     pub(super) fn units_at_once(&self, alone: u32) -> u32 {
         (self.origin.blocks.len() as u32 / 8).clamp(UNITS_AT_ONCE_MIN, alone.max(UNITS_AT_ONCE_MIN))
+    }
+
+    /// When it has had nothing to do for so long that it doubts what it was told; `None`: it has something to do, or follows a stream.
+    fn idle_at(&self) -> Option<Instant> {
+        let follows =
+            self.unproven.offers.keys().any(|block| !self.claims.there.contains(&self.unit_of(*block)));
+        if self.blocks_active() > 0 || follows {
+            return None;
+        }
+        let since = self.course.progress_at.max(self.course.since);
+        Some(since + if self.claims.doubtful { DOUBTFUL } else { FIRST_WORD })
     }
 
     /// All units, in the order in which a swarm fetches them.
@@ -115,6 +134,8 @@ impl Node {
         let lagging = self.uploads.lag.is_lagging();
         let mut given_up: Vec<u32> = Vec::new();
         let mut nowhere = 0;
+        let known = self.peers.len().max(self.contacts.candidates.len());
+        let idle_at = job.idle_at().filter(|_| known <= CONTEST_KNOWN_MAX);
         let mut ours = job.claims.mine().count() as u32;
         let order: Vec<u32> = job.units().filter(|unit| !job.claims.there.contains(unit)).collect();
         for unit in order {
@@ -126,6 +147,8 @@ impl Node {
             if near >= all {
                 job.claims.there.insert(unit);
                 if let Some(mouth) = job.claims.units.get(&unit).and_then(|standing| standing.told_by) {
+                    // What others passed on came true.
+                    job.claims.doubtful &= mouth.own;
                     self.word_kept(now, id, unit, &mouth);
                 }
                 continue;
@@ -155,11 +178,18 @@ impl Node {
                 continue;
             }
             if standing.claim.is_some() {
-                if now < until {
-                    self.timers.set_no_later(Timer::Claims(id), until);
+                let contests = ours == 0 && near == 0 && due && standing.told_by.is_some_and(|by| !by.useful);
+                let contest_at = idle_at.filter(|_| contests);
+                if now < until && contest_at.is_none_or(|at| now < at) {
+                    if let Some(standing) = job.claims.units.get_mut(&unit) {
+                        standing.wanted = None;
+                    }
+                    self.timers.set_no_later(Timer::Claims(id), contest_at.map_or(until, |at| at.min(until)));
                     continue;
                 }
-                if let Some(mouth) = job.claims.disbelieve(now, unit) {
+                if now >= until
+                    && let Some(mouth) = job.claims.disbelieve(now, unit)
+                {
                     self.word_broken(now, &mouth);
                 }
             }
@@ -207,14 +237,16 @@ impl Node {
     pub(super) fn claim(&mut self, now: Instant, id: JobId, unit: u32, score: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let standing = job.claims.units.entry(unit).or_default();
-        let beat = match standing.dead {
-            // Ours died once: the new one must be told from it.
-            Some((dead, beat)) if dead == score => beat.wrapping_add(1) % DONE,
-            _ => 0,
-        };
+        let contested = standing.claim.filter(|_| !standing.mine);
+        if let Some((score, _)) = contested {
+            standing.dead.put(score, DISBELIEVED);
+        }
+        // Ours died once: the new one must be told from it.
+        let beat = standing.dead.beat(score).map_or(0, |beat| beat.wrapping_add(1) % DONE);
         *standing = Standing {
             claim: Some((score, beat)),
             mine: true,
+            contested: contested.is_some(),
             since: now,
             heard: now,
             dead: standing.dead,
@@ -281,6 +313,7 @@ impl Node {
         let done: Vec<u32> = mine.into_iter().filter(|unit| job.is_held(*unit)).collect();
         for unit in done {
             if let Some(standing) = job.claims.units.get_mut(&unit) {
+                job.claims.doubtful |= standing.contested;
                 standing.mine = false;
                 standing.heard = now;
                 standing.claim = standing.claim.map(|(score, _)| (score, DONE));

@@ -117,7 +117,8 @@ impl Node {
             };
         }
         let old = |(score, beat): (u64, u16)| score == claim.score && beat >= claim.beat;
-        if standing.dead.is_some_and(old) {
+        let dead = if own { standing.dead.last() } else { standing.dead };
+        if dead.beat(claim.score).is_some_and(|beat| beat >= claim.beat) {
             return Heard::Old;
         }
         match known {
@@ -154,6 +155,8 @@ impl Node {
                     standing.moved = Some(now);
                 }
             }
+            // What we contest is not left to the next one of whom nothing is seen.
+            _ if standing.contested && mouth.is_strange() => return Heard::Old,
             _ => {
                 let was_mine = standing.mine;
                 *standing = Standing {

@@ -16,6 +16,35 @@ pub(super) const DONE: u16 = 0x8000;
 /// No claim lives longer than this without the unit turning up: 10 min. Ours.
 const CLAIM_MAX: Duration = Duration::from_secs(600);
 
+/// Claims to a unit that died and are remembered: 4. Ours; where two are passed around, each would come back while the other is believed.
+const DEAD_MAX: usize = 4;
+
+/// Claims that died, by score, and up to which beat: the last of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Dead([Option<(u64, u16)>; DEAD_MAX]);
+
+impl Dead {
+    /// A claim died.
+    pub(super) fn put(&mut self, score: u64, beat: u16) {
+        let same = |dead: &Option<(u64, u16)>| dead.is_some_and(|(dead, _)| dead == score);
+        let end = self.0.iter().position(same).unwrap_or(DEAD_MAX - 1);
+        self.0.copy_within(..end, 1);
+        self.0[0] = Some((score, beat));
+    }
+
+    /// The one that died last.
+    pub(super) fn last(&self) -> Self {
+        let mut last = Self::default();
+        last.0[0] = self.0[0];
+        last
+    }
+
+    /// The last beat of the claim with this score, if it died.
+    pub(super) fn beat(&self, score: u64) -> Option<u16> {
+        self.0.iter().flatten().find(|(dead, _)| *dead == score).map(|(_, beat)| *beat)
+    }
+}
+
 /// What is known of a unit's claims.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Standing {
@@ -24,12 +53,14 @@ pub(super) struct Standing {
     pub(super) mine: bool,
     /// Whose word it is; `None`: ours.
     pub(super) told_by: Option<Mouth>,
+    /// It is ours though somebody else claims it, of whom nothing was seen.
+    pub(super) contested: bool,
     /// When the claim came up.
     pub(super) since: Instant,
     /// When it was last heard of.
     pub(super) heard: Instant,
-    /// A claim that died: what is still passed around of it, up to this beat, is no news.
-    pub(super) dead: Option<(u64, u16)>,
+    /// Claims that died: what is still passed around of them is no news.
+    pub(super) dead: Dead,
     /// When the unit was first found to be in need of somebody.
     pub(super) wanted: Option<Instant>,
     /// How long our turn is away from then.
@@ -56,5 +87,21 @@ impl Standing {
         let quiet = (!self.is_done()).then(|| self.moved.map_or(self.heard, |at| at.max(self.heard)) + DEAD);
         let ends = moved.into_iter().chain(quiet).chain([self.since + CLAIM_MAX]);
         ends.min().unwrap_or(self.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_dead_claims_are_remembered_and_a_later_beat_of_one_takes_no_others_place() {
+        let mut dead = Dead::default();
+        (0..DEAD_MAX as u64).for_each(|score| dead.put(score, 3));
+        dead.put(0, 9);
+        assert_eq!(dead.beat(0), Some(9));
+        assert!((1..DEAD_MAX as u64).all(|score| dead.beat(score) == Some(3)));
+        dead.put(99, 1);
+        assert_eq!((dead.beat(99), dead.beat(1)), (Some(1), None), "the oldest makes room");
     }
 }

@@ -21,7 +21,7 @@ const UNSEEN_BYTES_S: u64 = 500_000;
 /// Chunks in whose time at least one must turn up: 32. Ours.
 const PACES: u32 = 32;
 /// The beat of a claim that is not believed any more, whatever is still said of it.
-const DISBELIEVED: u16 = Claim::RELEASED - 1;
+pub(super) const DISBELIEVED: u16 = Claim::RELEASED - 1;
 
 /// The claims of a job.
 #[derive(Debug, Default)]
@@ -37,6 +37,8 @@ pub(crate) struct Claims {
     pub(super) stands_at: Option<Instant>,
     /// Units that are held here or whole at peers.
     pub(super) there: BTreeSet<u32>,
+    /// We had a unit that somebody else claimed to be at.
+    pub(super) doubtful: bool,
     /// The next time our claims are due to be renewed.
     pub(super) beat_at: Option<Instant>,
     /// Time from one chunk of a claimed unit to the next, µs, on average; 0: not known.
@@ -89,7 +91,7 @@ impl Claims {
         if let Some((score, beat)) = self.forget(unit)
             && let Some(standing) = self.units.get_mut(&unit)
         {
-            standing.dead = Some((score, if quiet { beat } else { DISBELIEVED }));
+            standing.dead.put(score, if quiet { beat } else { DISBELIEVED });
         }
         told_by.filter(|_| !quiet)
     }
@@ -105,7 +107,8 @@ impl Claims {
     pub(super) fn forget(&mut self, unit: u32) -> Option<(u64, u16)> {
         let standing = self.units.get_mut(&unit)?;
         let claim = standing.claim.take()?;
-        *standing = Standing { dead: Some(claim), near: standing.near, ..Standing::default() };
+        *standing = Standing { dead: standing.dead, near: standing.near, ..Standing::default() };
+        standing.dead.put(claim.0, claim.1);
         self.dirty.remove(&unit);
         Some(claim)
     }
@@ -145,7 +148,7 @@ mod tests {
         claims.saw(at(100), 3, 0, true);
         assert_eq!(claims.units[&3].until(claims.idle(false)), at(100) + IDLE_USUAL);
         claims.disbelieve(at(5100), 3);
-        assert_eq!(claims.units[&3].dead, Some((7, DISBELIEVED)), "no beat brings it back");
+        assert_eq!(claims.units[&3].dead.beat(7), Some(DISBELIEVED), "no beat brings it back");
     }
 
     #[test]
@@ -173,7 +176,7 @@ mod tests {
     fn an_owner_that_fell_silent_is_heard_again_when_it_comes_back() {
         let mut claims = claimed(4);
         claims.disbelieve(at(0) + DEAD, 3);
-        assert_eq!(claims.units[&3].dead, Some((7, 4)), "a later beat counts");
+        assert_eq!(claims.units[&3].dead.beat(7), Some(4), "a later beat counts");
         assert!(claims.units[&3].claim.is_none());
     }
 }
