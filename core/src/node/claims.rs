@@ -38,9 +38,9 @@ const LAGGING_STEPS: u32 = 16;
 /// A job under this policy that got nothing for this long asks the origin like any other: 60 s, and up to as much again,
 /// drawn at random. Ours; a last resort.
 const STARVED: Duration = Duration::from_secs(60);
-/// A node that has nothing to do for so long contests a claim of which nothing is seen, if its owner has given nothing yet: 2 s. Ours; a
+/// A node that has nothing to do for so long contests a claim of which nothing is seen, if its owner has given nothing yet: 1.5 s. Ours; a
 /// stream is offered when its first byte is there, and a CDN takes a second for that at the most.
-const FIRST_WORD: Duration = Duration::from_secs(2);
+const FIRST_WORD: Duration = Duration::from_millis(1500);
 /// Addresses that it may know: 32. Ours; where there are more, many are idle because they are far from those who stream.
 const CONTEST_KNOWN_MAX: usize = 32;
 /// And one that had such a part after so long: 250 ms. Ours.
@@ -199,11 +199,13 @@ impl Node {
             }
             let Some(job) = self.jobs.get_mut(&id) else { return };
             let wanted = job.claims.units.get(&unit).and_then(|standing| standing.wanted);
+            let doubtful = job.claims.doubtful && now < until && standing.claim.is_some();
             let xorb = job.origin.blocks[unit as usize].block.xorb;
             let (wanted, turn) = match wanted {
                 Some(wanted) => (wanted, standing.turn),
                 None => {
-                    let mut place = self.place_in_line(id, &xorb);
+                    // Who contested one before goes on.
+                    let mut place = if doubtful { 0 } else { self.place_in_line(id, &xorb) };
                     if self.uploads.lag.is_lagging() {
                         place = place.max(LAGGING_STEPS);
                     }

@@ -1,6 +1,7 @@
 //! The origin: one sender for all connections, in turn, a chunk at a time; limits per connection and per node; refusals,
 //! stalls, cuts. What the hub's driver below the node does (first byte, time-outs) is part of it.
 
+use crate::actors::Actor;
 use crate::host::Life;
 use crate::net::time_of;
 use crate::scenario::{Line, Outage, SEC};
@@ -329,16 +330,20 @@ impl World {
             let bytes = u64::from(self.files.all[file].chunk_bytes(first + conn.at)) + HEADER;
             let share = |rate: Option<u64>| rate.map_or(0, |rate| time_of(bytes, rate));
             let time = share(self.scenario.origin.total_bytes_s);
-            self.origin.free_at = self.origin.free_at.max(self.now) + time;
-            self.origin.bytes += bytes;
-            self.origin.of_files[file] += bytes;
+            // Whom everybody bans has the model from the origin alone. That it takes it is no harm of its lies: it has a line of its own.
+            let apart = self.hosts[host as usize].actor == Actor::Twister;
+            if !apart {
+                self.origin.free_at = self.origin.free_at.max(self.now) + time;
+                self.origin.bytes += bytes;
+                self.origin.of_files[file] += bytes;
+            }
             let node_free = &mut self.hosts[host as usize].origin_free_at;
             *node_free = (*node_free).max(self.now) + share(per_node);
             let wrong = self.now < self.scenario.origin.faults_end_ns
                 && self.dice.origin.permille(self.scenario.origin.wrong_permille);
             let (now, latency) = (self.now, self.scenario.net.latency_ns);
             let conn = &mut self.origin.conns[number as usize];
-            conn.free_at = conn.free_at.max(now) + share(per_conn);
+            conn.free_at = conn.free_at.max(now) + if apart { time } else { share(per_conn) };
             conn.at += 1;
             conn.in_flight += bytes;
             conn.in_round = false;
