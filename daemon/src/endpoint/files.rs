@@ -307,7 +307,9 @@ impl Endpoint {
                     .revision(commit)
                     .files(vec![entry.path.clone()])
                     .token(payer.token)
-                    .implicit_token(false);
+                    .implicit_token(false)
+                    // Who asks may be huggingface_hub with this very cache, which holds the file's lock until it has our answer.
+                    .lock_held(true);
                 let errand = Arc::new(Errand { pull: app.pull(request), is_let_go: AtomicBool::new(false) });
                 errands.insert(of, Arc::downgrade(&errand));
                 errand

@@ -137,6 +137,36 @@ async fn several_ranges_at_once_are_answered_with_the_whole_file_as_a_server_may
     assert_eq!(none.status, 416, "{none:?}");
 }
 
+/// `hf download` takes the lock of each file in its cache, which is usually the daemon's as well, and keeps it until it has the file.
+#[tokio::test]
+async fn nothing_waits_for_the_lock_that_the_client_itself_holds() {
+    let hub = Hub::open().await;
+    let daemon = Daemon::start(&hub.endpoint).await;
+    let locks = daemon.dir.path().join(".cache/huggingface/hub/.locks/models--org--open");
+    std::fs::create_dir_all(&locks).expect("made");
+    for file in [FILE, "config.json"] {
+        let path = format!("/org/open/resolve/main/{file}");
+        let head = daemon.ask(&format!("HEAD {path}"), &[]).await;
+        let etag = match head.header("x-linked-etag") {
+            "" => head.header("etag"),
+            linked => linked,
+        };
+        let lock = locks.join(format!("{}.lock", etag.trim_matches('"')));
+        let lock = std::fs::File::create(lock).expect("made");
+        lock.lock().expect("nobody else has it");
+        let waits = async {
+            while daemon.session.pulls().iter().all(|pull| pull.progress.waiting.is_empty()) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let get = format!("GET {path}");
+        tokio::select! {
+            got = daemon.ask(&get, &[]) => assert_eq!(got.status, 200, "{file}: {got:?}"),
+            () = waits => panic!("{file}: it waits for its own client"),
+        }
+    }
+}
+
 /// A Hub that answers everything with this.
 async fn says(status: &'static str, headers: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
