@@ -47,6 +47,15 @@ impl World {
         run(&mut self.command(&hub.endpoint()))
     }
 
+    /// With a Hub that has a file outside Xet alone, and a tracker that knows nobody.
+    fn with_small_files(&self) -> Output {
+        let place = self.home.join("root/models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        let (tracker, (_hub, endpoint)) = (lonely_tracker(), hub(&self.home, &self.home.join("root")));
+        run(self.command(&endpoint).env("ZEST_TRACKER", tracker.endpoint()))
+    }
+
     /// With a Hub that answers everything so.
     fn with_answer(&self, status: u16, name: &'static str, value: &'static str) -> Output {
         let hub = ScriptedHub::start(move |_| Answer::new(status, "").header(name, value));
@@ -486,13 +495,10 @@ rows! {
         world.with_chunks_and(|command| command.env("ZEST_PEER", address))
     };
     only_small_files: "It has no file in Xet", ["pull", "org/name", "--listen", "127.0.0.1:0"] => 0,
-        ["No bytes from peers: files outside Xet come whole from the Hub"]; |world| {
-        let place = world.home.join("root/models/org/name/main");
-        std::fs::create_dir_all(&place).expect("made");
-        std::fs::write(place.join("config.json"), "{}").expect("written");
-        let (tracker, (_hub, endpoint)) = (lonely_tracker(), hub(&world.home, &world.home.join("root")));
-        run(world.command(&endpoint).env("ZEST_TRACKER", tracker.endpoint()))
-    };
+        ["No bytes from peers: files outside Xet come whole from the Hub"]; World::with_small_files;
+    one_small_file: "Of a model that everyone may read a file is wanted that is not in Xet",
+        ["pull", "org/name", "config.json", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:9"] => 0,
+        ["No bytes from peers: files outside Xet come whole from the Hub"], never ["readable by everyone"]; World::with_small_files;
     few_files_may_be_open: "Few files may be open", ["pull", "org/name", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:9"] => 0,
         ["only 256 files may be open at once, so 128 peers at most: raise `ulimit -n`", "Done: 1 file"];
         |world| world.with_chunks_behind("ulimit -n 256");

@@ -13,4 +13,6 @@ pub(crate) struct PulledCommit {
     pub(super) as_found: bool,
     /// The user does not want it shared.
     pub(super) denied: bool,
+    /// Nothing that is wanted is in Xet, so it was not asked who may read it.
+    pub(super) all_whole: bool,
 }

@@ -35,6 +35,8 @@ pub(crate) struct Listing {
     pub(crate) refused: Vec<FailedFile>,
     /// The user does not want it shared, so peers are not asked either: they would learn of it.
     pub(crate) denied: bool,
+    /// Nothing that is wanted is in Xet, so it was not asked who may read it.
+    pub(crate) all_whole: bool,
     /// What changes the outcome: kind and sentence.
     pub(crate) remarks: Vec<(&'static str, String)>,
 }
@@ -77,6 +79,7 @@ pub(crate) async fn list(
             listed,
             refused,
             denied,
+            all_whole: false,
             remarks: Vec::new(),
         })
     };
@@ -115,6 +118,7 @@ async fn ask(
     };
     let mut remarks = Vec::new();
     let mut may_share = open && options.p2p && !denied;
+    let mut all_whole = false;
     let whose = of(options, &commit);
     let kept = destination.read_tree(repo, &commit);
     let known = kept.as_ref().is_some_and(|entries| destination.knows_list(&whose, entries));
@@ -155,7 +159,8 @@ async fn ask(
             }
             if part.is_some() {
                 // Only what is in Xet can come from peers or go to them: else there is nothing to prove.
-                may_share &= entries.iter().any(|entry| entry.xet_hash.is_some());
+                all_whole = may_share && entries.iter().all(|entry| entry.xet_hash.is_none());
+                may_share &= !all_whole;
             }
             let refused = refused
                 .into_iter()
@@ -168,7 +173,18 @@ async fn ask(
         false => None,
     };
     let (hub_gone, as_found) = (None, false);
-    Ok(Listing { commit, entries, public_until, hub_gone, as_found, listed, refused, denied, remarks })
+    Ok(Listing {
+        commit,
+        entries,
+        public_until,
+        hub_gone,
+        as_found,
+        listed,
+        refused,
+        denied,
+        all_whole,
+        remarks,
+    })
 }
 
 /// Files and folders that hold all that is selected, where names and patterns say so: of a large repository that is little.

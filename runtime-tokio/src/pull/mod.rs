@@ -174,8 +174,18 @@ pub(crate) async fn run(
         () = ending.cancelled() => return Err(PullError::EngineGone),
         () = waiting => unreachable!("it tells for ever"),
     };
-    let Listing { commit, entries, public_until, hub_gone, as_found, listed, refused: rows, denied, remarks } =
-        listing;
+    let Listing {
+        commit,
+        entries,
+        public_until,
+        hub_gone,
+        as_found,
+        listed,
+        refused: rows,
+        denied,
+        all_whole,
+        remarks,
+    } = listing;
     let hub_of = listed.then(|| Endpoint::new(&options.env.endpoint));
     let whose = Commit { hub: hub_of, repo: options.repo.clone(), commit: commit.clone() };
     let shareable = public_until.is_some();
@@ -195,7 +205,7 @@ pub(crate) async fn run(
         client,
         outages,
         control,
-        commit: PulledCommit { id: commit, public_until, whose, as_found, denied },
+        commit: PulledCommit { id: commit, public_until, whose, as_found, denied, all_whole },
         tally: Tally::default(),
         said,
         figures,
@@ -205,7 +215,7 @@ pub(crate) async fn run(
         pull.say_as_found(&wanted);
     }
     pull.said.failed.replace(failed);
-    if closed && !remarks.iter().any(|(kind, _)| *kind == listing::UNASKED) {
+    if closed && !all_whole && !remarks.iter().any(|(kind, _)| *kind == listing::UNASKED) {
         let name = &pull.options.repo.name;
         let text = match denied {
             true => {

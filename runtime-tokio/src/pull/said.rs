@@ -63,7 +63,7 @@ impl Pull {
             ("denied", format!("you denied sharing {} (`zest share allow` undoes it)", self.options.repo))
         } else if self.said.notices.borrow().iter().any(|notice| notice.kind == listing::UNASKED) {
             (listing::UNASKED, "the Hub could not be asked whether everyone may read it".to_owned())
-        } else if !shareable {
+        } else if !shareable && !self.commit.all_whole {
             let name = &self.options.repo;
             ("not-shared", format!("{name} is not readable by everyone, so nobody was asked"))
         } else if files.iter().all(|file| file.how != How::Chunks) {
