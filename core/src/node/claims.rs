@@ -135,7 +135,7 @@ impl Node {
         let mut given_up: Vec<u32> = Vec::new();
         let mut nowhere = 0;
         let known = self.peers.len().max(self.contacts.candidates.len());
-        let idle_at = job.idle_at().filter(|_| known <= CONTEST_KNOWN_MAX);
+        let idle_at = job.idle_at().filter(|_| !out && known <= CONTEST_KNOWN_MAX);
         let mut ours = job.claims.mine().count() as u32;
         let order: Vec<u32> = job.units().filter(|unit| !job.claims.there.contains(unit)).collect();
         for unit in order {
@@ -188,7 +188,7 @@ impl Node {
                     continue;
                 }
                 if now >= until
-                    && let Some(mouth) = job.claims.disbelieve(now, unit)
+                    && let Some(mouth) = job.claims.disbelieve(now, unit, out)
                 {
                     self.word_broken(now, &mouth);
                 }
@@ -241,7 +241,7 @@ impl Node {
         let standing = job.claims.units.entry(unit).or_default();
         let contested = standing.claim.filter(|_| !standing.mine);
         if let Some((score, _)) = contested {
-            standing.dead.put(score, DISBELIEVED);
+            standing.dead.put(score, DISBELIEVED, true);
         }
         // Ours died once: the new one must be told from it.
         let beat = standing.dead.beat(score).map_or(0, |beat| beat.wrapping_add(1) % DONE);

@@ -141,6 +141,7 @@ impl Node {
         self.timers.set(Timer::Probe, self.origin.out.blocks.outage.due());
         if !was {
             self.contacts.tellers.forgive();
+            self.jobs.values_mut().for_each(|job| job.claims.forgive());
             // Others may be better off with it.
             for id in self.asking.jobs.clone() {
                 self.release_claims(now, id);

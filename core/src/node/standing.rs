@@ -19,29 +19,34 @@ const CLAIM_MAX: Duration = Duration::from_secs(600);
 /// Claims to a unit that died and are remembered: 4. Ours; where two are passed around, each would come back while the other is believed.
 const DEAD_MAX: usize = 4;
 
-/// Claims that died, by score, and up to which beat: the last of them.
+/// The claim that died last, by score, and up to which beat; and some before it that were hearsay of which nothing came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Dead([Option<(u64, u16)>; DEAD_MAX]);
+pub(super) struct Dead([Option<Grave>; DEAD_MAX]);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Grave {
+    score: u64,
+    beat: u16,
+    hearsay: bool,
+}
 
 impl Dead {
-    /// A claim died.
-    pub(super) fn put(&mut self, score: u64, beat: u16) {
-        let same = |dead: &Option<(u64, u16)>| dead.is_some_and(|(dead, _)| dead == score);
-        let end = self.0.iter().position(same).unwrap_or(DEAD_MAX - 1);
-        self.0.copy_within(..end, 1);
-        self.0[0] = Some((score, beat));
-    }
-
-    /// The one that died last.
-    pub(super) fn last(&self) -> Self {
-        let mut last = Self::default();
-        last.0[0] = self.0[0];
-        last
+    /// A claim died. As `hearsay` it is remembered when another dies, too.
+    pub(super) fn put(&mut self, score: u64, beat: u16, hearsay: bool) {
+        let mut before = self.0.into_iter().flatten().filter(|grave| grave.hearsay && grave.score != score);
+        let mut dead = [Some(Grave { score, beat, hearsay }), None, None, None];
+        dead[1..].fill_with(|| before.next());
+        self.0 = dead;
     }
 
     /// The last beat of the claim with this score, if it died.
     pub(super) fn beat(&self, score: u64) -> Option<u16> {
-        self.0.iter().flatten().find(|(dead, _)| *dead == score).map(|(_, beat)| *beat)
+        self.0.iter().flatten().find(|grave| grave.score == score).map(|grave| grave.beat)
+    }
+
+    /// The one that died last.
+    pub(super) fn last(&self) -> Self {
+        Self([self.0[0], None, None, None])
     }
 }
 
@@ -95,13 +100,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_dead_claims_are_remembered_and_a_later_beat_of_one_takes_no_others_place() {
+    fn of_dead_claims_hearsay_is_remembered_and_else_the_last() {
         let mut dead = Dead::default();
-        (0..DEAD_MAX as u64).for_each(|score| dead.put(score, 3));
-        dead.put(0, 9);
-        assert_eq!(dead.beat(0), Some(9));
-        assert!((1..DEAD_MAX as u64).all(|score| dead.beat(score) == Some(3)));
-        dead.put(99, 1);
+        (0..4).for_each(|score| dead.put(score, 3, true));
+        dead.put(0, 9, true);
+        assert_eq!(dead.beat(0), Some(9), "a later beat takes no other's place");
+        assert!((1..4).all(|score| dead.beat(score) == Some(3)));
+        dead.put(99, 1, false);
         assert_eq!((dead.beat(99), dead.beat(1)), (Some(1), None), "the oldest makes room");
+        dead.put(98, 1, false);
+        assert_eq!((dead.beat(98), dead.beat(99), dead.beat(0)), (Some(1), None, Some(9)));
     }
 }

@@ -83,17 +83,23 @@ impl Claims {
     }
 
     /// A claim has outlived itself. Of an owner that fell silent it is heard again when it comes back; one that did not do
-    /// what it said is not listened to any more: whose word that was.
-    pub(super) fn disbelieve(&mut self, now: Instant, unit: u32) -> Option<Mouth> {
+    /// what it said is not listened to any more: whose word that was. While the origin is `out` nobody could do it.
+    pub(super) fn disbelieve(&mut self, now: Instant, unit: u32, out: bool) -> Option<Mouth> {
         let quiet = |standing: &Standing| !standing.is_done() && now.since(standing.heard) >= DEAD;
         let quiet = self.units.get(&unit).is_some_and(quiet);
         let told_by = self.units.get(&unit).and_then(|standing| standing.told_by);
         if let Some((score, beat)) = self.forget(unit)
             && let Some(standing) = self.units.get_mut(&unit)
         {
-            standing.dead.put(score, if quiet { beat } else { DISBELIEVED });
+            let hearsay = !quiet && !out && told_by.is_some_and(|by| !by.own);
+            standing.dead.put(score, if quiet { beat } else { DISBELIEVED }, hearsay);
         }
         told_by.filter(|_| !quiet)
+    }
+
+    /// The origin was out: whoever did not do what it said may say it again.
+    pub(super) fn forgive(&mut self) {
+        self.units.values_mut().for_each(|standing| standing.dead = standing.dead.last());
     }
 
     /// A claim does not stand any more, and peers are to hear of it.
@@ -108,7 +114,7 @@ impl Claims {
         let standing = self.units.get_mut(&unit)?;
         let claim = standing.claim.take()?;
         *standing = Standing { dead: standing.dead, near: standing.near, ..Standing::default() };
-        standing.dead.put(claim.0, claim.1);
+        standing.dead.put(claim.0, claim.1, false);
         self.dirty.remove(&unit);
         Some(claim)
     }
@@ -147,7 +153,7 @@ mod tests {
         );
         claims.saw(at(100), 3, 0, true);
         assert_eq!(claims.units[&3].until(claims.idle(false)), at(100) + IDLE_USUAL);
-        claims.disbelieve(at(5100), 3);
+        claims.disbelieve(at(5100), 3, false);
         assert_eq!(claims.units[&3].dead.beat(7), Some(DISBELIEVED), "no beat brings it back");
     }
 
@@ -175,7 +181,7 @@ mod tests {
     #[test]
     fn an_owner_that_fell_silent_is_heard_again_when_it_comes_back() {
         let mut claims = claimed(4);
-        claims.disbelieve(at(0) + DEAD, 3);
+        claims.disbelieve(at(0) + DEAD, 3, false);
         assert_eq!(claims.units[&3].dead.beat(7), Some(4), "a later beat counts");
         assert!(claims.units[&3].claim.is_none());
     }
