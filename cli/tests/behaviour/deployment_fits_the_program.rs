@@ -87,12 +87,12 @@ fn the_deb_and_the_rpm_have_the_same_files_and_every_unit_page_and_completion_is
     assert_eq!(deb, rpm);
     let has =
         |source: &str| assert!(deb.iter().any(|(it, _)| it == source), "{source} is in no package: {deb:?}");
-    for kind in ["system", "user"] {
+    for kind in ["system", "user", "sysusers.d"] {
         for unit in std::fs::read_dir(deploy().join("systemd").join(kind)).expect("units") {
             has(&format!("systemd/{kind}/{}", unit.expect("a unit").file_name().display()));
         }
     }
-    for part in ["systemd/system/zest-seed.service", "bin/zest", "bin/zest-seed", "man/*.1"] {
+    for part in ["systemd/system/zest-seed.service", "bin/zest", "bin/zest-seed", "man/*.1.gz"] {
         has(part);
     }
     for shell in ["bash", "zsh", "fish"] {
