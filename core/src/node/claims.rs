@@ -56,13 +56,13 @@ impl Job {
     }
 
     /// When it has had nothing to do for so long that it doubts what it was told; `None`: it has something to do, or follows a stream.
-    fn idle_at(&self) -> Option<Instant> {
+    fn idle_at(&self, fed_at: Instant) -> Option<Instant> {
         let follows =
             self.unproven.offers.keys().any(|block| !self.claims.there.contains(&self.unit_of(*block)));
         if self.blocks_active() > 0 || follows {
             return None;
         }
-        let since = self.course.progress_at.max(self.course.since);
+        let since = fed_at.max(self.course.since);
         Some(since + if self.claims.doubtful { DOUBTFUL } else { FIRST_WORD })
     }
 
@@ -135,7 +135,10 @@ impl Node {
         let mut given_up: Vec<u32> = Vec::new();
         let mut nowhere = 0;
         let known = self.peers.len().max(self.contacts.candidates.len());
-        let idle_at = job.idle_at().filter(|_| !out && known <= CONTEST_KNOWN_MAX);
+        // What another job takes of the line is no reason to doubt anybody.
+        let fed_at = self.jobs.values().map(|job| job.course.progress_at).max().unwrap_or(now);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let idle_at = job.idle_at(fed_at).filter(|_| !out && known <= CONTEST_KNOWN_MAX);
         let mut ours = job.claims.mine().count() as u32;
         let order: Vec<u32> = job.units().filter(|unit| !job.claims.there.contains(unit)).collect();
         for unit in order {
