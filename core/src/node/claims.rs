@@ -55,17 +55,6 @@ impl Job {
         (self.origin.blocks.len() as u32 / 8).clamp(UNITS_AT_ONCE_MIN, alone.max(UNITS_AT_ONCE_MIN))
     }
 
-    /// When it has had nothing to do for so long that it doubts what it was told; `None`: it has something to do, or follows a stream.
-    fn idle_at(&self, fed_at: Instant) -> Option<Instant> {
-        let follows =
-            self.unproven.offers.keys().any(|block| !self.claims.there.contains(&self.unit_of(*block)));
-        if self.blocks_active() > 0 || follows {
-            return None;
-        }
-        let since = fed_at.max(self.course.since);
-        Some(since + if self.claims.doubtful { DOUBTFUL } else { FIRST_WORD })
-    }
-
     /// All units, in the order in which a swarm fetches them.
     fn units(&self) -> impl Iterator<Item = u32> + '_ {
         let alone = (0..self.origin.blocks.len() as u32).filter(|block| self.stands_alone(*block));
@@ -105,6 +94,22 @@ impl Node {
         before as u32
     }
 
+    /// When a job has had nothing to do for so long that it contests a claim; `None`: it has something to do, follows a stream, or there
+    /// are too many others.
+    fn contest_at(&self, id: JobId) -> Option<Instant> {
+        let job = self.jobs.get(&id)?;
+        let follows =
+            job.unproven.offers.keys().any(|block| !job.claims.there.contains(&job.unit_of(*block)));
+        let known = self.peers.len().max(self.contacts.candidates.len());
+        if job.blocks_active() > 0 || follows || known > CONTEST_KNOWN_MAX {
+            return None;
+        }
+        // What another job takes of the line is no reason to doubt anybody.
+        let fed_at = self.jobs.values().map(|job| job.course.progress_at).max()?;
+        let since = fed_at.max(job.course.since);
+        Some(since + if job.claims.doubtful { DOUBTFUL } else { FIRST_WORD })
+    }
+
     /// Units that a swarm which begins to share them would fetch first.
     pub(super) fn units_due(&self, job: &Job) -> BTreeSet<u32> {
         let at_once = job.units_at_once(self.config.origin_fetches_max);
@@ -134,11 +139,6 @@ impl Node {
         let lagging = self.uploads.lag.is_lagging();
         let mut given_up: Vec<u32> = Vec::new();
         let mut nowhere = 0;
-        let known = self.peers.len().max(self.contacts.candidates.len());
-        // What another job takes of the line is no reason to doubt anybody.
-        let fed_at = self.jobs.values().map(|job| job.course.progress_at).max().unwrap_or(now);
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let idle_at = job.idle_at(fed_at).filter(|_| !out && known <= CONTEST_KNOWN_MAX);
         let mut ours = job.claims.mine().count() as u32;
         let order: Vec<u32> = job.units().filter(|unit| !job.claims.there.contains(unit)).collect();
         for unit in order {
@@ -182,7 +182,8 @@ impl Node {
             }
             if standing.claim.is_some() {
                 let contests = ours == 0 && near == 0 && due && standing.told_by.is_some_and(|by| !by.useful);
-                let contest_at = idle_at.filter(|_| contests);
+                let contest_at = if contests && !out { self.contest_at(id) } else { None };
+                let Some(job) = self.jobs.get_mut(&id) else { return };
                 if now < until && contest_at.is_none_or(|at| now < at) {
                     if let Some(standing) = job.claims.units.get_mut(&unit) {
                         standing.wanted = None;

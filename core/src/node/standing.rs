@@ -34,7 +34,8 @@ impl Dead {
     /// A claim died. As `hearsay` it is remembered when another dies, too.
     pub(super) fn put(&mut self, score: u64, beat: u16, hearsay: bool) {
         let mut before = self.0.into_iter().flatten().filter(|grave| grave.hearsay && grave.score != score);
-        let mut dead = [Some(Grave { score, beat, hearsay }), None, None, None];
+        let mut dead = [None; DEAD_MAX];
+        dead[0] = Some(Grave { score, beat, hearsay });
         dead[1..].fill_with(|| before.next());
         self.0 = dead;
     }
@@ -46,7 +47,9 @@ impl Dead {
 
     /// The one that died last.
     pub(super) fn last(&self) -> Self {
-        Self([self.0[0], None, None, None])
+        let mut last = Self::default();
+        last.0[0] = self.0[0];
+        last
     }
 }
 
