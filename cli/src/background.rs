@@ -63,14 +63,14 @@ pub(crate) async fn start(args: DaemonArgs, ui: &Ui) -> Result<(), Failure> {
     }
     let env = engine::environment(ui);
     let on_demand = args.http.on_demand.is_some();
-    if !on_demand {
-        let discovery = args.serve.discovery.config(crate::discovery::Purpose::Daemon, &env);
-        crate::first_run::of_daemon(&env, &discovery, ui);
-    }
     let words = words_of_serve(std::env::args_os().skip(1));
     let running = begin(&places, words, args.http.no_http, None).await?;
+    // Of one that did not begin nothing is said, as it is said once.
     if on_demand {
         crate::first_run::of_on_demand(&places, ui).await;
+    } else {
+        let discovery = args.serve.discovery.config(crate::discovery::Purpose::Daemon, &env);
+        crate::first_run::of_daemon(&env, &discovery, ui);
     }
     ui.say(format!("log: {}", places.log().display()));
     say_running(&running, "zest server started", ui)
@@ -195,7 +195,7 @@ fn say_running(running: &Running, what: &str, ui: &Ui) -> Result<(), Failure> {
     }
     let at = http.map(|url| format!(" on {url}")).unwrap_or_default();
     let pid = running.pid.map(|pid| format!(" (PID {pid})")).unwrap_or_default();
-    ui.data(&format!("{what}{at}{pid}."))
+    ui.text(&format!("{what}{at}{pid}."))
 }
 
 /// `zest stop`.
@@ -292,7 +292,7 @@ pub(crate) async fn status(args: StatusArgs, ui: &Ui) -> Result<(), Failure> {
         match ui.json() {
             true => ui.data(&status.to_string())?,
             false if args.watch => ui.picture(&lines(&status))?,
-            false => lines(&status).iter().try_for_each(|line| ui.data(line))?,
+            false => lines(&status).iter().try_for_each(|line| ui.text(line))?,
         }
         if !args.watch {
             return Ok(());
@@ -319,12 +319,16 @@ async fn ask_status(places: &Places) -> Result<Value, Failure> {
     }
 }
 
-/// With whom files are shared, of which `near` are another Hub's than the public one.
-fn sharers(giving: &str, files: u64, near: u64) -> String {
+/// With whom files are shared, of which `near` are another Hub's than the public one. `local`: nobody outside this network is let in.
+fn sharers(giving: &str, local: bool, files: u64, near: u64) -> String {
     const NEAR: &str = "this network and named peers that use the same Hub";
     match giving {
+        "everyone" if local && near == 0 => "this network only".to_owned(),
         "everyone" if near == 0 => "everyone who asks".to_owned(),
         "everyone" if near >= files => NEAR.to_owned(),
+        "everyone" if local => {
+            format!("this network only, {near} of them with those that use the same Hub")
+        }
         "everyone" => format!("everyone who asks, {near} of them only with {NEAR}"),
         "network" => "this network".to_owned(),
         other => other.to_owned(),
@@ -357,7 +361,12 @@ fn lines(status: &Value) -> Vec<String> {
         "sharing {} ({}) with {}",
         units::counted(number(&shared["files_shared"]), "file"),
         units::bytes(number(&shared["bytes_shared"])),
-        sharers(&text(&status["giving"]), number(&shared["files_shared"]), number(&shared["files_near"])),
+        sharers(
+            &text(&status["giving"]),
+            status["ways"]["local_only"] == true,
+            number(&shared["files_shared"]),
+            number(&shared["files_near"])
+        ),
     ));
     for pull in status["pulls"].as_array().into_iter().flatten() {
         let progress = &pull["progress"];
@@ -515,10 +524,13 @@ mod tests {
             "{lines:?}"
         );
         assert_eq!(lines[2], "sharing 12 files (3.20 GB) with everyone who asks");
-        let near = |files: u64| sharers("everyone", 12, files);
+        let near = |files: u64| sharers("everyone", false, 12, files);
         assert!(near(12).starts_with("this network and named peers"), "{}", near(12));
         assert!(near(5).contains("5 of them only with this network"), "{}", near(5));
-        assert_eq!(sharers("nobody", 12, 0), "nobody");
+        assert_eq!(sharers("nobody", false, 12, 0), "nobody");
+        assert_eq!(sharers("everyone", true, 12, 0), "this network only");
+        assert!(sharers("everyone", true, 12, 5).starts_with("this network only, 5 of them with those"));
+        assert!(sharers("everyone", true, 12, 12).contains("that use the same Hub"));
         assert_eq!(
             lines[3],
             "pull 3: org/name running, 1.0 MB of 3.0 MB (800.0 kB from peers, 200.0 kB from the CDN)"

@@ -77,7 +77,7 @@ pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
         return ui.data(&document(&report, &survey, denied).to_string());
     }
     for line in table(&report, &survey) {
-        ui.data(&line)?;
+        ui.text(&line)?;
     }
     for notice in &report.notices {
         ui.say(&notice.text);

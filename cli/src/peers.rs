@@ -76,7 +76,7 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
         return Ok(());
     }
     for line in table(&survey) {
-        ui.data(&line)?;
+        ui.text(&line)?;
     }
     ui.say(sentence(&survey));
     Ok(())

@@ -105,6 +105,7 @@ pub(crate) async fn run(
         Some(idle) => {
             let span = crate::duration::words(idle);
             ui.say(format!("started on demand: it ends when nobody has needed it for {span}"));
+            session.keep_count();
         }
         None => {
             if let Err(error) = session.keep_index() {

@@ -347,7 +347,7 @@ async fn list(
             .data(&json!({"repositories": rows, "daemon": running, "notes_readable": readable}).to_string());
     }
     for line in table(&rows) {
-        ui.data(&line)?;
+        ui.text(&line)?;
     }
     if !readable {
         let dir = env.zest_cache.join("denied");

@@ -104,3 +104,11 @@ print(health.begin() is None)
         [client.python, "-c", code], env=client.environ(), capture_output=True, text=True, timeout=HANG_S, check=True
     )
     assert ran.stdout.split() == ["True"] * 5, ran.stdout
+
+
+def test_the_bar_of_a_pull_does_not_call_linked_peers_givers() -> None:
+    from zest._session import Progress, _split
+
+    linked = Progress.of({"phase": "fetching", "from_cdn": 1_500_000, "peers": 3})
+    assert _split(linked) == "peers 0.0 MB, CDN 1.5 MB; 3 peers linked"
+    assert _split(Progress.of({"from_peers": 2_000_000})) == "peers 2.0 MB, CDN 0.0 MB"

@@ -400,8 +400,8 @@ impl PullError {
             return store_hint(error.kind()).map(str::to_owned);
         }
         let text = match self.kind() {
-            PullErrorKind::Auth => "set HF_TOKEN, or log in with `hf auth login`",
-            PullErrorKind::Gated => "open the model's page and ask for access, then set HF_TOKEN",
+            PullErrorKind::Auth => "if you have access, set HF_TOKEN, or log in with `hf auth login`",
+            PullErrorKind::Gated => "once you have access, set HF_TOKEN, or log in with `hf auth login`",
             PullErrorKind::NotFound => "check the name, --type and --revision",
             PullErrorKind::Offline => "unset HF_HUB_OFFLINE, or pull it once while online",
             PullErrorKind::Verify => {
@@ -507,6 +507,20 @@ mod tests {
         let error = Arc::new(PullError::TooLong { path: path.clone(), want: 7 });
         let file = FailedFile { path, error };
         assert_eq!(file.line(), "sub/a.bin: more was received than the 7 bytes that the Hub names");
+    }
+
+    #[test]
+    fn advice_stands_in_the_hint_alone() {
+        let (repo, page) = ("model a/b".to_owned(), "https://hub.example/a/b".to_owned());
+        let closed = HubError::LoginNeeded { repo: repo.clone(), message: String::new() };
+        for error in [closed, HubError::Gated { repo, page, had_token: false }] {
+            let error = PullError::from(error);
+            let hint = error.hint().expect("what helps");
+            assert!(
+                hint.contains("set HF_TOKEN") && !error.to_string().contains("HF_TOKEN"),
+                "{error}: {hint}"
+            );
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use zest_core::endpoint::{Scope, scope};
 use zest_hub::{Hub, HubConfig, HubError};
@@ -301,6 +301,25 @@ pub async fn keep_giving(
         }
     };
     tokio::join!(indexing, obeying);
+}
+
+/// Counts what is shared where no index is kept, whenever that may have changed. Never ends.
+pub(crate) async fn keep_count(catalog: &Catalog, status: &watch::Sender<GivingStatus>) {
+    let judged = || (catalog.look_at_denials(), catalog.judgements());
+    let mut seen = judged();
+    let mut counted = None;
+    loop {
+        let now = judged();
+        // Files of a pull land one after the other: they are counted when a second has brought none. Proofs end, too.
+        let rests = std::mem::replace(&mut seen, now) == now;
+        let is_old =
+            counted.is_none_or(|(before, at): (_, Instant)| before != now || at.elapsed() >= INDEX_EVERY);
+        if rests && is_old {
+            counted = Some((now, Instant::now()));
+            status.send_modify(|status| status.count(catalog));
+        }
+        tokio::time::sleep(DENIALS_EVERY).await;
+    }
 }
 
 /// Obeys what the user says of sharing while this runs. Never ends.

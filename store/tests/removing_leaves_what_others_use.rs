@@ -125,6 +125,21 @@ fn pruning_takes_what_nothing_leads_to_and_what_was_not_finished() {
 }
 
 #[test]
+fn what_an_interrupted_pull_left_in_the_shared_store_is_counted_and_pruned() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    assert_eq!(cache.unfinished_shared_bytes(), 0);
+    let stem = dir.path().join(format!("blobs/cd/cd{}", "0".repeat(62)));
+    put(&stem.with_extension("zest-partial"), &"x".repeat(70_000));
+    put(&stem.with_extension("zest-journal"), "notes");
+    let counted = cache.unfinished_shared_bytes();
+    assert!(counted >= 70_005, "{counted}");
+    assert!(cache.usage().iter().all(|repo| repo.unfinished_bytes == 0), "it is of no repository");
+    let removed = cache.prune(false).unwrap();
+    assert_eq!((removed.files, removed.bytes, cache.unfinished_shared_bytes()), (2, counted, 0));
+}
+
+#[test]
 fn a_file_that_somebody_is_fetching_stays() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());

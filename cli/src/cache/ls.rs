@@ -12,7 +12,8 @@ const SHORT: usize = 8;
 pub(super) fn run(cache: &HfCache, revisions: bool, ui: &Ui) -> Result<(), Failure> {
     let all = cache.usage();
     let bytes: u64 = all.iter().map(|repo| repo.bytes).sum();
-    let unfinished: u64 = all.iter().map(|repo| repo.unfinished_bytes).sum();
+    let in_repos: u64 = all.iter().map(|repo| repo.unfinished_bytes).sum();
+    let unfinished = in_repos + cache.unfinished_shared_bytes();
     if ui.json() {
         let repos: Vec<Value> = all.iter().map(document).collect();
         return ui.data(
@@ -28,7 +29,7 @@ pub(super) fn run(cache: &HfCache, revisions: bool, ui: &Ui) -> Result<(), Failu
         false => all.iter().map(|of| repo_row(of, now)).collect::<Vec<_>>(),
     };
     for line in table(&rows) {
-        ui.data(&line)?;
+        ui.text(&line)?;
     }
     ui.say(sentence(cache, &all, bytes, unfinished));
     Ok(())
@@ -71,16 +72,20 @@ fn table(rows: &[[String; 4]]) -> Vec<String> {
 }
 
 fn sentence(cache: &HfCache, all: &[RepoUsage], bytes: u64, unfinished: u64) -> String {
-    if all.is_empty() {
-        return format!("nothing in {}: pull something first, `zest pull ORG/NAME`", cache.root().display());
+    let root = cache.root().display();
+    if all.is_empty() && unfinished == 0 {
+        return format!("nothing in {root}: pull something first, `zest pull ORG/NAME`");
     }
     let repos = match all.len() {
         1 => "1 repository".to_owned(),
         many => format!("{} repositories", units::count(many as u64)),
     };
-    let mut text = format!("{repos}, {} in {}", units::bytes(bytes), cache.root().display());
+    let mut text = format!("{repos}, {} in {root}", units::bytes(bytes));
     if unfinished > 0 {
-        text += &format!("; {} more of interrupted pulls", units::bytes(unfinished));
+        let left = units::bytes(unfinished);
+        text += &format!(
+            "; {left} more of interrupted pulls, which the next pull goes on with and `zest cache prune` removes"
+        );
     }
     text
 }

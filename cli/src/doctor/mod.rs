@@ -97,9 +97,9 @@ pub(crate) async fn run(args: DoctorArgs, ui: &Ui) -> Result<(), Failure> {
     let mut checks = Vec::new();
     let mut add = |check: Check| -> Result<(), Failure> {
         if !ui.json() {
-            ui.data(&line(&check, ui))?;
+            ui.text(&line(&check, ui))?;
             if let Some(fix) = &check.fix {
-                ui.data(&format!("                  {fix}"))?;
+                ui.text(&format!("                  {fix}"))?;
             }
         }
         checks.push(check);

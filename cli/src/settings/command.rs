@@ -5,6 +5,7 @@ use crate::args::{ConfigAction, ConfigArgs};
 use crate::failure::{Failure, Kind};
 use crate::ui::Ui;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What a new file says. Every line is a comment: a file that is only looked at changes nothing.
@@ -71,9 +72,9 @@ fn show(only: Option<&str>, ui: &Ui) -> Result<(), Failure> {
         return ui.data(&document.to_string());
     }
     let there = if file.is_there() { "" } else { " (not there)" };
-    ui.data(&format!("file: {}{there}", file.path().display()))?;
+    ui.text(&format!("file: {}{there}", file.path().display()))?;
     for name in &unknown {
-        ui.data(&format!("{name} is set and means nothing to zest"))?;
+        ui.text(&format!("{name} is set and means nothing to zest"))?;
     }
     let width = rows.iter().map(|row| row.name().len()).max().unwrap_or(0);
     let value_width = rows.iter().map(|row| row.values.join(", ").len()).max().unwrap_or(0).min(40);
@@ -82,7 +83,7 @@ fn show(only: Option<&str>, ui: &Ui) -> Result<(), Failure> {
             Some(source) => source.words(&file),
             None => "default".to_owned(),
         };
-        ui.data(&format!("{:<width$}  {:<value_width$}  {from}", row.name(), row.values.join(", ")))?;
+        ui.text(&format!("{:<width$}  {:<value_width$}  {from}", row.name(), row.values.join(", ")))?;
     }
     if rows.is_empty() {
         ui.say(
@@ -186,13 +187,19 @@ fn edit(ui: &Ui) -> Result<(), Failure> {
         return Err(Failure::new(Kind::Other, text).hint("set EDITOR to the editor you use"));
     }
     let file = File::read().map_err(|error| wrong(&error))?;
-    let rows = rows(None, &file, &Variables::new())?;
-    ui.say(format!(
-        "{} is in order: {} set",
-        path.display(),
-        crate::ui::units::counted(rows.len() as u64, "value")
-    ));
+    let set = keys_set(&rows(None, &file, &Variables::new())?);
+    let set = crate::ui::units::counted(set as u64, "key");
+    ui.say(format!("{} is in order: {set} set", path.display()));
     Ok(())
+}
+
+/// Keys of the file that set something: one at the top holds for several commands.
+fn keys_set(rows: &[Row]) -> usize {
+    let key = |row: &Row| match &row.from {
+        Some(Source::File(key)) => Some(key.clone()),
+        _ => None,
+    };
+    rows.iter().filter_map(key).collect::<BTreeSet<_>>().len()
 }
 
 /// Makes the file if it is not there, for its owner alone.
@@ -226,6 +233,15 @@ mod tests {
         let file = File::from_text("/c", &open).unwrap_or_else(|error| panic!("{error}: {open}"));
         let rows = rows(None, &file, &Variables::new()).unwrap_or_else(|error| panic!("{error:?}"));
         assert!(rows.iter().any(|row| row.name() == "pull --policy"), "{open}");
+    }
+
+    #[test]
+    fn a_key_that_holds_for_several_commands_is_one_key() {
+        let text = "max-upload = \"10M\"\n[pull]\npolicy = \"spare-origin\"\n[serve]\npolicy = \"fastest\"\n";
+        let file = File::from_text("/c", text).expect("TOML");
+        let rows = rows(None, &file, &Variables::new()).unwrap_or_else(|error| panic!("{error:?}"));
+        assert!(rows.len() > 3, "the first is a flag of several commands");
+        assert_eq!(keys_set(&rows), 3);
     }
 
     #[test]

@@ -10,6 +10,9 @@ use zest_runtime_tokio::{FileProgress, Phase, Progress};
 /// Files shown at once: 4. More would push away what was on the screen before.
 const FILES_MAX: usize = 4;
 
+/// Files whose names others have to differ from: 64. Ours.
+const SEEN_MAX: usize = 64;
+
 /// Columns of a file's name at most; the rest of the line is for its bar and figures.
 const NAME_COLUMNS: usize = 32;
 /// And at least, where there is a bar beside it: 12. Ours.
@@ -47,11 +50,13 @@ pub(super) struct Bars {
     /// Most files shown at once so far: a line that is free is blank, so that the screen does not jump.
     slots: usize,
     pace: Pace,
+    /// Files that were shown: a name stays as it is when those that it must differ from are done.
+    seen: Vec<String>,
 }
 
 impl Bars {
     pub(super) fn new(colour: bool, label: &str) -> Self {
-        Self { label: label.to_owned(), colour, slots: 0, pace: Pace::default() }
+        Self { label: label.to_owned(), colour, slots: 0, pace: Pace::default(), seen: Vec::new() }
     }
 
     /// The picture of `progress`, seen `now` after the start, in lines of so many columns at most.
@@ -65,11 +70,18 @@ impl Bars {
         let mut lines = vec![cut(lines::headline(&self.label, progress), columns)];
         let under_way = |file: &&FileProgress| file.done < file.size;
         let (name, _) = layout(columns);
-        let open = progress.current.iter().filter(under_way).take(FILES_MAX);
+        let open: Vec<&FileProgress> = progress.current.iter().filter(under_way).take(FILES_MAX).collect();
+        for file in &open {
+            if self.seen.len() < SEEN_MAX && !self.seen.contains(&file.path) {
+                self.seen.push(file.path.clone());
+            }
+        }
+        let others = self.seen.iter().filter(|path| open.iter().all(|file| file.path != **path));
+        let paths: Vec<&str> = open.iter().map(|file| &file.path).chain(others).map(String::as_str).collect();
+        let names = units::path_names(&paths, name);
         lines.extend(
-            open.map(|file| {
-                self.bar(units::path_tail(&file.path, name), file.done, file.size, columns, CYAN)
-            }),
+            std::iter::zip(open, names)
+                .map(|(file, name)| self.bar(name, file.done, file.size, columns, CYAN)),
         );
         self.slots = self.slots.max(lines.len() - 1);
         lines.resize(1 + self.slots, String::new());
@@ -142,6 +154,22 @@ mod tests {
         assert_eq!([40, 60, 80, 200].map(layout), [(16, false), (27, true), (32, true), (32, true)]);
         let cuts = ["abc", "abcd", "abcdef"].map(|text| cut(text.to_owned(), 4));
         assert_eq!(cuts, ["abc", "abcd", "abc…"]);
+    }
+
+    #[test]
+    fn each_shard_has_a_name_of_its_own_also_once_it_is_the_last() {
+        let file =
+            |i: u32| FileProgress { path: format!("model-0000{i}-of-00003.safetensors"), done: 1, size: 9 };
+        let mut now =
+            Progress { files_total: 3, bytes_total: 27, phase: Phase::Fetching, ..Progress::default() };
+        let mut bars = Bars::new(false, "org/name");
+        now.current = vec![file(1), file(2), file(3)];
+        let lines = bars.lines(Duration::from_secs(1), &now, 40);
+        assert!(lines[1].starts_with("  model-00001… "), "{lines:#?}");
+        assert!(lines[3].starts_with("  model-00003… "), "{lines:#?}");
+        now.current = vec![file(3)];
+        let lines = bars.lines(Duration::from_secs(2), &now, 40);
+        assert!(lines[1].starts_with("  model-00003… "), "{lines:#?}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) fn fold(line: &str, room: usize) -> Vec<String> {
 }
 
 fn is_number(word: &str) -> bool {
+    let word = word.trim_start_matches('(');
     !word.is_empty() && word.chars().all(|char| char.is_ascii_digit() || ".,".contains(char))
 }
 
@@ -105,6 +106,10 @@ mod tests {
         );
         assert_eq!(fold("one ` is no pair", 8), ["one ` is", "  no", "  pair"]);
         assert_eq!(fold("Done: 4 files, in 17 s, 20 MB/s", 30), ["Done: 4 files, in 17 s,", "  20 MB/s"]);
+        assert_eq!(
+            fold("at 223 MB/s (208 MB/s received)", 20),
+            ["at 223 MB/s", "  (208 MB/s", "  received)"]
+        );
         assert_eq!(width("  a \u{1b}[36m━━\u{1b}[90m─\u{1b}[0m b"), 9);
     }
 

@@ -231,6 +231,14 @@ impl Ui {
             .map_err(|error| Failure::new(Kind::Other, format_args!("standard output: {error}")))
     }
 
+    /// Writes lines that people read to standard output: on a terminal broken between words where it ends.
+    pub(crate) fn text(&self, line: &str) -> Result<(), Failure> {
+        match std::io::stdout().is_terminal() {
+            true => fold::fold(&self.secrets.blank(line), room()).iter().try_for_each(|row| self.data(row)),
+            false => self.data(line),
+        }
+    }
+
     /// Writes a path as a line of data: its own bytes, whether or not they are text.
     pub(crate) fn path(&self, path: &std::path::Path) -> Result<(), Failure> {
         if let Some(text) = path.to_str() {
@@ -250,10 +258,7 @@ impl Ui {
             return Ok(());
         }
         let _closed = self.clear_board();
-        if self.mode == Mode::Bars && std::io::stdout().is_terminal() {
-            return fold::fold(&self.secrets.blank(line), room()).iter().try_for_each(|row| self.data(row));
-        }
-        self.data(line)
+        self.text(line)
     }
 
     /// Shows data that replaces what was shown last, where somebody looks at it; else it is written, and a line between two.
@@ -282,7 +287,7 @@ impl Ui {
             Mode::Still | Mode::Quiet => Screen::None,
         };
         let _taken_off = TakenOff(self.clone());
-        let mut said = 0;
+        let (mut said, mut told) = (0, start);
         let mut ended = std::pin::pin!(ended);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -292,7 +297,10 @@ impl Ui {
                 _ = tick.tick() => false,
                 () = &mut ended => true,
             };
-            let now = progress.borrow_and_update().clone();
+            if progress.has_changed().unwrap_or(false) {
+                told = Instant::now();
+            }
+            let now = outages::since_then(progress.borrow_and_update().clone(), told.elapsed());
             for line in outages.show(start.elapsed(), &now) {
                 self.say(line);
             }

@@ -79,6 +79,13 @@ impl Outages {
     }
 }
 
+/// What was told so long ago, as it is now: an outage and a wait go on while nothing is told of them.
+pub(super) fn since_then(mut progress: Progress, ago: Duration) -> Progress {
+    progress.outages.iter_mut().for_each(|out| out.for_ += ago);
+    progress.waiting.iter_mut().for_each(|wait| wait.seconds += ago.as_secs());
+    progress
+}
+
 /// Who has the lock of a file that is waited for, and for how long already.
 pub(super) fn waiting(progress: &Progress) -> Option<String> {
     let first = progress.waiting.first()?;
@@ -150,6 +157,19 @@ mod tests {
         let said = Outages::new(Duration::from_secs(600)).show(Duration::from_secs(3), &progress);
         let end = "giving up after 30 s in which nothing comes, as it has never answered";
         assert!(said[0].ends_with(end), "{said:?}");
+    }
+
+    #[test]
+    fn its_seconds_go_on_while_nothing_is_told() {
+        let now = since_then(out(3), Duration::from_millis(2_500));
+        assert_eq!(Outages::present(&now).as_deref(), Some("the CDN has been out for 5 s"));
+        let who = "process 42".to_owned();
+        let told = Progress {
+            waiting: vec![zest_runtime_tokio::FileWait { path: "f".to_owned(), who, seconds: 7 }],
+            ..Progress::default()
+        };
+        let now = since_then(told, Duration::from_secs(3));
+        assert_eq!(waiting(&now).as_deref(), Some("waiting for 10 s for process 42"));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Numbers as people read them: decimal units, as hf and disk makers use them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Columns from which on a name can be cut at both ends: 4. Ours.
+const MIDDLE_MIN: usize = 4;
 
 /// `0 B`, `12.3 kB`, `486.0 MB`, `1.23 GB`.
 pub(crate) fn bytes(count: u64) -> String {
@@ -81,13 +85,43 @@ pub(crate) fn percent(done: u64, total: u64) -> u64 {
 
 /// The last `width` characters of a path, its beginning shortened to `…`: the end tells files apart.
 pub(crate) fn path_tail(path: &str, width: usize) -> String {
-    // A control character in a file name must not steer the terminal.
-    let mut clean: Vec<char> = path.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let mut clean = printable(path);
     if clean.len() > width {
         clean.drain(..clean.len() - width.saturating_sub(1));
         clean.insert(0, '…');
     }
     clean.into_iter().collect()
+}
+
+/// Paths in so many columns each. Those that end alike, as the files of one model do (`model-00001-of-00006.safetensors`), are cut
+/// at their ends, too, so that they stay different where they are.
+pub(crate) fn path_names(paths: &[&str], width: usize) -> Vec<String> {
+    let mut names: Vec<String> = paths.iter().map(|path| path_tail(path, width)).collect();
+    let mut alike: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, name) in names.iter().enumerate() {
+        alike.entry(name.clone()).or_default().push(index);
+    }
+    for group in alike.into_values().filter(|group| group.len() > 1 && width >= MIDDLE_MIN) {
+        let paths: Vec<Vec<char>> = group.iter().map(|index| printable(paths[*index])).collect();
+        let from_end = |path: &Vec<char>, at: usize| path.len().checked_sub(1 + at).map(|at| path[at]);
+        let shortest = paths.iter().map(Vec::len).min().unwrap_or(0);
+        let same = |at: &usize| paths.iter().all(|path| from_end(path, *at) == from_end(&paths[0], *at));
+        let same = (0..shortest).take_while(same).count();
+        for (index, path) in std::iter::zip(group, &paths) {
+            let end = path.len() - same;
+            let begin = end.saturating_sub(width - 2);
+            let cut: String = path[begin..end].iter().collect();
+            if path.len() > width && !cut.is_empty() {
+                names[index] = format!("{}{cut}…", if begin > 0 { "…" } else { "" });
+            }
+        }
+    }
+    names
+}
+
+/// A control character in a file name must not steer the terminal.
+fn printable(path: &str) -> Vec<char> {
+    path.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -160,5 +194,24 @@ mod tests {
         assert_eq!(path_tail("short", 10), "short");
         assert_eq!(path_tail("folder/model-00001.safetensors", 12), "…safetensors");
         assert_eq!(path_tail("a\u{1b}[31m", 10), "a?[31m");
+    }
+
+    #[test]
+    fn names_that_are_cut_stay_different() {
+        let shards: Vec<String> = (1..=3).map(|i| format!("model-0000{i}-of-00006.safetensors")).collect();
+        let shards: Vec<&str> = shards.iter().map(String::as_str).collect();
+        assert_eq!(path_names(&shards, 16), ["model-00001…", "model-00002…", "model-00003…"]);
+        assert_eq!(path_names(&shards, 8), ["…-00001…", "…-00002…", "…-00003…"]);
+        assert_eq!(path_names(&shards, 40), shards);
+        assert_eq!(path_names(&shards[..1], 16), ["…006.safetensors"]);
+        let mixed = ["config.json", shards[0], shards[1]];
+        assert_eq!(path_names(&mixed, 16), ["config.json", "model-00001…", "model-00002…"]);
+        let folders = ["unet/model.safetensors", "vae/model.safetensors"];
+        assert_eq!(path_names(&folders, 16), ["unet…", "vae…"]);
+        assert_eq!(path_names(&["a.bin", "model-1.bin"], 6), ["a.bin", "…1.bin"]);
+        assert!(path_names(&[], 5).is_empty());
+        for width in 1..40 {
+            assert!(path_names(&shards, width).iter().all(|name| name.chars().count() <= width), "{width}");
+        }
     }
 }

@@ -100,6 +100,27 @@ fn a_pull_beside_a_daemon_is_the_daemons_and_is_given_from_that_moment_on() {
 }
 
 #[test]
+fn a_daemon_that_was_started_on_demand_says_what_it_shares_and_with_whom() {
+    let home = Home::new();
+    let (_hub, endpoint, _root) = hub(home.path());
+    let words = [&["start", "--on-demand"], &ALONE[..]].concat();
+    assert_eq!(home.run(&endpoint, &words).status.code(), Some(0));
+    pull(home.path(), &endpoint, &[]);
+    // It is counted once a second has brought no file.
+    while home.status().is_none_or(|status| status["shared"]["files_shared"] != 1) {
+        std::thread::yield_now();
+    }
+    let said = home.run(&endpoint, &["status"]);
+    let said = text(&said.stdout);
+    assert!(said.contains("sharing 1 file (3.0 MB) with this network"), "{said}");
+    assert!(!said.contains("everyone who asks"), "{said}");
+    home.run(&endpoint, &["share", "deny", "org/name"]);
+    while home.status().is_none_or(|status| status["shared"]["files_shared"] != 0) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_second_daemon_of_a_cache_is_refused_by_name_and_a_killed_one_is_none() {
     let home = Home::new();
     let started = home.start(NOBODY);

@@ -26,6 +26,17 @@ fn the_first_run_says_what_is_opened_who_learns_what_and_how_to_switch_it_off_an
     assert!(!pull(&peer).contains("first run"), "once");
 }
 
+#[test]
+fn a_daemon_that_does_not_begin_says_nothing_of_what_it_opens() {
+    let home = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let refused = run(&mut command(home.path(), &["start", "--http-port", &port]));
+    assert_ne!(refused.status.code(), Some(0));
+    assert!(!text(&refused.stderr).contains("first run"), "{}", text(&refused.stderr));
+    assert!(!home.path().join(".cache/zest/introduced").exists(), "who begins one next is told");
+}
+
 /// A peer that says hello, whatever is answered.
 fn greet(addr: &str, number: usize) -> std::net::TcpStream {
     use std::io::Write as _;

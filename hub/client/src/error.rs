@@ -20,10 +20,7 @@ pub enum HubError {
         reason: String,
     },
     /// 401 to a request without a token. The Hub answers so for private, gated and missing repositories alike.
-    #[error(
-        "{repo} is private, gated or does not exist; if you have access, set `HF_TOKEN`{}",
-        tail(message)
-    )]
+    #[error("{repo} is private, gated or does not exist{}", tail(message))]
     LoginNeeded {
         /// Kind and name of the repository.
         repo: String,
@@ -370,7 +367,7 @@ fn tail(message: &str) -> String {
 }
 
 fn gated_tail(had_token: bool) -> &'static str {
-    if had_token { "; the token in use is not on its list" } else { ", then set `HF_TOKEN`" }
+    if had_token { "; the token in use is not on its list" } else { "" }
 }
 
 fn hidden_tail(had_token: bool) -> &'static str {

@@ -430,4 +430,10 @@ def _draw(bar: Any, event: Event) -> None:
     now = Progress.of(event.data)
     bar.total = max(now.bytes_total, now.bytes_done)
     bar.update(now.bytes_done - bar.n)
-    bar.set_postfix_str(f"{now.from_peers / 1e6:,.1f} MB from {now.peers} peers, {now.from_cdn / 1e6:,.1f} MB from the CDN")
+    bar.set_postfix_str(_split(now))
+
+
+def _split(now: Progress) -> str:
+    """Where the bytes came from. Peers that are linked are not those that gave: some may have nothing that is missing."""
+    linked = f"; {now.peers} peer{'' if now.peers == 1 else 's'} linked" if now.peers else ""
+    return f"peers {now.from_peers / 1e6:,.1f} MB, CDN {now.from_cdn / 1e6:,.1f} MB{linked}"

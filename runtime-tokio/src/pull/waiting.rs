@@ -83,9 +83,13 @@ impl Pull {
         errand: Option<&Errand>,
     ) -> Result<(), PullError> {
         let repo = &self.options.repo;
-        if !waiting.has_waited() {
+        let is_due = waiting.waited.as_millis().is_multiple_of(LOOK.as_millis());
+        if is_due {
+            // Again and again: another one may have it by now, and how long it has run is part of its name.
             let holder = self.destination.lock_holder(repo, entry);
             waiting.who = holder.unwrap_or_else(|| "another process".to_owned());
+        }
+        if !waiting.has_waited() {
             let text =
                 format!("{}: waiting for {}, which has the lock of this file", entry.path, waiting.who);
             self.say(errand, "waiting", entry, text);
@@ -102,7 +106,7 @@ impl Pull {
             None => mark(self),
             Some(errand) => errand.users().iter().for_each(|user| mark(user)),
         }
-        if waiting.waited.as_millis().is_multiple_of(LOOK.as_millis()) {
+        if is_due {
             let now = self.destination.signs_of_life(repo, entry).await?;
             if now != waiting.signs {
                 (waiting.signs, waiting.still) = (now, Duration::ZERO);

@@ -335,6 +335,17 @@ impl Session {
         outcome
     }
 
+    /// Counts from now on what is given, without an index: what pulls land and what was known before. Once is enough.
+    pub fn keep_count(&self) {
+        if self.inner.indexing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (catalog, shared) = (self.inner.engine.store().catalog.clone(), self.inner.shared.clone());
+        self.inner.engine.spawn(move |_context| {
+            Box::pin(async move { crate::giving::keep_count(&catalog, &shared).await })
+        });
+    }
+
     /// What is given, and how far the index has come; the receiver tells of changes.
     #[must_use]
     pub fn giving(&self) -> watch::Receiver<GivingStatus> {

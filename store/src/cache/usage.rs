@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::scan::{names, walk};
+use super::scan::{PartialFile, names, walk};
 use super::{HfCache, LOCK_MODE};
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
@@ -82,6 +82,17 @@ impl HfCache {
     #[must_use]
     pub fn usage(&self) -> Vec<RepoUsage> {
         self.repos().iter().map(|repo| self.usage_of(repo)).collect()
+    }
+
+    /// Bytes that interrupted pulls left in the store shared by all repositories: they are of no repository until they land.
+    #[must_use]
+    pub fn unfinished_shared_bytes(&self) -> u64 {
+        self.unfinished_shared().iter().map(|partial| partial.occupied_bytes).sum()
+    }
+
+    fn unfinished_shared(&self) -> Vec<PartialFile> {
+        let store = self.root.join("blobs");
+        self.partials().into_iter().filter(|partial| partial.path.starts_with(&store)).collect()
     }
 
     /// What one repository takes.
@@ -232,9 +243,7 @@ impl HfCache {
         for blob in self.stored_blobs() {
             removed.collect(self, &blob.path, &BTreeSet::new(), dry)?;
         }
-        for partial in
-            self.partials().iter().filter(|partial| partial.path.starts_with(self.root.join("blobs")))
-        {
+        for partial in self.unfinished_shared() {
             removed.unfinished(&partial.path, dry)?;
         }
         Ok(removed)

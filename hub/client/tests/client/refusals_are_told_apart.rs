@@ -16,13 +16,12 @@ async fn refusal(token: Option<&str>, status: u16, code: &'static str) -> HubErr
 }
 
 #[tokio::test]
-async fn without_a_token_401_means_private_gated_or_missing_and_names_the_variable() {
+async fn without_a_token_401_means_private_gated_or_missing() {
     for code in ["RepoNotFound", ""] {
         let error = refusal(None, 401, code).await;
         assert_eq!(error.kind(), ErrorKind::Auth);
         let text = error.to_string();
-        for part in ["model lab/tiny", "private", "gated", "does not exist", "`HF_TOKEN`", "the Hub's words"]
-        {
+        for part in ["model lab/tiny", "private", "gated", "does not exist", "the Hub's words"] {
             assert!(text.contains(part), "{text}");
         }
     }
@@ -33,7 +32,7 @@ async fn a_gate_names_the_page_where_access_is_asked_for() {
     let without = refusal(None, 401, "GatedRepo").await;
     let with = refusal(Some(HUB_TOKEN), 403, "GatedRepo").await;
     assert_eq!((without.kind(), with.kind()), (ErrorKind::Gated, ErrorKind::Gated));
-    assert!(without.to_string().contains("/lab/tiny, then set `HF_TOKEN`"), "{without}");
+    assert!(without.to_string().ends_with("/lab/tiny"), "{without}");
     assert!(with.to_string().contains("not on its list"), "{with}");
 }
 
