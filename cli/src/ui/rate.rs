@@ -30,7 +30,8 @@ pub(super) struct Pace {
     pub(super) done: RateMeter,
     /// Bytes given to peers.
     pub(super) given: RateMeter,
-    /// Bytes as they came over the line.
+    /// Bytes that were fetched, unpacked, and the same as they came over the line.
+    fetched: RateMeter,
     received: RateMeter,
 }
 
@@ -42,9 +43,11 @@ impl Pace {
                 let fetched = progress.from_peers + progress.from_cdn;
                 let before = now.saturating_sub(BEFORE);
                 self.done.add(before, progress.bytes_done.saturating_sub(fetched));
+                self.fetched.add(before, 0);
                 self.received.add(before, 0);
             }
             self.done.add(now, progress.bytes_done);
+            self.fetched.add(now, progress.from_peers + progress.from_cdn);
             self.received.add(now, progress.received);
             self.given.add(now, progress.given);
         }
@@ -53,8 +56,10 @@ impl Pace {
     /// `112 MB/s`; where what came was compressed `112 MB/s (100 MB/s received)`, which is what a cap is on.
     pub(super) fn down(&self) -> Option<String> {
         let rate = self.done.rate()?;
+        // What comes from this disk is no part of it.
+        let fetched = self.fetched.rate().unwrap_or(0.0);
         let received = self.received.rate().filter(|received| *received >= 1.0);
-        let differs = received.filter(|received| (rate - received).abs() > DIFFERS * rate);
+        let differs = received.filter(|received| (fetched - received).abs() > DIFFERS * fetched);
         Some(match differs {
             Some(received) => format!("{} ({} received)", units::rate(rate), units::rate(received)),
             None => units::rate(rate),
@@ -168,6 +173,23 @@ mod tests {
             meter.note(seconds(second), &progress);
         }
         assert_eq!(meter.down().as_deref(), Some("112 MB/s (100 MB/s received)"));
+    }
+
+    #[test]
+    fn what_comes_from_this_disk_is_not_compared_with_what_was_received() {
+        let mut meter = Pace::default();
+        for second in 0..=4 {
+            let progress = Progress {
+                phase: Phase::Fetching,
+                bytes_done: second * 200_000_000 + 11,
+                from_disk: second * 200_000_000,
+                from_cdn: 11,
+                received: 11,
+                ..Progress::default()
+            };
+            meter.note(seconds(second), &progress);
+        }
+        assert_eq!(meter.down().as_deref(), Some("200 MB/s"));
     }
 
     #[test]

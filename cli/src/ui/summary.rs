@@ -12,6 +12,10 @@ pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
             "all that is known here; the Hub could not be asked".to_owned()
         }
         _ if fetched == 0 => "nothing had to be fetched".to_owned(),
+        // The line's rate would say nothing.
+        _ if report.from_disk > fetched => {
+            format!("in {}, most of it from this disk", units::duration(report.elapsed))
+        }
         s if s > 0.0 => {
             format!("in {}, {}", units::duration(report.elapsed), units::rate(fetched as f64 / s))
         }
@@ -96,6 +100,13 @@ mod tests {
         let notice = zest_runtime_tokio::Notice { kind: "hub-gone".into(), path: None, text: String::new() };
         let text = closing_statistics(&PullReport { notices: vec![notice], ..report(0, 0) }).join("\n");
         assert!(text.contains("the Hub could not be asked") && !text.contains("nothing had to"), "{text}");
+    }
+
+    #[test]
+    fn where_most_was_here_no_rate_of_the_rest_is_given() {
+        let report = PullReport { from_disk: 120_000_000, ..report(0, 11) };
+        let first = closing_statistics(&report).remove(0);
+        assert!(first.ends_with("in 2 s, most of it from this disk"), "{first}");
     }
 
     #[test]

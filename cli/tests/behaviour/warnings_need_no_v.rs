@@ -1,8 +1,10 @@
 //! What changes the outcome is said without `-v`, and to programs.
 
-use crate::common::{NOBODY, Server, command, folder, hub, run, text};
+use crate::common::{NOBODY, Server, command, folder, hub, run, seed_command, text};
 use crate::refusals::{ACCEPT4, EMFILE, may_refuse, refusing};
 use crate::scripted_hub::{Answer, ScriptedHub, usual};
+#[cfg(target_os = "linux")]
+use crate::seed_box_takes_another_runtime_where_io_uring_is_refused::uring_is_here;
 use crate::serve_gives_a_neighbour_what_hub_gave_us::{make_repository, pull};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
@@ -77,6 +79,16 @@ fn a_hub_that_does_not_say_who_may_read_it_is_not_taken_for_one_that_says_no() {
     assert_eq!(report["notices"][0]["kind"], "unasked", "{report}");
 }
 
+/// Puts other bytes, as many, where the model of a home is.
+fn replace_model(home: &Path) {
+    let snapshots = home.join(".cache/huggingface/hub/models--org--name/snapshots");
+    let commit = std::fs::read_dir(snapshots).expect("a cache").flatten().next().expect("a commit");
+    let blob = std::fs::canonicalize(commit.path().join("model.safetensors")).expect("a file");
+    let size = std::fs::metadata(&blob).expect("a file").len();
+    std::fs::remove_file(&blob).expect("ours");
+    std::fs::write(&blob, vec![7; usize::try_from(size).expect("small")]).expect("written");
+}
+
 #[test]
 fn a_file_that_changed_under_a_server_is_named_when_it_is_asked_for() {
     let (root, home, other) = (folder(), folder(), folder());
@@ -87,17 +99,35 @@ fn a_file_that_changed_under_a_server_is_named_when_it_is_asked_for() {
     let mut server = Server::start(command(home.path(), &words).env("HF_ENDPOINT", &endpoint));
     let address = server.event("listening")["addrs"][0].as_str().expect("an address").to_owned();
     server.event("indexed");
-    let snapshots = home.path().join(".cache/huggingface/hub/models--org--name/snapshots");
-    let commit = std::fs::read_dir(snapshots).expect("a cache").flatten().next().expect("a commit");
-    let blob = std::fs::canonicalize(commit.path().join("model.safetensors")).expect("a file");
-    let size = std::fs::metadata(&blob).expect("a file").len();
-    std::fs::remove_file(&blob).expect("ours");
-    std::fs::write(&blob, vec![7; usize::try_from(size).expect("small")]).expect("written");
+    replace_model(home.path());
     pull(other.path(), &endpoint, &["--peer", &address]);
-    let warning = server.event_among("warning");
-    assert_eq!(warning["kind"], "changed", "{warning}");
-    assert!(warning["text"].as_str().expect("words").contains("changed since it was hashed"), "{warning}");
+    let text = warning(&mut server, "changed");
+    assert!(text.contains("changed since it was hashed"), "{text}");
     assert_eq!(server.stop(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_changed_under_a_seed_box_is_given_to_nobody_and_that_is_said() {
+    if !uring_is_here() {
+        return;
+    }
+    let (root, home, other) = (folder(), folder(), folder());
+    make_repository(root.path());
+    let (_hub, endpoint) = hub(home.path(), root.path());
+    pull(home.path(), &endpoint, &[]);
+    let words = ["--listen", "127.0.0.1:0", "--runtime", "glommio", "--json"];
+    let mut seed = Server::start(seed_command(home.path(), &words).env("HF_ENDPOINT", &endpoint));
+    let address = seed.event("listening")["addrs"][0].as_str().expect("an address").to_owned();
+    seed.event_among("indexed");
+    // It has the file open by then.
+    pull(folder().path(), &endpoint, &["--peer", &address]);
+    replace_model(home.path());
+    let report = pull(other.path(), &endpoint, &["--peer", &address]);
+    assert_eq!(report["bytes"]["from_peers"], 0, "{report}");
+    let text = warning(&mut seed, "changed");
+    assert!(text.contains("it is not uploaded any more"), "{text}");
+    assert_eq!(seed.stop(), Some(0));
 }
 
 #[test]
@@ -197,6 +227,19 @@ fn an_endpoint_that_answers_for_a_hub_that_is_gone_says_so() {
     }
     let text = warning(&mut server, "stale");
     assert!(text.contains("the Hub cannot be asked: answered with what it said last"), "{text}");
+    // A file of it that is here, too.
+    ask(&at, "GET", "/org/name/resolve/main/model.safetensors");
+    while !warning(&mut server, "stale").contains("anyone could read it when it was") {}
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn an_endpoint_that_cannot_note_its_hub_says_what_that_means() {
+    let home = folder();
+    std::fs::create_dir_all(home.path().join(".cache/zest/endpoint-hub/taken")).expect("made");
+    let (mut server, _) = daemon(home.path(), NOBODY);
+    let text = warning(&mut server, "not-noted");
+    assert!(text.contains("which Hub is behind the endpoint cannot be noted"), "{text}");
     assert_eq!(server.stop(), Some(0));
 }
 
