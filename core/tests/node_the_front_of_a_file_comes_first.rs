@@ -4,6 +4,7 @@
 #[path = "common/swarm.rs"]
 mod swarm;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use swarm::*;
 use zest_core::link::{Message, Outgoing, ZestMessage};
@@ -297,4 +298,37 @@ fn the_first_bytes_that_a_reader_waits_for_have_the_origin_for_themselves() {
         world.run(LIMIT, |world| fetched(world, job).len() > 3);
         world.finish(job, LIMIT);
     }
+}
+
+/// Of a file that nothing proves but its whole blocks, while somebody reads it: blocks that are whole when half of its chunks are here, and
+/// the most that were under way at once until then.
+fn read_half(origin: Origin) -> (usize, usize) {
+    let mut world = world(config(1), 0);
+    world.whole = true;
+    let job = world.job_without_peers(&File::new(1, CHUNKS), origin);
+    world.handle(Event::JobAwaited { job, bytes: 0..1 });
+    let most = Cell::new(0);
+    world.run(LIMIT, |world| {
+        most.set(most.get().max(world.task(job).fetches.len()));
+        world.task(job).disk.len() as u32 >= CHUNKS / 2
+    });
+    let disk = &world.task(job).disk;
+    let is_whole = |block: &u32| (block * BLOCK..(block + 1) * BLOCK).all(|index| disk.contains(&index));
+    let whole = (0..CHUNKS / BLOCK).filter(is_whole).count();
+    world.finish(job, LIMIT);
+    assert_eq!(world.task(job).from_origin, CHUNKS, "each chunk counts once");
+    (whole, most.get())
+}
+
+#[test]
+fn blocks_that_share_a_line_come_one_after_the_other_while_the_file_is_read() {
+    let (whole, most) = read_half(Origin { chunk_time: ms(20), one_line: true, ..Origin::healthy() });
+    // One is tried beside it now and then, and one is begun when the one before is nearly here.
+    assert!(whole >= 6 && most <= 2, "{whole} of 7 whole, {most} at once");
+}
+
+#[test]
+fn where_each_connection_is_given_little_a_reader_has_as_many_as_usual() {
+    let (_, most) = read_half(Origin { chunk_time: ms(100), ..Origin::healthy() });
+    assert!(most >= 8, "{most}");
 }

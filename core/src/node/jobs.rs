@@ -294,7 +294,9 @@ impl Node {
             job.course.progress_at = now;
             if source == Source::Origin {
                 job.origin.moved_at = now;
-                self.origin.breadth.came(u64::from(job.usual_len()));
+                let bytes = u64::from(job.usual_len());
+                self.origin.breadth.came(bytes);
+                self.origin.in_order.came(bytes);
             }
             self.origin.out.fed |= matches!(source, Source::Peer(_));
             self.origin.out.came(now);

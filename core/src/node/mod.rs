@@ -57,6 +57,7 @@ mod front;
 mod gossip;
 mod have;
 mod heard;
+mod in_order;
 mod job;
 mod jobs;
 mod lag;

@@ -133,7 +133,9 @@ impl Node {
                 self.actions.push_back(job.begin_fetch(id, at, &mut self.origin.active));
                 break;
             }
-            if let Some(at) = job.alone(now).filter(|_| all) {
+            // What somebody waits for is proven block by block: one after the other, unless more at once bring more.
+            let in_order = (crowd == 0 && job.is_read()).then(|| self.origin.in_order.at_once());
+            if let Some(at) = job.alone(now).filter(|_| all && in_order.is_none_or(|most| most == Some(1))) {
                 if job.origin.blocks[at].is_idle() {
                     self.actions.push_back(job.begin_fetch(id, at, &mut self.origin.active));
                     job.origin.blocks[at].for_front = true;
@@ -158,9 +160,15 @@ impl Node {
                 let others = self.peers.values().any(|peer| peer.who.zest && peer.jobs.contains_key(&id));
                 job.origin.first = Some(if others { self.rng.below(blocks as u32) as usize } else { 0 });
             }
-            let first = job.origin.first.unwrap_or(0);
+            let at_once = in_order.flatten();
+            let first = match at_once {
+                Some(_) => job.awaited_block(),
+                None => job.origin.first.unwrap_or(0),
+            };
             for at in (first..blocks).chain(0..first.min(blocks)) {
-                if self.origin.active >= most.min(allowed) {
+                if self.origin.active >= most.min(allowed)
+                    || at_once.is_some_and(|most| job.blocks_in_order() >= most)
+                {
                     break;
                 }
                 let state = &job.origin.blocks[at];

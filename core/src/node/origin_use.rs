@@ -1,6 +1,7 @@
 //! How the origin is used, over all jobs.
 
 use super::breadth::Breadth;
+use super::in_order::InOrder;
 use super::sparing::Sparing;
 use super::{Config, outages};
 
@@ -10,6 +11,8 @@ pub(super) struct OriginUse {
     pub(super) sparing: Sparing,
     /// How many streams it is worth.
     pub(super) breadth: Breadth,
+    /// How many of a file that is read.
+    pub(super) in_order: InOrder,
     /// What of it does not answer.
     pub(super) out: outages::Origin,
     /// Blocks that it gives now.
@@ -21,6 +24,7 @@ impl OriginUse {
         Self {
             sparing: Sparing::default(),
             breadth: Breadth::new(config.origin_fetches_max, config.origin_fetches_limit),
+            in_order: InOrder::new(),
             out: outages::Origin::new(config.patience),
             active: 0,
         }

@@ -344,6 +344,7 @@ impl Node {
         self.origin.breadth.share(now, self.jobs.values().any(shared));
         let more = self.has_more_for_the_origin();
         self.origin.breadth.measure(now, self.origin.active, more);
+        self.measure_in_order(now, more);
         self.measure_origin(now, now.since(since).as_micros() as u64);
         let slow = together < self.config.origin_joins_below_bytes_s;
         if !slow {

@@ -1,5 +1,7 @@
 //! Whose turn it is: first those jobs of which something is wanted before the rest, and of those the part that is.
 
+use super::block_state::BlockState;
+use super::event::Run;
 use super::front::Front;
 use super::job::Job;
 use super::{Action, Node};
@@ -10,6 +12,9 @@ use core::ops::Range;
 /// How long one block has the origin for itself while a reader waits for the first bytes of a file: 10 s, in which a line of
 /// 50 Mbit/s brings the longest block. An origin that gives a connection less is asked for more blocks then. Ours.
 const ALONE_MAX: Duration = Duration::from_secs(10);
+
+/// A block of which less than an eighth is to come is nearly whole. Ours; 8 MB of the longest, on a line of 50 MB/s three round trips of 50 ms.
+const NEARLY_WHOLE: u32 = 8;
 
 impl Job {
     /// Finds out anew which chunks are the front, and which of them are held.
@@ -62,8 +67,37 @@ impl Job {
         let at = self.lists.layout.block_of(self.lists.layout.chunk_from(self.awaited.bytes.start))? as usize;
         let block = self.origin.blocks.get(at)?;
         // Parts of xorbs are proven with the file.
-        let is_coming = block.active || block.is_idle() && block.any_in(&self.sets.missing, None);
+        let is_coming = match block.active {
+            true => !self.is_nearly_whole(block),
+            false => block.is_idle() && block.any_in(&self.sets.missing, None),
+        };
         (block.block.whole && is_coming).then_some(at)
+    }
+
+    /// Whether somebody waits for bytes of the file that nothing proves but their whole block.
+    pub(crate) fn is_read(&self) -> bool {
+        let block = || self.origin.blocks.get(self.awaited_block());
+        let is_read = !self.awaited.bytes.is_empty() && self.lists.manifest.is_none();
+        is_read && block().is_some_and(|state| state.block.whole)
+    }
+
+    /// The block in which the bytes lie that somebody waits for.
+    pub(crate) fn awaited_block(&self) -> usize {
+        let layout = &self.lists.layout;
+        layout.block_of(layout.chunk_from(self.awaited.bytes.start)).unwrap_or(0) as usize
+    }
+
+    /// Blocks that the origin is at, but for those that are nearly whole: what follows them has to be asked for before they are.
+    pub(crate) fn blocks_in_order(&self) -> u32 {
+        let counts = |state: &&BlockState| state.active && !self.is_nearly_whole(state);
+        self.origin.blocks.iter().filter(counts).count() as u32
+    }
+
+    fn is_nearly_whole(&self, state: &BlockState) -> bool {
+        let held = |run: &Run| self.sets.held.count_in(run.first, run.indices().end, None);
+        let held: u32 = state.block.runs.iter().map(held).sum();
+        let all: u32 = state.block.runs.iter().map(|run| run.count).sum();
+        (all - held.min(all)) * NEARLY_WHOLE < all
     }
 
     /// Whether the origin has something to do besides the blocks it is at.
@@ -95,6 +129,35 @@ impl Node {
         }
         self.look_at_front(id);
         self.asking.more();
+    }
+
+    /// Every [`super::MEASURE`]: whether those blocks of a file that is read are worth it which are fetched beside the one that somebody waits
+    /// for. What several jobs get together says nothing of that.
+    pub(super) fn measure_in_order(&mut self, now: Instant, more: bool) {
+        let mut busy = self.jobs.iter().filter(|(_, job)| job.blocks_active() > 0);
+        let only = busy.next().filter(|_| busy.next().is_none()).filter(|(_, job)| job.is_read());
+        let (only, active) = match only {
+            Some((id, job)) => (Some(*id), job.blocks_in_order()),
+            None => (None, 0),
+        };
+        if !self.origin.in_order.measure(now, active, more) {
+            return;
+        }
+        let Some(job) = only.and_then(|id| self.jobs.get_mut(&id)) else { return };
+        let first = job.awaited_block();
+        let blocks = job.origin.blocks.len();
+        let mut keep = self.origin.in_order.at_once().unwrap_or(u32::MAX);
+        for at in (first..blocks).chain(0..first.min(blocks)) {
+            let state = &mut job.origin.blocks[at];
+            if !state.active || state.stopping {
+                continue;
+            }
+            if keep == 0 {
+                state.stopping = true;
+                self.actions.extend(only.map(|job| Action::OriginStop { job, block: at as u32 }));
+            }
+            keep = keep.saturating_sub(1);
+        }
     }
 
     /// More, or something else, is known of a job's chunks.

@@ -29,7 +29,8 @@ impl World {
             return;
         }
         let index = first + at;
-        let chunk_time = origin.chunk_time;
+        let sharing = if origin.one_line { task.fetches.len().max(1) as u32 } else { 1 };
+        let chunk_time = origin.chunk_time * sharing;
         task.streamed += 1;
         if self.node.needs(job, index) {
             let source = Source::Origin;

@@ -182,6 +182,8 @@ pub struct Origin {
     pub plan: Option<Duration>,
     pub first_byte: Duration,
     pub chunk_time: Duration,
+    /// All fetches share what one would be given alone.
+    pub one_line: bool,
     /// Number of the fetch (over all blocks, from 0) → after so many chunks it ends with this fault.
     pub faults: BTreeMap<u32, (u32, OriginFault)>,
     /// The same for every fetch from this one on.
@@ -199,6 +201,7 @@ impl Origin {
             plan: Some(ms(20)),
             first_byte: ms(20),
             chunk_time: ms(1),
+            one_line: false,
             faults: BTreeMap::new(),
             faults_from: None,
             out: None,

@@ -42,7 +42,7 @@ pub struct Task {
     pub disk: BTreeSet<u32>,
     /// What lies elsewhere on this machine, told with the plan or the manifest; false if it is rotten.
     pub local: BTreeMap<u32, bool>,
-    fetches: BTreeMap<u32, u32>,
+    pub fetches: BTreeMap<u32, u32>,
     fetches_begun: u32,
     parts: Vec<(LinkId, u32, bool)>,
     pub from_origin: u32,

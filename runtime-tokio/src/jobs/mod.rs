@@ -5,6 +5,7 @@ mod counts;
 mod fetching;
 mod file;
 mod lists;
+mod readers;
 mod sharing;
 mod state;
 mod unproven;
@@ -12,6 +13,7 @@ mod unproven;
 pub(crate) use begin::{NewJob, add, remove};
 pub(crate) use counts::{Counts, JobCounts};
 pub(crate) use file::{Checked, JobFile, Spot};
+pub(crate) use readers::Place as ReaderPlace;
 pub(crate) use sharing::Sharing;
 pub(crate) use state::{JobEnd, JobState};
 

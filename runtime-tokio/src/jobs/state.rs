@@ -2,6 +2,7 @@
 
 use super::fetching::Fetching;
 use super::lists::KnownLists;
+use super::readers::Readers;
 use super::unproven::Unproven;
 use super::{JobCounts, JobFile, Sharing};
 use crate::file_kind::FileKind;
@@ -33,6 +34,8 @@ pub(crate) struct JobState {
     /// What peers gave of blocks that nothing proves yet.
     pub(crate) tentative: RefCell<Tentative>,
     pub(crate) counts: JobCounts,
+    /// Who waits for bytes of it.
+    pub(crate) readers: Readers,
     /// Told when more of it may be proven, and when it is over.
     pub(crate) news: Notify,
     end: RefCell<Option<oneshot::Sender<JobEnd>>>,
@@ -59,6 +62,7 @@ impl JobState {
             unproven: Unproven::default(),
             tentative: RefCell::default(),
             counts: JobCounts::default(),
+            readers: Readers::default(),
             news: Notify::new(),
             end: RefCell::new(Some(end)),
         };
