@@ -180,3 +180,44 @@ fn a_local_file_without_a_note_is_hashed_before_it_is_believed() {
     put(&other.path().join(&entry.path), &data);
     assert_eq!(LocalDir::open(other.path()).unwrap().presence(COMMIT, &entry), Presence::Missing);
 }
+
+#[test]
+fn a_copy_in_the_place_of_our_link_becomes_one_with_the_stores_blob_once_nobody_is_at_it() {
+    let (_dir, cache, entry, data) = setup(SHARED);
+    let unite = || cache.unite(&repo(), COMMIT, &entry, |_| true).unwrap();
+    assert_eq!(unite(), Some(false), "nothing is there");
+    land(&cache, &repo(), COMMIT, &entry, &data);
+    assert_eq!(unite(), Some(false), "one copy");
+    let blob = blob(&cache, &entry);
+    let link = fs::read_link(&blob).unwrap();
+    // As a client that was given the file puts its own in place.
+    let place = |content: &[u8]| {
+        fs::remove_file(&blob).unwrap();
+        put(&blob, content);
+    };
+    place(&data);
+    let lock = cache.try_lock(&repo(), &entry).unwrap().unwrap();
+    assert_eq!(unite(), None, "it may still be at it");
+    drop(lock);
+    let unproven = cache.unite(&repo(), COMMIT, &entry, |_| false).unwrap();
+    assert_eq!(
+        (unproven, fs::read_link(&blob).is_ok()),
+        (Some(false), false),
+        "what may be wrong takes no place"
+    );
+    let mut reader = fs::File::open(&blob).unwrap();
+    assert_eq!((unite(), fs::read_link(&blob).unwrap()), (Some(true), link));
+    let mut read = Vec::new();
+    std::io::Read::read_to_end(&mut reader, &mut read).unwrap();
+    assert!(read == data && fs::read(pointer(&cache, &entry)).unwrap() == data, "who reads it goes on");
+    // What is another name of the same file costs nothing, and what has another size is something else.
+    fs::remove_file(&blob).unwrap();
+    fs::hard_link(cache.final_blob_path(&repo(), &entry), &blob).unwrap();
+    assert_eq!(unite(), Some(false));
+    place(b"not ours");
+    assert_eq!((unite(), fs::read(&blob).unwrap()), (Some(false), b"not ours".to_vec()));
+    // Without a store there is one copy at most.
+    let (_dir, cache, entry, data) = setup(LOCAL);
+    land(&cache, &repo(), COMMIT, &entry, &data);
+    assert_eq!(cache.unite(&repo(), COMMIT, &entry, |_| true).unwrap(), Some(false));
+}

@@ -317,6 +317,8 @@ impl Endpoint {
             let id = reader.errand.as_ref().map(|errand| errand.pull.id());
             id.into_iter().for_each(|id| self.runs.pulls(caller.run.as_ref(), id));
         }
+        let comes = reader.errand.as_ref().map(|errand| errand.pull.clone());
+        self.watched.watch(&self.session, (repo, commit, entry), comes);
         reader
     }
 }
@@ -351,10 +353,11 @@ fn next_page(response: &Response) -> Option<String> {
 }
 
 impl Lists {
-    /// Whether any list of a repository is at hand.
-    pub(super) fn know(&self, repo: &RepoId) -> bool {
+    /// The list of a repository that was asked for last, and its commit.
+    pub(super) fn last(&self, repo: &RepoId) -> Option<(String, List)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().any(|((of, _), _)| of == repo)
+        let last = known.iter().rev().find(|((of, _), _)| of == repo);
+        last.map(|((_, commit), list)| (commit.clone(), list.clone()))
     }
 
     fn find(&self, key: &(RepoId, String)) -> Option<List> {

@@ -12,9 +12,11 @@ mod files;
 mod hub;
 mod key;
 mod oci;
+mod one_copy;
 mod resolve;
 mod route;
 mod runs;
+mod sent_on;
 mod standing;
 mod xet;
 
@@ -31,10 +33,12 @@ use axum::response::Response;
 use files::{Errands, Lists};
 use key::Key;
 use oci::Images;
+use one_copy::Watched;
 use route::{Route, route};
 #[cfg(test)]
 pub(crate) use runs::RunFigures;
 use runs::{RunName, Runs};
+use sent_on::SentOn;
 use standing::{Caller, Standing};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -64,6 +68,8 @@ pub(crate) struct Endpoint {
     turns: Mutex<BTreeMap<(String, [u8; 32]), hub::Turn>>,
     lists: Lists,
     errands: Errands,
+    watched: Watched,
+    sent_on: SentOn,
     grants: Grants,
     frames: Frames,
     unkept: Unkept,
@@ -126,6 +132,8 @@ impl Endpoint {
             turns: Mutex::default(),
             lists: Lists::default(),
             errands: Errands::default(),
+            watched: Watched::default(),
+            sent_on: SentOn::default(),
             grants: Grants::default(),
             frames: Frames::default(),
             unkept: Unkept::default(),

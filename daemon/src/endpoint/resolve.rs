@@ -85,7 +85,7 @@ impl Endpoint {
     ) -> Response {
         let pass = || self.pass(asked, method.clone(), headers.clone(), Body::empty());
         let ahead = match *method {
-            Method::GET => self.ahead(asked, &headers, repo).await,
+            Method::GET => self.ahead(asked, &headers, (repo, path)).await,
             _ => None,
         };
         let resolved = match self.commit_of(asked, repo, revision).await {
@@ -248,17 +248,29 @@ impl Endpoint {
         (is_part && self.session.stats().await.peers == 0).then_some(part)
     }
 
-    /// The same, begun while the Hub is still asked what files there are: of this repository nothing was heard so far.
-    async fn ahead(self: &Arc<Self>, asked: &Asked, headers: &HeaderMap, repo: &RepoId) -> Option<Ahead> {
+    /// The same, begun while the Hub is still asked what files there are, or what a branch is: of this file nothing is here so far.
+    async fn ahead(
+        self: &Arc<Self>,
+        asked: &Asked,
+        headers: &HeaderMap,
+        (repo, path): (&RepoId, &str),
+    ) -> Option<Ahead> {
         let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
         let Wanted::Part(part) = wanted(range.filter(|range| !range.ends_with('-')), u64::MAX) else {
             return None;
         };
-        if part.end - part.start > PART_BYTES_MAX
-            || self.lists.know(repo)
-            || self.session.stats().await.peers > 0
-        {
+        if part.end - part.start > PART_BYTES_MAX || self.session.stats().await.peers > 0 {
             return None;
+        }
+        if let Some((commit, list)) = self.lists.last(repo) {
+            let entry = list.get(path).filter(|entry| entry.content_size() > PART_BYTES_MAX)?;
+            let comes = match entry.xet_hash {
+                Some(hash) => self.session.came(hash).await.is_some(),
+                None => false,
+            };
+            if comes || self.is_here(repo, &commit, entry).await {
+                return None;
+            }
         }
         let (endpoint, asked, headers) = (self.clone(), asked.clone(), headers.clone());
         Some(Ahead(tokio::spawn(async move {
@@ -274,9 +286,15 @@ impl Endpoint {
         begin: u64,
         pass: impl Future<Output = Response>,
     ) -> Option<Response> {
-        let sent = pass.await;
+        let (sent, is_news) = match self.sent_on.find(asked) {
+            Some(sent) => (sent, false),
+            None => (pass.await, true),
+        };
         let to = sent.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
         let to = to.filter(|_| sent.status().is_redirection())?;
+        if is_news {
+            self.sent_on.note(asked, &sent);
+        }
         let shown = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < SHOWN_FOR);
         let lately = shown(&self.cdn_shown.lock().unwrap_or_else(PoisonError::into_inner));
         if !lately {

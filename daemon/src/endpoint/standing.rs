@@ -64,7 +64,7 @@ pub(super) enum Level {
 type Of = (RepoId, String);
 
 /// A keyed hash of a token.
-type Mark = [u8; 32];
+pub(super) type Mark = [u8; 32];
 
 /// What is known of it.
 pub(super) struct Standing {

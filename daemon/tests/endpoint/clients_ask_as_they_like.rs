@@ -188,6 +188,48 @@ async fn says(status: &'static str, headers: &'static str) -> String {
     here
 }
 
+/// As `hf download` does that has the daemon's own cache: what it was given takes the place of what the daemon has landed.
+#[tokio::test]
+async fn a_client_with_the_daemons_own_cache_leaves_one_copy_there() {
+    let hub = Hub::open().await;
+    let daemon = Daemon::start(&hub.endpoint).await;
+    let main = commit(&daemon, "org/open", &[]).await;
+    let repo = zest_store::RepoId::new(zest_store::RepoType::Model, "org/open").expect("a name");
+    let cache = &daemon.session.store().cache;
+    let want = weights("org/open");
+    // When nobody has it, and again when it is here.
+    for _ in 0..2 {
+        daemon.ask(&format!("HEAD /org/open/resolve/{main}/{FILE}"), &[]).await;
+        let list = cache.read_tree(&repo, &main).expect("it is known");
+        let entry = list.into_iter().find(|entry| entry.xet_hash.is_some()).expect("the weights");
+        let lock = cache.try_lock(&repo, &entry).expect("the system's").expect("nobody has it");
+        let got = daemon.ask(&format!("GET /org/open/resolve/{main}/{FILE}"), &[]).await;
+        assert!(got.status == 200 && got.body == want, "{:?}", got.headers);
+        let (blob, shared) = (cache.blob_path(&repo, &entry), cache.final_blob_path(&repo, &entry));
+        let is_link = || std::fs::read_link(&blob).is_ok();
+        let until = async |is_so: &dyn Fn() -> bool| {
+            let so = async {
+                while !is_so() {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, so).await.expect("in time");
+        };
+        until(&|| is_link() && shared.exists()).await;
+        let temp = blob.with_extension("incomplete");
+        std::fs::write(&temp, &got.body).expect("written");
+        std::fs::rename(&temp, &blob).expect("in place");
+        assert!(!is_link(), "two copies");
+        drop(lock);
+        until(&is_link).await;
+        assert!(std::fs::read(&blob).expect("there") == want);
+        assert_eq!(
+            std::fs::canonicalize(&blob).expect("there"),
+            std::fs::canonicalize(&shared).expect("there")
+        );
+    }
+}
+
 #[tokio::test]
 async fn whatever_the_hub_says_of_a_repository_is_said_in_every_route() {
     let commit = "0123456789abcdef0123456789abcdef01234567";

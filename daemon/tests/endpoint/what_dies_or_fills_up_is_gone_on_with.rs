@@ -119,9 +119,12 @@ async fn a_part_does_not_wait_for_the_first_bytes_of_its_file() {
     assert!((300..400).contains(&part.status), "{} {:?}", part.status, part.headers);
     // Seen to give them, by one byte.
     assert_eq!(hub.served().stats().cdn_bytes, 1);
+    let resolves = hub.served().stats().resolves;
     let next = daemon.ask(&what, &[("Range", "bytes=20-29")]).await;
     assert!((300..400).contains(&next.status), "{} {:?}", next.status, next.headers);
-    assert_eq!(hub.served().stats().cdn_bytes, 1);
+    assert_eq!(next.header("location"), part.header("location"));
+    // Neither is asked again.
+    assert_eq!((hub.served().stats().cdn_bytes, hub.served().stats().resolves), (1, resolves));
 }
 
 #[tokio::test]

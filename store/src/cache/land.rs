@@ -9,7 +9,7 @@ use super::{HfCache, Names, Presence, is_file_of};
 use crate::digest;
 use crate::error::{Context as _, StoreError};
 use crate::names::RepoId;
-use crate::os;
+use crate::os::{self, Identity};
 use crate::partial::FinishedFile;
 use crate::tree::TreeEntry;
 
@@ -196,6 +196,42 @@ impl HfCache {
         let path = self.point(&names, replace)?;
         finished.map_or(Ok(()), FinishedFile::landed)?;
         Ok(path)
+    }
+
+    /// Makes one of two copies. A program that has this very cache, and was given the file over the local endpoint, puts a copy of its own in the
+    /// place of the link to the store's blob: the link takes that place again. Both are what their names say, if the store's blob
+    /// `is_proven`, and whoever has the other one open goes on reading it.
+    ///
+    /// Says whether there were two; `None` while somebody holds the file's lock, as that program does until its copy is in place.
+    ///
+    /// # Errors
+    /// As [`HfCache::link`].
+    pub fn unite(
+        &self,
+        repo: &RepoId,
+        commit: &str,
+        entry: &TreeEntry,
+        is_proven: impl FnOnce(&Identity) -> bool,
+    ) -> Result<Option<bool>, StoreError> {
+        let names = self.names(repo, commit, entry)?;
+        let (Some(store), Some(hash)) = (self.shared_store(), entry.xet_hash) else { return Ok(Some(false)) };
+        let Some(_lock) = self.try_lock(repo, entry)? else { return Ok(None) };
+        let (blob, size) = (self.root.join(&names.blob), entry.content_size());
+        let own = fs::symlink_metadata(&blob).ok().filter(|meta| meta.is_file() && meta.len() == size);
+        let (Some(own), true) =
+            (own.map(|meta| Identity::of(&meta)), store.is_marked() && store.holds(&hash, size))
+        else {
+            return Ok(Some(false));
+        };
+        let shared = store.blob(&hash);
+        let shared = Identity::of(&fs::metadata(&shared).at("examine", &shared)?);
+        if (shared.dev, shared.ino) == (own.dev, own.ino) || !is_proven(&shared) {
+            return Ok(Some(false));
+        }
+        let locked = store.lock(&hash, &|text| self.remark(text)).at("lock", &store.blob(&hash))?;
+        let Some(_locked) = locked else { return Ok(Some(false)) };
+        self.link_blob(&store, &names, entry)?;
+        Ok(Some(true))
     }
 
     /// Lands a file in the repository itself: as blob and link, or without symlinks as the snapshot's file.
