@@ -661,6 +661,25 @@ fn what_was_told_and_proves_otherwise_is_taken_back() {
 }
 
 #[test]
+fn a_list_vouches_for_what_is_asked_for_again() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 1);
+    let (block, total) = (3, BLOCKS * CHUNKS);
+    bench.hears(LinkId(1), Message::Zest(ZestMessage::Have { file: FILE, total, runs: vec![(0, total)] }));
+    bench.tell(Event::BlockListed { job: JOB, block, list: list(block).into(), wrong: vec![] });
+    let asked = |a: &Action| matches!(a, Action::Send { message: Outgoing::ChunkRequest { .. }, .. });
+    assert!(bench.count(asked) > 0, "the list says what to ask for");
+    // What lay there all the time is what the file's own list names: the answers are nothing any more.
+    let all: Vec<ChunkRef> = (0..BLOCKS).flat_map(list).collect();
+    let manifest = Manifest::prove(file_hash(&all), u64::from(total * LEN), all).unwrap();
+    let mut held = BitSet::empty(total);
+    (0..CHUNKS).for_each(|nth| {
+        held.insert(block * CHUNKS + nth);
+    });
+    bench.tell(Event::JobManifest { job: JOB, manifest: Arc::new(manifest), held, local: vec![] });
+    assert!((0..CHUNKS).all(|nth| !bench.node.needs(JOB, block * CHUNKS + nth)));
+}
+
+#[test]
 fn what_is_offered_before_the_layout_is_known_is_followed() {
     let mut bench = Bench::idle(Policy::Fastest);
     bench.come(LinkId(2));

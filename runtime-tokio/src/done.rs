@@ -12,7 +12,7 @@ pub(crate) fn report(context: &Rc<Context>, done: Done) {
         Done::Chunk { job: id, index, len, source } => {
             if let Some(job) = context.jobs.get(id) {
                 // It was written before the proven list came, and the list names another.
-                if !job.file.fits(index) {
+                if !job.file.holds(index) {
                     job.counts.count(|counts| counts.bad_chunks += 1);
                     context.event(Event::ChunkBad { job: id, index, source });
                     return;

@@ -134,10 +134,9 @@ pub(crate) fn adopt_list(
             lists.add(term.first_index, count, list.clone(), term.chunks.start as usize);
         }
     });
-    let wrong: Vec<u32> = terms()
-        .flat_map(|term| term.first_index..term.first_index + (term.chunks.end - term.chunks.start))
-        .filter(|&index| job.file.is_seen(index) && !job.file.fits(index))
-        .collect();
+    let wrong = job.file.wrong(
+        terms().flat_map(|term| term.first_index..term.first_index + (term.chunks.end - term.chunks.start)),
+    );
     job.lists.set_block(block, list.clone());
     job.news.notify_waiters();
     let whole = range.chunks.start == 0 && range.chunks.end as usize == list.len();

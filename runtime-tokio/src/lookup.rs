@@ -186,12 +186,10 @@ pub(crate) async fn adopt_manifest(context: &Rc<Context>, id: JobId, manifest: A
             // Chunks that came before the list was known count only if the list names them; those of an earlier process are
             // looked at first.
             let mut held = BitSet::empty(manifest.len());
-            let table = file.table.lock().expect("no holder panics");
-            for index in 0..manifest.len() {
-                if table.checked(index).is_some_and(|seen| seen.chunk == manifest.chunk(index)) {
-                    held.insert(index);
-                }
+            for index in file.held(manifest.len()) {
+                held.insert(index);
             }
+            let table = file.table.lock().expect("no holder panics");
             let named = |&(index, place): &(u32, Location)| {
                 let chunk = (index < manifest.len()).then(|| manifest.chunk(index));
                 chunk.is_some_and(|chunk| table.get(index).is_some_and(|seen| seen.chunk == chunk))

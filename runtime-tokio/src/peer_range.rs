@@ -114,7 +114,7 @@ async fn receive_range(
     plan: &Plan,
     block: u32,
     peer: PeerRange,
-    stream: u64,
+    stream: u32,
     manifest: Option<&Manifest>,
     mut from: mpsc::Receiver<Bytes>,
 ) -> Received {

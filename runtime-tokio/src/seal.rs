@@ -15,17 +15,16 @@ use zest_xet::{Manifest, Plan, Verdict};
 /// Every chunk is there: proves the whole, or says what to fetch again.
 pub(crate) async fn seal(context: Rc<Context>, id: JobId) {
     let Some(job) = context.jobs.get(id) else { return };
-    if let Some(manifest) = job.file.manifest.get() {
-        // The last look: every place must hold what the list names, whenever and by whom it was written.
-        let missing: Vec<u32> = (0..manifest.len()).filter(|&index| !job.file.fits(index)).collect();
-        if missing.is_empty() {
-            job.finish(Ok(()));
-        } else {
-            context.event(Event::JobReopened { job: id, missing });
-        }
-        return;
+    let (manifest, plan) = (job.file.manifest.get(), job.lists.plan());
+    let Some(chunks) = manifest.map(|m| m.len()).or(plan.as_ref().map(|p| p.chunks)) else { return };
+    let missing = job.file.lacking(chunks);
+    if !missing.is_empty() {
+        return context.event(Event::JobReopened { job: id, missing });
     }
-    let Some(plan) = job.lists.plan() else { return };
+    if manifest.is_some() {
+        return job.finish(Ok(()));
+    }
+    let Some(plan) = plan else { return };
     let list = job.file.table.lock().expect("no holder panics").list(plan.chunks);
     let (file, size) = (job.file.file, job.file.size);
     let (to, proven) = tokio::sync::oneshot::channel();

@@ -1,7 +1,7 @@
 //! The workers: a few threads that decode, prove and write, so that the engine's thread only moves bytes.
 
 use crate::buffers::Buffer;
-use crate::jobs::{Checked, JobFile};
+use crate::jobs::JobFile;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,7 +12,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use zest_core::node::{OriginFault, Source};
 use zest_core::{JobId, LinkId, Location};
 use zest_xet::{
-    CHUNK_BYTES_MAX, ChunkHeader, ChunkRef, Decoder, Mismatch, MismatchReason, Proven, chunk_hash, verify,
+    CHUNK_BYTES_MAX, Checked, ChunkHeader, ChunkRef, Decoder, Mismatch, MismatchReason, Proven, chunk_hash,
+    verify,
 };
 
 /// One place of a chunk in its file.
@@ -61,7 +62,7 @@ pub(crate) enum Keep {
         /// Its number in the xorb.
         seq: u32,
         /// The stream it came in.
-        stream: u64,
+        stream: u32,
     },
 }
 

@@ -39,6 +39,7 @@ mod plan;
 mod proof;
 mod reconstruction;
 pub mod safetensors;
+mod table;
 mod tree;
 mod whole;
 mod xorb;
@@ -53,6 +54,7 @@ pub use proof::{Mismatch, MismatchReason, Proven, verify};
 #[cfg(feature = "std")]
 pub use reconstruction::ReconstructionError;
 pub use reconstruction::{Fetch, FetchRange, Reconstruction, Term};
+pub use table::{Checked, ChunkTable, Seen, may_land};
 pub use tree::{TreeHasher, file_hash, xorb_hash};
 pub use xorb::{
     ChunkHeader, Decoder, Encoder, Footer, FooterError, FrameError, Scheme, SchemeChoice, XorbChunks,

@@ -118,9 +118,10 @@ impl Node {
         if sized_now {
             job.set_len(manifest.len());
         }
+        let mut asked = Vec::new();
         for index in 0..manifest.len() {
             if held.contains(index) {
-                job.hold(index);
+                asked.extend(job.hold(index).map(|request| (index, request)));
             } else if job.sets.held.remove(index) {
                 job.shown.remove(index);
                 job.sets.missing.insert(index);
@@ -144,6 +145,11 @@ impl Node {
             job.show(index);
         }
         job.claims.look_again();
+        // A chunk may have been doubted and asked for again that the list vouches for.
+        for (index, (link, req)) in asked {
+            self.disown(link, req);
+            self.call_off_others(now, id, index);
+        }
         self.look_at_front(id);
         self.drop_manifest_ask(id);
         self.drop_list_asks(id);

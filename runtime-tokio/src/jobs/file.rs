@@ -4,104 +4,12 @@ use crate::lists::Lists;
 use crate::workers::Place;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tokio::sync::watch;
 use zest_core::JobId;
 use zest_store::{Entry, Partial};
-use zest_xet::{ChunkHeader, ChunkRef, Hash, Manifest, chunk_hash};
-
-/// What the chunks of a file turned out to be, as long as no proven list says what they must be.
-#[derive(Debug, Default)]
-pub(crate) struct Table {
-    seen: Vec<Option<Seen>>,
-    /// Who may write to each chunk's place.
-    writers: Vec<Writer>,
-}
-
-/// Who may write to a chunk's place. Bytes that may still turn out wrong must never land on top of bytes that count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Writer {
-    /// Whoever comes first.
-    #[default]
-    Anyone,
-    /// An earlier process wrote there, and nobody has looked yet whether the bytes are still what they were. Only chunks
-    /// that count may go over it.
-    Earlier,
-    /// A stream that is judged when it has ended.
-    Stream(u64),
-    /// Only chunks that count.
-    Settled,
-}
-
-/// One chunk that lies in the partial file.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    /// Hash and length of what was written last.
-    pub(crate) chunk: ChunkRef,
-    /// Its packed length in the xorb, 0 if unknown.
-    pub(crate) packed_len: u32,
-}
-
-impl Table {
-    pub(crate) fn get(&self, index: u32) -> Option<Seen> {
-        self.seen.get(index as usize).copied().flatten()
-    }
-
-    fn set(&mut self, index: u32, chunk: ChunkRef, packed_len: u32) {
-        let at = index as usize;
-        if self.seen.len() <= at {
-            self.seen.resize(at + 1, None);
-        }
-        let before = self.seen[at];
-        let packed_len = if packed_len == 0 { before.map_or(0, |b| b.packed_len) } else { packed_len };
-        self.seen[at] = Some(Seen { chunk, packed_len });
-    }
-
-    /// Whether the stream may write here; if so, no other stream may any more.
-    fn claim(&mut self, index: u32, stream: u64) -> bool {
-        let writer = self.writer(index);
-        if *writer == Writer::Anyone {
-            *writer = Writer::Stream(stream);
-        }
-        *writer == Writer::Stream(stream)
-    }
-
-    fn writer(&mut self, index: u32) -> &mut Writer {
-        let at = index as usize;
-        if self.writers.len() <= at {
-            self.writers.resize(at + 1, Writer::Anyone);
-        }
-        &mut self.writers[at]
-    }
-
-    /// What an earlier process wrote, as long as nobody has looked whether it is still there.
-    fn unchecked(&self, index: u32) -> Option<Seen> {
-        let is_earlier = self.writers.get(index as usize) == Some(&Writer::Earlier);
-        self.get(index).filter(|_| is_earlier)
-    }
-
-    /// What this process has written or looked at.
-    pub(crate) fn checked(&self, index: u32) -> Option<Seen> {
-        self.get(index).filter(|_| self.unchecked(index).is_none())
-    }
-
-    /// The chunk list, if all `chunks` of them are known.
-    pub(crate) fn list(&self, chunks: u32) -> Option<Vec<ChunkRef>> {
-        (0..chunks).map(|index| self.get(index).map(|seen| seen.chunk)).collect()
-    }
-}
-
-/// What became of a chunk that an earlier process wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Checked {
-    /// It is what the journal says.
-    Good,
-    /// It is something else, or cannot be read: it is taken back.
-    Rotten,
-    /// Somebody has written there meanwhile, who will say so.
-    Overtaken,
-}
+use zest_xet::{Checked, ChunkHeader, ChunkRef, ChunkTable, Hash, Manifest, Seen, chunk_hash, may_land};
 
 /// The partial file of a job. Workers write into it from several threads.
 #[derive(Debug)]
@@ -111,7 +19,8 @@ pub(crate) struct JobFile {
     pub(crate) size: u64,
     /// `None` once the job is sealed: a late duplicate has nothing left to do.
     partial: RwLock<Option<Partial>>,
-    pub(crate) table: Mutex<Table>,
+    /// What lies there and who may write where. Held over a write that may turn out wrong.
+    pub(crate) table: Mutex<ChunkTable>,
     pub(crate) manifest: OnceLock<Arc<Manifest>>,
     /// Proven lists of single xorbs. Held for reading while a chunk without proof is written, for writing while a proven
     /// list, be it this file's or a xorb's, is set.
@@ -125,7 +34,7 @@ pub(crate) struct JobFile {
     /// Bytes of it that came, proven or not, as they came over the line.
     came: AtomicU64,
     /// The number of the next stream that is judged when it has ended.
-    streams: AtomicU64,
+    streams: AtomicU32,
 }
 
 /// A chunk of a file and where it begins, where that is known.
@@ -137,11 +46,8 @@ pub(crate) struct Spot {
 
 impl JobFile {
     pub(crate) fn new(id: JobId, file: Hash, size: u64, mut partial: Partial) -> Self {
-        let mut table = Table::default();
-        for entry in partial.entries() {
-            table.set(entry.index, entry.chunk, entry.packed_len);
-            *table.writer(entry.index) = Writer::Earlier;
-        }
+        let seen = |entry: &Entry| (entry.index, Seen { chunk: entry.chunk, packed_len: entry.packed_len });
+        let table = ChunkTable::of_earlier(partial.entries().iter().map(seen));
         let earlier = partial.entries().iter().map(|entry| (entry.index, entry.offset)).collect();
         partial.forget_entries();
         Self {
@@ -156,7 +62,7 @@ impl JobFile {
             runs: OnceLock::new(),
             changed: watch::Sender::default(),
             came: AtomicU64::new(0),
-            streams: AtomicU64::new(0),
+            streams: AtomicU32::new(0),
         }
     }
 
@@ -203,8 +109,8 @@ impl JobFile {
         let lists = self.lists.read().expect("no holder panics");
         let table = self.table.lock().expect("no holder panics");
         let proven = |index| {
-            let seen = table.checked(index)?.chunk;
-            (self.expected_in(&lists, index) == Some(seen)).then_some(u64::from(seen.len))
+            let named = self.expected_in(&lists, index)?;
+            table.holds(index, Some(named)).then_some(u64::from(named.len))
         };
         // Without the file's list a chunk's place is known once those before it in its run are.
         while let Some(len) = proven(spot.index).filter(|len| spot.offset + len <= at) {
@@ -251,17 +157,38 @@ impl JobFile {
         bytes: &[u8],
     ) -> std::io::Result<bool> {
         let lists = self.lists.read().expect("no holder panics");
-        if self.expected_in(&lists, place.index).is_some_and(|wanted| wanted != chunk) {
+        if !may_land(chunk, self.expected_in(&lists, place.index)) {
             return Ok(false);
         }
         self.keep(place, chunk, packed_len, bytes)?;
         Ok(true)
     }
 
-    /// Whether what was written for a chunk last is what the proven list names; true as long as there is no list.
-    pub(crate) fn fits(&self, index: u32) -> bool {
-        let Some(wanted) = self.expected(index) else { return true };
-        self.table.lock().expect("no holder panics").get(index).is_some_and(|seen| seen.chunk == wanted)
+    /// Whether a chunk counts as there: written or looked at by this process, and what a proven list names, if one does.
+    pub(crate) fn holds(&self, index: u32) -> bool {
+        self.measured(|table, named| table.holds(index, named(index)))
+    }
+
+    /// Of so many chunks those that count as there.
+    pub(crate) fn held(&self, chunks: u32) -> Vec<u32> {
+        self.measured(|table, named| (0..chunks).filter(|&index| table.holds(index, named(index))).collect())
+    }
+
+    /// Chunks of `of` for which something else was written than a proven list names.
+    pub(crate) fn wrong(&self, of: impl IntoIterator<Item = u32>) -> Vec<u32> {
+        self.measured(|table, named| table.wrong(of, named))
+    }
+
+    /// The last look before the file is sealed: what is not there, or not what a proven list names.
+    pub(crate) fn lacking(&self, chunks: u32) -> Vec<u32> {
+        self.measured(|table, named| table.lacking(chunks, named))
+    }
+
+    /// The table beside what proven lists name. The lists come first, as whoever writes takes them first.
+    fn measured<T>(&self, look: impl FnOnce(&ChunkTable, &dyn Fn(u32) -> Option<ChunkRef>) -> T) -> T {
+        let lists = self.lists.read().expect("no holder panics");
+        let table = self.table.lock().expect("no holder panics");
+        look(&table, &|index| self.expected_in(&lists, index))
     }
 
     /// Writes a proven chunk to its place and notes it in the journal.
@@ -272,7 +199,7 @@ impl JobFile {
         packed_len: u32,
         bytes: &[u8],
     ) -> std::io::Result<()> {
-        *self.table.lock().expect("no holder panics").writer(place.index) = Writer::Settled;
+        self.table.lock().expect("no holder panics").settle(place.index);
         self.write(place, bytes)?;
         self.record(place, chunk, packed_len)
     }
@@ -281,7 +208,7 @@ impl JobFile {
     pub(crate) fn keep_all(&self, chunks: &[(Place, ChunkRef, &[u8])]) -> std::io::Result<()> {
         {
             let mut table = self.table.lock().expect("no holder panics");
-            chunks.iter().for_each(|(place, ..)| *table.writer(place.index) = Writer::Settled);
+            chunks.iter().for_each(|(place, ..)| table.settle(place.index));
         }
         if let Some(partial) = &*self.partial.read().expect("no holder panics") {
             let touch = |(a, _, bytes): &(Place, ChunkRef, &[u8]), (b, ..): &(Place, ChunkRef, &[u8])| {
@@ -299,7 +226,7 @@ impl JobFile {
             partial.record_all(&chunks.iter().map(entry).collect::<Vec<_>>())?;
         }
         let mut table = self.table.lock().expect("no holder panics");
-        chunks.iter().for_each(|(place, chunk, _)| table.set(place.index, *chunk, 0));
+        chunks.iter().for_each(|(place, chunk, _)| table.wrote(place.index, *chunk, 0));
         drop(table);
         self.tell();
         Ok(())
@@ -307,7 +234,7 @@ impl JobFile {
 
     /// Writes bytes of a stream that is judged later, unless the place is somebody else's: then the stream does not count
     /// there.
-    pub(crate) fn write_doubtful(&self, place: Place, stream: u64, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn write_doubtful(&self, place: Place, stream: u32, bytes: &[u8]) -> std::io::Result<()> {
         // Under the lock: whatever settles the place meanwhile is written after this.
         let mut table = self.table.lock().expect("no holder panics");
         if table.claim(place.index, stream) { self.write(place, bytes) } else { Ok(()) }
@@ -317,30 +244,24 @@ impl JobFile {
     pub(crate) fn record_stream(
         &self,
         place: Place,
-        stream: u64,
+        stream: u32,
         chunk: ChunkRef,
         packed_len: u32,
     ) -> std::io::Result<bool> {
-        {
-            let mut table = self.table.lock().expect("no holder panics");
-            let writer = table.writer(place.index);
-            if *writer != Writer::Stream(stream) {
-                return Ok(false);
-            }
-            *writer = Writer::Settled;
+        if !self.table.lock().expect("no holder panics").prove(place.index, stream) {
+            return Ok(false);
         }
         self.record(place, chunk, packed_len).map(|()| true)
     }
 
     /// A name for a stream that is judged when it has ended.
-    pub(crate) fn begin_stream(&self) -> u64 {
+    pub(crate) fn begin_stream(&self) -> u32 {
         self.streams.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The stream is over; what it did not prove is anyone's again.
-    pub(crate) fn end_stream(&self, stream: u64) {
-        let mut table = self.table.lock().expect("no holder panics");
-        table.writers.iter_mut().filter(|w| **w == Writer::Stream(stream)).for_each(|w| *w = Writer::Anyone);
+    pub(crate) fn end_stream(&self, stream: u32) {
+        self.table.lock().expect("no holder panics").end_stream(stream);
     }
 
     fn write(&self, place: Place, bytes: &[u8]) -> std::io::Result<()> {
@@ -353,12 +274,8 @@ impl JobFile {
     /// The header of a chunk that is here already, as a stream went over it: what to note, if its length in the xorb is news.
     pub(crate) fn passed(&self, place: Place, header: ChunkHeader) -> Option<Entry> {
         let mut table = self.table.lock().expect("no holder panics");
-        let Seen { chunk, packed_len } = table.get(place.index)?;
-        if packed_len > 0 || chunk.len != header.len {
-            return None;
-        }
-        table.set(place.index, chunk, header.packed_len);
-        Some(Entry { index: place.index, offset: place.offset, chunk, packed_len: header.packed_len })
+        let Seen { chunk, packed_len } = table.passed(place.index, header.len, header.packed_len)?;
+        Some(Entry { index: place.index, offset: place.offset, chunk, packed_len })
     }
 
     /// Writes that into the journal.
@@ -372,7 +289,7 @@ impl JobFile {
         if let Some(partial) = &*self.partial.read().expect("no holder panics") {
             partial.record(&Entry { index: place.index, offset: place.offset, chunk, packed_len })?;
         }
-        self.table.lock().expect("no holder panics").set(place.index, chunk, packed_len);
+        self.table.lock().expect("no holder panics").wrote(place.index, chunk, packed_len);
         self.tell();
         Ok(())
     }
@@ -393,19 +310,17 @@ impl JobFile {
         let bytes = &mut room[..seen.chunk.len as usize];
         let holds = partial.read_at(place.offset, bytes).is_ok() && chunk_hash(bytes) == seen.chunk.hash;
         let mut table = self.table.lock().expect("no holder panics");
-        if table.unchecked(place.index).is_none() {
-            return Ok(Checked::Overtaken);
+        let checked = table.check(place.index, holds);
+        match checked {
+            Checked::Good => {
+                drop(table);
+                self.tell();
+            }
+            // Under the table's lock: whoever writes there next notes it after this.
+            Checked::Rotten => partial.discard(place.index)?,
+            Checked::Overtaken => {}
         }
-        *table.writer(place.index) = if holds { Writer::Settled } else { Writer::Anyone };
-        if holds {
-            drop(table);
-            self.tell();
-            return Ok(Checked::Good);
-        }
-        table.seen[place.index as usize] = None;
-        // Under the table's lock: whoever writes there next notes it after this.
-        partial.discard(place.index)?;
-        Ok(Checked::Rotten)
+        Ok(checked)
     }
 
     /// Reads bytes of the partial file; false if that cannot be done, or it is sealed.
@@ -453,11 +368,6 @@ impl JobFile {
             Some(manifest) => (index < manifest.len()).then(|| manifest.chunk(index)),
             None => lists.get(index),
         }
-    }
-
-    /// Whether anything was written for a chunk.
-    pub(crate) fn is_seen(&self, index: u32) -> bool {
-        self.table.lock().expect("no holder panics").get(index).is_some()
     }
 }
 
@@ -507,7 +417,7 @@ mod tests {
             (Place { index, offset }, chunk(bytes), bytes)
         };
         job.keep_all(&parts.map(place)).unwrap();
-        assert!([0, 1, 2, 4].into_iter().all(|index| job.is_seen(index)) && !job.is_seen(3));
+        assert!([0, 1, 2, 4].into_iter().all(|index| job.holds(index)) && !job.holds(3));
         drop(job);
         let partial = Partial::open(dir.path(), spec).unwrap();
         let kept: Vec<(u32, u64, ChunkRef)> =
@@ -542,7 +452,8 @@ mod tests {
         let job = open();
         assert_eq!(job.unchecked(), [(0, 0, 4), (1, 4, 4), (2, 8, 4), (3, 12, 4)]);
         let checked = |index| job.table.lock().unwrap().checked(index).map(|seen| seen.chunk);
-        assert!((0..4).all(|index| checked(index).is_none() && job.is_seen(index)));
+        let is_seen = |index| job.table.lock().unwrap().get(index).is_some();
+        assert!((0..4).all(|index| checked(index).is_none() && is_seen(index)));
         assert_eq!(job.check(place(0), &mut room).unwrap(), Checked::Good);
         assert_eq!(job.check(place(1), &mut room).unwrap(), Checked::Rotten);
         job.keep(place(2), chunk(b"late"), 7, b"late").unwrap();
@@ -551,7 +462,7 @@ mod tests {
         job.write_doubtful(place(3), 9, b"evil").unwrap();
         assert_eq!(job.check(place(3), &mut room).unwrap(), Checked::Good);
         assert_eq!(checked(0), Some(chunk(b"good")));
-        assert!(!job.is_seen(1) && checked(2).is_some() && checked(3).is_some());
+        assert!(!is_seen(1) && checked(2).is_some() && checked(3).is_some());
         assert!(job.unchecked().is_empty());
         drop(job);
         assert_eq!(open().unchecked().len(), 3, "what was rotten once is not believed again");

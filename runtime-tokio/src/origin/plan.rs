@@ -52,15 +52,7 @@ pub(crate) async fn ask_layout(context: Rc<Context>, id: JobId) {
 }
 
 fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) {
-    let table = job.file.table.lock().expect("no holder panics");
-    let held: Vec<u32> = (0..plan.chunks)
-        .filter(|&index| {
-            table
-                .checked(index)
-                .is_some_and(|seen| job.file.expected(index).is_none_or(|chunk| chunk == seen.chunk))
-        })
-        .collect();
-    drop(table);
+    let held = job.file.held(plan.chunks);
     // With a manifest the chunks of this and of other files were found by their hashes already.
     let local = if job.file.manifest.get().is_some() {
         Vec::new()

@@ -158,13 +158,12 @@ impl World {
             let task = host.tasks.iter().find(|task| task.end.is_none());
             task.map_or_else(String::new, |task| {
                 format!(
-                    ": host {at} ({:?}, {} links) has {} of {} chunks of file {} ({} proven, manifest {}, running {})",
+                    ": host {at} ({:?}, {} links) has {} of {} chunks of file {} (manifest {}, running {})",
                     host.life,
                     host.links.len(),
-                    task.held.count(),
-                    task.held.len(),
+                    task.held(&self.files.all[task.file as usize]).count(),
+                    task.chunks,
                     task.file,
-                    task.proven.count(),
                     task.manifest,
                     task.running
                 )
@@ -189,7 +188,7 @@ impl World {
             for task in &host.tasks {
                 let file = task.file;
                 match &task.end {
-                    Some(End::Complete) if task.good.count() < task.held.len() => {
+                    Some(End::Complete) if task.good.count() < task.chunks => {
                         why = Some(format!("host {at}: file {file} is complete and wrong"));
                     }
                     Some(End::Complete) => {

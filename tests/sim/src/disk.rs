@@ -7,7 +7,7 @@ use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use zest_core::node::{BitSet, Event, Source};
 use zest_core::{BufId, JobId, LinkId, Location};
-use zest_xet::{Ballot, ChunkRef, Hash, Verdict};
+use zest_xet::{Ballot, Checked, ChunkRef, Hash, Verdict, may_land};
 
 /// A machine's disk and the workers before it.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub(crate) struct Disk {
 enum Work {
     /// A chunk from a peer or another file.
     Chunk { job: JobId, index: u32, content: Content, source: Source },
+    /// A chunk that an earlier process wrote is looked at.
+    Check { job: JobId, index: u32 },
     /// A chunk that somebody streams, with what it is said to be.
     Tentative { job: JobId, block: u32, nth: u32, chunk: ChunkRef, content: Content, link: LinkId },
     /// An event that follows from earlier work.
@@ -67,6 +69,7 @@ impl World {
             Some(Work::Chunk { job, index, content, source }) => {
                 self.proven(host, job, index, content, source);
             }
+            Some(Work::Check { job, index }) => self.checked(host, job, index),
             Some(Work::Tentative { job, block, nth, chunk, content, link }) => {
                 self.compared(host, (job, block, nth), chunk, content, link);
             }
@@ -94,11 +97,12 @@ impl World {
             return self.fail(format!("host {host} proves a chunk of {job:?}, which is not its"));
         };
         let task = &self.hosts[host as usize].tasks[at];
-        let manifest = &self.files.all[task.file as usize].manifest;
+        let file = &self.files.all[task.file as usize];
+        let manifest = &file.manifest;
         if index >= manifest.len() || manifest.chunk(index) != chunk || manifest.offset(index) != offset {
             return self.fail(format!("host {host}: chunk {index} of {job:?} is not {chunk:?} at {offset}"));
         }
-        if task.held.contains(index) && task.proven.contains(index) {
+        if task.is_proven(index, file.block_of(index)) {
             self.totals.proved_twice += 1;
         }
         self.work(host, Work::Chunk { job, index, content, source: Source::Peer(link) });
@@ -187,7 +191,7 @@ impl World {
         if from == self.tentative_place(number, index) {
             let task = &self.hosts[host as usize].tasks[at];
             let block = self.files.all[number as usize].block_of(index);
-            if !task.manifest && !task.listed.contains(block) {
+            if task.named(block).is_none() {
                 return self.fail(format!("host {host} uses chunk {index}, which nothing proves"));
             }
             let Some(&good) = task.tentative.get(&index) else {
@@ -197,6 +201,9 @@ impl World {
             return self.work(host, Work::Chunk { job, index, content, source: Source::Disk });
         }
         let task = &self.hosts[host as usize].tasks[at];
+        if from.file == zest_core::FileId(number) {
+            return self.work(host, Work::Check { job, index });
+        }
         let Some(&good) = task.local.get(&index) else {
             return self.fail(format!("host {host} copies chunk {index} from {from:?}, where nothing lies"));
         };
@@ -216,19 +223,19 @@ impl World {
         }
         let id = crate::file::ChunkId::new(task.file, index);
         let right = matches!(content, Content::Chunk { id: got, good: true } if got == id);
-        let bytes = u64::from(self.files.all[task.file as usize].chunk_bytes(index));
-        let passes = right || self.canary.lets_through() || source == Source::Disk && self.canary.believes();
+        let file = &self.files.all[task.file as usize];
+        let (bytes, block) = (u64::from(file.chunk_bytes(index)), file.block_of(index));
+        // What peers give is compared with a proven list. A copy of another file's chunk is, if there is one.
+        let named = if source == Source::Disk { task.named(block) } else { Some(true) };
+        let blind = self.canary.lets_through() || source == Source::Disk && self.canary.believes();
+        let passes = blind || may_land(right, named);
         if let (true, Some(until)) = (passes, full) {
             return self.disk_full(host, at, until);
         }
         let task = &mut self.hosts[host as usize].tasks[at];
-        let is_new = passes && !task.held.contains(index);
+        let is_new = passes && !task.holds(index, block);
         if passes {
-            // In a file under way nothing right is ever overwritten by something wrong.
-            let known_list = true;
-            if is_new || !task.proven.contains(index) {
-                task.keep(index, right, known_list);
-            }
+            task.keep(index, right, right || blind);
         }
         let traffic = &mut self.hosts[host as usize].traffic;
         if matches!(source, Source::Peer(_)) {
@@ -251,6 +258,24 @@ impl World {
                 false => Event::ChunkBad { job, index, source },
             },
         );
+    }
+
+    /// A chunk of an earlier process was read.
+    fn checked(&mut self, host: u32, job: JobId, index: u32) {
+        let believes = self.canary.believes();
+        let machine = &mut self.hosts[host as usize];
+        let Some(at) = machine.task_of(job) else { return };
+        let task = &mut machine.tasks[at];
+        if !task.running {
+            return;
+        }
+        let holds = believes || !task.rotten.contains(&index);
+        let source = Source::Disk;
+        let event = match task.table.check(index, holds) {
+            Checked::Good => Event::ChunkDone { job, index, source },
+            Checked::Rotten | Checked::Overtaken => Event::ChunkBad { job, index, source },
+        };
+        self.feed(host, event);
     }
 
     /// Nothing can be written: the job ends, its partial file stays. It is tried again when there is room.
@@ -307,11 +332,8 @@ impl World {
             return;
         }
         task.manifest = true;
-        let wrong: Vec<u32> = task.held.iter().filter(|i| !task.good.contains(*i)).collect();
-        wrong.into_iter().for_each(|index| task.lose(index));
-        task.proven = task.held.clone();
-        let held = task.held.clone();
         let (job, file) = (task.job, task.file);
+        let held = task.held(&self.files.all[file as usize]);
         let local = self.local_places(host, at);
         let manifest = self.files.all[file as usize].manifest.clone();
         self.feed(host, Event::JobManifest { job, manifest, held, local });
@@ -342,17 +364,8 @@ impl World {
             return;
         }
         let file = &self.files.all[task.file as usize];
-        let mut wrong = Vec::new();
-        for index in file.blocks[block as usize].runs.iter().flat_map(|run| run.indices()) {
-            if task.held.contains(index) {
-                if task.good.contains(index) {
-                    task.proven.insert(index);
-                } else {
-                    task.lose(index);
-                    wrong.push(index);
-                }
-            }
-        }
+        let indices = file.blocks[block as usize].runs.iter().flat_map(|run| run.indices());
+        let wrong = task.table.wrong(indices, |_| task.named(block));
         let list = file.lists[block as usize].clone();
         let job = task.job;
         self.feed(host, Event::BlockListed { job, block, list, wrong });
@@ -360,12 +373,18 @@ impl World {
 
     pub(crate) fn local_places(&self, host: u32, at: usize) -> Vec<(u32, Location)> {
         let task = &self.hosts[host as usize].tasks[at];
-        let file = zest_core::FileId(crate::receive::LOCALS + task.file);
+        let of = &self.files.all[task.file as usize];
         let place = |index: u32| {
-            let len = self.files.all[task.file as usize].chunk_bytes(index);
-            (index, Location { file, offset: u64::from(index) << 17, len })
+            let named = task.named(of.block_of(index));
+            let is_ours = task.table.unchecked(index).is_some_and(|seen| may_land(seen.chunk, named));
+            if !is_ours && (!task.local.contains_key(&index) || task.table.holds(index, named)) {
+                return None;
+            }
+            let file = zest_core::FileId(if is_ours { 0 } else { crate::receive::LOCALS } + task.file);
+            let offset = if is_ours { of.manifest.offset(index) } else { u64::from(index) << 17 };
+            Some((index, Location { file, offset, len: of.chunk_bytes(index) }))
         };
-        task.local.keys().filter(|i| !task.held.contains(**i)).map(|i| place(*i)).collect()
+        (0..task.chunks).filter_map(place).collect()
     }
 
     /// Everything is in the partial file: it is proven as a whole and lands.
@@ -376,17 +395,18 @@ impl World {
             return;
         }
         // A list that came in the meantime may have shown that chunks were wrong.
-        let missing: Vec<u32> = (0..task.held.len()).filter(|i| !task.held.contains(*i)).collect();
+        let file = &self.files.all[task.file as usize];
+        let missing = task.table.lacking(task.chunks, |index| task.named(file.block_of(index)));
         if !missing.is_empty() {
             return self.feed(host, Event::JobReopened { job, missing });
         }
-        let proven_wrong = task.proven.iter().find(|i| !task.good.contains(*i));
+        let proven_wrong =
+            (0..task.chunks).find(|&i| !task.good.contains(i) && task.is_proven(i, file.block_of(i)));
         if let Some(index) = proven_wrong {
             return self.fail(format!("host {host}: chunk {index} of {job:?} is wrong and counts as proven"));
         }
-        if task.good.count() < task.held.len() {
+        if task.table.list(task.chunks).is_none_or(|list| list.contains(&false)) {
             // A stream of the origin was wrong, and no list was there to tell where: a vote tells. No wrong chunk comes twice.
-            let file = &self.files.all[task.file as usize];
             let round = task.ballot.rounds();
             let wrong = |index: u32| {
                 let mut hash = [0xee; 32];
@@ -394,26 +414,25 @@ impl World {
                 hash[4..8].copy_from_slice(&round.to_be_bytes());
                 ChunkRef { hash: Hash::from_bytes(hash), len: file.chunk_bytes(index) }
             };
-            let good = &task.good;
-            let seen =
-                |index| Some(if good.contains(index) { file.manifest.chunk(index) } else { wrong(index) });
+            let table = &task.table;
+            let is_right = |index| table.get(index).is_some_and(|seen| seen.chunk);
+            let seen = |index| Some(if is_right(index) { file.manifest.chunk(index) } else { wrong(index) });
             let doubtful = match task.ballot.count(&file.plan, file.hash, seen) {
                 Verdict::Proven(_) => return self.adopt_manifest(host, at),
                 Verdict::Again(doubtful) => doubtful,
                 // The program would say so and end; its next run has what is not doubtful, and no votes.
                 Verdict::Hopeless(doubtful) => {
                     task.ballot = Ballot::default();
+                    doubtful.iter().for_each(|index| task.lose(*index));
                     doubtful
                 }
             };
-            doubtful.iter().for_each(|index| task.lose(*index));
             return self.feed(host, Event::JobReopened { job, missing: doubtful });
         }
         task.end = Some(End::Complete);
         task.over_at = now;
         task.manifest = true;
         task.running = false;
-        task.proven = BitSet::full(task.held.len());
         task.listed = BitSet::full(task.listed.len());
         self.job_over(host, at);
         self.feed(host, Event::JobRemoved { job });

@@ -125,7 +125,9 @@ impl World {
             .tasks
             .iter()
             .filter(|task| task.running)
-            .map(|task| (task.job, task.file, u64::from(task.held.count())))
+            .map(|task| {
+                (task.job, task.file, u64::from(task.held(&self.files.all[task.file as usize]).count()))
+            })
             .collect();
         let sources = machine.links.len();
         for (job, file, held) in running {

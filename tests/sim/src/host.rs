@@ -2,14 +2,15 @@
 
 use crate::actors::Actor;
 use crate::disk::Disk;
+use crate::file::File;
 use crate::link::Content;
 use crate::net::Uplink;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use zest_core::lived::Lived;
 use zest_core::node::{BitSet, Config, Event, JobFailure, Node};
 use zest_core::{JobId, LinkId, PeerId};
-use zest_xet::Ballot;
+use zest_xet::{Ballot, ChunkTable};
 
 /// What a machine is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +37,14 @@ pub(crate) enum End {
 pub(crate) struct Task {
     pub(crate) file: u32,
     pub(crate) job: JobId,
-    /// Chunks in the partial file.
-    pub(crate) held: BitSet,
-    /// Those of them that were checked against a proven list.
-    pub(crate) proven: BitSet,
-    /// Those of them whose bytes are right: the truth, which only the world knows.
+    pub(crate) chunks: u32,
+    /// What the program takes the chunks in the partial file for, and who may write there: the real table, in which a chunk is
+    /// either the right one or another.
+    pub(crate) table: ChunkTable<bool>,
+    /// Chunks whose bytes are right: the truth, which only the world knows.
     pub(crate) good: BitSet,
+    /// Chunks whose bytes are not what the program takes them for.
+    pub(crate) rotten: BTreeSet<u32>,
     /// Whether the chunk list of the file is proven.
     pub(crate) manifest: bool,
     /// Blocks whose chunk list is proven.
@@ -50,7 +53,7 @@ pub(crate) struct Task {
     pub(crate) parts: Option<(LinkId, u32, bool)>,
     /// Blocks the origin streams, by connection.
     pub(crate) fetches: BTreeMap<u32, u32>,
-    /// Chunks that lie elsewhere on the machine; false if they are rotten there.
+    /// Chunks that lie in other files of the machine; false if they are rotten there.
     pub(crate) local: BTreeMap<u32, bool>,
     /// Chunks that lie beside the file because somebody told that they are its: false if they are not.
     pub(crate) tentative: BTreeMap<u32, bool>,
@@ -68,9 +71,10 @@ impl Task {
         Self {
             file,
             job,
-            held: BitSet::empty(chunks),
-            proven: BitSet::empty(chunks),
+            chunks,
+            table: ChunkTable::default(),
             good: BitSet::empty(chunks),
+            rotten: BTreeSet::new(),
             manifest: false,
             listed: BitSet::empty(blocks),
             parts: None,
@@ -84,24 +88,53 @@ impl Task {
         }
     }
 
-    /// Puts a chunk on the disk.
-    pub(crate) fn keep(&mut self, index: u32, good: bool, proven: bool) {
-        self.held.insert(index);
+    /// Puts a chunk on the disk that is, or was taken for, the right one or not.
+    pub(crate) fn keep(&mut self, index: u32, good: bool, taken_for: bool) {
+        self.table.settle(index);
+        self.table.wrote(index, taken_for, 0);
         if good {
             self.good.insert(index);
         } else {
             self.good.remove(index);
         }
-        if proven {
-            self.proven.insert(index);
+        if good == taken_for {
+            self.rotten.remove(&index);
+        } else {
+            self.rotten.insert(index);
         }
     }
 
-    /// Takes a chunk off the disk again.
+    /// Takes a chunk off the disk again, and out of the journal.
     pub(crate) fn lose(&mut self, index: u32) {
-        self.held.remove(index);
+        self.table.lose(index);
         self.good.remove(index);
-        self.proven.remove(index);
+        self.rotten.remove(&index);
+    }
+
+    /// What a proven list names for a chunk of a block, if there is one: the right chunk.
+    pub(crate) fn named(&self, block: u32) -> Option<bool> {
+        (self.manifest || self.listed.contains(block)).then_some(true)
+    }
+
+    /// Whether a chunk of a block counts as there.
+    pub(crate) fn holds(&self, index: u32, block: u32) -> bool {
+        self.table.holds(index, self.named(block))
+    }
+
+    /// Whether it does, and a proven list names it.
+    pub(crate) fn is_proven(&self, index: u32, block: u32) -> bool {
+        self.named(block).is_some() && self.holds(index, block)
+    }
+
+    /// All that counts as there.
+    pub(crate) fn held(&self, file: &File) -> BitSet {
+        let mut held = BitSet::empty(self.chunks);
+        for index in 0..self.chunks {
+            if self.holds(index, file.block_of(index)) {
+                held.insert(index);
+            }
+        }
+        held
     }
 
     pub(crate) fn is_complete(&self) -> bool {

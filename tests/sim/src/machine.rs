@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use zest_core::lived::Lived;
 use zest_core::node::{BitSet, Config, Event, JobSpec, Node, UPLOAD_BYTES_S_MIN};
 use zest_core::{FileId, InfoHash, Instant, JobId, PeerId};
+use zest_xet::ChunkTable;
 
 /// Where those come from that all have one address: no machine's.
 const ONE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 255, 255, 1);
@@ -357,28 +358,28 @@ impl World {
         let rot = self.scenario.churn.rot_permille;
         let dice = &mut self.dice.churn;
         for task in &mut self.hosts[host as usize].tasks {
-            let held: Vec<u32> = task.held.iter().collect();
+            let held: Vec<u32> = task.held(&self.files.all[task.file as usize]).iter().collect();
             if task.end.is_none() && !held.is_empty() {
                 for _ in 0..dice.below(5) {
                     task.lose(held[dice.below(held.len() as u64) as usize]);
                 }
             }
+            // Lists of single xorbs are not kept: what they proved has to be proven again.
             task.listed = BitSet::empty(task.listed.len());
             // What nothing proved is in no journal.
             task.tentative.clear();
-            if !task.manifest {
-                // Lists of single xorbs are not kept: what they proved has to be proven again.
-                task.proven = BitSet::empty(task.proven.len());
-            }
             if task.end.is_some() {
                 continue;
             }
             // What is left may rot until somebody looks at it again: until then nothing of it counts.
-            for index in task.held.iter().collect::<Vec<u32>>() {
-                let good = task.good.contains(index) && !self.dice.rot.permille(rot);
-                task.lose(index);
-                task.local.insert(index, good);
+            for index in held {
+                if task.good.contains(index) && self.dice.rot.permille(rot) {
+                    task.good.remove(index);
+                    task.rotten.insert(index);
+                }
             }
+            let noted = (0..task.chunks).filter_map(|index| task.table.get(index).map(|seen| (index, seen)));
+            task.table = ChunkTable::of_earlier(noted.collect::<Vec<_>>());
         }
         let pause = dice.within(10 * MS, 5 * SEC);
         self.hosts[host as usize].config.seed = dice.bytes32();
@@ -465,7 +466,7 @@ fn peer_id(rng: &mut Rng) -> PeerId {
 
 /// Part of the file lies on the machine already: in the partial file of an earlier run, or in other files.
 fn lay_out(task: &mut Task, rng: &mut Rng) {
-    let chunks = u64::from(task.held.len());
+    let chunks = u64::from(task.chunks);
     for _ in 0..rng.below(3) {
         let (first, count, good) = (rng.below(chunks), rng.below(chunks / 2 + 1), !rng.one_in(4));
         for index in first..(first + count).min(chunks) {

@@ -9,6 +9,7 @@ use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use zest_core::node::{Event, FaultKind, OriginFault, Source};
 use zest_core::{Duration, JobId};
+use zest_xet::may_land;
 
 /// A transfer that stands still is given up after this, as the runtime does.
 const STALL: u64 = 10 * SEC;
@@ -154,7 +155,7 @@ impl World {
             return self.feed(host, Event::OriginGone { job, why });
         }
         let task = &self.hosts[host as usize].tasks[at];
-        let held: Vec<u32> = task.held.iter().collect();
+        let held: Vec<u32> = task.held(&self.files.all[number]).iter().collect();
         let local = self.local_places(host, at);
         let (chunks, blocks) = (self.files.all[number].len(), self.files.all[number].blocks.clone());
         self.feed(host, Event::JobPlanned { job, chunks, blocks, held, local });
@@ -392,10 +393,10 @@ impl World {
         let task = &mut machine.tasks[at];
         let bytes = u64::from(self.files.all[task.file as usize].chunk_bytes(index));
         let (job, block) = (task.job, self.files.all[task.file as usize].block_of(index));
-        let known = task.manifest || task.listed.contains(block);
+        let named = task.named(block);
         let needs = task.running
             && machine.node.as_ref().is_some_and(|node| node.needs(job, index))
-            && !(task.held.contains(index) && task.proven.contains(index));
+            && !task.is_proven(index, block);
         if !needs {
             machine.traffic.origin_waste += bytes;
             return;
@@ -405,15 +406,16 @@ impl World {
             machine.traffic.origin_waste += bytes;
             return self.disk_full(host, at, until);
         }
-        if wrong && known && !self.canary.lets_through() {
+        let blind = self.canary.lets_through();
+        if !blind && !may_land(!wrong, named) {
             machine.traffic.origin_waste += bytes;
             self.totals.bad += 1;
             return self.feed(host, Event::ChunkBad { job, index, source: Source::Origin });
         }
         machine.traffic.origin_new += bytes;
-        task.keep(index, !wrong, known);
+        task.keep(index, !wrong, !wrong || named.is_some());
         self.totals.payload += bytes;
-        if !known {
+        if named.is_none() {
             let file = &self.files.all[self.hosts[host as usize].tasks[at].file as usize];
             let (nth, mut chunk) =
                 (index - file.blocks[block as usize].runs[0].first, file.manifest.chunk(index));
@@ -458,7 +460,7 @@ impl World {
     /// A whole block has come: with all of its chunks hashed, the list proves itself against the xorb's hash.
     fn whole_block(&mut self, host: u32, at: usize, block: u32, saw_wrong: bool) -> Option<OriginFault> {
         let task = &self.hosts[host as usize].tasks[at];
-        if task.manifest || task.listed.contains(block) {
+        if task.named(block).is_some() {
             return None;
         }
         if saw_wrong {

@@ -143,7 +143,9 @@ impl World {
             return None;
         };
         let task = self.hosts[host as usize].tasks.iter().find(|task| task.file == id.file());
-        let Some(task) = task.filter(|task| task.held.contains(id.index())) else {
+        let file = &self.files.all[id.file() as usize];
+        let block = file.block_of(id.index());
+        let Some(task) = task.filter(|task| task.holds(id.index(), block)) else {
             self.fail(format!(
                 "host {host} serves chunk {} of file {}, which it lacks",
                 id.index(),
@@ -151,11 +153,9 @@ impl World {
             ));
             return None;
         };
-        let (proven, good) = (task.proven.contains(id.index()), task.good.contains(id.index()));
+        let (proven, good) = (task.is_proven(id.index(), block), task.good.contains(id.index()));
         // What it streams itself it may give to those who follow, whatever it is; what is held and not proven came from the origin.
-        let (file, block) =
-            (&self.files.all[id.file() as usize], self.files.all[id.file() as usize].block_of(id.index()));
-        let is_streamed = file.blocks[block as usize].whole && !task.manifest && !task.listed.contains(block);
+        let is_streamed = file.blocks[block as usize].whole && task.named(block).is_none();
         if !proven && !is_streamed {
             self.fail(format!("host {host} serves chunk {} of file {} unproven", id.index(), id.file()));
         }
@@ -252,7 +252,7 @@ impl World {
         let known = match list {
             List::File(file) => tasks.iter().any(|task| task.file == file && task.manifest),
             List::Xorb(file, block) => {
-                tasks.iter().any(|task| task.file == file && (task.manifest || task.listed.contains(block)))
+                tasks.iter().any(|task| task.file == file && task.named(block).is_some())
             }
         };
         let total = self.list_len(list);
@@ -264,8 +264,8 @@ impl World {
         let Some(file) = self.files.by_hash(hash) else { return (0, Vec::new()) };
         let task = self.hosts[host as usize].tasks.iter().find(|task| task.file == file);
         match task {
-            Some(task) if task.is_complete() => (task.held.len(), vec![(0, task.held.len())]),
-            Some(task) if task.manifest => (task.held.len(), Vec::new()),
+            Some(task) if task.is_complete() => (task.chunks, vec![(0, task.chunks)]),
+            Some(task) if task.manifest => (task.chunks, Vec::new()),
             _ => (0, Vec::new()),
         }
     }

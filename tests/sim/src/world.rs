@@ -481,8 +481,8 @@ impl World {
             Action::Complete { job } => {
                 let Some(at) = self.hosts[host as usize].task_of(job) else { return };
                 let task = &self.hosts[host as usize].tasks[at];
-                if task.held.count() < task.held.len() && !self.is_to_hear_of_wrong(host, job) {
-                    let (held, all) = (task.held.count(), task.held.len());
+                let (held, all) = (task.held(&self.files.all[task.file as usize]).count(), task.chunks);
+                if held < all && !self.is_to_hear_of_wrong(host, job) {
                     return self
                         .fail(format!("host {host} calls {job:?} complete with {held} of {all} chunks"));
                 }
