@@ -76,7 +76,7 @@ pub(crate) async fn start(args: DaemonArgs, ui: &Ui) -> Result<(), Failure> {
     say_running(&running, "zest server started", ui)
 }
 
-/// Begins a daemon for who needs one now: at the port that he holds, and only for as long as somebody needs it.
+/// Begins a daemon for who needs one now: at the port that is held, and only for as long as somebody needs it.
 ///
 /// # Errors
 /// It does not begin, or does not answer.

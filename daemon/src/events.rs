@@ -53,7 +53,7 @@ struct Inner {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) events: Vec<Event>,
-    /// Some that he has not seen are not kept any more.
+    /// Some that were not seen are not kept any more.
     pub(crate) lost: bool,
 }
 

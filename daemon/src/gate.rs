@@ -95,7 +95,7 @@ impl Gate {
         self.check_origin(parts)
     }
 
-    /// Who has a name of his own lead here means another machine by it (DNS rebinding).
+    /// Who has another name lead here means another machine by it (DNS rebinding).
     fn check_host(&self, parts: &Parts) -> Result<(), Refusal> {
         let mut named = parts.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes).peekable();
         if named.peek().is_none() {

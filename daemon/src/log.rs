@@ -14,7 +14,7 @@ pub const LOG_BYTES_MAX: u64 = 5 << 20;
 /// Logs that were set aside and are kept: 2, as `zest.log.1` (the newer) and `zest.log.2`.
 pub const LOGS_KEPT: u32 = 2;
 
-/// A log. For its owner alone, as it names what he fetches.
+/// A log. For its owner alone, as it names what is fetched.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,

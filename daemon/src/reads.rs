@@ -1,4 +1,4 @@
-//! `GET /v1/reads/NAME`: what has come for a file that somebody waits for, as long as he waits.
+//! `GET /v1/reads/NAME`: what has come for a file that somebody waits for, as long as that is waited for.
 //!
 //! Of a file whose chunks nobody knows no byte can be given before a whole xorb is here, which takes a minute on a slow line. Who waits
 //! for `POST /v1/files` tells a daemon that receives from one that hangs by this, on a connection beside.

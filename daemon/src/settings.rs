@@ -2,7 +2,9 @@
 
 use crate::answer::Refusal;
 use serde::{Deserialize, Deserializer, Serialize};
-use zest_runtime_tokio::{Giving, Limits, Session};
+#[cfg(test)]
+use zest_runtime_tokio::PolicyName;
+use zest_runtime_tokio::{Giving, Limits, Policy, Session, own_policy};
 
 /// All settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,32 +23,15 @@ pub struct Settings {
 #[serde(deny_unknown_fields)]
 pub struct SettingsPatch {
     /// As [`Limits::policy`].
-    #[serde(default)]
-    policy: Option<PolicyWord>,
+    #[serde(default, with = "own_policy")]
+    #[cfg_attr(test, schemars(with = "Option<PolicyName>"))]
+    policy: Option<Policy>,
     #[serde(default, deserialize_with = "given")]
     max_upload: Option<Option<u64>>,
     #[serde(default, deserialize_with = "given")]
     max_download: Option<Option<u64>>,
     #[serde(default)]
     giving: Option<Giving>,
-}
-
-/// The names of the policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-enum PolicyWord {
-    Fastest,
-    SpareOrigin,
-}
-
-impl From<PolicyWord> for zest_runtime_tokio::Policy {
-    fn from(word: PolicyWord) -> Self {
-        match word {
-            PolicyWord::Fastest => Self::Fastest,
-            PolicyWord::SpareOrigin => Self::SpareOrigin,
-        }
-    }
 }
 
 /// Tells null from nothing at all.
@@ -67,7 +52,7 @@ impl SettingsPatch {
     pub(crate) fn apply(self, session: &Session) -> Result<Settings, Refusal> {
         let mut limits = session.limits();
         if let Some(policy) = self.policy {
-            limits.policy = policy.into();
+            limits.policy = policy;
         }
         limits.max_upload = self.max_upload.unwrap_or(limits.max_upload);
         limits.max_download = self.max_download.unwrap_or(limits.max_download);
@@ -88,7 +73,7 @@ mod tests {
         let patch: SettingsPatch =
             serde_json::from_str(r#"{"max_upload":null,"policy":"spare-origin"}"#).expect("good");
         assert_eq!((patch.max_upload, patch.max_download, patch.giving), (Some(None), None, None));
-        assert_eq!(patch.policy, Some(PolicyWord::SpareOrigin));
+        assert_eq!(patch.policy, Some(Policy::SpareOrigin));
         for wrong in
             [r#"{"max_uplaod":1}"#, r#"{"policy":"slow"}"#, r#"{"max_upload":-1}"#, r#"{"giving":"all"}"#]
         {

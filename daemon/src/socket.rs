@@ -37,11 +37,11 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens it for the daemon of a cache, who has the [claim](crate::Instance). `runtime_dir` is the user's runtime folder, if he
-    /// has one.
+    /// Opens it for the daemon of a cache, who has the [claim](crate::Instance). `runtime_dir` is the user's runtime folder, if there
+    /// is one.
     ///
     /// # Errors
-    /// There is no folder that is his alone, or the socket cannot be made. A daemon does without.
+    /// There is no folder that is this user's alone, or the socket cannot be made. A daemon does without.
     pub fn open(places: &Places, runtime_dir: Option<&Path>) -> Result<Self, DaemonError> {
         let names = ["api.sock".to_owned(), format!("api-{}.sock", name_of(places.dir()))];
         let longest = names.iter().map(String::len).max().unwrap_or(0);
@@ -177,7 +177,7 @@ fn folder(runtime_dir: Option<&Path>, name_bytes: usize) -> Result<PathBuf, Daem
     Err(last.unwrap_or_else(long))
 }
 
-/// Makes a folder for this user alone. One that is there must be his; a link counts as none.
+/// Makes a folder for this user alone. One that is there must be this user's; a link counts as none.
 fn make_private(dir: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),

@@ -56,8 +56,9 @@ mod warm;
 mod workers;
 
 pub use api::{
-    FileFailure, FileProgress, FileWait, How, Notice, PastOutage, PeerStatus, Phase, Priority, Progress,
-    PullEvent, PullFailure, PullReport, PullRequest, PullState, PullStatus, PulledFile, SessionStatus,
+    FileFailure, FileProgress, FileWait, How, Notice, PastOutage, PeerStatus, Phase, PolicyName, Priority,
+    Progress, PullEvent, PullFailure, PullReport, PullRequest, PullState, PullStatus, PulledFile,
+    SessionStatus, own_policy,
 };
 pub use budget::{UPLOAD_BUDGET_MIN, UploadBudget};
 pub use cancel::CancelToken;

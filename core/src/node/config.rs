@@ -50,7 +50,7 @@ pub struct Config {
     /// Peers together below this rate get the origin's help (policy `fastest`), bytes/s.
     pub origin_joins_below_bytes_s: u64,
     /// How long nothing at all may come from anywhere before jobs are given up: what the user says
-    /// ([`crate::outage::PATIENCE`] unless he does). With sources that never gave anything it is
+    /// ([`crate::outage::PATIENCE`] unless the user does). With sources that never gave anything it is
     /// [`crate::outage::PATIENCE_UNHEARD`] at most. Time that the machine slept does not count.
     pub patience: Duration,
     /// How long finding a peer may take: a job that the origin refuses for good fails after this if nobody is in sight.

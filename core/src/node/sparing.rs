@@ -24,7 +24,7 @@ const MEASURED_MIN: u32 = 4;
 /// Where fewer fetch the same and nothing proves what it is made of, each begins with the blocks it is first in line for; so long the
 /// others are left to those who are: 1 s. Ours; by then they have said that they stream them, or do not.
 const LEFT: Duration = Duration::from_secs(1);
-/// Who began all of a file's blocks before he knew of anybody stops those that are another's turn, of which less than an eighth has
+/// Who began all of a file's blocks before knowing of anybody stops those that are another's turn, of which less than an eighth has
 /// come. Ours; that is what is lost at most to somebody who then fetches nothing.
 const AT_THE_BEGIN: u32 = 8;
 /// The origin is shared once the peers give so many times as much as it does: 2. Ours.

@@ -239,7 +239,7 @@ impl Asked {
         Self { target, route: Route::Other, caller, peer: None, prefix, base, host, own }
     }
 
-    /// What is sent with a question of ours on the caller's behalf: his token, and who he is.
+    /// What is sent with a question of ours on the caller's behalf: the caller's token and name.
     fn own_headers(&self) -> HeaderMap {
         self.own.clone()
     }

@@ -56,7 +56,7 @@ const BOUNDARY: &str = "zest-part";
 struct Grant {
     repo: RepoId,
     commit: String,
-    /// Who asked for it: files are fetched with his token. It is forgotten with the grant.
+    /// Who asked for it: files are fetched with that token. It is forgotten with the grant.
     caller: Caller,
     expires: u64,
 }
@@ -154,7 +154,7 @@ impl Framed {
 }
 
 impl Endpoint {
-    /// Answers `xet-read-token`: the Hub lets the caller read, and what he reads is here.
+    /// Answers `xet-read-token`: the Hub lets the caller read, and what is read is here.
     pub(super) async fn xet_token(
         &self,
         asked: &Asked,

@@ -8,9 +8,8 @@ mod report;
 mod request;
 mod status;
 
-pub(crate) use policy::PolicyName;
-
 pub use event::{FileFailure, PullEvent, PullFailure};
+pub use policy::{PolicyName, own_policy};
 pub use progress::{FileProgress, FileWait, How, Notice, Phase, Progress, PulledFile};
 pub use report::{PastOutage, PullReport};
 pub use request::{Priority, PullRequest};

@@ -86,7 +86,7 @@ pub struct Progress {
     pub notices: Vec<Notice>,
 }
 
-/// Something that changes what the user gets, or makes him wait: said as it happens, and in the report.
+/// Something that changes what the user gets, or how long that takes: said as it happens, and in the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Notice {

@@ -20,6 +20,7 @@ const FILES_MAX: usize = 5_000;
 pub(crate) const UNASKED: &str = "unasked";
 
 /// The answer.
+#[derive(Default)]
 pub(crate) struct Listing {
     pub(crate) commit: String,
     pub(crate) entries: Vec<TreeEntry>,
@@ -69,7 +70,8 @@ pub(crate) async fn list(
         let of = of(options, &commit);
         let listed = !as_found && destination.knows_list(&of, &entries);
         let public_until = if listed && !denied { destination.stretch_public(&of) } else { None };
-        let (hub_gone, refused) = (hub_gone.cloned(), Vec::new());
+        let hub_gone = hub_gone.cloned();
+        let rest = Listing::default();
         Ok::<_, PullError>(Listing {
             commit,
             entries,
@@ -77,10 +79,8 @@ pub(crate) async fn list(
             hub_gone,
             as_found,
             listed,
-            refused,
             denied,
-            all_whole: false,
-            remarks: Vec::new(),
+            ..rest
         })
     };
     let Some(hub) = hub else { return cached(None) };
@@ -172,19 +172,8 @@ async fn ask(
         true => public_until(destination, hub, options, &commit, &mut remarks).await,
         false => None,
     };
-    let (hub_gone, as_found) = (None, false);
-    Ok(Listing {
-        commit,
-        entries,
-        public_until,
-        hub_gone,
-        as_found,
-        listed,
-        refused,
-        denied,
-        all_whole,
-        remarks,
-    })
+    let rest = Listing::default();
+    Ok(Listing { commit, entries, public_until, listed, refused, denied, all_whole, remarks, ..rest })
 }
 
 /// Files and folders that hold all that is selected, where names and patterns say so: of a large repository that is little.

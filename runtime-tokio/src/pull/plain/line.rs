@@ -20,7 +20,7 @@ pub(super) struct Line {
     patience: RefCell<Patience>,
     /// Why it is out.
     why: RefCell<Option<HubError>>,
-    /// What the user is told of it, and how long he waits.
+    /// What the user is told of it, and how long that takes.
     outages: Arc<Outages>,
     /// What downloads that died left where this pull writes.
     pub(super) leftovers: RefCell<Leftovers>,
