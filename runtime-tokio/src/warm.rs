@@ -3,8 +3,6 @@
 use crate::disk::Disk;
 use crate::limits::READING_MAX;
 use crate::workers::{Done, Work};
-use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, pread};
 use std::fs::File;
 use std::io;
 use zest_core::Location;
@@ -17,10 +15,8 @@ fn read(file: &File, place: Location) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(len);
     while bytes.len() < len {
         let offset = place.offset + bytes.len() as u64;
-        match pread(file, spare_capacity(&mut bytes), offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        if crate::os::read_more_at(file, &mut bytes, offset)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
     bytes.truncate(len);

@@ -2,10 +2,10 @@
 
 use crate::buffers::Buffer;
 use crate::jobs::JobFile;
+use crate::os::FileExt as _;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::{Notify, OwnedSemaphorePermit};

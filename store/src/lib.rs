@@ -79,7 +79,7 @@ pub use error::{StoreError, StoreErrorKind, io_kind};
 pub use local_dir::LocalDir;
 pub use lock::FileLock;
 pub use names::{NameError, RepoId, RepoType, check_name, check_revision, check_storable, is_commit};
-pub use os::{Identity, free_space, write_atomically};
+pub use os::{FileExt, Identity, free_space, write_atomically};
 pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
 pub use plain::{Filling, Leftovers, Looked, PlainPartial, WINDOW_BYTES};
 pub use repair::{Salvage, salvage};

@@ -3,8 +3,9 @@
 //! A machine without multicast, without IPv6 or without a network is none of our business: a debug line, and another look a
 //! minute later, since networks come and go.
 
+use super::Finder;
 use super::config::Reach;
-use super::{Finder, interfaces};
+use crate::os;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -65,7 +66,7 @@ impl LanSocket {
 
     /// Joins on interfaces that are new. Whether the group can be sent to, if that has changed.
     fn join(&self) -> Option<bool> {
-        let here = interfaces::indices(self.loopback);
+        let here = os::interfaces(self.loopback);
         let mut joined = self.joined.borrow_mut();
         joined.retain(|index| here.contains(index));
         for index in here {
@@ -112,7 +113,7 @@ impl LanSocket {
         let socket = socket2::SockRef::from(&self.socket);
         match (self.group, self.from) {
             (Group::V4, Some(from)) => socket.set_multicast_if_v4(&from)?,
-            (Group::V4, None) => choose_v4(&self.socket, index)?,
+            (Group::V4, None) => os::choose_interface_v4(&self.socket, index)?,
             (Group::V6, _) => socket.set_multicast_if_v6(index)?,
         }
         socket.send_to(bytes, &self.group.addr().into()).map(drop)
@@ -123,25 +124,11 @@ impl LanSocket {
     }
 }
 
-/// Messages to the group leave by this interface, whether or not a route leads to it.
-#[cfg(target_os = "linux")]
-fn choose_v4(socket: &UdpSocket, index: u32) -> io::Result<()> {
-    let any = Ipv4Addr::UNSPECIFIED;
-    Ok(rustix::net::sockopt::set_ip_multicast_if_with_ifindex(socket, &any, &any, index)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn choose_v4(_socket: &UdpSocket, _index: u32) -> io::Result<()> {
-    Ok(())
-}
-
 /// Bound to the group's address, so that nothing else is received. Every BitTorrent client of the machine has one.
 fn bind(group: Group) -> io::Result<UdpSocket> {
     let addr: SocketAddr = group.addr();
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_address(true)?;
-    #[cfg(unix)]
-    socket.set_reuse_port(true)?;
+    os::share_address(&socket)?;
     match group {
         Group::V4 => socket.set_multicast_ttl_v4(HOPS)?,
         Group::V6 => {

@@ -7,7 +7,6 @@
 mod config;
 mod exchange;
 mod http;
-mod interfaces;
 mod lan;
 mod mapping;
 mod names;

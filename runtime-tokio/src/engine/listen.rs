@@ -12,8 +12,7 @@ pub(super) fn bind(addr: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for old connections; never SO_REUSEPORT, which would let two processes share the port, as on
     // Windows this option does.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
+    crate::os::restart_at_once(&socket)?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
     }

@@ -2,13 +2,12 @@
 
 use crate::lists::Lists;
 use crate::workers::Place;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tokio::sync::watch;
 use zest_core::JobId;
-use zest_store::{Entry, Partial};
+use zest_store::{Entry, Identity, Partial};
 use zest_xet::{Checked, ChunkHeader, ChunkRef, ChunkTable, Hash, Manifest, Seen, chunk_hash, may_land};
 
 /// The partial file of a job. Workers write into it from several threads.
@@ -334,7 +333,7 @@ impl JobFile {
         let partial = self.partial.read().expect("no holder panics");
         let partial = partial.as_ref()?;
         let meta = partial.file().metadata().ok()?;
-        Some((partial.path().to_owned(), (meta.dev(), meta.ino())))
+        Some((partial.path().to_owned(), Identity::of(&meta).file()))
     }
 
     /// A file without a name beside the partial one; `None` once it is sealed.
@@ -376,24 +375,8 @@ fn write_run(partial: &Partial, run: &[(Place, ChunkRef, &[u8])]) -> std::io::Re
     let Some((first, ..)) = run.first() else { return Ok(()) };
     let len = run.iter().map(|(.., bytes)| bytes.len()).sum::<usize>();
     assert!(first.offset + len as u64 <= partial.spec().size, "a write must lie inside the file");
-    let mut written = 0;
-    #[cfg(target_os = "linux")]
-    if run.len() > 1 {
-        let parts: Vec<_> = run.iter().map(|(.., bytes)| std::io::IoSlice::new(bytes)).collect();
-        written = match rustix::io::pwritev(partial.file(), &parts, first.offset) {
-            Err(rustix::io::Errno::INTR) => 0,
-            written => written?,
-        };
-    }
-    // All of it, or the rest of a write that the system cut short.
-    for (place, _, bytes) in run {
-        let skip = written.min(bytes.len());
-        written -= skip;
-        if skip < bytes.len() {
-            partial.write_at(place.offset + skip as u64, &bytes[skip..])?;
-        }
-    }
-    Ok(())
+    let parts: Vec<&[u8]> = run.iter().map(|(.., bytes)| *bytes).collect();
+    crate::os::write_all_parts_at(partial.file(), &parts, first.offset)
 }
 
 #[cfg(test)]
@@ -442,7 +425,7 @@ mod tests {
         job.sync().unwrap();
         let path = job.partial.read().unwrap().as_ref().unwrap().path().to_path_buf();
         drop(job);
-        std::os::unix::fs::FileExt::write_all_at(
+        crate::os::FileExt::write_all_at(
             &std::fs::File::options().write(true).open(&path).unwrap(),
             b"EV",
             4,

@@ -3,10 +3,9 @@
 //!
 //! Both halves are compiled for each kind of wire: nothing is called through a table.
 
-use rustix::net::SendFlags;
+use crate::os;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::AsRawFd as _;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use zest_send::{Lender, Piece};
@@ -45,49 +44,23 @@ impl Wire for TcpStream {
     }
 
     fn read(&self, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.try_io(Interest::READABLE, || Ok(rustix::io::readv(self, into)?))
+        self.try_io(Interest::READABLE, || os::read_parts(self, into))
     }
 
     fn send(&self, lender: &mut Lender, parts: &[Piece<'_>], more: bool) -> io::Result<usize> {
         self.try_io(Interest::WRITABLE, || {
-            lender.send(self.as_raw_fd(), parts).unwrap_or_else(|| copy(self, parts, more))
+            lender.send(os::socket(self), parts).unwrap_or_else(|| {
+                let slices: Vec<IoSlice<'_>> = parts.iter().map(Piece::as_slice).collect();
+                os::send_parts(self, &slices, more)
+            })
         })
     }
 
     fn send_range(&self, file: &File, offset: u64, len: u32) -> io::Result<usize> {
-        self.try_io(Interest::WRITABLE, || range(self, file, offset, len))
+        self.try_io(Interest::WRITABLE, || os::send_range(self, file, offset, len))
     }
 
     fn close(&self) {
-        let _already_gone = rustix::net::shutdown(self, rustix::net::Shutdown::Both);
+        os::shut(self);
     }
-}
-
-/// A peer that is gone must not end the process: where the flag is not known, the standard library ignores the signal.
-#[cfg(not(target_vendor = "apple"))]
-const QUIET: SendFlags = SendFlags::NOSIGNAL;
-#[cfg(target_vendor = "apple")]
-const QUIET: SendFlags = SendFlags::empty();
-
-/// Sends copies, as much as the socket takes; `more` follows at once.
-fn copy(stream: &TcpStream, parts: &[Piece<'_>], more: bool) -> io::Result<usize> {
-    #[cfg(target_os = "linux")]
-    let flags = if more { QUIET | SendFlags::MORE } else { QUIET };
-    #[cfg(not(target_os = "linux"))]
-    let (flags, _) = (QUIET, more);
-    let slices: Vec<IoSlice<'_>> = parts.iter().map(Piece::as_slice).collect();
-    Ok(rustix::net::sendmsg(stream, &slices, &mut rustix::net::SendAncillaryBuffer::default(), flags)?)
-}
-
-#[cfg(target_os = "linux")]
-fn range(stream: &TcpStream, file: &File, mut offset: u64, len: u32) -> io::Result<usize> {
-    Ok(rustix::fs::sendfile(stream, file, Some(&mut offset), len as usize)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn range(stream: &TcpStream, file: &File, offset: u64, len: u32) -> io::Result<usize> {
-    use std::os::unix::fs::FileExt as _;
-    let mut piece = vec![0; (len as usize).min(crate::buffers::BUFFER_BYTES)];
-    let read = file.read_at(&mut piece, offset)?;
-    Ok(rustix::net::send(stream, &piece[..read], QUIET)?)
 }

@@ -3,9 +3,9 @@
 //! `<zest cache>/xorbs/<first two digits>/<xorb hash>` holds a whole xorb, `….<first chunk>` a range of one. Chunks are
 //! stored with scheme "none": every reader of the format takes that, and nothing has to be compressed.
 
+use crate::os::FileExt as _;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use zest_xet::{ChunkHeader, ChunkRef, Manifest, Plan, Scheme, xorb_hash};
 

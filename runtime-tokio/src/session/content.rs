@@ -3,16 +3,17 @@
 use super::{PullHandle, Session};
 use crate::PullError;
 use crate::jobs::{JobFile, Spot};
+use crate::os::FileExt as _;
 use crate::pull::{Known, Source};
 use bytes::Bytes;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 use zest_core::JobId;
 use zest_hub::Hub;
+use zest_store::Identity;
 
 /// Most that one read gives: 256 KiB, two of the longest chunks.
 const READ_BYTES_MAX: usize = 256 << 10;
@@ -290,7 +291,7 @@ fn whole(path: &Path, bytes: Range<u64>) -> Option<Extent> {
     let meta = std::fs::metadata(&path).ok()?;
     (meta.is_file() && meta.len() == bytes.end).then(|| Extent {
         path,
-        file: (meta.dev(), meta.ino()),
+        file: Identity::of(&meta).file(),
         bytes,
     })
 }

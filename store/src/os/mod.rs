@@ -7,13 +7,13 @@ mod other;
 mod unix;
 
 #[cfg(not(unix))]
-pub use other::free_space;
-#[cfg(not(unix))]
 pub(crate) use other::*;
-#[cfg(unix)]
-pub use unix::free_space;
+#[cfg(not(unix))]
+pub use other::{FileExt, free_space};
 #[cfg(unix)]
 pub(crate) use unix::*;
+#[cfg(unix)]
+pub use unix::{FileExt, free_space};
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -32,6 +32,14 @@ pub struct Identity {
     pub mtime_ns: i64,
     /// Last change of content or attributes, ns since 1970.
     pub ctime_ns: i64,
+}
+
+impl Identity {
+    /// Device and number: which file it is, whatever is written to it.
+    #[must_use]
+    pub fn file(&self) -> (u64, u64) {
+        (self.dev, self.ino)
+    }
 }
 
 /// Whether no name leads to the file any more.

@@ -11,10 +11,22 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 /// Reading and writing at a place, as files of Unix have it.
-pub(crate) trait FileExt {
+pub trait FileExt {
+    /// Reads some bytes from a place.
+    ///
+    /// # Errors
+    /// The system's.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes some bytes to a place.
+    ///
+    /// # Errors
+    /// The system's.
     fn write_some_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
+    /// Reads as many bytes as there is room for.
+    ///
+    /// # Errors
+    /// The system's, or there are fewer.
     fn read_exact_at(&self, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.read_at(bytes, offset) {
@@ -30,6 +42,10 @@ pub(crate) trait FileExt {
         Ok(())
     }
 
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// The system's.
     fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.write_some_at(bytes, offset) {

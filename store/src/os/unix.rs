@@ -4,7 +4,7 @@ use super::Identity;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-pub(crate) use std::os::unix::fs::FileExt;
+pub use std::os::unix::fs::FileExt;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 

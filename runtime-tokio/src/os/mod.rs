@@ -1,0 +1,35 @@
+//! The only room of the crate that knows the operating system: `unix.rs`, and `other.rs` for what is none. Each says beside a call
+//! that only some systems have what is done where there is none.
+
+#[cfg(not(unix))]
+mod other;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(not(unix))]
+pub(crate) use other::*;
+#[cfg(unix)]
+pub(crate) use unix::*;
+pub(crate) use zest_store::FileExt;
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+
+/// Writes parts of a file that lie one behind the other.
+pub(crate) fn write_all_parts_at(file: &File, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+    let mut written = 0;
+    if parts.len() > 1 {
+        let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        written = write_parts_at(file, &slices, offset)?;
+    }
+    // All of it, or the rest of a write that the system cut short.
+    for part in parts {
+        let skip = written.min(part.len());
+        written -= skip;
+        if skip < part.len() {
+            file.write_all_at(&part[skip..], offset + skip as u64)?;
+        }
+        offset += part.len() as u64;
+    }
+    Ok(())
+}
