@@ -1,12 +1,12 @@
 //! One daemon per user and cache: the claim, and who has it.
 
-use crate::record::is_process;
+use crate::os::is_process;
 use crate::{DaemonError, Places, Record};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::time::{Duration, Instant};
+use zest_store::Identity;
 
 /// How long a claim is tried: 500 ms. Who only looks takes the lock for a moment, and who ends lets go of it within that.
 const CLAIM: Duration = Duration::from_millis(500);
@@ -165,16 +165,15 @@ impl fmt::Display for Running {
 }
 
 pub(crate) fn lock_file(path: &std::path::Path) -> io::Result<File> {
-    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    options.mode(0o600).custom_flags(nofollow).open(path)
+    crate::os::follow_no_link(crate::os::for_owner(&mut options)).open(path)
 }
 
 /// Whether this open file is still the one at `path`.
 pub(crate) fn is_at(file: &File, path: &std::path::Path) -> bool {
     let (Ok(ours), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
-    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+    Identity::of(&ours).file() == Identity::of(&there).file()
 }
 
 fn read_pid(places: &Places) -> Option<u32> {

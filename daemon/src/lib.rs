@@ -33,6 +33,7 @@ mod log;
 mod metrics;
 mod models;
 mod openapi;
+mod os;
 mod pending;
 mod places;
 mod reads;

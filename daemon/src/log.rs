@@ -1,9 +1,9 @@
 //! The log of a daemon in the background: lines with the time, in a file that does not grow for ever.
 
 use crate::DaemonError;
+use crate::os;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -78,9 +78,9 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> io::Result<Open> {
-    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
-    let file = options.append(true).create(true).mode(0o600).custom_flags(nofollow).open(path)?;
+    options.append(true).create(true);
+    let file = os::follow_no_link(os::for_owner(&mut options)).open(path)?;
     let bytes = file.metadata()?.len();
     Ok(Open { file, bytes })
 }

@@ -3,8 +3,8 @@
 //! No token is in it. A pull that had another than the daemon's is not begun again: it waits until the same is asked for with a token. One that
 //! was to use none goes on without one.
 
+use crate::os::is_private;
 use crate::places::{open, write_atomically};
-use crate::secret::is_private;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Read as _;

@@ -1,8 +1,8 @@
 //! Where a daemon keeps what is its own.
 
+use crate::os;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The folder of a daemon's files: zest's cache.
@@ -81,8 +81,7 @@ impl Places {
 
 /// Opens a file of ours; a link in its place is an error.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    OpenOptions::new().read(true).custom_flags(nofollow).open(path)
+    os::follow_no_link(OpenOptions::new().read(true)).open(path)
 }
 
 /// Writes a file for its owner alone, in one step: whoever reads it sees all of the old or all of the new, also after the machine
@@ -102,7 +101,7 @@ fn write(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     // What a process of this number left when it was killed.
     let _not_there = std::fs::remove_file(&fresh);
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        let mut file = os::for_owner(OpenOptions::new().write(true).create_new(true)).open(&fresh)?;
         file.write_all(bytes)?;
         if durable {
             file.sync_all()?;

@@ -1,7 +1,7 @@
 //! `daemon.json`: where the daemon of a cache is.
 
+use crate::os::{is_private, is_process};
 use crate::places::{open, write_private};
-use crate::secret::is_private;
 use crate::{DaemonError, Places, Socket};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read as _};
@@ -121,12 +121,6 @@ fn start_ticks(pid: u32) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     // The first field after the name is the third.
     fields.split_whitespace().nth(22 - 3)?.parse().ok()
-}
-
-/// Whether there is a process of this number.
-pub(crate) fn is_process(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
 }
 
 #[cfg(test)]

@@ -5,9 +5,7 @@ use crate::{DaemonError, Places};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::fmt::{self, Write as _};
-use std::fs::Metadata;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use subtle::ConstantTimeEq as _;
 
@@ -83,7 +81,7 @@ impl Secret {
             let file = std::fs::File::open(path)?;
             let meta = file.metadata()?;
             let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned()));
-            if !meta.is_file() || meta.mode() & 0o007 != 0 {
+            if !meta.is_file() || crate::os::is_for_anybody(&meta) {
                 return refuse("everybody can read it, or it is no file (chmod o=)");
             }
             let mut text = String::new();
@@ -153,7 +151,7 @@ fn make(path: &Path) -> Result<Secret, DaemonError> {
 fn read(path: &Path) -> io::Result<Secret> {
     let file = open(path)?;
     let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned()));
-    if !is_private(&file.metadata()?) {
+    if !crate::os::is_private(&file.metadata()?) {
         return refuse("it is not for its owner alone (chmod 600)");
     }
     let mut text = String::new();
@@ -163,11 +161,6 @@ fn read(path: &Path) -> io::Result<Secret> {
         true => Ok(Secret(text.to_owned())),
         false => Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no secret")),
     }
-}
-
-/// A plain file of this user that nobody else can read or change.
-pub(crate) fn is_private(meta: &Metadata) -> bool {
-    meta.is_file() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 == 0
 }
 
 /// So many random bytes in hex: a secret, or a name that nobody else has.

@@ -5,12 +5,11 @@
 //! cache in its name; `daemon.json` says which it is. A lock beside it tells a socket that is in use from one that was left.
 
 use crate::instance::{is_at, lock_file};
+use crate::os::{self, make_private};
 use crate::{DaemonError, Places};
 use sha2::{Digest as _, Sha256};
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 use zest_hub_server::guard::{Door, Side};
@@ -72,7 +71,7 @@ impl Socket {
         // Who had the name is gone.
         let _not_there = std::fs::remove_file(path);
         let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        os::keep_for_owner(path)?;
         Ok(Self { listener, path: path.to_owned(), lock: Some((lock, lock_path)) })
     }
 
@@ -103,7 +102,7 @@ impl Door for Socket {
             let (stream, _) = self.listener.accept().await?;
             // Who hung up has no name any more.
             let Ok(uid) = stream.peer_cred().map(|cred| cred.uid()) else { continue };
-            if may_enter(uid, rustix::process::geteuid().as_raw()) {
+            if may_enter(uid, os::user()) {
                 return Ok((stream, Side::User(uid)));
             }
             let path = self.path.display();
@@ -120,7 +119,7 @@ fn may_enter(uid: u32, owner: u32) -> bool {
 pub(crate) async fn connect(path: &Path) -> io::Result<UnixStream> {
     let stream = UnixStream::connect(path).await?;
     let uid = stream.peer_cred()?.uid();
-    match uid == rustix::process::geteuid().as_raw() {
+    match uid == os::user() {
         true => Ok(stream),
         false => {
             let why = format!("user {uid} answers at {}", path.display());
@@ -132,7 +131,7 @@ pub(crate) async fn connect(path: &Path) -> io::Result<UnixStream> {
 /// The cache in a socket's name.
 fn name_of(cache: &Path) -> String {
     let cache = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned());
-    let hash = Sha256::digest(cache.as_os_str().as_bytes());
+    let hash = Sha256::digest(cache.as_os_str().as_encoded_bytes());
     crate::secret::hex(&hash[..CACHE_BYTES])
 }
 
@@ -157,7 +156,7 @@ fn try_lock(path: &Path) -> io::Result<File> {
 
 /// The first folder that is this user's alone, made if it is not there, in which a name of `name_bytes` is short enough.
 fn folder(runtime_dir: Option<&Path>, name_bytes: usize) -> Result<PathBuf, DaemonError> {
-    let own = format!("zest-{}", rustix::process::geteuid().as_raw());
+    let own = format!("zest-{}", os::user());
     let runtime = runtime_dir.filter(|dir| dir.is_absolute()).map(|dir| dir.join("zest"));
     let short_lived = [std::env::temp_dir().join(&own), Path::new("/tmp").join(&own)];
     let mut last = None;
@@ -177,22 +176,6 @@ fn folder(runtime_dir: Option<&Path>, name_bytes: usize) -> Result<PathBuf, Daem
     Err(last.unwrap_or_else(long))
 }
 
-/// Makes a folder for this user alone. One that is there must be this user's; a link counts as none.
-fn make_private(dir: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let meta = std::fs::symlink_metadata(dir)?;
-    if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is no folder of this user"));
-    }
-    if meta.mode() & 0o077 != 0 {
-        std::fs::set_permissions(dir, Permissions::from_mode(0o700))?;
-    }
-    Ok(())
-}
-
 /// Takes away what killed daemons of caches have left that may never have one again.
 fn sweep(dir: &Path) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
@@ -208,6 +191,7 @@ fn sweep(dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     fn mode(path: &Path) -> u32 {
         std::fs::symlink_metadata(path).expect("there").mode() & 0o777

@@ -5,6 +5,7 @@ use super::standing::Caller;
 use super::{Asked, Endpoint, error};
 use crate::app::App;
 use crate::limits::{AHEAD_BYTES, LISTS_MAX, PAGE_BYTES_MAX, PAGES_MAX, UNREAD_FOR};
+use crate::os::read_at_once;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
@@ -13,12 +14,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use zest_runtime_tokio::{Arriving, PullError, PullErrorKind, PullHandle, PullRequest, Session};
-use zest_store::{Identity, RepoId, TreeEntry};
+use zest_store::{FileExt as _, Identity, RepoId, TreeEntry};
 
 /// Time between two looks at a pull that has not begun with its file: 20 ms.
 const LOOK: Duration = Duration::from_millis(20);
@@ -92,26 +92,6 @@ impl Holder {
             (Self::Arriving(_), How::Waiting) => Err(io::ErrorKind::Interrupted.into()),
         }
     }
-}
-
-/// Reads what the system has in memory.
-#[cfg(target_os = "linux")]
-fn read_at_once(file: &File, mut room: &mut [u8], mut at: u64) -> io::Result<()> {
-    use rustix::io::{ReadWriteFlags, preadv2};
-    while !room.is_empty() {
-        let read = preadv2(file, &mut [io::IoSliceMut::new(room)], at, ReadWriteFlags::NOWAIT);
-        // A file system that cannot say, and the end of the file: the other way tells.
-        let Ok(len @ 1..) = read else { return Err(io::ErrorKind::WouldBlock.into()) };
-        room = &mut room[len..];
-        at += len as u64;
-    }
-    Ok(())
-}
-
-/// Nobody says here what is in memory.
-#[cfg(not(target_os = "linux"))]
-fn read_at_once(_file: &File, _room: &mut [u8], _at: u64) -> io::Result<()> {
-    Err(io::ErrorKind::WouldBlock.into())
 }
 
 /// A file that is read.

@@ -3,8 +3,8 @@
 //! `HF_ENDPOINT` ends up in tracebacks and logs, so this is not the API's secret, and it can be changed at any time.
 
 use crate::{DaemonError, Places, Secret};
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, PoisonError};
+use zest_store::Identity;
 
 /// The key as a running daemon knows it. Another process may change it; from then on the old one opens nothing.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Key {
 }
 
 /// What tells that the file is still the one that was read.
-type State = (u64, i64, i64);
+type State = Identity;
 
 impl Key {
     pub(super) fn new(places: Places) -> Result<Self, DaemonError> {
@@ -24,8 +24,7 @@ impl Key {
 
     /// Whether this is it, now.
     pub(super) fn is(&self, given: &str) -> bool {
-        let state = std::fs::metadata(self.places.endpoint_key())
-            .map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()));
+        let state = std::fs::metadata(self.places.endpoint_key()).map(|meta| Identity::of(&meta));
         let Ok(state) = state else { return false };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_none_or(|(of, _)| *of != state) {

@@ -1,5 +1,6 @@
 //! Files as the hub sees them: identity, safe opening, positional reads.
 
+use crate::os;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,11 +25,7 @@ impl Identity {
             Ok(Err(before)) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
             Err(_) => 0,
         };
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(meta);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Self { size: meta.len(), mtime_ns, inode }
+        Self { size: meta.len(), mtime_ns, inode: os::inode(meta) }
     }
 }
 
@@ -76,23 +73,8 @@ pub(crate) fn changed() -> io::Error {
 }
 
 /// Fills `buf` from `offset`, without moving a shared cursor.
-#[cfg(unix)]
 pub(crate) fn read_exact_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buf, offset)
-}
-
-/// Fills `buf` from `offset`.
-#[cfg(windows)]
-pub(crate) fn read_exact_at(file: &File, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !buf.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, buf, offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => (buf, offset) = (&mut buf[n..], offset + n as u64),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    os::FileExt::read_exact_at(file, buf, offset)
 }
 
 /// Writes a whole file so that readers see the old or the new content, never a part.

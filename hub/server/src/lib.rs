@@ -33,6 +33,7 @@ mod index;
 mod layout;
 mod library;
 pub mod limits;
+mod os;
 mod request;
 mod resolve;
 mod root;

@@ -78,7 +78,7 @@ impl Limits {
     /// asked for first.
     #[must_use]
     pub fn for_this_process() -> Self {
-        Self::for_descriptors(descriptors())
+        Self::for_descriptors(crate::os::descriptors())
     }
 
     fn for_descriptors(descriptors: u64) -> Self {
@@ -92,26 +92,6 @@ impl Limits {
             form: FORM_WAIT,
             write: WRITE_WAIT,
         }
-    }
-}
-
-/// Descriptors that this process may have, as many as the system allows.
-fn descriptors() -> u64 {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        let wanted = limit.maximum.unwrap_or(1 << 20).min(1 << 20);
-        let has = limit.current.unwrap_or(wanted);
-        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
-        match has < wanted && setrlimit(Resource::Nofile, raised).is_ok() {
-            true => wanted,
-            false => has,
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        4096
     }
 }
 
