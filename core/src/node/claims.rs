@@ -12,12 +12,15 @@
 //! because others do.
 
 use super::Node;
+use super::authors::Author;
 use super::from_origin::OriginState;
 use super::job::Job;
+use super::mouth::Mouth;
 use super::standing::{BEAT, DONE, Standing};
 use super::timers::Timer;
 use super::unit_claims::DISBELIEVED;
 use super::units::score;
+use crate::endpoint::{Found, Party};
 use crate::{Duration, Instant, JobId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -41,13 +44,18 @@ const STARVED: Duration = Duration::from_secs(60);
 /// A node that has nothing to do for so long contests a claim of which nothing is seen, if its owner has given nothing yet: 1.5 s. Ours; a
 /// stream is offered when its first byte is there, and a CDN takes a second for that at the most.
 const FIRST_WORD: Duration = Duration::from_millis(1500);
-/// Addresses that it may know: 32. Ours; where there are more, many are idle because they are far from those who stream.
+/// Others that may be known: 32. Ours; where there are more, many are idle because they are far from those who stream.
 const CONTEST_KNOWN_MAX: usize = 32;
 /// And one that had such a part after so long: 250 ms. Ours.
 const DOUBTFUL: Duration = Duration::from_millis(250);
 /// A swarm fetches an eighth of a file's units at once, but at least so many, and at most what one node alone would.
 /// Ours; what is under way everywhere at once is nowhere complete for long.
 const UNITS_AT_ONCE_MIN: u32 = 3;
+
+fn are_many(mut others: impl Iterator<Item = Author>) -> bool {
+    let mut different = BTreeSet::new();
+    others.any(|other| different.insert(other) && different.len() > CONTEST_KNOWN_MAX)
+}
 
 impl Job {
     /// Units that are fetched from the origin at once by all together, where one node alone would fetch `alone`.
@@ -94,19 +102,30 @@ impl Node {
         before as u32
     }
 
+    /// Whether more others are known than a swarm has in which claims are contested. One address counts once, and what peers told of
+    /// others not at all: else who lies would only have to name many.
+    pub(super) fn is_among_many(&self) -> bool {
+        let told = self.contacts.candidates.iter().filter(|(_, candidate)| candidate.how != Found::Pex);
+        are_many(self.peers.keys().filter_map(|link| self.author(*link)))
+            || are_many(told.map(|(addr, _)| (Party::of(addr.ip()), None)))
+    }
+
     /// When a job has had nothing to do for so long that it contests a claim; `None`: it has something to do, follows a stream, or there
     /// are too many others.
     fn contest_at(&self, id: JobId) -> Option<Instant> {
         let job = self.jobs.get(&id)?;
-        let follows =
-            job.unproven.offers.keys().any(|block| !job.claims.there.contains(&job.unit_of(*block)));
-        let known = self.peers.len().max(self.contacts.candidates.len());
-        if job.blocks_active() > 0 || follows || known > CONTEST_KNOWN_MAX {
+        if job.blocks_active() > 0 || self.is_among_many() {
             return None;
         }
+        // A stream that is told of is followed as long as it moves.
+        let offered = job.unproven.offers.keys().map(|block| job.unit_of(*block));
+        let moved = offered
+            .filter(|unit| !job.claims.there.contains(unit))
+            .filter_map(|unit| job.claims.units.get(&unit)?.moved);
+        let moved = moved.max().unwrap_or_default();
         // What another job takes of the line is no reason to doubt anybody.
         let fed_at = self.jobs.values().map(|job| job.course.progress_at).max()?;
-        let since = fed_at.max(job.course.since);
+        let since = fed_at.max(job.course.since).max(moved);
         Some(since + if job.claims.doubtful { DOUBTFUL } else { FIRST_WORD })
     }
 
@@ -149,10 +168,16 @@ impl Node {
             let (all, near) = job.near(unit);
             if near >= all {
                 job.claims.there.insert(unit);
-                if let Some(mouth) = job.claims.units.get(&unit).and_then(|standing| standing.told_by) {
+                let standing = job.claims.units.get(&unit).copied().unwrap_or_default();
+                let Some(mouth) = standing.told_by else { continue };
+                self.word_kept(now, id, unit, &mouth);
+                let outdone = standing.rival.is_some_and(|rival| self.has_unit(id, unit, rival.link()));
+                if outdone && self.word_outdone(now, &mouth) {
+                    continue;
+                }
+                if let Some(job) = self.jobs.get_mut(&id) {
                     // What others passed on came true.
                     job.claims.doubtful &= mouth.own;
-                    self.word_kept(now, id, unit, &mouth);
                 }
                 continue;
             }
@@ -181,7 +206,8 @@ impl Node {
                 continue;
             }
             if standing.claim.is_some() {
-                let contests = ours == 0 && near == 0 && due && standing.told_by.is_some_and(|by| !by.useful);
+                let contests =
+                    ours == 0 && near == 0 && due && standing.told_by.is_some_and(|by| !by.is_known());
                 let contest_at = if contests && !out { self.contest_at(id) } else { None };
                 let Some(job) = self.jobs.get_mut(&id) else { return };
                 if now < until && contest_at.is_none_or(|at| now < at) {
@@ -243,8 +269,8 @@ impl Node {
     pub(super) fn claim(&mut self, now: Instant, id: JobId, unit: u32, score: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let standing = job.claims.units.entry(unit).or_default();
-        let contested = standing.claim.filter(|_| !standing.mine);
-        if let Some((score, _)) = contested {
+        let contested = standing.told_by.filter(|_| standing.claim.is_some() && !standing.mine);
+        if let Some((score, _)) = standing.claim.filter(|_| contested.is_some()) {
             standing.dead.put(score, DISBELIEVED, true);
         }
         // Ours died once: the new one must be told from it.
@@ -252,7 +278,7 @@ impl Node {
         *standing = Standing {
             claim: Some((score, beat)),
             mine: true,
-            contested: contested.is_some(),
+            contested,
             since: now,
             heard: now,
             dead: standing.dead,
@@ -317,14 +343,19 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let mine: Vec<u32> = job.claims.mine().collect();
         let done: Vec<u32> = mine.into_iter().filter(|unit| job.is_held(*unit)).collect();
+        let mut outdone: Vec<Mouth> = Vec::new();
         for unit in done {
             if let Some(standing) = job.claims.units.get_mut(&unit) {
-                job.claims.doubtful |= standing.contested;
+                job.claims.doubtful |= standing.contested.is_some();
+                outdone.extend(standing.contested);
                 standing.mine = false;
                 standing.heard = now;
                 standing.claim = standing.claim.map(|(score, _)| (score, DONE));
                 job.claims.dirty.insert(unit, Vec::new());
             }
+        }
+        for mouth in &outdone {
+            self.word_outdone(now, mouth);
         }
         self.pass_on_soon(now, id);
     }

@@ -4,7 +4,7 @@
 //! said itself. So a claim crosses a swarm in a few hops, and a renewal costs each link one short message.
 
 use super::job::Job;
-use super::standing::{BEAT, DEAD, DONE, Standing};
+use super::standing::{BEAT, DEAD, DONE, Rival, Standing};
 use super::timers::Timer;
 use super::units::score;
 use super::{Action, Node};
@@ -123,6 +123,14 @@ impl Node {
         }
         match known {
             Some((score, _)) if score > claim.score => {
+                let done = claim.beat >= DONE;
+                if own && let Some(rival) = Rival::first(standing.rival, link, done) {
+                    standing.rival = Some(rival);
+                    if done && standing.told_by.is_some_and(|by| !by.is_known()) {
+                        // It may be time for the next one.
+                        self.look_soon(now, id);
+                    }
+                }
                 return Heard::Less;
             }
             Some(known) if old(known) => {
@@ -156,7 +164,9 @@ impl Node {
                 }
             }
             // What we contest is not left to the next one of whom nothing is seen.
-            _ if standing.contested && mouth.is_strange() => return Heard::Old,
+            _ if standing.contested.is_some_and(|by| mouth.is_strange() || by.author == mouth.author) => {
+                return Heard::Old;
+            }
             _ => {
                 let was_mine = standing.mine;
                 *standing = Standing {

@@ -114,6 +114,7 @@ pub use event::{Block, Direction, Event, FaultKind, JobFailure, ManifestPlace, O
 pub use job::JobSpec;
 pub use outages::Part;
 pub use timers::Timer;
+pub use units::score as claim_score;
 pub use upload::BUDGET_SPENT;
 
 use crate::{Duration, Instant, JobId, LinkId, ReqId};

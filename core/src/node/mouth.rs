@@ -24,6 +24,11 @@ impl Mouth {
         !self.own && !self.useful
     }
 
+    /// Whether it speaks of itself and has given something before.
+    pub(super) fn is_known(&self) -> bool {
+        self.own && self.useful
+    }
+
     /// Whether others are told of it, too: what its owner says, and what somebody passes on who gives. Anything else is heard by those
     /// alone whom it is told, so that it is found out where it comes from; but for the first seconds of a job, as news have to cross
     /// a swarm in which nobody knows anybody.

@@ -4,7 +4,7 @@
 //! anywhere near, however loudly it claims to be at it, has to make room for the next one.
 
 use super::mouth::Mouth;
-use crate::{Duration, Instant};
+use crate::{Duration, Instant, LinkId};
 
 /// An owner says that its claims stand this often: 4 s. Ours.
 pub(super) const BEAT: Duration = Duration::from_secs(4);
@@ -53,6 +53,24 @@ impl Dead {
     }
 }
 
+/// Who says that it is at a part, too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rival {
+    link: LinkId,
+    done: bool,
+}
+
+impl Rival {
+    /// The first one who says so, or the first who says that it has all of it now; `None`: there was one.
+    pub(super) fn first(before: Option<Self>, link: LinkId, done: bool) -> Option<Self> {
+        before.is_none_or(|rival| done && !rival.done).then_some(Self { link, done })
+    }
+
+    pub(super) fn link(self) -> LinkId {
+        self.link
+    }
+}
+
 /// What is known of a unit's claims.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Standing {
@@ -61,8 +79,10 @@ pub(super) struct Standing {
     pub(super) mine: bool,
     /// Whose word it is; `None`: ours.
     pub(super) told_by: Option<Mouth>,
-    /// It is ours though somebody else claims it, of whom nothing was seen.
-    pub(super) contested: bool,
+    /// It is ours though somebody else claims it, of whom nothing was seen: whose word that was.
+    pub(super) contested: Option<Mouth>,
+    /// A peer that says it is at it, too, though the claim that stands is above its own.
+    pub(super) rival: Option<Rival>,
     /// When the claim came up.
     pub(super) since: Instant,
     /// When it was last heard of.

@@ -92,6 +92,14 @@ impl Tellers {
         lies
     }
 
+    /// Somebody else did what was said, all of it, and nothing was seen of whom the word was about: that is proof enough where nothing
+    /// speaks for it.
+    fn outdone(&mut self, now: Instant, mouth: &Mouth) -> bool {
+        let tally = if mouth.is_strange() { &mut self.strangers } else { self.note(now, mouth) };
+        tally.broken = tally.broken.max(FORGIVEN);
+        self.broken(now, mouth)
+    }
+
     fn is_heard(&self, now: Instant, mouth: &Mouth) -> bool {
         let deaf = |teller: &Teller| now < if mouth.own { teller.own } else { teller.passed_on }.until;
         let stranger = mouth.is_strange() && now < self.strangers.until;
@@ -122,21 +130,41 @@ impl Node {
         self.contacts.tellers.is_heard(now, &mouth).then_some(mouth)
     }
 
+    /// Whether a peer has all of a unit, as it says.
+    pub(super) fn has_unit(&self, id: JobId, unit: u32, link: LinkId) -> bool {
+        let has = self.peers.get(&link).and_then(|peer| Some(&peer.jobs.get(&id)?.has));
+        self.jobs.get(&id).zip(has).is_some_and(|(job, has)| {
+            let mut chunks =
+                job.blocks_of(unit).flat_map(|block| job.origin.blocks[block as usize].indices());
+            chunks.all(|index| has.may_have(index))
+        })
+    }
+
     /// A claimed part is there: its owner has kept its word if it has all of it, as it says.
     pub(super) fn word_kept(&mut self, now: Instant, id: JobId, unit: u32, mouth: &Mouth) {
-        let has = self.peers.get(&mouth.link).and_then(|peer| Some(&peer.jobs.get(&id)?.has));
-        let Some((job, has)) = self.jobs.get(&id).zip(has) else { return };
-        let mut chunks = job.blocks_of(unit).flat_map(|block| job.origin.blocks[block as usize].indices());
-        if mouth.own && chunks.all(|index| has.may_have(index)) {
+        if mouth.own && self.has_unit(id, unit, mouth.link) {
             self.contacts.tellers.kept(now, mouth);
         }
     }
 
     /// Nothing came of a claim. While the origin is out, or our line, nobody can do what it said.
     pub(super) fn word_broken(&mut self, now: Instant, mouth: &Mouth) {
-        if self.blocks_are_out() || !self.contacts.tellers.broken(now, mouth) {
-            return;
+        if !self.blocks_are_out() && self.contacts.tellers.broken(now, mouth) {
+            self.drop_words(now, mouth);
         }
+    }
+
+    /// A claimed part is whole, and it was somebody else who fetched it while nothing was seen of its owner: whether that counts.
+    pub(super) fn word_outdone(&mut self, now: Instant, mouth: &Mouth) -> bool {
+        let counts = !mouth.is_known() && !self.blocks_are_out() && !self.is_among_many();
+        if counts && self.contacts.tellers.outdone(now, mouth) {
+            self.drop_words(now, mouth);
+        }
+        counts
+    }
+
+    /// What else the same party said of that kind is dropped.
+    fn drop_words(&mut self, now: Instant, mouth: &Mouth) {
         let empty = |standing: &Standing| {
             !standing.mine
                 && standing.near == 0
@@ -199,6 +227,16 @@ mod tests {
         (0..KEPT_PER_BROKEN).for_each(|_| tellers.kept(at(0), &mouth(true)));
         assert!(!tellers.broken(at(0), &mouth(true)));
         assert!(tellers.broken(at(0), &mouth(true)), "two are too many");
+    }
+
+    #[test]
+    fn who_did_nothing_while_another_did_it_all_is_not_heard_at_once() {
+        let mut tellers = Tellers::default();
+        assert!(tellers.outdone(at(0), &mouth(false)));
+        assert!(!tellers.is_heard(at(1), &mouth(false)));
+        assert!(tellers.is_heard(at(1), &mouth(true)));
+        (0..KEPT_PER_BROKEN).for_each(|_| tellers.kept(at(2), &mouth(true)));
+        assert!(!tellers.outdone(at(2), &mouth(true)), "what it did before speaks for it");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use zest_xet::Hash;
 /// A line on which a file comes quickly: 100 MB/s. Ours.
 const QUICK_BYTES_S: u64 = 100_000_000;
 
-/// A node's score for a unit: the first 8 bytes of SHA-1(xorb hash ‖ peer id).
-pub(crate) fn score(xorb: &Hash, peer_id: &PeerId) -> u64 {
+/// A node's score for a unit: the first 8 bytes of SHA-1(xorb hash ‖ peer id), big-endian.
+#[must_use]
+pub fn score(xorb: &Hash, peer_id: &PeerId) -> u64 {
     use sha1::Digest as _;
     let mut sha = sha1::Sha1::new();
     sha.update(xorb.as_bytes());

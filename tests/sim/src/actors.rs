@@ -7,6 +7,7 @@ use crate::scenario::{MS, SEC};
 use crate::world::{Happening, World};
 use std::net::{Ipv4Addr, SocketAddr};
 use zest_core::link::{Body, Claim, Dialect, Outgoing, ZestMessage};
+use zest_core::node::claim_score;
 use zest_core::node::{Event, Found, limits};
 use zest_core::{FileId, FileKey, InfoHash, Location};
 use zest_xet::ChunkRef;
@@ -49,6 +50,9 @@ pub enum Actor {
     /// Comes to everybody and names files without end that it wants to hear of, so that they are remembered. All of them have one
     /// address.
     Gatherer,
+    /// Comes to everybody and claims every part of the origin's work for itself, as its own id allows, and does none of it. All of them
+    /// have one address, so that many ids draw lots for it.
+    SelfClaimer,
     /// A neighbour that comes to everybody and asks for all that they fetch, but speaks of another Hub, or of none.
     Spy,
     /// Says it streams everything from the origin: tells a list that is not the xorb's, and gives what hashes to that.
@@ -64,8 +68,16 @@ pub enum Actor {
 impl Actor {
     /// Those that make room for nobody, knock elsewhere by the hands of others, lie under another's id, press on one machine
     /// from one address, or ask for what is not theirs. They are in no small world drawn by lot.
-    pub const STRANGERS: [Self; 7] =
-        [Self::Idle, Self::Namer, Self::Forger, Self::Hog, Self::Squatter, Self::Gatherer, Self::Spy];
+    pub const STRANGERS: [Self; 8] = [
+        Self::Idle,
+        Self::Namer,
+        Self::Forger,
+        Self::Hog,
+        Self::Squatter,
+        Self::Gatherer,
+        Self::SelfClaimer,
+        Self::Spy,
+    ];
 
     /// Those that lie of what they stream. They are in no small world drawn by lot.
     pub const TELLERS: [Self; 4] = [Self::ListLiar, Self::ByteLiar, Self::EndlessTeller, Self::MindChanger];
@@ -105,6 +117,7 @@ impl Actor {
             Self::Hog => "hogs",
             Self::Squatter => "squatters",
             Self::Gatherer => "gatherers",
+            Self::SelfClaimer => "self-claimers",
             Self::Spy => "spies",
             Self::ListLiar => "list-liars",
             Self::ByteLiar => "byte-liars",
@@ -122,7 +135,7 @@ impl Actor {
     /// Whether it dials by itself, and nobody dials it.
     #[must_use]
     pub fn comes(self) -> bool {
-        matches!(self, Self::Hog | Self::Squatter | Self::Gatherer | Self::Spy)
+        matches!(self, Self::Hog | Self::Squatter | Self::Gatherer | Self::SelfClaimer | Self::Spy)
     }
 
     /// Whether wrong bytes may come from it.
@@ -254,7 +267,7 @@ impl World {
                 let total = self.files.by_hash(&file).map_or(0, |at| self.files.all[at as usize].len());
                 self.say(end, Outgoing::Zest(ZestMessage::Have { file, total, runs: vec![(0, total)] }));
                 self.say(end, Outgoing::Zest(ZestMessage::Slot { open: true, wait_ms: 0 }));
-                if actor == Actor::ClaimLiar {
+                if matches!(actor, Actor::ClaimLiar | Actor::SelfClaimer) {
                     self.claim_all(end);
                 }
             }
@@ -276,7 +289,7 @@ impl World {
             Outgoing::ChunkRequest { req, hash, .. } => {
                 let id = self.files.by_chunk(&hash);
                 match (actor, id) {
-                    (Actor::Mute | Actor::ClaimLiar, _) => {}
+                    (Actor::Mute | Actor::ClaimLiar | Actor::SelfClaimer, _) => {}
                     (Actor::Liar | Actor::Trickler, Some(id)) => {
                         self.say_chunk(end, req.0, hash, id, actor == Actor::Trickler);
                     }
@@ -369,13 +382,21 @@ impl World {
 
     /// Every file's every block, by nobody's leave.
     fn claim_all(&mut self, end: u32) {
+        let host = &self.hosts[self.ends[end as usize].host as usize];
+        let (own, peer_id) = (host.actor == Actor::SelfClaimer, host.peer_id);
         for file in 0..self.files.all.len() {
             let hash = self.files.all[file].hash;
             let firsts: Vec<u32> = self.files.all[file].blocks.iter().map(|b| b.runs[0].first).collect();
             for part in firsts.chunks(zest_core::wire::zest::CLAIMS_MAX) {
                 // Never the same twice: what is not believed any more is said in another way.
-                let (beat, score) = ((self.now / TICK) as u16, u64::MAX - 1 - self.now / TICK);
-                let claims = part.iter().map(|&first| Claim { first, score, beat }).collect();
+                let (beat, any) = ((self.now / TICK) as u16, u64::MAX - 1 - self.now / TICK);
+                let claim = |&first: &u32| {
+                    let of = &self.files.all[file];
+                    let xorb = &of.blocks[of.block_of(first) as usize].xorb;
+                    let score = if own { claim_score(xorb, &peer_id) } else { any };
+                    Claim { first, score, beat }
+                };
+                let claims = part.iter().map(claim).collect();
                 self.say(end, Outgoing::Zest(ZestMessage::Claim { file: FileKey::of(&hash), claims }));
             }
         }
@@ -394,7 +415,7 @@ impl World {
             self.hosts[host as usize].links.iter().copied().filter(|e| up(&self.ends[*e as usize])).collect();
         for end in ends {
             match self.hosts[host as usize].actor {
-                Actor::ClaimLiar => self.claim_all(end),
+                Actor::ClaimLiar | Actor::SelfClaimer => self.claim_all(end),
                 Actor::Namer => self.name_victims(end),
                 Actor::Hog => self.hog_asks(end),
                 Actor::Squatter => {}
