@@ -305,7 +305,8 @@ async fn ask_status(places: &Places) -> Result<Value, Failure> {
     let client = match Client::find(places).await {
         Ok(Some(client)) => client,
         Ok(None) => {
-            return Err(Failure::new(Kind::Other, "zest does not run in the background").hint("zest start"));
+            return Err(Failure::new(Kind::Other, "zest does not run in the background")
+                .hint("`zest start` begins it"));
         }
         Err(error) => return Err(Failure::new(Kind::Other, error).hint("`zest logs` shows what it says")),
     };

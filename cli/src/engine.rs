@@ -152,10 +152,20 @@ pub(crate) fn no_congestion_control(error: impl std::fmt::Display) -> Failure {
     Failure::new(Kind::Usage, error).hint(hint)
 }
 
+/// What helps where nobody can be listened for.
+pub(crate) fn no_listener_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable => {
+            "name an address of this machine; without --listen it is all of them"
+        }
+        _ => "choose another port with --listen; 0 takes any free one",
+    }
+}
+
 pub(crate) fn engine_failure(error: &EngineError) -> Failure {
     match error {
-        EngineError::Listen { .. } => {
-            Failure::new(Kind::Network, error).hint("choose another port; 0 takes any free one")
+        EngineError::Listen { source, .. } => {
+            Failure::new(Kind::Network, error).hint(no_listener_hint(source))
         }
         EngineError::DhtPort { .. } => {
             Failure::new(Kind::Network, error).hint("choose another one with --dht-port, or leave it out")

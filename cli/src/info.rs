@@ -54,8 +54,13 @@ pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
     let mut status = ui.status();
     status.show(&format!("asking the Hub about {label} …"), false);
     let asked = async {
-        let report =
-            session.pull(request.clone()).wait().await.map_err(|error| engine::pull_failure(&error))?;
+        let report = match session.pull(request.clone()).wait().await {
+            Ok(report) => report,
+            Err(error) => {
+                let failure = engine::pull_failure(&error);
+                return Err(pull::with_hint_of_no_repo(failure, &session, &env, &request).await);
+            }
+        };
         if args.wait == 0 {
             return Ok((report, Survey::default()));
         }

@@ -48,9 +48,13 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
         std::future::pending::<()>().await;
     };
     let outcome = tokio::select! {
-        outcome = session.survey_as_found(request, Duration::from_secs(args.wait), tell) => {
-            outcome.map_err(|error| engine::pull_failure(&error))
-        }
+        outcome = session.survey_as_found(request.clone(), Duration::from_secs(args.wait), tell) => match outcome {
+            Ok(survey) => Ok(survey),
+            Err(error) => {
+                let failure = engine::pull_failure(&error);
+                Err(pull::with_hint_of_no_repo(failure, &session, &env, &request).await)
+            }
+        },
         // What was found so far is shown.
         () = signals.first() => Ok(told.borrow_and_update().clone()),
         () = showing => unreachable!("it never ends"),

@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 use zest_runtime_tokio::{Notice, PullError, PullEvent};
-use zest_store::{RepoId, RepoType, Token};
+use zest_store::{Env, RepoId, RepoType, Token};
 
 /// With the policy `spare-origin` a pull that is done goes on giving to the machines that fetch the same, until nothing was
 /// given for this long: 5 s. Ours; whoever has not asked by then gets it elsewhere.
@@ -104,15 +104,7 @@ pub(crate) async fn fetch(
                 pull(&session, request, &label, &signals, ui, args.events).await
             }
             other => {
-                let page = engine::page(&env, &request.repo);
-                let hint = match other {
-                    Some(other) => format!("there is {other}: name that; this one would be at {page}"),
-                    None => format!(
-                        "look whether the name is right at {page}; is it a model, a dataset or a space? --type says which; \
-                         private and gated ones need HF_TOKEN or `hf auth login`"
-                    ),
-                };
-                failure.hint = Some(hint);
+                failure.hint = Some(no_repo_hint(other.as_ref(), &env, &request.repo));
                 outcome
             }
         };
@@ -127,6 +119,32 @@ pub(crate) async fn fetch(
     let report = outcome?;
     // The last event was the report.
     Ok((!args.events).then_some((report, only)))
+}
+
+/// What is said to who names a repository that is not there, or not shown.
+fn no_repo_hint(other: Option<&RepoId>, env: &Env, repo: &RepoId) -> String {
+    let page = engine::page(env, repo);
+    match other {
+        Some(other) => format!("there is {other}: name that; this one would be at {page}"),
+        None => format!(
+            "look whether the name is right at {page}; is it a model, a dataset or a space? --type says which; \
+             private and gated ones need HF_TOKEN or `hf auth login`"
+        ),
+    }
+}
+
+/// The same for who only asks about it.
+pub(crate) async fn with_hint_of_no_repo(
+    mut failure: Failure,
+    session: &Session,
+    env: &Env,
+    request: &PullRequest,
+) -> Failure {
+    if failure.no_repo {
+        let other = other_kind(session, request).await;
+        failure.hint = Some(no_repo_hint(other.as_ref(), env, &request.repo));
+    }
+    failure
 }
 
 /// Whether the name leaves open what kind of repository it is.

@@ -4,7 +4,7 @@
 use super::args::RuntimeChoice;
 use crate::engine::engine_failure;
 #[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
-use crate::engine::no_congestion_control;
+use crate::engine::{no_congestion_control, no_listener_hint};
 use crate::failure::{Failure, Kind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -254,8 +254,8 @@ fn refused(refusal: &zest_runtime_glommio::Refusal) -> Failure {
 fn seeder_failure(error: &SeederError) -> Failure {
     match error {
         SeederError::Refused(refusal) => refused(refusal),
-        SeederError::Listen { .. } => {
-            Failure::new(Kind::Network, error).hint("choose another port with --listen; 0 takes any free one")
+        SeederError::Listen { source, .. } => {
+            Failure::new(Kind::Network, error).hint(no_listener_hint(source))
         }
         SeederError::CongestionControl { .. } => no_congestion_control(error),
         SeederError::Core { .. } => {

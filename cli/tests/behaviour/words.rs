@@ -387,6 +387,14 @@ rows! {
     a_name_nobody_shows: "A name that the Hub hides, without a token", ["pull", "org/secret"] => 3,
         ["org/secret is private, gated or does not exist", "is it a model, a dataset or a space?", "HF_TOKEN"];
         |world| world.with_answer(401, "X-Error-Code", "RepoNotFound");
+    a_name_nobody_has_asked_about: "The same, only asked about", ["info", "org/nmae", "--wait", "0"] => 4,
+        ["does not exist", "look whether the name is right at http://…/org/nmae", "is it a model, a dataset or a space?"];
+        |world| world.with_answer(404, "X-Error-Code", "RepoNotFound");
+    peers_of_a_name_nobody_has: "And who has it", ["peers", "org/nmae", "--listen", "127.0.0.1:0"] => 4,
+        ["does not exist", "look whether the name is right at http://…/org/nmae"];
+        |world| world.with_answer(404, "X-Error-Code", "RepoNotFound");
+    an_address_of_another_machine: "To listen where another machine is", ["serve", "--no-http", "--listen", "192.0.2.1:0"] => 5,
+        ["cannot listen on 192.0.2.1:0", "name an address of this machine"]; World::alone;
     a_dataset_for_a_model: "Only a dataset has that name", ["pull", "org/name"] => 0,
         ["there is no model org/name, but datasets/org/name: fetching that", "From CDN:"]; |world| {
         let hub = ScriptedHub::start(|asked| match asked.target.contains("/datasets/") {
