@@ -106,9 +106,14 @@ print(health.begin() is None)
     assert ran.stdout.split() == ["True"] * 5, ran.stdout
 
 
-def test_the_bar_of_a_pull_does_not_call_linked_peers_givers() -> None:
-    from zest._session import Progress, _split
-
-    linked = Progress.of({"phase": "fetching", "from_cdn": 1_500_000, "peers": 3})
-    assert _split(linked) == "peers 0.0 MB, CDN 1.5 MB; 3 peers linked"
-    assert _split(Progress.of({"from_peers": 2_000_000})) == "peers 2.0 MB, CDN 0.0 MB"
+def test_the_bar_of_a_pull_does_not_call_linked_peers_givers(client: Client) -> None:
+    code = """
+from zest._session import Progress, _split
+print(_split(Progress.of({"phase": "fetching", "from_cdn": 1_500_000, "peers": 3})))
+print(_split(Progress.of({"from_peers": 2_000_000})))
+"""
+    ran = subprocess.run(
+        [client.python, "-c", code], env=client.environ(), capture_output=True, text=True, timeout=HANG_S, check=True
+    )
+    said = ["peers 0.0 MB, CDN 1.5 MB; 3 peers linked", "peers 2.0 MB, CDN 0.0 MB"]
+    assert ran.stdout.splitlines() == said, ran.stdout
