@@ -375,7 +375,7 @@ fn write_run(partial: &Partial, run: &[(Place, ChunkRef, &[u8])]) -> std::io::Re
     let Some((first, ..)) = run.first() else { return Ok(()) };
     let len = run.iter().map(|(.., bytes)| bytes.len()).sum::<usize>();
     assert!(first.offset + len as u64 <= partial.spec().size, "a write must lie inside the file");
-    let parts: Vec<&[u8]> = run.iter().map(|(.., bytes)| *bytes).collect();
+    let parts: Vec<_> = run.iter().map(|(.., bytes)| std::io::IoSlice::new(bytes)).collect();
     crate::os::write_all_parts_at(partial.file(), &parts, first.offset)
 }
 

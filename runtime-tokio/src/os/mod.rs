@@ -16,12 +16,8 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 
 /// Writes parts of a file that lie one behind the other.
-pub(crate) fn write_all_parts_at(file: &File, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
-    let mut written = 0;
-    if parts.len() > 1 {
-        let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        written = write_parts_at(file, &slices, offset)?;
-    }
+pub(crate) fn write_all_parts_at(file: &File, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+    let mut written = if parts.len() > 1 { write_parts_at(file, parts, offset)? } else { 0 };
     // All of it, or the rest of a write that the system cut short.
     for part in parts {
         let skip = written.min(part.len());
