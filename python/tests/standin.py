@@ -87,16 +87,22 @@ class StandIn:
         _answer(handler, 200, {"status": "ok", "proof_at": proof})
 
     def _file(self, handler: BaseHTTPRequestHandler) -> None:
+        # Another file's may change it meanwhile: who is asked while it lives is killed with it.
+        mode = self.mode
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         self.asked.append(body)
         self.tokens.append(handler.headers.get("X-HF-Token", "(none)"))
         if handler.headers.get("Authorization") != f"Bearer {self.secret}":
             _answer(handler, 401, {"error": {"kind": "auth", "message": "no secret"}})
             return
-        if self.mode == "old":
+        if mode == "mute":
+            # It has died since this connection was opened.
+            _break_off(handler)
+            return
+        if mode == "old":
             _answer(handler, 404, {})
             return
-        if self.mode == "declines":
+        if mode == "declines":
             _answer(handler, 404, {"error": {"kind": "not-found", "message": "no such file", "hint": None}})
             return
         data = self.files(body)
@@ -105,21 +111,25 @@ class StandIn:
         handler.send_header("Content-Length", str(len(data) - begin))
         handler.send_header("ETag", f'"{body["hash"]}"')
         handler.end_headers()
-        if self.mode == "half-dead" and len(data) > self.half:
+        if mode == "half-dead" and len(data) > self.half:
             _leave(body)
-        if self.mode.startswith("half"):
+        if mode.startswith("half"):
             handler.wfile.write(data[begin : self.half])
             handler.wfile.flush()
-            if self.mode == "half-mute":
+            if mode == "half-mute":
                 self.gone.wait()
             else:
                 # Gone for good: nobody listens any more.
                 self._server.socket.close()
                 self.mode = "mute"
-            handler.connection.shutdown(socket.SHUT_RDWR)
-            handler.close_connection = True
+            _break_off(handler)
             return
         handler.wfile.write(data[begin:])
+
+
+def _break_off(handler: BaseHTTPRequestHandler) -> None:
+    handler.connection.shutdown(socket.SHUT_RDWR)
+    handler.close_connection = True
 
 
 def _leave(body: dict[str, Any]) -> None:

@@ -120,3 +120,30 @@ fn while_landing() {
         }
     }
 }
+
+/// Who is killed while it makes a link would leave what lies beside its place for ever: so nothing does, at any moment.
+#[test]
+fn while_linking() {
+    let files = files();
+    let dir = tempfile::tempdir().unwrap();
+    let cache = HfCache::open(dir.path(), SHARED).unwrap();
+    common::pull(&cache, &repo(), COMMIT, &files);
+    let blobs = dir.path().join("models--lab--tiny/blobs");
+    assert!(blobs.is_dir(), "{}", blobs.display());
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for round in 0..400 {
+                let commit = format!("{round:040x}");
+                files.iter().for_each(|(entry, _)| drop(cache.link(&repo(), &commit, entry).unwrap()));
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Release);
+        });
+        while !is_over.load(std::sync::atomic::Ordering::Acquire) {
+            for entry in std::fs::read_dir(&blobs).unwrap() {
+                let name = entry.unwrap().file_name();
+                assert!(!name.as_encoded_bytes().ends_with(b".link"), "{name:?}");
+            }
+        }
+    });
+}

@@ -312,8 +312,13 @@ impl HfCache {
         copied.map_err(|source| StoreError::from_io("copy into place", to, source, size))
     }
 
-    /// Puts a link in place by rename. It is made among the blobs, where a leftover disturbs no scan.
+    /// Puts a link in place. Where nothing is yet, it is made there, so that who is killed leaves nothing; else it replaces what is
+    /// there by rename, and is made among the blobs, where a leftover disturbs no scan.
     fn replace_by_link(&self, names: &Names, target: &Path, link: &Path) -> Result<(), StoreError> {
+        match os::symlink(target, link) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.at("link", link),
+        }
         let (dir, etag) = names.blob.rsplit_once('/').expect("a blob's name has a folder");
         let temp = self.root.join(dir).join(format!(".{etag}.{}.link", os::random_hex()));
         let make = || {
