@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use zest_core::link::{self, Head, Link, PeerFault};
 use zest_core::{Duration, Instant, LinkId};
-use zest_send::{GATHER_MAX, Part, Piece, Read, SendQueue};
+use zest_send::{GATHER_MAX, Part, Piece, Read, SendQueue, Span};
 use zest_xet::Hash;
 
 /// Bytes sent before other links get their turn: 4 MiB.
@@ -38,7 +38,7 @@ pub(crate) struct LinkIo {
     waker: RefCell<Option<Waker>>,
     /// Its task is having a turn, and looks at everything again before it waits.
     turning: Cell<bool>,
-    pub(crate) closing: Cell<bool>,
+    closing: Cell<bool>,
     pub(crate) established: Cell<bool>,
     pub(crate) fault: Cell<Option<PeerFault>>,
     /// The other cores were told where its peer listens.
@@ -102,8 +102,12 @@ impl LinkIo {
         !self.established.get() && !self.closing.get()
     }
 
-    pub(crate) fn push(&self, head: Head, body: Option<zest_send::Span>) {
-        self.queue.borrow_mut().push(head, body);
+    pub(crate) fn push(&self, head: Head, body: Option<Span>) {
+        let mut queue = self.queue.borrow_mut();
+        match body {
+            None => queue.push(head),
+            Some(span) => queue.push_range(head, span, None),
+        }
     }
 
     /// Whether nothing is left to answer.
@@ -232,7 +236,8 @@ impl LinkIo {
             let queue = self.queue.borrow();
             let cache = core.cache.borrow();
             let mut pieces: Vec<Piece<'_>> = Vec::with_capacity(2 * GATHER_MAX);
-            queue.gather(&cache, &mut pieces);
+            // What follows may have to be read first: the socket is told nothing of it.
+            let _more = queue.gather(&cache, &mut pieces);
             let Some(first) = pieces.first() else {
                 drop(pieces);
                 drop((queue, cache));

@@ -18,4 +18,4 @@ mod send_queue;
 
 pub use block_cache::{BlockCache, SEGMENT_BYTES};
 pub use lend::{Lender, Lent, Piece, Socket};
-pub use send_queue::{AHEAD_MAX, GATHER_MAX, Part, READ_BYTES_MAX, Read, SendQueue, Span};
+pub use send_queue::{AHEAD_MAX, GATHER_MAX, PIECES_MAX, Part, READ_BYTES_MAX, Read, SendQueue, Span};

@@ -7,3 +7,5 @@ pub const GATHER_MAX: usize = 16;
 /// Longest merged read: 512 KiB less two pages, so that it still is one with the edges that O_DIRECT adds. Longer ones gained
 /// nothing on a disk, and fit badly into little memory.
 pub const READ_BYTES_MAX: u32 = (512 << 10) - (8 << 10);
+/// Answers whose room a queue keeps when it is empty: 16, as many chunks as are gathered.
+pub const QUEUE_KEEP: usize = 16;

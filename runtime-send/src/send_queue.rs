@@ -1,12 +1,14 @@
 //! What one connection has still to send: heads in memory and ranges of files, gathered into few system calls.
 //!
 //! The queue decides which ranges are read next, merges neighbours into one read, and lays out heads, chunks of the
-//! [`BlockCache`] and what was read for one gathered send. It does no I/O itself: a runtime performs the [`Read`]s and
-//! sends the slices. A range that lies in the cache is looked up when it is sent, so that a peer that does not read
+//! [`BlockCache`] and what was read for one gathered send. It does no I/O itself: a runtime performs the [`Read`]s, or sends
+//! the [range in front](SendQueue::front_range) from its file, and sends the slices. A range that lies in the cache is looked up when it is sent, so that a peer that does not read
 //! pins nothing; what was read for it can be [dropped](SendQueue::unstage) and read again.
 
+use crate::limits::QUEUE_KEEP;
 pub use crate::limits::{GATHER_MAX, READ_BYTES_MAX};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
 use zest_xet::Hash;
 
@@ -14,8 +16,11 @@ use crate::block_cache::BlockCache;
 use crate::lend::Piece;
 use zest_store::FileId;
 
-/// Items from the front whose ranges are read ahead: twice [`GATHER_MAX`], so that the disk works while the network does.
+/// Bodies from the front that are read ahead: twice [`GATHER_MAX`], so that the disk works while the network does.
 pub const AHEAD_MAX: usize = 2 * GATHER_MAX;
+
+/// Heads and bodies gathered into one send: 64. So many short answers go out at once.
+pub const PIECES_MAX: usize = 64;
 
 /// Bytes kept of what comes next when the rest is let go of: 4 KiB. A runtime needs something to offer to a full socket, and
 /// gets the rest again when that was taken.
@@ -50,7 +55,7 @@ pub struct Read {
 /// One span of a [`Read`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// Number of the item that waits for it.
+    /// Number of the body that waits for it.
     pub item: u64,
     /// Its first byte in the read.
     pub at: u32,
@@ -58,24 +63,29 @@ pub struct Part {
     pub span: Span,
 }
 
-/// See the top of this file: what one connection has still to send. `H` is a head, `B` what a read gives; the clones of a `B` share its memory.
+/// See the top of this file: what one connection has still to send. `H` is a head; `B` bytes in memory, be they a body of their own or what
+/// a read gave: its clones share them; `F` is an open file, of a range that only this keeps open.
+///
+/// Heads and bodies lie apart: a short answer needs no more room than its head.
 #[derive(Debug)]
-pub struct SendQueue<H, B> {
-    items: VecDeque<Item<H, B>>,
-    /// Number of the front item.
+pub struct SendQueue<H, B, F = Infallible> {
+    /// Each with whether a body follows it.
+    heads: VecDeque<(H, bool)>,
+    bodies: VecDeque<Body<B, F>>,
+    /// Number of the front body.
     first: u64,
-    /// Bytes of the front item that were sent.
+    /// Bytes that were sent of the front head and its body.
     sent: usize,
-    /// Items among the first [`AHEAD_MAX`] that are known to need nothing: looked at no more.
+    /// Bodies among the first [`AHEAD_MAX`] that are known to need nothing: looked at no more.
     planned: usize,
     /// The next bytes, when the read they are from was let go of.
     lead: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Item<H, B> {
-    head: H,
-    body: Option<(Span, Stage<B>)>,
+enum Body<B, F> {
+    Range { span: Span, open: Option<F>, stage: Stage<B> },
+    Bytes(B),
 }
 
 #[derive(Debug)]
@@ -85,35 +95,61 @@ enum Stage<B> {
     Ready { bytes: B, start: usize },
 }
 
-impl<H, B> Default for SendQueue<H, B> {
+impl<H, B, F> Default for SendQueue<H, B, F> {
     fn default() -> Self {
-        Self { items: VecDeque::new(), first: 0, sent: 0, planned: 0, lead: Vec::new() }
+        Self {
+            heads: VecDeque::new(),
+            bodies: VecDeque::new(),
+            first: 0,
+            sent: 0,
+            planned: 0,
+            lead: Vec::new(),
+        }
     }
 }
 
-impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
-    /// Appends a head and the range that follows it.
-    pub fn push(&mut self, head: H, body: Option<Span>) {
-        let body = body.map(|span| (span, Stage::Waiting));
-        self.items.push_back(Item { head, body });
+impl<H: AsRef<[u8]>, B: AsRef<[u8]>, F> SendQueue<H, B, F> {
+    /// Appends a head that nothing follows.
+    pub fn push(&mut self, head: H) {
+        self.heads.push_back((head, false));
     }
 
-    /// Items that are not sent completely.
+    /// Appends a head and a range. One that can only be opened now comes with the open file.
+    pub fn push_range(&mut self, head: H, span: Span, open: Option<F>) {
+        self.heads.push_back((head, true));
+        self.bodies.push_back(Body::Range { span, open, stage: Stage::Waiting });
+    }
+
+    /// Appends a head and a body that is in memory.
+    pub fn push_bytes(&mut self, head: H, bytes: B) {
+        self.heads.push_back((head, true));
+        self.bodies.push_back(Body::Bytes(bytes));
+    }
+
+    /// Answers, a head with its body each, that are not sent completely.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.heads.len()
+    }
+
+    /// Heads and bodies that are not sent completely.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        let begun = matches!(self.heads.front(), Some((head, true)) if self.sent >= head.as_ref().len());
+        self.heads.len() + self.bodies.len() - usize::from(begun)
     }
 
     /// Whether nothing is left to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.heads.is_empty()
     }
 
     /// Drops everything, and the memory for it.
     pub fn clear(&mut self) {
-        self.first += self.items.len() as u64;
-        self.items = VecDeque::new();
+        self.first += self.bodies.len() as u64;
+        self.heads = VecDeque::new();
+        self.bodies = VecDeque::new();
         self.sent = 0;
         self.planned = 0;
         self.lead = Vec::new();
@@ -123,10 +159,10 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
     pub fn next_read(&mut self, cache: &BlockCache) -> Option<Read> {
         let mut read: Option<Read> = None;
         let mut at = self.planned;
-        while at < self.items.len().min(AHEAD_MAX) {
+        while at < self.bodies.len().min(AHEAD_MAX) {
             let item = self.first + at as u64;
-            match &mut self.items[at].body {
-                Some((span, stage @ Stage::Waiting)) if !cached(cache, span) => {
+            match &mut self.bodies[at] {
+                Body::Range { span, stage: stage @ Stage::Waiting, .. } if !cached(cache, span) => {
                     match &mut read {
                         None => {
                             let parts = vec![Part { item, at: 0, span: *span }];
@@ -141,7 +177,7 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
                     *stage = Stage::Reading;
                 }
                 // Whatever lies between two neighbours ends the run, but for heads.
-                Some(_) if read.is_some() => break,
+                _ if read.is_some() => break,
                 _ => {}
             }
             at += 1;
@@ -171,15 +207,16 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
     /// was something.
     pub fn unstage(&mut self) -> bool {
         if self.lead.is_empty()
-            && let Some(Item { head, body: Some((span, Stage::Ready { bytes, start })) }) = self.items.front()
+            && let Some((head, true)) = self.heads.front()
+            && let Some(Body::Range { span, stage: Stage::Ready { bytes, start }, .. }) = self.bodies.front()
             && let Some(into) = self.sent.checked_sub(head.as_ref().len())
             && let Some(bytes) = bytes.as_ref().get(*start..*start + span.len as usize)
         {
             self.lead = bytes[into..bytes.len().min(into + LEAD_BYTES)].to_vec();
         }
         let mut any = false;
-        for item in self.items.iter_mut().take(AHEAD_MAX) {
-            if let Some((_, stage @ Stage::Ready { .. })) = &mut item.body {
+        for body in self.bodies.iter_mut().take(AHEAD_MAX) {
+            if let Body::Range { stage: stage @ Stage::Ready { .. }, .. } = body {
                 *stage = Stage::Waiting;
                 any = true;
             }
@@ -188,39 +225,56 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
         any
     }
 
-    /// Lays out what can be sent now, in order, as at most `2 × GATHER_MAX` pieces; chunks of the cache may be lent.
-    /// Nothing, if the front is not there yet.
-    pub fn gather<'a>(&'a self, cache: &'a BlockCache, pieces: &mut Vec<Piece<'a>>) {
+    /// Lays out what can be sent now, in order, as at most [`PIECES_MAX`] pieces with at most [`GATHER_MAX`] ranges; chunks of the cache
+    /// may be lent. Nothing, if the front is a range that is not there yet. True if there is more than that.
+    pub fn gather<'a>(&'a self, cache: &'a BlockCache, pieces: &mut Vec<Piece<'a>>) -> bool {
         if !self.lead.is_empty() {
             pieces.push(Piece::Copied(&self.lead));
-            return;
+            return true;
         }
         let mut skip = self.sent;
-        for item in self.items.iter().take(GATHER_MAX) {
-            let head = item.head.as_ref();
+        let mut bodies = self.bodies.iter();
+        let mut ranges = 0;
+        for (head, has_body) in &self.heads {
+            if pieces.len() + 2 > PIECES_MAX {
+                return true;
+            }
+            let head = head.as_ref();
             if skip < head.len() {
                 pieces.push(Piece::Copied(&head[skip..]));
             }
             skip = skip.saturating_sub(head.len());
-            let Some((span, stage)) = &item.body else { continue };
-            let len = span.len as usize;
-            let body = match stage {
-                Stage::Ready { bytes, start } => {
-                    let bytes = bytes.as_ref().get(*start..*start + len);
-                    bytes.map(|bytes| Piece::Copied(&bytes[skip..]))
+            if !has_body {
+                continue;
+            }
+            let body = match bodies.next() {
+                Some(Body::Bytes(bytes)) => Some(Piece::Copied(&bytes.as_ref()[skip..])),
+                Some(Body::Range { span, stage, .. }) if ranges < GATHER_MAX => {
+                    ranges += 1;
+                    there(span, stage, cache, skip)
                 }
-                Stage::Waiting | Stage::Reading => {
-                    let found = span.hash.as_ref().and_then(|hash| cache.get(hash));
-                    found.filter(|bytes| bytes.len() == len).map(|bytes| Piece::Lent(bytes.from(skip)))
-                }
+                _ => None,
             };
-            let Some(body) = body else { return };
+            let Some(body) = body else { return true };
             pieces.push(body);
             skip = 0;
         }
+        false
     }
 
-    /// This many of the gathered bytes were taken. Returns how many of them were of ranges.
+    /// What is left of the range in front, if its head was sent and nothing was read for it: a runtime may send it from its file.
+    #[must_use]
+    pub fn front_range(&self) -> Option<(Span, Option<&F>)> {
+        let (head, true) = self.heads.front()? else { return None };
+        let Some(Body::Range { span, open, stage: Stage::Waiting }) = self.bodies.front() else {
+            return None;
+        };
+        let into = self.sent.checked_sub(head.as_ref().len())?;
+        let left = Span { offset: span.offset + into as u64, len: span.len - into as u32, ..*span };
+        Some((left, open.as_ref()))
+    }
+
+    /// This many of the gathered bytes were taken, or of the range in front. Returns how many of them were of bodies.
     pub fn sent(&mut self, bytes: usize) -> u64 {
         if bytes < self.lead.len() {
             self.lead.drain(..bytes);
@@ -230,9 +284,10 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
         let mut bodies = 0;
         let mut left = self.sent + bytes;
         let mut before = self.sent;
-        while let Some(item) = self.items.front() {
-            let head = item.head.as_ref().len();
-            let len = head + item.body.as_ref().map_or(0, |(span, _)| span.len as usize);
+        while let Some((head, has_body)) = self.heads.front() {
+            let (head, has_body) = (head.as_ref().len(), *has_body);
+            let body = if has_body { self.bodies.front().map_or(0, Body::len) } else { 0 };
+            let len = head + body;
             let now = left.min(len);
             bodies += (now.max(head) - before.clamp(head, len)) as u64;
             if left < len {
@@ -240,14 +295,18 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
             }
             left -= len;
             before = 0;
-            self.items.pop_front();
-            self.first += 1;
-            self.planned = self.planned.saturating_sub(1);
+            self.heads.pop_front();
+            if has_body {
+                self.bodies.pop_front();
+                self.first += 1;
+                self.planned = self.planned.saturating_sub(1);
+            }
         }
-        assert!(left == 0 || !self.items.is_empty(), "no more is sent than was gathered");
+        assert!(left == 0 || !self.heads.is_empty(), "no more is sent than was gathered");
         self.sent = left;
-        if self.items.is_empty() && self.items.capacity() > 2 * AHEAD_MAX {
-            self.items = VecDeque::new();
+        if self.heads.is_empty() {
+            trim(&mut self.heads);
+            trim(&mut self.bodies);
         }
         bodies
     }
@@ -259,7 +318,46 @@ impl<H: AsRef<[u8]>, B: AsRef<[u8]>> SendQueue<H, B> {
 
     fn stage(&mut self, item: u64) -> Option<&mut Stage<B>> {
         let at = usize::try_from(item.checked_sub(self.first)?).ok()?;
-        self.items.get_mut(at)?.body.as_mut().map(|(_, stage)| stage)
+        match self.bodies.get_mut(at)? {
+            Body::Range { stage, .. } => Some(stage),
+            Body::Bytes(_) => None,
+        }
+    }
+}
+
+impl<B: AsRef<[u8]>, F> Body<B, F> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Range { span, .. } => span.len as usize,
+            Self::Bytes(bytes) => bytes.as_ref().len(),
+        }
+    }
+}
+
+/// A range's bytes from `skip` on, if they are in memory.
+fn there<'a, B: AsRef<[u8]>>(
+    span: &Span,
+    stage: &'a Stage<B>,
+    cache: &'a BlockCache,
+    skip: usize,
+) -> Option<Piece<'a>> {
+    let len = span.len as usize;
+    match stage {
+        Stage::Ready { bytes, start } => {
+            let bytes = bytes.as_ref().get(*start..*start + len);
+            bytes.map(|bytes| Piece::Copied(&bytes[skip..]))
+        }
+        Stage::Waiting | Stage::Reading => {
+            let found = span.hash.as_ref().and_then(|hash| cache.get(hash));
+            found.filter(|bytes| bytes.len() == len).map(|bytes| Piece::Lent(bytes.from(skip)))
+        }
+    }
+}
+
+/// What room a longer queue needed goes back: any stranger can have one over each of their links.
+fn trim<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > 2 * QUEUE_KEEP {
+        queue.shrink_to(QUEUE_KEEP);
     }
 }
 
@@ -310,7 +408,7 @@ mod tests {
         loop {
             let mut pieces = Vec::new();
             queue.gather(cache, &mut pieces);
-            assert!(pieces.len() <= 2 * GATHER_MAX);
+            assert!(pieces.len() <= PIECES_MAX);
             let mut all = bytes_of(&pieces);
             all.truncate(step);
             drop(pieces);
@@ -327,11 +425,11 @@ mod tests {
         for step in [1, 7, 1000, usize::MAX] {
             let cache = BlockCache::new(0);
             let mut queue = Queue::default();
-            queue.push(b"hello".to_vec(), None);
+            queue.push(b"hello".to_vec());
             let spans = [(100, 50), (150, 60), (210, 1), (500, 20), (90, 10), (100, 50)];
             let mut want = b"hello".to_vec();
             for (n, &(offset, len)) in spans.iter().enumerate() {
-                queue.push(vec![n as u8; 4], Some(span(offset, len)));
+                queue.push_range(vec![n as u8; 4], span(offset, len), None);
                 want.extend([n as u8; 4]);
                 want.extend((offset..offset + u64::from(len)).map(byte));
             }
@@ -359,7 +457,7 @@ mod tests {
     fn what_was_dropped_is_read_again_even_in_the_middle_of_it() {
         let cache = BlockCache::new(0);
         let mut queue = Queue::default();
-        queue.push(b"h".to_vec(), Some(span(10, 100)));
+        queue.push_range(b"h".to_vec(), span(10, 100), None);
         let read = queue.next_read(&cache).expect("it is not there");
         assert_eq!(queue.next_read(&cache), None, "once");
         done(&mut queue, &read);
@@ -377,7 +475,7 @@ mod tests {
         let (out, bodies) = send(&mut queue, &cache, 10);
         assert_eq!((out, bodies), ((47..110).map(byte).collect(), 63));
         // What comes for an item that went is not taken for another.
-        queue.push(b"h".to_vec(), Some(span(0, 5)));
+        queue.push_range(b"h".to_vec(), span(0, 5), None);
         done(&mut queue, &read);
         let mut pieces = Vec::new();
         queue.gather(&cache, &mut pieces);
@@ -392,14 +490,14 @@ mod tests {
         cache.admit(&verify(&bytes, chunk).expect("its own hash"));
         let mut queue = Queue::default();
         let hot = Span { hash: Some(chunk.hash), ..span(1 << 20, 9_000) };
-        queue.push(b"h".to_vec(), Some(hot));
-        queue.push(b"i".to_vec(), Some(span((1 << 20) + 9_000, 10)));
+        queue.push_range(b"h".to_vec(), hot, None);
+        queue.push_range(b"i".to_vec(), span((1 << 20) + 9_000, 10), None);
         let read = queue.next_read(&cache).expect("the second only");
         assert_eq!((read.offset, read.len), ((1 << 20) + 9_000, 10));
         let (out, _) = send(&mut queue, &cache, 4_000);
         assert_eq!(out, [&b"h"[..], &bytes, b"i"].concat());
         // Without the cache, the rest of a chunk comes from its file.
-        queue.push(b"h".to_vec(), Some(hot));
+        queue.push_range(b"h".to_vec(), hot, None);
         assert_eq!(queue.next_read(&cache), None);
         let empty = BlockCache::new(0);
         queue.look_again();
@@ -411,7 +509,7 @@ mod tests {
         let cache = BlockCache::new(0);
         let mut queue = Queue::default();
         for n in 0..1000 {
-            queue.push(b"h".to_vec(), Some(span(n * 1_000_000, 65_536)));
+            queue.push_range(b"h".to_vec(), span(n * 1_000_000, 65_536), None);
         }
         let mut reads = Vec::new();
         while let Some(read) = queue.next_read(&cache) {
@@ -425,5 +523,55 @@ mod tests {
         assert_eq!(queue.next_read(&cache), Some(reads[1].clone()));
         queue.clear();
         assert!(queue.is_empty() && queue.next_read(&cache).is_none());
+    }
+
+    #[test]
+    fn a_range_that_is_not_in_memory_is_sent_from_its_file_in_its_turn() {
+        let cache = BlockCache::new(0);
+        let mut queue: SendQueue<&[u8], &[u8], &str> = SendQueue::default();
+        queue.push_bytes(b"one", b"in memory");
+        queue.push_range(b"two", span(100, 50), Some("open"));
+        queue.push(b"three");
+        assert_eq!((queue.len(), queue.parts(), queue.front_range()), (3, 5, None));
+        let mut pieces = Vec::new();
+        assert!(queue.gather(&cache, &mut pieces), "there is more");
+        assert_eq!(bytes_of(&pieces), b"onein memorytwo");
+        drop(pieces);
+        assert_eq!(queue.sent(5), 2, "of the body");
+        assert_eq!((queue.parts(), queue.front_range()), (4, None));
+        assert_eq!(queue.sent(10), 7);
+        assert_eq!((queue.len(), queue.parts()), (2, 2), "a head went");
+        assert_eq!(queue.front_range(), Some((span(100, 50), Some(&"open"))));
+        assert_eq!(queue.sent(20), 20);
+        assert_eq!(queue.front_range(), Some((span(120, 30), Some(&"open"))));
+        let mut pieces = Vec::new();
+        assert!(queue.gather(&cache, &mut pieces) && pieces.is_empty(), "nothing goes before it");
+        drop(pieces);
+        assert_eq!(queue.sent(30), 30);
+        let mut pieces = Vec::new();
+        assert!(!queue.gather(&cache, &mut pieces));
+        assert_eq!(bytes_of(&pieces), b"three");
+        drop(pieces);
+        assert_eq!((queue.sent(5), queue.parts()), (0, 0));
+    }
+
+    #[test]
+    fn short_answers_go_out_by_the_dozen_and_leave_no_room_behind() {
+        let cache = BlockCache::new(0);
+        let mut queue = Queue::default();
+        (0..200).for_each(|n| queue.push(vec![n; 3]));
+        let mut sends = 0;
+        while !queue.is_empty() {
+            let mut pieces = Vec::new();
+            let more = queue.gather(&cache, &mut pieces);
+            assert!(pieces.len() <= PIECES_MAX);
+            assert_eq!(more, pieces.len() < queue.len());
+            let bytes = bytes_of(&pieces).len();
+            drop(pieces);
+            assert_eq!(queue.sent(bytes), 0);
+            sends += 1;
+        }
+        assert!(sends <= 4, "{sends}");
+        assert!(queue.heads.capacity() <= 2 * QUEUE_KEEP);
     }
 }

@@ -19,8 +19,6 @@ pub const HEAD_BYTES: usize = 16 << 10;
 /// Items a writer may have queued before its reader stops taking in more requests: 256, half of what a remote may ask for at once.
 /// The node gives at most sixteen chunks ahead; what more there is are short answers, 80 bytes each.
 pub const QUEUE_MAX: usize = 256;
-/// Items whose room a queue keeps when it is empty: 32, sixteen heads with their chunks.
-pub const QUEUE_KEEP: usize = 32;
 /// Time in which a peer that is being answered must take at least one byte; after that it is cut off. As long as BEP 3
 /// allows a peer to be silent.
 pub const SEND_STALL: Duration = Duration::from_secs(120);

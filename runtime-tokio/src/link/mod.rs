@@ -57,7 +57,7 @@ impl LinkIo {
     /// Whether its writer has so much to send that its reader is about to stop.
     pub(crate) fn is_behind(&self) -> bool {
         // What the link has to say and the queue has not seen yet is a head and a body each.
-        self.outbox.queue.borrow().len() + 2 * self.link.borrow().unsent() > QUEUE_MAX
+        self.outbox.len() + 2 * self.link.borrow().unsent() > QUEUE_MAX
     }
 
     /// Nothing is to be read before `until`.

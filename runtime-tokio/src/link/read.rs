@@ -3,7 +3,6 @@
 //! Reading: `readv` into [rest of the payload][next head][next payload …], as far as answers can be foreseen, so that a
 //! payload goes from the socket straight to the first byte of its page-aligned buffer.
 
-use super::outbox::Item;
 use super::wire::Wire;
 use super::{LinkIo, QUEUE_MAX};
 use crate::buffers::{BUFFER_BYTES, Buffer};
@@ -11,12 +10,15 @@ use crate::context::Context;
 use crate::file_kind::FileKind;
 use crate::peer_range::{self, PeerRange};
 use bytes::Bytes;
+use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use zest_core::link::{self, Body, Head, Message, Outgoing, PayloadKind};
 use zest_core::node::{BUDGET_SPENT, Event};
 use zest_core::{Location, finder};
+use zest_send::Span;
 use zest_xet::Hash;
 
 /// Payloads foreseen in one `readv`.
@@ -155,48 +157,43 @@ impl LinkIo {
         }
     }
 
-    /// A range of a file as it is best sent; `None` if it was of a file under way that is gone.
-    fn range(&self, context: &Rc<Context>, place: Location, chunk: Option<Hash>) -> Option<Item> {
-        if let Some(hash) = chunk {
-            if context.disk.hot.cache().contains(&hash) {
-                return Some(Item::Hot { hash, place, sent: 0 });
+    /// Queues a head and its body. A body that is gone ends the link: its frame cannot be honoured.
+    fn enqueue(&self, context: &Context, head: Head, body: Option<Body>, chunk: Option<Hash>) {
+        match body {
+            None => self.outbox.queue.borrow_mut().push(head),
+            Some(Body::File(place)) => {
+                let Some(open) = open_now(context, place, chunk) else { return self.close() };
+                let file = zest_store::FileId(place.file.0);
+                let span = Span { file, offset: place.offset, len: place.len, hash: chunk };
+                self.outbox.queue.borrow_mut().push_range(head, span, open);
             }
-            context.disk.missed(hash, place);
+            Some(Body::Buf { id, offset, len }) => {
+                let Some(bytes) = context.held.bytes(id, offset, len) else { return self.close() };
+                self.outbox.queue.borrow_mut().push_bytes(head, bytes);
+            }
         }
-        // It was looked at when it was located, and will be when it is sent.
-        let open =
-            if FileKind::of(place.file).is_partial() { Some(context.disk.open(place.file)?) } else { None };
-        Some(Item::File(place, open))
+        self.outbox.work.notify_one();
     }
+}
 
-    fn enqueue(&self, context: &Rc<Context>, head: Head, body: Option<Body>, chunk: Option<Hash>) {
-        let body = match body {
-            None => None,
-            Some(Body::File(place)) => match self.range(context, place, chunk) {
-                Some(item) => Some(item),
-                None => {
-                    // The frame cannot be honoured, so the link ends.
-                    self.close();
-                    return;
-                }
-            },
-            Some(Body::Buf { id, offset, len }) => match context.held.bytes(id, offset, len) {
-                Some(bytes) => Some(Item::Bytes(bytes)),
-                None => {
-                    self.close();
-                    return;
-                }
-            },
-        };
-        self.outbox.push(head, body);
+/// The file of a range, if it has to be kept open until the range is sent: one of a file under way that is not in memory. `None` if that
+/// is gone.
+fn open_now(context: &Context, place: Location, chunk: Option<Hash>) -> Option<Option<Arc<File>>> {
+    if let Some(hash) = chunk {
+        if context.disk.hot.cache().contains(&hash) {
+            return Some(None);
+        }
+        context.disk.missed(hash, place);
     }
+    // It was looked at when it was located, and will be when it is sent.
+    if FileKind::of(place.file).is_partial() { context.disk.open(place.file).map(Some) } else { Some(None) }
 }
 
 async fn read_loop<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) -> io::Result<()> {
     let mut payload: Option<Payload> = None;
     loop {
         // A writer that cannot keep up stops the intake: requests wait in the socket, not in memory.
-        while io.outbox.queue.borrow().len() > QUEUE_MAX && !io.closing.get() {
+        while io.outbox.len() > QUEUE_MAX && !io.closing.get() {
             io.outbox.drained.notified().await;
         }
         if io.closing.get() {

@@ -1,21 +1,19 @@
 //! The writing half of a connection: heads and chunks in memory are gathered into one go; a chunk on disk is its head, announced as
 //! one that more follows, and then its range. How that is sent is the [`Wire`]'s.
 
-use super::outbox::Item;
 use super::wire::Wire;
 use super::{LinkIo, QUEUE_MAX};
 use crate::context::Context;
 use crate::limits::SEND_STALL;
-use bytes::Bytes;
+use std::fs::File;
 use std::io;
 use std::rc::Rc;
-use zest_core::Location;
+use std::sync::Arc;
+use zest_core::FileId;
 use zest_core::node::Event;
 use zest_hub::lived;
-use zest_send::{GATHER_MAX as LENT_MAX, Piece};
+use zest_send::{Piece, Span};
 
-/// Heads without a body gathered into one write.
-const GATHER_MAX: usize = 64;
 /// Bytes sent before other links get their turn.
 const TURN_BYTES: usize = 4 << 20;
 
@@ -33,7 +31,7 @@ pub(super) async fn run<W: Wire>(context: Rc<Context>, wire: Rc<W>, io: Rc<LinkI
 struct Sent {
     all: usize,
     /// Of these, bytes of bodies.
-    payload: usize,
+    payload: u64,
 }
 
 async fn write_all<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) -> io::Result<()> {
@@ -53,7 +51,7 @@ async fn write_all<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) ->
             }
             tell(&mut untold);
             // Telling it may have brought more to send.
-            if io.outbox.queue.borrow().is_empty() {
+            if io.outbox.is_empty() {
                 io.outbox.work.notified().await;
             }
             continue;
@@ -64,10 +62,10 @@ async fn write_all<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) ->
         match write_some(context, wire, io) {
             Ok(sent) => {
                 turn += sent.all;
-                untold += sent.payload as u64;
+                untold += sent.payload;
                 io.uploaded.set(io.uploaded.get() + sent.all as u64);
                 context.transport.traffic.sent(sent.all as u64);
-                if io.outbox.queue.borrow().len() <= QUEUE_MAX / 2 {
+                if io.outbox.len() <= QUEUE_MAX / 2 {
                     io.outbox.drained.notify_one();
                 }
                 if turn >= TURN_BYTES {
@@ -102,82 +100,39 @@ async fn closed(io: &LinkIo) {
 /// One system call's worth from the front of the queue.
 fn write_some<W: Wire>(context: &Context, wire: &W, io: &LinkIo) -> io::Result<Sent> {
     let mut queue = io.outbox.queue.borrow_mut();
-    if let Some(Item::Hot { hash, place, sent }) = queue.front()
-        && context.disk.hot.cache().get(hash).is_none_or(|bytes| bytes.len() != place.len as usize)
-    {
-        // It went from memory while it waited.
-        let (offset, len) = (place.offset + u64::from(*sent), place.len - sent);
-        queue[0] = Item::File(Location { offset, len, ..*place }, None);
-    }
-    let cache = context.disk.hot.cache();
-    let mut parts: Vec<Piece<'_>> = Vec::new();
-    let mut chunks = 0;
-    for item in queue.iter().take(GATHER_MAX) {
-        match item {
-            Item::Head(head) => parts.push(Piece::Copied(head.as_bytes())),
-            Item::Rest(bytes) | Item::Bytes(bytes) => parts.push(Piece::Copied(bytes)),
-            Item::Hot { hash, place, sent } if chunks < LENT_MAX => match cache.get(hash) {
-                Some(bytes) if bytes.len() == place.len as usize => {
-                    chunks += 1;
-                    parts.push(Piece::Lent(bytes.from(*sent as usize)));
-                }
-                _ => break,
-            },
-            Item::Hot { .. } | Item::File(..) => break,
-        }
-    }
-    if parts.is_empty() {
-        let Some(Item::File(place, file)) = queue.front_mut() else { return Ok(Sent { all: 0, payload: 0 }) };
-        // It may have waited here for long behind a slow reader: what changed meanwhile must not go out.
-        let Some(file) = file.clone().or_else(|| context.disk.open(place.file)) else {
-            return Err(io::Error::other("the file changed while it waited to be sent"));
-        };
-        let sent = wire.send_range(&file, place.offset, place.len)?;
-        if sent == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the file became shorter while it was sent",
-            ));
-        }
-        place.offset += sent as u64;
-        place.len -= sent as u32;
-        if place.len == 0 {
-            queue.pop_front();
-        }
-        return Ok(Sent { all: sent, payload: sent });
-    }
-    let more = queue.len() > parts.len();
-    let sent = wire.send(&mut context.disk.hot.lender(), &parts, more)?;
-    drop(parts);
-    let (mut left, mut payload) = (sent, 0);
-    while left > 0 {
-        let Some(item) = queue.front_mut() else { break };
-        let len = match item {
-            Item::Head(head) => head.as_bytes().len(),
-            Item::Rest(bytes) | Item::Bytes(bytes) => bytes.len(),
-            Item::Hot { place, sent, .. } => (place.len - *sent) as usize,
-            Item::File(..) => break,
-        };
-        if let Item::Bytes(_) | Item::Hot { .. } = item {
-            payload += left.min(len);
-        }
-        if left >= len {
-            left -= len;
-            queue.pop_front();
+    let sent = {
+        let cache = context.disk.hot.cache();
+        let mut pieces: Vec<Piece<'_>> = Vec::new();
+        let more = queue.gather(&cache, &mut pieces);
+        if pieces.is_empty() {
+            None
         } else {
-            let rest = match item {
-                Item::Hot { sent, .. } => {
-                    *sent += left as u32;
-                    break;
-                }
-                Item::Head(head) => Item::Rest(Bytes::copy_from_slice(&head.as_bytes()[left..])),
-                Item::Rest(bytes) => Item::Rest(bytes.slice(left..)),
-                Item::Bytes(bytes) => Item::Bytes(bytes.slice(left..)),
-                Item::File(..) => break,
-            };
-            *item = rest;
-            left = 0;
+            Some(wire.send(&mut context.disk.hot.lender(), &pieces, more)?)
         }
+    };
+    let sent = match sent {
+        Some(sent) => sent,
+        None => match queue.front_range() {
+            Some((span, open)) => send_range(context, wire, span, open)?,
+            None => 0,
+        },
+    };
+    Ok(Sent { all: sent, payload: queue.sent(sent) })
+}
+
+/// Sends from a file what is not in memory.
+fn send_range<W: Wire>(
+    context: &Context,
+    wire: &W,
+    span: Span,
+    open: Option<&Arc<File>>,
+) -> io::Result<usize> {
+    // It may have waited here for long behind a slow reader: what changed meanwhile must not go out.
+    let Some(file) = open.cloned().or_else(|| context.disk.open(FileId(span.file.0))) else {
+        return Err(io::Error::other("the file changed while it waited to be sent"));
+    };
+    match wire.send_range(&file, span.offset, span.len)? {
+        0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent")),
+        sent => Ok(sent),
     }
-    Ok(Sent { all: sent, payload })
 }

@@ -168,7 +168,7 @@ fn tables() -> String {
             count!(dht::REPLY_BYTES_MAX, "bytes of our answer"),
             count!(
                 dht::REPLY_FACTOR,
-                "times as long as the question an answer may be until the asker has proven his address"
+                "times as long as the question an answer may be until the asker has proven its address"
             ),
             count!(dht::TID_BYTES_MAX, "bytes of a transaction id"),
             count!(dht::NODES_READ_MAX, "nodes of one answer that are looked at"),
@@ -189,7 +189,6 @@ fn tables() -> String {
             time!(tokio::SEND_STALL, "in which a peer that is answered must take something"),
             count!(tokio::HEAD_BYTES, "bytes that all links are read into, where no payload is foreseen"),
             count!(tokio::QUEUE_MAX, "answers of a link that are queued until no more of it is read"),
-            count!(tokio::QUEUE_KEEP, "of these whose room is kept when they are sent"),
             count!(tokio::BUFFERS_MAX, "buffers for payloads, all links together"),
             count!(tokio::BUFFER_BYTES, "bytes of each"),
             count!(tokio::DECODES_MAX, "packed chunks on their way to be proven"),
@@ -327,6 +326,7 @@ fn tables() -> String {
             count!(send::SEGMENT_BYTES, "bytes by which the cache of chunks grows and lets go"),
             count!(send::GATHER_MAX, "chunks sent in one go"),
             count!(send::READ_BYTES_MAX, "bytes read in one go"),
+            count!(send::QUEUE_KEEP, "answers of a link whose room is kept when they are sent"),
         ],
     );
     page
