@@ -5,6 +5,7 @@ use crate::daemon::{doors, failure, url};
 use crate::engine;
 use crate::failure::{Failure, Kind, disk};
 use crate::held::Held;
+use crate::os;
 use crate::ui::{Ui, units};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -12,7 +13,6 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -132,7 +132,7 @@ fn spawn(log: &Path, words: Vec<OsString>, held: Option<&Held>) -> Result<Child,
     let program = std::env::current_exe().map_err(cannot)?;
     let mut options = OpenOptions::new();
     // What is said before it has its log, and what a panic says.
-    let stderr = options.append(true).create(true).mode(0o600).open(log);
+    let stderr = os::for_owner(options.append(true).create(true)).open(log);
     let stderr = stderr.map_err(|error| disk(log.display(), &error))?;
     let mut command = Command::new(program);
     command.args(words).arg("--log-file").arg(log);
@@ -245,14 +245,9 @@ async fn ask_to_end(places: &Places, running: &Running, now: bool, ui: &Ui) -> R
     if !why.is_empty() {
         ui.say(format!("sending process {pid} a signal instead: {why}"));
     }
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    let signal = if now { rustix::process::Signal::KILL } else { rustix::process::Signal::TERM };
-    match pid.map(|pid| rustix::process::kill_process(pid, signal)) {
-        Some(Err(error)) if error != rustix::io::Errno::SRCH => {
-            Err(Failure::new(Kind::Other, format_args!("{running} cannot be sent a signal: {error}")))
-        }
-        _ => Ok(()),
-    }
+    os::end_process(pid, now).map_err(|error| {
+        Failure::new(Kind::Other, format_args!("{running} cannot be sent a signal: {error}"))
+    })
 }
 
 /// What a daemon that ends is still doing.
@@ -437,7 +432,7 @@ pub(crate) fn logs(args: &LogsArgs, ui: &Ui) -> Result<(), Failure> {
 
 fn was_set_aside(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) != (there.dev(), there.ino()),
+        (Ok(ours), Ok(there)) => !os::is_one_file(&ours, &there),
         _ => false,
     }
 }

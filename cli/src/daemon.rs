@@ -36,7 +36,7 @@ impl Claim {
         let doors = doors(http)?;
         if http.log_file.is_some() {
             // A session of its own: it stays when the terminal goes. Whoever has one already needs none.
-            let _has_one = rustix::process::setsid();
+            crate::os::leave_terminal();
         }
         let places = Places::new(&env.zest_cache);
         let instance = match Instance::claim(&places) {

@@ -1,15 +1,10 @@
 //! The port of a daemon that is to stay at one address: held here, handed over to each daemon that is begun.
 
+use crate::os::{self, Handed};
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use zest_daemon::DaemonError;
-
-/// Descriptors that are handed over are numbered from here on: 100, beyond what a process has at its start.
-const HANDED_FROM: i32 = 100;
 
 /// The listening sockets of an API's port, held besides the daemon.
 #[derive(Debug)]
@@ -39,24 +34,12 @@ impl Held {
     }
 
     /// Copies of the sockets for a program that is begun now, to be kept until it has begun, and what tells it of them.
-    pub(crate) fn hand_over(&self) -> io::Result<(Vec<OwnedFd>, Words)> {
-        let copies: io::Result<Vec<OwnedFd>> = self
-            .listeners
-            .iter()
-            .map(|listener| Ok(rustix::io::fcntl_dupfd_cloexec(listener, HANDED_FROM)?))
-            .collect();
-        let mut copies = copies?;
-        let first = copies.first().map_or(HANDED_FROM, |fd| fd.as_raw_fd());
+    pub(crate) fn hand_over(&self) -> io::Result<(Handed, Words)> {
+        let copies = Handed::copies_of(&self.listeners)?;
         // They are told by the first one's number and how many there are.
-        let in_a_row =
-            copies.iter().zip(first..).take_while(|(fd, number)| fd.as_raw_fd() == *number).count();
-        copies.truncate(in_a_row);
-        for copy in &copies {
-            rustix::io::fcntl_setfd(copy, rustix::io::FdFlags::empty())?;
-        }
         let words = [
-            ("LISTEN_FDS", copies.len().to_string().into()),
-            ("LISTEN_FDS_FIRST_FD", first.to_string().into()),
+            ("LISTEN_FDS", copies.count().to_string().into()),
+            ("LISTEN_FDS_FIRST_FD", copies.first().to_string().into()),
         ];
         Ok((copies, words))
     }
@@ -64,21 +47,12 @@ impl Held {
     /// Waits until somebody connects, and leaves the connection to whoever accepts.
     pub(crate) async fn wanted(&self) -> io::Result<()> {
         let Some(first) = self.listeners.first() else { return std::future::pending().await };
-        let (one, two) = (watch(first)?, watch(self.listeners.last().unwrap_or(first))?);
+        let last = self.listeners.last().unwrap_or(first);
         tokio::select! {
-            ready = one.readable() => ready.map(drop),
-            ready = two.readable() => ready.map(drop),
+            ready = os::is_called(first) => ready,
+            ready = os::is_called(last) => ready,
         }
     }
-}
-
-/// Tells when somebody connects.
-#[expect(
-    deprecated,
-    reason = "it is unsound for types that give their descriptor away, and this one is owned"
-)]
-fn watch(listener: &TcpListener) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(rustix::io::fcntl_dupfd_cloexec(listener, 0)?, Interest::READABLE)
 }
 
 #[cfg(test)]
@@ -92,18 +66,17 @@ mod tests {
         assert!(Held::bind(held.addr.port()).await.is_err(), "it is ours");
         let quiet = tokio::time::timeout(Duration::from_millis(20), held.wanted()).await;
         assert!(quiet.is_err(), "nobody came");
-        let caller = std::net::TcpStream::connect(held.addr).expect("he is not refused");
-        held.wanted().await.expect("he is noticed");
+        let caller = std::net::TcpStream::connect(held.addr).expect("it is not refused");
+        held.wanted().await.expect("it is noticed");
         let (accepted, _) = held.listeners[0].accept().expect("and left to whoever accepts");
         assert_eq!(accepted.peer_addr().expect("there"), caller.local_addr().expect("there"));
     }
 
     #[tokio::test]
-    async fn what_is_handed_over_is_numbered_in_a_row() {
+    async fn a_program_is_told_what_is_handed_over() {
         let held = Held::bind(0).await.expect("a port");
         let (handed, words) = held.hand_over().expect("copied");
-        assert_eq!(words[0].1, handed.len().to_string().as_str());
-        assert_eq!(words[1].1, handed[0].as_raw_fd().to_string().as_str());
-        assert!(handed.iter().all(|fd| rustix::io::fcntl_getfd(fd).is_ok_and(|flags| flags.is_empty())));
+        assert_eq!(words[0].1, handed.count().to_string().as_str());
+        assert_eq!(words[1].1, handed.first().to_string().as_str());
     }
 }

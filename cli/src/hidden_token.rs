@@ -4,6 +4,7 @@
 //! of the machine for as long as it runs. So on Unix the program starts itself anew, at once, with the value in
 //! an environment variable, which only its owner can read. Elsewhere the arguments stay as they are.
 
+use crate::os;
 use std::ffi::{OsStr, OsString};
 
 /// Environment variable that says the same as `--token`. Several values, for `zest hub`, are separated by
@@ -28,28 +29,19 @@ pub(crate) fn tokens(arguments: &[String]) -> Vec<String> {
 
 /// Starts this program again without `--token` among its arguments, if it is there. Returns if there was
 /// nothing to do or the new start failed (the binary was removed meanwhile): then the arguments still say it.
-#[cfg(unix)]
 pub(crate) fn move_to_environment() {
-    use std::os::unix::process::CommandExt;
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let Some((rest, tokens)) = split_tokens(&arguments) else { return };
     let Some((name, rest)) = rest.split_first() else { return };
     let Ok(program) = std::env::current_exe() else { return };
     let mut command = std::process::Command::new(program);
-    command.arg0(name).args(rest).env(TOKEN_VARIABLE, tokens.join(OsStr::new(",")));
-    // Comes back only when it failed.
-    let _error = command.exec();
+    command.args(rest).env(TOKEN_VARIABLE, tokens.join(OsStr::new(",")));
+    os::become_program(&mut command, name);
 }
-
-/// See the Unix version: other systems cannot replace a running program.
-#[cfg(not(unix))]
-pub(crate) fn move_to_environment() {}
 
 /// Takes the tokens out of a command line, whatever bytes its other arguments have. `None` if there is none, or if the command
 /// line is unusual enough (a missing or empty value, a comma in it) to be left to the argument parser.
-#[cfg(unix)]
 fn split_tokens(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<OsString>)> {
-    use std::os::unix::ffi::OsStrExt as _;
     let (mut rest, mut tokens) = (Vec::new(), Vec::new());
     let mut iter = arguments.iter();
     while let Some(argument) = iter.next() {
@@ -58,14 +50,14 @@ fn split_tokens(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<OsString>)
             rest.extend(iter.by_ref().cloned());
         } else if argument == "--token" {
             tokens.push(iter.next()?.clone());
-        } else if let Some(value) = argument.as_bytes().strip_prefix(b"--token=") {
-            tokens.push(OsStr::from_bytes(value).to_owned());
+        } else if let Some(value) = os::after(argument, "--token=") {
+            tokens.push(value);
         } else {
             rest.push(argument.clone());
         }
     }
     let usual = |token: &OsString| {
-        let token = token.as_bytes();
+        let token = token.as_encoded_bytes();
         !token.is_empty() && !token.contains(&b',') && !token.starts_with(b"-")
     };
     (!tokens.is_empty() && tokens.iter().all(usual)).then_some((rest, tokens))

@@ -32,6 +32,7 @@ mod info;
 mod keeper;
 mod link;
 mod notify;
+mod os;
 mod own_endpoint;
 mod peers;
 mod place;

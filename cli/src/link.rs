@@ -3,6 +3,7 @@
 use crate::args::PullArgs;
 use crate::engine::{self, Folders, PullReport, PullRequest};
 use crate::failure::{Failure, Kind, disk};
+use crate::os;
 use crate::pull;
 use crate::ui::{Ui, units};
 use clap::{Args, Subcommand};
@@ -10,7 +11,6 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use zest_daemon::images::{self, Choice, EXTRAS, Layer};
 use zest_store::{Env, RepoId, TreeEntry};
@@ -224,7 +224,7 @@ fn put(from: &Path, to: &Path) -> io::Result<How> {
         return Ok(How::There);
     }
     let temporary = begin(to)?;
-    let how = reflink(&from, &temporary)
+    let how = os::reflink(&from, &temporary)
         .map(|()| How::Reflink)
         .or_else(|_| {
             let _not_there = fs::remove_file(&temporary);
@@ -232,20 +232,9 @@ fn put(from: &Path, to: &Path) -> io::Result<How> {
         })
         .or_else(|_| fs::copy(&from, &temporary).map(|_| How::Copy));
     let how = finish(&temporary, to, how)?;
-    let is_one = fs::metadata(to).is_ok_and(|there| there.ino() == meta.ino());
+    let is_one = fs::metadata(to).is_ok_and(|there| os::is_one_file(&there, &meta));
     debug_assert!(how != How::HardLink || is_one, "a hard link is the same file");
     Ok(how)
-}
-
-#[cfg(target_os = "linux")]
-fn reflink(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (File::open(from)?, File::create(to)?);
-    Ok(rustix::fs::ioctl_ficlone(&to, &from)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn reflink(_from: &Path, _to: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Writes a small file, whole or not at all.

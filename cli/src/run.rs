@@ -5,6 +5,7 @@ use crate::endpoint;
 use crate::engine;
 use crate::failure::{Failure, Kind};
 use crate::keeper::Keeper;
+use crate::os::{self, Below, Passed};
 use crate::ui::{Ui, units};
 use axum::http::Method;
 use std::process::{Command, ExitStatus};
@@ -26,9 +27,6 @@ const NAME_BYTES: usize = 8;
 /// Exit codes of shells for a command that is not there, and for one that cannot be run.
 const NOT_FOUND: i32 = 127;
 const NOT_RUN: i32 = 126;
-
-/// A signal's number is added to this, as shells do.
-const BY_SIGNAL: i32 = 128;
 
 /// Runs the command and ends with its exit code.
 pub(crate) async fn run(args: RunArgs, ui: &Ui) -> Result<(), Failure> {
@@ -61,7 +59,8 @@ pub(crate) async fn run(args: RunArgs, ui: &Ui) -> Result<(), Failure> {
             }
         }
     }
-    let mut signals = Passed::listen()?;
+    let cannot = |error| Failure::new(Kind::Other, format_args!("cannot listen for signals: {error}"));
+    let mut signals = Passed::listen().map_err(cannot)?;
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -84,67 +83,16 @@ pub(crate) async fn run(args: RunArgs, ui: &Ui) -> Result<(), Failure> {
         None => wait(child, &mut signals).await,
     };
     let status = status.map_err(|error| Failure::new(Kind::Other, format_args!("cannot wait: {error}")))?;
-    std::process::exit(code(status));
+    std::process::exit(os::exit_code(status));
 }
 
 async fn wait(mut child: std::process::Child, signals: &mut Passed) -> std::io::Result<ExitStatus> {
-    let pid = rustix::process::Pid::from_child(&child);
+    let below = Below::of(&child);
     let mut waiting = tokio::task::spawn_blocking(move || child.wait());
     loop {
         tokio::select! {
             status = &mut waiting => return status.unwrap_or_else(|error| Err(std::io::Error::other(error))),
-            signal = signals.next() => {
-                if let Some(signal) = signal {
-                    let _it_has_ended = rustix::process::kill_process(pid, signal);
-                }
-            }
-        }
-    }
-}
-
-fn code(status: ExitStatus) -> i32 {
-    use std::os::unix::process::ExitStatusExt as _;
-    status.code().unwrap_or_else(|| BY_SIGNAL + status.signal().unwrap_or(0))
-}
-
-/// Signals that are the command's. A terminal's Ctrl-C reaches it by itself; whoever signals us alone means it, too.
-struct Passed {
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-    usr1: tokio::signal::unix::Signal,
-    usr2: tokio::signal::unix::Signal,
-    quit: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Passed {
-    fn listen() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let cannot = |error| Failure::new(Kind::Other, format_args!("cannot listen for signals: {error}"));
-        let of = |kind| signal(kind).map_err(cannot);
-        Ok(Self {
-            terminate: of(SignalKind::terminate())?,
-            hangup: of(SignalKind::hangup())?,
-            usr1: of(SignalKind::user_defined1())?,
-            usr2: of(SignalKind::user_defined2())?,
-            quit: of(SignalKind::quit())?,
-            interrupt: of(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The next that is to be passed on; `None` for one that has reached the command already.
-    async fn next(&mut self) -> Option<rustix::process::Signal> {
-        use rustix::process::Signal;
-        use std::io::IsTerminal as _;
-        // The terminal tells all of its foreground.
-        let by_terminal = std::io::stdin().is_terminal();
-        tokio::select! {
-            _ = self.terminate.recv() => Some(Signal::TERM),
-            _ = self.hangup.recv() => Some(Signal::HUP),
-            _ = self.usr1.recv() => Some(Signal::USR1),
-            _ = self.usr2.recv() => Some(Signal::USR2),
-            _ = self.quit.recv() => Some(Signal::QUIT).filter(|_| !by_terminal),
-            _ = self.interrupt.recv() => Some(Signal::INT).filter(|_| !by_terminal),
+            () = signals.pass_on(&below) => {}
         }
     }
 }

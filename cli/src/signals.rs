@@ -3,6 +3,7 @@
 //! The signals are received on a thread of their own, so that the second one works even if the command hangs.
 
 use crate::failure::{Failure, Kind};
+use crate::os::Endings;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -27,7 +28,7 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
         let mut stream = {
             let _inside = runtime.enter();
-            Stream::new().map_err(cannot)?
+            Endings::listen().map_err(cannot)?
         };
         std::thread::Builder::new()
             .name("signals".to_owned())
@@ -71,49 +72,6 @@ fn remove(folder: &Path) {
     for _ in 0..REMOVE_TRIES {
         if std::fs::remove_dir_all(folder).is_ok() || !folder.exists() {
             return;
-        }
-    }
-}
-
-#[cfg(unix)]
-struct Stream {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Stream {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Stream;
-
-#[cfg(not(unix))]
-impl Stream {
-    fn new() -> std::io::Result<Stream> {
-        Ok(Stream)
-    }
-
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
         }
     }
 }

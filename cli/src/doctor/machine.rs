@@ -2,6 +2,8 @@
 
 use super::Check;
 use crate::address::PORT_DEFAULT;
+use crate::os;
+use crate::seed::{Refusal, Uring};
 use crate::ui::units;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -20,7 +22,6 @@ const SYNC_SLOW: Duration = Duration::from_secs(1);
 /// Bytes that are made durable to see how long it takes: 1 MiB.
 const SYNC_BYTES: usize = 1 << 20;
 /// Processes of zest that are named: 8.
-#[cfg(target_os = "linux")]
 const OTHERS_SHOWN: usize = 8;
 
 /// All of it.
@@ -65,9 +66,9 @@ fn folder(name: &'static str, dir: &Path) -> Check {
 
 /// Whether the cache's file system has names left, where it counts them: a disk can be full of small files.
 fn inodes(dir: &Path) -> Option<Check> {
-    let stat = rustix::fs::statvfs(dir).ok().filter(|stat| stat.f_files > 0)?;
-    let text = format!("{} more files fit into {}", units::count(stat.f_favail), dir.display());
-    Some(match stat.f_favail < FILES_FREE {
+    let left = os::files_left(dir)?;
+    let text = format!("{} more files fit into {}", units::count(left), dir.display());
+    Some(match left < FILES_FREE {
         true => Check::warn("inodes", text, "remove small files, or name another file system with HF_HOME"),
         false => Check::ok("inodes", text),
     })
@@ -87,13 +88,13 @@ fn name_in(dir: &Path, what: &str) -> std::path::PathBuf {
 /// What the cache's file system can do.
 fn file_system(dir: &Path) -> Check {
     let [link, lock, one, two] = ["link", "lock", "one", "two"].map(|what| name_in(dir, what));
-    let linked = symlink(&link);
+    let linked = os::symlink("nowhere", &link).is_ok();
     let locked =
         FileLock::try_acquire(&lock, 0o600).is_ok_and(|lock| lock.is_some_and(|lock| lock.is_real()));
     let written = std::fs::write(&one, b"zest").is_ok();
     let hard = written && std::fs::hard_link(&one, &two).is_ok();
     let _ = std::fs::remove_file(&two);
-    let shares = written && reflink(&one, &two);
+    let shares = written && os::reflink(&one, &two).is_ok();
     [&link, &lock, &one, &two].into_iter().for_each(|path| drop(std::fs::remove_file(path)));
     judge(linked, locked, hard, shares)
 }
@@ -128,17 +129,6 @@ fn judge(linked: bool, locked: bool, hard: bool, shares: bool) -> Check {
     }
 }
 
-#[cfg(target_os = "linux")]
-fn reflink(from: &Path, to: &Path) -> bool {
-    let (Ok(from), Ok(to)) = (std::fs::File::open(from), std::fs::File::create(to)) else { return false };
-    rustix::fs::ioctl_ficlone(&to, &from).is_ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn reflink(_from: &Path, _to: &Path) -> bool {
-    false
-}
-
 /// How long a file takes to become durable; nothing where none can be written, which is said elsewhere.
 fn durable(dir: &Path) -> Option<Check> {
     let path = name_in(dir, "sync");
@@ -168,19 +158,8 @@ fn sync_words(took: Duration) -> Check {
     }
 }
 
-#[cfg(unix)]
-fn symlink(link: &Path) -> bool {
-    std::os::unix::fs::symlink("nowhere", link).is_ok()
-}
-
-#[cfg(not(unix))]
-fn symlink(_link: &Path) -> bool {
-    false
-}
-
 fn descriptors() -> Check {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    match limit.maximum {
+    match os::descriptors_max() {
         Some(most) if most < DESCRIPTORS => Check::warn(
             "open files",
             format!("{most} at most"),
@@ -191,19 +170,14 @@ fn descriptors() -> Check {
     }
 }
 
-#[cfg(all(target_os = "linux", target_env = "gnu", feature = "glommio"))]
 fn ring() -> Check {
-    match zest_runtime_glommio::probe() {
-        Ok(_) => Check::ok("io_uring", "zest-seed can use it"),
-        Err(why) => {
-            Check::warn("io_uring", why.to_string(), "zest-seed takes tokio instead, as `zest serve` does")
+    match Uring::refusal() {
+        None => Check::ok("io_uring", "zest-seed can use it"),
+        Some(Refusal::System(why)) => {
+            Check::warn("io_uring", why, "zest-seed takes tokio instead, as `zest serve` does")
         }
+        Some(Refusal::Build) => Check::ok("io_uring", "not part of this build: zest-seed uses tokio"),
     }
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu", feature = "glommio")))]
-fn ring() -> Check {
-    Check::ok("io_uring", "not part of this build: zest-seed uses tokio")
 }
 
 fn daemon(env: &Env) -> Check {
@@ -228,7 +202,7 @@ fn port(env: &Env, port: u16) -> Check {
         return Check::ok("port", format!("{port}: the daemon of this cache has it"));
     }
     let else_ = "one of the next ports is taken instead, or the one of --listen-port";
-    match listener(port) {
+    match os::listener(port) {
         Some((pid, name)) if is_ours(&name) => {
             Check::ok("port", format!("{port}: {name} (pid {pid}) has it; {else_}"))
         }
@@ -245,64 +219,21 @@ fn is_ours(name: &str) -> bool {
     matches!(name, "zest" | "zest-seed")
 }
 
-/// The process that listens on a TCP port, where it may be seen.
-#[cfg(target_os = "linux")]
-fn listener(port: u16) -> Option<(u32, String)> {
-    // Columns 1, 3 and 9: ADDRESS:PORT in hex, state (0A listens), number of the socket.
-    let listens = |line: &str| {
-        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (_, at) = columns.get(1)?.rsplit_once(':')?;
-        let is_it = columns.get(3) == Some(&"0A") && u16::from_str_radix(at, 16) == Ok(port);
-        is_it.then(|| format!("socket:[{}]", columns.get(9).unwrap_or(&"")))
-    };
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    let sockets: Vec<String> = tables.iter().flat_map(|table| table.lines().filter_map(listens)).collect();
-    let has = |pid: u32| {
-        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        open.filter_map(|entry| std::fs::read_link(entry.path()).ok())
-            .any(|link| sockets.iter().any(|socket| link.as_os_str() == socket.as_str()))
-    };
-    processes().find(|(pid, _)| has(*pid))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn listener(_port: u16) -> Option<(u32, String)> {
-    None
-}
-
-/// The processes of this machine, by number and name.
-#[cfg(target_os = "linux")]
-fn processes() -> impl Iterator<Item = (u32, String)> {
-    std::fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
-        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        Some((pid, name.trim_end().to_owned()))
-    })
-}
-
 /// What else of zest runs on this machine, whoever runs it.
-#[cfg(target_os = "linux")]
 fn others() -> Option<Check> {
     let own = std::process::id();
     let mut found: Vec<(u32, String)> =
-        processes().filter(|(pid, name)| *pid != own && is_ours(name)).collect();
+        os::processes().filter(|(pid, name)| *pid != own && is_ours(name)).collect();
     found.sort_unstable();
     (!found.is_empty()).then(|| Check::ok("others", others_words(&found)))
 }
 
-#[cfg(target_os = "linux")]
 fn others_words(found: &[(u32, String)]) -> String {
     let named: Vec<String> =
         found.iter().take(OTHERS_SHOWN).map(|(pid, name)| format!("{name} (pid {pid})")).collect();
     let more = found.len().saturating_sub(OTHERS_SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more} run on this machine, too: each keeps caps of its own", named.join(", "))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn others() -> Option<Check> {
-    None
 }
 
 #[cfg(test)]
@@ -356,7 +287,6 @@ mod tests {
         assert!(check.text.contains("the daemon of this cache has it"), "{check:?}");
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn other_processes_of_zest_are_named_up_to_a_bound() {
         let found: Vec<(u32, String)> = (1..=10).map(|pid| (pid, "zest".to_owned())).collect();

@@ -3,8 +3,11 @@
 mod args;
 mod memory;
 mod running;
+mod uring;
+mod wanted;
 
 pub(crate) use args::SeedArgs;
+pub(crate) use uring::{Refusal, Uring};
 
 use crate::discovery::{self, Purpose};
 use crate::engine::{self, DiscoveryStatus, Folders, GivingStatus, IndexProgress};
@@ -14,12 +17,13 @@ use crate::serve::{STATUS_EVERY, Said, listen};
 use crate::sharing;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
-use running::{Numbers, Running, Wanted};
+use running::Running;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use wanted::{Numbers, Wanted};
 use zest_runtime_tokio::{StoreHandles, hub_that_says_what_is_public, index_once, keep_giving};
 use zest_store::{Catalog, Endpoint, Env, HfCache};
 
@@ -53,7 +57,6 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
     let wanted = Wanted {
         runtime: args.runtime,
         listen: listen(&args.listen, args::PORT),
-        cores: args.cores.map(|list| list.0).unwrap_or_default(),
         cache_bytes,
         upload_bytes_s: args.max_upload,
         congestion_control: args.congestion_control,
@@ -63,7 +66,8 @@ pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
         hub: Endpoint::new(&env.endpoint),
     };
     let heard = giving::who_hears(Some(&wanted.discovery));
-    let running = Running::start(wanted, |text| ui.say(text)).await?;
+    let cores = args.cores.map(|list| list.0).unwrap_or_default();
+    let running = Running::start(wanted, cores, |text| ui.say(text)).await?;
     let addrs: Vec<String> = running.local_addrs().iter().map(SocketAddr::to_string).collect();
     if ui.json() {
         let event = json!({

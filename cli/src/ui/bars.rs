@@ -30,8 +30,7 @@ const COLUMNS: usize = 80;
 
 /// How wide the terminal is now: it may be resized at any time.
 pub(super) fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stderr());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+    crate::os::terminal_columns().filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
 /// Columns of the name in a line of so many, and whether a bar has room beside it: no line may be broken by the terminal.

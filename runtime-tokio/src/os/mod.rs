@@ -1,15 +1,11 @@
 //! The only room of the crate that knows the operating system: `unix.rs`, and `other.rs` for what is none. Each says beside a call
 //! that only some systems have what is done where there is none.
 
-#[cfg(not(unix))]
-mod other;
-#[cfg(unix)]
-mod unix;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(not(unix), path = "other.rs")]
+mod system;
 
-#[cfg(not(unix))]
-pub(crate) use other::*;
-#[cfg(unix)]
-pub(crate) use unix::*;
+pub(crate) use system::*;
 pub(crate) use zest_store::FileExt;
 
 use std::fs::File;

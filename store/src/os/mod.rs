@@ -1,19 +1,12 @@
 //! The few things the standard library does not say in one call: free space, a file's identity, directory
 //! syncs, random names. The only room of the crate that knows the operating system: `unix.rs`, and `other.rs` for what is none.
 
-#[cfg(not(unix))]
-mod other;
-#[cfg(unix)]
-mod unix;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(not(unix), path = "other.rs")]
+mod system;
 
-#[cfg(not(unix))]
-pub(crate) use other::*;
-#[cfg(not(unix))]
-pub use other::{FileExt, free_space};
-#[cfg(unix)]
-pub(crate) use unix::*;
-#[cfg(unix)]
-pub use unix::{FileExt, free_space};
+pub(crate) use system::*;
+pub use system::{FileExt, free_space};
 
 use std::fs::{self, File, Metadata};
 use std::io;
