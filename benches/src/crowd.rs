@@ -73,17 +73,7 @@ impl Crowd {
             world.event(Event::Message { link, message: Message::ExtHandshake(hello) });
         }
         let (job, file) = (JobId(1), manifest.file());
-        let spec = JobSpec {
-            file,
-            size: manifest.size(),
-            peers: true,
-            near: false,
-            policy: None,
-            origin: false,
-            place: FileId(1),
-            priority: 0,
-            front: 0,
-        };
+        let spec = JobSpec { origin: false, ..JobSpec::new(file, manifest.size(), FileId(1)) };
         world.event(Event::JobAdded { job, spec });
         let chunks = manifest.len();
         let (held, local) = (BitSet::empty(chunks), vec![]);

@@ -31,7 +31,7 @@ pub(crate) struct DiscoveryArgs {
 
     /// Send and hear no multicast on this network
     #[arg(hide_short_help = true, long)]
-    pub(crate) no_lan: bool,
+    no_lan: bool,
 
     /// Find, dial and let in nobody outside this network, peers named with --peer aside
     #[arg(long, conflicts_with_all = ["tracker", "bootstrap", "dht_port"])]
@@ -43,7 +43,7 @@ pub(crate) struct DiscoveryArgs {
 
     /// Do not ask the router to let others connect (UPnP, PCP, NAT-PMP); `seed` does
     #[arg(hide_short_help = true, long)]
-    pub(crate) no_port_mapping: bool,
+    no_port_mapping: bool,
 }
 
 /// What peers are found for.

@@ -274,8 +274,7 @@ fn main() -> Result<()> {
     // The node is told of the file and of an address; it says whom to dial for which swarm.
     let id = *b"-ZT0500-who-takes-it";
     let mut node = Node::new(Config::new([2; 32], PeerId(id)));
-    let (peers, origin, near) = (true, false, false);
-    let spec = JobSpec { file, size, peers, near, origin, place: FILE, priority: 0, front: 0, policy: None };
+    let spec = JobSpec { origin: false, ..JobSpec::new(file, size, FILE) };
     node.handle(Instant(0), Event::JobAdded { job: JOB, spec });
     node.handle(Instant(0), Event::PeerFound { addr, how: Found::Named });
     let dial = std::iter::from_fn(|| node.poll_action()).find_map(|action| match action {

@@ -12,18 +12,7 @@ struct World(Node, Instant);
 fn node() -> World {
     let mut node = Node::new(Config::new([7; 32], PeerId(*b"-ZT0500-abcdefghijkl")));
     let file = Hash::from_bytes([7; 32]);
-    let (place, priority, front, policy) = (FileId(1), 0, 0, None);
-    let spec = JobSpec {
-        file,
-        size: 1 << 30,
-        peers: true,
-        near: false,
-        origin: true,
-        policy,
-        place,
-        priority,
-        front,
-    };
+    let spec = JobSpec::new(file, 1 << 30, FileId(1));
     node.handle(Instant(1_000_000), Event::JobAdded { job: JobId(1), spec });
     World(node, Instant(1_000_000))
 }

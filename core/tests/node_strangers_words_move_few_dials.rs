@@ -34,18 +34,7 @@ impl World {
 
     fn job(&mut self, n: u32) {
         let file = Hash::from_bytes([n as u8; 32]);
-        let (place, priority, front, policy) = (FileId(n), 0, 0, None);
-        let spec = JobSpec {
-            file,
-            size: 1 << 30,
-            peers: true,
-            near: false,
-            origin: true,
-            policy,
-            place,
-            priority,
-            front,
-        };
+        let spec = JobSpec::new(file, 1 << 30, FileId(n));
         self.handle(Event::JobAdded { job: JobId(n), spec });
     }
 

@@ -62,19 +62,8 @@ fn linked(node: &mut Node) -> (Vec<LinkId>, BTreeSet<LinkId>) {
 }
 
 fn spec(file: &File, near: bool) -> JobSpec {
-    let place = FileId(7);
-    let size = file.manifest.size();
-    JobSpec {
-        file: file.hash(),
-        size,
-        peers: true,
-        near,
-        origin: false,
-        place,
-        priority: 0,
-        front: 0,
-        policy: None,
-    }
+    let spec = JobSpec::new(file.hash(), file.manifest.size(), FileId(7));
+    JobSpec { near, origin: false, ..spec }
 }
 
 fn node() -> Node {

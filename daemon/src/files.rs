@@ -71,13 +71,13 @@ pub(crate) struct FileRequest {
     pub(crate) endpoint: Option<String>,
     /// Whether the name of a blob will do.
     #[serde(default)]
-    pub(crate) link: bool,
+    link: bool,
     /// Who asks holds the file's lock in that cache, and waits for us.
     #[serde(default)]
-    pub(crate) locked: bool,
+    locked: bool,
     /// As [`PullRequest::own_blobs`].
     #[serde(default)]
-    pub(crate) own_blobs: bool,
+    own_blobs: bool,
 }
 
 /// Where a file lies that is whole.
@@ -85,7 +85,7 @@ pub(crate) struct FileRequest {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Blob {
     /// An absolute path, which is no link.
-    pub(crate) blob: PathBuf,
+    blob: PathBuf,
     /// Bytes.
     pub(crate) size: u64,
     /// As it was asked for.

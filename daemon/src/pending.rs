@@ -24,10 +24,10 @@ const WAITING_MAX: usize = 256;
 pub(crate) struct Kept {
     pub(crate) request: PullRequest,
     /// It had a token of its own.
-    pub(crate) own_token: bool,
+    own_token: bool,
     /// It was to use none, not even the daemon's.
     #[serde(default)]
-    pub(crate) anonymous: bool,
+    anonymous: bool,
     pub(crate) paused: bool,
 }
 

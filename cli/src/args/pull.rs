@@ -135,7 +135,7 @@ pub(crate) struct PullArgs {
 
     /// As hf has it, and without effect: how much goes on at once is found out
     #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) max_workers: Option<u16>,
+    max_workers: Option<u16>,
 
     /// As hf has it: `json` is --json, `quiet` is -q
     #[arg(hide_short_help = true, long, value_name = "FORMAT", value_enum)]

@@ -78,7 +78,7 @@ pub(crate) struct Told {
     /// Which address was dialled when, within the last minute.
     targets: BTreeMap<Target, Instant>,
     /// Somebody wants to meet peers though nothing is fetched.
-    pub(super) seeking: bool,
+    seeking: bool,
 }
 
 /// Who is knocked at: an address, whatever the port. On loopback live unrelated processes, and nobody is far away.

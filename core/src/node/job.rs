@@ -42,6 +42,22 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// A file that peers and the origin may be asked for, and of which nothing comes first.
+    #[must_use]
+    pub fn new(file: Hash, size: u64, place: FileId) -> Self {
+        Self {
+            file,
+            size,
+            peers: true,
+            near: false,
+            origin: true,
+            policy: None,
+            place,
+            priority: 0,
+            front: 0,
+        }
+    }
+
     /// Whether this peer may be spoken with of the file.
     pub(crate) fn is_open_to(&self, peer: &super::peer::Peer) -> bool {
         self.peers && (!self.near || peer.who.near)

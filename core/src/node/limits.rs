@@ -8,12 +8,11 @@ pub use super::ban::{BAN, BANS_MAX, BANS_PER_IP_MAX};
 pub use super::dials::{DHT_DIALS_PER_S, DIAL_HOLDS, DIALS_NETWORK_MAX, TOLD_AGAIN, TOLD_DIALS_PER_S};
 pub use super::lessons::LESSONS_MAX;
 pub use super::links::{CLOSING_MAX, IDLE_GRACE, PARTY_SHARE, RECORD_GRACE};
+pub use super::offers::{EARLY_OFFERS_MAX, FOLLOWS_MAX, OFFERS_MAX};
 pub use super::peer::INTERESTS_MAX;
 pub use super::tell::{INTERESTS_ALL_MAX, INTERESTS_LINK_MIN, INTERESTS_PARTY_MAX};
 pub use super::tellers::{DEAF, TELLERS_MAX};
-pub use super::tentative::{
-    BRIEFS_MAX, EARLY_OFFERS_MAX, FOLLOWS_MAX, OFFERS_MAX, TENTATIVE_BYTES_MAX, TENTATIVE_PARTY_BYTES_MAX,
-};
+pub use super::tentative::{BRIEFS_MAX, TENTATIVE_BYTES_MAX, TENTATIVE_PARTY_BYTES_MAX};
 pub use super::{CANDIDATES_MAX, INBOUND_MAX, PEERS_MAX, UPLOAD_SLOTS};
 
 /// Different things given to a party that are remembered to see whether it asks for them again: 256, 2 KiB. Ours; of more than

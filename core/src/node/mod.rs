@@ -3,7 +3,7 @@
 //! Where to look: `dials.rs` says whom we dial, `picker.rs` chooses peers and chunks, `front.rs` knows what comes first,
 //! `upload.rs` answers peers,
 //! `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and `lists.rs` get chunk lists from peers, `ban.rs`
-//! shuts out. `streams.rs` gives and `tentative.rs` takes what somebody streams from the origin before it can be proven. `origin.rs` says when the origin is asked, `outages.rs` what becomes of it while it does not answer; `claims.rs` shares it among peers (policy `spare-origin`), and
+//! shuts out. `streams.rs` gives, `offers.rs` chooses and `tentative.rs` takes what somebody streams from the origin before it can be proven. `origin.rs` says when the origin is asked, `outages.rs` what becomes of it while it does not answer; `claims.rs` shares it among peers (policy `spare-origin`), and
 //! `sparing.rs` does so under `fastest` where it is the bottleneck; `breadth.rs` finds how many streams it is worth.
 //!
 //! The node sees typed events and gives typed actions; bulk data is named by [`BufId`](crate::BufId) (in memory) or
@@ -72,6 +72,7 @@ mod lists;
 mod manifest;
 mod measured;
 mod mouth;
+mod offers;
 mod origin;
 mod origin_use;
 mod outages;

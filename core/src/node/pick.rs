@@ -126,17 +126,8 @@ mod tests {
         };
         let list: Vec<ChunkRef> = (0..chunks).map(chunk).collect();
         let (file, size) = (file_hash(&list), u64::from(chunks * LEN));
-        let spec = JobSpec {
-            file,
-            size,
-            peers: true,
-            near: false,
-            policy: None,
-            origin: false,
-            place: FileId(0),
-            priority: 0,
-            front: u64::from(front * LEN),
-        };
+        let front = u64::from(front * LEN);
+        let spec = JobSpec { origin: false, front, ..JobSpec::new(file, size, FileId(0)) };
         let mut job = Job::new(Instant::ZERO, spec, Policy::Fastest);
         job.lists.manifest = Some(Arc::new(Manifest::prove(file, size, list).unwrap()));
         job.set_len(chunks);

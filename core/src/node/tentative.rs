@@ -6,11 +6,9 @@
 //! costs one block: all that it gave is dropped, and it is not followed any more.
 
 use super::authors::{AUTHORS_MAX, Author, TENTATIVE_LIES_MAX};
-use super::from_origin::OriginState;
 use super::job::Job;
 use super::peer::Pending;
 use super::taking::Taking;
-use super::units::score;
 use super::{Action, Node};
 use crate::endpoint::Party;
 use crate::ids::FileKey;
@@ -25,14 +23,6 @@ use zest_xet::{CHUNK_BYTES_MAX, ChunkRef, xorb_hash};
 pub const TENTATIVE_PARTY_BYTES_MAX: u64 = 512 << 20;
 /// And of all parties together: 1 GiB of disk. Ours.
 pub const TENTATIVE_BYTES_MAX: u64 = 1 << 30;
-/// Peers remembered that offer the same block: 4. Ours; when one fails the next is followed.
-pub const OFFERS_MAX: usize = 4;
-/// Blocks that a peer offers and that are remembered before it is known what the file is made of: 64 of a link. Ours; eight times
-/// as many as somebody streams side by side.
-pub const EARLY_OFFERS_MAX: usize = 64;
-/// A block is followed so many times, then the origin gives it: 4. Ours; whoever takes back what it offered, or falls silent, holds
-/// it up no longer than that, from however many addresses.
-pub const FOLLOWS_MAX: u8 = 4;
 /// Who leaves a block to another so soon after it was followed does not count for that: 1.5 s. Ours; machines that begin together
 /// know of each other by then.
 const BRIEF: Duration = Duration::from_millis(1500);
@@ -54,37 +44,11 @@ impl Job {
         self.lists.layout.block_of(self.len().saturating_sub(1)) == Some(block)
     }
 
-    /// Whether a block may be followed: nobody is at it, and nothing proves it yet.
-    fn can_follow(&self, block: u32) -> bool {
-        let Some(state) = self.origin.blocks.get(block as usize) else { return false };
-        self.wants()
-            && !self.unproven.no_room
-            && self.origin.state == OriginState::Ready
-            && self.is_unproven(block)
-            && !state.active
-            && state.peer.is_none()
-            && !state.followed
-            && state.follows < FOLLOWS_MAX
-            && state.any_in(&self.sets.missing, None)
-            && !self.lists.list_asks.contains_key(&block)
-            && !self.claims.is_mine(block)
-    }
-
     /// Whether a block comes from the origin, and less than such a part of it is here.
     pub(super) fn begun_of(&self, block: u32, part: u32) -> bool {
         let state = &self.origin.blocks[block as usize];
         let here = || state.indices().filter(|index| self.sets.held.contains(*index)).count() as u32;
         state.active && !state.stopping && here() * part < state.block.chunks.len() as u32
-    }
-
-    /// A peer offers the block that begins with this chunk, if one does.
-    fn remember_offer(&mut self, link: LinkId, first: u32) -> Option<u32> {
-        let block = self.block_at(first)?;
-        let offers = self.unproven.offers.entry(block).or_default();
-        if offers.len() < OFFERS_MAX && !offers.contains(&link) {
-            offers.push(link);
-        }
-        Some(block)
     }
 
     /// Chunks of a block that its author told of: what others wait for is on its way.
@@ -94,101 +58,8 @@ impl Job {
 }
 
 impl Node {
-    /// A peer streams a block and would give of it.
-    pub(super) fn offered(&mut self, now: Instant, link: LinkId, file: FileKey, first: u32) {
-        let able = self.config.tentative;
-        let Some(peer) = self.peers.get(&link).filter(|peer| able && peer.counts() && peer.who.zest) else {
-            return;
-        };
-        let theirs =
-            |job: &Job| FileKey::of(&job.spec.file) == file && job.spec.is_open_to(peer) && !job.course.ended;
-        let ids: Vec<JobId> = self.jobs.iter().filter(|(_, job)| theirs(job)).map(|(id, _)| *id).collect();
-        for id in ids {
-            let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if job.origin.state == OriginState::Waiting {
-                let of_link = (link, 0)..=(link, u32::MAX);
-                if job.unproven.early_offers.range(of_link).count() < EARLY_OFFERS_MAX {
-                    job.unproven.early_offers.insert((link, first));
-                }
-                continue;
-            }
-            if let Some(block) = job.remember_offer(link, first) {
-                self.yield_stream(now, id, block, link);
-                self.follow_offers(now, id);
-            }
-        }
-    }
-
-    /// It is known what the file is made of: what was offered before has its meaning now.
-    pub(super) fn resolve_offers(&mut self, now: Instant, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        for (link, first) in core::mem::take(&mut job.unproven.early_offers) {
-            job.remember_offer(link, first);
-        }
-        self.follow_offers(now, id);
-    }
-
-    /// Two stream the same block: the one with the lower score leaves it to the other, if it has hardly begun. Units under claims are
-    /// yielded by those.
-    fn yield_stream(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
-        let Some(job) = self.jobs.get(&id).filter(|job| job.is_unproven(block) && !job.unproven.no_room)
-        else {
-            return;
-        };
-        let state = &job.origin.blocks[block as usize];
-        if !job.begun_of(block, HARDLY_BEGUN) || state.follows >= FOLLOWS_MAX || self.shares_origin(job) {
-            return;
-        }
-        let better = |peer: &super::peer::Peer| {
-            score(&state.block.xorb, &peer.who.id) > score(&state.block.xorb, &self.config.peer_id)
-        };
-        if self.peers.get(&link).is_some_and(better) && self.able_author(now, job, link).is_some() {
-            let Some(job) = self.jobs.get_mut(&id) else { return };
-            job.origin.blocks[block as usize].stopping = true;
-            self.actions.push_back(Action::OriginStop { job: id, block });
-        }
-    }
-
-    /// Who may be followed at the moment: it is believed, and what it would give has room.
-    fn able_author(&self, now: Instant, job: &Job, link: LinkId) -> Option<Author> {
-        let peer =
-            self.peers.get(&link).filter(|peer| peer.counts() && peer.who.zest && !peer.pace.doubted)?;
-        let author = self.author(link).filter(|_| job.spec.is_open_to(peer))?;
-        let (theirs, all) = self.tentative_bytes(&author);
-        // The list is not known: what it says is held to the same bounds again.
-        let fits = theirs + EXPECTED <= TENTATIVE_PARTY_BYTES_MAX && all + EXPECTED <= TENTATIVE_BYTES_MAX;
-        (fits && self.contacts.authors.is_trusted(now, &author)).then_some(author)
-    }
-
-    /// Follows what is offered and nobody is at.
-    pub(super) fn follow_offers(&mut self, now: Instant, id: JobId) {
-        let Some(job) = self.jobs.get(&id).filter(|job| !job.unproven.offers.is_empty()) else { return };
-        let blocks: Vec<u32> =
-            job.unproven.offers.keys().copied().filter(|block| job.can_follow(*block)).collect();
-        for block in blocks {
-            self.follow(now, id, block);
-        }
-    }
-
-    fn follow(&mut self, now: Instant, id: JobId, block: u32) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let xorb = job.origin.blocks[block as usize].block.xorb;
-        let able = |link: &LinkId| Some((*link, self.able_author(now, job, *link)?));
-        // The one that all others leave it to.
-        let lot = |(link, _): &(LinkId, Author)| self.peers.get(link).map(|peer| score(&xorb, &peer.who.id));
-        let links = job.unproven.offers.get(&block).into_iter().flatten();
-        let Some((link, author)) = links.filter_map(able).max_by_key(lot) else { return };
-        let (file, Some(first)) = (job.spec.file, job.first_of(block)) else { return };
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.unproven.takings.insert(block, Taking::new(now, link, author));
-        job.origin.blocks[block as usize].followed = true;
-        job.origin.blocks[block as usize].follows += 1;
-        job.cover(block as usize);
-        self.send(link, Outgoing::Zest(ZestMessage::Follow { file: FileKey::of(&file), first, on: true }));
-    }
-
     /// Bytes that were told by an author and by all, of blocks that are followed.
-    fn tentative_bytes(&self, author: &Author) -> (u64, u64) {
+    pub(super) fn tentative_bytes(&self, author: &Author) -> (u64, u64) {
         let takings = || self.jobs.values().flat_map(|job| job.unproven.takings.values());
         let theirs = takings().filter(|taking| taking.author.0 == author.0).map(|taking| taking.bytes).sum();
         (theirs, takings().map(|taking| taking.bytes).sum())
@@ -227,7 +98,8 @@ impl Node {
             }
             self.drop_taking(id, block);
             self.follow_offers(now, id);
-            return self.refill(now);
+            self.asking.due = true;
+            return;
         }
         // It tells each place once, no more places than there are, and chunks as long as chunks can be.
         let good = |chunk: &ChunkRef| (1..=CHUNK_BYTES_MAX as u32).contains(&chunk.len);
@@ -534,6 +406,7 @@ impl Node {
 
     /// What is tentative is nobody's but its author's.
     pub(super) fn check_tentative(&self) {
+        self.check_offers();
         let mut parties: BTreeMap<Party, u64> = BTreeMap::new();
         for (id, job) in &self.jobs {
             for (block, state) in (0u32..).zip(&job.origin.blocks) {
@@ -578,14 +451,6 @@ impl Node {
                     assert_eq!(request, Some(what), "tentative chunks are asked of their author");
                 }
             }
-            assert!(
-                job.origin.blocks.is_empty() || job.unproven.early_offers.is_empty(),
-                "what was offered is looked at"
-            );
-            assert!(
-                job.unproven.offers.values().all(|links| links.len() <= OFFERS_MAX),
-                "offers are bounded"
-            );
         }
         assert!(
             parties.values().all(|bytes| *bytes <= TENTATIVE_PARTY_BYTES_MAX),
@@ -595,6 +460,3 @@ impl Node {
         assert!(self.contacts.authors.0.len() <= AUTHORS_MAX, "authors stay within their limit");
     }
 }
-
-/// The longest block that is to be expected: 64 MiB, the most bytes that a xorb has.
-const EXPECTED: u64 = 64 << 20;

@@ -211,15 +211,12 @@ impl World {
     fn add_job(&mut self, file: &Arc<File>, origin: Option<Origin>, peers: bool) -> JobId {
         let job = JobId(self.next_number() as u32);
         let spec = JobSpec {
-            file: file.hash(),
-            size: file.manifest.size(),
             peers,
             near: self.near,
             policy: self.policy,
             origin: origin.is_some(),
-            place: FileId(7),
-            priority: 0,
             front: self.front,
+            ..JobSpec::new(file.hash(), file.manifest.size(), FileId(7))
         };
         let plan = origin.as_ref().and_then(|o| o.plan);
         self.tasks.insert(

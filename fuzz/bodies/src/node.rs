@@ -487,15 +487,12 @@ impl World {
         let job = JobId(self.number() as u32);
         let manifest = &files()[file];
         let spec = JobSpec {
-            file: manifest.file(),
-            size: manifest.size(),
             peers: what & 2 == 0,
             near: what & 64 != 0,
-            policy: None,
             origin: what & 4 == 0,
-            place: FileId(file as u32),
             priority: what >> 7,
             front: u64::from(what >> 3 & 7) * u64::from(CHUNK),
+            ..JobSpec::new(manifest.file(), manifest.size(), FileId(file as u32))
         };
         self.jobs.insert(job, Job { file, planned: false, listed: false, ended: false });
         self.tell(Event::JobAdded { job, spec });

@@ -283,15 +283,10 @@ impl World {
         let (job, file) = (task.job, task.file);
         let of = &self.files.all[file as usize];
         let spec = JobSpec {
-            file: of.hash,
-            size: of.size(),
-            peers: true,
             near: self.scenario.near,
             policy: self.scenario.policy_of(file),
-            origin: true,
-            place: FileId(file),
             priority: u8::from(of.len() < 4),
-            front: 0,
+            ..JobSpec::new(of.hash, of.size(), FileId(file))
         };
         let (epoch, task, manifest) = (machine.epoch, at as u32, task.manifest);
         self.feed(host, Event::JobAdded { job, spec });

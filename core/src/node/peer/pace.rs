@@ -69,7 +69,7 @@ pub(crate) struct Pace {
     /// The window grows with every answer.
     ramp: bool,
     /// The window was full since the last measurement.
-    pub(crate) saturated: bool,
+    saturated: bool,
     /// Requests so far.
     seq: u64,
     pub(super) progress_at: Instant,

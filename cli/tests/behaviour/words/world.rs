@@ -1,0 +1,249 @@
+//! Where a row is tried.
+
+use crate::common::{NOBODY, Server, command, hub, run};
+use crate::refusals::refusing;
+use crate::scripted_hub::{Answer, Asked, COMMIT, ListedFile, ScriptedHub, usual};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Where a row runs: a home of its own, and a command line in it.
+pub(super) struct World {
+    pub(super) home: PathBuf,
+    pub(super) line: &'static [&'static str],
+}
+
+impl World {
+    pub(super) fn command(&self, endpoint: &str) -> Command {
+        let mut command = command(&self.home, self.line);
+        command.env("HF_ENDPOINT", endpoint);
+        command
+    }
+
+    /// With a Hub that nobody runs.
+    pub(super) fn alone(&self) -> Output {
+        run(&mut self.command(NOBODY))
+    }
+
+    /// With a Hub that has one public model of two small files.
+    pub(super) fn with_model(&self) -> Output {
+        let hub = model();
+        run(&mut self.command(&hub.endpoint()))
+    }
+
+    /// With a Hub that has a file outside Xet alone, and a tracker that knows nobody.
+    pub(super) fn with_small_files(&self) -> Output {
+        let place = self.home.join("root/models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        let (tracker, (_hub, endpoint)) = (lonely_tracker(), hub(&self.home, &self.home.join("root")));
+        run(self.command(&endpoint).env("ZEST_TRACKER", tracker.endpoint()))
+    }
+
+    /// With a Hub that answers everything so.
+    pub(super) fn with_answer(&self, status: u16, name: &'static str, value: &'static str) -> Output {
+        let hub = ScriptedHub::start(move |_| Answer::new(status, "").header(name, value));
+        run(&mut self.command(&hub.endpoint()))
+    }
+
+    /// A server that is told to end once it has said these words, with all that it has said.
+    pub(super) fn until(&self, words: &str) -> Output {
+        self.until_with(|command| command, words)
+    }
+
+    /// The same, with a word to the command.
+    pub(super) fn until_with(
+        &self,
+        prepare: impl FnOnce(&mut Command) -> &mut Command,
+        words: &str,
+    ) -> Output {
+        let log = self.home.join("said");
+        let mut command = self.command(NOBODY);
+        prepare(&mut command);
+        command.stderr(std::fs::File::create(&log).expect("made"));
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("zest starts");
+        let said = || std::fs::read_to_string(&log).expect("text");
+        while !said().contains(words) && child.try_wait().expect("a child").is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        crate::common::signal(&child, rustix::process::Signal::TERM);
+        let mut output = child.wait_with_output().expect("it ends");
+        output.stderr = said().into_bytes();
+        output
+    }
+
+    /// With a real Hub that has a model of 3 MB in chunks.
+    pub(super) fn with_chunks(&self) -> Output {
+        self.with_chunks_and(|command| command)
+    }
+
+    /// The same, with a word to the command.
+    pub(super) fn with_chunks_and(&self, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Output {
+        let (_hub, endpoint) = self.chunks();
+        let mut command = self.command(&endpoint);
+        prepare(&mut command);
+        run(&mut command)
+    }
+
+    /// The same, behind a line of the shell.
+    pub(super) fn with_chunks_behind(&self, line: &str) -> Output {
+        let (_hub, endpoint) = self.chunks();
+        let zest = self.command(&endpoint);
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("{line}; exec \"$0\" \"$@\"")])
+            .arg(zest.get_program())
+            .args(zest.get_args());
+        shell.env_clear().envs(zest.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run(shell.stdin(std::process::Stdio::null()))
+    }
+
+    /// The same, its Hugging Face cache on a file system of its own, mounted with these options.
+    pub(super) fn with_chunks_on(&self, options: &str) -> Output {
+        let cache = self.home.join(".cache/huggingface");
+        std::fs::create_dir_all(&cache).expect("made");
+        let (_hub, endpoint) = self.chunks();
+        let mount = format!("mount -t tmpfs -o {options} tmpfs '{}' && exec \"$0\" \"$@\"", cache.display());
+        let zest = self.command(&endpoint);
+        let mut inside = Command::new("unshare");
+        inside.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]);
+        inside.arg(zest.get_program()).args(zest.get_args()).env_clear();
+        inside.envs(zest.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run(inside
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(std::process::Stdio::null()))
+    }
+
+    pub(super) fn chunks(&self) -> (Server, String) {
+        hub(&self.home, &self.place_chunks())
+    }
+
+    /// A Hub's folder with a model of 3 MB.
+    pub(super) fn place_chunks(&self) -> PathBuf {
+        let root = self.home.join("root");
+        let place = root.join("models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        let bytes: Vec<u8> =
+            (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        std::fs::write(place.join("model.safetensors"), &bytes[..3_000_000]).expect("written");
+        root
+    }
+
+    /// The same, some of its system calls refused.
+    pub(super) fn with_chunks_refusing(&self, calls: &[i64], errno: u32) -> Output {
+        let (_hub, endpoint) = self.chunks();
+        refusing(calls, errno, || run(&mut self.command(&endpoint)))
+    }
+
+    /// With a real Hub that opens closed models to who has the token, which this has: one of 3 MB, of this access.
+    pub(super) fn with_token(&self, access: &str) -> (Server, Command) {
+        const TOKEN: &str = "hf_opensTheClosedOne";
+        let root = self.place_chunks();
+        std::fs::write(root.join("models/org/name/access"), access).expect("written");
+        let words =
+            ["hub", "--root", root.to_str().expect("UTF-8"), "--port", "0", "--json", "-q", "--token", TOKEN];
+        let mut hub = Server::start(&mut command(&self.home, &words));
+        let endpoint = hub.event("listening")["endpoint"].as_str().expect("a URL").to_owned();
+        let mut zest = self.command(&endpoint);
+        zest.env("HF_TOKEN", TOKEN);
+        (hub, zest)
+    }
+
+    /// With a real Hub that has a model of 300 MB: nothing but holes, which take no room there.
+    pub(super) fn with_much(&self) -> (Server, String) {
+        let root = self.home.join("root");
+        let place = root.join("models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        let file = std::fs::File::create(place.join("model.safetensors")).expect("made");
+        file.set_len(300_000_000).expect("a file system with holes");
+        hub(&self.home, &root)
+    }
+
+    /// With something where zest keeps its own: nothing can be written below this name.
+    pub(super) fn with_a_file_at(&self, name: &str) -> Output {
+        let path = self.home.join(".cache/zest").join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, "").expect("written");
+        self.with_chunks()
+    }
+
+    /// A server of what was pulled from a Hub that is still there, until it has said these words.
+    pub(super) fn until_after_a_pull(&self, prepare: impl FnOnce(), words: &str) -> Output {
+        let (_hub, endpoint) = self.chunks();
+        let first = Self { home: self.home.clone(), line: &["pull", "org/name"] };
+        assert!(run(&mut first.command(&endpoint)).status.success());
+        prepare();
+        self.until_with(|command| command.env("HF_ENDPOINT", endpoint), words)
+    }
+
+    /// A Hub of a folder that has one small file, and what is put beside it, until it has said these words.
+    pub(super) fn own_hub(&self, put: impl FnOnce(&std::path::Path), words: &str) -> Output {
+        let root = self.home.join("root");
+        let place = root.join("models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        put(&root);
+        self.until_with(|command| command.env("ZEST_ROOT", root), words)
+    }
+
+    /// A server with a folder where it keeps a file, until it has said these words.
+    pub(super) fn until_with_a_folder_at(&self, name: &str, words: &str) -> Output {
+        std::fs::create_dir_all(self.home.join(".cache/zest").join(name)).expect("made");
+        self.until(words)
+    }
+
+    /// With a Hub that accepts and says nothing, until it is asked; then Ctrl-C.
+    pub(super) fn interrupted(&self) -> Output {
+        let hub = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = format!("http://{}", hub.local_addr().expect("bound"));
+        let mut command = self.command(&endpoint);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let child = command.spawn().expect("zest starts");
+        let _asking = hub.accept().expect("it asks");
+        crate::common::signal(&child, rustix::process::Signal::INT);
+        child.wait_with_output().expect("it ends")
+    }
+}
+
+/// The files of the scripted model.
+pub(super) const FILES: [(&str, &[u8], &str); 2] = [
+    ("config.json", b"{}\n", "0967ef424bce6791893e9a57bb952f80fd536e93"),
+    ("sub dir/notes.txt", b"notes\n", "bfa655111293037a5564088d1a9bbca4cbcf446b"),
+];
+
+pub(super) fn model() -> ScriptedHub {
+    ScriptedHub::start(model_answers)
+}
+
+pub(super) fn model_answers(asked: &Asked) -> Answer {
+    let listed = |(path, bytes, oid): &(&str, &[u8], &str)| ListedFile {
+        path: (*path).to_owned(),
+        size: bytes.len(),
+        oid: (*oid).to_owned(),
+    };
+    let files: Vec<ListedFile> = FILES.iter().map(listed).collect();
+    usual(asked, &files).unwrap_or_else(|| {
+        let path = asked.target.replace("%20", " ");
+        let wanted =
+            FILES.iter().find(|(name, ..)| path.split('?').next().is_some_and(|it| it.ends_with(name)));
+        match wanted {
+            Some((_, bytes, oid)) => Answer::ok(*bytes)
+                .header("etag", format!("\"{oid}\""))
+                .header("x-repo-commit", COMMIT)
+                .header("accept-ranges", "bytes"),
+            None => Answer::new(404, "").header("X-Error-Code", "EntryNotFound"),
+        }
+    })
+}
+
+/// A tracker that knows nobody.
+pub(super) fn lonely_tracker() -> ScriptedHub {
+    ScriptedHub::start(|_| Answer::ok("d8:intervali60e5:peers0:e"))
+}
+
+/// Whether a file system can be mounted here, for one's own eyes.
+pub(crate) fn may_mount() -> bool {
+    let mut probe = Command::new("unshare");
+    probe.args(["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
+    probe.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success())
+}
