@@ -65,7 +65,7 @@ impl Node {
                 self.actions.push_back(Action::Free { buf });
                 self.ban(now, link, "it answered another question than was asked");
                 self.seek_all(now);
-                self.refill(now);
+                self.asking.due = true;
                 return;
             }
         }
@@ -79,7 +79,7 @@ impl Node {
             self.asking.recheck = true;
             self.refill(now);
         } else {
-            self.reorder(now, link);
+            self.asking.moved(link);
             self.fill_peers(now);
         }
         if matches!(request.what, Pending::Tentative { .. }) {
@@ -199,7 +199,7 @@ impl Node {
             .collect();
         for link in with {
             self.call_off(link, |other| *other == what);
-            self.reorder(now, link);
+            self.asking.moved(link);
             self.watch_peer(now, link);
         }
     }
@@ -219,7 +219,7 @@ impl Node {
             Pending::List { block, .. } => self.list_refused(now, link, id, block),
             Pending::Tentative { block, .. } => self.tentative_refused(now, link, id, block),
         }
-        self.reorder(now, link);
+        self.asking.moved(link);
         self.refill(now);
         self.watch_peer(now, link);
     }
@@ -282,7 +282,7 @@ impl Node {
                 peer.asked.blocks_refused.insert((job, block));
             }
             self.sync_counted(link);
-            self.reorder(now, link);
+            self.asking.moved(link);
         }
         if !good {
             self.ban(now, link, "it sent a xorb range that failed its proof");
@@ -329,7 +329,7 @@ impl Node {
         self.count_all_off(link);
         let now = self.now;
         self.learn_how_slow(now);
-        self.reorder(now, link);
+        self.asking.moved(link);
     }
 
     fn stall(&mut self, now: Instant, link: LinkId) {
@@ -352,6 +352,6 @@ impl Node {
             self.manifest_slow(now, link, id);
         }
         self.sync_counted(link);
-        self.reorder(now, link);
+        self.asking.moved(link);
     }
 }

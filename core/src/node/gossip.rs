@@ -87,6 +87,10 @@ impl Node {
     fn claim_heard(&mut self, now: Instant, id: JobId, link: LinkId, claim: Claim) -> Heard {
         let Some(job) = self.jobs.get(&id) else { return Heard::Old };
         let Some(unit) = job.unit_at(claim.first) else { return Heard::Old };
+        // Most of what is heard: nothing follows from it, whoever says it, and so nobody has to find out whose score it is.
+        if job.claims.is_settled(unit, &claim) {
+            return Heard::Old;
+        }
         let peer_id = self.peers.get(&link).map(|peer| peer.who.id);
         let own = peer_id.is_some_and(|peer_id| {
             score(&job.origin.blocks[unit as usize].block.xorb, &peer_id) == claim.score

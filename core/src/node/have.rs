@@ -96,7 +96,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&link).filter(|_| !ids.is_empty()) else { return };
         if peer.word.haves == HAVES_MAX {
             self.close(link, "it floods us with availability");
-            self.refill(now);
+            self.asking.due = true;
             return;
         }
         peer.word.haves += 1;
@@ -188,8 +188,8 @@ impl Node {
         for (id, gained) in switched {
             self.switch(now, link, id, &gained);
         }
-        self.reorder(now, link);
-        self.fill_peers(now);
+        self.asking.moved(link);
+        self.asking.peers_due = true;
     }
 
     /// The list is proven: claims about another number of chunks are void.

@@ -235,7 +235,7 @@ impl Node {
         self.config.policy = policy;
         let changed = self.asking.jobs.clone().into_iter().filter(|id| self.apply_policy(now, *id)).count();
         if changed > 0 {
-            self.refill(now);
+            self.asking.due = true;
         }
         self.pump(now);
     }
@@ -245,7 +245,7 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.spec.policy = policy;
         if self.apply_policy(now, id) {
-            self.refill(now);
+            self.asking.due = true;
         }
     }
 

@@ -128,7 +128,7 @@ impl Node {
         self.drop_takings_of(link);
         self.call_off(link, |_| true);
         self.sync_counted(link);
-        self.reorder(now, link);
+        self.leave_order(link);
         self.drop_uploads(now, link);
         let Some(peer) = self.peers.remove(&link) else { return };
         self.uploads.parties.interests(peer.wants.upload.party, -(peer.wants.interests.len() as i32));
@@ -169,7 +169,7 @@ impl Node {
         self.call_off(link, |_| true);
         self.sync_counted(link);
         let now = self.now;
-        self.reorder(now, link);
+        self.leave_order(link);
         self.drop_uploads(now, link);
         if let Some(peer) = self.peers.get_mut(&link) {
             peer.jobs.clear();

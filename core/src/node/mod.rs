@@ -262,8 +262,12 @@ impl Node {
 
     /// Does what the event in hand has made due.
     fn settle(&mut self, now: Instant) {
+        self.reorder_moved(now);
+        let peers_due = core::mem::take(&mut self.asking.peers_due);
         if core::mem::take(&mut self.asking.due) {
             self.refill(now);
+        } else if peers_due {
+            self.fill_peers(now);
         }
     }
 
@@ -492,7 +496,7 @@ impl Node {
             match timer {
                 Timer::Stall(link) => self.silent(now, link),
                 Timer::OriginGrace(job) => self.grace_over(now, job),
-                Timer::BlockRetry(job, block) => self.block_retry(now, job, block),
+                Timer::BlockRetry(job, block) => self.block_retry(job, block),
                 Timer::Patience(job) => self.patience_over(now, job),
                 Timer::Redial(addr) => self.redial(now, addr),
                 Timer::Dial => self.dial_timer(now),
@@ -502,6 +506,7 @@ impl Node {
                 Timer::Upload => self.pump(now),
                 Timer::Claims(job) => self.claims_timer(now, job),
             }
+            self.settle(now);
         }
     }
 

@@ -66,7 +66,7 @@ impl Node {
         if let Some(peer) = late.and_then(|link| self.peers.get_mut(&link)) {
             peer.was_waited_for();
         }
-        self.refill(now);
+        self.asking.due = true;
     }
 
     /// Gives free origin slots to blocks that only the origin can serve, or that help slow peers.
@@ -312,11 +312,11 @@ impl Node {
         self.timers.set(Timer::BlockRetry(id, block), now + pause);
     }
 
-    pub(super) fn block_retry(&mut self, now: Instant, id: JobId, block: u32) {
+    pub(super) fn block_retry(&mut self, id: JobId, block: u32) {
         let job = self.jobs.get_mut(&id);
         let Some(state) = job.and_then(|j| j.origin.blocks.get_mut(block as usize)) else { return };
         state.resting = false;
-        self.refill(now);
+        self.asking.due = true;
     }
 
     pub(super) fn origin_gone(&mut self, now: Instant, id: JobId, why: OriginFault) {
@@ -329,7 +329,7 @@ impl Node {
         job.origin.state = OriginState::Gone(why);
         self.release_claims(now, id);
         self.watch_sources(now, id);
-        self.refill(now);
+        self.asking.due = true;
     }
 
     /// The origin's layout turned out to be wrong: its blocks are forgotten, those under way called off.

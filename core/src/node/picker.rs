@@ -112,12 +112,26 @@ impl Node {
         }
     }
 
-    /// Finds a peer's place in the order anew.
-    pub(super) fn reorder(&mut self, now: Instant, link: LinkId) {
-        let Some(peer) = self.peers.get_mut(&link) else { return };
-        if let Some(load) = peer.asked.load.take() {
+    /// Takes a peer out of the order.
+    pub(super) fn leave_order(&mut self, link: LinkId) {
+        if let Some(load) = self.peers.get_mut(&link).and_then(|peer| peer.asked.load.take()) {
             self.asking.peers.remove(&(load, link));
         }
+    }
+
+    /// Finds the places of peers anew for which that may be another one.
+    pub(super) fn reorder_moved(&mut self, now: Instant) {
+        let moved = self.asking.take_moved();
+        for &link in &moved {
+            self.reorder(now, link);
+        }
+        self.asking.found(moved);
+    }
+
+    /// Finds a peer's place in the order anew.
+    fn reorder(&mut self, now: Instant, link: LinkId) {
+        self.leave_order(link);
+        let Some(peer) = self.peers.get_mut(&link) else { return };
         if peer.ready() && !peer.pace.doubted && !peer.asked.dry && peer.wants_more() {
             // The last bits are drawn, so that equals take turns.
             let load = peer.expected_wait(now, USUAL_US) << 8 | u64::from(self.rng.below(256));
@@ -138,6 +152,7 @@ impl Node {
 
     /// Keeps the peers' pipelines full.
     pub(super) fn fill_peers(&mut self, now: Instant) {
+        self.reorder_moved(now);
         if core::mem::take(&mut self.asking.recheck) {
             self.reorder_all(now);
         }
@@ -273,7 +288,7 @@ impl Node {
             self.take_request(link, req);
             self.send(link, Outgoing::Zest(ZestMessage::Cancel { req: req.0 }));
             self.watch_peer(now, link);
-            self.reorder(now, link);
+            self.asking.moved(link);
         }
     }
 

@@ -46,6 +46,17 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
+    /// Whether nothing follows from a claim that was heard, whoever says it: it is the one that stands or an earlier one of the same
+    /// owner, that owner said so itself or we are it, and it waits for nobody to be passed on.
+    pub(super) fn is_settled(&self, unit: u32, heard: &Claim) -> bool {
+        let Some(standing) = self.units.get(&unit).filter(|_| heard.beat != Claim::RELEASED) else {
+            return false;
+        };
+        let known = standing.claim.filter(|(score, beat)| *score == heard.score && *beat >= heard.beat);
+        let is_new = known.is_none_or(|(_, beat)| beat == heard.beat && self.dirty.contains_key(&unit));
+        !is_new && standing.told_by.is_none_or(|by| by.own)
+    }
+
     /// Peers went or came, or blocks that were one unit are units of their own now: what is there has to be looked at again.
     pub(crate) fn look_again(&mut self) {
         self.there.clear();

@@ -76,7 +76,7 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&link) {
             peer.told_wait = Some((now, u64::from(wait_ms) * 1000));
         }
-        self.reorder(now, link);
+        self.asking.moved(link);
     }
 
     pub(super) fn asked_for(&mut self, now: Instant, link: LinkId, ask: Ask) {
