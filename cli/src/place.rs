@@ -14,7 +14,7 @@ const PAGES: [&str; 4] = ["tree", "blob", "resolve", "raw"];
 
 /// What was named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Named {
     pub(crate) kind: Option<RepoKind>,
     pub(crate) name: String,
     pub(crate) revision: Option<String>,
@@ -26,7 +26,7 @@ pub(crate) struct Place {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn parse(text: &str, endpoint: &str) -> Result<Option<Place>, String> {
+pub(crate) fn parse(text: &str, endpoint: &str) -> Result<Option<Named>, String> {
     if let Some(rest) = text.strip_prefix(HF) {
         return hf(rest).map(Some).map_err(|why| format!("{text:?}: {why}"));
     }
@@ -44,7 +44,7 @@ pub(crate) fn parse(text: &str, endpoint: &str) -> Result<Option<Place>, String>
 }
 
 /// `[datasets/]ORG/NAME[@REV][/PATH]`.
-fn hf(text: &str) -> Result<Place, String> {
+fn hf(text: &str) -> Result<Named, String> {
     let (kind, rest) = kind(text);
     if rest.starts_with("buckets/") {
         return Err("buckets are no repositories".to_owned());
@@ -76,11 +76,11 @@ fn hf(text: &str) -> Result<Place, String> {
     if revision.as_deref() == Some("") {
         return Err("a revision is missing after @".to_owned());
     }
-    Ok(Place { kind, name, revision, path: path.filter(|path| !path.is_empty()) })
+    Ok(Named { kind, name, revision, path: path.filter(|path| !path.is_empty()) })
 }
 
 /// What stands behind the Hub's address: `/[datasets/]ORG/NAME[/tree/REV[/PATH]]`.
-fn page(text: &str) -> Result<Place, String> {
+fn page(text: &str) -> Result<Named, String> {
     let text = text.split(['?', '#']).next().unwrap_or_default().trim_start_matches('/');
     let (kind, rest) = kind(text);
     let parts: Vec<&str> = rest.split('/').collect();
@@ -93,7 +93,7 @@ fn page(text: &str) -> Result<Place, String> {
     let name = name.trim_end_matches('/').to_owned();
     let rest: Vec<&str> = parts[of_name..].iter().copied().skip_while(|part| part.is_empty()).collect();
     let Some((page, rest)) = rest.split_first() else {
-        return Ok(Place { kind, name, ..Place::default() });
+        return Ok(Named { kind, name, ..Named::default() });
     };
     if !PAGES.contains(page) {
         return Err(format!("/{page} is no page of files"));
@@ -102,7 +102,7 @@ fn page(text: &str) -> Result<Place, String> {
     let folder = if *page == "tree" && path.last().is_some_and(|last| !last.is_empty()) { "/" } else { "" };
     let path = decoded(&path.join("/"))?;
     let path = (!path.is_empty()).then(|| path + folder);
-    Ok(Place { kind, name, revision: Some(decoded(revision)?), path })
+    Ok(Named { kind, name, revision: Some(decoded(revision)?), path })
 }
 
 /// The kind that a path begins with, and the rest.
@@ -137,13 +137,13 @@ mod tests {
 
     const HUB: &str = "http://127.0.0.1:8080/hf";
 
-    fn place(text: &str) -> Place {
+    fn place(text: &str) -> Named {
         parse(text, HUB).expect(text).expect("an address")
     }
 
-    fn some(kind: Option<RepoKind>, name: &str, revision: Option<&str>, path: Option<&str>) -> Place {
+    fn some(kind: Option<RepoKind>, name: &str, revision: Option<&str>, path: Option<&str>) -> Named {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        Place { kind, name: name.to_owned(), revision: own(revision), path: own(path) }
+        Named { kind, name: name.to_owned(), revision: own(revision), path: own(path) }
     }
 
     #[test]

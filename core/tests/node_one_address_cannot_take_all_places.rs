@@ -1,4 +1,4 @@
-//! Places are shared out: where none is free, whoever has most of them, or does nothing with his, makes room for a newcomer.
+//! Places are shared out: where none is free, whoever has most of them, or does nothing with it, makes room for a newcomer.
 
 use std::net::{IpAddr, SocketAddr};
 use zest_core::link::{Dialect, Message};
@@ -35,7 +35,7 @@ impl Seed {
         self.node.check_invariants();
     }
 
-    /// Somebody comes from there; whether he stays, and how to name him.
+    /// Somebody comes from there; whether it stays, and its name.
     fn comes(&mut self, ip: [u8; 4]) -> (bool, LinkId) {
         self.next += 1;
         let (link, mut id) = (LinkId(self.next), *b"-XX0000-000000000000");

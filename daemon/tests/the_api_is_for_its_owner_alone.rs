@@ -467,7 +467,7 @@ async fn another_user_of_this_machine_gets_nothing() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
     };
     if std::fs::metadata(daemon.socket()).is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0) {
-        // As if the folder did not keep him out: the system's word does.
+        // As if the folder did not keep them out: the system's word does.
         let own = daemon._dir.path().join("program");
         std::fs::copy(std::env::current_exe().expect("it runs"), &own).expect("copied");
         for (path, mode) in

@@ -16,7 +16,7 @@ const XORB_RANGE_BYTES_MAX: u64 = (64 << 20) + 1009;
 
 /// Something that takes time.
 #[derive(Debug)]
-pub(crate) enum Ask {
+pub(crate) enum Question {
     /// Open a file.
     Open(FileId),
     /// Look for a chunk that is on no shelf.
@@ -27,11 +27,11 @@ pub(crate) enum Ask {
 
 /// The way to the clerk. It ends when all of these are gone.
 #[derive(Debug, Clone)]
-pub(crate) struct Clerk(mpsc::Sender<(Inbox, Ask)>);
+pub(crate) struct Clerk(mpsc::Sender<(Inbox, Question)>);
 
 impl Clerk {
     pub(crate) fn start(catalog: Arc<Catalog>) -> std::io::Result<Self> {
-        let (sender, asks) = mpsc::channel::<(Inbox, Ask)>();
+        let (sender, asks) = mpsc::channel::<(Inbox, Question)>();
         std::thread::Builder::new().name("zest-clerk".into()).spawn(move || {
             for (from, ask) in asks {
                 from.post(answer(&catalog, ask));
@@ -41,20 +41,20 @@ impl Clerk {
     }
 
     /// Asks; the answer comes as mail.
-    pub(crate) fn ask(&self, answer_to: &Inbox, ask: Ask) {
+    pub(crate) fn ask(&self, answer_to: &Inbox, ask: Question) {
         // It ends after all executors; if it ended early, links run into their own deadlines.
         let _gone = self.0.send((answer_to.clone(), ask));
     }
 }
 
-fn answer(catalog: &Catalog, ask: Ask) -> Mail {
+fn answer(catalog: &Catalog, ask: Question) -> Mail {
     match ask {
-        Ask::Open(file) => Mail::Opened { file, found: Found::look(catalog, file) },
-        Ask::Chunk { link, req, hash, dialect, access } => {
+        Question::Open(file) => Mail::Opened { file, found: Found::look(catalog, file) },
+        Question::Chunk { link, req, hash, dialect, access } => {
             let place = catalog.locate(&hash, access).map(|found| location(&found));
             Mail::Event(Event::ChunkLocated { link, req, hash, dialect, place })
         }
-        Ask::Xorb { link, req, xorb, start, end, access } => {
+        Question::Xorb { link, req, xorb, start, end, access } => {
             let answer = xorb_answer(catalog, req.0, xorb, start..end, access);
             Mail::Event(Event::XorbLocated { link, answer })
         }

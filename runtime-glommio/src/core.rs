@@ -1,7 +1,7 @@
 //! Everything one executor owns, and its three tasks beside the connections: clock, mail, and the way to an end.
 
 use crate::budget::{Budget, STAGED_BYTES_MAX};
-use crate::clerk::{Ask, Clerk};
+use crate::clerk::{Clerk, Question};
 use crate::files::{Files, Found, OpenFile};
 use crate::inbox::{Inbox, Mail};
 use crate::limits::INPUT_BYTES;
@@ -226,7 +226,7 @@ impl Core {
         let mut files = self.files.borrow_mut();
         if files.waiting(file).is_none() {
             files.opening(file);
-            self.clerk.ask(&self.inbox, Ask::Open(file));
+            self.clerk.ask(&self.inbox, Question::Open(file));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Between the node and its links: the only file that knows the node's words. Events go in, actions are performed.
 
-use crate::clerk::{Ask, location};
+use crate::clerk::{Question, location};
 use crate::core::Core;
 use crate::files::State;
 use crate::inbox::Mail;
@@ -146,7 +146,7 @@ impl Core {
                     }
                 }
                 if !listed && shelf.has_originals() {
-                    return self.clerk.ask(&self.inbox, Ask::Chunk { link, req, hash, dialect, access });
+                    return self.clerk.ask(&self.inbox, Question::Chunk { link, req, hash, dialect, access });
                 }
                 self.event(Event::ChunkLocated { link, req, hash, dialect, place: None });
             }
@@ -208,7 +208,7 @@ impl Core {
 
     pub(crate) fn ask_xorb(&self, link: LinkId, (req, xorb, start, end): XorbAsk) {
         let access = self.access_of(link);
-        self.clerk.ask(&self.inbox, Ask::Xorb { link, req, xorb, start, end, access });
+        self.clerk.ask(&self.inbox, Question::Xorb { link, req, xorb, start, end, access });
     }
 
     /// What the clerk found.

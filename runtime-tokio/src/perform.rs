@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::file_kind::FileKind;
 use crate::link::dial::dial;
-use crate::workers::{Place, Work};
+use crate::workers::{ChunkPlace, Work};
 use crate::{lists, lookup, origin, seal, tentative};
 use std::rc::Rc;
 use zest_core::link::{Dialect, Outgoing, ZestMessage};
@@ -46,7 +46,7 @@ pub(crate) fn perform(context: &Rc<Context>, action: Action) {
             let buf = context.held.take(buf);
             let job = context.jobs.get(job).map(|job| job.file.clone());
             if let (Some(job), Some(buf)) = (job, buf) {
-                let place = Place { index, offset };
+                let place = ChunkPlace { index, offset };
                 context.disk.push(Work::Prove { job, place, chunk, buf, source: Source::Peer(link) });
             }
         }
@@ -133,7 +133,7 @@ fn copy_local(context: &Rc<Context>, id: JobId, index: u32, from: Location) {
         return;
     }
     if let Some(job) = context.jobs.get(id).filter(|_| FileKind::of(from.file).is_partial()) {
-        let place = Place { index, offset: from.offset };
+        let place = ChunkPlace { index, offset: from.offset };
         return context.disk.push(Work::Check { job: job.file.clone(), place, len: from.len });
     }
     let (Some(job), Some(file)) = (context.jobs.get(id), context.disk.open(from.file)) else {
@@ -146,7 +146,7 @@ fn copy_local(context: &Rc<Context>, id: JobId, index: u32, from: Location) {
         context.event(Event::ChunkBad { job: id, index, source: Source::Disk });
         return;
     };
-    let place = Place { index, offset };
+    let place = ChunkPlace { index, offset };
     let job = job.file.clone();
     context.disk.push(Work::Copy { job, place, len: from.len, expected, file, from: from.offset });
 }

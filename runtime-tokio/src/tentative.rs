@@ -170,7 +170,7 @@ pub(crate) fn copy(context: &Rc<Context>, id: JobId, job: &JobState, index: u32,
         return true;
     };
     job.tentative.borrow_mut().copied.insert(index);
-    let place = crate::workers::Place { index, offset };
+    let place = crate::workers::ChunkPlace { index, offset };
     let (job, expected) = (job.file.clone(), Some(expected));
     context.disk.push(Work::Copy { job, place, len: from.len, expected, file, from: from.offset });
     true

@@ -18,7 +18,7 @@ use zest_xet::{
 
 /// One place of a chunk in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ChunkPlace {
     /// Index among the file's chunks.
     pub(crate) index: u32,
     /// First byte in the file.
@@ -28,22 +28,29 @@ pub(crate) struct Place {
 /// Something that costs processor time.
 pub(crate) enum Work {
     /// A raw chunk of a peer: prove it, write it.
-    Prove { job: Arc<JobFile>, place: Place, chunk: ChunkRef, buf: Buffer, source: Source },
+    Prove { job: Arc<JobFile>, place: ChunkPlace, chunk: ChunkRef, buf: Buffer, source: Source },
     /// A packed chunk of a xorb: decode it, prove it if its hash is known, write it to all its places.
     Decode {
         job: Arc<JobFile>,
         header: ChunkHeader,
         packed: Bytes,
-        places: Vec<Place>,
+        places: Vec<ChunkPlace>,
         expected: Option<ChunkRef>,
         source: Source,
         keep: Keep,
         permit: OwnedSemaphorePermit,
     },
     /// A chunk that lies in another file of this machine.
-    Copy { job: Arc<JobFile>, place: Place, len: u32, expected: Option<ChunkRef>, file: Arc<File>, from: u64 },
+    Copy {
+        job: Arc<JobFile>,
+        place: ChunkPlace,
+        len: u32,
+        expected: Option<ChunkRef>,
+        file: Arc<File>,
+        from: u64,
+    },
     /// A chunk that an earlier process wrote into the partial file.
-    Check { job: Arc<JobFile>, place: Place, len: u32 },
+    Check { job: Arc<JobFile>, place: ChunkPlace, len: u32 },
     /// Anything else.
     Task(Box<dyn FnOnce() + Send>),
 }
@@ -83,7 +90,7 @@ pub(crate) struct Decoded {
     /// Its number in the xorb.
     pub(crate) seq: u32,
     /// Where it was written.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<ChunkPlace>,
     /// Its hash and length, and whether it was the wanted one.
     pub(crate) chunk: Outcome,
     /// Its packed length.
@@ -287,7 +294,7 @@ fn run(queue: &(Mutex<Queue>, Condvar), count: usize, mailbox: &Mailbox) {
 /// A peer's chunk that is proven and not yet written.
 struct Fresh {
     job: Arc<JobFile>,
-    place: Place,
+    place: ChunkPlace,
     chunk: Proven<Buffer>,
     source: Source,
 }
@@ -296,7 +303,7 @@ struct Fresh {
 fn settle(fresh: &mut Vec<Fresh>, done: &mut Vec<Done>) {
     fresh.sort_unstable_by_key(|one| (one.job.id, one.place.offset));
     for of_job in fresh.chunk_by(|a, b| a.job.id == b.job.id) {
-        let chunks: Vec<(Place, ChunkRef, &[u8])> =
+        let chunks: Vec<(ChunkPlace, ChunkRef, &[u8])> =
             of_job.iter().map(|one| (one.place, one.chunk.chunk(), one.chunk.bytes())).collect();
         let bytes: usize = chunks.iter().map(|(.., bytes)| bytes.len()).sum();
         of_job[0].job.more_came(bytes as u64);
@@ -317,7 +324,7 @@ fn settle(fresh: &mut Vec<Fresh>, done: &mut Vec<Done>) {
 /// allow counts (docs/protocol.md).
 fn doubted(
     job: &JobFile,
-    place: Place,
+    place: ChunkPlace,
     chunk: ChunkRef,
     second: Option<Proven<&[u8]>>,
     reason: MismatchReason,
@@ -355,7 +362,7 @@ fn decode(
     job: &JobFile,
     header: ChunkHeader,
     packed: &[u8],
-    places: Vec<Place>,
+    places: Vec<ChunkPlace>,
     expected: Option<ChunkRef>,
     source: Source,
     keep: &Keep,
@@ -363,9 +370,10 @@ fn decode(
     room: &mut [u8],
     done: &mut Vec<Done>,
 ) {
-    let bad = |places: Vec<Place>, why: String, done: &mut Vec<Done>| match keep {
+    let bad = |places: Vec<ChunkPlace>, why: String, done: &mut Vec<Done>| match keep {
         Keep::Record { .. } => {
-            let bad = |place: Place| Done::Bad { job: job.id, index: place.index, source, why: why.clone() };
+            let bad =
+                |place: ChunkPlace| Done::Bad { job: job.id, index: place.index, source, why: why.clone() };
             done.extend(places.into_iter().map(bad));
         }
         Keep::Report { to, seq, .. } => {
@@ -411,7 +419,7 @@ fn decode(
 
 fn copy(
     job: &JobFile,
-    place: Place,
+    place: ChunkPlace,
     len: u32,
     expected: Option<ChunkRef>,
     file: &File,

@@ -109,8 +109,8 @@ fn another_file_of_the_same_chunks_is_not_made_from_those_of_a_gated_one() {
     model_of(own.path(), "org/tuned", "public", &longer);
     model_of(other.path(), "liar/free", "public", &longer);
     let pulled = pull(home.path(), &open, "liar/free");
-    assert_eq!(pulled["bytes"]["from_disk"], 0, "all of it is his own: {pulled}");
-    assert_eq!(shared(home.path(), &open, "0"), 1, "so he may have it given");
+    assert_eq!(pulled["bytes"]["from_disk"], 0, "all of it was here: {pulled}");
+    assert_eq!(shared(home.path(), &open, "0"), 1, "so it may be given");
     // The gated one's own Hub may have them used.
     let third = folder();
     pull(third.path(), &closed, "org/gated");

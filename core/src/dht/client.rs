@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::num::NonZeroU16;
 
-/// A wish.
+/// A search that somebody asked for.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct Search {
     info_hash: InfoHash,
     announce: Option<(NonZeroU16, bool)>,
     /// Peers given so far.
@@ -49,7 +49,7 @@ impl Dht {
         let outcome = Outcome { end: End::NoNodes, ..outcome };
         let patience = self.now + NODES_WAIT;
         self.jobs
-            .insert(id, Job { info_hash, announce, seen: BTreeSet::new(), patience, running: 0, outcome });
+            .insert(id, Search { info_hash, announce, seen: BTreeSet::new(), patience, running: 0, outcome });
         self.waiting.push_back(id);
         // What others have told us needs no asking.
         for family in Family::ALL {

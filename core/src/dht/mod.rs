@@ -66,7 +66,7 @@ use addr::{is_believable_node, is_local as local, is_usable, plain};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use calls::{Call, Calls, Key, Late, Why};
-use client::{Job, Running};
+use client::{Running, Search};
 use core::net::SocketAddr;
 use krpc::{Body, KrpcFault, Query, Reply, Want};
 use limits::{ASLEEP, LINE_UP, PROBATION, SMALL_NETWORK, SWEEP};
@@ -137,7 +137,7 @@ pub struct Dht {
     sides: [Side; 2],
     calls: Calls,
     lookups: BTreeMap<Key, Running>,
-    jobs: BTreeMap<LookupId, Job>,
+    jobs: BTreeMap<LookupId, Search>,
     /// Jobs that have not begun.
     waiting: VecDeque<LookupId>,
     storage: Storage,

@@ -54,7 +54,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::net::SocketAddr;
-use swarm::{Group, Job, Kind, Known, Op, Search, Swarm};
+use swarm::{Group, JobSwarms, Kind, Known, Op, Search, Swarm};
 
 /// How long what was found counts, and the shortest time between two looks at a swarm: 30 s. Ours.
 pub const CACHE: Duration = Duration::from_secs(30);
@@ -104,7 +104,7 @@ pub struct Discovery {
     dht_up: bool,
     swarms: BTreeMap<InfoHash, Swarm>,
     groups: BTreeMap<GroupId, Group>,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: BTreeMap<JobId, JobSwarms>,
     ops: BTreeMap<OpId, Op>,
     op_next: u64,
     known: BTreeMap<InfoHash, Known>,

@@ -1,7 +1,7 @@
 //! Looking for peers of wanted files: rounds, what stands for what, and when xorbs help.
 
 use super::plan::GET_PACKETS;
-use super::swarm::{Group, Job, Kind, Round};
+use super::swarm::{Group, JobSwarms, Kind, Round};
 use super::{
     ALONE_PAUSE, Action, CACHE, Discovery, GATHER, JOBS_MAX, LOOK_AGAIN, LOOK_AGAIN_FEW, LOOK_AGAIN_MAX,
     OPS_MAX, OpId, PEERS_ENOUGH, PEERS_FEW, ROUND_MAX, ROUND_MIN, Shareable, SharedFile, XORBS_MAX,
@@ -20,7 +20,7 @@ impl Discovery {
         let Some(hash) = self.file_swarm(now, &file) else { return };
         let Some(swarm) = self.swarms.get_mut(&hash) else { return };
         let xorbs = xorbs.iter().take(XORBS_MAX).map(InfoHash::of_xorb).collect();
-        self.jobs.insert(id, Job { file: hash, xorbs, by_xorb: false });
+        self.jobs.insert(id, JobSwarms { file: hash, xorbs, by_xorb: false });
         let first = swarm.jobs.is_empty();
         swarm.jobs.insert(id);
         let looking = swarm.search.round.is_some();

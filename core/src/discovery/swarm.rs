@@ -107,7 +107,7 @@ impl Group {
 }
 
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct JobSwarms {
     pub(super) file: InfoHash,
     /// Those that may be looked up.
     pub(super) xorbs: Vec<InfoHash>,

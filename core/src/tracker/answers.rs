@@ -4,7 +4,7 @@ use super::announce::{AnnounceEvent, AnnounceReply, Scraped};
 use super::event::{Action, RequestId, Standing, TrackerId};
 use super::http::{self, ReplyError};
 use super::machine::Trackers;
-use super::server::{Job, Sent};
+use super::server::{Sent, Task};
 use super::swarm::Joined;
 use super::{INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN};
 use crate::bucket::jitter;
@@ -17,7 +17,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 impl Trackers {
     pub(super) fn http_reply(&mut self, now: Instant, id: RequestId, status: u16, body: &[u8]) {
         let Some(sent) = self.over_http.remove(&id.0) else { return };
-        if let Job::Scrape { .. } = sent.job {
+        if let Task::Scrape { .. } = sent.task {
             if let (200, Ok(swarms)) = (status, http::scrape_reply(body)) {
                 self.scraped(sent.server, swarms);
             }
@@ -40,7 +40,7 @@ impl Trackers {
 
     /// An announce was answered.
     pub(super) fn answered(&mut self, now: Instant, sent: Sent, reply: AnnounceReply) {
-        let Job::Announce { swarm: hash, lane, event, seed, .. } = sent.job else { return };
+        let Task::Announce { swarm: hash, lane, event, seed, .. } = sent.task else { return };
         self.servers[sent.server].open -= 1;
         self.servers[sent.server].works();
         self.promote(sent.server);
@@ -91,7 +91,7 @@ impl Trackers {
 
     /// It answers, but not for this swarm.
     pub(super) fn refused(&mut self, now: Instant, sent: Sent, reason: String, retry_in: Option<Duration>) {
-        let Job::Announce { swarm: hash, lane, .. } = sent.job else { return };
+        let Task::Announce { swarm: hash, lane, .. } = sent.task else { return };
         self.servers[sent.server].open -= 1;
         self.servers[sent.server].works();
         self.tell(sent.server, Standing::Refuses(reason));
@@ -103,7 +103,7 @@ impl Trackers {
 
     /// It did not answer, or not in any known way.
     pub(super) fn no_answer(&mut self, now: Instant, sent: Sent, why: String) {
-        let Job::Announce { swarm: hash, lane, .. } = sent.job else { return };
+        let Task::Announce { swarm: hash, lane, .. } = sent.task else { return };
         self.servers[sent.server].open -= 1;
         self.fails(now, sent.server, sent.at, why);
         self.set_due(lane, hash, now);

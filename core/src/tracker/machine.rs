@@ -3,7 +3,7 @@
 use super::announce::{Announce, AnnounceEvent, NUMWANT};
 use super::event::{Action, Config, Event, Rank, RequestId, Timer};
 use super::http;
-use super::server::{Job, Sent, Server};
+use super::server::{Sent, Server, Task};
 use super::swarm::Swarm;
 use super::{
     ANSWER_WAIT, FAREWELL_AGAIN, FAREWELL_HOLD, FAREWELLS_MAX, HTTP_PACKETS, OPEN_MAX, SWARMS_MAX,
@@ -40,7 +40,7 @@ enum Choice {
 pub(super) struct Parting {
     pub(super) server: usize,
     swarm: InfoHash,
-    pub(super) job: Job,
+    pub(super) task: Task,
     /// The tracker knows of us, whatever comes of the request.
     joined: bool,
 }
@@ -60,7 +60,7 @@ pub struct Trackers {
     pub(super) partings: BTreeMap<u64, Parting>,
     /// The process ends, and they wait no longer than this.
     pub(super) hold_until: Option<Instant>,
-    pub(super) request_next: u64,
+    request_next: u64,
     pub(super) bucket: Bucket,
     pub(super) actions: VecDeque<Action>,
     pub(super) closing: bool,
@@ -214,9 +214,9 @@ impl Trackers {
     #[must_use]
     pub fn farewells(&self) -> usize {
         let waiting = self.servers.iter().filter(|server| server.answers());
-        let waiting = waiting.flat_map(|server| &server.udp.waiting).filter(|job| job.is_stop());
+        let waiting = waiting.flat_map(|server| &server.udp.waiting).filter(|task| task.is_stop());
         let sent = self.over_udp.values();
-        let sent = sent.filter(|sent| sent.job.is_stop() && self.servers[sent.server].answers());
+        let sent = sent.filter(|sent| sent.task.is_stop() && self.servers[sent.server].answers());
         let held = self.partings.values().filter(|parting| self.servers[parting.server].answers());
         held.count() + waiting.count() + sent.count()
     }
@@ -238,9 +238,9 @@ impl Trackers {
         let sent = self.over_http.values().chain(self.over_udp.values());
         let waiting = self.servers.iter().enumerate();
         let waiting =
-            waiting.flat_map(|(index, server)| server.udp.waiting.iter().map(move |job| (index, job)));
-        for (server, job) in sent.map(|sent| (sent.server, &sent.job)).chain(waiting) {
-            open[server] += usize::from(matches!(job, Job::Announce { .. }));
+            waiting.flat_map(|(index, server)| server.udp.waiting.iter().map(move |task| (index, task)));
+        for (server, task) in sent.map(|sent| (sent.server, &sent.task)).chain(waiting) {
+            open[server] += usize::from(matches!(task, Task::Announce { .. }));
         }
         for (server, open) in self.servers.iter().zip(open) {
             assert_eq!(server.open, open, "announces at a tracker are counted");
@@ -317,19 +317,19 @@ impl Trackers {
     fn remove(&mut self, now: Instant, hash: InfoHash) {
         let Some(swarm) = self.drop_swarm(hash) else { return };
         // What was not said yet is not said any more: nobody would take it back.
-        self.keep_waiting(|job| job.is_stop() || !job.is_about(hash));
+        self.keep_waiting(|task| task.is_stop() || !task.is_about(hash));
         for server in self.told(hash, &swarm) {
             self.farewell(now, server, hash, &swarm);
         }
     }
 
     /// Drops what waits for a connection and is of no use any more.
-    fn keep_waiting(&mut self, keep: impl Fn(&Job) -> bool) {
+    fn keep_waiting(&mut self, keep: impl Fn(&Task) -> bool) {
         for server in &mut self.servers {
             let open = &mut server.open;
-            server.udp.waiting.retain(|job| {
-                let keep = keep(job);
-                *open -= usize::from(!keep && matches!(job, Job::Announce { .. }));
+            server.udp.waiting.retain(|task| {
+                let keep = keep(task);
+                *open -= usize::from(!keep && matches!(task, Task::Announce { .. }));
                 keep
             });
         }
@@ -338,7 +338,7 @@ impl Trackers {
     /// The trackers that know of us in this swarm, or may as soon as they answer.
     fn told(&self, hash: InfoHash, swarm: &Swarm) -> BTreeSet<usize> {
         let open = self.over_http.values().chain(self.over_udp.values());
-        let open = open.filter(|sent| is_announce(&sent.job, hash)).map(|sent| sent.server);
+        let open = open.filter(|sent| is_announce(&sent.task, hash)).map(|sent| sent.server);
         swarm.joined.keys().copied().chain(open).collect()
     }
 
@@ -348,46 +348,46 @@ impl Trackers {
             return;
         }
         let Swarm { uploaded, downloaded, left, .. } = *swarm;
-        let job = Job::Stop { swarm: hash, uploaded, downloaded, left, tries: 0 };
-        let open = |sent: &Sent| sent.server == server && is_announce(&sent.job, hash);
+        let task = Task::Stop { swarm: hash, uploaded, downloaded, left, tries: 0 };
+        let open = |sent: &Sent| sent.server == server && is_announce(&sent.task, hash);
         if let Some(id) = self.over_http.iter().find(|(_, sent)| open(sent)).map(|(id, _)| *id) {
             let joined = swarm.joined.contains_key(&server);
-            self.partings.insert(id, Parting { server, swarm: hash, job, joined });
+            self.partings.insert(id, Parting { server, swarm: hash, task, joined });
             return;
         }
-        self.bid_farewell(now, server, job);
+        self.bid_farewell(now, server, task);
     }
 
-    pub(super) fn bid_farewell(&mut self, now: Instant, server: usize, job: Job) {
+    pub(super) fn bid_farewell(&mut self, now: Instant, server: usize, task: Task) {
         self.bucket.correct(0, self.price(server));
-        self.send(now, server, job);
+        self.send(now, server, task);
     }
 
     /// A request over HTTP has ended: the farewell that waited for it goes out, if the tracker knows of us.
     fn part(&mut self, now: Instant, id: u64, heard: bool) {
         let Some(parting) = self.partings.remove(&id) else { return };
         if parting.joined || heard {
-            self.bid_farewell(now, parting.server, parting.job);
+            self.bid_farewell(now, parting.server, parting.task);
         }
     }
 
     pub(super) fn forget(&mut self, hash: InfoHash) {
         let _ = self.drop_swarm(hash);
         self.partings.retain(|_, parting| parting.swarm != hash);
-        self.keep_waiting(|job| !job.is_about(hash));
+        self.keep_waiting(|task| !task.is_about(hash));
         // It is not said again, whatever comes of it.
-        self.over_udp.retain(|_, sent| !(sent.job.is_stop() && sent.job.is_about(hash)));
+        self.over_udp.retain(|_, sent| !(sent.task.is_stop() && sent.task.is_about(hash)));
         while let Some(id) =
-            self.over_http.iter().find(|(_, sent)| sent.job.is_about(hash)).map(|(id, _)| *id)
+            self.over_http.iter().find(|(_, sent)| sent.task.is_about(hash)).map(|(id, _)| *id)
         {
             let Some(sent) = self.over_http.remove(&id) else { return };
-            self.servers[sent.server].open -= usize::from(matches!(sent.job, Job::Announce { .. }));
+            self.servers[sent.server].open -= usize::from(matches!(sent.task, Task::Announce { .. }));
             self.actions.push_back(Action::HttpCancel { id: RequestId(id) });
         }
     }
 
     fn shutdown(&mut self, now: Instant) {
-        self.keep_waiting(Job::is_stop);
+        self.keep_waiting(Task::is_stop);
         let mut left = FAREWELLS_MAX;
         for rank in [Rank::Wanted, Rank::Lead, Rank::Rest] {
             let hashes: Vec<InfoHash> =
@@ -406,7 +406,7 @@ impl Trackers {
         self.closing = true;
         self.hold_until = Some(now + FAREWELL_HOLD);
         // Nobody waits for the answers to anything else.
-        self.over_udp.retain(|_, sent| sent.job.is_stop());
+        self.over_udp.retain(|_, sent| sent.task.is_stop());
         self.servers.iter_mut().for_each(|server| server.open = 0);
         self.over_http.clear();
     }
@@ -454,7 +454,7 @@ impl Trackers {
                         Some(_) => AnnounceEvent::None,
                     };
                     let seed = swarm.left == 0;
-                    self.send(now, server, Job::Announce { swarm: hash, lane, event, seed, retried: false });
+                    self.send(now, server, Task::Announce { swarm: hash, lane, event, seed, retried: false });
                 }
             }
         }
@@ -488,17 +488,17 @@ impl Trackers {
         Choice::Later(later.unwrap_or(now + ANSWER_WAIT))
     }
 
-    pub(super) fn send(&mut self, now: Instant, server: usize, job: Job) {
-        self.servers[server].open += usize::from(matches!(job, Job::Announce { .. }));
+    pub(super) fn send(&mut self, now: Instant, server: usize, task: Task) {
+        self.servers[server].open += usize::from(matches!(task, Task::Announce { .. }));
         if self.servers[server].is_udp() {
-            self.servers[server].udp.wait(job);
+            self.servers[server].udp.wait(task);
             return self.pump_udp(now, server);
         }
         let at = &self.servers[server];
-        let url = match &job {
-            Job::Scrape { swarms } => http::scrape_url(&at.url, swarms),
-            Job::Announce { .. } | Job::Stop { .. } => {
-                Some(http::announce_url(&at.url, &self.announce(server, &job)))
+        let url = match &task {
+            Task::Scrape { swarms } => http::scrape_url(&at.url, swarms),
+            Task::Announce { .. } | Task::Stop { .. } => {
+                Some(http::announce_url(&at.url, &self.announce(server, &task)))
             }
         };
         let Some(url) = url else { return };
@@ -506,22 +506,22 @@ impl Trackers {
         self.request_next += 1;
         self.actions.push_back(Action::HttpGet { id: RequestId(id), url });
         // Nobody waits for the answer to a farewell.
-        if !matches!(job, Job::Stop { .. }) {
-            self.over_http.insert(id, Sent { server, job, at: now, to: None });
+        if !matches!(task, Task::Stop { .. }) {
+            self.over_http.insert(id, Sent { server, task, at: now, to: None });
         }
     }
 
-    pub(super) fn announce(&self, server: usize, job: &Job) -> Announce<'_> {
-        let (swarm, uploaded, downloaded, left, event) = match *job {
-            Job::Announce { swarm, event, .. } => {
+    pub(super) fn announce(&self, server: usize, task: &Task) -> Announce<'_> {
+        let (swarm, uploaded, downloaded, left, event) = match *task {
+            Task::Announce { swarm, event, .. } => {
                 let known = self.swarms.get(&swarm);
                 let (up, down, left) = known.map_or((0, 0, 0), |s| (s.uploaded, s.downloaded, s.left));
                 (swarm, up, down, left, event)
             }
-            Job::Stop { swarm, uploaded, downloaded, left, .. } => {
+            Task::Stop { swarm, uploaded, downloaded, left, .. } => {
                 (swarm, uploaded, downloaded, left, AnnounceEvent::Stopped)
             }
-            Job::Scrape { .. } => unreachable!("a scrape is no announce"),
+            Task::Scrape { .. } => unreachable!("a scrape is no announce"),
         };
         Announce {
             swarm,
@@ -550,7 +550,7 @@ impl Trackers {
         let swarms: Vec<InfoHash> =
             swarms.iter().copied().filter(|hash| self.swarms.contains_key(hash)).take(max).collect();
         if !swarms.is_empty() && self.bucket.take(now, self.price(server)) {
-            self.send(now, server, Job::Scrape { swarms });
+            self.send(now, server, Task::Scrape { swarms });
         }
     }
 
@@ -581,6 +581,6 @@ fn silence() -> alloc::string::String {
     alloc::format!("tracker gave no answer within {} s", ANSWER_WAIT.as_secs())
 }
 
-fn is_announce(job: &Job, hash: InfoHash) -> bool {
-    matches!(job, Job::Announce { swarm, .. } if *swarm == hash)
+fn is_announce(task: &Task, hash: InfoHash) -> bool {
+    matches!(task, Task::Announce { swarm, .. } if *swarm == hash)
 }

@@ -3,7 +3,7 @@
 use super::answers::id_of;
 use super::event::{Action, Event};
 use super::machine::Trackers;
-use super::server::{Job, Sent, Server, Step};
+use super::server::{Sent, Server, Step, Task};
 use super::{FAREWELL_AGAIN, UDP_PACKETS, udp};
 use crate::Instant;
 use crate::endpoint::canonical;
@@ -42,27 +42,27 @@ impl Trackers {
                 Step::Ready(to, connection) => {
                     let transaction = self.transaction();
                     let udp = &mut self.servers[server].udp;
-                    let Some(mut job) = udp.waiting.pop_front() else { return };
+                    let Some(mut task) = udp.waiting.pop_front() else { return };
                     if let Some(connection) = &mut udp.connection {
                         connection.uses += 1;
                     }
-                    let bytes = match &job {
-                        Job::Scrape { swarms } => udp::scrape(connection, transaction, swarms),
-                        Job::Announce { .. } | Job::Stop { .. } => {
+                    let bytes = match &task {
+                        Task::Scrape { swarms } => udp::scrape(connection, transaction, swarms),
+                        Task::Announce { .. } | Task::Stop { .. } => {
                             let url_data = self.servers[server].url.url_data();
-                            let announce = self.announce(server, &job);
+                            let announce = self.announce(server, &task);
                             udp::announce(connection, transaction, &announce, url_data.as_deref())
                         }
                     };
                     self.actions.push_back(Action::SendTo { to, bytes });
-                    if let Job::Stop { tries, .. } = &mut job {
+                    if let Task::Stop { tries, .. } = &mut task {
                         *tries += 1;
                         // Those beyond are said once.
                         if self.over_udp.len() >= PARTING_MAX {
                             continue;
                         }
                     }
-                    self.over_udp.insert(transaction, Sent { server, job, at: now, to: Some(to) });
+                    self.over_udp.insert(transaction, Sent { server, task, at: now, to: Some(to) });
                 }
             }
         }
@@ -103,7 +103,7 @@ impl Trackers {
                     for parting in held.into_values() {
                         // Who has not answered anything yet is not told either.
                         if self.servers[parting.server].answers() {
-                            self.bid_farewell(now, parting.server, parting.job);
+                            self.bid_farewell(now, parting.server, parting.task);
                         }
                     }
                 }
@@ -145,10 +145,10 @@ impl Trackers {
         }
         let fits = |sent: &Sent| {
             sent.to == Some(from)
-                && match (&reply, &sent.job) {
+                && match (&reply, &sent.task) {
                     (udp::Reply::Error { .. }, _) => true,
-                    (udp::Reply::Announced(_), job) => !matches!(job, Job::Scrape { .. }),
-                    (udp::Reply::Scraped(_), job) => matches!(job, Job::Scrape { .. }),
+                    (udp::Reply::Announced(_), task) => !matches!(task, Task::Scrape { .. }),
+                    (udp::Reply::Scraped(_), task) => matches!(task, Task::Scrape { .. }),
                     (udp::Reply::Connected { .. }, _) => false,
                 }
         };
@@ -156,11 +156,11 @@ impl Trackers {
             return;
         }
         let Some(sent) = self.over_udp.remove(&transaction) else { return };
-        match (reply, &sent.job) {
+        match (reply, &sent.task) {
             // What a farewell is answered with counts for nothing but that it was heard.
-            (udp::Reply::Announced(_), Job::Stop { .. }) => self.servers[sent.server].works(),
+            (udp::Reply::Announced(_), Task::Stop { .. }) => self.servers[sent.server].works(),
             (udp::Reply::Announced(reply), _) => self.answered(now, sent, reply),
-            (udp::Reply::Scraped(counts), Job::Scrape { swarms }) => {
+            (udp::Reply::Scraped(counts), Task::Scrape { swarms }) => {
                 let swarms = swarms.iter().copied().zip(counts).collect();
                 self.scraped(sent.server, swarms);
             }
@@ -173,22 +173,22 @@ impl Trackers {
         let udp = &mut self.servers[sent.server].udp;
         let used = udp.connection.as_ref().is_some_and(|connection| connection.uses > 1);
         let unknown = is_about_connection(&reason);
-        let again = match &mut sent.job {
-            Job::Announce { swarm, retried, .. } => {
+        let again = match &mut sent.task {
+            Task::Announce { swarm, retried, .. } => {
                 let again = !*retried && (used || unknown) && self.swarms.contains_key(swarm);
                 *retried = true;
                 again
             }
-            Job::Stop { tries, .. } => *tries < FAREWELL_TRIES,
-            Job::Scrape { .. } => false,
+            Task::Stop { tries, .. } => *tries < FAREWELL_TRIES,
+            Task::Scrape { .. } => false,
         };
         if again {
             // It has forgotten the connection, or never knew it: that is no word about the swarm.
             udp.connection = None;
-            udp.wait(sent.job);
+            udp.wait(sent.task);
             return self.pump_udp(now, sent.server);
         }
-        match unknown && !sent.job.is_stop() {
+        match unknown && !sent.task.is_stop() {
             true => self.no_answer(now, sent, reason),
             false => self.refused(now, sent, reason, None),
         }
@@ -196,13 +196,13 @@ impl Trackers {
 
     /// Farewells that were not answered are said once more, then given up.
     pub(super) fn farewells_again(&mut self, now: Instant) {
-        let late = |sent: &Sent| sent.job.is_stop() && sent.deadline() <= now;
+        let late = |sent: &Sent| sent.task.is_stop() && sent.deadline() <= now;
         while let Some(id) = self.over_udp.iter().find(|(_, sent)| late(sent)).map(|(id, _)| *id) {
             let Some(sent) = self.over_udp.remove(&id) else { return };
-            if let Job::Stop { tries, .. } = sent.job
+            if let Task::Stop { tries, .. } = sent.task
                 && tries < FAREWELL_TRIES
             {
-                self.servers[sent.server].udp.wait(sent.job);
+                self.servers[sent.server].udp.wait(sent.task);
                 self.pump_udp(now, sent.server);
             }
         }
@@ -223,8 +223,8 @@ impl Trackers {
     pub(super) fn give_up_waiting(&mut self, now: Instant, server: usize, since: Instant, why: String) {
         (self.servers[server].udp.connecting, self.servers[server].udp.resolving) = (None, None);
         self.fails(now, server, since, why);
-        for job in core::mem::take(&mut self.servers[server].udp.waiting) {
-            if let Job::Announce { swarm, lane, .. } = job {
+        for task in core::mem::take(&mut self.servers[server].udp.waiting) {
+            if let Task::Announce { swarm, lane, .. } = task {
                 self.servers[server].open -= 1;
                 self.set_due(lane, swarm, now);
             }

@@ -20,7 +20,7 @@ const WAITING_MAX: usize = super::FAREWELLS_MAX;
 
 /// What is asked of a tracker.
 #[derive(Debug, Clone)]
-pub(super) enum Job {
+pub(super) enum Task {
     /// `seed`: sent as one who has everything.
     Announce {
         swarm: InfoHash,
@@ -42,7 +42,7 @@ pub(super) enum Job {
     },
 }
 
-impl Job {
+impl Task {
     pub(super) fn is_stop(&self) -> bool {
         matches!(self, Self::Stop { .. })
     }
@@ -59,7 +59,7 @@ impl Job {
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) server: usize,
-    pub(super) job: Job,
+    pub(super) task: Task,
     pub(super) at: Instant,
     /// Where it went, over UDP; where its answer comes from, over HTTP.
     pub(super) to: Option<SocketAddr>,
@@ -67,9 +67,9 @@ pub(super) struct Sent {
 
 impl Sent {
     pub(super) fn deadline(&self) -> Instant {
-        match self.job {
-            Job::Stop { .. } => self.at + FAREWELL_AGAIN,
-            Job::Announce { .. } | Job::Scrape { .. } => self.at + ANSWER_WAIT,
+        match self.task {
+            Task::Stop { .. } => self.at + FAREWELL_AGAIN,
+            Task::Announce { .. } | Task::Scrape { .. } => self.at + ANSWER_WAIT,
         }
     }
 }
@@ -92,7 +92,7 @@ pub(super) struct Udp {
     pub(super) connection: Option<Connection>,
     /// Transaction, address, time of an open connect request.
     pub(super) connecting: Option<(u32, SocketAddr, Instant)>,
-    pub(super) waiting: VecDeque<Job>,
+    pub(super) waiting: VecDeque<Task>,
 }
 
 /// What a UDP tracker needs next.
@@ -111,7 +111,7 @@ impl Udp {
             return Step::Wait;
         }
         // A farewell has no time for name servers: it goes where the tracker was.
-        let parting = self.waiting.iter().all(Job::is_stop);
+        let parting = self.waiting.iter().all(Task::is_stop);
         let fresh = parting || self.resolved.is_some_and(|at| now.since(at) < RESOLVED_LIFE);
         let Some(&addr) = self.addrs.first().filter(|_| fresh) else { return Step::Resolve };
         self.connection = self.connection.take().filter(|connection| now < connection.until);
@@ -143,11 +143,11 @@ impl Udp {
         self.connection = Some(Connection { id, until: now + CONNECTION_LIFE, uses: 0 });
     }
 
-    /// Keeps a job until there is a connection. Announces are bounded by [`OPEN_MAX`]; of the others those beyond the
+    /// Keeps a task until there is a connection. Announces are bounded by [`OPEN_MAX`]; of the others those beyond the
     /// limit are left out.
-    pub(super) fn wait(&mut self, job: Job) {
-        if matches!(job, Job::Announce { .. }) || self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back(job);
+    pub(super) fn wait(&mut self, task: Task) {
+        if matches!(task, Task::Announce { .. }) || self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back(task);
         }
     }
 }

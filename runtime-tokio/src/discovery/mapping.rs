@@ -56,7 +56,7 @@ pub(super) async fn keep_mapped(finder: Rc<Finder>) {
             Ok((mapping, external)) => {
                 tracing::debug!(?external, port = ports.tcp, "the router lets others in");
                 finder.net.mapping.replace(Some(mapping));
-                finder.board.set_mapped(true);
+                finder.notes.set_mapped(true);
                 if let Some(ip) = external {
                     finder.tell(Event::SeenAt { ip, port: ports.tcp });
                 }
@@ -68,7 +68,7 @@ pub(super) async fn keep_mapped(finder: Rc<Finder>) {
             Err(why) => {
                 tracing::debug!(why, "the router does not let others in");
                 finder.net.mapping.replace(None);
-                finder.board.set_mapped(false);
+                finder.notes.set_mapped(false);
                 finder.tell(Event::Reachable { family: Family::V4, known: None });
                 AGAIN
             }

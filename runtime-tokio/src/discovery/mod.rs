@@ -29,7 +29,7 @@ use crate::context::Context;
 use crate::error::EngineError;
 use net::Net;
 use shelf::Shelf;
-use status::Board;
+use status::Notes;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
@@ -63,7 +63,7 @@ pub(crate) struct Finder {
     table: Rc<Table>,
     /// Where the DHT starts from, until it is needed for the first time.
     asleep: RefCell<Option<Vec<String>>>,
-    board: Board,
+    notes: Notes,
     shelf: Shelf,
     /// Told when a deadline may have moved.
     moved: Notify,
@@ -121,7 +121,7 @@ impl Finder {
             reach,
             table: Rc::new(table),
             asleep: RefCell::default(),
-            board: Board::default(),
+            notes: Notes::default(),
             shelf: Shelf::default(),
             moved: Notify::new(),
         });
@@ -197,7 +197,7 @@ impl Finder {
 
     /// Somebody from as far as this has connected.
     pub(crate) fn came_in(&self, from: Scope) {
-        self.board.came_in(from);
+        self.notes.came_in(from);
     }
 
     /// One of our own addresses: it is no peer.
@@ -223,7 +223,7 @@ impl Finder {
 
     fn lan_group(self: &Rc<Self>, group: Group, up: bool) {
         tracing::debug!(?group, up, "local service discovery");
-        self.board.set_lan(group as usize, up);
+        self.notes.set_lan(group as usize, up);
         self.tell_swarms(discovery::Event::LanGroup { group, up });
     }
 
@@ -273,7 +273,7 @@ impl Finder {
                     true => tracing::debug!(tracker = name, "{text}"),
                     false => tracing::warn!(tracker = name, "{text}"),
                 }
-                self.board.tracker(tracker.0, TrackerStatus { name, standing: text, works });
+                self.notes.tracker(tracker.0, TrackerStatus { name, standing: text, works });
             }
             Action::Found { addr, how } => self.found(addr, how),
             Action::Searched { job, peers } => {
@@ -298,7 +298,7 @@ impl Finder {
                     io.send(&context, Outgoing::Pex(peers));
                 }
             }
-            Action::SeenAt { ip, .. } => self.board.seen_at(ip),
+            Action::SeenAt { ip, .. } => self.notes.seen_at(ip),
             Action::Save => {
                 if let Some(saved) = self.saved() {
                     tokio::task::spawn_local(self.table.clone().save(saved));
@@ -311,7 +311,7 @@ impl Finder {
         if how != Found::Named && !self.covers(addr) {
             return;
         }
-        if self.board.found(addr, how) {
+        if self.notes.found(addr, how) {
             tracing::debug!(%addr, how = how.as_str(), "found a peer");
         }
         self.tell_listener(|| Heard::Peer(addr, how));
@@ -349,7 +349,7 @@ impl Finder {
             ..DiscoveryStatus::default()
         };
         let open = dht.is_some_and(|stats| stats.open.contains(&true));
-        self.board.fill(&mut status, self.reach.port != 0, open);
+        self.notes.fill(&mut status, self.reach.port != 0, open);
         status
     }
 

@@ -106,7 +106,7 @@ fn some_by_family<T: Serialize, S: Serializer>(both: &Option<[T; 2]>, to: S) -> 
 
 /// What was noted so far.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct Notes {
     found: RefCell<BTreeMap<SocketAddr, Found>>,
     trackers: RefCell<BTreeMap<u16, TrackerStatus>>,
     external: Cell<Option<IpAddr>>,
@@ -118,7 +118,7 @@ pub(super) struct Board {
     pub(super) listener: RefCell<Option<mpsc::UnboundedSender<Heard>>>,
 }
 
-impl Board {
+impl Notes {
     /// True if the address is new.
     pub(super) fn found(&self, addr: SocketAddr, how: Found) -> bool {
         let mut found = self.found.borrow_mut();
@@ -156,7 +156,7 @@ impl Board {
         self.lan.set(lan);
     }
 
-    /// Fills in what the board knows.
+    /// Fills in what was noted.
     pub(super) fn fill(&self, status: &mut DiscoveryStatus, listens: bool, dht_open: bool) {
         status.lan = self.lan.get();
         status.trackers = self.trackers.borrow().values().cloned().collect();
@@ -181,32 +181,32 @@ mod tests {
 
     #[test]
     fn reachability_is_what_was_seen_and_no_more() {
-        let board = Board::default();
+        let notes = Notes::default();
         let told = |listens, dht| {
             let mut status = DiscoveryStatus::default();
-            board.fill(&mut status, listens, dht);
+            notes.fill(&mut status, listens, dht);
             status.reachable
         };
         assert_eq!(told(false, false), Reachability::Closed);
         assert_eq!(told(true, false), Reachability::Unknown);
         assert_eq!(told(true, true), Reachability::Open);
-        board.came_in(Scope::Local);
+        notes.came_in(Scope::Local);
         assert_eq!(told(true, false), Reachability::Local);
-        board.set_mapped(true);
+        notes.set_mapped(true);
         assert_eq!(told(true, false), Reachability::Mapped);
-        board.came_in(Scope::Global);
-        board.came_in(Scope::Loopback);
+        notes.came_in(Scope::Global);
+        notes.came_in(Scope::Loopback);
         assert_eq!(told(true, false), Reachability::Open);
     }
 
     #[test]
     fn an_address_counts_once_and_for_the_way_it_was_found_first() {
-        let board = Board::default();
+        let notes = Notes::default();
         let addr = "192.0.2.1:5".parse().unwrap();
-        assert!(board.found(addr, Found::Dht) && !board.found(addr, Found::Lan));
+        assert!(notes.found(addr, Found::Dht) && !notes.found(addr, Found::Lan));
         let mut status = DiscoveryStatus::default();
-        board.fill(&mut status, true, false);
+        notes.fill(&mut status, true, false);
         assert_eq!(status.found, BTreeMap::from([("dht", 1)]));
-        assert_eq!(board.how(&addr), Some(Found::Dht));
+        assert_eq!(notes.how(&addr), Some(Found::Dht));
     }
 }

@@ -173,7 +173,7 @@ struct Known<'a> {
 
 impl Known<'_> {
     fn peer(&mut self, addr: SocketAddr) -> &mut SurveyPeer {
-        let found = self.finder.board.how(&addr);
+        let found = self.finder.notes.how(&addr);
         let peer = SurveyPeer { addr, found, client: None, files: BTreeMap::new() };
         self.peers.entry(addr).or_insert(peer)
     }
@@ -215,16 +215,16 @@ impl Finder {
     /// Tells whoever listens what links say and what is found.
     pub(super) fn listen(&self) -> mpsc::UnboundedReceiver<Heard> {
         let (to, from) = mpsc::unbounded_channel();
-        self.board.listener.replace(Some(to));
+        self.notes.listener.replace(Some(to));
         from
     }
 
     fn listen_no_more(&self) {
-        self.board.listener.replace(None);
+        self.notes.listener.replace(None);
     }
 
     pub(super) fn tell_listener(&self, heard: impl FnOnce() -> Heard) {
-        if let Some(listener) = &*self.board.listener.borrow() {
+        if let Some(listener) = &*self.notes.listener.borrow() {
             let _ = listener.send(heard());
         }
     }

@@ -1,7 +1,7 @@
 //! One file on its way: the partial file and what is known of its chunks, shared with the workers.
 
 use crate::lists::Lists;
-use crate::workers::Place;
+use crate::workers::ChunkPlace;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -150,7 +150,7 @@ impl JobFile {
     /// and names another chunk here.
     pub(crate) fn keep_unproven(
         &self,
-        place: Place,
+        place: ChunkPlace,
         chunk: ChunkRef,
         packed_len: u32,
         bytes: &[u8],
@@ -193,7 +193,7 @@ impl JobFile {
     /// Writes a proven chunk to its place and notes it in the journal.
     pub(crate) fn keep(
         &self,
-        place: Place,
+        place: ChunkPlace,
         chunk: ChunkRef,
         packed_len: u32,
         bytes: &[u8],
@@ -204,19 +204,20 @@ impl JobFile {
     }
 
     /// The same for several proven chunks, in order of their place: neighbours are written together, and the journal once.
-    pub(crate) fn keep_all(&self, chunks: &[(Place, ChunkRef, &[u8])]) -> std::io::Result<()> {
+    pub(crate) fn keep_all(&self, chunks: &[(ChunkPlace, ChunkRef, &[u8])]) -> std::io::Result<()> {
         {
             let mut table = self.table.lock().expect("no holder panics");
             chunks.iter().for_each(|(place, ..)| table.settle(place.index));
         }
         if let Some(partial) = &*self.partial.read().expect("no holder panics") {
-            let touch = |(a, _, bytes): &(Place, ChunkRef, &[u8]), (b, ..): &(Place, ChunkRef, &[u8])| {
+            let touch = |(a, _, bytes): &(ChunkPlace, ChunkRef, &[u8]),
+                         (b, ..): &(ChunkPlace, ChunkRef, &[u8])| {
                 a.offset + bytes.len() as u64 == b.offset
             };
             for run in chunks.chunk_by(touch) {
                 write_run(partial, run)?;
             }
-            let entry = |&(Place { index, offset }, chunk, _): &(Place, ChunkRef, &[u8])| Entry {
+            let entry = |&(ChunkPlace { index, offset }, chunk, _): &(ChunkPlace, ChunkRef, &[u8])| Entry {
                 index,
                 offset,
                 chunk,
@@ -233,7 +234,7 @@ impl JobFile {
 
     /// Writes bytes of a stream that is judged later, unless the place is somebody else's: then the stream does not count
     /// there.
-    pub(crate) fn write_doubtful(&self, place: Place, stream: u32, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn write_doubtful(&self, place: ChunkPlace, stream: u32, bytes: &[u8]) -> std::io::Result<()> {
         // Under the lock: whatever settles the place meanwhile is written after this.
         let mut table = self.table.lock().expect("no holder panics");
         if table.claim(place.index, stream) { self.write(place, bytes) } else { Ok(()) }
@@ -242,7 +243,7 @@ impl JobFile {
     /// Notes what a stream wrote, now that it is proven; false if the place is not the stream's.
     pub(crate) fn record_stream(
         &self,
-        place: Place,
+        place: ChunkPlace,
         stream: u32,
         chunk: ChunkRef,
         packed_len: u32,
@@ -263,7 +264,7 @@ impl JobFile {
         self.table.lock().expect("no holder panics").end_stream(stream);
     }
 
-    fn write(&self, place: Place, bytes: &[u8]) -> std::io::Result<()> {
+    fn write(&self, place: ChunkPlace, bytes: &[u8]) -> std::io::Result<()> {
         match &*self.partial.read().expect("no holder panics") {
             Some(partial) => partial.write_at(place.offset, bytes),
             None => Ok(()),
@@ -271,7 +272,7 @@ impl JobFile {
     }
 
     /// The header of a chunk that is here already, as a stream went over it: what to note, if its length in the xorb is news.
-    pub(crate) fn passed(&self, place: Place, header: ChunkHeader) -> Option<Entry> {
+    pub(crate) fn passed(&self, place: ChunkPlace, header: ChunkHeader) -> Option<Entry> {
         let mut table = self.table.lock().expect("no holder panics");
         let Seen { chunk, packed_len } = table.passed(place.index, header.len, header.packed_len)?;
         Some(Entry { index: place.index, offset: place.offset, chunk, packed_len })
@@ -284,7 +285,7 @@ impl JobFile {
     }
 
     /// Notes in the journal what lies at a place.
-    fn record(&self, place: Place, chunk: ChunkRef, packed_len: u32) -> std::io::Result<()> {
+    fn record(&self, place: ChunkPlace, chunk: ChunkRef, packed_len: u32) -> std::io::Result<()> {
         if let Some(partial) = &*self.partial.read().expect("no holder panics") {
             partial.record(&Entry { index: place.index, offset: place.offset, chunk, packed_len })?;
         }
@@ -302,7 +303,7 @@ impl JobFile {
 
     /// Looks whether a chunk that an earlier process wrote is still what the journal says: whatever was on disk while nobody
     /// watched may have changed. Only then does it count.
-    pub(crate) fn check(&self, place: Place, room: &mut [u8]) -> std::io::Result<Checked> {
+    pub(crate) fn check(&self, place: ChunkPlace, room: &mut [u8]) -> std::io::Result<Checked> {
         let partial = self.partial.read().expect("no holder panics");
         let seen = self.table.lock().expect("no holder panics").unchecked(place.index);
         let (Some(partial), Some(seen)) = (&*partial, seen) else { return Ok(Checked::Overtaken) };
@@ -371,7 +372,7 @@ impl JobFile {
 }
 
 /// Writes chunks that lie one behind the other.
-fn write_run(partial: &Partial, run: &[(Place, ChunkRef, &[u8])]) -> std::io::Result<()> {
+fn write_run(partial: &Partial, run: &[(ChunkPlace, ChunkRef, &[u8])]) -> std::io::Result<()> {
     let Some((first, ..)) = run.first() else { return Ok(()) };
     let len = run.iter().map(|(.., bytes)| bytes.len()).sum::<usize>();
     assert!(first.offset + len as u64 <= partial.spec().size, "a write must lie inside the file");
@@ -397,7 +398,7 @@ mod tests {
         let parts: [(u32, u64, &[u8]); 4] =
             [(0, 0, b"abcd"), (1, 4, b"ef"), (2, 6, b"ghij"), (4, 16, b"klmn")];
         let place = |(index, offset, bytes): (u32, u64, &'static [u8])| {
-            (Place { index, offset }, chunk(bytes), bytes)
+            (ChunkPlace { index, offset }, chunk(bytes), bytes)
         };
         job.keep_all(&parts.map(place)).unwrap();
         assert!([0, 1, 2, 4].into_iter().all(|index| job.holds(index)) && !job.holds(3));
@@ -416,7 +417,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spec = PartialSpec { file: chunk_hash(b"any name"), size: 16 };
         let open = || JobFile::new(JobId(1), spec.file, 16, Partial::open(dir.path(), spec).unwrap());
-        let place = |index: u32| Place { index, offset: u64::from(index) * 4 };
+        let place = |index: u32| ChunkPlace { index, offset: u64::from(index) * 4 };
         let mut room = vec![0; 100];
         let parts: [&[u8]; 4] = [b"good", b"evil", b"late", b"more"];
         let job = open();
@@ -457,7 +458,7 @@ mod tests {
         let file = chunk_hash(b"any name");
         let partial = Partial::open(dir.path(), PartialSpec { file, size: 8 }).unwrap();
         let job = JobFile::new(JobId(1), file, 8, partial);
-        let (first, second) = (Place { index: 0, offset: 0 }, Place { index: 1, offset: 4 });
+        let (first, second) = (ChunkPlace { index: 0, offset: 0 }, ChunkPlace { index: 1, offset: 4 });
         let written = || {
             let mut bytes = [0; 8];
             job.partial.read().unwrap().as_ref().unwrap().read_at(0, &mut bytes).unwrap();

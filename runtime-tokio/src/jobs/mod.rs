@@ -13,7 +13,7 @@ mod unproven;
 pub(crate) use begin::{NewJob, add, remove};
 pub(crate) use counts::{Counts, JobCounts};
 pub(crate) use file::{JobFile, Spot};
-pub(crate) use readers::Place as ReaderPlace;
+pub(crate) use readers::ReaderPlace;
 pub(crate) use sharing::Sharing;
 pub(crate) use state::{JobEnd, JobState};
 

@@ -8,25 +8,25 @@ use std::ops::Range;
 /// once needs its beginning first.
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
-    all: RefCell<BTreeMap<Place, u64>>,
+    all: RefCell<BTreeMap<ReaderPlace, u64>>,
     next: Cell<u64>,
 }
 
 /// A name for one who waits: where its bytes begin, and a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place(u64, u64);
+pub(crate) struct ReaderPlace(u64, u64);
 
 impl Readers {
     /// Somebody waits for these bytes; gives the name, and what is waited for most if that is something else now.
-    pub(crate) fn add(&self, bytes: &Range<u64>) -> (Place, Option<Range<u64>>) {
+    pub(crate) fn add(&self, bytes: &Range<u64>) -> (ReaderPlace, Option<Range<u64>>) {
         let before = self.first();
-        let place = Place(bytes.start, self.next.replace(self.next.get() + 1));
+        let place = ReaderPlace(bytes.start, self.next.replace(self.next.get() + 1));
         self.all.borrow_mut().insert(place, bytes.end);
         (place, self.first().filter(|first| before.as_ref() != Some(first)))
     }
 
     /// One waits no more; gives what is waited for most if that is something else now.
-    pub(crate) fn remove(&self, place: Place) -> Option<Range<u64>> {
+    pub(crate) fn remove(&self, place: ReaderPlace) -> Option<Range<u64>> {
         let before = self.first();
         self.all.borrow_mut().remove(&place);
         self.first().filter(|first| before.as_ref() != Some(first))

@@ -1,6 +1,6 @@
 //! Cutting a stream of serialised xorb bytes into packed chunks, and finding each one's places in the file.
 
-use crate::workers::Place;
+use crate::workers::ChunkPlace;
 use bytes::{Buf as _, Bytes, BytesMut};
 use zest_xet::{ChunkHeader, Manifest, Plan, XorbError};
 
@@ -83,7 +83,7 @@ impl<'a> Placer<'a> {
         chunk: u32,
         len: u32,
         manifest: Option<&Manifest>,
-    ) -> Result<Vec<Place>, PlaceError> {
+    ) -> Result<Vec<ChunkPlace>, PlaceError> {
         let block = &self.plan.blocks[self.block as usize];
         let mut places = Vec::with_capacity(1);
         for (at, term) in block.terms.iter().enumerate() {
@@ -102,7 +102,7 @@ impl<'a> Placer<'a> {
                 return Err(PlaceError::TooShort { xorb: block.xorb, chunk, short: term_end - end });
             }
             let offset = manifest.map_or(offset, |m| m.offset(index));
-            places.push(Place { index, offset });
+            places.push(ChunkPlace { index, offset });
         }
         Ok(places)
     }

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::disk::Disk;
 use crate::jobs::{JobFile, JobState};
 use crate::lists;
-use crate::workers::{Done, Keep, Place, Work};
+use crate::workers::{ChunkPlace, Done, Keep, Work};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,7 +211,7 @@ impl Passed<'_> {
     }
 
     /// Such a chunk; false, as there is nothing to keep of it.
-    fn by(&mut self, place: Place, header: ChunkHeader) -> bool {
+    fn by(&mut self, place: ChunkPlace, header: ChunkHeader) -> bool {
         if self.entries.is_empty() {
             self.since = tokio::time::Instant::now();
         }

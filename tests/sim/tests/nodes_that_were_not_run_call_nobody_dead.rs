@@ -1,5 +1,5 @@
-//! Machines that are not run for a while in the middle of a pull of many: whoever wakes calls nobody dead or silent for what he
-//! has not heard himself, and asks for nothing twice that lies in his sockets.
+//! Machines that are not run for a while in the middle of a pull of many: whoever wakes calls nobody dead or silent for what it
+//! has not heard itself, and asks for nothing twice that lies in its sockets.
 
 use zest_core::node::Policy;
 use zest_sim::{Report, Scenario, run};

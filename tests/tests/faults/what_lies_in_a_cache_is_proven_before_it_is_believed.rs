@@ -142,7 +142,7 @@ async fn files_that_only_another_user_can_read_are_named_and_are_not_done() {
     let (site, host) = (site().await, Host::default());
     let (_, path) = report(&pull(&host, &site, &["org/model"]));
     let model = fs::canonicalize(path.join(MODEL)).expect("it is there");
-    // Root reads everything, so somebody else has to ask; to anybody else a file of mode 000 is closed, his own too.
+    // Root reads everything, so somebody else has to ask; to anybody else a file of mode 000 is closed, even its owner.
     let root = rustix::process::geteuid().is_root();
     fs::set_permissions(&model, fs::Permissions::from_mode(if root { 0o600 } else { 0 })).expect("our own");
     let zest_cache = tempfile::tempdir().expect("a folder");

@@ -82,7 +82,7 @@ async fn through_a_tracker(kind: Kind) {
     assert_same_files(Path::new(report["path"].as_str().expect("a path")), &site.folder("org/model"));
     assert_eq!(report["bytes"]["from_peers"], shard().len(), "{report}");
 
-    // Who came is seen, whichever runtime let him in.
+    // Who came is seen, whichever runtime let them in.
     let (seeding, told) = status(seeding, |found| found["reachable"] == "local").await;
     assert_eq!(told["discovery"]["trackers"].as_array().map(Vec::len), Some(2), "{told}");
     assert_eq!(told["discovery"]["trackers"][0]["works"], true, "{told}");

@@ -83,7 +83,7 @@ async fn a_refusal_counts_though_the_disk_cannot_note_it(kind: Kind) {
 async fn a_refusal_that_a_pull_meets_counts_for_all_that_was_public(kind: Kind) {
     let world = world(kind).await;
     world.site.restrict("org/open", "gated");
-    // Somebody who may read it learns nothing from the files he gets; he is told that it is gated.
+    // Somebody who may read it learns nothing from the files they get; they are told that it is gated.
     let mut options = world.machine.options("org/open");
     options.env.token = Token::new(TOKEN);
     assert!(!world.machine.pull(options).await.expect("the token opens it").shareable);
