@@ -275,7 +275,9 @@ fn run(queue: &(Mutex<Queue>, Condvar), count: usize, mailbox: &Mailbox) {
                         Done::Chunk { job: job.id, index: place.index, len, source: Source::Disk }
                     }
                     Ok(Checked::Rotten) => Done::Gone { job: job.id, index: place.index, rotten: true },
-                    Ok(Checked::Overtaken) => Done::Gone { job: job.id, index: place.index, rotten: false },
+                    Ok(Checked::Wrong | Checked::Overtaken) => {
+                        Done::Gone { job: job.id, index: place.index, rotten: false }
+                    }
                     Err(error) => Done::Disk { job: job.id, error },
                 }),
                 Work::Task(task) => {

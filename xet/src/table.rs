@@ -46,6 +46,8 @@ pub enum Checked {
     Good,
     /// It is something else, or cannot be read: it is taken back.
     Rotten,
+    /// It is what was noted, and a list that was proven meanwhile names another: it is taken back.
+    Wrong,
     /// Somebody has written there meanwhile, who will say so.
     Overtaken,
 }
@@ -118,17 +120,17 @@ impl<C: Copy + PartialEq> ChunkTable<C> {
         self.writers.iter_mut().filter(|w| **w == Writer::Stream(stream)).for_each(|w| *w = Writer::Anyone);
     }
 
-    /// What is there was read, and `holds` what an earlier process noted, or not. Only then does it count.
-    pub fn check(&mut self, index: u32, holds: bool) -> Checked {
-        if self.unchecked(index).is_none() {
-            return Checked::Overtaken;
-        }
-        if holds {
+    /// What is there was read, and `holds` what an earlier process noted, or not. Only then does it count, if a proven list does not name
+    /// another (`named`).
+    pub fn check(&mut self, index: u32, holds: bool, named: Option<C>) -> Checked {
+        let Some(seen) = self.unchecked(index) else { return Checked::Overtaken };
+        let is_named = may_land(seen.chunk, named);
+        if holds && is_named {
             self.settle(index);
             return Checked::Good;
         }
         self.lose(index);
-        Checked::Rotten
+        if holds { Checked::Wrong } else { Checked::Rotten }
     }
 
     /// What is there is taken back: it is as if nothing had been written.
@@ -206,15 +208,23 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn what_a_list_shows_to_be_wrong_while_it_is_looked_at_does_not_count() {
+        let mut table = ChunkTable::of_earlier([(0, Seen { chunk: 'x', packed_len: 7 })]);
+        assert_eq!(table.check(0, true, Some('g')), Checked::Wrong);
+        assert!(table.get(0).is_none() && !table.holds(0, Some('g')));
+        assert!(table.claim(0, 9), "it is anyone's to write over");
+    }
+
+    #[test]
     fn what_an_earlier_process_wrote_counts_once_it_was_looked_at() {
         let noted = |chunk| Seen { chunk, packed_len: 7 };
         let mut table = ChunkTable::of_earlier((0..4).map(|index| (index, noted('g'))));
         assert!((0..4).all(|index| table.get(index).is_some() && !table.holds(index, None)));
-        assert_eq!(table.check(0, true), Checked::Good);
-        assert_eq!(table.check(1, false), Checked::Rotten);
+        assert_eq!(table.check(0, true, Some('g')), Checked::Good);
+        assert_eq!(table.check(1, false, None), Checked::Rotten);
         table.settle(2);
         table.wrote(2, 'n', 0);
-        assert_eq!(table.check(2, true), Checked::Overtaken);
+        assert_eq!(table.check(2, true, None), Checked::Overtaken);
         assert!(!table.claim(3, 9), "what may be wrong does not land on what may be good");
         assert!(table.claim(1, 9), "what is rotten is anyone's to write over");
         assert_eq!(

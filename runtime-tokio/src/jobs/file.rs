@@ -304,20 +304,21 @@ impl JobFile {
     /// Looks whether a chunk that an earlier process wrote is still what the journal says: whatever was on disk while nobody
     /// watched may have changed. Only then does it count.
     pub(crate) fn check(&self, place: ChunkPlace, room: &mut [u8]) -> std::io::Result<Checked> {
+        let lists = self.lists.read().expect("no holder panics");
         let partial = self.partial.read().expect("no holder panics");
         let seen = self.table.lock().expect("no holder panics").unchecked(place.index);
         let (Some(partial), Some(seen)) = (&*partial, seen) else { return Ok(Checked::Overtaken) };
         let bytes = &mut room[..seen.chunk.len as usize];
         let holds = partial.read_at(place.offset, bytes).is_ok() && chunk_hash(bytes) == seen.chunk.hash;
         let mut table = self.table.lock().expect("no holder panics");
-        let checked = table.check(place.index, holds);
+        let checked = table.check(place.index, holds, self.expected_in(&lists, place.index));
         match checked {
             Checked::Good => {
                 drop(table);
                 self.tell();
             }
             // Under the table's lock: whoever writes there next notes it after this.
-            Checked::Rotten => partial.discard(place.index)?,
+            Checked::Rotten | Checked::Wrong => partial.discard(place.index)?,
             Checked::Overtaken => {}
         }
         Ok(checked)

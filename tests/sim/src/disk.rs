@@ -271,9 +271,10 @@ impl World {
         }
         let holds = believes || !task.rotten.contains(&index);
         let source = Source::Disk;
-        let event = match task.table.check(index, holds) {
+        let named = task.named(self.files.all[task.file as usize].block_of(index));
+        let event = match task.table.check(index, holds, named) {
             Checked::Good => Event::ChunkDone { job, index, source },
-            Checked::Rotten | Checked::Overtaken => Event::ChunkBad { job, index, source },
+            Checked::Rotten | Checked::Wrong | Checked::Overtaken => Event::ChunkBad { job, index, source },
         };
         self.feed(host, event);
     }

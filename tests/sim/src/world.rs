@@ -481,10 +481,11 @@ impl World {
             Action::Complete { job } => {
                 let Some(at) = self.hosts[host as usize].task_of(job) else { return };
                 let task = &self.hosts[host as usize].tasks[at];
-                let (held, all) = (task.held(&self.files.all[task.file as usize]).count(), task.chunks);
-                if held < all && !self.is_to_hear_of_wrong(host, job) {
+                let (held, all) = (task.held(&self.files.all[task.file as usize]), task.chunks);
+                if held.count() < all && !self.is_to_hear_of_wrong(host, job) {
+                    let lacks: Vec<u32> = (0..all).filter(|index| !held.contains(*index)).collect();
                     return self
-                        .fail(format!("host {host} calls {job:?} complete with {held} of {all} chunks"));
+                        .fail(format!("host {host} calls {job:?} complete, which lacks {lacks:?} of {all}"));
                 }
                 let (epoch, wait) = (self.hosts[host as usize].epoch, self.scenario.disk.write_ns);
                 self.later(wait, Happening::Seal { host, epoch, task: at as u32, job });
