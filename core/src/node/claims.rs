@@ -85,21 +85,22 @@ impl Node {
         }
     }
 
-    /// Our place in the line for a unit among the peers that are interested in the file.
+    /// Our place in the line for a unit among the peers that are interested in the file. Who has many ids at one address stands in it once.
     fn place_in_line(&self, id: JobId, xorb: &Hash) -> u32 {
         let ours = score(xorb, &self.config.peer_id);
         let file = self.jobs.get(&id).map(|job| job.spec.file);
-        let before = self
+        let before: BTreeSet<Option<Author>> = self
             .peers
-            .values()
-            .filter(|peer| {
+            .iter()
+            .filter(|(_, peer)| {
                 peer.counts()
                     && peer.who.zest
                     && file.is_some_and(|file| peer.wants.interests.contains_key(&file))
             })
-            .filter(|peer| score(xorb, &peer.who.id) > ours)
-            .count();
-        before as u32
+            .filter(|(_, peer)| score(xorb, &peer.who.id) > ours)
+            .map(|(link, _)| self.author(*link))
+            .collect();
+        before.len() as u32
     }
 
     /// Whether more others are known than a swarm has in which claims are contested. One address counts once, and what peers told of
@@ -110,9 +111,14 @@ impl Node {
             || are_many(told.map(|(addr, _)| (Party::of(addr.ip()), None)))
     }
 
-    /// When a job has had nothing to do for so long that it contests a claim; `None`: it has something to do, follows a stream, or there
-    /// are too many others.
-    fn contest_at(&self, id: JobId) -> Option<Instant> {
+    /// Whether one who tells something comes in several ids.
+    fn has_many_ids(&self, author: &Author) -> bool {
+        let ids = self.peers.iter().filter(|(link, _)| self.author(**link).as_ref() == Some(author));
+        ids.map(|(_, peer)| peer.who.id).collect::<BTreeSet<_>>().len() > 1
+    }
+
+    /// Since when a job has had nothing to do; `None`: it has something to do, follows a stream, or there are too many others.
+    fn idle_since(&self, id: JobId) -> Option<Instant> {
         let job = self.jobs.get(&id)?;
         if job.blocks_active() > 0 || self.is_among_many() {
             return None;
@@ -125,8 +131,7 @@ impl Node {
         let moved = moved.max().unwrap_or_default();
         // What another job takes of the line is no reason to doubt anybody.
         let fed_at = self.jobs.values().map(|job| job.course.progress_at).max()?;
-        let since = fed_at.max(job.course.since).max(moved);
-        Some(since + if job.claims.doubtful { DOUBTFUL } else { FIRST_WORD })
+        Some(fed_at.max(job.course.since).max(moved))
     }
 
     /// Units that a swarm which begins to share them would fetch first.
@@ -158,6 +163,7 @@ impl Node {
         let lagging = self.uploads.lag.is_lagging();
         let mut given_up: Vec<u32> = Vec::new();
         let mut nowhere = 0;
+        let mut unseen: BTreeSet<Author> = BTreeSet::new();
         let mut ours = job.claims.mine().count() as u32;
         let order: Vec<u32> = job.units().filter(|unit| !job.claims.there.contains(unit)).collect();
         for unit in order {
@@ -208,7 +214,13 @@ impl Node {
             if standing.claim.is_some() {
                 let contests =
                     ours == 0 && near == 0 && due && standing.told_by.is_some_and(|by| !by.is_known());
-                let contest_at = if contests && !out { self.contest_at(id) } else { None };
+                let unknown = standing.told_by.filter(|by| near == 0 && by.own && !by.useful);
+                let again =
+                    unknown.is_some_and(|by| !unseen.insert(by.author) && self.has_many_ids(&by.author));
+                let idle_since = if contests && !out { self.idle_since(id) } else { None };
+                // Where an address with several ids has claimed an earlier unit, and nothing is seen of that, one wait is enough.
+                let patient = !again && self.jobs.get(&id).is_some_and(|job| !job.claims.doubtful);
+                let contest_at = idle_since.map(|since| since + if patient { FIRST_WORD } else { DOUBTFUL });
                 let Some(job) = self.jobs.get_mut(&id) else { return };
                 if now < until && contest_at.is_none_or(|at| now < at) {
                     if let Some(standing) = job.claims.units.get_mut(&unit) {

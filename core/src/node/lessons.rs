@@ -8,12 +8,16 @@ use super::event::Direction;
 use super::peer::Peer;
 use crate::{Duration, Instant, LinkId, PeerId};
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 /// What was learnt is forgotten after this: 10 min. Ours.
 const LESSON: Duration = Duration::from_secs(600);
 /// Lessons remembered at most, by address and by id each: 1,024. Ours; the oldest makes room.
 pub const LESSONS_MAX: usize = 1024;
+/// Ids at one address that gave nothing, after which no other one there is believed before it gives something: 3. Ours; who has one address
+/// can have any number of ids.
+const USELESS_IDS: usize = 3;
 /// Peers that were found too slow are taken to be for this long: 30 s. Ours.
 const SLOW: Duration = Duration::from_secs(30);
 
@@ -51,6 +55,13 @@ impl Lessons {
         by_id || direction == Direction::Outbound && self.is_useless(now, addr)
     }
 
+    /// Whether so many ids at an address gave nothing that it is no longer a matter of one. On this machine unrelated processes live.
+    fn is_home_of_useless(&self, now: Instant, ip: IpAddr) -> bool {
+        let here = (ip, PeerId([0; 20]))..=(ip, PeerId([0xff; 20]));
+        let useless = self.by_id.range(here).filter(|(_, until)| now < **until);
+        !ip.to_canonical().is_loopback() && useless.take(USELESS_IDS).count() == USELESS_IDS
+    }
+
     pub(super) fn slow(&mut self, now: Instant) {
         self.slow_until = Some(now + SLOW);
     }
@@ -80,15 +91,34 @@ fn insert<K: Ord + Copy>(map: &mut BTreeMap<K, Instant>, key: K, until: Instant)
 impl Node {
     /// A link came up. Whom we know to give nothing is on probation from the start.
     pub(super) fn remember(&self, now: Instant, peer: &mut Peer) {
-        if self.contacts.lessons.knows(now, peer.who.addr, peer.who.direction, peer.who.id) {
+        let useless = self.contacts.lessons.knows(now, peer.who.addr, peer.who.direction, peer.who.id);
+        if useless || self.is_useless_place(now, peer.who.addr.ip()) {
             peer.distrust();
         }
     }
 
-    /// The peer is on probation, and will be when it comes back.
+    /// Whether several ids at an address gave nothing, and none that is linked gave anything.
+    fn is_useless_place(&self, now: Instant, ip: IpAddr) -> bool {
+        let gave = |peer: &Peer| peer.word.useful && peer.who.addr.ip() == ip;
+        self.contacts.lessons.is_home_of_useless(now, ip) && !self.peers.values().any(gave)
+    }
+
+    /// The peer is on probation, and will be when it comes back. So are the others there, if it is not the first one.
     pub(super) fn learn(&mut self, now: Instant, link: LinkId) {
-        if let Some(peer) = self.peers.get(&link) {
-            self.contacts.lessons.learn(now, peer.who.addr, peer.who.direction, peer.who.id);
+        let Some(peer) = self.peers.get(&link) else { return };
+        let ip = peer.who.addr.ip();
+        self.contacts.lessons.learn(now, peer.who.addr, peer.who.direction, peer.who.id);
+        if !self.is_useless_place(now, ip) {
+            return;
+        }
+        let fresh = |peer: &Peer| peer.who.addr.ip() == ip && !peer.probation() && !peer.closing;
+        let others: Vec<LinkId> =
+            self.peers.iter().filter(|(_, peer)| fresh(peer)).map(|(link, _)| *link).collect();
+        for other in others {
+            let Some(peer) = self.peers.get_mut(&other) else { continue };
+            peer.distrust();
+            self.count_all_off(other);
+            self.sync_counted(other);
         }
     }
 
@@ -128,5 +158,32 @@ impl Node {
     /// Whether somebody is linked, or may be soon, of whom something can be expected.
     pub(super) fn somebody_is_worth_waiting_for(&self, now: Instant) -> bool {
         self.peers.values().any(Peer::is_worth_waiting_for) || self.dialling_somebody_new(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_judged_by_several_ids_and_this_machine_never() {
+        let (mut lessons, now) = (Lessons::default(), Instant(1));
+        let learn = |lessons: &mut Lessons, ip: &str, id: u8| {
+            let addr = SocketAddr::new(ip.parse().unwrap(), 5000 + u16::from(id));
+            lessons.learn(now, addr, Direction::Inbound, PeerId([id; 20]));
+        };
+        let there = |ip: &str| ip.parse::<IpAddr>().unwrap();
+        for id in [0, 0, 0xff] {
+            learn(&mut lessons, "10.0.0.2", id);
+            learn(&mut lessons, "10.0.0.1", 7);
+            learn(&mut lessons, "10.0.0.3", 7);
+        }
+        assert!(!lessons.is_home_of_useless(now, there("10.0.0.2")), "the same one twice is one");
+        learn(&mut lessons, "10.0.0.2", 1);
+        assert!(lessons.is_home_of_useless(now, there("10.0.0.2")));
+        assert!(!lessons.is_home_of_useless(now, there("10.0.0.1")), "a neighbour is another");
+        assert!(!lessons.is_home_of_useless(now + LESSON, there("10.0.0.2")), "it is forgotten");
+        (0..9).for_each(|id| learn(&mut lessons, "127.0.0.1", id));
+        assert!(!lessons.is_home_of_useless(now, there("127.0.0.1")));
     }
 }

@@ -125,8 +125,8 @@ fn who_claims_or_boasts_holds_up_no_xorb_of_real_size() {
     }
 }
 
-/// From one address come many ids that draw lots for the origin's work as everybody does, win most of it, and do none. Nobody waits for
-/// them twice, however many links they open and whoever passed on what they said.
+/// From one address come many ids that draw lots for the origin's work as everybody does, win most of it, say that they have all of it
+/// besides, and do and give none. Nobody waits for them twice, however many links they open and whoever passed on what they said.
 #[test]
 fn many_ids_of_one_address_win_every_lot_and_hold_up_nobody_for_long() {
     for start in [Start::Cold, Start::Warm] {
@@ -134,8 +134,8 @@ fn many_ids_of_one_address_win_every_lot_and_hold_up_nobody_for_long() {
             let times: Vec<f64> =
                 (1..=4).map(|seed| times_as_long(seed, start, (Actor::SelfClaimer, ids))).collect();
             let mean = times.iter().sum::<f64>() / 4.0;
-            assert!(mean <= 1.4, "{start:?}, {ids} ids: {mean:.2} times as long");
-            assert!(times.iter().all(|times| *times <= 1.6), "{start:?}, {ids} ids: {times:.2?}");
+            assert!(mean <= 1.25, "{start:?}, {ids} ids: {mean:.2} times as long");
+            assert!(times.iter().all(|times| *times <= 1.4), "{start:?}, {ids} ids: {times:.2?}");
         }
     }
 }
