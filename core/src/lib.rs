@@ -46,5 +46,5 @@ pub mod time;
 pub mod tracker;
 pub mod wire;
 
-pub use ids::{BufId, FileId, FileKey, InfoHash, JobId, LinkId, Location, PeerId, ReqId};
+pub use ids::{BufId, FileId, FileKey, InfoHash, JobId, LinkId, Location, PeerId, PlainId, ReqId};
 pub use time::{Duration, Instant};

@@ -15,7 +15,9 @@ pub mod link {
     pub use crate::lobby::HALF_OPEN_MAX;
     pub use crate::wire::client_name::CLIENT_BYTES_MAX;
     pub use crate::wire::ext_handshake::EXT_HANDSHAKE_BYTES_MAX;
-    pub use crate::wire::zest::{AVAILABILITY_BYTES_MAX, CLAIMS_MAX, MANIFEST_PART_RECORDS_MAX};
+    pub use crate::wire::zest::{
+        AVAILABILITY_BYTES_MAX, CLAIMS_MAX, MANIFEST_PART_RECORDS_MAX, PLAIN_BYTES_MAX,
+    };
 }
 
 /// What peers tell of peers.

@@ -235,6 +235,34 @@ fn length_fields_that_agree_in_no_layout() {
 }
 
 #[test]
+fn a_part_of_a_small_file_that_is_not_what_was_asked() {
+    let part = |req: u32, bytes: &[u8]| ext(3, &[&[15][..], &req.to_be_bytes(), bytes].concat());
+    let asked = || {
+        let mut us = Driver::with_zest();
+        let key = PlainKey::git_blob(&[7; 20]);
+        us.send(Outgoing::Zest(ZestMessage::PlainRequest { req: 7, key, size: 12, offset: 0, wait: true }));
+        us
+    };
+    // Longer, shorter and empty: no byte of it is read.
+    for len in [13, 11, 0] {
+        let mut us = asked();
+        us.receive(&part(7, &vec![0; len])[..11]);
+        let len = 5 + len as u32;
+        ends(us, PeerFault::AnswerLengthMismatch { req: ReqId(7), len }, Severity::Fatal);
+    }
+    let mut us = asked();
+    us.receive(&part(8, &[0; 12])[..11]);
+    ends(us, PeerFault::Unsolicited { req: 8, len: 17 }, Severity::Strike);
+    // Another kind of answer to it is none.
+    let mut us = asked();
+    us.receive(&chunk_answer(7, b"x"));
+    ends(us, PeerFault::Unsolicited { req: 7, len: 10 }, Severity::Strike);
+    let mut us = Driver::with_zest();
+    us.receive(&ext(3, &[&[14][..], &[0; 45], &[2]].concat()));
+    ends(us, PeerFault::BadSlotState { state: 2 }, Severity::Fatal);
+}
+
+#[test]
 fn a_manifest_part_outside_of_what_was_asked() {
     for (total, first, count) in [(100, 11, 1), (100, 10, 3), (11, 10, 2), (0, 10, 1)] {
         let mut us = Driver::with_zest();

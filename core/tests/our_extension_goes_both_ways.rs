@@ -136,6 +136,8 @@ fn nothing_of_it_goes_to_a_remote_without_it() {
         Outgoing::Zest(ZestMessage::Told { file: key, first: 0, at: 0, records: vec![] }),
         Outgoing::Zest(ZestMessage::ManifestNone { req: 1 }),
         Outgoing::ManifestPart { req: 1, part, body },
+        Outgoing::Zest(ZestMessage::PlainNone { req: 1 }),
+        Outgoing::Plain { req: 1, body },
         Outgoing::Zest(ZestMessage::Cancel { req: 1 }),
     ] {
         us.send(outgoing);

@@ -11,7 +11,8 @@ use zest_core::wire::handshake::{HANDSHAKE_BYTES, Handshake};
 use zest_core::wire::pex::{FLAG_REACHABLE, PEX_BYTES_MAX, PEX_PEERS_MAX, PEX_READ_MAX};
 use zest_core::wire::xet::{self, ERROR_TEXT_BYTES_MAX, RANGE_DATA_BYTES_MAX};
 use zest_core::wire::zest::{
-    AVAILABILITY_BYTES_MAX, CLAIMS_MAX, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES, TOLD_RECORDS_MAX,
+    AVAILABILITY_BYTES_MAX, CLAIMS_MAX, MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES, PLAIN_BYTES_MAX,
+    PLAIN_PART_BYTES, TOLD_RECORDS_MAX,
 };
 use zest_core::{
     Duration, FileKey, InfoHash, PeerId, ReqId, bencode, discovery, lsd, node, pex, tracker, wire,
@@ -247,6 +248,44 @@ fn manifest_messages() {
         |_| Outgoing::Zest(ZestMessage::ManifestNone { req: 7 }),
         "00000007 14 03 03 00000007",
         &[Step::Message(Message::Zest(ZestMessage::ManifestNone { req: 7 }))],
+    );
+}
+
+#[test]
+fn small_files() {
+    let ask = |req, key, size, offset, wait, text: &str| {
+        let message = ZestMessage::PlainRequest { req, key, size, offset, wait };
+        assert_eq!(hex(text).len() - 6, 47, "with its type byte");
+        holds(Outgoing::Zest(message.clone()), text, Message::Zest(message));
+    };
+    let blob = PlainKey::git_blob(&[7; 20]);
+    ask(
+        7,
+        blob,
+        200_000,
+        131_072,
+        false,
+        "00000031 14 03 0e 00000007 01 0707070707070707070707070707070707070707000000000000000000000000 00030d40 00020000 00",
+    );
+    let request = "00000031 14 03 0e 00000008 02 7f83b1657ff1fc53b92dc18148a1d65dfc2d4b1fa3d677284addd200126d9069 0000000c 00000000 01";
+    let id: [u8; 32] = hex(request)[12..44].try_into().expect("32 bytes");
+    ask(8, PlainKey::sha256(id), 12, 0, true, request);
+    let asked = || {
+        let (mut us, key) = (us(), PlainKey::sha256(id));
+        us.send(Outgoing::Zest(ZestMessage::PlainRequest { req: 8, key, size: 12, offset: 0, wait: true }));
+        us
+    };
+    answers(
+        asked(),
+        |us| Outgoing::Plain { req: 8, body: us.body(CONTENT) },
+        "00000013 14 03 0f 00000008 48656c6c6f20576f726c6421",
+        &payload_steps(8, PayloadKind::Plain, CONTENT),
+    );
+    answers(
+        asked(),
+        |_| Outgoing::Zest(ZestMessage::PlainNone { req: 8 }),
+        "00000007 14 03 10 00000008",
+        &[Step::Message(Message::Zest(ZestMessage::PlainNone { req: 8 }))],
     );
 }
 
@@ -495,7 +534,7 @@ fn no_line_of_hex_is_left_out() {
             checked += 1;
         }
     }
-    assert_eq!((fenced, checked), (false, 35));
+    assert_eq!((fenced, checked), (false, 39));
 }
 
 /// A number as the document writes it: 67,109,888.
@@ -513,7 +552,7 @@ fn grouped(number: u64) -> String {
 
 #[test]
 fn public_limits_are_those_of_the_table() {
-    let limits: [(&str, u64); 26] = [
+    let limits: [(&str, u64); 29] = [
         ("EXT_HANDSHAKE_BYTES_MAX", EXT_HANDSHAKE_BYTES_MAX.into()),
         ("CLIENT_BYTES_MAX", CLIENT_BYTES_MAX as u64),
         ("DEPTH_MAX", bencode::DEPTH_MAX as u64),
@@ -524,6 +563,9 @@ fn public_limits_are_those_of_the_table() {
         ("AVAILABILITY_BYTES_MAX", AVAILABILITY_BYTES_MAX as u64),
         ("CLAIMS_MAX", CLAIMS_MAX as u64),
         ("TOLD_RECORDS_MAX", TOLD_RECORDS_MAX as u64),
+        ("PLAIN_BYTES_MAX", PLAIN_BYTES_MAX.into()),
+        ("PLAIN_PART_BYTES", PLAIN_PART_BYTES.into()),
+        ("PLAIN_HELD_MAX", node::limits::PLAIN_HELD_MAX.into()),
         ("OUTSTANDING_MAX", OUTSTANDING_MAX as u64),
         ("FORGOTTEN_MAX", FORGOTTEN_MAX as u64),
         ("CONTROL_FRAME_BYTES_MAX", CONTROL_FRAME_BYTES_MAX.into()),

@@ -62,6 +62,7 @@ fn we_fetch_from_its_serve() {
         listen_port: Some(6881),
         reqq: None,
         hub: None,
+        plain: false,
         ..ExtHandshake::empty(Dialect::Range)
     }
     .with(Extension::UtXet, Some(1));

@@ -82,6 +82,10 @@ impl Core {
                 };
                 self.event(Event::FileLocated { link, file, total, runs });
             }
+            // Only chunks are given from here, which the handshake says: nobody asks who has read it.
+            Action::LookupPlain { link, req, .. } => {
+                self.event(Event::PlainLocated { link, req, body: None })
+            }
             Action::LookupXorb { link, req, xorb, start, end } => {
                 let io = self.links.borrow().get(&link).cloned();
                 if let Some(io) = io {
@@ -106,6 +110,8 @@ impl Core {
             | Action::OriginPlan { .. }
             | Action::OriginFetch { .. }
             | Action::OriginStop { .. }
+            | Action::PlainCame { .. }
+            | Action::PlainAlone { .. }
             | Action::Complete { .. }
             | Action::Failed { .. } => debug_assert!(false, "a node without jobs asks for none of these"),
         }

@@ -104,6 +104,12 @@ pub(crate) fn perform(context: &Rc<Context>, action: Action) {
             let place = if behind { None } else { context.locate_manifest(&file, access, first, count) };
             context.event(Event::ManifestLocated { link, req, place });
         }
+        // Said of nobody's handshake yet: who asks all the same is told that there is nothing.
+        Action::LookupPlain { link, req, .. } => {
+            context.event(Event::PlainLocated { link, req, body: None });
+        }
+        Action::PlainCame { bufs, .. } => bufs.into_iter().for_each(|buf| drop(context.held.take(buf))),
+        Action::PlainAlone { .. } => {}
         Action::LookupFile { link, file } => {
             let (total, runs) = context.disk.locate_file(&file, context.access_of(link));
             context.event(Event::FileLocated { link, file, total, runs });
@@ -166,6 +172,7 @@ fn withheld(message: Outgoing) -> Outgoing {
             Outgoing::NotFound { req, hash: xorb, dialect: Dialect::Range }
         }
         Outgoing::ManifestPart { req, .. } => Outgoing::Zest(ZestMessage::ManifestNone { req }),
+        Outgoing::Plain { req, .. } => Outgoing::Zest(ZestMessage::PlainNone { req }),
         other => other,
     }
 }

@@ -47,6 +47,8 @@ pub enum PayloadKind {
     },
     /// Records of a manifest, 36 bytes each; what the part says of itself is what was asked for.
     ManifestPart(ManifestPart),
+    /// A part of a small file, as long as it has to be.
+    Plain,
 }
 
 /// What [`super::Link::poll_action`] gives.

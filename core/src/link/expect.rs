@@ -6,7 +6,7 @@ use crate::ids::ReqId;
 use crate::wire::frame::EXTENDED_HEAD_BYTES;
 use crate::wire::handshake::HANDSHAKE_BYTES;
 use crate::wire::xet::answer_head_bytes;
-use crate::wire::zest::MANIFEST_PART_HEAD_BYTES;
+use crate::wire::zest::{MANIFEST_PART_HEAD_BYTES, PLAIN_PART_HEAD_BYTES};
 
 /// What will come next if the remote does the likely thing. A prediction for placing bytes, nothing depends on it:
 /// `readv` into (rest of the payload, head, next buffer) puts payloads page-aligned into their buffers. Hand the parts in
@@ -33,6 +33,7 @@ impl Link {
             (Phase::Handshake, _) => HANDSHAKE_BYTES as u32,
             (_, Some(Wanted::Xet { dialect, .. })) => answer_head_bytes(dialect),
             (_, Some(Wanted::Manifest { .. })) => EXTENDED_HEAD_BYTES as u32 + MANIFEST_PART_HEAD_BYTES,
+            (_, Some(Wanted::Plain)) => EXTENDED_HEAD_BYTES as u32 + PLAIN_PART_HEAD_BYTES,
             (_, None) => EXTENDED_HEAD_BYTES as u32,
         };
         let have = self.head.len();
@@ -48,7 +49,7 @@ impl Link {
             Wanted::Xet { dialect: dialect @ (Dialect::Chunk | Dialect::Doc), .. } => {
                 Some((answer_head_bytes(dialect), asked.len_max))
             }
-            Wanted::Xet { dialect: Dialect::Range, .. } | Wanted::Manifest { .. } => None,
+            Wanted::Xet { dialect: Dialect::Range, .. } | Wanted::Manifest { .. } | Wanted::Plain => None,
         });
         let first = self.expect().head;
         chunks.enumerate().map(move |(nth, (head, len))| (if nth == 0 { first } else { head }, len))

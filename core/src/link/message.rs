@@ -49,8 +49,8 @@ pub enum Message {
         /// Its text, at most [`super::ERROR_TEXT_CHARS_MAX`] characters, control characters replaced.
         text: String,
     },
-    /// What it says in our extension. An answer ([`ZestMessage::ManifestNone`]) only if it is one: then the request is no longer
-    /// outstanding.
+    /// What it says in our extension. An answer ([`ZestMessage::ManifestNone`], [`ZestMessage::PlainNone`]) only if it is one:
+    /// then the request is no longer outstanding.
     Zest(ZestMessage),
     /// It tells of peers it is connected to, and of peers it no longer is (BEP 11). At most
     /// [`crate::wire::pex::PEX_READ_MAX`] of each, unchecked: see [`crate::endpoint::may_name`].
@@ -152,9 +152,17 @@ pub enum Outgoing {
         /// The records, 36 bytes each.
         body: Body,
     },
-    /// Say this in our extension; nothing is sent to a remote that lacks it. Two of them concern what is outstanding here:
+    /// Answer a [`ZestMessage::PlainRequest`].
+    Plain {
+        /// Its request id.
+        req: u32,
+        /// The part that was asked for.
+        body: Body,
+    },
+    /// Say this in our extension; nothing is sent to a remote that lacks it. Three of them concern what is outstanding here:
     /// - [`ZestMessage::ManifestRequest`], whose `req` is a [`ReqId`] as for [`Outgoing::ChunkRequest`]. If the remote lacks our
     ///   extension, [`ZestMessage::ManifestNone`] is the immediate answer.
+    /// - [`ZestMessage::PlainRequest`] and [`ZestMessage::PlainNone`] in the same way.
     /// - [`ZestMessage::Cancel`] of such a request, of either extension: it is forgotten, whether the remote can be told or not.
     Zest(ZestMessage),
     /// Tell of peers (BEP 11). Nothing is sent to a remote without `ut_pex`. Each list is cut after
@@ -170,15 +178,16 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
-    /// Bytes of the bodies it carries: chunks, xorb ranges, manifest parts. 0 for everything else; heads and the 8-byte
+    /// Bytes of the bodies it carries: chunks, xorb ranges, manifest parts, parts of small files. 0 for everything else; heads and the 8-byte
     /// chunk headers of a [`Outgoing::XorbRange`] do not count. What the link then does not send (a xorb range above
     /// [`crate::wire::xet::RANGE_DATA_BYTES_MAX`], a manifest part for a remote without our extension) counts all the same.
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         match self {
-            Self::Chunk { body, .. } | Self::XorbBytes { body, .. } | Self::ManifestPart { body, .. } => {
-                body.len().into()
-            }
+            Self::Chunk { body, .. }
+            | Self::XorbBytes { body, .. }
+            | Self::ManifestPart { body, .. }
+            | Self::Plain { body, .. } => body.len().into(),
             Self::XorbRange { parts, .. } => parts.iter().map(|(_, body)| u64::from(body.len())).sum(),
             Self::ChunkRequest { .. }
             | Self::XorbRequest { .. }

@@ -79,7 +79,7 @@ mod writer;
 pub use crate::wire::ext_handshake::{ExtHandshake, Extension, hub_key};
 pub use crate::wire::frame::{HEAD_INLINE_BYTES, Head};
 pub use crate::wire::xet::Dialect;
-pub use crate::wire::zest::{Claim, ManifestPart, ZestMessage};
+pub use crate::wire::zest::{Claim, ManifestPart, PlainKey, ZestMessage};
 pub use action::{Action, Body, PayloadKind};
 pub use event::{Config, Event, Role, Timer};
 pub use expect::Expect;
@@ -122,6 +122,8 @@ pub struct Link {
     late_bytes: u64,
     /// The Hub that is named to the remote.
     hub: Option<[u8; 20]>,
+    /// The remote is told that we answer `plain request`.
+    plain: bool,
 }
 
 /// What the next received byte is.
@@ -162,6 +164,7 @@ impl Link {
             chatter_bytes: 0,
             late_bytes: 0,
             hub: None,
+            plain: false,
         };
         if let Role::Dial { info_hash } = config.role {
             let ours = Handshake::ours(info_hash, config.our_id).encode();
@@ -174,6 +177,11 @@ impl Link {
     /// which files may be spoken of that this Hub alone shows.
     pub fn name_hub(&mut self, key: [u8; 20]) {
         self.hub = Some(key);
+    }
+
+    /// Says with our extension handshake that small files may be asked for here; said before that went out.
+    pub fn give_plain(&mut self) {
+        self.plain = true;
     }
 
     /// Takes one event. Never fails: what the remote did wrong comes out as [`Action::Close`].
@@ -405,8 +413,8 @@ impl Link {
         let to_self = theirs.peer_id == self.config.our_id;
         if theirs.bep10() && !to_self {
             // zest 0.4 gives up on a peer whose first message is not the extension handshake.
-            let ours =
-                ext_handshake::ours_of(self.hub.as_ref(), self.config.listen_port, OUTSTANDING_MAX as u32);
+            let (hub, port) = (self.hub.as_ref(), self.config.listen_port);
+            let ours = ext_handshake::ours_of(hub, self.plain, port, OUTSTANDING_MAX as u32);
             frame::extended(&mut out, 0, &ours);
             out.extend_from_slice(&[0, 0, 0, 1, UNCHOKE, 0, 0, 0, 1, INTERESTED]);
         }

@@ -163,7 +163,9 @@ fn decode_zest<'a>(seen: &'a [u8], body: &'a [u8], n: u32, requests: &Requests) 
             ZestError::Length(what) => PeerFault::WrongLength { what, len: n },
             ZestError::TooLong { what, max } => PeerFault::FrameTooLong { what, len: n, max },
             ZestError::Run(index) => PeerFault::BadRuns { index },
-            ZestError::SlotState(state) | ZestError::FollowState(state) => PeerFault::BadSlotState { state },
+            ZestError::SlotState(state) | ZestError::FollowState(state) | ZestError::WaitState(state) => {
+                PeerFault::BadSlotState { state }
+            }
         })
     };
     if n == 0 {
@@ -178,19 +180,25 @@ fn decode_zest<'a>(seen: &'a [u8], body: &'a [u8], n: u32, requests: &Requests) 
     let message = match zest::parse(body, n) {
         Err(error) => return refused(error),
         Ok(zest::Incoming::ManifestPart { req, part }) => return manifest_part(req, part, n, requests),
+        Ok(zest::Incoming::PlainPart { req }) => return plain_part(req, n, requests),
         Ok(zest::Incoming::Unknown) if n > CONTROL_FRAME_BYTES_MAX => {
             return too_long("an unknown zest message", n, CONTROL_FRAME_BYTES_MAX);
         }
         Ok(zest::Incoming::Unknown) => return skip(seen, n + 2, false),
         Ok(zest::Incoming::Message(message)) => message,
     };
-    let ZestMessage::ManifestNone { req } = message else {
+    let asked = |req| requests.any(ReqId(req)).map(|asked| asked.wanted);
+    let (req, answers) = if let ZestMessage::ManifestNone { req } = message {
+        (req, matches!(asked(req), Some(Wanted::Manifest { .. })))
+    } else if let ZestMessage::PlainNone { req } = message {
+        (req, matches!(asked(req), Some(Wanted::Plain)))
+    } else {
         return frame(n, What::Message { message: Message::Zest(message), pins: None });
     };
-    let req = ReqId(req);
-    if !requests.any(req).is_some_and(|asked| matches!(asked.wanted, Wanted::Manifest { .. })) {
+    if !answers {
         return skip(seen, n + 2, false);
     }
+    let req = ReqId(req);
     frame(n, What::Refusal { req, message: Message::Zest(message), pins: None, rest: 0 })
 }
 
@@ -213,6 +221,19 @@ fn manifest_part<'a>(req: u32, part: ManifestPart, n: u32, requests: &Requests) 
         return Decoded::Fault(PeerFault::ManifestOutOfRange { req, first, count, total });
     }
     answer(zest::MANIFEST_PART_HEAD_BYTES, len, PayloadKind::ManifestPart(part), None, asked, req)
+}
+
+/// A part of a small file: as long as it was asked for, to the byte.
+fn plain_part<'a>(req: u32, n: u32, requests: &Requests) -> Decoded<'a> {
+    let len = n - zest::PLAIN_PART_HEAD_BYTES;
+    let asked = requests.any(ReqId(req));
+    let Some(&Asked { req, len_max, wanted: Wanted::Plain }) = asked else {
+        return Decoded::Fault(PeerFault::Unsolicited { req, len: n });
+    };
+    if len != len_max {
+        return Decoded::Fault(PeerFault::AnswerLengthMismatch { req, len: n });
+    }
+    answer(zest::PLAIN_PART_HEAD_BYTES, len, PayloadKind::Plain, None, asked, req)
 }
 
 /// An answer, its payload checked against its request before a byte of it is read.

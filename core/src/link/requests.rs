@@ -13,6 +13,8 @@ pub(super) enum Wanted {
     Xet { dialect: Dialect, hash: Hash },
     /// Records of a manifest.
     Manifest { first: u32, count: u32 },
+    /// A part of a small file, exactly as long as the longest payload to accept.
+    Plain,
 }
 
 /// One request.
@@ -28,7 +30,7 @@ impl Asked {
     fn pending(&self) -> Option<Pending> {
         match self.wanted {
             Wanted::Xet { dialect, hash } => Some(Pending { req: self.req.0, dialect, hash }),
-            Wanted::Manifest { .. } => None,
+            Wanted::Manifest { .. } | Wanted::Plain => None,
         }
     }
 }

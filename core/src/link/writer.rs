@@ -81,6 +81,11 @@ impl Link {
                     self.transmit(now, zest::manifest_part_head(id, req, part), Some(body));
                 }
             }
+            Outgoing::Plain { req, body } => {
+                if let Some(id) = self.remote.id(Extension::Zest) {
+                    self.transmit(now, zest::plain_part_head(id, req, body.len()), Some(body));
+                }
+            }
             Outgoing::Zest(message) => self.send_zest(now, &message),
         }
     }
@@ -98,6 +103,12 @@ impl Link {
             assert!(count > 0, "a manifest request asks for at least one record");
             let len_max = count.min(MANIFEST_PART_RECORDS_MAX) * MANIFEST_RECORD_BYTES;
             self.ask(ReqId(req), len_max, Wanted::Manifest { first, count });
+        } else if let ZestMessage::PlainRequest { req, size, offset, .. } = *message {
+            if self.remote.id(Extension::Zest).is_none() {
+                return self.refuse(Message::Zest(ZestMessage::PlainNone { req }));
+            }
+            let len = zest::plain_part_len(size, offset).expect("a part that there is is asked for");
+            self.ask(ReqId(req), len, Wanted::Plain);
         }
         let Some(id) = self.remote.id(Extension::Zest) else { return };
         zest::write(id, message, |head| self.transmit(now, head, None));

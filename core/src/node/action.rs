@@ -1,8 +1,8 @@
 //! What a node wants done.
 
 use super::event::JobFailure;
-use crate::link::{Dialect, Outgoing};
-use crate::{BufId, InfoHash, Instant, JobId, LinkId, Location, PeerId, ReqId};
+use crate::link::{Dialect, Outgoing, PlainKey};
+use crate::{BufId, InfoHash, Instant, JobId, LinkId, Location, PeerId, PlainId, ReqId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -186,6 +186,34 @@ pub enum Action {
         first: u32,
         /// How many at most.
         count: u32,
+    },
+    /// Where is this part of a small file, and may it be shared? [`super::Event::PlainLocated`].
+    LookupPlain {
+        /// Who asks.
+        link: LinkId,
+        /// The remote's request id.
+        req: ReqId,
+        /// The file.
+        key: PlainKey,
+        /// Bytes of it, as the remote says.
+        size: u32,
+        /// First byte of the part; how long it is follows from both ([`crate::wire::zest::plain_part_len`]).
+        offset: u32,
+    },
+    /// All parts of a small file came from one peer: free the buffers and prove the whole; [`super::Event::PlainBad`] if it is
+    /// another file.
+    PlainCame {
+        /// Which.
+        plain: PlainId,
+        /// Who sent it.
+        link: LinkId,
+        /// Its parts, in order.
+        bufs: Vec<BufId>,
+    },
+    /// Peers do not give a small file: ask the Hub.
+    PlainAlone {
+        /// Which.
+        plain: PlainId,
     },
     /// What do we hold of this file that may be shared? [`super::Event::FileLocated`].
     LookupFile {

@@ -17,10 +17,14 @@ impl Node {
         buf: BufId,
         len: u32,
     ) {
-        let Some(peer) = self.peers.get_mut(&link).filter(|p| !p.closing) else {
+        if self.peers.get(&link).is_none_or(|p| p.closing) {
             self.actions.push_back(Action::Free { buf });
             return;
-        };
+        }
+        if kind == PayloadKind::Plain && self.plain_part(now, link, req, buf) {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&link) else { return };
         // A payload that had begun when its request was called off.
         let Some(request) = peer.strike(now, req) else {
             self.actions.push_back(Action::Free { buf });
@@ -205,6 +209,9 @@ impl Node {
     }
 
     pub(super) fn not_found(&mut self, now: Instant, link: LinkId, req: ReqId) {
+        if self.plain_none(now, link, req) {
+            return;
+        }
         let Some(what) = self.take_request(link, req) else { return };
         let id = what.job();
         match what {

@@ -1,6 +1,7 @@
-//! Which job asks which peer next.
+//! Which job asks which peer next, and who is asked for small files.
 
 use super::picker::Shared;
+use super::plain::Plains;
 use crate::{JobId, LinkId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -24,6 +25,8 @@ pub(super) struct Asking {
     pub(super) shared: Shared,
     /// Copies from the local disk under way.
     pub(super) copies_active: u32,
+    /// Small files that peers may give.
+    pub(super) plains: Plains,
 }
 
 impl Asking {

@@ -1,11 +1,11 @@
 //! What goes into the node and what comes out of it.
 
-use super::{BitSet, JobSpec, Policy, Priority};
+use super::{BitSet, JobSpec, PlainSpec, Policy, Priority};
 use crate::endpoint::Found;
 use crate::link::{Body, Dialect, ManifestPart, Message, Outgoing, PayloadKind, PeerFault};
 use crate::networks::Network;
 use crate::outage::Trouble;
-use crate::{BufId, Duration, Instant, JobId, LinkId, Location, PeerId, ReqId};
+use crate::{BufId, Duration, Instant, JobId, LinkId, Location, PeerId, PlainId, ReqId};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -237,6 +237,35 @@ pub enum Event {
     UploadBudget {
         /// Bytes left.
         bytes: Option<u64>,
+    },
+    /// Somebody wants a small file that peers may give: [`super::Action::PlainCame`] or [`super::Action::PlainAlone`], and in the end
+    /// [`Event::PlainOver`].
+    PlainWanted {
+        /// Its number.
+        plain: PlainId,
+        /// What is known of it.
+        spec: PlainSpec,
+    },
+    /// [`super::Action::PlainCame`] was another file.
+    PlainBad {
+        /// Which was wanted.
+        plain: PlainId,
+        /// Who gave it.
+        link: LinkId,
+    },
+    /// A small file is in its place and can be looked up, or nobody wants it any more.
+    PlainOver {
+        /// Which.
+        plain: PlainId,
+    },
+    /// Answer to [`super::Action::LookupPlain`].
+    PlainLocated {
+        /// Who asked.
+        link: LinkId,
+        /// The remote's request id.
+        req: ReqId,
+        /// Where the part is; `None`: it is not here, or not for this peer.
+        body: Option<Body>,
     },
     /// Answer to [`super::Action::LookupChunk`].
     ChunkLocated {

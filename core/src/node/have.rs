@@ -27,6 +27,7 @@ impl Node {
         }
         self.sync_counted(link);
         self.seek_all(now);
+        self.plain_look_all(now);
         self.asking.due = true;
     }
 

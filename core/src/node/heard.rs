@@ -61,6 +61,10 @@ impl Node {
             ZestMessage::Told { file, first, at, records } => {
                 self.told(now, link, file, first, at, &records);
             }
+            ZestMessage::PlainRequest { req, key, size, offset, wait } => {
+                self.plain_asked(now, link, req, key, (size, offset), wait);
+            }
+            ZestMessage::PlainNone { req } => drop(self.plain_none(now, link, ReqId(req))),
         }
     }
 
@@ -76,7 +80,7 @@ impl Node {
             // These are answers to what we asked.
             Message::NotFound { .. }
             | Message::Error { .. }
-            | Message::Zest(ZestMessage::ManifestNone { .. }) => true,
+            | Message::Zest(ZestMessage::ManifestNone { .. } | ZestMessage::PlainNone { .. }) => true,
             // Whatever else is said costs what it costs to hear.
             Message::Zest(_)
             | Message::ExtHandshake(_)

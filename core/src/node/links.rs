@@ -126,6 +126,7 @@ impl Node {
         let jobs = if wrong { peer.part_in() } else { Vec::new() };
         self.unfollow(link);
         self.drop_takings_of(link);
+        self.plain_gone(link);
         self.call_off(link, |_| true);
         self.sync_counted(link);
         self.leave_order(link);
@@ -166,6 +167,7 @@ impl Node {
         self.actions.push_back(Action::Close { link, why });
         self.unfollow(link);
         self.drop_takings_of(link);
+        self.plain_gone(link);
         self.call_off(link, |_| true);
         self.sync_counted(link);
         let now = self.now;

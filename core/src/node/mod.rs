@@ -3,7 +3,7 @@
 //! Where to look: `dials.rs` says whom we dial, `picker.rs` chooses peers and chunks, `front.rs` knows what comes first,
 //! `upload.rs` answers peers,
 //! `tell.rs` and `have.rs` say and hear who has what, `manifest.rs` and `lists.rs` get chunk lists from peers, `ban.rs`
-//! shuts out. `streams.rs` gives, `offers.rs` chooses and `tentative.rs` takes what somebody streams from the origin before it can be proven. `origin.rs` says when the origin is asked, `outages.rs` what becomes of it while it does not answer; `claims.rs` shares it among peers (policy `spare-origin`), and
+//! shuts out. `plain.rs` gets and gives small files that are not in Xet. `streams.rs` gives, `offers.rs` chooses and `tentative.rs` takes what somebody streams from the origin before it can be proven. `origin.rs` says when the origin is asked, `outages.rs` what becomes of it while it does not answer; `claims.rs` shares it among peers (policy `spare-origin`), and
 //! `sparing.rs` does so under `fastest` where it is the bottleneck; `breadth.rs` finds how many streams it is worth.
 //!
 //! The node sees typed events and gives typed actions; bulk data is named by [`BufId`](crate::BufId) (in memory) or
@@ -80,6 +80,7 @@ mod party;
 mod peer;
 mod pick;
 mod picker;
+mod plain;
 mod queue;
 mod repeats;
 pub(crate) mod rng;
@@ -114,6 +115,7 @@ pub use dials::{DHT_DIALS_PER_S, TOLD_AGAIN, TOLD_DIALS_PER_S};
 pub use event::{Block, Direction, Event, FaultKind, JobFailure, ManifestPlace, OriginFault, Run, Source};
 pub use job::JobSpec;
 pub use outages::Part;
+pub use plain::PlainSpec;
 pub use timers::Timer;
 pub use units::score as claim_score;
 pub use upload::BUDGET_SPENT;
@@ -150,6 +152,10 @@ pub struct Stats {
     pub chunks_duplicate: u64,
     /// Requests answered with a chunk.
     pub chunks_served: u64,
+    /// Small files that came from peers and were others.
+    pub plain_bad: u64,
+    /// Requests answered with a part of a small file.
+    pub plain_served: u64,
     /// Files that peers want to hear of, over all of them: what is remembered of that.
     pub interests: u32,
 }
@@ -255,6 +261,10 @@ impl Node {
             Event::JobReopened { job, missing } => self.job_reopened(now, job, &missing),
             Event::JobRemoved { job } => self.job_removed(job),
             Event::Intake { link, open } => self.intake(now, link, open),
+            Event::PlainWanted { plain, spec } => self.plain_wanted(now, plain, spec),
+            Event::PlainLocated { link, req, body } => self.plain_located(now, link, req, body),
+            Event::PlainBad { plain, link } => self.plain_bad(now, plain, link),
+            Event::PlainOver { plain } => self.plain_over(now, plain),
             Event::Timer => self.timer(now),
         }
         self.settle(now);
@@ -388,6 +398,7 @@ impl Node {
         self.check_tentative();
         self.contacts.tellers.check_invariants();
         self.check_uploads();
+        self.check_plain();
         self.check_order();
         self.check_turns();
         self.check_timers();
@@ -467,7 +478,9 @@ impl Node {
                 }
                 Timer::Redial(addr) => self.contacts.candidates.contains_key(&addr),
                 Timer::Claims(job) => self.jobs.contains_key(&job),
-                Timer::Dial | Timer::Measure | Timer::Tell | Timer::Upload | Timer::Probe => true,
+                Timer::Dial | Timer::Measure | Timer::Plain | Timer::Tell | Timer::Upload | Timer::Probe => {
+                    true
+                }
             };
             assert!(alive, "{timer:?} has a living cause");
         }
@@ -505,6 +518,7 @@ impl Node {
                 Timer::Tell => self.tell_all(),
                 Timer::Upload => self.pump(now),
                 Timer::Claims(job) => self.claims_timer(now, job),
+                Timer::Plain => self.plain_timer(now),
             }
             self.settle(now);
         }

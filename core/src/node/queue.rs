@@ -52,11 +52,12 @@ impl Upload {
         }
     }
 
-    /// Puts a request where it belongs: what lists it asks for come before its chunks, which it cannot ask for without.
+    /// Puts a request where it belongs: what lists and small files it asks for come before its chunks, which it cannot begin
+    /// without.
     pub(super) fn push(&mut self, ask: Ask) {
-        if ask.is_part() {
-            let parts = self.queue.iter().take_while(|ask| ask.is_part()).count();
-            self.queue.insert(parts, ask);
+        if ask.is_first() {
+            let first = self.queue.iter().take_while(|ask| ask.is_first()).count();
+            self.queue.insert(first, ask);
         } else {
             self.queue.push_back(ask);
         }

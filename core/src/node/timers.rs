@@ -29,6 +29,8 @@ pub enum Timer {
     Probe,
     /// Claims are settled, due to be renewed, or dead.
     Claims(JobId),
+    /// Who was asked for a small file has been silent, or somebody to ask may have come.
+    Plain,
 }
 
 /// Timers by key and by time.
@@ -91,6 +93,7 @@ impl Timer {
             | Self::Patience(_)
             | Self::Dial
             | Self::Measure
+            | Self::Plain
             | Self::Tell
             | Self::Upload
             | Self::Probe

@@ -19,7 +19,7 @@ use super::queue::{AHEAD_CHUNKS, QUEUE_MAX, Upload};
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::endpoint::Party;
-use crate::link::{Body, Dialect, Outgoing, ZestMessage};
+use crate::link::{Body, Dialect, Outgoing, PlainKey, ZestMessage};
 use crate::{Duration, Instant, LinkId, Location, ReqId};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -56,6 +56,7 @@ fn refusal(ask: Ask, code: u32, text: &str) -> Outgoing {
         Wanted::Chunk(dialect) => Outgoing::ErrorReply { req, hash, dialect, code, text: String::from(text) },
         Wanted::Part { .. } if code == BUDGET_SPENT => no_list_today(req, text),
         Wanted::Part { .. } => Outgoing::Zest(ZestMessage::ManifestNone { req }),
+        Wanted::Plain { .. } => Outgoing::Zest(ZestMessage::PlainNone { req }),
     }
 }
 
@@ -150,6 +151,7 @@ impl Node {
         peer.wants.upload.queue.retain(|ask| ask.req != req);
         self.uploads.line.queued -= (before - peer.wants.upload.queue.len()) as u32;
         self.uploads.refile(link, &mut peer.wants.upload);
+        self.plain_taken_back(link, req);
         // Whoever asks for a list is told in any case.
         (0..parts).for_each(|_| self.send(link, Outgoing::Zest(ZestMessage::ManifestNone { req })));
         self.pump(now);
@@ -349,7 +351,10 @@ impl Node {
         }
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let bytes = ask.bytes_max();
-        let first = if let Wanted::Part { first, .. } = ask.what { first } else { 0 };
+        let first = match ask.what {
+            Wanted::Part { first, .. } | Wanted::Plain { offset: first, .. } => first,
+            Wanted::Chunk(_) => 0,
+        };
         let mark = self.uploads.marker.mark(&ask.hash, first);
         peer.wants.upload.looking.push_back((ask.req, bytes, mark));
         self.uploads.spent.looking_bytes += bytes;
@@ -359,6 +364,10 @@ impl Node {
         self.actions.push_back(match ask.what {
             Wanted::Chunk(dialect) => Action::LookupChunk { link, req, hash, dialect },
             Wanted::Part { first, count } => Action::LookupManifest { link, req, file: hash, first, count },
+            Wanted::Plain { kind, size, offset } => {
+                let key = PlainKey { kind, id: hash };
+                Action::LookupPlain { link, req, key, size, offset }
+            }
         });
     }
 
@@ -382,7 +391,7 @@ impl Node {
     }
 
     /// The outcome of a look-up is here: the mark of what was asked for; `None` if nobody waits for it any more.
-    fn looked_up(&mut self, link: LinkId, req: ReqId) -> Option<u64> {
+    pub(super) fn looked_up(&mut self, link: LinkId, req: ReqId) -> Option<u64> {
         let peer = self.peers.get_mut(&link)?;
         let (bytes, mark) = peer.wants.upload.looked_up(req)?;
         self.uploads.spent.looking_bytes -= bytes;
@@ -393,19 +402,33 @@ impl Node {
 
     fn give(&mut self, link: LinkId, ask: Ask, place: Location, mark: u64) {
         let Wanted::Chunk(dialect) = ask.what else { return };
+        let (req, hash) = (ask.req, ask.hash);
+        let message = Outgoing::Chunk { req, dialect, hash, body: Body::File(place), len: place.len };
+        if self.give_bytes(link, message, place.len, mark) {
+            self.measured.stats.chunks_served += 1;
+        }
+    }
+
+    /// Gives a part of a small file, as a chunk is given.
+    pub(super) fn give_plain(&mut self, link: LinkId, req: u32, body: Body, mark: u64) {
+        if self.give_bytes(link, Outgoing::Plain { req, body }, body.len(), mark) {
+            self.measured.stats.plain_served += 1;
+        }
+    }
+
+    fn give_bytes(&mut self, link: LinkId, message: Outgoing, bytes: u32, mark: u64) -> bool {
         let now = self.now;
-        let Some(peer) = self.peers.get_mut(&link) else { return };
-        let len = u64::from(place.len);
+        let Some(peer) = self.peers.get_mut(&link) else { return false };
+        let len = u64::from(bytes);
         self.uploads.spent.cap.gave(now, len);
         peer.wants.upload.ahead += len;
         self.uploads.spent.ahead += len;
         self.uploads.ahead_of(peer.wants.upload.party, len, 0);
         self.uploads.spend(peer.wants.upload.party, len);
         self.uploads.refile(link, &mut peer.wants.upload);
-        self.uploads.gives(now, peer.wants.upload.party, mark, Some(place.len));
-        self.measured.stats.chunks_served += 1;
-        let (req, hash) = (ask.req, ask.hash);
-        self.send(link, Outgoing::Chunk { req, dialect, hash, body: Body::File(place), len: place.len });
+        self.uploads.gives(now, peer.wants.upload.party, mark, Some(bytes));
+        self.send(link, message);
+        true
     }
 
     pub(super) fn chunk_located(

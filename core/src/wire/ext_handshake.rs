@@ -5,6 +5,7 @@
 //! | `hub` | 20 bytes: [`hub_key`] of the Hub whose files the sender shares with this link alone | only on links within a site, and to peers the user named |
 //! | `m` | dictionary name → extension id of the sender, 0 withdraws | `ut_pex`, `ut_xet`, `xet`, `zest` |
 //! | `p` | TCP port the sender accepts links on | ours: always present, 0 for none |
+//! | `plain` | 1: the sender answers `plain request` of [`super::zest`] | where that is so |
 //! | `reqq` | requests the sender queues before it drops any | [`crate::link::OUTSTANDING_MAX`] |
 //! | `v` | name and version | `zest/<version>` |
 //!
@@ -109,6 +110,8 @@ pub struct ExtHandshake {
     pub reqq: Option<u32>,
     /// The [`hub_key`] of the Hub it speaks of.
     pub hub: Option<[u8; 20]>,
+    /// It answers `plain request`.
+    pub plain: bool,
     /// Layout in which to ask it: [`Dialect::Range`] (ask for xorb ranges) for the original, else [`Dialect::Chunk`].
     pub dialect_guess: Dialect,
 }
@@ -123,6 +126,7 @@ impl ExtHandshake {
             listen_port: None,
             reqq: None,
             hub: None,
+            plain: false,
             dialect_guess,
         }
     }
@@ -167,6 +171,7 @@ impl ExtHandshake {
                 (b"p", Value::Int(port)) => {
                     self.listen_port = u16::try_from(port).ok().filter(|&port| port != 0);
                 }
+                (b"plain", Value::Int(version)) => self.plain = version == 1,
                 (b"reqq", Value::Int(count)) => self.reqq = u32::try_from(count).ok(),
                 (b"v", Value::Bytes(name)) => self.client = ClientName::new(name),
                 _ => {}
@@ -197,12 +202,12 @@ fn is_original(client: &ClientName) -> bool {
 /// Our handshake: the bencoded dictionary.
 #[must_use]
 pub fn ours(listen_port: u16, reqq: u32) -> Vec<u8> {
-    ours_of(None, listen_port, reqq)
+    ours_of(None, false, listen_port, reqq)
 }
 
-/// The same, naming the Hub that is spoken of on this link.
+/// The same, naming the Hub that is spoken of on this link, and saying whether we answer `plain request`.
 #[must_use]
-pub fn ours_of(hub: Option<&[u8; 20]>, listen_port: u16, reqq: u32) -> Vec<u8> {
+pub fn ours_of(hub: Option<&[u8; 20]>, plain: bool, listen_port: u16, reqq: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     let mut enc = Encoder::new(&mut out);
     enc.dict();
@@ -215,6 +220,9 @@ pub fn ours_of(hub: Option<&[u8; 20]>, listen_port: u16, reqq: u32) -> Vec<u8> {
     }
     enc.end();
     enc.key(b"p").int(listen_port.into());
+    if plain {
+        enc.key(b"plain").int(1);
+    }
     enc.key(b"reqq").int(reqq.into());
     enc.key(b"v").bytes(CLIENT.as_bytes());
     enc.end();
@@ -258,7 +266,9 @@ mod tests {
     #[test]
     fn a_hub_is_named_by_a_key_and_only_where_it_is_asked_for() {
         let key = hub_key("https://hub.example");
-        let seen = read(&ours_of(Some(&key), 6881, 512));
+        assert!(!read(&ours(6881, 512)).plain);
+        let seen = read(&ours_of(Some(&key), true, 6881, 512));
+        assert!(seen.plain);
         assert_eq!((seen.hub, seen.id(Extension::Zest), seen.listen_port), (Some(key), Some(3), Some(6881)));
         assert_eq!(read(&ours(6881, 512)).hub, None);
         assert_ne!(key, hub_key("https://hub.example:8443"));

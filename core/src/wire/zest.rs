@@ -17,11 +17,14 @@
 //! | 0B | streams | file key 8, first chunk 4 | 13 |
 //! | 0C | follow | file key 8, first chunk 4, state 1 (0 end, 1 begin) | 14 |
 //! | 0D | told | file key 8, first chunk 4, at 4, count 2, then count × 36 bytes of records | 19 + 36 × count |
+//! | 0E | plain request | req 4, kind 1 (1 git blob id, 2 SHA-256), id 32, file size 4, offset 4, wait 1 (0 no, 1 yes) | 47 |
+//! | 0F | plain part | req 4, then n bytes of the file | 5 + n |
+//! | 10 | plain none | req 4 | 5 |
 //!
 //! A file key is the first 8 bytes of the file hash ([`FileKey`]); it keeps the most frequent messages short. A manifest
 //! record, and one of `told`, is a chunk hash 32 and its length 4; a claim is first chunk 4, score 8, beat 2. A run of `have` and `have more`
 //! skips that many chunks after the end of the run before and then takes at least one; only the first run may skip none.
-//! So a node that has all sends one run. In `have more`, which names no total, runs end at 2³² − 1 at most. Unknown types
+//! An id of 20 bytes is followed by 12 zeros. So a node that has all sends one run. In `have more`, which names no total, runs end at 2³² − 1 at most. Unknown types
 //! are ignored; a known type of wrong length is a fault.
 
 pub use super::zest_error::ZestError;
@@ -57,6 +60,15 @@ pub const CLAIM_BYTES: usize = 14;
 /// Most records in one `told`: 256. Ours; they go out every few chunks, so that a message hardly ever holds so many.
 pub const TOLD_RECORDS_MAX: usize = 256;
 
+/// Bytes of a small file in one `plain part`, but for the last part of a file: 131,072, as many as the longest chunk has. Ours.
+pub const PLAIN_PART_BYTES: u32 = 128 << 10;
+
+/// Largest file that is given whole, by its git blob id or SHA-256: 1 MiB. Ours; what is larger and not in Xet is rare.
+pub const PLAIN_BYTES_MAX: u32 = 1 << 20;
+
+/// Bytes of a plain part before those of the file, type byte included: 5.
+pub const PLAIN_PART_HEAD_BYTES: u32 = 5;
+
 /// Bytes of `have` before its runs, type byte included: 39.
 const HAVE_HEAD_BYTES: usize = 39;
 
@@ -85,6 +97,9 @@ const CLAIM: u8 = 10;
 const STREAMS: u8 = 11;
 const FOLLOW: u8 = 12;
 const TOLD: u8 = 13;
+const PLAIN_REQUEST: u8 = 14;
+const PLAIN_PART: u8 = 15;
+const PLAIN_NONE: u8 = 16;
 
 /// A node's word that it fetches a part of a file from the origin, so that the others need not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +115,43 @@ pub struct Claim {
 impl Claim {
     /// The beat of a claim that is taken back.
     pub const RELEASED: u16 = u16::MAX;
+}
+
+/// Names a whole file by what proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlainKey {
+    /// [`PlainKey::GIT_BLOB`] or [`PlainKey::SHA256`]; of another kind nobody has anything.
+    pub kind: u8,
+    /// The id; one of 20 bytes is followed by zeros.
+    pub id: Hash,
+}
+
+impl PlainKey {
+    /// Kind: the SHA-1 of `blob <size>`, a zero byte and the file, as git names it.
+    pub const GIT_BLOB: u8 = 1;
+    /// Kind: the SHA-256 of the file.
+    pub const SHA256: u8 = 2;
+
+    /// A file as git names it.
+    #[must_use]
+    pub fn git_blob(id: &[u8; 20]) -> Self {
+        let mut padded = [0; 32];
+        padded[..20].copy_from_slice(id);
+        Self { kind: Self::GIT_BLOB, id: Hash::from_bytes(padded) }
+    }
+
+    /// A file by its SHA-256.
+    #[must_use]
+    pub fn sha256(id: [u8; 32]) -> Self {
+        Self { kind: Self::SHA256, id: Hash::from_bytes(id) }
+    }
+}
+
+/// Bytes of the part of a file of `size` bytes that begins at `offset`; none if there can be no such part.
+#[must_use]
+pub fn plain_part_len(size: u32, offset: u32) -> Option<u32> {
+    let fits = size <= PLAIN_BYTES_MAX && offset < size && offset.is_multiple_of(PLAIN_PART_BYTES);
+    fits.then(|| (size - offset).min(PLAIN_PART_BYTES))
 }
 
 /// What a part of a chunk list says of itself, before its records.
@@ -209,6 +261,24 @@ pub enum ZestMessage {
         /// [`TOLD_RECORDS_MAX`] in a message. None: all that was told is taken back.
         records: Vec<ChunkRef>,
     },
+    /// 0E: the sender wants a part of a small file.
+    PlainRequest {
+        /// Comes back in the answer.
+        req: u32,
+        /// Which file.
+        key: PlainKey,
+        /// Bytes of it.
+        size: u32,
+        /// First byte of the part; how long it is follows from this ([`plain_part_len`]).
+        offset: u32,
+        /// Who is getting the file itself may answer when it is there.
+        wait: bool,
+    },
+    /// 10: the sender does not give that file, or not now.
+    PlainNone {
+        /// Of the request.
+        req: u32,
+    },
 }
 
 /// What a frame of ours holds.
@@ -222,6 +292,11 @@ pub enum Incoming {
         req: u32,
         /// What it says of itself.
         part: ManifestPart,
+    },
+    /// 0F, its head; bytes of the file follow.
+    PlainPart {
+        /// Of the request it answers.
+        req: u32,
     },
     /// A type we do not know.
     Unknown,
@@ -260,6 +335,12 @@ pub fn bytes_needed(kind: u8, n: u32) -> Result<u32, ZestError> {
             let records = n.checked_sub(TOLD_HEAD_BYTES as u32);
             ("told", records.is_some_and(|bytes| bytes.is_multiple_of(MANIFEST_RECORD_BYTES)))
         }
+        PLAIN_REQUEST => ("plain request", n == 47),
+        PLAIN_PART => {
+            let fits = n >= PLAIN_PART_HEAD_BYTES;
+            return if fits { Ok(PLAIN_PART_HEAD_BYTES) } else { Err(ZestError::Length("plain part")) };
+        }
+        PLAIN_NONE => ("plain none", n == 5),
         _ => return Ok(n.min(1)),
     };
     match fits {
@@ -309,6 +390,21 @@ pub fn parse(seen: &[u8], n: u32) -> Result<Incoming, ZestError> {
             fields => fields.map(|(file, first, on)| ZestMessage::Follow { file, first, on: on == 1 }),
         },
         TOLD => Some(whole(read_told, fields).ok_or(ZestError::Length("told"))?),
+        PLAIN_REQUEST => match whole((be_u32, byte, hash, be_u32, be_u32, byte), fields) {
+            Some((.., wait @ 2..)) => return Err(ZestError::WaitState(wait)),
+            fields => fields.map(|(req, kind, id, size, offset, wait)| ZestMessage::PlainRequest {
+                req,
+                key: PlainKey { kind, id },
+                size,
+                offset,
+                wait: wait == 1,
+            }),
+        },
+        PLAIN_PART => {
+            let req = whole(be_u32, fields).ok_or(ZestError::Length("plain part"))?;
+            return Ok(Incoming::PlainPart { req });
+        }
+        PLAIN_NONE => whole(be_u32.map(|req| ZestMessage::PlainNone { req }), fields),
         _ => return Ok(Incoming::Unknown),
     };
     message.map(Incoming::Message).ok_or(ZestError::Length("cut message"))
@@ -386,6 +482,10 @@ pub fn write(ext_id: u8, message: &ZestMessage, mut out: impl FnMut(Head)) {
         ZestMessage::Told { file, first, at, ref records } => {
             return told(ext_id, file, first, at, records).for_each(out);
         }
+        ZestMessage::PlainRequest { req, ref key, size, offset, wait } => {
+            plain_request(ext_id, req, key, size, offset, wait)
+        }
+        ZestMessage::PlainNone { req } => plain_none(ext_id, req),
     });
 }
 
@@ -543,6 +643,32 @@ pub fn told(
             }
         })
     })
+}
+
+/// 0E, framed.
+#[must_use]
+pub fn plain_request(ext_id: u8, req: u32, key: &PlainKey, size: u32, offset: u32, wait: bool) -> Head {
+    Writer::extended(ext_id, 47)
+        .u8(PLAIN_REQUEST)
+        .u32(req)
+        .u8(key.kind)
+        .bytes(key.id.as_bytes())
+        .u32(size)
+        .u32(offset)
+        .u8(wait.into())
+        .done()
+}
+
+/// 0F, framed, without the `len` bytes of the file.
+#[must_use]
+pub fn plain_part_head(ext_id: u8, req: u32, len: u32) -> Head {
+    Writer::extended(ext_id, PLAIN_PART_HEAD_BYTES + len).u8(PLAIN_PART).u32(req).done()
+}
+
+/// 10, framed.
+#[must_use]
+pub fn plain_none(ext_id: u8, req: u32) -> Head {
+    Writer::extended(ext_id, 5).u8(PLAIN_NONE).u32(req).done()
 }
 
 fn framed(ext_id: u8, message_len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Head {

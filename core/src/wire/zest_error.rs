@@ -18,4 +18,6 @@ pub enum ZestError {
     SlotState(u8),
     /// The same of `follow`.
     FollowState(u8),
+    /// The same of the wait in `plain request`.
+    WaitState(u8),
 }

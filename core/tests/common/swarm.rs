@@ -572,6 +572,10 @@ impl World {
             Action::LookupFile { link, file } => {
                 self.handle_later(Event::FileLocated { link, file, total: 0, runs: vec![] });
             }
+            Action::LookupPlain { link, req, .. } => {
+                self.handle_later(Event::PlainLocated { link, req, body: None });
+            }
+            Action::PlainCame { .. } | Action::PlainAlone { .. } => panic!("nobody wants small files here"),
             Action::LookupXorb { .. } => {}
             Action::Hold { link, .. } => self.held.push((self.now, link)),
         }

@@ -1,8 +1,8 @@
 //! The link machine: however its input is cut, it does the same.
 
 use zest_core::link::{
-    self, Body, Claim, Dialect, Expect, Link, ManifestPart, Message, Outgoing, PayloadKind, PeerFault, Role,
-    ZestMessage,
+    self, Body, Claim, Dialect, Expect, Link, ManifestPart, Message, Outgoing, PayloadKind, PeerFault,
+    PlainKey, Role, ZestMessage,
 };
 use zest_core::wire::frame::Head;
 use zest_core::wire::pex::Pex;
@@ -165,6 +165,10 @@ fn answer(layout: u8, req: u8, len: u16) -> Vec<u8> {
     let (id, len) = (u32::from(req).to_be_bytes(), u32::from(len));
     let payload: Vec<u8> = (0..len).map(|at| at as u8 ^ req).collect();
     let (hash, size) = ([req; 32], len.to_be_bytes());
+    // A part of a small file is told apart by its first bits.
+    if layout >> 5 == 7 {
+        return extended(3, &[&[15][..], &id, &payload].concat());
+    }
     let ext_id = if layout % 8 == 5 { 3 } else { 1 };
     let body = match layout % 8 {
         0 => [&[2][..], &id, &size, &payload].concat(),
@@ -189,6 +193,17 @@ fn answer(layout: u8, req: u8, len: u16) -> Vec<u8> {
 fn ask(kind: u8, number: u32, len_max: u32) -> Outgoing {
     let (req, hash) = (ReqId(number), Hash::from_bytes([number as u8; 32]));
     match kind % 4 {
+        0 if kind >= 224 => {
+            let key = PlainKey { kind: 1, id: hash };
+            let size = len_max.clamp(1, 1 << 20);
+            Outgoing::Zest(ZestMessage::PlainRequest {
+                req: req.0,
+                key,
+                size,
+                offset: 0,
+                wait: number % 2 == 1,
+            })
+        }
         0 | 1 => Outgoing::ChunkRequest { req, hash, len_max },
         2 => Outgoing::XorbRequest { req, xorb: hash, start: 3, end: 9, len_max },
         _ => {
@@ -236,6 +251,8 @@ fn say(kind: u8, detail: u8) -> Outgoing {
             let added = (0..detail).map(|n| (peer(n), n)).collect();
             Outgoing::Pex(Pex { added, dropped: vec![peer(detail)] })
         }
+        14 if detail & 2 == 0 => Outgoing::Plain { req, body: body(len) },
+        14 => Outgoing::Zest(ZestMessage::PlainNone { req }),
         _ => Outgoing::Zest(ZestMessage::Slot { open: detail & 1 == 0, wait_ms: detail.into() }),
     }
 }

@@ -6,13 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use zest_core::endpoint::Found;
 use zest_core::link::{
-    Claim, Dialect, ExtHandshake, Extension, ManifestPart, Message, Outgoing, PayloadKind, ZestMessage,
+    Body, Claim, Dialect, ExtHandshake, Extension, ManifestPart, Message, Outgoing, PayloadKind, PlainKey,
+    ZestMessage,
 };
 use zest_core::node::{
-    Action, BANS_MAX, BitSet, Block, Config, Direction, Event, FaultKind, JobSpec, Node, OriginFault, Policy,
-    Run, Source,
+    Action, BANS_MAX, BitSet, Block, Config, Direction, Event, FaultKind, JobSpec, Node, OriginFault,
+    PlainSpec, Policy, Run, Source,
 };
-use zest_core::{BufId, Duration, FileId, FileKey, Instant, JobId, LinkId, Location, PeerId, ReqId};
+use zest_core::wire::zest::plain_part_len;
+use zest_core::{BufId, Duration, FileId, FileKey, Instant, JobId, LinkId, Location, PeerId, PlainId, ReqId};
 use zest_xet::{ChunkRef, Hash, Manifest, file_hash};
 
 use crate::cursor::Cursor;
@@ -21,6 +23,8 @@ use crate::cursor::Cursor;
 const CHUNK: u32 = 1000;
 /// Chunks of a block.
 const BLOCK: u32 = 4;
+/// Bytes of the small files, by number.
+const SMALL: [u32; 4] = [1, 131_072, 131_073, 1 << 20];
 /// Chunks of the files, by number.
 const FILES: [u32; 3] = [1, 12, 40];
 /// Actions that one event may lead to: more than all peers can be asked for at once.
@@ -49,7 +53,7 @@ const LINKS_MAX: usize = 12;
 /// | 12 | u8 which, u8 what | a fetch of the origin gives a chunk, or ends |
 /// | 13 | u8 tenths | time passes, no longer than until the next timer |
 /// | 14 | u16 × 10 ms | time leaps |
-/// | 15 | u8 link, u8 what | SLOT; its socket took bytes; it is read from or not; a budget; an address is found |
+/// | 15 | u8 link, u8 what | SLOT; its socket took bytes; it is read from or not; a budget; an address is found; a small file is wanted, asked for, or there |
 ///
 /// After every step the node's invariants hold, what it does concerns only what there is, and played again it is the same story.
 pub fn node(input: &[u8]) {
@@ -83,6 +87,7 @@ fn play(input: &[u8]) -> Vec<String> {
         fetches: Vec::new(),
         bufs: BTreeSet::new(),
         jobs: BTreeMap::new(),
+        plain: BTreeSet::new(),
         scores: vec![1, u64::MAX],
         banned: 0,
         story: Vec::new(),
@@ -142,6 +147,8 @@ struct World {
     fetches: Vec<(JobId, u32, u32)>,
     bufs: BTreeSet<BufId>,
     jobs: BTreeMap<JobId, Job>,
+    /// Small files that are wanted.
+    plain: BTreeSet<PlainId>,
     /// Scores that were said, so that they come up again.
     scores: Vec<u64>,
     banned: usize,
@@ -180,7 +187,9 @@ impl World {
                     Outgoing::ChunkRequest { req, .. } | Outgoing::XorbRequest { req, .. } => {
                         self.asked.push((link, req, message));
                     }
-                    Outgoing::Zest(ZestMessage::ManifestRequest { req, .. }) => {
+                    Outgoing::Zest(
+                        ZestMessage::ManifestRequest { req, .. } | ZestMessage::PlainRequest { req, .. },
+                    ) => {
                         self.asked.push((link, ReqId(req), message));
                     }
                     Outgoing::Zest(ZestMessage::Claim { claims, .. }) => {
@@ -250,6 +259,24 @@ impl World {
             Action::LookupManifest { link, req, .. } => {
                 events.push(Event::ManifestLocated { link, req, place: None });
             }
+            Action::LookupPlain { link, req, key, size, offset } => {
+                let len = plain_part_len(size, offset).expect("only what there can be is looked up");
+                let here = key.id.as_bytes()[0].is_multiple_of(2);
+                let place = Location { file: FileId(7), offset: offset.into(), len };
+                events.push(Event::PlainLocated { link, req, body: here.then_some(Body::File(place)) });
+            }
+            Action::PlainCame { plain, link, bufs } => {
+                assert!(self.plain.contains(&plain), "what comes is wanted");
+                for buf in bufs {
+                    assert!(self.bufs.remove(&buf), "a part comes once");
+                }
+                if link.0 % 3 == 0 {
+                    events.push(Event::PlainBad { plain, link });
+                }
+            }
+            Action::PlainAlone { plain } => {
+                assert!(self.plain.contains(&plain), "what is asked for is wanted")
+            }
             Action::LookupFile { link, file } => {
                 events.push(Event::FileLocated { link, file, total: 0, runs: vec![] });
             }
@@ -306,6 +333,7 @@ impl World {
                 let hello = ExtHandshake {
                     reqq: (what & 4 != 0).then_some(u32::from(what >> 3)),
                     hub: (what & 128 != 0).then_some(HUB),
+                    plain: what & 16 != 0,
                     ..ExtHandshake::empty(if what & 8 != 0 { Dialect::Range } else { Dialect::Chunk })
                 }
                 .with(Extension::UtXet, (what & 1 == 0).then_some(1))
@@ -464,6 +492,13 @@ impl World {
             (_, Outgoing::Zest(ZestMessage::ManifestRequest { .. })) => {
                 Event::Message { link, message: Message::Zest(ZestMessage::ManifestNone { req: req.0 }) }
             }
+            (_, Outgoing::Zest(ZestMessage::PlainRequest { size, offset, .. })) if how & 128 == 0 => {
+                let len = plain_part_len(size, offset).expect("a part that there is was asked for");
+                payload(self, PayloadKind::Plain, len)
+            }
+            (_, Outgoing::Zest(ZestMessage::PlainRequest { .. })) => {
+                Event::Message { link, message: Message::Zest(ZestMessage::PlainNone { req: req.0 }) }
+            }
             _ => Event::BlockFromPeer { link, req, good: how & 128 == 0 },
         };
         self.tell(event);
@@ -562,8 +597,19 @@ impl World {
             let addr = SocketAddr::new(Ipv4Addr::new(10, 0, 0, n % 8).into(), 7000);
             return self.tell(Event::PeerFound { addr, how: Found::Tracker });
         }
+        if what % 8 == 4 {
+            return self.small_file(n, what);
+        }
         let Some(link) = self.link(n) else { return };
         self.tell(match what % 8 {
+            5 => {
+                let (size, offset) =
+                    (SMALL[usize::from(what >> 3) % SMALL.len()], u32::from(what >> 5) << 17);
+                let wait = n.is_multiple_of(2);
+                let ask =
+                    ZestMessage::PlainRequest { req: n.into(), key: small(what >> 3), size, offset, wait };
+                Event::Message { link, message: Message::Zest(ask) }
+            }
             0 => Event::Message {
                 link,
                 message: Message::Zest(ZestMessage::Slot {
@@ -576,6 +622,36 @@ impl World {
             _ => Event::Sent { link, bytes: 0 },
         });
     }
+}
+
+impl World {
+    fn small_file(&mut self, n: u8, what: u8) {
+        if n & 1 == 1 {
+            let nth = usize::from(n >> 1) % self.plain.len().max(1);
+            let Some(plain) = self.plain.iter().nth(nth).copied() else { return };
+            self.plain.remove(&plain);
+            return self.tell(Event::PlainOver { plain });
+        }
+        if self.plain.len() >= 8 {
+            return;
+        }
+        let plain = PlainId(self.number() as u32);
+        self.plain.insert(plain);
+        let spec = PlainSpec {
+            key: small(what >> 3),
+            size: SMALL[usize::from(what >> 3) % SMALL.len()],
+            near: what & 128 != 0,
+            policy: None,
+            files: files().iter().map(|file| file.file()).collect(),
+            jobs_begin: n & 2 != 0,
+        };
+        self.tell(Event::PlainWanted { plain, spec });
+    }
+}
+
+/// What a small file is called.
+fn small(n: u8) -> PlainKey {
+    PlainKey::sha256([n % SMALL.len() as u8; 32])
 }
 
 /// Of one of the files, or of one that nobody has.

@@ -241,6 +241,9 @@ fn zest_messages() -> Vec<Vec<u8>> {
         zest::slot(3, true, 0),
         zest::slot(3, false, 300),
         zest::cancel(3, u32::MAX),
+        zest::plain_request(3, 1, &zest::PlainKey::git_blob(&[7; 20]), 1 << 20, 128 << 10, true),
+        zest::plain_request(3, 1, &zest::PlainKey::sha256([7; 32]), 9, 0, false),
+        zest::plain_none(3, 1),
     ]
     .iter()
     .chain(&zest::have_more(3, FileKey::of(&file), &scattered).collect::<Vec<_>>())
@@ -264,6 +267,7 @@ fn zest_messages() -> Vec<Vec<u8>> {
         zest::ManifestPart { file_size: 1 << 40, total: 20_000, first: 14_336, count: 2 },
     );
     all.push([&72u16.to_be_bytes()[..], &part.as_bytes()[6..]].concat());
+    all.push([&9u16.to_be_bytes()[..], &zest::plain_part_head(3, 1, 9).as_bytes()[6..]].concat());
     all
 }
 

@@ -229,6 +229,9 @@ pub fn zest_message(input: &[u8]) {
             }
             written.push(zest::manifest_part_head(3, req, part));
         }
+        zest::Incoming::PlainPart { req } => {
+            written.push(zest::plain_part_head(3, req, len - zest::PLAIN_PART_HEAD_BYTES));
+        }
         zest::Incoming::Message(message) => {
             check_lists(&message);
             zest::write(3, &message, |head| written.push(head));

@@ -104,7 +104,7 @@ impl LinkIo {
                                 None => Payload::Skip { left: len },
                             }
                         }
-                        PayloadKind::Chunk | PayloadKind::ManifestPart { .. } => {
+                        PayloadKind::Chunk | PayloadKind::ManifestPart { .. } | PayloadKind::Plain => {
                             let preloaded = len <= BUFFER_BYTES && ready.is_some();
                             let buf = if preloaded { ready.take() } else { None };
                             let buf = buf.unwrap_or_else(|| context.transport.buffer(len));

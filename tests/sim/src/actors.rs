@@ -190,6 +190,18 @@ impl World {
                 }
                 message
             }
+            (Actor::Leecher, Outgoing::Plain { req, .. }) => Outgoing::Zest(ZestMessage::PlainNone { req }),
+            (Actor::NotFoundLiar, Outgoing::Plain { req, .. }) if self.dice.actors.one_in(2) => {
+                Outgoing::Zest(ZestMessage::PlainNone { req })
+            }
+            (Actor::Twister, message @ Outgoing::Plain { .. }) => {
+                if let Content::Plain { good, .. } = content
+                    && self.dice.actors.one_in(8)
+                {
+                    *good = false;
+                }
+                message
+            }
             (_, message) => message,
         })
     }
@@ -242,7 +254,7 @@ impl World {
             let nothing = match &message {
                 Outgoing::Zest(ZestMessage::Have { total, runs, .. }) => *total == 0 && runs.is_empty(),
                 Outgoing::NotFound { .. }
-                | Outgoing::Zest(ZestMessage::ManifestNone { .. })
+                | Outgoing::Zest(ZestMessage::ManifestNone { .. } | ZestMessage::PlainNone { .. })
                 | Outgoing::ErrorReply { .. } => true,
                 Outgoing::Zest(ZestMessage::Slot { .. }) | Outgoing::KeepAlive => true,
                 _ => false,
@@ -284,6 +296,11 @@ impl World {
                         self.say_with(end, message, content);
                     }
                     _ => self.say(end, Outgoing::Zest(ZestMessage::ManifestNone { req })),
+                }
+            }
+            Outgoing::Zest(ZestMessage::PlainRequest { req, key, size, offset, .. }) => {
+                if let Some((message, content)) = self.scripted_plain(actor, (req, key, size, offset)) {
+                    self.say_with(end, message, content);
                 }
             }
             Outgoing::ChunkRequest { req, hash, .. } => {
@@ -458,6 +475,13 @@ impl World {
             end,
             Outgoing::Zest(ZestMessage::ManifestRequest { req, file: hash, first: 0, count: chunks }),
         );
+        if self.scenario.plain > 0 {
+            let (file, req) =
+                (self.dice.actors.below(self.scenario.plain.into()) as u32, self.dice.actors.u64() as u32);
+            let (key, size) = (crate::plain::key(file), crate::plain::size(file));
+            let ask = ZestMessage::PlainRequest { req, key, size, offset: 0, wait: true };
+            self.say(end, Outgoing::Zest(ask));
+        }
         for _ in 0..SPIED {
             let index = self.dice.actors.below(u64::from(chunks)) as u32;
             let chunk = self.files.chunk(ChunkId::new(file, index));

@@ -37,8 +37,12 @@ impl World {
         let now = self.instant(host);
         let machine = &self.hosts[host as usize];
         let config = link::Config { role, our_id: machine.peer_id, listen_port: machine.addr.port() };
+        let mut link = Link::new(now, config);
+        if self.scenario.plain > 0 {
+            link.give_plain();
+        }
         self.ends[end as usize].bytes = Some(Box::new(ByteEnd {
-            link: Link::new(now, config),
+            link,
             stash: Vec::new(),
             at: 0,
             marks: VecDeque::new(),
@@ -228,6 +232,7 @@ fn as_asked(message: Message) -> Option<Outgoing> {
         Message::Zest(ZestMessage::ManifestRequest { req, file, first, count }) => {
             Outgoing::Zest(ZestMessage::ManifestRequest { req, file, first, count })
         }
+        Message::Zest(message @ ZestMessage::PlainRequest { .. }) => Outgoing::Zest(message),
         _ => return None,
     })
 }

@@ -169,7 +169,10 @@ impl World {
                 )
             })
         });
-        format!("{count} machines hang after {seconds} s{detail}")
+        let lacks = |host: &crate::host::Host| host.plain.iter().filter(|file| !file.have).count();
+        let honest = |host: &&crate::host::Host| host.actor == Actor::Honest && host.life != Life::Gone;
+        let small: usize = self.hosts.iter().filter(honest).map(lacks).sum();
+        format!("{count} machines hang after {seconds} s{detail}; {small} small files lack")
     }
 
     /// Every job ended well, or for a reason.

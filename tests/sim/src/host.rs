@@ -204,6 +204,10 @@ pub(crate) struct Host {
     /// Payload that its sockets took lately, to check its cap: time, bytes.
     pub(crate) uploads: std::collections::VecDeque<(u64, u64)>,
     pub(crate) uploads_bytes: u64,
+    /// Small files, and when it had the last of them.
+    pub(crate) plain: Vec<crate::plain::Plain>,
+    pub(crate) plain_at: Option<u64>,
+    pub(crate) plain_begun: bool,
     /// Payload it may still upload.
     pub(crate) budget: Option<u64>,
 }

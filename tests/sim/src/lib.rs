@@ -27,6 +27,7 @@ mod link;
 mod machine;
 mod net;
 mod origin;
+mod plain;
 mod pool;
 pub mod quality;
 mod queue;

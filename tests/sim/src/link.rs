@@ -6,7 +6,7 @@ use crate::pool::{Line, Pool};
 use std::collections::VecDeque;
 use zest_core::ReqId;
 use zest_core::link::{FORGOTTEN_MAX, OUTSTANDING_MAX, Outgoing, ZestMessage};
-use zest_core::wire::zest::{MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES};
+use zest_core::wire::zest::{MANIFEST_PART_RECORDS_MAX, MANIFEST_RECORD_BYTES, plain_part_len};
 use zest_xet::Hash;
 
 /// Bulk bytes, as far as the world cares.
@@ -16,6 +16,8 @@ pub(crate) enum Content {
     Chunk { id: ChunkId, good: bool },
     /// Records of a chunk list.
     Records { list: List, first: u32, count: u32, good: bool },
+    /// A part of a small file; not good if a byte of it is wrong.
+    Plain { file: u32, nth: u32, good: bool },
     /// Anything else.
     Junk,
 }
@@ -35,6 +37,7 @@ pub(crate) enum Wanted {
     Chunk(Hash),
     Xorb(Hash),
     Records { first: u32, count: u32 },
+    Plain,
 }
 
 /// A request on its way.
@@ -58,6 +61,9 @@ impl Asked {
             Outgoing::Zest(ZestMessage::ManifestRequest { req, first, count, .. }) => {
                 let len_max = count.min(MANIFEST_PART_RECORDS_MAX) * MANIFEST_RECORD_BYTES;
                 Self { req: ReqId(req), len_max, wanted: Wanted::Records { first, count } }
+            }
+            Outgoing::Zest(ZestMessage::PlainRequest { req, size, offset, .. }) => {
+                Self { req: ReqId(req), len_max: plain_part_len(size, offset)?, wanted: Wanted::Plain }
             }
             _ => return None,
         })

@@ -4,6 +4,7 @@ use crate::actors::Actor;
 use crate::disk::Disk;
 use crate::host::{End as JobEnd, Host, Life, Task, Traffic};
 use crate::net::Uplink;
+use crate::plain::Plain;
 use crate::rng::Rng;
 use crate::scenario::{MS, SEC, Start, US};
 use crate::world::{Happening, World};
@@ -60,6 +61,7 @@ impl World {
         self.unfinished = self.hosts.iter().filter(honest).map(|h| h.tasks.len() as u32).sum();
         let seeded = seeds * self.files.all.len() as u32;
         self.unfinished -= seeded;
+        self.unfinished += nodes * self.scenario.plain;
     }
 
     fn add_host(&mut self, host: u32, actor: Actor, slow: bool, seed: bool, rng: &mut Rng) {
@@ -128,6 +130,7 @@ impl World {
                 tasks.push(task);
             }
         }
+        let plain = Plain { have: seed };
         self.hosts.push(Host {
             actor,
             life: if actor == Actor::Dead { Life::Gone } else { Life::Waiting },
@@ -160,6 +163,9 @@ impl World {
             origin_free_at: 0,
             uploads: VecDeque::new(),
             uploads_bytes: 0,
+            plain: vec![plain; self.scenario.plain as usize],
+            plain_at: None,
+            plain_begun: false,
             budget,
         });
     }
@@ -224,6 +230,7 @@ impl World {
                     self.add_job(host, at);
                 }
             }
+            self.plain_listed(host);
             let dice = &mut self.dice.limits;
             if dice.permille(self.scenario.limits_permille / 4) {
                 let (from, pause) = (dice.below(2 * SEC), dice.below(5 * SEC));
@@ -333,6 +340,7 @@ impl World {
             return;
         }
         let open = machine.tasks.iter().filter(|task| task.end.is_none()).count() as u32;
+        let open = open + machine.plain.iter().filter(|file| !file.have).count() as u32;
         machine.life = Life::Gone;
         if machine.actor == Actor::Honest {
             self.unfinished -= open;
@@ -444,6 +452,7 @@ impl World {
         let actor = self.hosts[host as usize].actor;
         if self.hosts[host as usize].node.is_some() {
             self.feed(host, Event::PeerFound { addr, how: self.scenario.told });
+            self.plain_begins(host);
         } else if !matches!(actor, Actor::Dead | Actor::Idle | Actor::Namer)
             && self.hosts[host as usize].links.len() < 12
         {

@@ -290,6 +290,7 @@ impl World {
                     crate::link::Wanted::Records { .. } => {
                         Message::Zest(ZestMessage::ManifestNone { req: asked.req.0 })
                     }
+                    crate::link::Wanted::Plain => Message::Zest(ZestMessage::PlainNone { req: asked.req.0 }),
                     _ => Message::NotFound { req: asked.req },
                 };
                 let host = local.host;
@@ -308,7 +309,8 @@ impl World {
             _ => {}
         }
         let known = local.known;
-        let ours = matches!(message, Outgoing::Zest(_) | Outgoing::ManifestPart { .. });
+        let ours =
+            matches!(message, Outgoing::Zest(_) | Outgoing::ManifestPart { .. } | Outgoing::Plain { .. });
         if ours && !known {
             return;
         }
@@ -541,6 +543,7 @@ impl World {
         };
         let mut hello = ExtHandshake {
             hub,
+            plain: self.scenario.plain > 0,
             client: zest_core::wire::ext_handshake::CLIENT.into(),
             listen_port: Some(port),
             reqq: Some(zest_core::link::OUTSTANDING_MAX as u32),

@@ -37,6 +37,9 @@ impl World {
             Outgoing::ManifestPart { req, part, body } => {
                 return self.answer(end, req, PayloadKind::ManifestPart(part), body.len(), content);
             }
+            Outgoing::Plain { req, body } => {
+                return self.answer(end, req, PayloadKind::Plain, body.len(), content);
+            }
             Outgoing::XorbRange { req, .. } | Outgoing::XorbBytes { req, .. } => {
                 // Nobody here asks for ranges: the layouts of zest 0.4 are tested on the real link.
                 return self.break_off(end, PeerFault::Unsolicited { req, len: 0 });
@@ -58,6 +61,11 @@ impl World {
                     Answered::Never => Message::Ignored,
                 }
             }
+            Outgoing::Zest(ZestMessage::PlainNone { req }) => match self.ends[end as usize].asked.take(req) {
+                Answered::InTime(_) => Message::Zest(ZestMessage::PlainNone { req }),
+                Answered::Late => return,
+                Answered::Never => Message::Ignored,
+            },
             Outgoing::Zest(message) => Message::Zest(message),
             Outgoing::Pex(pex) => Message::Pex(pex),
             Outgoing::KeepAlive | Outgoing::Forget { .. } => return,
@@ -92,6 +100,7 @@ impl World {
                 }
             }
             (Wanted::Chunk(_), PayloadKind::Chunk) => {}
+            (Wanted::Plain, PayloadKind::Plain) if len == asked.len_max => {}
             _ => return self.break_off(end, PeerFault::Unsolicited { req: req.0, len }),
         }
         let host = self.ends[end as usize].host;
@@ -123,6 +132,7 @@ impl World {
                 }
                 Some(Content::Records { list, first: *first, count: *count, good: true })
             }
+            Outgoing::Plain { body, .. } => self.plain_content(end, *body),
             _ => Some(Content::Junk),
         }
     }

@@ -62,6 +62,12 @@ pub struct Report {
     pub datagrams: u64,
     /// See [`Report::datagrams`].
     pub found: u64,
+    /// Times that each small file left the Hub.
+    pub plain_of_hub: Vec<u32>,
+    /// Small files that nodes got of each other.
+    pub plain_of_peers: u64,
+    /// When nodes had all small files, from their start, ascending.
+    pub plain_ns: Vec<u64>,
     /// Virtual time at the end.
     pub ended_ns: u64,
     /// Hash of everything that nodes were told.
@@ -127,6 +133,8 @@ impl World {
             knocks: self.totals.knocks,
             datagrams: u64::from(self.totals.datagrams),
             found: self.totals.found,
+            plain_of_hub: self.plain_of_hub.clone(),
+            plain_of_peers: self.totals.plain_of_peers,
             ended_ns: self.now,
             trace_hash: self.trace.hash(),
             kinds: KINDS.iter().zip(self.totals.kinds).map(|(name, (n, bytes))| (*name, n, bytes)).collect(),
@@ -146,6 +154,7 @@ impl World {
             }
             report.nodes += 1;
             report.first_fetch_ns.extend(host.first_fetch_at);
+            report.plain_ns.extend(host.plain_at.map(|at| at.saturating_sub(host.started_at)));
             if host.tasks.iter().all(|task| task.is_complete()) {
                 let end = host.tasks.iter().map(|task| task.over_at).max().unwrap_or(0);
                 let time = end.saturating_sub(host.started_at);
@@ -160,6 +169,7 @@ impl World {
         report.finish_ns.sort_unstable();
         report.fast_ns.sort_unstable();
         report.first_fetch_ns.sort_unstable();
+        report.plain_ns.sort_unstable();
         report
     }
 }

@@ -223,6 +223,8 @@ pub struct Scenario {
     pub chunks: u32,
     /// Files; every node wants all of them.
     pub files: u32,
+    /// Small files beside them that are not in Xet; every node wants all of them, too.
+    pub plain: u32,
     /// Chunks of a xorb.
     pub block: u32,
     /// Bytes of every chunk; `None`: content-defined.
@@ -288,6 +290,7 @@ impl Scenario {
             nodes,
             chunks: 1024,
             files: 1,
+            plain: 0,
             block: 16,
             chunk_bytes: Some(64 << 10),
             policy: Policy::SpareOrigin,
@@ -373,6 +376,7 @@ impl Scenario {
         s.chunks = rng.pick(&[1, 5, 7, 12, 16, 24, 33, 48]);
         s.files = rng.pick(&[1, 1, 1, 2, 3]);
         s.block = rng.pick(&[1, 4, 8, 16]);
+        s.plain = Rng::of(seed, "scenario small files").pick(&[0, 0, 1, 6]);
         s.chunk_bytes = rng.pick(&[None, Some(64 << 10)]);
         s.policy = rng.pick(&[Policy::Fastest, Policy::SpareOrigin, Policy::SpareOrigin]);
         s.start = rng.pick(&[Start::Warm, Start::Cold]);

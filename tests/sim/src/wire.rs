@@ -25,6 +25,7 @@ pub(crate) fn weight(message: &Outgoing) -> (u32, u32) {
         NotFound { dialect, .. } => (FRAME + if *dialect == Dialect::Chunk { 5 } else { 37 }, 0),
         ErrorReply { text, .. } => (FRAME + 9 + text.len().min(ERROR_TEXT_CHARS_MAX) as u32, 0),
         ManifestPart { body, .. } => (FRAME + 25, body.len()),
+        Plain { body, .. } => (FRAME + 5, body.len()),
         Zest(message) => {
             let mut bytes = 0;
             zest::write(Extension::Zest.id(), message, |head| bytes += head.as_bytes().len() as u32);
@@ -37,7 +38,7 @@ pub(crate) fn weight(message: &Outgoing) -> (u32, u32) {
 }
 
 /// Kinds of messages, as [`kind`] numbers them.
-pub(crate) const KINDS: [&str; 14] = [
+pub(crate) const KINDS: [&str; 15] = [
     "ask chunk",
     "chunk",
     "not found",
@@ -52,14 +53,15 @@ pub(crate) const KINDS: [&str; 14] = [
     "cancel",
     "pex",
     "stream",
+    "small file",
 ];
 
 /// Which of [`KINDS`] a message is.
 pub(crate) fn kind(message: &Outgoing) -> Option<usize> {
     use Outgoing::*;
     use ZestMessage::{
-        Cancel, Claim, Follow, Have, HaveMore, Interest, ManifestNone, ManifestRequest, Slot, Streams, Told,
-        Uninterest,
+        Cancel, Claim, Follow, Have, HaveMore, Interest, ManifestNone, ManifestRequest, PlainNone,
+        PlainRequest, Slot, Streams, Told, Uninterest,
     };
     Some(match message {
         ChunkRequest { .. } | XorbRequest { .. } => 0,
@@ -76,6 +78,7 @@ pub(crate) fn kind(message: &Outgoing) -> Option<usize> {
         Zest(Cancel { .. }) => 11,
         Pex(_) => 12,
         Zest(Streams { .. } | Follow { .. } | Told { .. }) => 13,
+        Zest(PlainRequest { .. } | PlainNone { .. }) | Plain { .. } => 14,
         KeepAlive | Forget { .. } => return None,
     })
 }
@@ -168,6 +171,15 @@ mod tests {
             Outgoing::Zest(ZestMessage::Follow { file, first: 7, on: true }),
             Outgoing::Zest(ZestMessage::Told { file, first: 7, at: 0, records: vec![] }),
             Outgoing::Zest(ZestMessage::Told { file, first: 7, at: 0, records: records(600) }),
+            Outgoing::Zest(ZestMessage::PlainRequest {
+                req: 4,
+                key: link::PlainKey::git_blob(&[7; 20]),
+                size: 9,
+                offset: 0,
+                wait: true,
+            }),
+            Outgoing::Zest(ZestMessage::PlainNone { req: 1 }),
+            Outgoing::Plain { req: 1, body: body(9) },
             Outgoing::Zest(ZestMessage::Slot { open: false, wait_ms: 40 }),
             Outgoing::Zest(ZestMessage::Cancel { req: req.0 }),
             Outgoing::Forget { req: ReqId(2) },

@@ -61,6 +61,8 @@ pub(crate) enum Happening {
     Thaw { host: u32, epoch: u32 },
     Pause { host: u32, epoch: u32, paused: bool },
     Tick { host: u32 },
+    PlainListed { host: u32, epoch: u32 },
+    PlainOfHub { host: u32, epoch: u32, file: u32 },
     Second,
 }
 
@@ -110,6 +112,8 @@ pub(crate) struct Totals {
     pub(crate) kinds: [(u64, u64); KINDS.len()],
     /// Processes that ended with buffers in their hands.
     pub(crate) cut_short: u64,
+    /// Small files that machines got of each other.
+    pub(crate) plain_of_peers: u64,
 }
 
 /// A world that runs. [`crate::run`] is the way in.
@@ -131,7 +135,9 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) failure: Option<String>,
     pub(crate) canary: Canary,
-    /// Tasks of honest machines that are not over.
+    /// Times that each small file left the Hub.
+    pub(crate) plain_of_hub: Vec<u32>,
+    /// Tasks of honest machines that are not over, and small files that they lack.
     pub(crate) unfinished: u32,
     pub(crate) seconds: Vec<Second>,
     pub(crate) second_sums: Second,
@@ -183,8 +189,10 @@ impl World {
             tracker: Rng::of(seed, "tracker"),
             segments: Rng::of(seed, "segments"),
         };
+        let plain_of_hub = vec![0; scenario.plain as usize];
         let mut world = Self {
             scenario,
+            plain_of_hub,
             files: Files::new(files),
             now: 0,
             queue: Queue::new(),
@@ -316,6 +324,10 @@ impl World {
                 jobs.into_iter().for_each(|job| self.feed(host, Event::JobPaused { job, paused }));
             }
             Happening::Tick { host } => self.tick(host),
+            Happening::PlainListed { host, epoch } if self.lives(host, epoch) => self.plain_begins(host),
+            Happening::PlainOfHub { host, epoch, file } if self.lives(host, epoch) => {
+                self.plain_landed(host, file);
+            }
             Happening::Second => {
                 self.second_over();
                 // A run of many minutes is told in its first ones.
@@ -473,6 +485,11 @@ impl World {
                     self.lookup_records(host, &file, first, count).filter(|_| self.may_hear(host, link));
                 self.feed(host, Event::ManifestLocated { link, req, place });
             }
+            Action::LookupPlain { link, req, key, size, offset } => {
+                self.plain_looked_up(host, link, req, &key, (size, offset));
+            }
+            Action::PlainCame { plain, link, bufs } => self.plain_came(host, plain, link, &bufs),
+            Action::PlainAlone { plain } => self.plain_alone(host, plain),
             Action::LookupFile { link, file } => {
                 let found = self.may_hear(host, link).then(|| self.lookup_file(host, &file));
                 let (total, runs) = found.unwrap_or_default();

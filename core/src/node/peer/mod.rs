@@ -88,6 +88,7 @@ impl Peer {
         self.who.introduced = true;
         self.who.chunks = remote.xet_id().is_some();
         self.who.zest = remote.id(Extension::Zest).is_some();
+        self.who.plain = self.who.zest && remote.plain;
         self.who.xorb_ranges_only = remote.dialect_guess == Dialect::Range;
         self.pace.window_max = remote.reqq.map_or(WINDOW_MAX, |reqq| reqq.clamp(1, WINDOW_MAX));
         self.pace.window = self.pace.window.min(self.pace.window_max);
@@ -177,7 +178,8 @@ impl Peer {
             self.pace.busy_since.is_none(),
             "a peer works while it has requests"
         );
-        assert!(!self.closing || self.asked.requests.is_empty(), "nothing is asked of a peer we let go");
+        let nothing = self.asked.requests.is_empty() && self.asked.plain.is_empty();
+        assert!(!self.closing || nothing, "nothing is asked of a peer we let go");
         let unowned = self.asked.requests.values().filter(|r| !r.owned).count();
         assert_eq!(unowned, self.asked.unowned as usize, "requests that do not count are counted");
         assert!(self.wants.interests.len() <= INTERESTS_MAX, "interests are bounded");

@@ -122,7 +122,7 @@ impl Peer {
     pub(crate) fn draw(&mut self, rng: &mut Rng, now: Instant, what: Pending, owned: bool) -> ReqId {
         loop {
             let req = ReqId(rng.u32());
-            if !self.asked.requests.contains_key(&req) {
+            if !self.asked.requests.contains_key(&req) && !self.asked.plain.contains(&req) {
                 self.enlist(now, req, what, owned);
                 return req;
             }

@@ -41,6 +41,8 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) requests: Few<ReqId, Request>,
+    /// Requests for small files (`plain.rs` knows which).
+    pub(crate) plain: BTreeSet<ReqId>,
     /// Requests that nobody waits for any more.
     pub(crate) unowned: u32,
     pub(crate) blocks_refused: BTreeSet<(JobId, u32)>,
@@ -52,6 +54,13 @@ pub(crate) struct Asked {
 
 impl Asked {
     pub(super) fn nothing() -> Self {
-        Self { requests: Few::new(), unowned: 0, blocks_refused: BTreeSet::new(), dry: false, load: None }
+        Self {
+            requests: Few::new(),
+            plain: BTreeSet::new(),
+            unowned: 0,
+            blocks_refused: BTreeSet::new(),
+            dry: false,
+            load: None,
+        }
     }
 }

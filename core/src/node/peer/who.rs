@@ -18,6 +18,8 @@ pub(crate) struct Who {
     pub(crate) chunks: bool,
     /// It speaks our own extension.
     pub(crate) zest: bool,
+    /// It gives small files.
+    pub(crate) plain: bool,
     pub(crate) xorb_ranges_only: bool,
 }
 
@@ -31,6 +33,7 @@ impl Who {
             introduced: false,
             chunks: false,
             zest: false,
+            plain: false,
             xorb_ranges_only: false,
         }
     }

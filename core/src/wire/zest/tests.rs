@@ -12,7 +12,7 @@ fn read(head: &Head) -> Result<ZestMessage, ZestError> {
 fn read_bytes(message: &[u8]) -> Result<ZestMessage, ZestError> {
     match parse(message, u32::try_from(message.len()).unwrap())? {
         Incoming::Message(message) => Ok(message),
-        other @ (Incoming::ManifestPart { .. } | Incoming::Unknown) => {
+        other @ (Incoming::ManifestPart { .. } | Incoming::PlainPart { .. } | Incoming::Unknown) => {
             panic!("{other:?} is no whole message")
         }
     }
@@ -33,6 +33,17 @@ fn every_fixed_message_reads_back() {
         (cancel(3, u32::MAX), ZestMessage::Cancel { req: u32::MAX }),
         (streams(3, KEY, 9), ZestMessage::Streams { file: KEY, first: 9 }),
         (follow(3, KEY, 9, true), ZestMessage::Follow { file: KEY, first: 9, on: true }),
+        (
+            plain_request(3, 1, &PlainKey::git_blob(&[5; 20]), 200_000, PLAIN_PART_BYTES, true),
+            ZestMessage::PlainRequest {
+                req: 1,
+                key: PlainKey::git_blob(&[5; 20]),
+                size: 200_000,
+                offset: PLAIN_PART_BYTES,
+                wait: true,
+            },
+        ),
+        (plain_none(3, 7), ZestMessage::PlainNone { req: 7 }),
         (follow(3, KEY, 0, false), ZestMessage::Follow { file: KEY, first: 0, on: false }),
     ];
     for (head, message) in cases {
@@ -45,6 +56,23 @@ fn every_fixed_message_reads_back() {
     let read = parse(&head.as_bytes()[6..], 25 + 5_664 * 36);
     assert_eq!(read, Ok(Incoming::ManifestPart { req: 1, part }));
     assert_eq!(head.as_bytes().len(), 31);
+    let head = plain_part_head(3, 1, PLAIN_PART_BYTES);
+    let read = parse(&head.as_bytes()[6..], 5 + PLAIN_PART_BYTES);
+    assert_eq!(read, Ok(Incoming::PlainPart { req: 1 }));
+    assert_eq!(head.as_bytes().len(), 11);
+}
+
+#[test]
+fn parts_of_a_small_file_cover_it_once() {
+    for size in [1, PLAIN_PART_BYTES, PLAIN_PART_BYTES + 1, PLAIN_BYTES_MAX] {
+        let parts =
+            (0..size.div_ceil(PLAIN_PART_BYTES)).map(|nth| plain_part_len(size, nth * PLAIN_PART_BYTES));
+        assert_eq!(parts.map(|len| len.expect("there is one")).sum::<u32>(), size);
+        assert_eq!(plain_part_len(size, size.next_multiple_of(PLAIN_PART_BYTES)), None);
+    }
+    for (size, offset) in [(0, 0), (5, 1), (PLAIN_BYTES_MAX + 1, 0), (u32::MAX, 0)] {
+        assert_eq!(plain_part_len(size, offset), None, "{size} from {offset}");
+    }
 }
 
 #[test]
