@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Signal as Number};
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, IsTerminal as _};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -43,6 +43,7 @@ pub(crate) fn symlink(target: &str, link: &Path) -> io::Result<()> {
 /// A new file that shares the bytes of another.
 #[cfg(target_os = "linux")]
 pub(crate) fn reflink(from: &Path, to: &Path) -> io::Result<()> {
+    use std::fs::File;
     let (from, to) = (File::open(from)?, File::create(to)?);
     Ok(rustix::fs::ioctl_ficlone(&to, &from)?)
 }
