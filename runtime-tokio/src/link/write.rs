@@ -100,22 +100,15 @@ async fn closed(io: &LinkIo) {
 /// One system call's worth from the front of the queue.
 fn write_some<W: Wire>(context: &Context, wire: &W, io: &LinkIo) -> io::Result<Sent> {
     let mut queue = io.outbox.queue.borrow_mut();
-    let sent = {
-        let cache = context.disk.hot.cache();
-        let mut pieces: Vec<Piece<'_>> = Vec::new();
-        let more = queue.gather(&cache, &mut pieces);
-        if pieces.is_empty() {
-            None
-        } else {
-            Some(wire.send(&mut context.disk.hot.lender(), &pieces, more)?)
+    let sent = match queue.front_range() {
+        // Its head is under way.
+        Some((span, open)) => send_range(context, wire, span, open)?,
+        None => {
+            let cache = context.disk.hot.cache();
+            let mut pieces: Vec<Piece<'_>> = Vec::new();
+            let more = queue.gather(&cache, &mut pieces);
+            wire.send(&mut context.disk.hot.lender(), &pieces, more)?
         }
-    };
-    let sent = match sent {
-        Some(sent) => sent,
-        None => match queue.front_range() {
-            Some((span, open)) => send_range(context, wire, span, open)?,
-            None => 0,
-        },
     };
     Ok(Sent { all: sent, payload: queue.sent(sent) })
 }
