@@ -32,7 +32,7 @@ fn unknown_messages_are_stepped_over() {
         ext(255, b""),
         ext(1, &[40; 500]),
         ext(2, &[0; 31]),
-        ext(3, &[14; 500]),
+        ext(3, &[99; 500]),
     ];
     for message in &unknown {
         us.receive(message);
