@@ -140,7 +140,7 @@ fn run(cli: Cli, ui: &ui::Ui) -> Result<(), Failure> {
         Command::Doctor(args) => engine::block_on(doctor::run(*args, ui)),
         Command::Link(args) => engine::block_on(link::run(args, pull_line, ui)),
         Command::Share(args) => engine::block_on(share::run(args, ui)),
-        Command::Cache(args) => cache::run(args, ui),
+        Command::Cache(args) => cache::run(args, pull_line, ui),
         Command::Verify(args) => verify::run(args, ui),
         Command::Demo(args) => demo::run(args, ui),
         #[cfg(feature = "bench")]

@@ -43,7 +43,12 @@ pub(crate) async fn run(
     if let Some(dir) = args.cache_dir {
         env.hub_cache = dir;
     }
-    let folders = Folders::of_cache(&env, named).with_mirrors(&args.discovery.public_mirror);
+    let folders = match on_demand {
+        // What lies in the cache is not what it was started for.
+        Some(_) => Folders::none(),
+        None => Folders::of_cache(&env, named),
+    };
+    let folders = folders.with_mirrors(&args.discovery.public_mirror);
     let folders = sharing::with_local_dirs(folders, &args.local_dir)?;
     // Nobody asked for a daemon by name: it keeps to this network.
     args.discovery.lan_only |= on_demand.is_some();
@@ -91,7 +96,7 @@ pub(crate) async fn run(
     }
     ui.say(format!("listening on {}; Ctrl-C ends it", addrs.join(", ")));
     ui.say(sharing::words(session.folders()));
-    ui.say("others can fetch the public models in there; private and gated ones stay here");
+    ui.say("others can fetch the public models of it; private and gated ones stay here");
     sharing::reach(session.folders(), &env).into_iter().for_each(|line| ui.say(line));
     ui.say(heard);
     if let Some(daemon) = &daemon {
@@ -101,7 +106,6 @@ pub(crate) async fn run(
     let manager = Manager::from_environment();
     manager.say("READY=1");
     match on_demand {
-        // What others have put into the cache is not what it was started for.
         Some(idle) => {
             let span = crate::duration::words(idle);
             ui.say(format!("started on demand: it ends when nobody has needed it for {span}"));

@@ -36,6 +36,9 @@ pub(crate) fn reach(folders: &Folders, env: &Env) -> Option<String> {
 /// The folders for people.
 pub(crate) fn words(folders: &Folders) -> String {
     let names: Vec<String> = folders.all().map(|folder| folder.display().to_string()).collect();
+    if names.is_empty() {
+        return "sharing what it fetches itself, and nothing else".to_owned();
+    }
     format!("sharing what lies in {}, and nothing else", names.join(", "))
 }
 

@@ -115,9 +115,11 @@ fn boot_id() -> Option<String> {
     Some(id.trim().to_owned())
 }
 
-/// Field 22 of `/proc/PID/stat` (proc(5)). The name before it may hold spaces and brackets.
+/// Field 22 of `/proc/PID/stat` (proc(5)). The name before it may hold spaces, brackets and any other
+/// byte.
 fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
     let (_, fields) = stat.rsplit_once(')')?;
     // The first field after the name is the third.
     fields.split_whitespace().nth(22 - 3)?.parse().ok()

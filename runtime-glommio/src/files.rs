@@ -2,6 +2,7 @@
 //! opened a second time for io_uring, with O_DIRECT where the file system has it.
 
 use crate::limits::OPEN_FILES_MAX;
+use glommio::GlommioError;
 use glommio::io::{BufferedFile, DmaFile, OpenOptions, ReadResult};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -64,7 +65,7 @@ impl OpenFile {
         // glommio looks the device up in sysfs and panics where that is incomplete.
         let reader = match unpanicked(options.dma_open(&path)).await {
             Some(Ok(file)) => Reader::Direct(file),
-            _ => Reader::Buffered(options.buffered_open(&path).await.map_err(io::Error::from)?),
+            _ => Reader::Buffered(options.buffered_open(&path).await.map_err(plain)?),
         };
         Ok(Self { found, reader })
     }
@@ -93,9 +94,9 @@ impl OpenFile {
             Reader::Direct(file) => {
                 let (from, to) = aligned(offset, len);
                 let bytes = file.read_at_aligned(from, (to - from) as usize).await;
-                (bytes.map_err(io::Error::from)?, (offset - from) as usize)
+                (bytes.map_err(plain)?, (offset - from) as usize)
             }
-            Reader::Buffered(file) => (file.read_at(offset, len as usize).await.map_err(io::Error::from)?, 0),
+            Reader::Buffered(file) => (file.read_at(offset, len as usize).await.map_err(plain)?, 0),
         };
         if bytes.len() < lead + len as usize {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -106,6 +107,14 @@ impl OpenFile {
     /// Whether reads go past the page cache.
     pub(crate) fn is_direct(&self) -> bool {
         matches!(self.reader, Reader::Direct(_))
+    }
+}
+
+/// What the system said, without glommio's words for its own parts.
+fn plain<T>(error: GlommioError<T>) -> io::Error {
+    match error {
+        GlommioError::IoError(error) | GlommioError::EnhancedIoError { source: error, .. } => error,
+        other => io::Error::from(other),
     }
 }
 

@@ -66,6 +66,12 @@ impl Folders {
         Self { caches: vec![env.hub_cache.clone()], usual: !named, ..Self::default() }
     }
 
+    /// None: what the session fetches itself is given, and nothing else.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
     /// What these Hubs show to everyone may be given to everyone.
     #[must_use]
     pub fn with_mirrors(mut self, mirrors: &[Endpoint]) -> Self {

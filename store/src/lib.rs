@@ -67,7 +67,8 @@ mod verify;
 
 pub use aging::aging_now;
 pub use cache::{
-    CacheOptions, HfCache, PartialFile, Presence, Removed, RepoUsage, RevisionUsage, SnapshotFile, StoredBlob,
+    CacheOptions, HfCache, PartialFile, Presence, Removed, RepoUsage, RevisionUsage, SnapshotFile,
+    StoredBlob, Unfinished,
 };
 pub use catalog::{
     Access, Catalog, Commit, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb,
@@ -82,6 +83,6 @@ pub use names::{NameError, RepoId, RepoType, check_name, check_revision, check_s
 pub use os::{FileExt, Identity, free_space, write_atomically};
 pub use partial::{Entry, FinishedFile, Partial, PartialError, PartialSpec};
 pub use plain::{Filling, Leftovers, Looked, PlainPartial, WINDOW_BYTES};
-pub use repair::{Salvage, salvage};
+pub use repair::{Salvage, keep_what_is_right, salvage};
 pub use tree::{TreeEntry, format_tree, parse_tree};
 pub use verify::{VerifyEvent, VerifyOutcome, VerifySummary, verify_and_note, verify_cache};

@@ -154,6 +154,50 @@ mod tests {
         assert_eq!(told, 1);
     }
 
+    /// Where the program below finds its lock.
+    #[cfg(target_os = "linux")]
+    const LOCK: &str = "ZEST_TEST_LOCK";
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_holder_is_named_whatever_bytes_it_calls_itself_by() {
+        use std::io::{BufRead as _, BufReader};
+        use std::os::unix::process::CommandExt as _;
+        use std::process::{Command, Stdio};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        let program = dir.path().join(os::text_of(b"caf\xe9) R 1".to_vec()));
+        os::symlink(&std::env::current_exe().unwrap(), &program).unwrap();
+        // The system calls a program by the name of its file; what it is told to be called by is text, as the test runner wants it.
+        let mut child = Command::new(program)
+            .arg0("holder")
+            .args(["lock::tests::a_program_that_holds_a_lock", "--exact", "--ignored", "--nocapture"])
+            .env(LOCK, &path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap().contains("it has it")), "the lock is free");
+        let holder = FileLock::holder(&path);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        if let Some(holder) = holder {
+            let name = format!("process {} (caf\u{fffd}) R 1) of ", child.id());
+            assert!(holder.starts_with(&name) && holder.contains(", running for "), "{holder}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[ignore = "the test above runs it"]
+    fn a_program_that_holds_a_lock() {
+        let path = std::env::var_os(LOCK).expect("the test above says which");
+        let _held = FileLock::try_acquire(Path::new(&path), 0o666).unwrap().unwrap();
+        println!("it has it");
+        io::read_to_string(io::stdin()).unwrap();
+    }
+
     #[test]
     fn a_pipe_in_a_locks_place_holds_nobody_up() {
         let dir = tempfile::tempdir().unwrap();

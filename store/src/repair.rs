@@ -1,8 +1,9 @@
 //! What is right of a wrong file is kept as an interrupted pull would have left it, so that the next pull fetches the rest alone.
 
 use std::fs::{self, File};
+use std::path::Path;
 
-use zest_xet::{Hash, chunk_hash};
+use zest_xet::chunk_hash;
 
 use crate::cache::{HfCache, SnapshotFile};
 use crate::catalog::{Access, Catalog};
@@ -34,37 +35,41 @@ pub fn salvage(cache: &HfCache, catalog: &Catalog, file: &SnapshotFile) -> Resul
     }
     let size = file.entry.content_size();
     let salvaged = match file.entry.xet_hash {
-        Some(hash) => keep_what_is_right(cache, catalog, file, hash, &blob)?,
+        Some(file_hash) => {
+            let dir = cache.partial_dir(&file.repo, &file.entry)?;
+            keep_what_is_right(catalog, &dir, PartialSpec { file: file_hash, size }, &blob)?
+        }
         None => Salvage { good_bytes: 0, bad_bytes: size },
     };
     fs::remove_file(&blob).at("remove", &blob)?;
     Ok(salvaged)
 }
 
-fn keep_what_is_right(
-    cache: &HfCache,
+/// Of a file that is not what it should be, the chunks that are become the partial file of a pull in `dir`. Where its chunk list is
+/// not known nothing is kept. The file stays as it is.
+///
+/// # Errors
+/// As [`salvage`].
+pub fn keep_what_is_right(
     catalog: &Catalog,
-    file: &SnapshotFile,
-    hash: Hash,
-    blob: &std::path::Path,
+    dir: &Path,
+    spec: PartialSpec,
+    wrong: &Path,
 ) -> Result<Salvage, PartialError> {
-    let size = file.entry.content_size();
-    let none = Salvage { good_bytes: 0, bad_bytes: size };
-    let Some(list) = catalog.load_manifest(&hash, Access::Own) else { return Ok(none) };
-    let wrong = File::open(blob).map_err(|_| StoreError::unreadable(blob))?;
-    let dir = cache.partial_dir(&file.repo, &file.entry)?;
-    let partial = Partial::open(&dir, PartialSpec { file: hash, size })?;
-    let mut salvage = Salvage::default();
+    let mut salvage = Salvage { good_bytes: 0, bad_bytes: spec.size };
+    let Some(list) = catalog.load_manifest(&spec.file, Access::Own) else { return Ok(salvage) };
+    let file = File::open(wrong).map_err(|_| StoreError::unreadable(wrong))?;
+    let partial = Partial::open(dir, spec)?;
     let mut bytes = Vec::new();
     for index in 0..list.len() {
         let (chunk, offset) = (list.chunk(index), list.offset(index));
         bytes.resize(chunk.len as usize, 0);
-        let right = wrong.read_exact_at(&mut bytes, offset).is_ok() && chunk_hash(&bytes) == chunk.hash;
+        let right = file.read_exact_at(&mut bytes, offset).is_ok() && chunk_hash(&bytes) == chunk.hash;
         if !right {
-            salvage.bad_bytes += u64::from(chunk.len);
             continue;
         }
         salvage.good_bytes += u64::from(chunk.len);
+        salvage.bad_bytes -= u64::from(chunk.len);
         let path = partial.path().to_owned();
         partial.write_at(offset, &bytes).at("write", &path)?;
         partial.record(&Entry { index, offset, chunk, packed_len: 0 }).at("write", &path)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use zest_store::{CacheOptions, HfCache, RepoId, RepoType};
+use zest_store::{CacheOptions, HfCache, RepoId, RepoType, Unfinished};
 
 const FIRST: &str = "1111111111111111111111111111111111111111";
 const SECOND: &str = "2222222222222222222222222222222222222222";
@@ -128,15 +128,18 @@ fn pruning_takes_what_nothing_leads_to_and_what_was_not_finished() {
 fn what_an_interrupted_pull_left_in_the_shared_store_is_counted_and_pruned() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
-    assert_eq!(cache.unfinished_shared_bytes(), 0);
+    assert_eq!(cache.unfinished_shared(), Unfinished::default());
     let stem = dir.path().join(format!("blobs/cd/cd{}", "0".repeat(62)));
     put(&stem.with_extension("zest-partial"), &"x".repeat(70_000));
     put(&stem.with_extension("zest-journal"), "notes");
-    let counted = cache.unfinished_shared_bytes();
-    assert!(counted >= 70_005, "{counted}");
-    assert!(cache.usage().iter().all(|repo| repo.unfinished_bytes == 0), "it is of no repository");
+    let counted = cache.unfinished_shared();
+    assert!(counted.on_disk >= 70_005, "{counted:?}");
+    assert_eq!(counted.came, 0, "nobody has noted what it is");
+    let of_repos: Unfinished = cache.usage().iter().map(|repo| repo.unfinished).sum();
+    assert_eq!(of_repos, Unfinished::default(), "it is of no repository");
     let removed = cache.prune(false).unwrap();
-    assert_eq!((removed.files, removed.bytes, cache.unfinished_shared_bytes()), (2, counted, 0));
+    assert_eq!((removed.files, removed.bytes), (2, counted.on_disk));
+    assert_eq!(cache.unfinished_shared(), Unfinished::default());
 }
 
 #[test]

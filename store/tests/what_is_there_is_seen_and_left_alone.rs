@@ -6,7 +6,9 @@ mod common;
 use std::fs;
 
 use common::{COMMIT, COMMIT_2, LOCAL, MOVED, SHARED, files, fingerprint, land, noise, pull, repo};
-use zest_store::{HfCache, Presence, RepoId, RepoType, StoreError, TreeEntry};
+use zest_store::{
+    Entry, HfCache, Partial, PartialSpec, Presence, RepoId, RepoType, StoreError, TreeEntry, Unfinished,
+};
 
 #[test]
 fn a_complete_cache_is_not_written_to() {
@@ -137,6 +139,40 @@ fn unsafe_names_reach_no_path() {
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     above.sort();
     assert_eq!(above, ["deep"]);
+}
+
+#[test]
+fn of_a_file_under_way_that_is_counted_which_has_come() {
+    const SIZE: u64 = 50_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let chunk = |index: u32, len: u32| {
+        let chunk = zest_xet::ChunkRef { hash: zest_xet::chunk_hash(&index.to_be_bytes()), len };
+        Entry { index, offset: u64::from(index) * 100_000, chunk, packed_len: 0 }
+    };
+    // In the store of all repositories, and among a repository's own.
+    for (options, of_repo) in [(SHARED, false), (LOCAL, true)] {
+        let cache = HfCache::open(&dir.path().join(of_repo.to_string()), options).unwrap();
+        let entry = common::large("x.bin", b"whatever");
+        let spec = PartialSpec { file: entry.xet_hash.unwrap(), size: SIZE };
+        let partial = Partial::open(&cache.partial_dir(&repo(), &entry).unwrap(), spec).unwrap();
+        partial.record_all(&[chunk(0, 70_000), chunk(7, 60_000), chunk(9, 50_000)]).unwrap();
+        partial.discard(7).unwrap();
+        partial.record(&chunk(0, 70_000)).unwrap();
+        // While it is written, and when whoever wrote it was killed in the middle of a note.
+        for killed in [false, true] {
+            if killed {
+                let journal = partial.path().with_extension("zest-journal");
+                let mut torn = fs::File::options().append(true).open(journal).unwrap();
+                std::io::Write::write_all(&mut torn, &[1; 30]).unwrap();
+            }
+            let counted: Unfinished = match of_repo {
+                false => cache.unfinished_shared(),
+                true => cache.usage().iter().map(|repo| repo.unfinished).sum(),
+            };
+            assert_eq!(counted.came, 120_000, "{counted:?}");
+            assert!(counted.on_disk >= counted.came);
+        }
+    }
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub(crate) struct HttpArgs {
     #[arg(long, hide = true, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
 
-    /// For a program that needs a daemon: give what it fetches to this network only (ZEST_SHARE=0: to nobody), and end when
+    /// For a program that needs a daemon: give what it fetches itself to this network only (ZEST_SHARE=0: to nobody), and end when
     /// nobody has needed it for that long
     #[arg(long, hide = true, value_name = "DURATION", num_args = 0..=1, require_equals = true,
           default_missing_value = "30m", value_parser = duration::give_up_after)]

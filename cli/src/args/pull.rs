@@ -5,8 +5,7 @@ use crate::address::{parse_listen, parse_peer};
 use crate::amount;
 use crate::discovery::DiscoveryArgs;
 use crate::duration;
-use clap::{Args, Parser, ValueEnum};
-use std::ffi::OsString;
+use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -153,23 +152,7 @@ pub(crate) struct PullArgs {
     pub(crate) discovery: DiscoveryArgs,
 }
 
-/// `pull` without the other commands.
-#[derive(Debug, Parser)]
-#[command(name = "pull", no_binary_name = true)]
-pub(crate) struct PullLine {
-    #[command(flatten)]
-    pub(crate) args: PullArgs,
-}
-
 impl PullArgs {
-    /// What stands behind `zest pull`, if another command types it. Variables and the file of settings say nothing here.
-    ///
-    /// # Errors
-    /// As clap's.
-    pub(crate) fn typed(words: &[OsString]) -> Result<Self, clap::Error> {
-        PullLine::try_parse_from(words).map(|line| line.args)
-    }
-
     /// Tells an engine what the user wishes. A new wish of this kind needs no other file of the command line.
     pub(crate) fn tell(&self, engine: &mut EngineConfig) {
         engine.policy = self.policy.map(Into::into).unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::ui::{Ui, units};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
-use zest_store::{HfCache, RepoUsage, RevisionUsage};
+use zest_store::{HfCache, RepoUsage, RevisionUsage, Unfinished};
 
 /// Digits of a commit that are shown: 8.
 const SHORT: usize = 8;
@@ -12,13 +12,19 @@ const SHORT: usize = 8;
 pub(super) fn run(cache: &HfCache, revisions: bool, ui: &Ui) -> Result<(), Failure> {
     let all = cache.usage();
     let bytes: u64 = all.iter().map(|repo| repo.bytes).sum();
-    let in_repos: u64 = all.iter().map(|repo| repo.unfinished_bytes).sum();
-    let unfinished = in_repos + cache.unfinished_shared_bytes();
+    let unfinished: Unfinished =
+        all.iter().map(|repo| repo.unfinished).chain([cache.unfinished_shared()]).sum();
     if ui.json() {
         let repos: Vec<Value> = all.iter().map(document).collect();
         return ui.data(
-            &json!({"cache": cache.root(), "bytes": bytes, "unfinished_bytes": unfinished, "repos": repos})
-                .to_string(),
+            &json!({
+                "cache": cache.root(),
+                "bytes": bytes,
+                "unfinished_bytes": unfinished.came,
+                "unfinished_on_disk": unfinished.on_disk,
+                "repos": repos,
+            })
+            .to_string(),
         );
     }
     let now = SystemTime::now();
@@ -71,9 +77,9 @@ fn table(rows: &[[String; 4]]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn sentence(cache: &HfCache, all: &[RepoUsage], bytes: u64, unfinished: u64) -> String {
+fn sentence(cache: &HfCache, all: &[RepoUsage], bytes: u64, unfinished: Unfinished) -> String {
     let root = cache.root().display();
-    if all.is_empty() && unfinished == 0 {
+    if all.is_empty() && unfinished == Unfinished::default() {
         return format!("nothing in {root}: pull something first, `zest pull ORG/NAME`");
     }
     let repos = match all.len() {
@@ -81,10 +87,11 @@ fn sentence(cache: &HfCache, all: &[RepoUsage], bytes: u64, unfinished: u64) -> 
         many => format!("{} repositories", units::count(many as u64)),
     };
     let mut text = format!("{repos}, {} in {root}", units::bytes(bytes));
-    if unfinished > 0 {
-        let left = units::bytes(unfinished);
+    if unfinished.on_disk > 0 {
+        let (came, on_disk) = (units::bytes(unfinished.came), units::bytes(unfinished.on_disk));
         text += &format!(
-            "; {left} more of interrupted pulls, which the next pull goes on with and `zest cache prune` removes"
+            "; {came} more of pulls that are not finished, which the next pull goes on with; `zest cache prune` removes \
+             that and frees {on_disk}"
         );
     }
     text
@@ -105,7 +112,8 @@ fn document(of: &RepoUsage) -> Value {
         "repo": of.repo.name,
         "type": of.repo.kind.as_str(),
         "bytes": of.bytes,
-        "unfinished_bytes": of.unfinished_bytes,
+        "unfinished_bytes": of.unfinished.came,
+        "unfinished_on_disk": of.unfinished.on_disk,
         "accessed": seconds(of.accessed),
         "revisions": revisions,
     })

@@ -4,12 +4,13 @@ mod ls;
 mod repair;
 mod rm;
 
-use crate::args::{RepoKind, VerifyArgs};
+use crate::args::{PullArgs, RepoKind, VerifyArgs};
 use crate::engine;
 use crate::failure::{Failure, Kind};
 use crate::ui::Ui;
 use crate::verify;
 use clap::{Args, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use zest_store::HfCache;
 
@@ -80,7 +81,7 @@ struct RepairArgs {
     #[arg(long = "type", visible_alias = "repo-type", value_name = "TYPE", requires = "repo")]
     kind: Option<RepoKind>,
 
-    /// Fetch what is wrong again: of large files the wrong chunks from peers, or the xorbs around them (64 MB at most) from the CDN
+    /// Fetch what is wrong again, from peers, too: the wrong chunks alone of a file in Xet whose chunk list is known, else all of it
     #[arg(long)]
     repair: bool,
 
@@ -89,9 +90,15 @@ struct RepairArgs {
     peer: Vec<String>,
 }
 
+/// `settled` reads what would be typed behind `zest`, with what the configuration says beside it.
+///
 /// # Errors
 /// What is named is not there; the cache cannot be read or written; files are wrong and stay so.
-pub(crate) fn run(args: CacheArgs, ui: &Ui) -> Result<(), Failure> {
+pub(crate) fn run(
+    args: CacheArgs,
+    settled: impl Fn(&[OsString]) -> Result<PullArgs, clap::Error>,
+    ui: &Ui,
+) -> Result<(), Failure> {
     let CacheArgs { action, cache_dir } = args;
     match action {
         Action::Ls { revisions } => ls::run(&open(cache_dir, ui)?, revisions, ui),
@@ -100,7 +107,7 @@ pub(crate) fn run(args: CacheArgs, ui: &Ui) -> Result<(), Failure> {
         Action::Verify(RepairArgs { repo, kind, repair: false, .. }) => {
             verify::run(VerifyArgs { repo, kind, cache_dir }, ui)
         }
-        Action::Verify(args) => repair::run(args, cache_dir, ui),
+        Action::Verify(args) => repair::run(args, cache_dir, settled, ui),
     }
 }
 

@@ -7,12 +7,18 @@ use crate::failure::{Failure, Kind};
 use crate::pull;
 use crate::ui::{Ui, units};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use zest_store::{
     Catalog, HfCache, PartialError, RepoId, SnapshotFile, VerifyOutcome, salvage, verify_and_note,
 };
 
-pub(super) fn run(args: RepairArgs, cache_dir: Option<PathBuf>, ui: &Ui) -> Result<(), Failure> {
+pub(super) fn run(
+    args: RepairArgs,
+    cache_dir: Option<PathBuf>,
+    settled: impl Fn(&[OsString]) -> Result<PullArgs, clap::Error>,
+    ui: &Ui,
+) -> Result<(), Failure> {
     let env = engine::environment(ui);
     let cache = super::open(cache_dir, ui)?;
     let filter = args.repo.as_deref().map(|name| engine::repo_id(name, args.kind)).transpose()?;
@@ -45,7 +51,9 @@ pub(super) fn run(args: RepairArgs, cache_dir: Option<PathBuf>, ui: &Ui) -> Resu
         }
     }
     for ((repo, commit), paths) in wrong {
-        engine::block_on(pull::run(request(&repo, &commit, &paths, &cache, &args.peer)?, ui))?;
+        let line = line(&repo, &commit, &paths, &cache, &args.peer);
+        let args = settled(&line).map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
+        engine::block_on(pull::run(args, ui))?;
     }
     if unreadable > 0 {
         let files = units::counted(unreadable, "file");
@@ -69,15 +77,9 @@ fn failure(file: &SnapshotFile, error: PartialError) -> Failure {
 }
 
 /// What one would type.
-fn request(
-    repo: &RepoId,
-    commit: &str,
-    paths: &[String],
-    cache: &HfCache,
-    peers: &[String],
-) -> Result<PullArgs, Failure> {
-    let mut line: Vec<std::ffi::OsString> =
-        ["--no-daemon", "--type", repo.kind.as_str()].map(Into::into).to_vec();
+fn line(repo: &RepoId, commit: &str, paths: &[String], cache: &HfCache, peers: &[String]) -> Vec<OsString> {
+    let kind = repo.kind.as_str();
+    let mut line: Vec<OsString> = ["zest", "pull", "--no-daemon", "--type", kind].map(Into::into).to_vec();
     line.extend(["--revision", commit, "--cache-dir"].map(Into::into));
     line.push(cache.root().into());
     for peer in peers {
@@ -85,5 +87,5 @@ fn request(
     }
     line.extend(["--".into(), repo.name.clone().into()]);
     line.extend(paths.iter().map(Into::into));
-    PullArgs::typed(&line).map_err(|error| Failure::new(Kind::Usage, error.to_string()))
+    line
 }

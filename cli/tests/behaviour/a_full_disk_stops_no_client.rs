@@ -92,6 +92,36 @@ fn a_full_disk_is_said_and_clients_have_their_files_all_the_same() {
         let answer = follow(&file);
         assert_eq!((answer.0, answer.2 == want), (200, true), "{}", answer.1);
     }
+    // By way of Xet the daemon says so, and from then on names the Hub's own storage.
+    let (status, _, said) = ask(&format!("{local}/api/models/org/name/xet-read-token/main"), "GET", "", "");
+    assert_eq!(status, 200, "{}", text(&said));
+    let token: Value = serde_json::from_slice(&said).expect("JSON");
+    let listed = ask(&format!("{local}/org/name/resolve/main/model.safetensors"), "HEAD", "", "")
+        .1
+        .to_ascii_lowercase();
+    let hash = listed
+        .lines()
+        .find_map(|line| line.strip_prefix("x-xet-hash: "))
+        .expect("its hash")
+        .trim()
+        .to_owned();
+    let bearer = format!("Authorization: Bearer {}\r\n", token["accessToken"].as_str().expect("a token"));
+    let plan = format!("{}/v1/reconstructions/{hash}", token["casUrl"].as_str().expect("an address"));
+    let fetch = |plan: &[u8]| -> (u16, bool) {
+        let plan: Value = serde_json::from_slice(plan).expect("JSON");
+        let (_, places) = plan["fetch_info"].as_object().expect("xorbs").iter().next().expect("one");
+        let (url, range) = (places[0]["url"].as_str().expect("a URL"), &places[0]["url_range"]);
+        let range = format!("Range: bytes={}-{}\r\n", range["start"], range["end"]);
+        (ask(url, "GET", &range, "").0, url.starts_with(&endpoint))
+    };
+    let (status, _, first) = ask(&plan, "GET", &bearer, "");
+    assert_eq!(status, 200, "{}", text(&first));
+    if fetch(&first) != (206, true) {
+        let warning = daemon.event_among("warning");
+        assert_eq!(warning["kind"], "not-kept", "{warning}");
+        let (status, _, again) = ask(&plan, "GET", &bearer, "");
+        assert_eq!((status, fetch(&again)), (200, (206, true)));
+    }
     let (status, _, small) = follow(&file.replace("model.safetensors", "config.json"));
     assert_eq!((status, text(&small)), (200, "{}\n"));
     assert_eq!(daemon.stop(), Some(0));

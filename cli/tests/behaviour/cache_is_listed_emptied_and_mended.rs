@@ -75,8 +75,11 @@ fn only_the_chunks_that_are_wrong_are_fetched_again() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
     let fetched = report["bytes"]["from_cdn"].as_u64().expect("a number");
-    // One chunk, of at most 128 KiB.
+    // One chunk, of at most 128 KiB, and no more than its head beside it.
     assert!((1..=128 << 10).contains(&fetched), "{report}");
+    assert_eq!(report["cdn_wire_bytes"].as_u64(), Some(fetched + 8), "{report}");
+    // What variables say holds for this pull, too: no way of finding peers is left.
+    assert_eq!(report["no_peers"]["kind"], "switched-off", "{report}");
     assert!(std::fs::read(&model).expect("read") == before, "the file is what it was");
     assert_eq!(here.cache(&["verify"], 0)["wrong"], 0);
     assert_eq!(here.hub.stop(), Some(0));

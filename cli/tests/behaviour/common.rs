@@ -36,6 +36,48 @@ pub(crate) fn hub(home: &Path, root: &Path) -> (Server, String) {
     (hub, endpoint)
 }
 
+/// Every file below a folder.
+pub(crate) fn each_file(folder: &Path, each: &mut dyn FnMut(&Path)) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        match entry.file_type().expect("an entry").is_dir() {
+            true => each_file(&entry.path(), each),
+            false => each(&entry.path()),
+        }
+    }
+}
+
+/// Changes a byte of every 100,000 of the model of a home as a disk does that rots: what the catalog knows of the file still holds.
+pub(crate) fn rot_unseen(home: &Path) {
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+    let mut notes = Vec::new();
+    each_file(&home.join(".cache/zest/places"), &mut |path| notes.push(path.to_owned()));
+    let [note] = &notes[..] else { panic!("one file: {notes:?}") };
+    let mut known: Value = serde_json::from_slice(&std::fs::read(note).expect("a note")).expect("JSON");
+    let mut blobs = Vec::new();
+    each_file(&home.join(".cache/huggingface/hub"), &mut |path| {
+        let meta = std::fs::symlink_metadata(path).expect("a file");
+        if meta.is_file() && meta.len() > 1_000_000 {
+            blobs.push(path.to_owned());
+        }
+    });
+    let [blob] = &blobs[..] else { panic!("one file: {blobs:?}") };
+    std::fs::set_permissions(blob, std::fs::Permissions::from_mode(0o644)).expect("ours");
+    let file = std::fs::File::options().write(true).read(true).open(blob).expect("ours");
+    for at in (0..file.metadata().expect("a file").len()).step_by(100_000) {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).expect("inside");
+        file.write_all_at(&[!byte[0]], at).expect("ours");
+    }
+    file.sync_all().expect("written");
+    let meta = file.metadata().expect("a file");
+    let ns = |seconds: i64, rest: i64| seconds * 1_000_000_000 + rest;
+    let identity = &mut known["copies"][0]["identity"];
+    assert_eq!(identity["ino"].as_u64(), Some(meta.ino()), "{identity}");
+    identity["mtime_ns"] = ns(meta.mtime(), meta.mtime_nsec()).into();
+    identity["ctime_ns"] = ns(meta.ctime(), meta.ctime_nsec()).into();
+    std::fs::write(note, known.to_string()).expect("ours");
+}
+
 /// A new empty folder that goes at the end of the test.
 pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")

@@ -121,6 +121,44 @@ fn a_daemon_that_was_started_on_demand_says_what_it_shares_and_with_whom() {
 }
 
 #[test]
+fn a_daemon_that_was_started_on_demand_gives_what_it_fetched_itself_and_nothing_else() {
+    let (home, hubs) = (Home::new(), folder());
+    let root = folder();
+    make_repository(root.path());
+    // The same under another name, with one more byte: another file.
+    let models = root.path().join("models/org");
+    let other = models.join("other/main");
+    std::fs::create_dir_all(&other).expect("made");
+    let mut bytes = std::fs::read(models.join("name/main/model.safetensors")).expect("it was made");
+    bytes.reverse();
+    std::fs::write(other.join("model.safetensors"), &bytes).expect("written");
+    let (_hub, endpoint) = crate::common::hub(hubs.path(), root.path());
+    // It lies here with its list and its proof, fresh from a pull that asked peers.
+    pull(home.path(), &endpoint, &["--no-daemon", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:9"]);
+    let words = [&["start", "--on-demand"], &ALONE[..]].concat();
+    assert_eq!(home.run(&endpoint, &words).status.code(), Some(0));
+    let peer = home.status().expect("it runs")["listen"][0].as_str().expect("an address").to_owned();
+    let fetch = |repo: &str| -> Value {
+        let neighbour = folder();
+        let words = ["pull", repo, "--json", "--no-daemon", "--listen", "127.0.0.1:0", "--peer", &peer];
+        let output = run(command(neighbour.path(), &words).env("HF_ENDPOINT", &endpoint));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
+    };
+    let report = fetch("org/name");
+    assert_eq!(report["bytes"]["from_peers"], 0, "{report}");
+    let mine = home.run(&endpoint, &["pull", "org/other", "--json"]);
+    assert_eq!(mine.status.code(), Some(0), "{}", text(&mine.stderr));
+    let report = fetch("org/other");
+    assert_eq!(report["p2p_ratio"], 1.0, "{report}");
+    // It is counted once a second has brought no file.
+    while home.status().is_none_or(|status| status["shared"]["files_shared"] != 1) {
+        std::thread::yield_now();
+    }
+    let log = std::fs::read_to_string(home.file("zest.log")).expect("it wrote one");
+    assert!(log.contains("sharing what it fetches itself, and nothing else"), "{log}");
+}
+
+#[test]
 fn a_second_daemon_of_a_cache_is_refused_by_name_and_a_killed_one_is_none() {
     let home = Home::new();
     let started = home.start(NOBODY);

@@ -1,11 +1,12 @@
 //! What changes the outcome is said without `-v`, and to programs.
 
-use crate::common::{NOBODY, Server, command, folder, hub, run, seed_command, text};
-use crate::refusals::{ACCEPT4, EMFILE, may_refuse, refusing};
+use crate::common::{NOBODY, Server, command, folder, hub, rot_unseen, run, seed_command, text};
+use crate::refusals::{ACCEPT4, EMFILE, EROFS, UNLINK, may_refuse, refusing};
 use crate::scripted_hub::{Answer, ScriptedHub, usual};
 #[cfg(target_os = "linux")]
 use crate::seed_box_takes_another_runtime_where_io_uring_is_refused::uring_is_here;
 use crate::serve_gives_a_neighbour_what_hub_gave_us::{make_repository, pull};
+use crate::words::may_mount;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -132,6 +133,83 @@ fn a_file_that_changed_under_a_seed_box_is_given_to_nobody_and_that_is_said() {
     assert_eq!(seed.stop(), Some(0));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_chunk_that_has_rotted_under_a_seed_box_is_named_before_it_is_kept() {
+    if !uring_is_here() {
+        return;
+    }
+    let (root, home) = (folder(), folder());
+    make_repository(root.path());
+    let (_hub, endpoint) = hub(home.path(), root.path());
+    pull(home.path(), &endpoint, &[]);
+    rot_unseen(home.path());
+    let words = ["--listen", "127.0.0.1:0", "--runtime", "glommio", "--cores", "0", "--json"];
+    let mut seed = Server::start(seed_command(home.path(), &words).env("HF_ENDPOINT", &endpoint));
+    let address = seed.event("listening")["addrs"][0].as_str().expect("an address").to_owned();
+    seed.event_among("indexed");
+    // Who has asked once sees for itself that the bytes are wrong; what is asked for again is looked at here.
+    for _ in 0..2 {
+        pull(folder().path(), &endpoint, &["--peer", &address]);
+    }
+    let text = warning(&mut seed, "rotten");
+    assert!(text.contains("is not what was proven, and is not uploaded"), "{text}");
+    assert_eq!(seed.stop(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_a_seed_box_cannot_open_is_said() {
+    if !uring_is_here() || !may_mount() {
+        return;
+    }
+    let (root, home, other) = (folder(), folder(), folder());
+    make_repository(root.path());
+    let (_hub, endpoint) = hub(home.path(), root.path());
+    pull(home.path(), &endpoint, &[]);
+    let words = ["--listen", "127.0.0.1:0", "--runtime", "glommio", "--cores", "0", "--json"];
+    let zest = seed_command(home.path(), &words);
+    // Files are opened by what /proc calls them, and there is none.
+    let mut inside = std::process::Command::new("unshare");
+    inside.args([
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\"",
+    ]);
+    inside.arg(zest.get_program()).args(zest.get_args()).env_clear();
+    inside.envs(zest.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    inside.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HF_ENDPOINT", &endpoint);
+    let mut seed = Server::start(&mut inside);
+    let address = seed.event("listening")["addrs"][0].as_str().expect("an address").to_owned();
+    seed.event_among("indexed");
+    let report = pull(other.path(), &endpoint, &["--peer", &address]);
+    assert_eq!(report["bytes"]["from_peers"], 0, "{report}");
+    let text = warning(&mut seed, "unreadable");
+    assert!(text.contains("a shared file cannot be opened: ") && text.ends_with("(os error 2)"), "{text}");
+    assert_eq!(seed.stop(), Some(0));
+}
+
+#[test]
+fn an_endpoint_that_hears_of_a_closed_repository_and_cannot_note_it_says_so() {
+    if !may_refuse() {
+        return eprintln!("skipped: no system call can be refused here");
+    }
+    let (root, home) = (folder(), folder());
+    make_repository(root.path());
+    let (_hub, endpoint) = hub(home.path(), root.path());
+    let (mut server, at) = refusing(&[UNLINK], EROFS, || daemon(home.path(), &endpoint));
+    // Its proof is on the disk by then.
+    pull(home.path(), &endpoint, &["--no-daemon", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0"]);
+    std::fs::write(root.path().join("models/org/name/access"), "private").expect("written");
+    ask_for(&at, "GET", "/api/models/org/name/revision/main");
+    let text = warning(&mut server, "not-noted");
+    assert!(text.contains("org/name is not shared any more, and other processes cannot be told"), "{text}");
+    assert_eq!(server.stop(), Some(0));
+}
+
 #[test]
 fn a_daemon_that_cannot_note_its_pulls_says_that_they_do_not_outlive_it() {
     let (root, home) = (folder(), folder());
@@ -201,16 +279,20 @@ fn daemon(home: &Path, endpoint: &str) -> (Server, String) {
 
 /// Asks an endpoint for something that it has, and gives the head of the answer.
 fn ask(at: &str, method: &str, path: &str) -> String {
+    let head = ask_for(at, method, path);
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    head
+}
+
+/// The same, whatever the answer is.
+fn ask_for(at: &str, method: &str, path: &str) -> String {
     let (host, prefix) = at.split_once('/').expect("a key");
     let mut stream = std::net::TcpStream::connect(host).expect("it listens");
     let request = format!("{method} /{prefix}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("it answers");
-    let head =
-        String::from_utf8_lossy(&answer).split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
-    assert!(head.starts_with("http/1.1 200 "), "{head}");
-    head
+    String::from_utf8_lossy(&answer).split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase()
 }
 
 #[test]

@@ -48,12 +48,28 @@ impl Cas {
     /// `CasRefused`, `CasFileNotFound`, `Malformed`, and what any request can meet. `Unreachable` means that the CAS may be
     /// blocked here: [`Hub::whole_file`] is the way around.
     pub async fn reconstruction(&self, file: &Hash) -> Result<Reconstruction, HubError> {
+        self.of_bytes(file, None).await
+    }
+
+    /// How these bytes of `file` (end exclusive) are put together.
+    ///
+    /// # Errors
+    /// As [`Cas::reconstruction`].
+    pub async fn reconstruction_of(
+        &self,
+        file: &Hash,
+        bytes: Range<u64>,
+    ) -> Result<Reconstruction, HubError> {
+        self.of_bytes(file, Some(bytes)).await
+    }
+
+    async fn of_bytes(&self, file: &Hash, bytes: Option<Range<u64>>) -> Result<Reconstruction, HubError> {
         let token = self.hub.token(&self.repo, &self.commit).await?;
-        match self.ask(&token, file).await {
+        match self.ask(&token, file, bytes.clone()).await {
             Err(HubError::CasRefused { status: 401, .. }) => {
                 self.hub.inner.tokens.refused(&self.repo, &self.commit, &token).await;
                 let token = self.hub.token(&self.repo, &self.commit).await?;
-                self.ask(&token, file).await
+                self.ask(&token, file, bytes).await
             }
             other => other,
         }
@@ -67,18 +83,23 @@ impl Cas {
         self.hub.range(url, bytes).await
     }
 
-    async fn ask(&self, token: &XetToken, file: &Hash) -> Result<Reconstruction, HubError> {
+    async fn ask(
+        &self,
+        token: &XetToken,
+        file: &Hash,
+        bytes: Option<Range<u64>>,
+    ) -> Result<Reconstruction, HubError> {
         let host = token.cas.origin().ascii_serialization();
         let v1_hosts = &self.hub.inner.v1_hosts;
         let v1_only = v1_hosts.lock().unwrap_or_else(PoisonError::into_inner).contains(&host);
         if !v1_only {
-            match self.version(token, file, "v2").await {
+            match self.version(token, file, bytes.clone(), "v2").await {
                 // 404 also means "no such file"; only v1 can tell.
                 Err(HubError::CasFileNotFound { .. } | HubError::Status { status: 404 | 501, .. }) => {}
                 other => return other,
             }
         }
-        let reconstruction = self.version(token, file, "v1").await?;
+        let reconstruction = self.version(token, file, bytes, "v1").await?;
         if !v1_only {
             tracing::debug!(host, "CAS without v2 reconstructions");
             let mut hosts = v1_hosts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,6 +115,7 @@ impl Cas {
         &self,
         token: &XetToken,
         file: &Hash,
+        range: Option<Range<u64>>,
         version: &str,
     ) -> Result<Reconstruction, HubError> {
         let transport = &self.hub.inner.transport;
@@ -106,7 +128,7 @@ impl Cas {
         let url = Url::parse(&format!("{base}/{version}/reconstructions/{file}"))
             .map_err(|error| malformed(&token.cas, &error))?;
         let party = Party::Cas { file, token: &token.secret };
-        let ask = Ask { url, party, range: None, form: None, stall: transport.config.cas_stall };
+        let ask = Ask { url, party, range, form: None, stall: transport.config.cas_stall };
         let (_, body) = transport.fetch_for_cas(&ask, RECONSTRUCTION_BYTES_MAX).await?;
         let parse = if version == "v2" { Reconstruction::parse_v2 } else { Reconstruction::parse_v1 };
         parse(&body).map_err(|error| malformed(&ask.url, &error))

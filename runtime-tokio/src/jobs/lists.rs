@@ -1,6 +1,6 @@
 //! What is known of the chunks of a job's file besides its own list: how the origin lays it out, and the lists of single xorbs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub(crate) struct KnownLists {
     records: RefCell<BTreeMap<Hash, BufId>>,
     /// The parts of the file's list that a peer has sent so far.
     arriving: RefCell<Vec<u8>>,
+    /// The file's list lies on this disk: whoever goes on with the file has it, too.
+    kept: Cell<bool>,
 }
 
 impl KnownLists {
@@ -28,6 +30,16 @@ impl KnownLists {
 
     pub(crate) fn set_plan(&self, plan: Plan) {
         *self.plan.borrow_mut() = Some(Rc::new(plan));
+    }
+
+    /// The file's list was found on this disk.
+    pub(crate) fn set_kept(&self) {
+        self.kept.set(true);
+    }
+
+    /// Whether the next process will know the file's list as well.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.get()
     }
 
     /// The list of a block's xorb, whole, once it is proven.

@@ -77,6 +77,15 @@ impl<'a> Placer<'a> {
         Placer { plan, block, placed: vec![0; plan.blocks[block as usize].terms.len()] }
     }
 
+    /// Goes past chunk `chunk` of the xorb, which is not streamed, in a file whose list is known.
+    pub(crate) fn pass(&mut self, chunk: u32, manifest: &Manifest) -> Result<(), PlaceError> {
+        let index = self.plan.places(self.block, chunk).next().map(|(_, index)| index);
+        match index {
+            Some(index) => self.place(chunk, manifest.chunk(index).len, Some(manifest)).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The places of chunk `chunk` of the xorb, which is `len` bytes long. Call for every chunk in order.
     pub(crate) fn place(
         &mut self,

@@ -2,21 +2,23 @@
 
 use super::block::{ChunkCutter, Placer};
 use super::file::OriginFile;
+use super::parts::{self, Part};
 use super::stream::{End, Stream};
 use crate::context::Context;
 use crate::disk::Disk;
 use crate::jobs::{JobFile, JobState};
 use crate::lists;
 use crate::workers::{ChunkPlace, Done, Keep, Work};
+use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use zest_core::JobId;
 use zest_core::node::{Event, FaultKind, OriginFault, Source};
-use zest_hub::ErrorKind;
+use zest_hub::{Cas, ErrorKind};
 use zest_store::Entry;
-use zest_xet::{ChunkHeader, Plan};
+use zest_xet::{ChunkHeader, Manifest, Plan};
 
 /// Bytes of a file after which what is written is made durable and the journal says so: 256 MiB.
 const SYNC_BYTES: u64 = 256 << 20;
@@ -95,100 +97,151 @@ async fn fetch(
         return Ok(());
     }
     let cas = origin.cas().await.map_err(|e| origin.fault(e))?;
-    let mut stream = Stream::new(
-        context.origin.clone(),
-        context.transport.clone(),
-        cas,
-        range.url.clone(),
-        at..range.bytes.end,
-    );
-    let mut cutter = ChunkCutter::default();
-    let skipped = at > range.bytes.start;
-    let odd = |text: String| {
-        // A length that nothing proved may have led into the middle of a chunk.
-        if skipped {
-            job.fetching.skip_no_more(block);
-        }
-        broken(text)
+    let rest = Part { chunks: chunk..range.chunks.end, bytes: at..range.bytes.end, url: range.url.clone() };
+    let lacks = |index| context.machine.lacks(id, index);
+    // Lengths of what is left out are not noted: who goes on without the list would have to begin before it.
+    let parts = match may_skip && job.lists.is_kept() {
+        true => parts::of_block(origin, &job.file, (&plan, block), &rest, lacks).await,
+        false => None,
     };
-    let mut passed = Passed {
-        disk: &context.disk,
-        file: &job.file,
-        entries: Vec::new(),
-        since: tokio::time::Instant::now(),
+    let mut fetch = Fetch {
+        context,
+        job,
+        origin,
+        of: (id, block),
+        plan: &plan,
+        manifest,
+        placer,
+        passed: Passed {
+            disk: &context.disk,
+            file: &job.file,
+            entries: Vec::new(),
+            since: tokio::time::Instant::now(),
+        },
+        skipped: at > range.bytes.start || parts.is_some(),
+        heard: false,
+        busy,
     };
-    let mut heard = false;
-    loop {
-        if let Some(throttle) = context.transport.traffic.throttle() {
-            throttle.turn().await;
+    for part in parts.unwrap_or_else(|| vec![rest]) {
+        if let Some(manifest) = &fetch.manifest {
+            for passed in chunk..part.chunks.start {
+                fetch.placer.pass(passed, manifest).map_err(|error| broken(error.to_string()))?;
+            }
         }
-        let next = {
-            let mut next = std::pin::pin!(stream.next());
-            loop {
-                tokio::select! {
-                    next = &mut next => break next,
-                    () = passed.due() => passed.note(),
-                }
-            }
-        };
-        let next = match next {
-            Ok(next) => next,
-            Err(End::Silence(waited)) => {
-                let text = format!("xorb {}: no byte for {waited:?}", range.xorb);
-                let known = origin.has_answered(&range.url);
-                return Err(OriginFault { known, ..OriginFault::new(FaultKind::Unreachable, text) });
-            }
-            Err(End::Hub(error)) => {
-                if matches!(error.kind(), ErrorKind::UrlExpired) {
-                    refresh_urls(job, origin, &plan).await?;
-                }
-                let known = origin.has_answered(&range.url);
-                return Err(OriginFault { known, ..origin.fault(error) });
-            }
-        };
-        let Some(mut bytes) = next else { break };
-        if !std::mem::replace(&mut heard, true) {
-            context.event(Event::OriginHeard { job: id, block });
-        }
-        context.transport.traffic.took(bytes.len());
-        job.file.more_came(bytes.len() as u64);
-        job.counts.count(|counts| counts.wire_bytes += bytes.len() as u64);
-        while let Some((header, packed)) =
-            cutter.next(&mut bytes).map_err(|e| odd(format!("xorb {}: chunk {chunk}: {e}", range.xorb)))?
-        {
-            if chunk >= range.chunks.end {
-                return Err(odd(format!(
-                    "xorb {} goes on after chunk {chunk}, the last of the range",
-                    range.xorb
-                )));
-            }
-            let mut places = placer
-                .place(chunk, header.len, manifest.as_deref())
-                .map_err(|error| odd(error.to_string()))?;
-            chunk += 1;
-            places.retain(|place| context.machine.needs(id, place.index) || passed.by(*place, header));
-            let Some(first) = places.first() else { continue };
-            let expected = job.file.expected(first.index);
-            let permit = context.origin.may_decode().await;
-            context.disk.push(Work::Decode {
-                job: job.file.clone(),
-                header,
-                packed,
-                places,
-                expected,
-                source: Source::Origin,
-                keep: Keep::Record { _busy: busy.clone() },
-                permit,
-            });
-        }
-    }
-    if chunk < range.chunks.end || !cutter.is_between_chunks() {
-        return Err(odd(format!(
-            "xorb {} ended before chunk {}, {chunk} came",
-            range.xorb, range.chunks.end
-        )));
+        chunk = part.chunks.end;
+        fetch.part(&cas, part).await?;
     }
     Ok(())
+}
+
+/// A block that is fetched.
+struct Fetch<'a> {
+    context: &'a Rc<Context>,
+    job: &'a JobState,
+    origin: &'a OriginFile,
+    of: (JobId, u32),
+    plan: &'a Rc<Plan>,
+    manifest: Option<Arc<Manifest>>,
+    placer: Placer<'a>,
+    passed: Passed<'a>,
+    /// Something of it is left out, on the word of somebody who proves nothing.
+    skipped: bool,
+    /// A byte came.
+    heard: bool,
+    busy: &'a mpsc::Sender<()>,
+}
+
+impl Fetch<'_> {
+    /// Streams one part of it.
+    async fn part(&mut self, cas: &Cas, part: Part) -> Result<(), OriginFault> {
+        let (context, (id, block)) = (self.context, self.of);
+        let (origins, transport) = (context.origin.clone(), context.transport.clone());
+        let mut stream = Stream::new(origins, transport, cas.clone(), part.url.clone(), part.bytes);
+        let xorb = self.plan.blocks[block as usize].xorb;
+        let mut cutter = ChunkCutter::default();
+        let mut chunk = part.chunks.start;
+        loop {
+            if let Some(throttle) = context.transport.traffic.throttle() {
+                throttle.turn().await;
+            }
+            let next = {
+                let mut next = std::pin::pin!(stream.next());
+                loop {
+                    tokio::select! {
+                        next = &mut next => break next,
+                        () = self.passed.due() => self.passed.note(),
+                    }
+                }
+            };
+            let next = match next {
+                Ok(next) => next,
+                Err(End::Silence(waited)) => {
+                    let text = format!("xorb {xorb}: no byte for {waited:?}");
+                    let known = self.origin.has_answered(&part.url);
+                    return Err(OriginFault { known, ..OriginFault::new(FaultKind::Unreachable, text) });
+                }
+                Err(End::Hub(error)) => {
+                    if matches!(error.kind(), ErrorKind::UrlExpired) {
+                        refresh_urls(self.job, self.origin, self.plan).await?;
+                    }
+                    let known = self.origin.has_answered(&part.url);
+                    return Err(OriginFault { known, ..self.origin.fault(error) });
+                }
+            };
+            let Some(mut bytes) = next else { break };
+            if !std::mem::replace(&mut self.heard, true) {
+                context.event(Event::OriginHeard { job: id, block });
+            }
+            context.transport.traffic.took(bytes.len());
+            self.job.file.more_came(bytes.len() as u64);
+            self.job.counts.count(|counts| counts.wire_bytes += bytes.len() as u64);
+            while let Some((header, packed)) =
+                cutter.next(&mut bytes).map_err(|e| self.odd(format!("xorb {xorb}: chunk {chunk}: {e}")))?
+            {
+                if chunk >= part.chunks.end {
+                    let text = format!("xorb {xorb} goes on after chunk {chunk}, the last of the range");
+                    return Err(self.odd(text));
+                }
+                self.take(chunk, header, packed).await?;
+                chunk += 1;
+            }
+        }
+        if chunk < part.chunks.end || !cutter.is_between_chunks() {
+            let end = part.chunks.end;
+            return Err(self.odd(format!("xorb {xorb} ended before chunk {end}, {chunk} came")));
+        }
+        Ok(())
+    }
+
+    /// Hands a packed chunk to the workers, if it is needed anywhere.
+    async fn take(&mut self, chunk: u32, header: ChunkHeader, packed: Bytes) -> Result<(), OriginFault> {
+        let (context, file, (id, _)) = (self.context, &self.job.file, self.of);
+        let placed = self.placer.place(chunk, header.len, self.manifest.as_deref());
+        let mut places = placed.map_err(|error| self.odd(error.to_string()))?;
+        places.retain(|place| context.machine.needs(id, place.index) || self.passed.by(*place, header));
+        let Some(first) = places.first() else { return Ok(()) };
+        let expected = file.expected(first.index);
+        let permit = context.origin.may_decode().await;
+        context.disk.push(Work::Decode {
+            job: file.clone(),
+            header,
+            packed,
+            places,
+            expected,
+            source: Source::Origin,
+            keep: Keep::Record { _busy: self.busy.clone() },
+            permit,
+        });
+        Ok(())
+    }
+
+    /// What came makes no sense. A length that nothing proved may have led into the middle of a chunk.
+    fn odd(&self, text: String) -> OriginFault {
+        if self.skipped {
+            self.job.fetching.skip_no_more(self.of.1);
+        }
+        broken(text)
+    }
 }
 
 /// Chunks that others brought and a stream went over: now that it is known how long they are in the xorb, a stream that is begun

@@ -4,6 +4,7 @@ use crate::SourceFault;
 use crate::hubs::Client;
 use crate::jobs::JobFile;
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 use zest_core::node::{FaultKind, OriginFault};
 use zest_hub::{Cas, ErrorKind, HubError};
@@ -71,15 +72,29 @@ impl OriginFile {
 
     /// How the file is laid out, as the CAS tells.
     pub(crate) async fn layout(&self, file: &JobFile) -> Result<Plan, OriginFault> {
+        self.ask_layout(file, None).await
+    }
+
+    /// How a part of it is laid out, as if that were a file: bytes that begin and end with a chunk.
+    pub(super) async fn layout_of(&self, file: &JobFile, bytes: Range<u64>) -> Result<Plan, OriginFault> {
+        self.ask_layout(file, Some(bytes)).await
+    }
+
+    async fn ask_layout(&self, file: &JobFile, bytes: Option<Range<u64>>) -> Result<Plan, OriginFault> {
         // The token for the CAS is the Hub's, which gave the listing.
         let known = self.client.outages.heard();
         let cas = self.cas().await.map_err(|e| OriginFault { known, ..self.fault(e) })?;
+        let size = bytes.as_ref().map_or(file.size, |bytes| bytes.end - bytes.start);
         // It may have the Hub's own address.
-        let reconstruction = cas.reconstruction(&file.file).await.map_err(|error| {
+        let answer = match bytes {
+            Some(bytes) => cas.reconstruction_of(&file.file, bytes).await,
+            None => cas.reconstruction(&file.file).await,
+        };
+        let reconstruction = answer.map_err(|error| {
             let known = self.has_answered(cas.host());
             OriginFault { known, ..self.fault(error) }
         })?;
-        Plan::new(&reconstruction, file.size).map_err(|error| {
+        Plan::new(&reconstruction, size).map_err(|error| {
             let (url, reason) = (cas.host().to_owned(), format!("{}: {error}", file.file));
             let malformed = HubError::Malformed { url, what: "reconstruction", reason };
             OriginFault { kind: FaultKind::Permanent, ..self.fault(malformed) }

@@ -4,6 +4,7 @@
 pub(crate) mod block;
 pub(crate) mod fetch;
 mod file;
+mod parts;
 pub(crate) mod plan;
 mod stream;
 

@@ -20,6 +20,7 @@ pub(crate) async fn plan(context: Rc<Context>, id: JobId) {
     let Some(job) = context.jobs.get(id) else { return };
     // A list that an earlier run proved saves asking anyone.
     if let Some(manifest) = context.disk.store.catalog.load_manifest(&job.file.file, Access::Own) {
+        job.lists.set_kept();
         adopt_manifest(&context, id, Arc::new(manifest)).await;
     }
     if job.origin.is_none() {
@@ -52,9 +53,11 @@ pub(crate) async fn ask_layout(context: Rc<Context>, id: JobId) {
 }
 
 fn adopt_plan(context: &Rc<Context>, id: JobId, job: &Rc<JobState>, plan: Plan) {
-    let held = job.file.held(plan.chunks);
-    // With a manifest the chunks of this and of other files were found by their hashes already.
-    let local = if job.file.manifest.get().is_some() {
+    // With a manifest the chunks of this and of other files were found by their hashes already, and each is told once it is looked
+    // at: told here as well it would be counted nowhere.
+    let known = job.file.manifest.get().is_some();
+    let held = if known { Vec::new() } else { job.file.held(plan.chunks) };
+    let local = if known {
         Vec::new()
     } else {
         let mut local = job.unchecked();

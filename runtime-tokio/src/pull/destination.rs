@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use zest_store::{
-    Commit, FileLock, Identity, Leftovers, LocalDir, Partial, PartialError, PlainPartial, Presence, RepoId,
-    StoreError, TreeEntry, is_commit,
+    Commit, FileLock, Identity, Leftovers, LocalDir, Partial, PartialError, PartialSpec, PlainPartial,
+    Presence, RepoId, StoreError, TreeEntry, is_commit, keep_what_is_right,
 };
 
 /// Spreads the bits of a number over all of it: the golden ratio's.
@@ -230,6 +230,24 @@ impl Destination {
         mut go_on: impl FnMut(u64) -> bool + Send + 'static,
     ) -> Result<Result<(), StoreError>, PullError> {
         self.blocking(move |store, _| store.catalog.prove(&path, &entry, &mut go_on).map(drop)).await
+    }
+
+    /// Has the chunks that are right of a wrong file be where its pull goes on. What cannot be kept is fetched with the rest.
+    pub(crate) async fn keep_what_is_right(
+        &self,
+        repo: &RepoId,
+        entry: &TreeEntry,
+        wrong: PathBuf,
+    ) -> Result<(), PullError> {
+        let (Some(file), Ok(dir)) = (entry.xet_hash, self.partial_dir(repo, entry)) else { return Ok(()) };
+        let spec = PartialSpec { file, size: entry.content_size() };
+        let kept =
+            self.blocking(move |store, _| keep_what_is_right(&store.catalog, &dir, spec, &wrong)).await?;
+        match kept {
+            Ok(kept) => tracing::debug!(?kept, path = entry.path, "what is right of a wrong file"),
+            Err(error) => tracing::debug!(%error, path = entry.path, "nothing is kept of a wrong file"),
+        }
+        Ok(())
     }
 
     pub(crate) async fn link(

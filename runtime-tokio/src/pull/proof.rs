@@ -137,7 +137,7 @@ impl Pull {
     async fn prove_one(self: Rc<Self>, file: Unproven) -> Result<(), PullError> {
         let Unproven { path, mut names } = file;
         let Some((entry, _)) = names.first().cloned() else { return Ok(()) };
-        match self.prove(&entry, path).await? {
+        match self.prove(&entry, path.clone()).await? {
             Ok(()) => {
                 for (entry, presence) in names {
                     self.settle(&entry, presence).await?;
@@ -162,7 +162,10 @@ impl Pull {
         }
         names.remove(0);
         let fetched = match self.is_chunked(&entry) {
-            true => self.clone().fetch_chunked(vec![entry.clone()]).await,
+            true => {
+                self.destination.keep_what_is_right(&self.options.repo, &entry, path).await?;
+                self.clone().fetch_chunked(vec![entry.clone()]).await
+            }
             false => self.clone().fetch_plain(vec![entry.clone()]).await,
         };
         fetched?;

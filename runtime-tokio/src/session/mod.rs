@@ -292,11 +292,10 @@ impl Session {
     pub fn give(&self, giving: Giving) {
         let before = self.inner.giving.send_replace(giving);
         let (env, catalog) = (&self.inner.env, &self.inner.engine.store().catalog);
-        let nothing = Folders { mirrors: self.inner.folders.mirrors.clone(), ..Folders::default() };
         // What nobody is given is announced to nobody.
         match (before, giving) {
             (Giving::Nobody, Giving::Network | Giving::Everyone) => self.inner.folders.apply(env, catalog),
-            (Giving::Network | Giving::Everyone, Giving::Nobody) => nothing.apply(env, catalog),
+            (Giving::Network | Giving::Everyone, Giving::Nobody) => catalog.share_nothing(),
             _ => {}
         }
         self.inner.engine.spawn(move |context| Box::pin(async move { context.give(giving) }));

@@ -33,7 +33,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 pub(crate) use self::scan::walk;
 pub use self::scan::{PartialFile, SnapshotFile, StoredBlob};
 use self::shared::SharedStore;
-pub use self::usage::{Removed, RepoUsage, RevisionUsage};
+pub use self::usage::{Removed, RepoUsage, RevisionUsage, Unfinished};
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
 use crate::names::{RepoId, check_commit, check_revision, is_commit};

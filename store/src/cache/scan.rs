@@ -10,7 +10,7 @@ use zest_xet::Hash;
 use super::HfCache;
 use crate::names::{RepoId, is_commit, is_hex};
 use crate::os;
-use crate::partial::{DATA_SUFFIX, JOURNAL_SUFFIX};
+use crate::partial::{DATA_SUFFIX, JOURNAL_SUFFIX, came_bytes};
 use crate::tree::TreeEntry;
 
 /// A file of a snapshot: what the Hub said about it, and where it is (or would be).
@@ -44,7 +44,9 @@ pub struct StoredBlob {
 pub struct PartialFile {
     /// Where it is.
     pub path: PathBuf,
-    /// Bytes it takes on disk.
+    /// Bytes of content that have come; none for a journal.
+    pub came_bytes: u64,
+    /// Bytes it takes on disk: room for all of it is set aside at the beginning.
     pub occupied_bytes: u64,
     /// When it was last written.
     pub modified: SystemTime,
@@ -171,15 +173,23 @@ impl HfCache {
             for name in
                 names(&dir).into_iter().filter(|n| n.ends_with(DATA_SUFFIX) || n.ends_with(JOURNAL_SUFFIX))
             {
-                let path = dir.join(name);
+                let path = dir.join(&name);
                 if let Ok(meta) = fs::symlink_metadata(&path) {
                     let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                    partials.push(PartialFile { path, occupied_bytes: os::occupied_bytes(&meta), modified });
+                    let (came_bytes, occupied_bytes) = (came(&path), os::occupied_bytes(&meta));
+                    partials.push(PartialFile { path, came_bytes, occupied_bytes, modified });
                 }
             }
         }
         partials
     }
+}
+
+/// Bytes of content in a file of our own that is not finished, as its journal says; none if it has none.
+pub(super) fn came(data: &Path) -> u64 {
+    let stem = data.to_str().and_then(|data| data.strip_suffix(DATA_SUFFIX));
+    let journal = stem.map(|stem| format!("{stem}{JOURNAL_SUFFIX}"));
+    journal.and_then(|journal| came_bytes(Path::new(&journal)).ok()).unwrap_or(0)
 }
 
 /// Names in a folder, sorted; empty if it cannot be read. Names that are not Unicode are none of ours.

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::scan::{PartialFile, names, walk};
+use super::scan::{PartialFile, came, names, walk};
 use super::{HfCache, LOCK_MODE};
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
@@ -47,8 +47,23 @@ pub struct RepoUsage {
     pub bytes: u64,
     /// When a file of it was last read, as far as the file system notes that.
     pub accessed: SystemTime,
-    /// Bytes that interrupted pulls left.
-    pub unfinished_bytes: u64,
+    /// What interrupted pulls left.
+    pub unfinished: Unfinished,
+}
+
+/// Of files that are not finished.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Bytes of content that have come.
+    pub came: u64,
+    /// Bytes on disk: room for a whole file is set aside when its pull begins.
+    pub on_disk: u64,
+}
+
+impl std::iter::Sum for Unfinished {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |a, b| Self { came: a.came + b.came, on_disk: a.on_disk + b.on_disk })
+    }
 }
 
 /// What was removed, or would be.
@@ -84,13 +99,15 @@ impl HfCache {
         self.repos().iter().map(|repo| self.usage_of(repo)).collect()
     }
 
-    /// Bytes that interrupted pulls left in the store shared by all repositories: they are of no repository until they land.
+    /// What interrupted pulls left in the store shared by all repositories: it is of no repository until it lands.
     #[must_use]
-    pub fn unfinished_shared_bytes(&self) -> u64 {
-        self.unfinished_shared().iter().map(|partial| partial.occupied_bytes).sum()
+    pub fn unfinished_shared(&self) -> Unfinished {
+        let of =
+            |partial: &PartialFile| Unfinished { came: partial.came_bytes, on_disk: partial.occupied_bytes };
+        self.shared_partials().iter().map(of).sum()
     }
 
-    fn unfinished_shared(&self) -> Vec<PartialFile> {
+    fn shared_partials(&self) -> Vec<PartialFile> {
         let store = self.root.join("blobs");
         self.partials().into_iter().filter(|partial| partial.path.starts_with(&store)).collect()
     }
@@ -136,13 +153,12 @@ impl HfCache {
             })
             .collect();
         let blobs = self.repo_dir(repo).join("blobs");
-        let unfinished_bytes = names(&blobs)
+        let unfinished = names(&blobs)
             .iter()
             .filter(|name| is_unfinished(name))
-            .filter_map(|name| fs::symlink_metadata(blobs.join(name)).ok())
-            .map(|meta| os::occupied_bytes(&meta))
+            .filter_map(|name| unfinished(&blobs.join(name)))
             .sum();
-        RepoUsage { repo: repo.clone(), revisions, bytes, accessed, unfinished_bytes }
+        RepoUsage { repo: repo.clone(), revisions, bytes, accessed, unfinished }
     }
 
     /// Branches and tags that are known, with the commits they stood for.
@@ -243,7 +259,7 @@ impl HfCache {
         for blob in self.stored_blobs() {
             removed.collect(self, &blob.path, &BTreeSet::new(), dry)?;
         }
-        for partial in self.unfinished_shared() {
+        for partial in self.shared_partials() {
             removed.unfinished(&partial.path, dry)?;
         }
         Ok(removed)
@@ -392,6 +408,17 @@ impl Removed {
         self.bytes += os::occupied_bytes(&meta);
         if dry { Ok(()) } else { remove_file(path) }
     }
+}
+
+/// What has come of one file that is not finished. What huggingface_hub writes grows as it comes.
+fn unfinished(path: &Path) -> Option<Unfinished> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    let on_disk = os::occupied_bytes(&meta);
+    let came = match path.to_str().is_some_and(|path| path.ends_with(INCOMPLETE_SUFFIX)) {
+        true => meta.len().min(on_disk),
+        false => came(path),
+    };
+    Some(Unfinished { came, on_disk })
 }
 
 fn is_unfinished(name: &str) -> bool {

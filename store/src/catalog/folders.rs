@@ -18,13 +18,16 @@ pub(super) struct Folders {
     landed: BTreeSet<PathBuf>,
     /// Whether the caches of the original, beside the catalog, are among them.
     pub(super) originals: bool,
+    /// Nothing at all is shared, also of what this process lands.
+    closed: bool,
 }
 
 impl Folders {
     pub(super) fn has(&self, copy: &Copy) -> bool {
-        self.is_below(&copy.path)
-            || self.landed.contains(&copy.path)
-            || self.reached.values().any(|files| files.contains(&copy.path))
+        !self.closed
+            && (self.is_below(&copy.path)
+                || self.landed.contains(&copy.path)
+                || self.reached.values().any(|files| files.contains(&copy.path)))
     }
 
     fn is_below(&self, path: &Path) -> bool {
@@ -42,8 +45,19 @@ impl Catalog {
     /// original zest keeps beside this catalog. Without such a word all that the catalog knows may be.
     pub fn share_below(&self, folders: &[PathBuf], originals: bool) {
         let roots = folders.iter().map(|folder| real(folder)).collect();
+        self.share(Folders { roots, originals, ..Folders::default() });
+    }
+
+    /// From now on nothing is shared.
+    pub fn share_nothing(&self) {
+        self.share(Folders { closed: true, ..Folders::default() });
+    }
+
+    fn share(&self, folders: Folders) {
         let mut inner = self.write();
-        inner.folders = Some(Folders { roots, originals, ..Folders::default() });
+        // What this process has put there stays its own.
+        let landed = inner.folders.take().map(|before| before.landed).unwrap_or_default();
+        inner.folders = Some(Folders { landed, ..folders });
         inner.judge_all();
     }
 

@@ -131,8 +131,13 @@ pub(crate) fn lock_holder(meta: &Metadata) -> Option<String> {
         .collect();
     let (_, pid) = holders.iter().find(|(of, _)| *of == file).or(holders.first())?;
     let proc = Path::new("/proc").join(pid.to_string());
-    let name = fs::read_to_string(proc.join("comm")).unwrap_or_default();
-    let name = if name.is_empty() { String::new() } else { format!(" ({})", name.trim().escape_debug()) };
+    // A name is what bytes its owner likes, and cut after 15 of them.
+    let name = fs::read(proc.join("comm")).unwrap_or_default();
+    let name = String::from_utf8_lossy(&name);
+    let name = match name.trim() {
+        "" => String::new(),
+        name => format!(" ({})", name.escape_debug()),
+    };
     let of = fs::metadata(proc).map_or_else(|_| String::new(), |meta| format!(" of {}", user(owner(&meta))));
     let since = running_for(*pid).map_or_else(String::new, |since| format!(", running for {since}"));
     Some(format!("process {pid}{name}{of}{since}"))
@@ -141,7 +146,8 @@ pub(crate) fn lock_holder(meta: &Metadata) -> Option<String> {
 /// How long a process has run: `3 min`. Since when it has a lock the system does not tell.
 #[cfg(target_os = "linux")]
 fn running_for(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
     let uptime = fs::read_to_string("/proc/uptime").ok()?;
     let up: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
     // The 22nd field, in ticks since the system began; the second is a name in brackets, which may hold anything (proc(5)).

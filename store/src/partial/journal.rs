@@ -73,8 +73,14 @@ pub(super) fn encode_header(spec: &PartialSpec, nonce: &Nonce) -> [u8; HEADER_BY
 
 /// The nonce, if this is the header of a journal for this file.
 pub(super) fn decode_header(bytes: &[u8; HEADER_BYTES], spec: &PartialSpec) -> Option<Nonce> {
-    let (found, nonce) = whole(header, bytes)?;
-    (found == *spec && *bytes == encode_header(spec, &nonce)).then_some(nonce)
+    let (found, nonce) = decode_any_header(bytes)?;
+    (found == *spec).then_some(nonce)
+}
+
+/// For which file a journal is, and the nonce, if this is the header of one.
+pub(super) fn decode_any_header(bytes: &[u8; HEADER_BYTES]) -> Option<(PartialSpec, Nonce)> {
+    let (spec, nonce) = whole(header, bytes)?;
+    (*bytes == encode_header(&spec, &nonce)).then_some((spec, nonce))
 }
 
 /// The table's left half: what it is about, and the nonce. Zeros and checksum are for who writes it anew and compares.

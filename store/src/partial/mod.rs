@@ -490,12 +490,17 @@ impl Replay {
         if whole != len {
             file.set_len(whole)?;
         }
+        Self::of_records(file, nonce, spec.size, records)
+    }
+
+    /// What so many records say of a file of `size` bytes.
+    fn of_records(file: &File, nonce: Nonce, size: u64, records: u64) -> io::Result<Self> {
         let mut replay = Self { nonce: Some(nonce), records, ..Self::default() };
         let mut reader = BufReader::with_capacity(256 * 1024, SkipTo { file, at: HEADER_BYTES as u64 });
         let mut slot = [0; RECORD_BYTES];
         for _ in 0..records {
             reader.read_exact(&mut slot)?;
-            match journal::decode_record(&slot, &nonce, spec.size) {
+            match journal::decode_record(&slot, &nonce, size) {
                 Some(Record::Entry(entry)) => drop(replay.entries.insert(entry.index, entry)),
                 Some(Record::Discard { index }) => drop(replay.entries.remove(&index)),
                 Some(Record::Session(session)) => replay.session = Some(session),
@@ -504,6 +509,17 @@ impl Replay {
         }
         Ok(replay)
     }
+}
+
+/// Bytes of a file that have come, as its journal says, which is only looked at: somebody may be writing it.
+pub(crate) fn came_bytes(journal: &Path) -> io::Result<u64> {
+    let file = os::open_read_nofollow(journal)?;
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact_at(&mut header, 0)?;
+    let Some((spec, nonce)) = journal::decode_any_header(&header) else { return Ok(0) };
+    let records = (file.metadata()?.len() - HEADER_BYTES as u64) / RECORD_BYTES as u64;
+    let noted = Replay::of_records(&file, nonce, spec.size, records)?;
+    Ok(noted.entries.values().map(|entry| u64::from(entry.chunk.len)).sum())
 }
 
 /// Reads a file from a position without moving its cursor.

@@ -2,6 +2,7 @@
 //!
 //! One program for many files: each test binary links everything zest is made of.
 
+mod a_damaged_file_costs_its_wrong_chunks;
 mod an_outage_ends_when_the_line_is_back;
 mod caches_of_others_are_used_as_they_are;
 mod changed_files_are_not_served;

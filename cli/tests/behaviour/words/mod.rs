@@ -444,6 +444,67 @@ rows! {
         std::fs::create_dir_all(world.home.join(".cache/huggingface/hub")).expect("made");
         world.until("nothing is here that can be shared")
     };
+    a_file_while_the_hub_is_gone: "The Hub is gone, and a program asks for a file that is here", ["serve", "--listen", "127.0.0.1:0", "--http-port", "0"] => 0,
+        ["org/name at …: the Hub cannot be asked: anyone could read it when it was"];
+        |world| world.asked_without_a_hub("/org/name/resolve/main/model.safetensors", "anyone could read it when it was");
+    a_token_while_the_hub_is_gone: "The same, by way of Xet", ["serve", "--listen", "127.0.0.1:0", "--http-port", "0"] => 0,
+        ["org/name at …: the Hub cannot be asked: anyone could read it when it was"];
+        |world| world.asked_without_a_hub("/api/models/org/name/xet-read-token/main", "anyone could read it when it was");
+    proofs_of_a_server_that_cannot_be: "That everyone may read what is shared cannot be noted", ["serve", "--no-http", "--listen", "127.0.0.1:0"] => 0,
+        ["that everyone may read org/name cannot be noted, so others ask again: …proofs"]; |world| {
+        let forget = || {
+            let proofs = world.home.join(".cache/zest/proofs");
+            let _none_yet = std::fs::remove_dir_all(&proofs);
+            std::fs::write(proofs, "").expect("written");
+        };
+        world.until_after_a_pull(forget, "cannot be noted")
+    };
+    a_proof_of_a_server_that_cannot_be_taken_back: "What is shared is private now, and that cannot be noted", ["serve", "--no-http", "--listen", "127.0.0.1:0"] => 0,
+        ["org/name is not shared any more, and other processes cannot be told: …"], if may_refuse;
+        |world| world.closed_and_not_noted("other processes cannot be told");
+    origins_that_cannot_be: "Whose the files of another program are cannot be noted", ["serve", "--no-http", "--listen", "127.0.0.1:0"] => 0,
+        ["where files came from cannot be noted, so it is asked again: …places"], if may_drop_rights; |world| {
+        let (_hub, endpoint) = world.chunks();
+        let first = World { home: world.home.clone(), line: &["pull", "org/name"] };
+        assert!(run(&mut first.command(&endpoint)).status.success());
+        std::fs::remove_dir_all(world.home.join(".cache/zest")).expect("ours");
+        // They are indexed while nobody can be asked whose they are.
+        let mut alone = Server::start(world.command(NOBODY).args(["--json", "-q"]));
+        alone.event_among("indexed");
+        alone.stop();
+        for folder in std::fs::read_dir(world.home.join(".cache/zest/places")).expect("indexed").flatten() {
+            std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("ours");
+        }
+        world.until_with(|command| {
+            command.env("HF_ENDPOINT", endpoint);
+            *command = without_rights(command);
+            command
+        }, "where files came from")
+    };
+    a_chunk_that_has_rotted: "A shared file has rotted, and nothing but its bytes tells", ["serve", "--no-http", "--listen", "127.0.0.1:0", "--listen-port", "0"] => 0,
+        ["a chunk on the disk is not what was proven, and is not uploaded: `zest verify` names the file"]; |world| {
+        let (_hub, endpoint) = world.chunks();
+        let first = World { home: world.home.clone(), line: &["pull", "org/name"] };
+        assert!(run(&mut first.command(&endpoint)).status.success());
+        crate::common::rot_unseen(&world.home);
+        let asking = || {
+            let said = std::fs::read_to_string(world.home.join("said")).unwrap_or_default();
+            let Some(address) = said.split("listening on ").nth(1).and_then(|rest| rest.split(';').next()) else { return };
+            let home = folder();
+            let pull = ["pull", "org/name", "--no-daemon", "--listen", "127.0.0.1:0", "--peer", address];
+            run(command(home.path(), &pull).env("HF_ENDPOINT", &endpoint));
+        };
+        world.until_asked(|command| command.env("HF_ENDPOINT", &endpoint), asking, "is not what was proven")
+    };
+    a_list_that_cannot_be_kept: "All is here, in a cache that is another user's", ["pull", "org/name"] => 0,
+        ["the list of files is not kept, so it is not known offline: …"], if may_drop_rights; |world| {
+        let hub = model();
+        assert!(run(&mut world.command(&hub.endpoint())).status.success());
+        let trees = world.home.join(".cache/huggingface/hub/models--org--name/trees");
+        std::fs::remove_file(trees.join(format!("{COMMIT}.json"))).expect("it was kept");
+        std::fs::set_permissions(trees, std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("ours");
+        run(&mut without_rights(&world.command(&hub.endpoint())))
+    };
     a_peer_without_an_address: "A peer of a server whose name has no address",
         ["serve", "--no-http", "--listen", "127.0.0.1:0", "--peer", "nobody.invalid"] => 0, ["nobody.invalid", "trying again until it has one"];
         |world| world.until("nobody.invalid");

@@ -1,7 +1,7 @@
 //! Where a row is tried.
 
 use crate::common::{NOBODY, Server, command, hub, run};
-use crate::refusals::refusing;
+use crate::refusals::{EROFS, UNLINK, refusing};
 use crate::scripted_hub::{Answer, Asked, COMMIT, ListedFile, ScriptedHub, usual};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -56,6 +56,16 @@ impl World {
         prepare: impl FnOnce(&mut Command) -> &mut Command,
         words: &str,
     ) -> Output {
+        self.until_asked(prepare, || (), words)
+    }
+
+    /// The same; somebody asks it something until it has said them.
+    pub(super) fn until_asked(
+        &self,
+        prepare: impl FnOnce(&mut Command) -> &mut Command,
+        ask: impl Fn(),
+        words: &str,
+    ) -> Output {
         let log = self.home.join("said");
         let mut command = self.command(NOBODY);
         prepare(&mut command);
@@ -63,6 +73,7 @@ impl World {
         let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("zest starts");
         let said = || std::fs::read_to_string(&log).expect("text");
         while !said().contains(words) && child.try_wait().expect("a child").is_none() {
+            ask();
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         crate::common::signal(&child, rustix::process::Signal::TERM);
@@ -174,6 +185,65 @@ impl World {
         assert!(run(&mut first.command(&endpoint)).status.success());
         prepare();
         self.until_with(|command| command.env("HF_ENDPOINT", endpoint), words)
+    }
+
+    /// What the local endpoint answers to `GET`, once there is one.
+    pub(super) fn ask_the_endpoint(&self, path: &str) {
+        let named = run(&mut command(&self.home, &["--json", "endpoint"]));
+        let named: serde_json::Value = serde_json::from_slice(&named.stdout).unwrap_or_default();
+        let url = named["endpoint"].as_str().and_then(|url| url.strip_prefix("http://")).unwrap_or_default();
+        let (host, key) = url.split_once('/').unwrap_or_default();
+        let Some(mut stream) = std::net::TcpStream::connect(host).ok().filter(|_| named["running"] == true)
+        else {
+            return;
+        };
+        let request = format!("GET /{key}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let _gone = std::io::Write::write_all(&mut stream, request.as_bytes())
+            .and_then(|()| std::io::copy(&mut stream, &mut std::io::sink()));
+    }
+
+    /// A daemon whose Hub is gone, and which has forgotten its proofs: somebody asks it for what it has fetched for another before,
+    /// until it says these words.
+    pub(super) fn asked_without_a_hub(&self, path: &str, words: &str) -> Output {
+        let (hub, endpoint) = self.chunks();
+        let mut serve = self.command(&endpoint);
+        let mut before = Server::start(serve.args(["--json", "-q"]));
+        before.event_among("listening");
+        for path in ["/api/models/org/name/revision/main", "/org/name/resolve/main/model.safetensors", path] {
+            self.ask_the_endpoint(path);
+        }
+        assert_eq!(before.stop(), Some(0));
+        drop(hub);
+        std::fs::remove_dir_all(self.home.join(".cache/zest/proofs")).expect("it could ask");
+        self.until_asked(
+            |command| command.env("HF_ENDPOINT", &endpoint),
+            || self.ask_the_endpoint(path),
+            words,
+        )
+    }
+
+    /// A server of a model that everybody could read when it was pulled, and only members may now, in a process to which removing
+    /// files is refused.
+    pub(super) fn closed_and_not_noted(&self, words: &str) -> Output {
+        let (_hub, endpoint) = self.chunks();
+        let words_of_it = &["pull", "org/name", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0"];
+        let first = Self { home: self.home.clone(), line: words_of_it };
+        assert!(run(&mut first.command(&endpoint)).status.success());
+        // What was asked then is asked again now.
+        let mut proofs = 0;
+        crate::common::each_file(&self.home.join(".cache/zest/proofs"), &mut |path| {
+            let text = std::fs::read_to_string(path).expect("text");
+            if let Ok(mut proof) = serde_json::from_str::<serde_json::Value>(&text) {
+                for name in ["asked", "until"] {
+                    proof[name] = (proof[name].as_u64().expect("seconds") - 60_000).into();
+                }
+                std::fs::write(path, proof.to_string()).expect("ours");
+                proofs += 1;
+            }
+        });
+        assert_eq!(proofs, 1, "one commit");
+        std::fs::write(self.home.join("root/models/org/name/access"), "private").expect("written");
+        refusing(&[UNLINK], EROFS, || self.until_with(|command| command.env("HF_ENDPOINT", &endpoint), words))
     }
 
     /// A Hub of a folder that has one small file, and what is put beside it, until it has said these words.
