@@ -50,7 +50,7 @@ const plot = () => {
   const now = samples.at(-1) ?? { peers: 0, cdn: 0, out: 0 };
   at("rate-in").textContent = rate(now.peers + now.cdn);
   at("rate-out").textContent = rate(now.out);
-  at("plot-text").textContent = `rates of the last five minutes, up to ${rate(top)}; now ${rate(now.peers)} from peers, ${rate(now.cdn)} from the CDN, ${rate(now.out)} given`;
+  at("plot-text").textContent = `rates of the last five minutes, up to ${rate(top)}; now ${rate(now.peers)} from peers, ${rate(now.cdn)} from the CDN, ${rate(now.out)} uploaded`;
 };
 
 const cards = new Map();
