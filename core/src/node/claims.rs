@@ -215,12 +215,14 @@ impl Node {
                 let contests =
                     ours == 0 && near == 0 && due && standing.told_by.is_some_and(|by| !by.is_known());
                 let unknown = standing.told_by.filter(|by| near == 0 && by.own && !by.useful);
-                let again =
-                    unknown.is_some_and(|by| !unseen.insert(by.author) && self.has_many_ids(&by.author));
-                let idle_since = if contests && !out { self.idle_since(id) } else { None };
                 // Where an address with several ids has claimed an earlier unit, and nothing is seen of that, one wait is enough.
-                let patient = !again && self.jobs.get(&id).is_some_and(|job| !job.claims.doubtful);
-                let contest_at = idle_since.map(|since| since + if patient { FIRST_WORD } else { DOUBTFUL });
+                let again = unknown.filter(|by| !unseen.insert(by.author));
+                let idle_since = if contests && !out { self.idle_since(id) } else { None };
+                let contest_at = idle_since.map(|since| {
+                    let doubtful = self.jobs.get(&id).is_none_or(|job| job.claims.doubtful)
+                        || again.is_some_and(|by| self.has_many_ids(&by.author));
+                    since + if doubtful { DOUBTFUL } else { FIRST_WORD }
+                });
                 let Some(job) = self.jobs.get_mut(&id) else { return };
                 if now < until && contest_at.is_none_or(|at| now < at) {
                     if let Some(standing) = job.claims.units.get_mut(&unit) {

@@ -114,12 +114,15 @@ impl Node {
         let fresh = |peer: &Peer| peer.who.addr.ip() == ip && !peer.probation() && !peer.closing;
         let others: Vec<LinkId> =
             self.peers.iter().filter(|(_, peer)| fresh(peer)).map(|(link, _)| *link).collect();
-        for other in others {
-            let Some(peer) = self.peers.get_mut(&other) else { continue };
-            peer.distrust();
-            self.count_all_off(other);
-            self.sync_counted(other);
-        }
+        others.into_iter().for_each(|other| self.put_on_probation(other));
+    }
+
+    /// What the peer is asked for is asked of others, too, and what it says it has counts no more.
+    fn put_on_probation(&mut self, link: LinkId) {
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        peer.distrust();
+        self.count_all_off(link);
+        self.sync_counted(link);
     }
 
     /// It gave something after all.
@@ -131,11 +134,10 @@ impl Node {
 
     /// It refused too often what it said it has: nobody relies on what it says any more, of whatever file.
     pub(super) fn distrust(&mut self, now: Instant, link: LinkId) {
-        let Some(peer) = self.peers.get_mut(&link).filter(|peer| !peer.probation()) else { return };
-        peer.distrust();
-        self.count_all_off(link);
-        self.learn(now, link);
-        self.sync_counted(link);
+        if self.peers.get(&link).is_some_and(|peer| !peer.probation()) {
+            self.put_on_probation(link);
+            self.learn(now, link);
+        }
     }
 
     /// Nothing is asked of a peer any more that was silent when it was: others gave it meanwhile. If it never gave anything, the
