@@ -14,7 +14,7 @@ use zest_hub_server::{ServeConfig, Stats};
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: HubArgs, ui: &Ui) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(ui)?;
     ui.warnings_are_events();
     let tokens = hidden_token::tokens(&args.token);
     for token in &tokens {

@@ -38,7 +38,7 @@ pub(crate) struct InfoArgs {
 }
 
 pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(ui)?;
     let env = engine::environment(ui);
     let repo = engine::repo_of(&mut args.of, &env)?;
     let (files, folders) = args.of.files_and_folders();
@@ -93,9 +93,10 @@ pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
 
 /// By path of a file in Xet: peers that have all of it, and peers that have some.
 fn holders(survey: &Survey) -> BTreeMap<&str, (usize, usize)> {
+    let machines = survey.machines();
     let mut holders = BTreeMap::new();
     for (index, file) in survey.files.iter().enumerate() {
-        let parts = survey.peers.iter().filter_map(|peer| peer.files.get(&index));
+        let parts = machines.iter().filter_map(|files| files.get(&index));
         let whole = parts.clone().filter(|(count, total)| count >= total).count();
         holders.insert(file.path.as_str(), (whole, parts.count() - whole));
     }
@@ -133,7 +134,7 @@ fn sentence(label: &str, report: &PullReport, survey: &Survey, denied: bool) -> 
         units::bytes(sum(true)),
         units::bytes(sum(false))
     );
-    let with = survey.peers.iter().filter(|peer| !peer.files.is_empty()).count();
+    let with = survey.machines().iter().filter(|files| !files.is_empty()).count();
     text += &match report.shareable {
         false if denied => "; you denied sharing it: peers were not asked".to_owned(),
         false => "; not readable by everyone: peers were not asked".to_owned(),

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use zest_runtime_tokio::SurveyPeer;
 
 pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(ui)?;
     let env = engine::environment(ui);
     let repo = engine::repo_of(&mut args.of, &env)?;
     let (files, folders) = args.of.files_and_folders();
@@ -131,11 +131,16 @@ fn table(survey: &Survey) -> Vec<String> {
 }
 
 fn sentence(survey: &Survey) -> String {
-    let with = survey.peers.iter().filter(|peer| !peer.files.is_empty()).count();
+    let machines = survey.machines();
+    let with = machines.iter().filter(|files| !files.is_empty()).count();
     let total = survey.files.iter().map(|file| file.size).sum();
+    let addresses = match survey.peers.len() {
+        one_each if one_each == machines.len() => String::new(),
+        more => format!(" at {more} addresses"),
+    };
     format!(
-        "{} found, {with} with something of {} ({})",
-        units::counted(survey.peers.len() as u64, "peer"),
+        "{} found{addresses}, {with} with something of {} ({})",
+        units::counted(machines.len() as u64, "peer"),
         units::counted(survey.files.len() as u64, "file"),
         units::bytes(total)
     )
@@ -158,6 +163,7 @@ fn document(label: &str, survey: &Survey) -> Value {
             json!({
                 "addr": peer.addr,
                 "how": how(peer),
+                "peer_id": peer.peer_id.map(|id| units::hex(&id.0)),
                 "client": peer.client,
                 "bytes": bytes(survey, peer),
                 "files": has,
@@ -185,6 +191,7 @@ mod tests {
         let peer = |addr: &str, found, client: Option<&str>, files: &[(usize, (u32, u32))]| SurveyPeer {
             addr: addr.parse().expect("an address"),
             found,
+            peer_id: None,
             client: client.map(str::to_owned),
             files: files.iter().copied().collect::<BTreeMap<_, _>>(),
         };
@@ -206,6 +213,25 @@ mod tests {
         assert_eq!(lines[0], "192.0.2.1:6881               dht      1 of 2 files, 700 B  zest/0.5.0");
         assert_eq!(lines[1], "192.0.2.2:6881               incoming no connection");
         assert_eq!(sentence(&survey()), "2 peers found, 1 with something of 2 files (1.2 kB)");
+    }
+
+    #[test]
+    fn a_machine_at_two_addresses_is_one_peer() {
+        let mut survey = survey();
+        let mut other = survey.peers[0].clone();
+        other.addr = "[2001:db8::1]:6881".parse().expect("an address");
+        // Not every connection has told all when it is counted.
+        other.files.remove(&0);
+        survey.peers.push(other);
+        assert_eq!(sentence(&survey), "3 peers found, 2 with something of 2 files (1.2 kB)");
+        for at in [0, 2] {
+            survey.peers[at].peer_id = Some(zest_runtime_tokio::PeerId([7; 20]));
+        }
+        assert_eq!(sentence(&survey), "2 peers found at 3 addresses, 1 with something of 2 files (1.2 kB)");
+        assert_eq!(survey.machines()[0], survey.peers[0].files);
+        let value = document("org/name", &survey);
+        assert_eq!(value["peers"][2]["peer_id"], "07".repeat(20));
+        assert_eq!(value["peers"][1]["peer_id"], Value::Null);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) async fn fetch(
     mut args: PullArgs,
     ui: &Ui,
 ) -> Result<Option<(PullReport, Option<String>)>, Failure> {
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(ui)?;
     let mut env = engine::environment(ui);
     let repo = engine::repo_of(&mut args.of, &env)?;
     let guessed = args.of.kind.is_none() && repo_names_no_kind(&args.of.repo);

@@ -36,7 +36,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     check_ports(&args)?;
     ui.warnings_are_events();
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(ui)?;
     let on_demand = http.as_ref().and_then(|http| http.on_demand);
     let mut env = engine::environment(ui);
     let named = args.cache_dir.is_some();

@@ -291,7 +291,7 @@ async fn list(
     local_dirs: &[PathBuf],
     ui: &Ui,
 ) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(ui)?;
     let mut env = engine::environment(ui);
     let named = cache_dir.is_some();
     if let Some(dir) = cache_dir {

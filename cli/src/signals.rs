@@ -1,9 +1,12 @@
 //! Ctrl-C and SIGTERM: the first asks the command to stop cleanly, the second ends the process.
 //!
+//! Ctrl-Z stops it with the cursor below what is drawn, where the shell writes on.
+//!
 //! The signals are received on a thread of their own, so that the second one works even if the command hangs.
 
 use crate::failure::{Failure, Kind};
-use crate::os::Endings;
+use crate::os::{Endings, Stops};
+use crate::ui::Ui;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -20,23 +23,41 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Starts to listen. Call once per process.
-    pub(crate) fn listen() -> Result<Self, Failure> {
+    pub(crate) fn listen(ui: &Ui) -> Result<Self, Failure> {
         let (sender, first) = watch::channel(false);
         let doomed = Arc::new(Mutex::new(Vec::<PathBuf>::new()));
         let listed = Arc::clone(&doomed);
         let cannot = |error| Failure::new(Kind::Other, format_args!("cannot listen for signals: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-        let mut stream = {
+        // Who draws nothing is stopped by the system.
+        let ui = ui.draws().then(|| ui.clone());
+        let (mut stream, mut stops) = {
             let _inside = runtime.enter();
-            Endings::listen().map_err(cannot)?
+            (
+                Endings::listen().map_err(cannot)?,
+                ui.is_some().then(Stops::listen).transpose().map_err(cannot)?,
+            )
         };
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                runtime.block_on(async {
+                let stopping = async {
+                    while let (Some(stops), Some(ui)) = (&mut stops, &ui) {
+                        stops.next().await;
+                        ui.stop();
+                    }
+                    std::future::pending::<()>().await;
+                };
+                let ending = async {
                     stream.next().await;
                     sender.send_replace(true);
                     stream.next().await;
+                };
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = ending => {}
+                        () = stopping => {}
+                    }
                 });
                 let folders = std::mem::take(&mut *listed.lock().unwrap_or_else(|e| e.into_inner()));
                 folders.iter().for_each(|folder| remove(folder));

@@ -81,6 +81,7 @@ pub use session::{
     Arriving, Came, Content, ContentHead, Extent, Limits, PullHandle, Session, SessionConfig, Signs,
 };
 pub use throttle::DOWNLOAD_BYTES_S_MIN;
+pub use zest_core::PeerId;
 pub use zest_core::endpoint::{Found, Scope};
 pub use zest_core::node::{Policy, UPLOAD_BYTES_S_MIN};
 pub use zest_core::outage::PATIENCE;

@@ -21,7 +21,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The disk is full.
-    #[error("disk full at {}: {}{} free", path.display(), more(*needed), bytes(*free))]
+    #[error("disk full at {}: {}{} free", path.display(), more(*needed), bytes_in_words(*free))]
     DiskFull {
         /// Where.
         path: PathBuf,
@@ -205,7 +205,7 @@ pub fn io_kind(error: &io::Error) -> StoreErrorKind {
 
 /// For a sentence, where it is known.
 fn more(needed: u64) -> String {
-    if needed == 0 { String::new() } else { format!("{} more needed, ", bytes(needed)) }
+    if needed == 0 { String::new() } else { format!("{} more needed, ", bytes_in_words(needed)) }
 }
 
 /// Adds operation and path to an I/O result.
@@ -220,15 +220,17 @@ impl<T> Context<T> for io::Result<T> {
 }
 
 /// "12.3 GB": decimal units, as the Hub shows sizes.
-fn bytes(n: u64) -> String {
+#[must_use]
+pub fn bytes_in_words(n: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
     let mut value = n as f64;
     let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
+    // 999.95 would be printed as 1000.0.
+    while value >= 999.95 && unit + 1 < UNITS.len() {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 { format!("{n} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if n < 1000 { format!("{n} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ pub use catalog::{
 };
 pub use endpoint::{Endpoint, is_loopback_name};
 pub use env::{ENDPOINT_DEFAULT, Env, Token};
-pub use error::{StoreError, StoreErrorKind, io_kind};
+pub use error::{StoreError, StoreErrorKind, bytes_in_words, io_kind};
 pub use local_dir::LocalDir;
 pub use lock::FileLock;
 pub use names::{NameError, RepoId, RepoType, check_name, check_revision, check_storable, is_commit};

@@ -19,7 +19,7 @@ const COPIES_QUARTERS: u64 = 13;
 
 /// Runs the demo in a temporary folder. The folder goes when the engines, whose threads write into it, are gone.
 pub(crate) fn run(args: DemoArgs, ui: &Ui) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(ui)?;
     let temporary = std::env::temp_dir();
     let place = |error: std::io::Error| {
         failure::disk(format_args!("temporary folder {}", temporary.display()), &error)

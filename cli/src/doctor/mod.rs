@@ -89,7 +89,7 @@ impl Check {
 }
 
 pub(crate) async fn run(args: DoctorArgs, ui: &Ui) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(ui)?;
     let mut env = engine::environment(ui);
     if let Some(dir) = args.cache_dir.clone() {
         env.hub_cache = dir;

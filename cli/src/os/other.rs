@@ -99,6 +99,21 @@ impl Endings {
     }
 }
 
+/// No process is stopped from its terminal here.
+pub(crate) struct Stops;
+
+impl Stops {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(crate) async fn next(&mut self) {
+        std::future::pending::<()>().await;
+    }
+
+    pub(crate) fn stop() {}
+}
+
 /// Ctrl-C reaches a command that runs below this process by itself; here it only must not end this one.
 pub(crate) struct Passed;
 

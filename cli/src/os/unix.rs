@@ -155,6 +155,27 @@ impl Endings {
     }
 }
 
+/// Ctrl-Z asks this process to stop until it is told to go on.
+pub(crate) struct Stops(Signal);
+
+impl Stops {
+    pub(crate) fn listen() -> io::Result<Self> {
+        // POSIX names the signal, and rustix has its number of this system.
+        Ok(Self(signal(SignalKind::from_raw(Number::TSTP.as_raw()))?))
+    }
+
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+
+    /// Stops this process, as that signal would have. SIGTTOU, since the system drops it, unlike SIGSTOP, where no shell is there that
+    /// could let the process go on.
+    pub(crate) fn stop() {
+        // Whoever cannot be stopped goes on.
+        let _goes_on = rustix::process::kill_process(rustix::process::getpid(), Number::TTOU);
+    }
+}
+
 /// Those that are meant for a command that runs below this process. A terminal's Ctrl-C reaches it by itself; whoever signals us alone
 /// means it, too.
 pub(crate) struct Passed {

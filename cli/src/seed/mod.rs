@@ -31,7 +31,7 @@ use zest_store::{Catalog, Endpoint, Env, HfCache};
 const JSON_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: SeedArgs, ui: &Ui) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(ui)?;
     ui.warnings_are_events();
     let env = engine::environment(ui);
     let folders = folders(&env, &args)?;

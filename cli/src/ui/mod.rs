@@ -225,6 +225,9 @@ impl Ui {
 
     /// Writes one line of data to standard output.
     pub(crate) fn data(&self, line: &str) -> Result<(), Failure> {
+        if self.draws() && std::io::stdout().is_terminal() {
+            let _closed = self.clear_board();
+        }
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", self.secrets.blank(line))
             .and_then(|()| out.flush())
@@ -243,6 +246,9 @@ impl Ui {
     pub(crate) fn path(&self, path: &std::path::Path) -> Result<(), Failure> {
         if let Some(text) = path.to_str() {
             return self.data(text);
+        }
+        if self.draws() && std::io::stdout().is_terminal() {
+            let _closed = self.clear_board();
         }
         let mut out = std::io::stdout().lock();
         out.write_all(path.as_os_str().as_encoded_bytes())
@@ -339,6 +345,16 @@ impl Ui {
             lines.iter().flat_map(|line| fold::fold(&self.secrets.blank(line), room())).collect();
         let _closed = self.board.show(&lines, &mut std::io::stderr().lock());
         true
+    }
+
+    /// Whether anything is drawn anew.
+    pub(crate) fn draws(&self) -> bool {
+        self.mode == Mode::Bars
+    }
+
+    /// Stops this process, and leaves the terminal to the shell.
+    pub(crate) fn stop(&self) {
+        self.board.leave_while(&mut std::io::stderr().lock(), crate::os::Stops::stop);
     }
 
     /// `text` in a colour (SGR code), where colours are shown.

@@ -23,6 +23,11 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.places$} {}", UNITS[unit])
 }
 
+/// `0a1b`.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// `115 MB/s`; nothing sensible for a rate that is not a number.
 pub(crate) fn rate(bytes_per_second: f64) -> String {
     if !bytes_per_second.is_finite() || bytes_per_second < 0.0 {

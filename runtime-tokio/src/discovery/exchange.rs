@@ -4,15 +4,22 @@ use super::Finder;
 use super::survey::Heard;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use zest_core::LinkId;
 use zest_core::endpoint::scope;
 use zest_core::finder::Event;
 use zest_core::link::Message;
 use zest_core::node::Direction;
+use zest_core::{LinkId, PeerId};
 
 impl Finder {
     /// A link is up.
-    pub(crate) fn linked(self: &Rc<Self>, link: LinkId, addr: SocketAddr, direction: Direction) {
+    pub(crate) fn linked(
+        self: &Rc<Self>,
+        link: LinkId,
+        addr: SocketAddr,
+        direction: Direction,
+        peer_id: PeerId,
+    ) {
+        self.tell_listener(|| Heard::Is { addr, peer_id });
         self.tell(Event::LinkUp { link, addr, direction });
     }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use zest_core::endpoint::Found;
 use zest_core::link::{Outgoing, ZestMessage};
 use zest_core::node::Direction;
-use zest_core::{JobId, LinkId};
+use zest_core::{JobId, LinkId, PeerId};
 use zest_store::Endpoint;
 use zest_xet::Hash;
 
@@ -39,7 +39,9 @@ pub struct SurveyPeer {
     pub addr: SocketAddr,
     /// How it was found; `None`: it found us.
     pub found: Option<Found>,
-    /// Its name and version, if a connection came about.
+    /// The id it goes by, if a connection came about: a machine that is reached at several addresses has one.
+    pub peer_id: Option<PeerId>,
+    /// Its name and version, once it has said them.
     pub client: Option<String>,
     /// By index of the file: chunks it has, and chunks of the file.
     pub files: BTreeMap<usize, (u32, u32)>,
@@ -60,6 +62,27 @@ pub struct Survey {
     pub peers: Vec<SurveyPeer>,
 }
 
+impl Survey {
+    /// Peers and what they have, each once however many addresses it has. Of whom no connection came about every address is one.
+    #[must_use]
+    pub fn machines(&self) -> Vec<BTreeMap<usize, (u32, u32)>> {
+        let mut known: BTreeMap<PeerId, usize> = BTreeMap::new();
+        let mut machines: Vec<BTreeMap<usize, (u32, u32)>> = Vec::new();
+        for peer in &self.peers {
+            let new = machines.len();
+            let at = peer.peer_id.map_or(new, |id| *known.entry(id).or_insert(new));
+            if at == new {
+                machines.push(BTreeMap::new());
+            }
+            for (file, &(count, total)) in &peer.files {
+                let most = machines[at].entry(*file).or_insert((count, total));
+                *most = (*most).max((count, total));
+            }
+        }
+        machines
+    }
+}
+
 /// What links say while a survey is on.
 #[derive(Debug)]
 pub(crate) enum Heard {
@@ -67,7 +90,9 @@ pub(crate) enum Heard {
     Peer(SocketAddr, Found),
     /// A look for peers of a job has ended.
     Searched(JobId),
-    /// A link is up.
+    /// A connection has come about, with who goes by this id.
+    Is { addr: SocketAddr, peer_id: PeerId },
+    /// A remote has said who it is.
     Hello { link: LinkId, addr: SocketAddr, direction: Direction, client: String },
     /// A remote has so many chunks of a file.
     Has { link: LinkId, file: Hash, total: u32, count: u32 },
@@ -132,6 +157,7 @@ async fn run(
         near,
         peers: BTreeMap::new(),
         links: BTreeMap::new(),
+        ids: BTreeMap::new(),
     };
     let end = Instant::now() + wait;
     let mut waiting = jobs.clone();
@@ -169,18 +195,29 @@ struct Known<'a> {
     near: bool,
     peers: BTreeMap<SocketAddr, SurveyPeer>,
     links: BTreeMap<LinkId, SocketAddr>,
+    ids: BTreeMap<SocketAddr, PeerId>,
 }
 
 impl Known<'_> {
     fn peer(&mut self, addr: SocketAddr) -> &mut SurveyPeer {
         let found = self.finder.notes.how(&addr);
-        let peer = SurveyPeer { addr, found, client: None, files: BTreeMap::new() };
+        let peer = SurveyPeer {
+            addr,
+            found,
+            peer_id: self.ids.get(&addr).copied(),
+            client: None,
+            files: BTreeMap::new(),
+        };
         self.peers.entry(addr).or_insert(peer)
     }
 
     fn note(&mut self, heard: Heard) {
         match heard {
             Heard::Peer(addr, how) => self.peer(addr).found = Some(how),
+            Heard::Is { addr, peer_id } => {
+                self.ids.insert(addr, peer_id);
+                self.peers.entry(addr).and_modify(|peer| peer.peer_id = Some(peer_id));
+            }
             Heard::Hello { link, addr, direction, client } => {
                 self.links.insert(link, addr);
                 let peer = self.peer(addr);

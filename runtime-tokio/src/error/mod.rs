@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use zest_core::node::JobFailure;
 use zest_hub::{ErrorKind, HubError};
-use zest_store::{StoreError, StoreErrorKind};
+use zest_store::{StoreError, StoreErrorKind, bytes_in_words};
 
 /// Why an engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +131,10 @@ pub enum PullError {
         commit: String,
     },
     /// The disk has not enough room.
-    #[error("not enough space in {dir}: {needed} bytes are needed, {free} are free, {} more are required", needed - free)]
+    #[error(
+        "not enough space in {dir}: {} needed, {} free, {} too little",
+        bytes_in_words(*needed), bytes_in_words(*free), bytes_in_words(needed.saturating_sub(*free))
+    )]
     NoSpace {
         /// Where.
         dir: PathBuf,
@@ -303,6 +306,17 @@ impl PullError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_in_numbers_that_people_read() {
+        let error = PullError::NoSpace { dir: "/c".into(), needed: 3_000_000_000, free: 1_048_576 };
+        assert_eq!(
+            error.to_string(),
+            "not enough space in /c: 3.0 GB needed, 1.0 MB free, 3.0 GB too little"
+        );
+        let words = [0, 999, 1000, 999_949, 999_950, u64::MAX].map(bytes_in_words);
+        assert_eq!(words, ["0 bytes", "999 bytes", "1.0 kB", "999.9 kB", "1.0 MB", "18446744.1 TB"]);
+    }
 
     #[test]
     fn the_path_of_a_file_that_failed_is_said_once() {

@@ -79,7 +79,7 @@ impl LinkIo {
                     let (link, addr, direction) = (self.id, self.addr, self.direction);
                     context.pulls.figures.linked(addr);
                     if let Some(finder) = context.finder.get() {
-                        finder.linked(link, addr, direction);
+                        finder.linked(link, addr, direction, peer_id);
                     }
                     context.event(Event::LinkUp { link, addr, direction, peer_id });
                 }

@@ -197,7 +197,7 @@ rows! {
     ctrl_c: "Ctrl-C while the Hub is asked", ["pull", "org/name"] => 130,
         ["error: interrupted", "run the same command again"], never ["done", "No bytes from peers"]; World::interrupted;
     a_disk_too_small: "The disk is too small for it", ["pull", "org/name"] => 7,
-        ["not enough space in", "3000000 bytes are needed", "make room or choose another place with --cache-dir"],
+        ["not enough space in", "3.0 MB needed", "too little", "make room or choose another place with --cache-dir"],
         if may_mount; |world| world.with_chunks_on("size=1m");
     a_disk_without_inodes: "The file system can hold no more files", ["pull", "org/name"] => 7,
         ["no inode is free, so no file can be made there", "make room"], never ["0 bytes more needed"],
