@@ -60,15 +60,14 @@ impl Board {
     ) -> io::Result<()> {
         let mut drawn = self.lock();
         let mut out = String::new();
-        // What was drawn is written over, and what is left of it is taken off: a screen that is cleared from its first row on is kept
-        // by some terminals in what can be scrolled back to.
-        let (begin, rest_of_row, rest) =
-            if drawn.is_empty() { ("", "", "") } else { ("\r", "\x1b[K", "\x1b[J") };
+        // Each row is emptied before it is written: a terminal forgets then that the row, or the one above it, went on in the next, which
+        // it would join again when it gets wider. Not all at once: a screen that is cleared from its first row on is kept by some
+        // terminals in what can be scrolled back to.
+        let (begin, row, rest) = if drawn.is_empty() { ("", "", "") } else { ("\r", "\x1b[K", "\x1b[J") };
         out += begin;
         if let Some(above) = above {
-            out += above;
-            out += rest_of_row;
-            out += "\n";
+            // It may be broken, and is more than one row then.
+            out += &format!("{row}{above}{row}\n");
         }
         if let Some(lines) = lines {
             *drawn = lines.iter().map(|line| line.as_ref().to_owned()).collect();
@@ -81,7 +80,7 @@ impl Board {
             for line in drawn.iter_mut().filter(|line| width(line) > room) {
                 *line = cut(std::mem::take(line), room);
             }
-            let rows: Vec<String> = drawn.iter().map(|line| format!("{line}{rest_of_row}")).collect();
+            let rows: Vec<String> = drawn.iter().map(|line| format!("{row}{line}")).collect();
             let up = match drawn.len() - 1 {
                 0 => String::new(),
                 up => format!("\x1b[{up}A"),
@@ -104,10 +103,12 @@ mod tests {
         goes_on: bool,
     }
 
-    /// A terminal that breaks its lines anew when its width changes, with the cursor on the character where it was, as tmux, VTE and
-    /// others do.
+    /// A terminal that breaks its lines anew when its width changes, with the cursor on the character where it was, as tmux does: rows
+    /// that have no room any more go out at the top, blank ones below or not, and the cursor never leaves the screen.
     struct Terminal {
         columns: usize,
+        height: usize,
+        /// Those that went out at the top, too.
         rows: Vec<Row>,
         /// Row and column.
         cursor: (usize, usize),
@@ -115,8 +116,13 @@ mod tests {
     }
 
     impl Terminal {
-        fn new(columns: usize) -> Self {
-            Self { columns, rows: vec![Row::default()], cursor: (0, 0), breaks: true }
+        fn new(columns: usize, height: usize) -> Self {
+            Self { columns, height, rows: vec![Row::default(); height], cursor: (0, 0), breaks: true }
+        }
+
+        /// The first row on the screen.
+        fn top(&self) -> usize {
+            self.rows.len() - self.height
         }
 
         fn put(&mut self, char: char) {
@@ -139,6 +145,15 @@ mod tests {
             }
         }
 
+        /// Empties a row from a column on.
+        fn empty(&mut self, row: usize, from: usize) {
+            self.rows[row].text.truncate(from);
+            if from == 0 {
+                self.rows[row].goes_on = false;
+                self.rows[row.saturating_sub(1)].goes_on = false;
+            }
+        }
+
         fn take(&mut self, bytes: &[u8]) {
             let mut chars = std::str::from_utf8(bytes).expect("text").chars();
             while let Some(char) = chars.next() {
@@ -152,21 +167,15 @@ mod tests {
                     '\x1b' => {
                         let mut code: String =
                             chars.by_ref().take_while_inclusive(|char| !char.is_ascii_alphabetic());
-                        let row = &mut self.rows[self.cursor.0];
                         match code.pop() {
                             Some('A') => {
                                 let up: usize = code[1..].parse().expect("a number");
-                                self.cursor.0 =
-                                    self.cursor.0.checked_sub(up).expect("no row above the first");
+                                self.cursor.0 = self.cursor.0.saturating_sub(up).max(self.top());
                             }
-                            Some('K') => {
-                                row.text.truncate(self.cursor.1);
-                                row.goes_on = false;
-                            }
+                            Some('K') => self.empty(self.cursor.0, self.cursor.1),
                             Some('J') => {
-                                row.text.truncate(self.cursor.1);
-                                row.goes_on = false;
-                                self.rows.truncate(self.cursor.0 + 1);
+                                self.empty(self.cursor.0, self.cursor.1);
+                                (self.cursor.0 + 1..self.rows.len()).for_each(|row| self.empty(row, 0));
                             }
                             Some(mode @ ('h' | 'l')) if code == "[?7" => self.breaks = mode == 'h',
                             other => panic!("{code}{other:?}"),
@@ -205,12 +214,18 @@ mod tests {
                 );
                 line.clear();
             }
+            rows.resize(rows.len().max(self.height), Row::default());
             (self.rows, self.columns, self.cursor) = (rows, columns, cursor);
+            if self.cursor.0 < self.top() {
+                self.cursor = (self.top(), 0);
+            }
         }
 
         /// Lines that are not empty, as a person sees them.
         fn seen(&self) -> Vec<String> {
-            let rows = self.rows.iter().map(|row| row.text.iter().collect::<String>().trim_end().to_owned());
+            let rows = self.rows[self.top()..]
+                .iter()
+                .map(|row| row.text.iter().collect::<String>().trim_end().to_owned());
             rows.filter(|row| !row.is_empty()).collect()
         }
     }
@@ -247,12 +262,14 @@ mod tests {
 
     #[test]
     fn no_width_leaves_anything_behind_whenever_it_is_heard_of() {
+        const PROMPT: &str = "$ zest pull";
         let widths = [200, 80, 60, 40, 60, 200, 40, 80, 41, 40, 200];
-        for late in 0..4 {
-            let (board, mut terminal) = (Board::default(), Terminal::new(widths[0]));
-            terminal.take(b"$ zest pull\n");
-            let mut believed = widths[0];
-            let mut of = 0;
+        // Drawn at the top of an empty screen, and at the bottom of a full one.
+        for (late, before) in (0..4).flat_map(|late| [(late, 0), (late, 60)]) {
+            let (board, mut terminal) = (Board::default(), Terminal::new(widths[0], 40));
+            terminal.take("\n".repeat(before).as_bytes());
+            terminal.take(format!("{PROMPT}\n").as_bytes());
+            let (mut believed, mut of) = (widths[0], 0);
             for columns in widths {
                 terminal.resize(columns);
                 for draw in 0..=late {
@@ -261,22 +278,25 @@ mod tests {
                     }
                     of += 1;
                     terminal.take(&drawn(&board, None, Some(&picture(believed, of)), believed));
-                    assert_eq!(terminal.seen().len(), 5, "{columns} after {late}: {:#?}", terminal.seen());
+                    let seen = terminal.seen();
+                    let own = seen.iter().filter(|row| *row != PROMPT).count();
+                    assert_eq!(own, 4, "{columns} after {late}, {before} before: {seen:#?}");
                 }
-                let mut expected = vec!["$ zest pull".to_owned()];
-                expected.extend(picture(columns, of));
-                assert_eq!(terminal.seen(), expected, "{columns} after {late}");
+                let seen = terminal.seen();
+                assert!(seen.ends_with(&picture(columns, of)), "{columns} after {late}: {seen:#?}");
             }
             terminal.resize(50);
             terminal.take(&drawn(&board, None, Some(&[]), believed));
             terminal.take(b"done\n");
-            assert_eq!(terminal.seen(), ["$ zest pull", "done"]);
+            let seen = terminal.seen();
+            assert!(seen.iter().all(|row| row == PROMPT || row == "done"), "{seen:#?}");
+            assert!(before == 0 || seen.len() == 2, "what stood there stays: {seen:#?}");
         }
     }
 
     #[test]
     fn what_is_said_stands_above_whole_also_where_it_is_broken() {
-        let (board, mut terminal) = (Board::default(), Terminal::new(80));
+        let (board, mut terminal) = (Board::default(), Terminal::new(80, 40));
         let path = format!("/{}", "p".repeat(99));
         terminal.take(&drawn(&board, None, Some(&picture(80, 0)), 80));
         terminal.resize(40);
@@ -289,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_others_write_stands_below_what_is_left_to_them() {
-        let (board, mut terminal) = (Board::default(), Terminal::new(80));
+        let (board, mut terminal) = (Board::default(), Terminal::new(80, 40));
         terminal.take(&drawn(&board, None, Some(&picture(80, 0)), 80));
         let mut out = Vec::new();
         board.leave_while(&mut out, || {});
@@ -316,7 +336,7 @@ mod tests {
         let cut = format!("{}…", "x".repeat(38));
         assert_eq!(
             draw(Some("note"), &[&long], 40),
-            format!("\rnote\x1b[K\n\x1b[?7l{cut}\x1b[K\x1b[J\x1b[?7h\r")
+            format!("\r\x1b[Knote\x1b[K\n\x1b[?7l\x1b[K{cut}\x1b[J\x1b[?7h\r")
         );
         assert_eq!(draw(None, &[], 200), "\r\x1b[J");
         assert_eq!(draw(Some("note"), &[], 200), "note\n");
