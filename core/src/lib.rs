@@ -16,6 +16,7 @@
 //! `poll_timeout()`. Same seed and same events → the same actions, byte for byte.
 //!
 //! [`outage`] says when what failed is asked again, and for how long; machines and runtimes share it.
+//! [`nice`] says how much may be received while the line's queue stays short.
 //! [`lived::Lived`] is the clock to give the node: it stands still while the process is not run.
 //!
 //! [`bencode`] and [`wire`] hold the formats; each file shows its byte table.
@@ -38,6 +39,7 @@ pub mod lived;
 pub mod lobby;
 pub mod lsd;
 pub mod networks;
+pub mod nice;
 pub mod node;
 pub mod outage;
 pub mod pex;

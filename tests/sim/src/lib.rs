@@ -22,6 +22,7 @@ mod check;
 mod disk;
 mod file;
 mod finding;
+pub mod home;
 mod host;
 mod link;
 mod machine;

@@ -22,7 +22,8 @@ zest-sim run [OPTIONS]                         play one flash crowd and print it
   --deep-sockets (nodes hear of bytes when a socket takes them, not when they are sent)
   --check (all promises after every event)  --trace (print every event and action)
   --seconds (what each second brought)  --kinds (messages by kind)
-zest-sim quality [--min-nodes N] [--max-nodes N] [--check]     write or compare tests/snapshots/quality.txt";
+zest-sim quality [--min-nodes N] [--max-nodes N] [--check]     write or compare tests/snapshots/quality.txt
+zest-sim home                                  write tests/snapshots/home.txt: a home line, with and without --nice";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match words.split_first() {
         Some((&"run", rest)) => crowd(rest),
         Some((&"quality", rest)) => table(rest),
+        Some((&"home", [])) => home(),
         Some((&("help" | "--help" | "-h"), _)) => {
             println!("{HELP}");
             Ok(true)
@@ -310,4 +312,12 @@ fn crowd(words: &[&str]) -> Result<bool, String> {
         }
     }
     Ok(good)
+}
+
+fn home() -> Result<bool, String> {
+    let text = zest_sim::home::table();
+    print!("{text}");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../snapshots/home.txt");
+    std::fs::write(path, text).map_err(|error| format!("{path}: {error}"))?;
+    Ok(true)
 }

@@ -1,0 +1,45 @@
+//! A home line with one queue before it: what `--nice` makes of it.
+
+use zest_core::nice::TARGET;
+use zest_sim::SEC;
+use zest_sim::home::{Home, table, watch};
+
+#[test]
+fn alone_it_fills_the_line_and_nobody_waits_long() {
+    for rtt_ms in [10, 30] {
+        for seed in 1..4 {
+            let seen = watch(Home::of(true, 20, 1000, rtt_ms), seed);
+            let wait_ns = u128::from(seen.wait_ns(950));
+            assert!(wait_ns < TARGET.as_nanos(), "{rtt_ms} ms, seed {seed}: {seen}");
+            assert!(seen.rates(5, 60).0 >= 2_500_000 / 100 * 85, "{rtt_ms} ms, seed {seed}: {seen}");
+        }
+    }
+}
+
+#[test]
+fn without_it_the_delay_is_the_whole_queue() {
+    let seen = watch(Home::usual(false), 1);
+    assert!(seen.wait_ns(500) > 750_000_000 && seen.wait_ns(950) > 900_000_000, "{seen}");
+}
+
+#[test]
+fn it_gives_way_to_a_download_and_comes_back() {
+    let seen = watch(Home { other: Some((20 * SEC, 40 * SEC)), ..Home::usual(true) }, 1);
+    let ((pulled, other), after) = (seen.rates(25, 40), seen.rates(48, 60).0);
+    assert!(other >= 2_500_000 / 100 * 80, "the other has {other} bytes/s beside {pulled}");
+    assert!(pulled < 2_500_000 / 100 * 15, "it keeps {pulled} bytes/s");
+    assert!(after >= 2_500_000 / 100 * 85, "{after} bytes/s once the line is free again");
+}
+
+#[test]
+fn a_source_that_gives_less_than_the_line_is_not_held_up() {
+    let seen = watch(Home { source_bytes_s: 1_000_000, ..Home::usual(true) }, 1);
+    assert!(seen.rates(5, 60).0 > 950_000, "{seen}");
+    assert!(u128::from(seen.wait_ns(950)) < TARGET.as_nanos(), "{seen}");
+}
+
+#[test]
+fn the_table_is_up_to_date() {
+    let written = include_str!("../../snapshots/home.txt");
+    assert_eq!(written, table(), "write it anew: cargo run --workspace --bin zest-sim -- home");
+}
