@@ -146,6 +146,7 @@ fn why_alone(args: &PullArgs, env: &Env, status: &Value) -> Option<String> {
         ("--public-mirror", !args.discovery.public_mirror.is_empty() && theirs.endpoint != ours.endpoint),
         ("--max-upload", differs(args.upload.max_upload, "max_upload")),
         ("--max-download", differs(args.max_download, "max_download")),
+        ("--nice", args.nice && status["nice"] != true),
         ("--upload-budget", args.upload.upload_budget.is_some()),
         ("--max-peers", args.upload.max_peers.is_some()),
         ("--events", args.events),
@@ -339,6 +340,7 @@ mod tests {
             "--no-listen",
             "--max-upload 2M",
             "--max-download 1M",
+            "--nice",
             "--no-lan",
             "--lan-only",
         ] {

@@ -69,6 +69,7 @@ pub(crate) async fn run(
             next_port: args.listen_port.is_none() && args.listen.iter().all(|host| host.port.is_none()),
             policy: args.policy.into(),
             download_bytes_s: args.max_download,
+            nice: args.nice,
             upload_bytes_s: args.upload.max_upload,
             upload_budget: engine::upload_budget(&env, &args.upload),
             discovery: Some(discovery),
@@ -297,6 +298,7 @@ fn event(stats: &EngineStats, found: &DiscoveryStatus, giving: &GivingStatus) ->
         "chunks_given": stats.chunks_served,
         "budget_left": stats.budget_left,
         "budget_spent": stats.budget_spent,
+        "nice": stats.nice,
         "discovery": found,
     })
 }
@@ -308,6 +310,10 @@ fn line(stats: &EngineStats, found: &DiscoveryStatus, giving: &GivingStatus) -> 
         format!("{} uploaded", given(stats)),
     ];
     parts.extend(stats.budget_left.map(|left| format!("{} of today's budget left", units::bytes(left))));
+    parts.extend(stats.nice.and_then(|nice| {
+        let queueing_us = nice.queueing_us?;
+        Some(format!("line: {} ms of queue, {}/s at most", queueing_us / 1000, units::bytes(nice.rate)))
+    }));
     parts.extend(discovery::words(found));
     parts.extend(giving::index_words(&giving.index));
     parts.join(" · ")

@@ -30,6 +30,9 @@ pub struct SettingsPatch {
     max_upload: Option<Option<u64>>,
     #[serde(default, deserialize_with = "given")]
     max_download: Option<Option<u64>>,
+    /// As [`Limits::nice`].
+    #[serde(default)]
+    nice: Option<bool>,
     #[serde(default)]
     giving: Option<Giving>,
 }
@@ -56,6 +59,7 @@ impl SettingsPatch {
         }
         limits.max_upload = self.max_upload.unwrap_or(limits.max_upload);
         limits.max_download = self.max_download.unwrap_or(limits.max_download);
+        limits.nice = self.nice.unwrap_or(limits.nice);
         session.set_limits(limits).map_err(|error| Refusal::usage(error.to_string()))?;
         if let Some(giving) = self.giving {
             session.give(giving);
@@ -73,7 +77,7 @@ mod tests {
         let patch: SettingsPatch =
             serde_json::from_str(r#"{"max_upload":null,"policy":"spare-origin"}"#).expect("good");
         assert_eq!((patch.max_upload, patch.max_download, patch.giving), (Some(None), None, None));
-        assert_eq!(patch.policy, Some(Policy::SpareOrigin));
+        assert_eq!((patch.policy, patch.nice), (Some(Policy::SpareOrigin), None));
         for wrong in
             [r#"{"max_uplaod":1}"#, r#"{"policy":"slow"}"#, r#"{"max_upload":-1}"#, r#"{"giving":"all"}"#]
         {

@@ -72,14 +72,16 @@ impl Context {
         self.event(Event::JobLooking { job, until });
     }
 
-    /// Other caps in bytes/s, and another use of the origin, from now on.
+    /// Other caps in bytes/s, another use of the origin and of the line, from now on.
     pub(crate) fn set_limits(
         self: &Rc<Self>,
         policy: Policy,
         upload_bytes_s: Option<u64>,
         download_bytes_s: Option<u64>,
+        nice: bool,
     ) {
         self.transport.traffic.set_cap(download_bytes_s);
+        self.transport.traffic.set_nice(nice);
         self.event(Event::Settings { policy, upload_bytes_s });
     }
 

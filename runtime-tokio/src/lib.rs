@@ -37,6 +37,7 @@ mod link;
 mod lists;
 mod lookup;
 mod machine;
+mod nice;
 mod origin;
 mod os;
 mod outages;
@@ -47,6 +48,7 @@ mod pull;
 mod pulls;
 mod seal;
 mod session;
+mod steering;
 mod tentative;
 mod throttle;
 mod traffic;
@@ -80,6 +82,7 @@ pub use pull::PullOptions;
 pub use session::{
     Arriving, Came, Content, ContentHead, Extent, Limits, PullHandle, Session, SessionConfig, Signs,
 };
+pub use steering::NiceStats;
 pub use throttle::DOWNLOAD_BYTES_S_MIN;
 pub use zest_core::PeerId;
 pub use zest_core::endpoint::{Found, Scope};

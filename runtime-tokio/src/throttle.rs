@@ -17,6 +17,11 @@ const TURN_BYTES_MIN: u64 = 16 << 10;
 /// Most bytes of a turn: 512 KiB, as much as one read takes without a cap.
 const TURN_BYTES_MAX: u64 = 512 << 10;
 
+/// Bytes of a turn under this cap.
+fn turn_bytes(bytes_s: u64) -> usize {
+    (bytes_s / TURNS_S).clamp(TURN_BYTES_MIN, TURN_BYTES_MAX) as usize
+}
+
 /// When what was received is paid for.
 #[derive(Debug, Clone, Copy)]
 struct Debt {
@@ -53,10 +58,16 @@ impl Throttle {
 
     /// Another cap from now on, or none.
     pub(crate) fn set(&self, bytes_s: Option<u64>) {
-        let capped = |bytes_s: u64| (bytes_s / TURNS_S).clamp(TURN_BYTES_MIN, TURN_BYTES_MAX) as usize;
         let bytes_s = bytes_s.map(|bytes_s| bytes_s.max(DOWNLOAD_BYTES_S_MIN));
-        self.turn_bytes.set(bytes_s.map_or(0, capped));
+        self.turn_bytes.set(bytes_s.map_or(0, turn_bytes));
         self.debt.set(Debt { bytes_s: bytes_s.unwrap_or(u64::MAX), paid_at: Instant::now() });
+    }
+
+    /// Another cap from now on, by somebody who changes it ten times a second: what was received before is still to be paid for.
+    pub(crate) fn steer(&self, bytes_s: u64) {
+        let bytes_s = bytes_s.max(DOWNLOAD_BYTES_S_MIN);
+        self.turn_bytes.set(turn_bytes(bytes_s));
+        self.debt.set(Debt { bytes_s, ..self.debt.get() });
     }
 
     /// Whether there is a cap.
@@ -114,6 +125,17 @@ mod tests {
         let now = start + Duration::from_secs(60);
         debt.add(now, 3 << 20);
         assert_eq!(debt.paid_at, now + Duration::from_secs(3) - SLACK);
+    }
+
+    #[test]
+    fn a_cap_that_moves_forgets_no_debt() {
+        let throttle = Throttle::new(Some(1 << 20));
+        throttle.took(10 << 20);
+        let paid_at = throttle.debt.get().paid_at;
+        throttle.steer(2 << 20);
+        assert_eq!((throttle.debt.get().paid_at, throttle.turn_bytes.get()), (paid_at, 32 << 10));
+        throttle.steer(1);
+        assert_eq!(throttle.debt.get().bytes_s, DOWNLOAD_BYTES_S_MIN);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What goes over the line: how much went, and how much may.
 
+use crate::clock::Clock;
+use crate::steering::Steering;
 use crate::throttle::Throttle;
 use std::cell::Cell;
+use std::net::SocketAddr;
 
 /// The account of all links together, and of the origin where a cap is shared with it.
 pub(crate) struct Traffic {
@@ -15,6 +18,11 @@ pub(crate) struct Traffic {
     budget_left: Cell<Option<u64>>,
     /// The cap on what is received, if there is one.
     throttle: Throttle,
+    /// What the user set it to.
+    cap: Cell<Option<u64>>,
+    /// What moves it below that.
+    steering: Steering,
+    clock: Clock,
 }
 
 fn add(count: &Cell<u64>, bytes: u64) {
@@ -22,13 +30,16 @@ fn add(count: &Cell<u64>, bytes: u64) {
 }
 
 impl Traffic {
-    pub(crate) fn new(throttle: Throttle) -> Self {
+    pub(crate) fn new(clock: Clock, cap: Option<u64>) -> Self {
         Self {
             uploaded: Cell::new(0),
             given: Cell::new(0),
             downloaded_past: Cell::new(0),
             budget_left: Cell::new(None),
-            throttle,
+            throttle: Throttle::new(cap),
+            cap: Cell::new(cap),
+            steering: Steering::default(),
+            clock,
         }
     }
 
@@ -46,6 +57,37 @@ impl Traffic {
     pub(crate) fn took(&self, bytes: usize) {
         if let Some(throttle) = self.throttle() {
             throttle.took(bytes);
+        }
+        if self.steering.is_on() {
+            self.steering.took(self.clock.now(), bytes);
+        }
+    }
+
+    /// The origin gives bytes from there, or a peer that we dialled.
+    pub(crate) fn comes_from(&self, addr: SocketAddr, is_origin: bool) {
+        if self.steering.is_on() {
+            match is_origin {
+                true => self.steering.origin_at(self.clock.now(), addr),
+                false => self.steering.peer_at(self.clock.now(), addr),
+            }
+        }
+    }
+
+    /// What moves the cap.
+    pub(crate) fn steering(&self) -> &Steering {
+        &self.steering
+    }
+
+    /// Whether the line's queue is to stay short, from now on.
+    pub(crate) fn set_nice(&self, nice: bool) {
+        self.steering.set(self.clock.now(), nice);
+        self.set_cap(self.cap.get());
+    }
+
+    /// The cap follows what moves it.
+    pub(crate) fn steer(&self) {
+        if let Some(rate) = self.steering.rate() {
+            self.throttle.steer(self.cap.get().map_or(rate, |cap| cap.min(rate)));
         }
     }
 
@@ -74,7 +116,9 @@ impl Traffic {
 
     /// Another cap from now on, or none.
     pub(crate) fn set_cap(&self, bytes_s: Option<u64>) {
-        self.throttle.set(bytes_s);
+        self.cap.set(bytes_s);
+        let rate = self.steering.rate();
+        self.throttle.set(bytes_s.into_iter().chain(rate).min());
     }
 
     /// So much of the budget is left today.

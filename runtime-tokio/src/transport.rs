@@ -1,9 +1,9 @@
 //! The connections of an engine: which there are, and what all of them share.
 
 use crate::buffers::{BUFFER_BYTES, Buffer, Pool};
+use crate::clock::Clock;
 use crate::limits::HEAD_BYTES;
 use crate::link::LinkIo;
-use crate::throttle::Throttle;
 use crate::traffic::Traffic;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(peer_id: PeerId, listen_port: u16, throttle: Throttle) -> Self {
+    pub(crate) fn new(peer_id: PeerId, listen_port: u16, clock: Clock, cap: Option<u64>) -> Self {
         Self {
             links: RefCell::default(),
             next: Cell::new(1),
@@ -42,7 +42,7 @@ impl Transport {
             ebb: RefCell::default(),
             pool: Pool::default(),
             heads: RefCell::new(vec![0; HEAD_BYTES]),
-            traffic: Traffic::new(throttle),
+            traffic: Traffic::new(clock, cap),
             peer_id,
             listen_port,
         }

@@ -174,6 +174,10 @@ pub(crate) struct ServeArgs {
     #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "RATE", value_parser = amount::download_rate)]
     pub(crate) max_download: Option<u64>,
 
+    /// Keep the line free for others: receive only as fast as its queue stays short (60 ms), peers and the CDN together
+    #[arg(help_heading = "Limits", hide_short_help = true, long)]
+    pub(crate) nice: bool,
+
     /// How the Hub's CDN is used beside peers, by pulls that say nothing of it
     #[arg(help_heading = "Peers", hide_short_help = true, long, value_name = "POLICY", value_enum, default_value_t = OriginPolicy::Fastest)]
     pub(crate) policy: OriginPolicy,

@@ -116,6 +116,10 @@ pub(crate) struct PullArgs {
     #[arg(help_heading = "Limits", long, value_name = "RATE", value_parser = amount::download_rate)]
     pub(crate) max_download: Option<u64>,
 
+    /// Keep the line free for others: receive only as fast as its queue stays short (60 ms), peers and the CDN together
+    #[arg(help_heading = "Limits", hide_short_help = true, long)]
+    pub(crate) nice: bool,
+
     /// Give up when nothing at all has come from anywhere for this long (30s, 10m, 2h)
     #[arg(help_heading = "Limits", hide_short_help = true, long, value_name = "DURATION", default_value = "10m",
           value_parser = duration::give_up_after)]
@@ -157,6 +161,7 @@ impl PullArgs {
     pub(crate) fn tell(&self, engine: &mut EngineConfig) {
         engine.policy = self.policy.map(Into::into).unwrap_or_default();
         engine.download_bytes_s = self.max_download;
+        engine.nice = self.nice;
         engine.upload_bytes_s = self.upload.max_upload;
         engine.give_up_after = self.give_up_after;
         engine.links_max = self.upload.max_peers.unwrap_or(engine.links_max);

@@ -2,6 +2,7 @@
 
 pub use crate::limits::TRICKLE_BYTES_S;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use crate::error::HubError;
 /// ([`HubConfig::transfers_max`](super::HubConfig::transfers_max)) is taken until the body is dropped.
 pub struct Body {
     response: Option<Response>,
+    peer: Option<SocketAddr>,
     url: String,
     stall: Duration,
     unpacker: Option<Unpacker>,
@@ -48,6 +50,7 @@ impl Body {
         let length = response.content_length();
         let want = want.or(length.filter(|_| unpacker.is_none()));
         Self {
+            peer: response.remote_addr(),
             response: Some(response),
             url,
             stall,
@@ -73,6 +76,12 @@ impl Body {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The other end of its connection: a server, or a proxy on the way to it.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// Fails with `Trickles` if less than [`TRICKLE_BYTES_S`] comes over a `window`: a new connection may be better.

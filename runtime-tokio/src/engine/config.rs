@@ -5,6 +5,7 @@ use crate::discovery::DiscoveryConfig;
 use crate::disk::StoreHandles;
 use crate::error::EngineError;
 use crate::limits::LINKED_MAX;
+use crate::steering::NiceStats;
 use crate::throttle::DOWNLOAD_BYTES_S_MIN;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct EngineConfig {
     /// Most bytes received per second, from peers and the origin together, at least [`DOWNLOAD_BYTES_S_MIN`]; `None`: as
     /// many as come.
     pub download_bytes_s: Option<u64>,
+    /// Keep the line's queue short: receive less than would come (`core/src/nice.rs`).
+    pub nice: bool,
     /// Most payload bytes given to peers per day; `None`: as many as they take.
     pub upload_budget: Option<UploadBudget>,
     /// How peers are found; `None`: in no way but by their names.
@@ -72,6 +75,7 @@ impl EngineConfig {
             policy: Policy::default(),
             upload_bytes_s: None,
             download_bytes_s: None,
+            nice: false,
             upload_budget: None,
             discovery: None,
             surveys: false,
@@ -165,4 +169,7 @@ pub struct EngineStats {
     pub budget_left: Option<u64>,
     /// What is left is less than a chunk may have, so whoever asks may be told to go elsewhere.
     pub budget_spent: bool,
+    /// How the line is, while its queue is to stay short.
+    #[serde(default)]
+    pub nice: Option<NiceStats>,
 }

@@ -151,6 +151,7 @@ impl Engine {
                     chunks_served: node.chunks_served,
                     chunks_bad: node.chunks_bad,
                     banned: node.banned,
+                    nice: context.transport.traffic.steering().stats(),
                     budget_left: context.transport.traffic.budget_left(),
                     budget_spent: context
                         .transport

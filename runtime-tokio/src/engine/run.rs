@@ -18,7 +18,6 @@ use crate::machine::Machine;
 use crate::origin::Origin;
 use crate::perform::perform;
 use crate::pulls::Pulls;
-use crate::throttle::Throttle;
 use crate::transport::Transport;
 use crate::vicinity::Vicinity;
 use crate::workers::{Mailbox, Workers};
@@ -73,7 +72,6 @@ pub(super) async fn run(
     let hub_here = hub.is_some_and(Endpoint::is_loopback);
     let hub = hub.map(|hub| hub_key(hub.as_str()));
     let node = Node::new(config.node(seed, PeerId(id), hub, hub_here));
-    let throttle = Throttle::new(config.download_bytes_s);
     let hot = Hot::new(config.cache_bytes);
     let clock = Clock::start();
     let hubs = Hubs::new(clock, config.give_up_after, config.store.catalog.clone());
@@ -83,7 +81,7 @@ pub(super) async fn run(
     let context = Rc::new(Context {
         clock,
         machine: Machine::new(clock, node),
-        transport: Rc::new(Transport::new(PeerId(id), port, throttle)),
+        transport: Rc::new(Transport::new(PeerId(id), port, clock, config.download_bytes_s)),
         vicinity: Vicinity::new(clock, hub, hub_here),
         finder: OnceCell::new(),
         origin: Rc::new(Origin::new(clock, hubs)),
@@ -130,6 +128,8 @@ pub(super) async fn run(
             }
         }
     }
+    context.transport.traffic.set_nice(config.nice);
+    tokio::task::spawn_local(crate::nice::keep(clock, context.transport.clone()));
     tokio::task::spawn_local(crate::giving::keep_denials(context.disk.store.catalog.clone()));
     tokio::task::spawn_local({
         let context = context.clone();

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use zest_core::link::{self, Body, Head, Message, Outgoing, PayloadKind};
-use zest_core::node::{BUDGET_SPENT, Event};
+use zest_core::node::{BUDGET_SPENT, Direction, Event};
 use zest_core::{Location, finder};
 use zest_send::Span;
 use zest_xet::Hash;
@@ -227,6 +227,10 @@ async fn read_loop<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) ->
         };
         if !readable {
             continue;
+        }
+        // Where it can be reached is measured; the port of one that came says nothing.
+        if io.direction == Direction::Outbound {
+            context.transport.traffic.comes_from(io.addr, false);
         }
         // With a cap on what is received, only so much is read at once, and only when it is this link's turn.
         let room = match context.transport.traffic.throttle() {

@@ -158,6 +158,9 @@ impl Stream {
     /// Counts what came, and sees to it that a stream which trickles gets another chance.
     fn came(&mut self, bytes: Bytes) -> Bytes {
         self.origin.moved();
+        if let Some(addr) = self.body.as_ref().and_then(Body::peer) {
+            self.transport.traffic.comes_from(addr, true);
+        }
         self.left.start += bytes.len() as u64;
         let (since, from) = self.looked;
         if since.elapsed() >= self.window {

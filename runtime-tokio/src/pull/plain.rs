@@ -333,6 +333,9 @@ impl Pull {
                 Err(error) => return came_of(error),
             };
             self.context.transport.traffic.took(bytes.len());
+            if let Some(addr) = answer.body.peer() {
+                self.context.transport.traffic.comes_from(addr, true);
+            }
             self.tally.whole.wire.set(self.tally.whole.wire.get() + bytes.len() as u64);
             let end = at + bytes.len() as u64;
             if end > gap.start {

@@ -77,6 +77,9 @@ pub struct Limits {
     /// Most bytes received per second, from peers and the origin together; `None`: as many as come.
     #[serde(default)]
     pub max_download: Option<u64>,
+    /// Keep the queueing delay of the line below 60 ms: receive less than would come, and next to nothing while others fill it.
+    #[serde(default)]
+    pub nice: bool,
 }
 
 impl Limits {

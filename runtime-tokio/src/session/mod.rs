@@ -85,6 +85,7 @@ impl Session {
             policy: engine.policy,
             max_upload: engine.upload_bytes_s,
             max_download: engine.download_bytes_s,
+            nice: engine.nice,
         };
         let give_up_after = engine.give_up_after;
         let port = engine.discovery.as_ref().and_then(|discovery| discovery.dht.as_ref()?.port);
@@ -365,7 +366,10 @@ impl Session {
         limits.check()?;
         self.inner.limits.send_replace(limits);
         self.inner.engine.spawn(move |context| {
-            Box::pin(async move { context.set_limits(limits.policy, limits.max_upload, limits.max_download) })
+            Box::pin(async move {
+                let Limits { policy, max_upload, max_download, nice } = limits;
+                context.set_limits(policy, max_upload, max_download, nice);
+            })
         });
         Ok(())
     }
