@@ -391,8 +391,7 @@ async fn every_operation_answers_as_it_is_written() {
     let code = json!({"code": code["code"]});
     assert_eq!(caller.call("post", "/v1/login", "/v1/login", "", Some(code.clone())).await.status, 200);
     assert_eq!(caller.call("post", "/v1/login", "/v1/login", "", Some(code)).await.status, 403);
-    let patch =
-        json!({"max_upload": 1_000_000, "max_download": null, "policy": "spare-origin", "giving": "network"});
+    let patch = json!({"max_upload": 1_000_000, "max_download": null, "nice": true, "policy": "spare-origin", "giving": "network"});
     assert_eq!(caller.call("patch", "/v1/settings", "/v1/settings", "", Some(patch)).await.status, 200);
     assert_eq!(caller.call("delete", "/v1/pulls/{id}", "/v1/pulls/1", "", None).await.status, 204);
     let events = caller.document["components"]["schemas"]["Event"].clone();

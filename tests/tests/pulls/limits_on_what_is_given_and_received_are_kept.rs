@@ -35,6 +35,18 @@ async fn a_download_cap_holds_for_peers_and_cdn_together_and_harms_no_peer() {
 }
 
 #[tokio::test]
+async fn a_nice_pull_begins_slowly_and_tells_of_the_line() {
+    let site = site().await;
+    let nice = Machine::with(&site.endpoint(), |config: &mut EngineConfig| config.nice = true).await;
+    let report = in_time(nice.pull_from("org/model", &[])).await.expect("the pull");
+    assert_same_files(&report.path, &site.folder("org/model"));
+    // Ten rounds a second add a sixteenth each at most: whatever the line, two seconds are not enough.
+    assert!(report.elapsed >= Duration::from_secs(1), "{:?} for {MODEL} bytes", report.elapsed);
+    let line = nice.engine().stats().await.nice.expect("it is on");
+    assert!(line.rate >= zest_core::nice::RATE_MIN && line.queueing_us.is_some(), "{line:?}");
+}
+
+#[tokio::test]
 async fn a_budget_of_a_day_is_one_for_all_programs_and_then_nothing_is_given() {
     let site = site().await;
     let account = TempDir::new().expect("a temporary folder");

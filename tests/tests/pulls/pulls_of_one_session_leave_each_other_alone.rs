@@ -255,10 +255,15 @@ async fn who_is_given_to_and_the_caps_change_while_it_runs() {
     let report = in_time(machine.pull_from("org/model", &[address])).await;
     assert_eq!(report.expect("the session has it").from_peers, BYTES as u64, "this machine is near");
 
-    let limits = Limits { max_upload: Some(1 << 20), max_download: Some(1 << 20), ..session.limits() };
+    assert_eq!(session.stats().await.nice, None);
+    let limits =
+        Limits { max_upload: Some(1 << 20), max_download: Some(1 << 20), nice: true, ..session.limits() };
     session.set_limits(limits).expect("high enough");
     assert_eq!(session.status().await.limits, limits);
     assert!(session.set_limits(Limits { max_upload: Some(1), ..limits }).is_err());
+    assert!(session.stats().await.nice.is_some());
+    session.set_limits(Limits { nice: false, ..limits }).expect("high enough");
+    assert_eq!(session.stats().await.nice, None);
     poll(async || session.peers().await.iter().all(|peer| peer.addr.ip().is_loopback())).await;
     let status = serde_json::to_value(session.status().await).expect("plain data");
     assert_eq!((&status["max_upload"], &status["giving"]), (&(1 << 20).into(), &"network".into()));
