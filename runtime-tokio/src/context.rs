@@ -11,6 +11,7 @@ use crate::machine::Machine;
 use crate::origin::Origin;
 use crate::outages::{Out, Outages, Service};
 use crate::pulls::Pulls;
+use crate::small::Small;
 use crate::transport::Transport;
 use crate::vicinity::Vicinity;
 use std::cell::OnceCell;
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) disk: Disk,
     /// Bytes in memory that the node has a name for.
     pub(crate) held: Held,
+    /// Small files that come whole, from peers and to them.
+    pub(crate) small: Small,
     pub(crate) jobs: Jobs,
     pub(crate) pulls: Rc<Pulls>,
     /// Does what the node says.

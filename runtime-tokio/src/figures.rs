@@ -5,9 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use zest_core::link::{Body, Outgoing};
+use zest_core::link::{Body, Outgoing, PlainKey};
 use zest_core::node::Node;
-use zest_core::{FileId, JobId};
+use zest_core::{BufId, FileId, JobId};
 use zest_store::{Access, Catalog};
 use zest_xet::Hash;
 
@@ -23,6 +23,8 @@ pub(crate) struct Figures {
     named: RefCell<BTreeSet<SocketAddr>>,
     /// Those among them that cannot be reached, with the reason.
     unreachable: RefCell<BTreeMap<SocketAddr, String>>,
+    /// Its small files that come whole.
+    small: RefCell<BTreeSet<PlainKey>>,
     given: Cell<u64>,
     banned: Cell<u64>,
     /// Times that a peer gave nothing as its budget for uploads is used up.
@@ -43,6 +45,11 @@ impl Figures {
         }
     }
 
+    /// A small file that comes whole is (also) this pull's.
+    pub(crate) fn has_small(&self, key: PlainKey) {
+        self.small.borrow_mut().insert(key);
+    }
+
     /// The user named a peer for this pull.
     pub(crate) fn has_peer(&self, addr: SocketAddr) {
         self.named.borrow_mut().insert(addr);
@@ -53,7 +60,7 @@ impl Figures {
         self.unreachable.borrow().clone()
     }
 
-    /// Bytes of chunks of its files that were given to peers.
+    /// Bytes of its files that were given to peers, in chunks or whole.
     pub(crate) fn given(&self) -> u64 {
         self.given.get()
     }
@@ -96,7 +103,8 @@ impl AllFigures {
     }
 
     /// A message goes out: its payload counts for the pulls whose files it is of.
-    pub(crate) fn given(&self, message: &Outgoing) {
+    /// `named` says which small file lies in a buffer.
+    pub(crate) fn given(&self, message: &Outgoing, named: impl Fn(BufId) -> Option<PlainKey>) {
         let count = |body: &Body| {
             let Body::File(place) = body else { return };
             self.each(|figures| {
@@ -108,6 +116,14 @@ impl AllFigures {
         match message {
             Outgoing::Chunk { body, .. } | Outgoing::XorbBytes { body, .. } => count(body),
             Outgoing::XorbRange { parts, .. } => parts.iter().for_each(|(_, body)| count(body)),
+            Outgoing::Plain { body: Body::Buf { id, len, .. }, .. } => {
+                let Some(key) = named(*id) else { return };
+                self.each(|figures| {
+                    if figures.small.borrow().contains(&key) {
+                        figures.given.set(figures.given.get() + u64::from(*len));
+                    }
+                });
+            }
             _ => {}
         }
     }

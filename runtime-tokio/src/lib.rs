@@ -48,6 +48,8 @@ mod pull;
 mod pulls;
 mod seal;
 mod session;
+mod small;
+mod small_lookup;
 mod steering;
 mod tentative;
 mod throttle;

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::file_kind::FileKind;
 use crate::link::dial::dial;
 use crate::workers::{ChunkPlace, Work};
-use crate::{lists, lookup, origin, seal, tentative};
+use crate::{lists, lookup, origin, seal, small_lookup, tentative};
 use std::rc::Rc;
 use zest_core::link::{Dialect, Outgoing, ZestMessage};
 use zest_core::node::{Action, Event, Source};
@@ -26,7 +26,7 @@ pub(crate) fn perform(context: &Rc<Context>, action: Action) {
                 }
                 if payload > 0 {
                     context.transport.traffic.gave(payload);
-                    context.pulls.figures.given(&message);
+                    context.pulls.figures.given(&message, |id| context.small.named(id));
                 }
                 io.send(context, message);
             }
@@ -104,12 +104,11 @@ pub(crate) fn perform(context: &Rc<Context>, action: Action) {
             let place = if behind { None } else { context.locate_manifest(&file, access, first, count) };
             context.event(Event::ManifestLocated { link, req, place });
         }
-        // Said of nobody's handshake yet: who asks all the same is told that there is nothing.
-        Action::LookupPlain { link, req, .. } => {
-            context.event(Event::PlainLocated { link, req, body: None });
+        Action::LookupPlain { link, req, key, size, offset } => {
+            small_lookup::look_up(context, (link, req), key, size, offset);
         }
-        Action::PlainCame { bufs, .. } => bufs.into_iter().for_each(|buf| drop(context.held.take(buf))),
-        Action::PlainAlone { .. } => {}
+        Action::PlainCame { plain, link, bufs } => context.small.came(&context.held, plain, link, bufs),
+        Action::PlainAlone { plain } => context.small.alone(plain),
         Action::LookupFile { link, file } => {
             let (total, runs) = context.disk.locate_file(&file, context.access_of(link));
             context.event(Event::FileLocated { link, file, total, runs });

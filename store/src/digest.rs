@@ -24,6 +24,20 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Whether these bytes are the blob of this name, a git blob id or a SHA-256 as hex.
+pub(crate) fn is_blob(etag: &str, bytes: &[u8]) -> bool {
+    let digest = match etag.len() {
+        40 => {
+            let mut sha = Sha1::new();
+            sha.update(format!("blob {}\0", bytes.len()));
+            sha.update(bytes);
+            hex(&sha.finalize())
+        }
+        _ => hex(&Sha256::digest(bytes)),
+    };
+    digest == etag
+}
+
 /// Calls `take` with the file's bytes in order, from its current position to the end; gives their number.
 pub(crate) fn read_all(file: &File, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
     read_while(file, |bytes| {

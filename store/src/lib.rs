@@ -72,7 +72,7 @@ pub use cache::{
 };
 pub use catalog::{
     Access, Catalog, Commit, FileId, FileStatus, IndexTask, Indexed, Located, ManifestOnDisk, OriginalXorb,
-    PROOF_LASTS, PROOF_LASTS_AT_MOST, Place, PublicProof, Shelf,
+    PROOF_LASTS, PROOF_LASTS_AT_MOST, Place, PublicProof, Shelf, SmallFile,
 };
 pub use endpoint::{Endpoint, is_loopback_name};
 pub use env::{ENDPOINT_DEFAULT, Env, Token};

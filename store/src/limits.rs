@@ -22,6 +22,10 @@ pub const REMARKS_MAX: usize = 100;
 pub const DEPTH_MAX: usize = 64;
 /// Bytes of a places file that are read: far more than any number of copies needs.
 pub const PLACES_BYTES_MAX: u64 = 16 << 20;
+/// Lists of commits whose files outside Xet are known without reading the list again: 16, about 20 MB at most. Ours.
+pub const LISTS_KEPT_MAX: usize = 16;
+/// Files outside Xet of a list that is kept so: 10,000. Ours; a longer one is read whenever one of them is asked for.
+pub const LIST_ROWS_KEPT_MAX: usize = 10_000;
 /// Repositories that are noted as not to be shared: read every second where something is given.
 pub const DENIED_MAX: usize = 10_000;
 /// How long an answer "anyone may read this commit" counts: 12 h. Ours; what turns private is given for half a day at most

@@ -177,6 +177,11 @@ impl Node {
             }
             if news {
                 self.look_soon(now, id);
+                let has = self.peers.get(&link).and_then(|peer| peer.jobs.get(&id)).map(|with| &with.has);
+                let all = has.filter(|has| !has.is_none()).map(|has| *has == Has::All);
+                if let Some((all, job)) = all.zip(self.jobs.get(&id)) {
+                    self.plain_partner(now, link, job.spec.file, all);
+                }
             }
             self.seek_manifest(now, id);
         }

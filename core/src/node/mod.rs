@@ -81,6 +81,8 @@ mod peer;
 mod pick;
 mod picker;
 mod plain;
+mod plain_asked;
+mod plain_held;
 mod queue;
 mod repeats;
 pub(crate) mod rng;

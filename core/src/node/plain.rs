@@ -9,11 +9,11 @@
 //!
 //! Nobody relies on anybody for long: what is not answered in time is asked of another, and after a few seconds of the Hub.
 
-use super::ask::{Ask, Wanted};
 use super::peer::{Has, Peer};
+use super::plain_held::{Held, Question};
 use super::timers::Timer;
 use super::{Action, Node, Policy, claim_score};
-use crate::link::{Body, Outgoing, PlainKey, ZestMessage};
+use crate::link::{Outgoing, PlainKey, ZestMessage};
 use crate::wire::zest::{PLAIN_PART_BYTES, plain_part_len};
 use crate::{BufId, Duration, Instant, JobId, LinkId, PeerId, PlainId, ReqId};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -46,13 +46,8 @@ const ASKED_MAX: u32 = 16;
 const OPEN_MAX: usize = 64;
 /// Who gave nothing in time is asked for no small file for so long: 60 s. Ours.
 const SHUNNED: Duration = Duration::from_secs(60);
-/// Links that are remembered for having had to do with a commit, over all commits: 4,096. Ours.
+/// Links that are remembered for having had something of a file, over all files: 4,096. Ours.
 const PARTNERS_MAX: usize = 4096;
-/// Questions of one link that wait until we have a small file, at most: 64. Ours; more are answered with no.
-pub const PLAIN_HELD_MAX: u32 = 64;
-/// The same of all links: 4,096, 64 KiB of memory. Ours.
-pub const PLAIN_HELD_ALL_MAX: usize = 4096;
-
 /// What is known of a small file when somebody wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainSpec {
@@ -111,8 +106,6 @@ struct Want {
     later_asked: u32,
     /// Somebody who comes before us waits for what we know of those before it: we ask the first of them.
     first_only: bool,
-    /// Questions of peers that wait until it is here: link, its request and where the part begins.
-    held: Vec<(LinkId, u32, u32)>,
 }
 
 /// All small files that are wanted.
@@ -122,24 +115,20 @@ pub(super) struct Plains {
     by_key: BTreeMap<PlainKey, PlainId>,
     /// Our requests, and which part of which file they are for.
     asks: BTreeMap<(LinkId, ReqId), (PlainId, u32)>,
-    /// Questions that wait, of each link.
-    held: BTreeMap<LinkId, u32>,
-    held_all: usize,
-    /// Links whose peers have, or had, to do with a commit, by its first file: jobs end before the last small file is here.
-    partners: BTreeSet<(Hash, LinkId)>,
+    /// Questions that wait until a file is here.
+    pub(super) held: Held,
+    /// Links whose peers said that they have something of a file that we fetched, and whether it was all: a job may end before a small file
+    /// of its commit is looked for.
+    partners: BTreeMap<(Hash, LinkId), bool>,
     /// Links whose peers gave nothing in time, and until when they are not asked.
     shunned: BTreeMap<LinkId, Instant>,
 }
 
 impl Plains {
-    fn unhold(&mut self, link: LinkId, count: u32) {
-        self.held_all -= count as usize;
-        if let Some(held) = self.held.get_mut(&link) {
-            *held -= count;
-            if *held == 0 {
-                self.held.remove(&link);
-            }
-        }
+    /// Which of the files that are wanted a peer asks for, if it may hear that it is.
+    pub(super) fn wanted(&self, key: &PlainKey, size: u32, peer: &Peer) -> Option<PlainId> {
+        let id = self.by_key.get(key)?;
+        self.wants.get(id).filter(|want| want.spec.is_open_to(peer) && want.spec.size == size).map(|_| *id)
     }
 
     fn open_on(&self, link: LinkId) -> usize {
@@ -163,7 +152,7 @@ struct Able {
 }
 
 /// Who comes before a peer that asks us.
-enum Before {
+pub(super) enum Before {
     /// We do, or we have the file nearly.
     Us,
     /// This one, the first of all that we know.
@@ -184,7 +173,6 @@ impl Node {
             complete_asked: 0,
             later_asked: 0,
             first_only: false,
-            held: Vec::new(),
         };
         self.asking.plains.wants.insert(id, want);
         self.asking.plains.by_key.entry(key).or_insert(id);
@@ -202,9 +190,8 @@ impl Node {
             self.asking.plains.by_key.extend(other.map(|other| (want.spec.key, other)));
         }
         let (key, size) = (want.spec.key, want.spec.size);
-        for (link, req, offset) in want.held {
-            self.asking.plains.unhold(link, 1);
-            self.plain_in_line(now, link, req, key, size, offset);
+        for Question { link, req, offset } in self.asking.plains.held.take(id) {
+            self.plain_in_line(now, link, req, key, (size, offset));
         }
         if self.asking.plains.wants.is_empty() {
             self.asking.plains.shunned.retain(|_, until| *until > now);
@@ -233,6 +220,19 @@ impl Node {
         let looking = |(id, want): (&PlainId, &Want)| matches!(want.state, State::Looking).then_some(*id);
         let ids: Vec<PlainId> = self.asking.plains.wants.iter().filter_map(looking).collect();
         ids.into_iter().for_each(|id| self.plain_look(now, id));
+    }
+
+    /// A peer has something of a file that we fetch, or all of it: it is one to ask for what else its commit has.
+    pub(super) fn plain_partner(&mut self, now: Instant, link: LinkId, file: Hash, all: bool) {
+        let partners = &mut self.asking.plains.partners;
+        if partners.get(&(file, link)).is_some_and(|known| *known || !all) {
+            return;
+        }
+        if partners.len() >= PARTNERS_MAX {
+            partners.clear();
+        }
+        partners.insert((file, link), all);
+        self.plain_look_all(now);
     }
 
     fn plain_look(&mut self, now: Instant, id: PlainId) {
@@ -265,12 +265,6 @@ impl Node {
         }
         let jobs = self.jobs_of(&want.spec);
         let mut able = self.plain_able(now, want, &jobs);
-        if let Some(commit) = want.spec.files.first() {
-            if self.asking.plains.partners.len() >= PARTNERS_MAX {
-                self.asking.plains.partners.clear();
-            }
-            self.asking.plains.partners.extend(able.iter().map(|peer| (*commit, peer.link)));
-        }
         let complete: Vec<LinkId> = able.iter().filter(|peer| peer.complete).map(|peer| peer.link).collect();
         if !complete.is_empty() && want.complete_asked < COMPLETE_ASKED_MAX {
             // Any of them, so that all have a share of the work.
@@ -307,7 +301,8 @@ impl Node {
                 continue;
             }
             let has_all = |job: &JobId| peer.jobs.get(job).is_some_and(|with| with.has == Has::All);
-            let complete = jobs.iter().any(has_all);
+            let had_all = |file: &Hash| self.asking.plains.partners.get(&(*file, *link)) == Some(&true);
+            let complete = jobs.iter().any(has_all) || want.spec.files.iter().any(had_all);
             able.push(Able { score: claim_score(&want.spec.key.id, &who), link: *link, who, complete });
         }
         able
@@ -348,15 +343,13 @@ impl Node {
     fn plain_let_go(&mut self, id: PlainId, link: LinkId) {
         let who_of = |link: &LinkId| self.peers.get(link).map(|peer| peer.who.id);
         let Some(who) = who_of(&link) else { return };
-        let Some(want) = self.asking.plains.wants.get_mut(&id) else { return };
+        let Some(want) = self.asking.plains.wants.get(&id) else { return };
         let score = |who: &PeerId| claim_score(&want.spec.key.id, who);
         if score(&who) <= score(&self.config.peer_id) {
             return;
         }
-        let let_go: Vec<(LinkId, u32, u32)> =
-            want.held.extract_if(.., |(of, ..)| who_of(of) == Some(who)).collect();
-        for (of, req, _) in let_go {
-            self.asking.plains.unhold(of, 1);
+        let let_go = self.asking.plains.held.take_of(id, |of| who_of(&of) == Some(who));
+        for Question { link: of, req, .. } in let_go {
             self.send(of, Outgoing::Zest(ZestMessage::PlainNone { req }));
         }
     }
@@ -435,12 +428,9 @@ impl Node {
 
     /// A link is gone, or is being closed.
     pub(super) fn plain_gone(&mut self, link: LinkId) {
-        if let Some(count) = self.asking.plains.held.get(&link).copied() {
-            self.asking.plains.wants.values_mut().for_each(|want| want.held.retain(|(of, ..)| *of != link));
-            self.asking.plains.unhold(link, count);
-        }
+        self.asking.plains.held.gone(link);
         self.asking.plains.shunned.remove(&link);
-        self.asking.plains.partners.retain(|(_, of)| *of != link);
+        self.asking.plains.partners.retain(|(_, of), _| *of != link);
         let ours = self.asking.plains.asks.range((link, ReqId(0))..=(link, ReqId(u32::MAX)));
         let ids: BTreeSet<PlainId> = ours.map(|(_, (id, _))| *id).collect();
         ids.into_iter().for_each(|id| self.plain_given_up(id));
@@ -478,57 +468,8 @@ impl Node {
         self.plain_look_all(now);
     }
 
-    // Answering.
-
-    /// A peer asks for a part of a small file.
-    pub(super) fn plain_asked(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        req: u32,
-        key: PlainKey,
-        (size, offset): (u32, u32),
-        wait: bool,
-    ) {
-        let Some(peer) = self.peers.get(&link) else { return };
-        let wanted = self.asking.plains.by_key.get(&key).copied();
-        let wanted = wanted.filter(|id| {
-            self.asking
-                .plains
-                .wants
-                .get(id)
-                .is_some_and(|want| want.spec.is_open_to(peer) && want.spec.size == size)
-        });
-        if plain_part_len(size, offset).is_none() {
-            return self.send(link, Outgoing::Zest(ZestMessage::PlainNone { req }));
-        }
-        let Some(id) = wanted else { return self.plain_in_line(now, link, req, key, size, offset) };
-        let who = peer.who.id;
-        let many = self.asking.plains.held.get(&link).is_some_and(|held| *held >= PLAIN_HELD_MAX)
-            || self.asking.plains.held_all >= PLAIN_HELD_ALL_MAX;
-        let first = self.before_it(now, id, &who);
-        if !wait || many || first.is_none() {
-            return self.send(link, Outgoing::Zest(ZestMessage::PlainNone { req }));
-        }
-        let Some(want) = self.asking.plains.wants.get_mut(&id) else { return };
-        want.held.push((link, req, offset));
-        *self.asking.plains.held.entry(link).or_default() += 1;
-        self.asking.plains.held_all += 1;
-        if let Some(Before::Them(first)) = first {
-            want.first_only = true;
-            let asked = match &want.state {
-                State::Asked { who, parts, .. } => parts.iter().all(Option::is_none).then_some(*who),
-                State::Looking | State::Proving | State::Alone => None,
-            };
-            if asked.is_some_and(|asked| asked != first) {
-                self.plain_call_off(id);
-                self.plain_look(now, id);
-            }
-        }
-    }
-
     /// Who comes before this peer, so that it may wait for us; none if nobody does that we know: then the file is its own to get.
-    fn before_it(&self, now: Instant, id: PlainId, who: &PeerId) -> Option<Before> {
+    pub(super) fn before_it(&self, now: Instant, id: PlainId, who: &PeerId) -> Option<Before> {
         let want = self.asking.plains.wants.get(&id)?;
         let score = |who: &PeerId| claim_score(&want.spec.key.id, who);
         let theirs = score(who);
@@ -538,36 +479,6 @@ impl Node {
         let able = self.plain_able(now, want, &self.jobs_of(&want.spec));
         let first = able.into_iter().max_by_key(|peer| (peer.score, peer.link))?;
         (first.score > theirs).then_some(Before::Them(first.who))
-    }
-
-    /// A question that can be answered now stands in line with all others.
-    fn plain_in_line(&mut self, now: Instant, link: LinkId, req: u32, key: PlainKey, size: u32, offset: u32) {
-        let what = Wanted::Plain { kind: key.kind, size, offset };
-        self.asked_for(now, link, Ask { req, hash: key.id, what });
-    }
-
-    /// A question that waits is taken back.
-    pub(super) fn plain_taken_back(&mut self, link: LinkId, req: u32) {
-        if !self.asking.plains.held.contains_key(&link) {
-            return;
-        }
-        let mut count = 0;
-        for want in self.asking.plains.wants.values_mut() {
-            let before = want.held.len();
-            want.held.retain(|(of, other, _)| (*of, *other) != (link, req));
-            count += (before - want.held.len()) as u32;
-        }
-        self.asking.plains.unhold(link, count);
-    }
-
-    /// Where it lies was looked up: none, if it is not here or not for this peer.
-    pub(super) fn plain_located(&mut self, now: Instant, link: LinkId, req: ReqId, body: Option<Body>) {
-        let Some(mark) = self.looked_up(link, req) else { return };
-        match body {
-            Some(body) => self.give_plain(link, req.0, body, mark),
-            None => self.send(link, Outgoing::Zest(ZestMessage::PlainNone { req: req.0 })),
-        }
-        self.pump(now);
     }
 
     pub(super) fn check_plain(&self) {
@@ -599,13 +510,22 @@ impl Node {
                 "a file that nobody is asked for is looked after"
             );
         }
-        let held: usize = plains.wants.values().map(|want| want.held.len()).sum();
-        assert_eq!((held, held), (plains.held_all, plains.held.values().map(|held| *held as usize).sum()));
-        assert!(
-            plains.held.values().all(|held| (1..=PLAIN_HELD_MAX).contains(held)),
-            "questions are bounded"
-        );
-        assert!(plains.held.keys().all(|link| self.peers.contains_key(link)), "nobody gone is waited for");
+        assert!(plains.partners.len() <= PARTNERS_MAX, "who is remembered is bounded");
+        plains.held.check(|id| plains.wants.contains_key(&id), |link| self.peers.contains_key(&link));
+    }
+
+    /// Somebody who waits for this file comes after the first of all that we know: that one is asked, and nobody else.
+    pub(super) fn plain_first_only(&mut self, now: Instant, id: PlainId, first: PeerId) {
+        let Some(want) = self.asking.plains.wants.get_mut(&id) else { return };
+        want.first_only = true;
+        let asked = match &want.state {
+            State::Asked { who, parts, .. } => parts.iter().all(Option::is_none).then_some(*who),
+            State::Looking | State::Proving | State::Alone => None,
+        };
+        if asked.is_some_and(|asked| asked != first) {
+            self.plain_call_off(id);
+            self.plain_look(now, id);
+        }
     }
 
     fn is_sparing(&self, spec: &PlainSpec) -> bool {
@@ -620,13 +540,13 @@ impl Node {
 
     /// Whether a peer has to do with the commit, and may be told that we fetch it.
     fn takes_part(&self, spec: &PlainSpec, jobs: &[JobId], link: LinkId, peer: &Peer) -> bool {
-        let known = |commit: &Hash| self.asking.plains.partners.contains(&(*commit, link));
+        let known = |file: &Hash| self.asking.plains.partners.contains_key(&(*file, link));
         peer.ready()
             && peer.who.plain
             && spec.is_open_to(peer)
             && (jobs.iter().any(|job| peer.jobs.get(job).is_some_and(|with| with.has != Has::None))
                 || spec.files.iter().any(|file| peer.wants.interests.contains_key(file))
-                || spec.files.first().is_some_and(known)
-                || spec.files.is_empty() && self.is_expected(peer))
+                || spec.files.iter().any(known)
+                || self.is_expected(peer))
     }
 }

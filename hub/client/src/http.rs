@@ -140,6 +140,11 @@ impl Transport {
         .await
     }
 
+    /// Whether requests carry no credentials: what is answered then, everyone is answered.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.authorization.is_none()
+    }
+
     /// Sends `ask`, with retries, and reads `wanted` fields of the JSON object that answers, however large it is.
     pub(super) async fn fields(
         &self,

@@ -106,13 +106,13 @@ pub struct RevisionInfo {
     pub commit: String,
     /// Only members see it. `true` also when the Hub does not say: nothing is shared by default.
     pub private: bool,
-    /// Files only for people on a list. `true` also when the Hub does not say.
+    /// Files only for people on a list, or for nobody (disabled). `true` also when the Hub does not say.
     pub gated: bool,
 }
 
 impl RevisionInfo {
     /// What of the answer is read.
-    const FIELDS: [&str; 3] = ["sha", "private", "gated"];
+    const FIELDS: [&str; 4] = ["sha", "private", "gated", "disabled"];
 
     fn read(answer: &BTreeMap<String, serde_json::Value>) -> Result<Self, String> {
         let commit = answer.get("sha").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
@@ -121,7 +121,9 @@ impl RevisionInfo {
         }
         // What is not said, or not with `false`, is not open.
         let is_open = |name: &str| answer.get(name) == Some(&serde_json::Value::Bool(false));
-        Ok(Self { commit, private: !is_open("private"), gated: !is_open("gated") })
+        // Mirrors leave this one out.
+        let disabled = answer.get("disabled").is_some_and(|value| *value != serde_json::Value::Bool(false));
+        Ok(Self { commit, private: !is_open("private"), gated: disabled || !is_open("gated") })
     }
 }
 
@@ -176,6 +178,13 @@ impl Hub {
     #[must_use]
     pub fn clock_ahead_s(&self) -> Option<i64> {
         self.inner.transport.ahead_s()
+    }
+
+    /// Whether all requests are a stranger's. What [`Hub::revision`] answers then, everyone is answered: where it says that the
+    /// repository is neither private nor gated, that is the proof that public sharing needs, of the commit that it names.
+    #[must_use]
+    pub fn asks_as_stranger(&self) -> bool {
+        self.inner.transport.is_stranger()
     }
 
     /// Resolves a branch, tag, `refs/pr/N` or commit.

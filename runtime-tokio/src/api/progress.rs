@@ -111,6 +111,8 @@ pub enum How {
     Hub,
     /// Its chunks were fetched.
     Chunks,
+    /// Peers gave it whole (small files outside Xet).
+    Peers,
     /// Nothing was done (`--dry-run`): it would be fetched.
     Wanted,
 }
@@ -124,6 +126,7 @@ impl How {
             Self::Linked => "linked",
             Self::Hub => "hub",
             Self::Chunks => "chunks",
+            Self::Peers => "peers",
             Self::Wanted => "wanted",
         }
     }

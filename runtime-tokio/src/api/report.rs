@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Largest file the Hub keeps outside Xet: 10 MB (its limit for plain git files). Such files have no chunks, so no peer can give
-/// them, and they say nothing about how well peers did.
+/// Largest file the Hub keeps outside Xet: 10 MB (its limit for plain git files). Few peers can give such files, so those that the Hub
+/// gave say nothing about how well peers did.
 const PLAIN_FILE_BYTES_MAX: u64 = 10_000_000;
 
 /// Something that did not answer for a while.

@@ -18,6 +18,7 @@ use crate::machine::Machine;
 use crate::origin::Origin;
 use crate::perform::perform;
 use crate::pulls::Pulls;
+use crate::small::Small;
 use crate::transport::Transport;
 use crate::vicinity::Vicinity;
 use crate::workers::{Mailbox, Workers};
@@ -87,6 +88,7 @@ pub(super) async fn run(
         origin: Rc::new(Origin::new(clock, hubs)),
         disk: Disk::new(config.store, hot, workers, mailbox.clone()),
         held: Held::new(),
+        small: Small::default(),
         jobs: Jobs::new(),
         pulls: Pulls::new(),
         perform,

@@ -30,6 +30,7 @@ pub(crate) async fn run(
     if let Some(hub) = hub {
         link.name_hub(hub);
     }
+    link.give_plain();
     let io = LinkIo::new(id, addr, direction, link);
     transport.add(io.clone());
     if direction == Direction::Inbound {

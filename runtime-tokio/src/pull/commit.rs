@@ -1,7 +1,9 @@
 //! The commit that a pull is about.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 use zest_store::Commit;
+use zest_xet::Hash;
 
 pub(crate) struct PulledCommit {
     pub(super) id: String,
@@ -11,6 +13,8 @@ pub(crate) struct PulledCommit {
     pub(super) whose: Commit,
     /// Nobody knows the list of its files: what lies there is what there is.
     pub(super) as_found: bool,
+    /// Some of its files in Xet, by which those are known that have to do with it.
+    pub(super) xet: Arc<[Hash]>,
     /// The user does not want it shared.
     pub(super) denied: bool,
     /// Nothing that is wanted is in Xet, so it was not asked who may read it.

@@ -178,6 +178,14 @@ impl Destination {
         }
     }
 
+    /// See [`zest_store::Catalog::note_small_owner`].
+    pub(crate) fn note_small_owner(&self, of: &Commit) {
+        if let Err(error) = self.store.catalog.note_small_owner(of) {
+            let name = &of.repo.name;
+            tracing::warn!(target: zest_store::SAID, kind = "not-noted", "{name}: it cannot be noted whose its small files are: {error}");
+        }
+    }
+
     /// A branch or tag points to the commit, as huggingface_hub notes it (also with a local folder). A commit needs none.
     pub(crate) fn write_ref(&self, options: &PullOptions, commit: &str) -> Result<(), StoreError> {
         if is_commit(&options.revision) {

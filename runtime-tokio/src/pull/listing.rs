@@ -106,10 +106,14 @@ async fn ask(
     let repo = &options.repo;
     // A commit never changes: with its tree in the cache nothing has to be asked, if it is this Hub's. Whose it is only matters
     // where something is shared.
+    // When the Hub was asked by a stranger: that it answers is what everyone's reading it shows.
+    let mut told = None;
     let (commit, open) = if is_commit(&options.revision) {
         (options.revision.clone(), true)
     } else {
+        let asked = zest_store::aging_now();
         let info = hub.revision(repo, &options.revision).await?;
+        told = hub.asks_as_stranger().then_some(asked);
         if info.private || info.gated {
             // It may have been open when it was asked about.
             destination.revoke_public(&of(options, &info.commit));
@@ -158,8 +162,9 @@ async fn ask(
                 }
             }
             if part.is_some() {
-                // Only what is in Xet can come from peers or go to them: else there is nothing to prove.
-                all_whole = may_share && entries.iter().all(|entry| entry.xet_hash.is_none());
+                // Small files alone are not worth a call of their own to find out whether peers may be asked.
+                all_whole =
+                    may_share && told.is_none() && entries.iter().all(|entry| entry.xet_hash.is_none());
                 may_share &= !all_whole;
             }
             let refused = refused
@@ -169,7 +174,7 @@ async fn ask(
         }
     };
     let public_until = match may_share {
-        true => public_until(destination, hub, options, &commit, &mut remarks).await,
+        true => public_until(destination, hub, options, &commit, told, &mut remarks).await,
         false => None,
     };
     let rest = Listing::default();
@@ -215,15 +220,23 @@ fn lost_commit(options: &PullOptions, commit: &str, error: HubError) -> PullErro
     PullError::LostCommit { repo, revision, commit: commit.to_owned() }
 }
 
-/// Until when a stranger may read the commit: as noted, else as an anonymous request shows. Doubt means not at all.
+/// Until when a stranger may read the commit: as one was told just now, as noted, else as an anonymous request shows. Doubt means not at
+/// all.
 async fn public_until(
     destination: &Destination,
     hub: &Hub,
     options: &PullOptions,
     commit: &str,
+    told: Option<SystemTime>,
     remarks: &mut Vec<(&'static str, String)>,
 ) -> Option<SystemTime> {
     let of = of(options, commit);
+    if let Some(asked) = told {
+        if !options.dry_run {
+            destination.prove_public(&of, asked);
+        }
+        return Some(asked + PROOF_LASTS);
+    }
     if let Some(until) = destination.public_until(&of) {
         return Some(until);
     }

@@ -35,6 +35,7 @@ use listing::Listing;
 use proof::Looked;
 use said::Said;
 use select::{Selected, select, split_twins};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -99,6 +100,8 @@ pub(crate) struct Pull {
     tally: Tally,
     said: Said,
     figures: Rc<Figures>,
+    /// Files in Xet are missing: their jobs begin beside what comes whole.
+    jobs_begin: Cell<bool>,
 }
 
 /// The place a pull writes to, in the engine's cache or another one.
@@ -198,6 +201,7 @@ pub(crate) async fn run(
         nameless.clear();
     }
     let (mut wish, cancel) = (control.wish.clone(), control.cancel.clone());
+    let xet = plain::swarm_of(&entries);
     let pull = Rc::new(Pull {
         context,
         options,
@@ -205,10 +209,11 @@ pub(crate) async fn run(
         client,
         outages,
         control,
-        commit: PulledCommit { id: commit, public_until, whose, as_found, denied, all_whole },
+        commit: PulledCommit { id: commit, public_until, whose, as_found, xet, denied, all_whole },
         tally: Tally::default(),
         said,
         figures,
+        jobs_begin: Cell::new(false),
     });
     let Selected { wanted, failed } = select(&pull.options, entries, rows, as_found)?;
     if as_found {
@@ -353,6 +358,7 @@ impl Pull {
         }
         let (chunked, plain): (Vec<TreeEntry>, Vec<TreeEntry>) =
             missing.into_iter().partition(|entry| self.is_chunked(entry));
+        self.jobs_begin.set(!chunked.is_empty());
         futures_util::future::try_join3(
             self.clone().fetch_plain(plain),
             self.clone().fetch_chunked(chunked),

@@ -2,6 +2,7 @@
 //! blob id or sha256 before they land. What breaks is gone on with where it broke, in this run and in the next.
 
 mod line;
+mod peers;
 mod sink;
 
 use super::Pull;
@@ -10,7 +11,8 @@ use crate::PullError;
 use crate::api::How;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use line::Line;
-use sink::Sink;
+pub(super) use peers::swarm_of;
+use sink::{SMALL_BYTES, Sink};
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
@@ -18,8 +20,10 @@ use std::time::Duration;
 use zest_hub::{ErrorKind, Hub, HubError, PlainBody};
 use zest_store::{FileLock, TreeEntry};
 
-/// Files fetched at once.
+/// Files fetched at once from the Hub.
 const AT_ONCE: usize = 8;
+/// And so many small ones that are begun, 32 MiB: whoever is asked for one by a peer has begun with it, too. Ours.
+const AT_ONCE_SMALL: usize = 32;
 /// Times a file is fetched from its beginning when what came was not the file: 3. Wrong once is a broken proxy, wrong three
 /// times is what the server has.
 const ROUNDS: u32 = 3;
@@ -96,13 +100,18 @@ impl Pull {
         if entries.is_empty() {
             return Ok(());
         }
+        if self.commit.whose.hub.is_some() {
+            self.destination.note_small_owner(&self.commit.whose);
+        }
         let leftovers = self.destination.leftovers(&self.options.repo, &entries).await?;
-        let line = Rc::new(Line::new(self.context.clock.now(), leftovers, self.outages.clone()));
-        let mut waiting = entries.into_iter();
+        let line = Rc::new(Line::new(self.context.clock.now(), leftovers, self.outages.clone(), AT_ONCE));
+        let mut waiting = entries.into_iter().peekable();
         let mut running = FuturesUnordered::new();
         loop {
-            while running.len() < AT_ONCE {
-                let Some(entry) = waiting.next() else { break };
+            let room = |entry: &TreeEntry, running: usize| {
+                running < if entry.content_size() <= SMALL_BYTES { AT_ONCE_SMALL } else { AT_ONCE }
+            };
+            while let Some(entry) = waiting.next_if(|entry| room(entry, running.len())) {
                 let (pull, path, line) = (self.clone(), entry.path.clone(), line.clone());
                 running.push(async move { (path, pull.fetch_one(entry, line).await) });
             }
@@ -137,10 +146,36 @@ impl Pull {
         let mut sink = self.open_sink(entry, line, lock.is_some()).await?;
         let under = Under::new(self, entry);
         let mut round = 1;
-        loop {
-            self.fill(&mut sink, &under, line).await?;
+        // As long as it lives peers that ask us for it wait until it is here.
+        let (mut want, mut alone) = (self.want_of_peers(entry), false);
+        let how = loop {
+            let came = match &mut want {
+                Some(want) if !alone => want.came().await,
+                _ => None,
+            };
+            alone = came.is_none();
+            match &came {
+                Some((bytes, _)) => sink.take(bytes).map_err(|source| sink.error(source, entry))?,
+                None => {
+                    let _place = line.places.acquire().await;
+                    self.fill(&mut sink, &under, line).await?;
+                }
+            }
             sink = match sink.land(&self.destination, repo, commit, entry).await? {
-                Ok(()) => break,
+                Ok(()) if came.is_some() => {
+                    let peers = &self.tally.whole.peers;
+                    peers.set(peers.get() + entry.content_size());
+                    break How::Peers;
+                }
+                Ok(()) => break How::Hub,
+                Err((error, empty)) if let Some((_, link)) = came => {
+                    let path = &entry.path;
+                    tracing::warn!(path, %error, "a peer gave another file");
+                    if let Some(want) = &want {
+                        want.was_wrong(link);
+                    }
+                    empty
+                }
                 Err((error, empty)) => {
                     let text = format!(
                         "{}: what was received is not the file ({error}): fetching it anew",
@@ -155,9 +190,10 @@ impl Pull {
                     empty
                 }
             };
-        }
+        };
+        drop(want);
         drop(lock);
-        self.file_done(entry, How::Hub);
+        self.file_done(entry, how);
         Ok(())
     }
 

@@ -52,7 +52,7 @@ impl Pull {
     /// Why peers gave nothing, if something was fetched and they did not.
     fn no_peers(&self, files: &[PulledFile], counts: Counts, shareable: bool) -> Option<Notice> {
         let fetched = counts.cdn_bytes + self.tally.whole.hub.get();
-        if counts.peer_bytes > 0 || fetched == 0 || self.options.dry_run {
+        if counts.peer_bytes + self.tally.whole.peers.get() > 0 || fetched == 0 || self.options.dry_run {
             return None;
         }
         let unreachable = self.figures.unreachable();
@@ -102,7 +102,7 @@ impl Pull {
             commit: self.commit.id.clone(),
             no_peers: self.no_peers(&files, counts, shareable),
             files,
-            from_peers: counts.peer_bytes,
+            from_peers: counts.peer_bytes + tally.whole.peers.get(),
             from_cdn: counts.cdn_bytes + tally.whole.hub.get(),
             from_disk: counts.disk_bytes + tally.whole.disk.get(),
             given: self.figures.given(),

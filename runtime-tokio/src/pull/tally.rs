@@ -36,7 +36,7 @@ impl Tally {
     /// How far it is; what is said of it comes from elsewhere.
     pub(super) fn progress(&self, peers: u32, given: u64, said: &Said) -> Progress {
         let counts = self.counts();
-        let from_peers = counts.peer_bytes;
+        let from_peers = counts.peer_bytes + self.whole.peers.get();
         let from_cdn = counts.cdn_bytes + self.whole.hub.get();
         let read: u64 = self.reading.borrow().iter().map(|file| file.done()).sum();
         let from_disk = counts.disk_bytes + self.whole.disk.get() + read;

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Whole {
     /// Bytes of files that were on disk.
     pub(super) disk: Cell<u64>,
+    /// Bytes of plain files that peers gave.
+    pub(super) peers: Cell<u64>,
     /// Bytes of plain files that the Hub gave and that count.
     pub(super) hub: Cell<u64>,
     /// All bytes that came for plain files.

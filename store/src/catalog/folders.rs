@@ -24,10 +24,14 @@ pub(super) struct Folders {
 
 impl Folders {
     pub(super) fn has(&self, copy: &Copy) -> bool {
+        self.has_path(&copy.path)
+    }
+
+    fn has_path(&self, path: &Path) -> bool {
         !self.closed
-            && (self.is_below(&copy.path)
-                || self.landed.contains(&copy.path)
-                || self.reached.values().any(|files| files.contains(&copy.path)))
+            && (self.is_below(path)
+                || self.landed.contains(path)
+                || self.reached.values().any(|files| files.contains(path)))
     }
 
     fn is_below(&self, path: &Path) -> bool {
@@ -85,6 +89,11 @@ impl Catalog {
     /// Whether a copy may be given to others.
     pub(super) fn shares(&self, copy: &Copy) -> bool {
         self.read().folders.as_ref().is_none_or(|folders| folders.has(copy))
+    }
+
+    /// The same of a file, with its links followed.
+    pub(super) fn shares_path(&self, path: &Path) -> bool {
+        self.read().folders.as_ref().is_none_or(|folders| folders.has_path(path))
     }
 
     /// Whether the original's caches may be given from.

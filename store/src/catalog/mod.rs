@@ -33,6 +33,7 @@ mod proofs;
 mod sharing;
 mod shelf;
 mod slots;
+mod small;
 mod tables;
 mod watches;
 
@@ -52,9 +53,12 @@ use self::originals::Originals;
 use self::places::{Copy, Member, Places};
 pub use self::proofs::{PROOF_LASTS, PROOF_LASTS_AT_MOST, PublicProof};
 use self::slots::Slot;
+use self::small::SmallLists;
 use self::tables::{FileEntry, Inner, LoadedFile};
 use self::watches::Watches;
-pub use self::{indexer::IndexTask, indexer::Indexed, originals::OriginalXorb, shelf::Shelf};
+pub use self::{
+    indexer::IndexTask, indexer::Indexed, originals::OriginalXorb, shelf::Shelf, small::SmallFile,
+};
 use crate::endpoint::Endpoint;
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
@@ -177,6 +181,7 @@ pub struct Catalog {
     originals: Mutex<Originals>,
     proven: ProvenFiles,
     watches: Watches,
+    small: Mutex<SmallLists>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -211,6 +216,7 @@ impl Catalog {
             inner: RwLock::default(),
             open: Mutex::default(),
             watches: Watches::default(),
+            small: Mutex::default(),
         };
         catalog.refresh();
         Ok(catalog)

@@ -132,6 +132,11 @@ impl Proofs {
         self.known.contains_key(member)
     }
 
+    /// All of which the Hub's last word was yes, however long ago.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.known.keys()
+    }
+
     /// Those of a repository.
     pub(super) fn of(&self, hub: &Endpoint, repo: &str) -> Vec<Member> {
         let same = |member: &&Member| member.repo == repo && member.hub.as_ref() == Some(hub);
@@ -149,7 +154,7 @@ struct OnDisk {
     until: u64,
 }
 
-fn folder_of(root: &Path, hub: &Endpoint) -> PathBuf {
+pub(super) fn folder_of(root: &Path, hub: &Endpoint) -> PathBuf {
     let name = chunk_hash(hub.as_str().as_bytes()).to_plain_hex();
     root.join("proofs").join(&name[..HUB_DIGITS])
 }

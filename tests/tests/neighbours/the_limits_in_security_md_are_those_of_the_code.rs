@@ -200,6 +200,8 @@ fn tables() -> String {
                 tokio::DOUBTS_MAX,
                 "unproven ranges of xorbs that a job remembers until its list is known"
             ),
+            count!(tokio::SMALL_KEPT_BYTES_MAX, "bytes of small files that are in memory to be given"),
+            count!(tokio::SMALL_KEPT_MAX, "small files that are"),
             count!(tokio::REDIRECTS_MAX, "redirects of a tracker over HTTP that are followed"),
         ],
     );
@@ -306,6 +308,8 @@ fn tables() -> String {
         &[
             count!(store::CANDIDATES_MAX, "places that are tried for one chunk"),
             count!(store::OPEN_FILES_MAX, "files that the catalog keeps open"),
+            count!(store::LISTS_KEPT_MAX, "lists of commits whose small files are known by heart"),
+            count!(store::LIST_ROWS_KEPT_MAX, "small files of such a list"),
             count!(store::DENIED_MAX, "repositories noted as not to be shared"),
             time!(store::PROOF_LASTS, "that the word of a Hub counts that anyone may read a commit"),
             time!(store::PROOF_LASTS_AT_MOST, "the same while it cannot be asked"),

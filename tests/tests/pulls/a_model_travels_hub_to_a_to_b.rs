@@ -23,7 +23,7 @@ async fn b_gets_every_weight_byte_from_a_when_the_cdn_is_off() {
     let before = site.stats();
     let report = b.pull_from("org/model", &[a.address()]).await.expect("B pulls from A");
     assert_same_files(&report.path, &site.folder("org/model"));
-    assert_eq!(report.from_peers, 12_000_001, "all of both weight files");
+    assert_eq!(report.from_peers, 12_000_009, "all of both weight files, and the configuration");
     assert_eq!(site.stats().since(&before).cdn_bytes, 0);
     assert_eq!((report.bad_chunks, report.peers_banned), (0, 0));
 
@@ -31,7 +31,7 @@ async fn b_gets_every_weight_byte_from_a_when_the_cdn_is_off() {
     let c = Machine::new(&endpoint).await;
     let report = c.pull_from("org/model", &[b.address()]).await.expect("C pulls from B");
     assert_same_files(&report.path, &site.folder("org/model"));
-    assert_eq!(report.from_peers, 12_000_001);
+    assert_eq!(report.from_peers, 12_000_009);
 }
 
 #[tokio::test]

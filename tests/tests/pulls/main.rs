@@ -11,5 +11,6 @@ mod eight_machines_pull_one_model_together;
 mod limits_on_what_is_given_and_received_are_kept;
 mod pulls_of_one_session_leave_each_other_alone;
 mod safetensors_headers_come_first;
+mod small_files_come_from_peers;
 mod what_is_proven_is_given_while_the_rest_is_fetched;
 mod xorbs_of_real_size_are_shared_while_they_stream;

@@ -7,6 +7,7 @@ use crate::outages::{Outages, trouble};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use zest_core::Instant;
 use zest_core::outage::{Outage, Patience, Trouble};
 use zest_hub::HubError;
@@ -24,11 +25,13 @@ pub(super) struct Line {
     outages: Arc<Outages>,
     /// What downloads that died left where this pull writes.
     pub(super) leftovers: RefCell<Leftovers>,
+    /// Places for files that the Hub is asked for.
+    pub(super) places: Semaphore,
 }
 
 impl Line {
     /// A line that has answered: whoever fetches files has asked for their list.
-    pub(super) fn new(now: Instant, leftovers: Leftovers, outages: Arc<Outages>) -> Self {
+    pub(super) fn new(now: Instant, leftovers: Leftovers, outages: Arc<Outages>, places: usize) -> Self {
         let mut outage = Outage::default();
         outage.answered(now);
         Self {
@@ -37,6 +40,7 @@ impl Line {
             why: RefCell::new(None),
             outages,
             leftovers: RefCell::new(leftovers),
+            places: Semaphore::new(places),
         }
     }
 
@@ -111,7 +115,7 @@ mod tests {
         let clock = Clock::start();
         let outages = Outages::new(clock, Duration::from_secs(600));
         let mut now = Instant(1_000_000);
-        let line = Line::new(now, Leftovers::default(), outages);
+        let line = Line::new(now, Leftovers::default(), outages, 8);
         for _ in 0..20 {
             let url = String::new();
             line.failed(now, HubError::ShortBody { url, got: 0, want: None, reason: "closed".into() });

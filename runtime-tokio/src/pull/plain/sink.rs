@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use zest_store::{Filling, Looked, PartialError, PlainPartial, RepoId, StoreError, TreeEntry, WINDOW_BYTES};
 
 /// The longest file that stays in memory: 1 MiB. Ours; a partial file with its journal costs more than to fetch so much again.
-const SMALL_BYTES: u64 = 1 << 20;
+pub(super) const SMALL_BYTES: u64 = 1 << 20;
 /// Windows of an earlier run looked at in one go: 32, 4 MiB.
 const LOOK_AT: usize = 32;
 /// Bytes of a file after which what is written is made durable: 256 MiB, as for files in Xet.
