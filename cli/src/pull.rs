@@ -17,9 +17,16 @@ use std::time::Duration;
 use zest_runtime_tokio::{Notice, PullError, PullEvent};
 use zest_store::{Env, RepoId, RepoType, Token};
 
-/// With the policy `spare-origin` a pull that is done goes on giving to the machines that fetch the same, until nothing was
-/// given for this long: 5 s. Ours; whoever has not asked by then gets it elsewhere.
+/// A pull that is done goes on giving to the machines that fetch the same, until nothing was given for this long: 5 s. Ours;
+/// whoever has not asked by then gets it elsewhere.
 const GIVE_ON_IDLE: Duration = Duration::from_secs(5);
+/// With the policy `fastest` nobody waits for others longer than this part of what the pull took: a tenth. Ours. Who follows what
+/// this machine streams is behind it by a moment, and would have to fetch the rest from the CDN.
+const GIVE_ON_PART: u32 = 10;
+/// But at least, and at the most, so long: 1 s and 15 s. Ours.
+const GIVE_ON_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+/// From when on it is said: 300 ms. Ours.
+const GIVE_ON_SAID: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
     match fetch(args, ui).await? {
@@ -109,16 +116,44 @@ pub(crate) async fn fetch(
             }
         };
     }
-    if outcome.is_ok() && args.policy == Some(OriginPolicy::SpareOrigin) {
-        tokio::select! {
-            () = session.give_on(GIVE_ON_IDLE) => {}
-            () = signals.first() => {}
-        }
+    if let Ok(report) = &outcome {
+        give_on(&session, report, args.policy, &signals, ui).await;
     }
     session.shutdown().await;
     let report = outcome?;
     // The last event was the report.
     Ok((!args.events).then_some((report, only)))
+}
+
+/// How long a pull that took so long gives on at most.
+fn gives_on_for(policy: Option<OriginPolicy>, took: Duration) -> Duration {
+    match policy {
+        Some(OriginPolicy::SpareOrigin) => Duration::MAX,
+        _ => (took / GIVE_ON_PART).clamp(GIVE_ON_FOR.0, GIVE_ON_FOR.1),
+    }
+}
+
+/// Gives on to machines that fetch the same, for as long as the policy allows.
+async fn give_on(
+    session: &Session,
+    report: &PullReport,
+    policy: Option<OriginPolicy>,
+    signals: &Signals,
+    ui: &Ui,
+) {
+    let at_most = gives_on_for(policy, report.elapsed);
+    let says = async {
+        // Nobody wants to read of a moment.
+        tokio::time::sleep(GIVE_ON_SAID).await;
+        ui.say("all is here; uploading on to machines that fetch the same (Ctrl-C ends that)");
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = session.give_on(GIVE_ON_IDLE.min(at_most / 2)) => {}
+        () = tokio::time::sleep(at_most) => {}
+        () = signals.first() => {}
+        () = says => {}
+    }
 }
 
 /// What is said to who names a repository that is not there, or not shown.
@@ -298,6 +333,16 @@ mod tests {
     use super::*;
     use crate::engine::How;
     use zest_runtime_tokio::PulledFile;
+
+    #[test]
+    fn who_does_not_spare_the_origin_gives_on_for_a_tenth_of_what_the_pull_took() {
+        let seconds = Duration::from_secs;
+        for (took, at_most) in [(0, 1), (9, 1), (40, 4), (150, 15), (7200, 15)] {
+            assert_eq!(gives_on_for(None, seconds(took)), seconds(at_most));
+            assert_eq!(gives_on_for(Some(OriginPolicy::Fastest), seconds(took)), seconds(at_most));
+        }
+        assert_eq!(gives_on_for(Some(OriginPolicy::SpareOrigin), seconds(1)), Duration::MAX);
+    }
 
     fn report() -> PullReport {
         let file = |path: &str, size, how| PulledFile { path: path.to_owned(), size, how };

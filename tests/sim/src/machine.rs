@@ -328,8 +328,10 @@ impl World {
         let machine = &self.hosts[host as usize];
         if machine.actor == Actor::Honest {
             self.unfinished -= 1;
-            if self.scenario.churn.leave_when_done && !machine.is_busy() && host > 0 {
-                self.later(SEC, Happening::Leave { host });
+            let churn = &self.scenario.churn;
+            let stays = churn.stays_ns.or((churn.leave_when_done && host > 0).then_some(SEC));
+            if let Some(stays) = stays.filter(|_| !machine.is_busy()) {
+                self.later(stays, Happening::Leave { host });
             }
         }
     }

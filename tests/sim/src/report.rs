@@ -148,7 +148,10 @@ impl World {
             report.double_bytes += host.traffic.peer_double;
             report.wrong_bytes += host.traffic.peer_wrong;
             report.origin_waste_bytes += host.traffic.origin_waste;
-            let counts = host.actor == Actor::Honest && host.life != Life::Gone;
+            // Who is done and has gone, as all do, counts.
+            let through =
+                self.scenario.churn.stays_ns.is_some() && host.tasks.iter().all(|task| task.is_complete());
+            let counts = host.actor == Actor::Honest && (host.life != Life::Gone || through);
             if !counts || at as u32 >= self.scenario.nodes {
                 continue;
             }

@@ -189,6 +189,8 @@ pub struct ChurnOptions {
     pub between_ns: (u64, u64),
     /// Nodes that are done leave at once.
     pub leave_when_done: bool,
+    /// Nodes that are done leave after this time, all of them.
+    pub stays_ns: Option<u64>,
     /// Nodes out of 1,000 whose clock jumps forward by up to an hour.
     pub jump_permille: u32,
     /// Nodes out of 1,000 that are not run for a while, up to three times: a host that is asleep, starved or suspended.
@@ -342,6 +344,7 @@ impl Scenario {
                 rot_permille: 0,
                 between_ns: (SEC, 12 * SEC),
                 leave_when_done: false,
+                stays_ns: None,
                 jump_permille: 0,
                 freeze_permille: 0,
                 frozen_ns: (500 * MS, 5 * SEC),
