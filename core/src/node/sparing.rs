@@ -17,8 +17,8 @@ use alloc::vec::Vec;
 
 /// Peers that fetch the same file, from which on its origin may be shared: 3. Ours.
 const MANY: usize = 3;
-/// And where it is known what it is made of: 2. Ours; what each brings is of use to the others at once.
-const MANY_LISTED: usize = 2;
+/// And where it is known what it is made of: 1. Ours; what each brings is of use to the other at once.
+const MANY_LISTED: usize = 1;
 /// Measurements with the origin at work before its rate is believed: 4, a second. Ours.
 const MEASURED_MIN: u32 = 4;
 /// Where fewer fetch the same and nothing proves what it is made of, each begins with the blocks it is first in line for; so long the
@@ -30,9 +30,12 @@ const AT_THE_BEGIN: u32 = 8;
 /// The origin is shared once the peers give so many times as much as it does: 2. Ours.
 const WORTH: u64 = 2;
 
-/// Where nobody can give anything yet, sharing is tried for a part of the time that the rest of the origin would take alone:
-/// a twentieth. Ours; whoever tried in vain has lost no more than that.
+/// Whatever the peers give, sharing is tried once, for a part of the time that the rest of the origin would take alone: a twentieth. Ours;
+/// whoever tried in vain has lost no more than that. Who comes first has begun all of it and gets nothing of the others, who
+/// stream the same behind it in vain: it can be told from no measurement that half of what the origin gives is lost.
 const TRIAL_PART: u64 = 20;
+/// But at the least 2 s. Ours; who came a moment later has to have measured for a second before it leaves to us what we claim.
+const TRIAL_MIN: Duration = Duration::from_secs(2);
 /// And at the longest: 2 min. Ours.
 const TRIAL_MAX: Duration = Duration::from_secs(120);
 
@@ -42,6 +45,10 @@ const SEVERAL: usize = 2;
 /// Where nothing proves yet what a file is made of, what was hardly begun is left for later when they share, if so many others
 /// fetch it: 8. Ours; few are done with what they began nearly as soon.
 const NARROWED: u32 = 8;
+
+/// Sharing goes on while all together bring this many tenths of what the origin did alone, and is taken up again once that falls below
+/// as much of what they brought: 9. Ours; a line that is shared by all is no faster for it, only the others are.
+const TENTHS: u64 = 9;
 
 /// What the origin gives, against what the peers give.
 #[derive(Debug, Default)]
@@ -71,8 +78,8 @@ struct Measured {
     peers: u64,
     /// Many fetch the same.
     many: bool,
-    /// Bytes missing of files that many fetch and nobody knows the chunks of.
-    unlisted: u64,
+    /// Bytes missing of files that many fetch.
+    missing: u64,
 }
 
 impl Sparing {
@@ -101,10 +108,13 @@ impl Sparing {
             self.measured += 1;
         }
         let known = seen.many && self.measured >= MEASURED_MIN;
-        let enough = if was { self.together > self.rate } else { seen.peers > self.rate * WORTH };
-        if known && !enough && seen.unlisted > 0 && self.trial.is_none() {
-            let alone_us = seen.unlisted.saturating_mul(1_000_000) / self.rate.max(1);
-            self.trial = Some(now + Duration::from_micros(alone_us / TRIAL_PART).min(TRIAL_MAX));
+        let enough = match was {
+            true => self.together * 10 > self.rate * TENTHS,
+            false => seen.peers > self.rate * WORTH || self.together * TENTHS > self.rate * 10,
+        };
+        if known && !enough && seen.missing > 0 && self.trial.is_none() {
+            let alone_us = seen.missing.saturating_mul(1_000_000) / self.rate.max(1);
+            self.trial = Some(now + Duration::from_micros(alone_us / TRIAL_PART).clamp(TRIAL_MIN, TRIAL_MAX));
         }
         self.on = known && (enough || self.trial.is_some_and(|until| now < until));
         if self.on && !was {
@@ -214,14 +224,13 @@ impl Node {
             self.count_fetchers(id);
         }
         let crowded = || self.jobs.values().filter(|job| job.wants() && job.origin.many);
-        let unlisted = crowded().filter(|job| job.lists.manifest.is_none());
         let missing = |job: &Job| u64::from(job.sets.missing.count()) * u64::from(job.usual_len());
         let seen = Measured {
             elapsed_us,
             active: self.jobs.values().any(|job| job.is_fast() && job.blocks_active() > 0),
             peers,
             many: crowded().next().is_some(),
-            unlisted: unlisted.map(missing).sum(),
+            missing: crowded().map(missing).sum(),
         };
         let Some(begins) = self.origin.sparing.measure(now, seen) else { return };
         for id in self.asking.jobs.clone() {
@@ -293,9 +302,9 @@ mod tests {
             assert_eq!(measure(&mut sparing, 0, 2), None, "it is not measured while it is shared");
             assert_eq!(measure(&mut sparing, 3, 0), None, "nor by those whose turn it is");
         }
-        let slow = Measured { peers: 900_000, ..many() };
+        let slow = Measured { peers: 800_000, ..many() };
         let ends = (0..20).find_map(|_| at(&mut sparing, 0, slow, 0));
-        assert_eq!(ends, Some(false), "all together is no faster than it was alone");
+        assert_eq!(ends, Some(false), "all together bring less than nine tenths of what it did alone");
     }
 
     #[test]
@@ -318,9 +327,9 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_can_give_anything_yet_sharing_is_tried_once_for_a_twentieth_of_the_time() {
+    fn sharing_is_tried_once_for_a_twentieth_of_the_time() {
         let mut sparing = Sparing::default();
-        let cold = Measured { active: true, unlisted: 400_000_000, ..many() };
+        let cold = Measured { active: true, missing: 400_000_000, ..many() };
         for second in 0..3 {
             assert_eq!(at(&mut sparing, second, cold, 1), None);
         }
@@ -331,5 +340,46 @@ mod tests {
         for second in 24..100 {
             assert_eq!(at(&mut sparing, second, cold, 1), None, "it was tried");
         }
+    }
+
+    #[test]
+    fn a_trial_is_long_enough_for_others_to_join() {
+        let mut sparing = Sparing::default();
+        let short = Measured { active: true, missing: 1_000_000, ..many() };
+        for second in 0..3 {
+            assert_eq!(at(&mut sparing, second, short, 1), None);
+        }
+        assert_eq!(at(&mut sparing, 3, short, 1), Some(true), "a second alone");
+        assert_eq!(at(&mut sparing, 4, Measured { active: false, ..short }, 0), None);
+        assert_eq!(at(&mut sparing, 5, Measured { active: false, ..short }, 0), Some(false));
+    }
+
+    #[test]
+    fn sharing_a_line_goes_on_though_it_is_no_faster_for_us() {
+        let mut sparing = Sparing::default();
+        let alone = Measured { active: true, many: false, ..many() };
+        for second in 0..4 {
+            assert_eq!(at(&mut sparing, second, alone, 40), None);
+        }
+        assert_eq!(at(&mut sparing, 4, Measured { missing: 800_000_000, ..many() }, 40), Some(true), "tried");
+        for second in 5..60 {
+            let shared = Measured { peers: 20_000_000, ..many() };
+            assert_eq!(at(&mut sparing, second, shared, 19), None, "39 of 40 MB/s");
+        }
+    }
+
+    #[test]
+    fn what_sharing_brought_is_not_forgotten() {
+        let mut sparing = Sparing::default();
+        for second in 0..3 {
+            assert_eq!(at(&mut sparing, second, Measured { active: true, ..many() }, 40), None);
+        }
+        let missing = Measured { active: true, missing: 800_000_000, ..many() };
+        assert_eq!(at(&mut sparing, 3, missing, 40), Some(true));
+        // The other does not share yet and takes half of the line.
+        let ended = (4..20).find(|second| at(&mut sparing, *second, missing, 25) == Some(false));
+        assert!(ended.is_some(), "25 of 40 MB/s");
+        let again = (20..60).find(|second| at(&mut sparing, *second, missing, 20) == Some(true));
+        assert!(again.is_some(), "20 alone, 25 together");
     }
 }

@@ -82,7 +82,7 @@ pub fn rows(nodes_max: u32) -> Vec<Row> {
     }
     // Xorbs as they are, and lines that are quick beside the origin: what counts there is how soon others have what one streams.
     for origin in [12, 40, 400] {
-        for (policy, start) in ways.into_iter().filter(|(_, start)| *start == Start::Cold) {
+        for (policy, start) in ways {
             for nodes in REAL_SIZES.into_iter().filter(|nodes| nodes * real_weight(*nodes) <= nodes_max) {
                 let mut scenario = crowd(nodes, policy, start);
                 (scenario.chunks, scenario.block) = (8000, 1000);
