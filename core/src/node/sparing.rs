@@ -224,13 +224,15 @@ impl Node {
             self.count_fetchers(id);
         }
         let crowded = || self.jobs.values().filter(|job| job.wants() && job.origin.many);
+        // What is shared takes uplinks from what others wait for: nothing is tried beside a job that spares the origin.
+        let spares = self.jobs.values().any(|job| job.wants() && !job.is_fast());
         let missing = |job: &Job| u64::from(job.sets.missing.count()) * u64::from(job.usual_len());
         let seen = Measured {
             elapsed_us,
             active: self.jobs.values().any(|job| job.is_fast() && job.blocks_active() > 0),
             peers,
             many: crowded().next().is_some(),
-            missing: crowded().map(missing).sum(),
+            missing: if spares { 0 } else { crowded().map(missing).sum() },
         };
         let Some(begins) = self.origin.sparing.measure(now, seen) else { return };
         for id in self.asking.jobs.clone() {
