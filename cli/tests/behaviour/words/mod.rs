@@ -251,7 +251,7 @@ rows! {
     flags_of_hf: "Flags that only hf needs", ["pull", "org/name", "--max-workers", "4", "--format", "json"] => 0,
         ["\"p2p_ratio\":null"]; World::with_model;
     not_shown_to_everyone: "The Hub does not show it to everyone", ["pull", "org/name"] => 0,
-        ["No bytes from peers: org/name is not readable by everyone, so nobody was asked"]; World::with_model;
+        ["No bytes from peers: org/name is not readable by everyone, so nobody was asked"]; World::with_model_and_token;
     no_way_to_a_peer: "No way to find a peer is left", ["pull", "org/name"] => 0,
         ["No bytes from peers: none was named, and every way of finding one is switched off"]; World::with_chunks;
     without_peers: "Peers are switched off", ["pull", "org/name", "--no-p2p"] => 0,

@@ -30,6 +30,12 @@ impl World {
         run(&mut self.command(&hub.endpoint()))
     }
 
+    /// The same as somebody whom it knows: what strangers may read it does not say.
+    pub(super) fn with_model_and_token(&self) -> Output {
+        let hub = model();
+        run(self.command(&hub.endpoint()).env("HF_TOKEN", "hf_x"))
+    }
+
     /// With a Hub that has a file outside Xet alone, and a tracker that knows nobody.
     pub(super) fn with_small_files(&self) -> Output {
         let place = self.home.join("root/models/org/name/main");
