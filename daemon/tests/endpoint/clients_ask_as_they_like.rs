@@ -202,7 +202,16 @@ async fn a_client_with_the_daemons_own_cache_leaves_one_copy_there() {
         daemon.ask(&format!("HEAD /org/open/resolve/{main}/{FILE}"), &[]).await;
         let list = cache.read_tree(&repo, &main).expect("it is known");
         let entry = list.into_iter().find(|entry| entry.xet_hash.is_some()).expect("the weights");
-        let lock = cache.try_lock(&repo, &entry).expect("the system's").expect("nobody has it");
+        // Whoever made the link that was waited for lets go of it a moment later.
+        let lock = tokio::time::timeout(PATIENCE, async {
+            loop {
+                match cache.try_lock(&repo, &entry).expect("the system's") {
+                    Some(lock) => return lock,
+                    None => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+                }
+            }
+        });
+        let lock = lock.await.expect("nobody keeps it");
         let got = daemon.ask(&format!("GET /org/open/resolve/{main}/{FILE}"), &[]).await;
         assert!(got.status == 200 && got.body == want, "{:?}", got.headers);
         let (blob, shared) = (cache.blob_path(&repo, &entry), cache.final_blob_path(&repo, &entry));
