@@ -62,7 +62,7 @@ fn another_policy_in_the_middle_keeps_no_job_from_its_end() {
         for (step, policy) in policies.into_iter().enumerate() {
             let enough = CHUNKS / 4 * (step as u32 + 1);
             world.run(LIMIT, |world| world.task(job).from_peers + world.task(job).from_origin >= enough);
-            world.handle(Event::Settings { policy, upload_bytes_s: Some(1 << 20) });
+            world.handle(Event::Settings { policy, upload_bytes_s: Some(1 << 20), download_bytes_s: None });
         }
         world.finish(job, LIMIT);
     }
@@ -72,7 +72,7 @@ fn another_policy_in_the_middle_keeps_no_job_from_its_end() {
 fn a_job_has_its_own_policy_whatever_that_of_others_is() {
     for usual in [Policy::Fastest, Policy::SpareOrigin] {
         let mut world = World::new();
-        world.handle(Event::Settings { policy: usual, upload_bytes_s: None });
+        world.handle(Event::Settings { policy: usual, upload_bytes_s: None, download_bytes_s: None });
         let mut job = |n: u8, policy| {
             world.policy = policy;
             world.job(&File::new(n, 100), Some(Origin::healthy()))

@@ -85,7 +85,7 @@ impl Context {
     ) {
         self.transport.traffic.set_cap(download_bytes_s);
         self.transport.traffic.set_nice(nice);
-        self.event(Event::Settings { policy, upload_bytes_s });
+        self.event(Event::Settings { policy, upload_bytes_s, download_bytes_s });
     }
 
     /// Gives to these from now on.

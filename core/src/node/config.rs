@@ -73,6 +73,8 @@ pub struct Config {
     pub hub_here: bool,
     /// Upload cap in bytes/s over any second; `None`: none. Not below [`UPLOAD_BYTES_S_MIN`].
     pub upload_bytes_s: Option<u64>,
+    /// Download cap in bytes/s, peers and origin together, which the runtime keeps; peers that fill it need no help.
+    pub download_bytes_s: Option<u64>,
     /// When this process began, by the clock of its events. Another one may have used the cap up a moment before (a restart):
     /// within a second from then nothing goes out that counts.
     pub began: Instant,
@@ -98,10 +100,17 @@ impl Config {
             dials_max: DIALS_TARGET,
             upload_slots: UPLOAD_SLOTS,
             upload_bytes_s: None,
+            download_bytes_s: None,
             tentative: false,
             began: Instant::ZERO,
             hub: None,
             hub_here: false,
         }
+    }
+
+    /// Peers that together give less than this are slow, in bytes/s: beside a cap no more is asked of them than nearly all of it.
+    pub(crate) fn joins_below(&self) -> u64 {
+        let capped = self.download_bytes_s.map_or(u64::MAX, |cap| cap / 4 * 3);
+        self.origin_joins_below_bytes_s.min(capped)
     }
 }

@@ -457,6 +457,8 @@ pub enum Event {
         policy: Policy,
         /// Upload cap in bytes/s over any second, if there is one.
         upload_bytes_s: Option<u64>,
+        /// Download cap in bytes/s, peers and origin together, if there is one.
+        download_bytes_s: Option<u64>,
     },
     /// The manifest gathered from a peer did not prove.
     ManifestBad {

@@ -230,8 +230,15 @@ impl Node {
     }
 
     /// Other wishes for the whole process.
-    pub(super) fn settings(&mut self, now: Instant, policy: Policy, upload_bytes_s: Option<u64>) {
+    pub(super) fn settings(
+        &mut self,
+        now: Instant,
+        policy: Policy,
+        upload_bytes_s: Option<u64>,
+        download_bytes_s: Option<u64>,
+    ) {
         self.config.upload_bytes_s = upload_bytes_s;
+        self.config.download_bytes_s = download_bytes_s;
         self.config.policy = policy;
         let changed = self.asking.jobs.clone().into_iter().filter(|id| self.apply_policy(now, *id)).count();
         if changed > 0 {

@@ -152,7 +152,7 @@ impl Node {
     /// Peers were silent for so long that the origin had to help: unless the others are quick, it helps from the start next time.
     pub(super) fn learn_how_slow(&mut self, now: Instant) {
         let together: u64 = self.peers.values().map(|peer| peer.pace.rate_bytes_s).sum();
-        if self.is_fast() && together < self.config.origin_joins_below_bytes_s {
+        if self.is_fast() && together < self.config.joins_below() {
             self.contacts.lessons.slow(now);
         }
     }

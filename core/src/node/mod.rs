@@ -243,7 +243,9 @@ impl Node {
             Event::JobPaused { job, paused } => self.job_paused(now, job, paused),
             Event::JobPriority { job, priority } => self.job_priority(job, priority),
             Event::JobPolicy { job, policy } => self.job_policy(now, job, policy),
-            Event::Settings { policy, upload_bytes_s } => self.settings(now, policy, upload_bytes_s),
+            Event::Settings { policy, upload_bytes_s, download_bytes_s } => {
+                self.settings(now, policy, upload_bytes_s, download_bytes_s);
+            }
             Event::ManifestLocated { link, req, place } => self.manifest_located(now, link, req, place),
             Event::FileLocated { link, file, total, runs } => self.file_located(link, file, total, runs),
             Event::XorbLocated { link, answer } => self.xorb_located(now, link, answer),

@@ -361,7 +361,7 @@ impl Node {
         self.origin.breadth.measure(now, self.origin.active, more);
         self.measure_in_order(now, more);
         self.measure_origin(now, now.since(since).as_micros() as u64);
-        let slow = together < self.config.origin_joins_below_bytes_s;
+        let slow = together < self.config.joins_below();
         if !slow {
             self.contacts.lessons.not_slow();
         }

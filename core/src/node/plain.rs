@@ -547,6 +547,6 @@ impl Node {
             && (jobs.iter().any(|job| peer.jobs.get(job).is_some_and(|with| with.has != Has::None))
                 || spec.files.iter().any(|file| peer.wants.interests.contains_key(file))
                 || spec.files.iter().any(known)
-                || self.is_expected(peer))
+                || jobs.is_empty() && self.is_expected(peer))
     }
 }

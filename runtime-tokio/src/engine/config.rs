@@ -116,6 +116,7 @@ impl EngineConfig {
         node::Config {
             policy: self.policy,
             upload_bytes_s: self.upload_bytes_s,
+            download_bytes_s: self.download_bytes_s,
             hub,
             hub_here,
             peers_max: links_max,

@@ -35,6 +35,21 @@ async fn a_download_cap_holds_for_peers_and_cdn_together_and_harms_no_peer() {
 }
 
 #[tokio::test]
+async fn peers_that_fill_a_capped_line_are_not_called_slow() {
+    let mut site = Site::new();
+    let model = 12_000_000;
+    site.add("org/model", "model.safetensors", &noise(52, model));
+    site.open().await;
+    let warm = Machine::new(&site.endpoint()).await;
+    warm.pull_from("org/model", &[]).await.expect("the first pull");
+    let cap = |config: &mut EngineConfig| config.download_bytes_s = Some(4_000_000);
+    let capped = Machine::with(&site.endpoint(), cap).await;
+    let report = in_time(capped.pull_from("org/model", &[warm.address()])).await.expect("the pull");
+    // Four fifths came from the CDN, which is asked where peers give less than 60 MB/s.
+    assert!(report.from_peers >= model as u64 * 9 / 10, "{} bytes of {model}", report.from_peers);
+}
+
+#[tokio::test]
 async fn a_nice_pull_begins_slowly_and_tells_of_the_line() {
     let site = site().await;
     let nice = Machine::with(&site.endpoint(), |config: &mut EngineConfig| config.nice = true).await;
@@ -75,7 +90,10 @@ async fn a_budget_of_a_day_is_one_for_all_programs_and_then_nothing_is_given() {
 
 /// A giver that has `left` bytes of today's budget, and why a pull from it got nothing.
 async fn why_nothing_came_with(left: u64) -> (Machine, Option<String>, TempDir) {
-    let site = site().await;
+    // A small file would be given of what is left.
+    let mut site = Site::new();
+    site.add("org/model", "model.safetensors", &noise(51, MODEL));
+    site.open().await;
     let account = TempDir::new().expect("a temporary folder");
     let budget = UploadBudget { bytes: 1 << 20, account: account.path().join("uploads.json") };
     let day = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() / 86_400;
