@@ -75,7 +75,7 @@ const REST_OFF_US: i64 = 60_000;
 const SLOWDOWN_EVERY: Duration = Duration::from_secs(30);
 /// A slowdown takes 3 rounds: one for the queue to run dry, two to measure. LEDBAT++ 4.4 has two round trips.
 const SLOWDOWN_ROUNDS: u32 = 3;
-/// Rounds with next to no queue after which the line is taken to have room: 5. Ours; one second.
+/// Rounds with next to no queue after which the line is taken to have room: 3. Ours; six tenths of a second.
 const EMPTY_ROUNDS: u32 = 3;
 /// In the climb at the start, and far below where the queue was felt last, a round adds a sixteenth. Ours; LEDBAT++ 4.3 doubles per round trip,
 /// but hears of the queue after one.

@@ -78,13 +78,13 @@ fn digits<const N: usize>(hex: &str) -> Option<[u8; N]> {
 
 /// What a file is called in a cache; none of which there can be none.
 pub(crate) fn etag(key: &PlainKey) -> Option<String> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let id = key.id.as_bytes();
+    let mut hex = key.id.to_plain_hex();
     match key.kind {
-        PlainKey::GIT_BLOB => id[20..].iter().all(|byte| *byte == 0).then(|| hex(&id[..20])),
-        PlainKey::SHA256 => Some(hex(id)),
-        _ => None,
+        PlainKey::GIT_BLOB if key.id.as_bytes()[20..].iter().all(|byte| *byte == 0) => hex.truncate(40),
+        PlainKey::SHA256 => {}
+        _ => return None,
     }
+    Some(hex)
 }
 
 impl Small {
