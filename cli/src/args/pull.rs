@@ -125,10 +125,6 @@ pub(crate) struct PullArgs {
           value_parser = duration::give_up_after)]
     pub(crate) give_up_after: Duration,
 
-    /// Ask for no part twice at the end, however slow the peer that was asked
-    #[arg(help_heading = "Limits", hide_short_help = true, long)]
-    pub(crate) no_endgame: bool,
-
     #[command(flatten)]
     pub(crate) upload: UploadArgs,
 
@@ -168,7 +164,6 @@ impl PullArgs {
         engine.nice = self.nice;
         engine.upload_bytes_s = self.upload.max_upload;
         engine.give_up_after = self.give_up_after;
-        engine.endgame = !self.no_endgame;
         engine.links_max = self.upload.max_peers.unwrap_or(engine.links_max);
     }
 }

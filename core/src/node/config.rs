@@ -64,8 +64,6 @@ pub struct Config {
     /// Peers that are served at a time, those left out whose sockets take nothing. While more wait in line, each is given
     /// little ahead.
     pub upload_slots: usize,
-    /// Whether an idle source is asked once more for what slow peers were asked for long ago.
-    pub endgame: bool,
     /// Whether what nothing proves yet can be kept beside the file ([`super::Action::ProveTentative`]): only then is anybody followed who
     /// streams a xorb.
     pub tentative: bool,
@@ -103,7 +101,6 @@ impl Config {
             upload_slots: UPLOAD_SLOTS,
             upload_bytes_s: None,
             download_bytes_s: None,
-            endgame: true,
             tentative: false,
             began: Instant::ZERO,
             hub: None,

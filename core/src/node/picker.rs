@@ -396,9 +396,6 @@ impl Node {
 
     /// The end game: where a source is idle, what slow peers were asked for long ago is asked for once more.
     fn take_over(&mut self, now: Instant) {
-        if !self.config.endgame {
-            return;
-        }
         let asked: usize = self.jobs.values().map(|job| job.sets.asked.len()).sum();
         let room = (asked as u32) < self.asking.shared.window;
         // Among many, capacity goes to what is still missing first.

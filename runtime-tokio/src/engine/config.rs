@@ -55,8 +55,6 @@ pub struct EngineConfig {
     pub links_max: usize,
     /// TCP congestion control of connections that come in; `None`: the system's. Linux only.
     pub congestion_control: Option<String>,
-    /// Whether an idle source is asked once more for what slow peers were asked for long ago.
-    pub endgame: bool,
     /// How long nothing at all may come from anywhere before a pull gives up: [`PATIENCE`].
     pub give_up_after: Duration,
     /// The Hub we are configured for. If not everybody knows it (see [`zest_store::Catalog::speak_for`]), it is named to peers of this
@@ -84,7 +82,6 @@ impl EngineConfig {
             cache_bytes: 0,
             links_max: PEERS_MAX,
             congestion_control: None,
-            endgame: true,
             give_up_after: PATIENCE,
             hub: None,
         }
@@ -124,7 +121,6 @@ impl EngineConfig {
             hub_here,
             peers_max: links_max,
             patience: self.give_up_after,
-            endgame: self.endgame,
             // What nobody is looked for is not waited for.
             finding: match self.discovery.as_ref().is_some_and(DiscoveryConfig::is_needed) {
                 true => FINDING,
