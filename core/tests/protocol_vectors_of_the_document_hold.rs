@@ -399,11 +399,6 @@ fn what_nothing_proves_yet() {
         "00000015 14 03 0d bd60b088ade0daa9 0000012c 00000000 0000",
         Message::Zest(ZestMessage::Told { file: key, first, at: 0, records: Vec::new() }),
     );
-    holds(
-        Outgoing::Zest(ZestMessage::Gone { file: key }),
-        "0000000b 14 03 11 bd60b088ade0daa9",
-        Message::Zest(ZestMessage::Gone { file: key }),
-    );
 }
 
 #[test]

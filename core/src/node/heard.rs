@@ -53,9 +53,6 @@ impl Node {
             ZestMessage::HaveMore { file, runs } => {
                 self.have(now, link, &|hash| FileKey::of(hash) == file, None, &runs);
             }
-            ZestMessage::Gone { file } => {
-                self.have(now, link, &|hash| FileKey::of(hash) == file, Some(0), &[]);
-            }
             ZestMessage::Slot { wait_ms, .. } => self.told_wait(now, link, wait_ms),
             ZestMessage::Cancel { req } => self.called_off(now, link, req),
             ZestMessage::Claim { file, claims } => self.claims_heard(now, link, file, &claims),

@@ -20,7 +20,6 @@
 //! | 0E | plain request | req 4, kind 1 (1 git blob id, 2 SHA-256), id 32, file size 4, offset 4, wait 1 (0 no, 1 yes) | 47 |
 //! | 0F | plain part | req 4, then n bytes of the file | 5 + n |
 //! | 10 | plain none | req 4 | 5 |
-//! | 11 | gone | file key 8 | 9 |
 //!
 //! A file key is the first 8 bytes of the file hash ([`FileKey`]); it keeps the most frequent messages short. A manifest
 //! record, and one of `told`, is a chunk hash 32 and its length 4; a claim is first chunk 4, score 8, beat 2. A run of `have` and `have more`
@@ -101,7 +100,6 @@ const TOLD: u8 = 13;
 const PLAIN_REQUEST: u8 = 14;
 const PLAIN_PART: u8 = 15;
 const PLAIN_NONE: u8 = 16;
-const GONE: u8 = 17;
 
 /// A node's word that it fetches a part of a file from the origin, so that the others need not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -281,11 +279,6 @@ pub enum ZestMessage {
         /// Of the request.
         req: u32,
     },
-    /// 11: the sender has nothing of a file any more.
-    Gone {
-        /// Key of the file.
-        file: FileKey,
-    },
 }
 
 /// What a frame of ours holds.
@@ -348,7 +341,6 @@ pub fn bytes_needed(kind: u8, n: u32) -> Result<u32, ZestError> {
             return if fits { Ok(PLAIN_PART_HEAD_BYTES) } else { Err(ZestError::Length("plain part")) };
         }
         PLAIN_NONE => ("plain none", n == 5),
-        GONE => ("gone", n == 9),
         _ => return Ok(n.min(1)),
     };
     match fits {
@@ -413,7 +405,6 @@ pub fn parse(seen: &[u8], n: u32) -> Result<Incoming, ZestError> {
             return Ok(Incoming::PlainPart { req });
         }
         PLAIN_NONE => whole(be_u32.map(|req| ZestMessage::PlainNone { req }), fields),
-        GONE => whole(array.map(|key| ZestMessage::Gone { file: FileKey(key) }), fields),
         _ => return Ok(Incoming::Unknown),
     };
     message.map(Incoming::Message).ok_or(ZestError::Length("cut message"))
@@ -495,7 +486,6 @@ pub fn write(ext_id: u8, message: &ZestMessage, mut out: impl FnMut(Head)) {
             plain_request(ext_id, req, key, size, offset, wait)
         }
         ZestMessage::PlainNone { req } => plain_none(ext_id, req),
-        ZestMessage::Gone { file } => gone(ext_id, file),
     });
 }
 
@@ -679,12 +669,6 @@ pub fn plain_part_head(ext_id: u8, req: u32, len: u32) -> Head {
 #[must_use]
 pub fn plain_none(ext_id: u8, req: u32) -> Head {
     Writer::extended(ext_id, 5).u8(PLAIN_NONE).u32(req).done()
-}
-
-/// 11, framed.
-#[must_use]
-pub fn gone(ext_id: u8, file: FileKey) -> Head {
-    Writer::extended(ext_id, 9).u8(GONE).bytes(&file.0).done()
 }
 
 fn framed(ext_id: u8, message_len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Head {

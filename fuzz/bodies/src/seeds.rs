@@ -244,7 +244,6 @@ fn zest_messages() -> Vec<Vec<u8>> {
         zest::plain_request(3, 1, &zest::PlainKey::git_blob(&[7; 20]), 1 << 20, 128 << 10, true),
         zest::plain_request(3, 1, &zest::PlainKey::sha256([7; 32]), 9, 0, false),
         zest::plain_none(3, 1),
-        zest::gone(3, FileKey::of(&file)),
     ]
     .iter()
     .chain(&zest::have_more(3, FileKey::of(&file), &scattered).collect::<Vec<_>>())

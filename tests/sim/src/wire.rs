@@ -60,7 +60,7 @@ pub(crate) const KINDS: [&str; 15] = [
 pub(crate) fn kind(message: &Outgoing) -> Option<usize> {
     use Outgoing::*;
     use ZestMessage::{
-        Cancel, Claim, Follow, Gone, Have, HaveMore, Interest, ManifestNone, ManifestRequest, PlainNone,
+        Cancel, Claim, Follow, Have, HaveMore, Interest, ManifestNone, ManifestRequest, PlainNone,
         PlainRequest, Slot, Streams, Told, Uninterest,
     };
     Some(match message {
@@ -71,7 +71,7 @@ pub(crate) fn kind(message: &Outgoing) -> Option<usize> {
         Zest(ManifestRequest { .. }) => 4,
         ManifestPart { .. } => 5,
         Zest(Interest { .. } | Uninterest { .. }) => 6,
-        Zest(Have { .. } | Gone { .. }) => 7,
+        Zest(Have { .. }) => 7,
         Zest(HaveMore { .. }) => 8,
         Zest(Claim { .. }) => 9,
         Zest(Slot { .. }) => 10,
@@ -179,7 +179,6 @@ mod tests {
                 wait: true,
             }),
             Outgoing::Zest(ZestMessage::PlainNone { req: 1 }),
-            Outgoing::Zest(ZestMessage::Gone { file }),
             Outgoing::Plain { req: 1, body: body(9) },
             Outgoing::Zest(ZestMessage::Slot { open: false, wait_ms: 40 }),
             Outgoing::Zest(ZestMessage::Cancel { req: req.0 }),
