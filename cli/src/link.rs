@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use zest_daemon::images::{self, Choice, EXTRAS, Layer};
-use zest_store::{Env, RepoId, TreeEntry};
+use zest_store::{Catalog, Env, RepoId, TreeEntry};
 
 /// The host in an image's name that `ollama run hf.co/ORG/NAME` has, too.
 const HOST: &str = "hf.co";
@@ -96,7 +96,8 @@ pub(crate) async fn run(
     let args = settled(&words).map_err(unreadable)?;
     let Some((report, _)) = pull::fetch(args, ui).await? else { return Ok(()) };
     let known = known(&env, &repo, &report.commit);
-    let (how, image) = link(&root, &repo, &report, &chosen, &extras, &known)?;
+    let catalog = Catalog::open(&env.zest_cache).map_err(|error| engine::store_failure(&error))?;
+    let (how, image) = link(&root, &repo, &report, &chosen, &extras, &known, &catalog)?;
     if ui.json() {
         let event = json!({"event": "linked", "model": image, "how": how.as_str(), "models": root});
         return ui.data(&event.to_string());
@@ -160,6 +161,7 @@ fn link(
     chosen: &Choice,
     extras: &[&str],
     known: &[TreeEntry],
+    catalog: &Catalog,
 ) -> Result<(How, String), Failure> {
     let at = |path: &str| report.path.join(path);
     let whole = |entry: &TreeEntry| -> io::Result<TreeEntry> {
@@ -172,6 +174,8 @@ fn link(
     let cannot = |path: PathBuf| move |error: io::Error| disk(path.display(), &error);
     let model = whole(&chosen.model).map_err(cannot(at(&chosen.model.path)))?;
     let mut layers = vec![Layer::model(&model)];
+    // A second name changes a file's state; what is known of its bytes stays known, so it is shared as before.
+    let put = |from: &Path, to: &Path| catalog.through(from, || put(from, to));
     let how = put(&at(&model.path), &blob(root, model.etag())).map_err(cannot(root.to_owned()))?;
     if let Some(projector) = &chosen.projector {
         let projector = whole(projector).map_err(cannot(at(&projector.path)))?;

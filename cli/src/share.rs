@@ -186,7 +186,11 @@ impl Here {
             let repos: BTreeSet<RepoId> = task.repos.into_iter().map(|(repo, _)| repo).collect();
             repos.into_iter().for_each(|repo| *unread.entry(repo).or_default() += 1);
         }
-        for file in catalog.files() {
+        for mut file in catalog.files() {
+            // As whoever gives it looks at it.
+            if !catalog.is_unchanged(&file.file) {
+                file.paths.clear();
+            }
             let repos: BTreeSet<RepoId> = file.commits.iter().map(|of| of.repo.clone()).collect();
             repos.into_iter().for_each(|repo| files.entry(repo).or_default().push(file.clone()));
         }

@@ -79,7 +79,11 @@ impl ProvenFiles {
         if self.holds(identity, entry) {
             return Ok(());
         }
-        let record = encode(identity, &name(entry));
+        self.append(identity, name(entry))
+    }
+
+    fn append(&self, identity: &Identity, name: Name) -> io::Result<()> {
+        let record = encode(identity, &name);
         if let Some(dir) = self.path.parent() {
             fs::create_dir_all(dir)?;
         }
@@ -90,8 +94,25 @@ impl ProvenFiles {
         let padding = if torn == 0 { 0 } else { RECORD_BYTES - torn };
         file.write_all(&[&[0; RECORD_BYTES][..padding], &record[..]].concat())?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.proofs.insert((identity.dev, identity.ino), (*identity, name(entry)));
+        known.proofs.insert((identity.dev, identity.ino), (*identity, name));
         Ok(())
+    }
+}
+
+impl ProvenFiles {
+    /// The file that had this identity has another one now, and its bytes are the same.
+    ///
+    /// # Errors
+    /// As of [`ProvenFiles::note`].
+    pub(crate) fn renew(&self, before: &Identity, now: &Identity) -> io::Result<()> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.catch_up(&self.path);
+        let proof = known.proofs.get(&before.file()).copied();
+        drop(known);
+        match proof {
+            Some((identity, name)) if identity == *before => self.append(now, name),
+            _ => Ok(()),
+        }
     }
 }
 

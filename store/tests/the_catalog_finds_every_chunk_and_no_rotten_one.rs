@@ -10,7 +10,8 @@ use std::time::SystemTime;
 
 use common::{COMMIT, COMMIT_2, LOCAL, World, land, large, large_by, manifest, noise, repo};
 use zest_store::{
-    Access, Catalog, Endpoint, FileId, HfCache, Indexed, Located, Place, RepoId, RepoType, StoreError,
+    Access, Catalog, Endpoint, FileId, HfCache, Identity, Indexed, Located, Place, RepoId, RepoType,
+    StoreError,
 };
 use zest_xet::{Encoder, Hash, MANIFEST_RECORD_BYTES, Rule, SchemeChoice, chunk_hash, xorb_hash};
 
@@ -106,6 +107,56 @@ fn a_changed_copy_is_dropped_before_a_byte_of_it_is_served() {
     assert_eq!(tasks.len(), 1);
     assert!(matches!(world.catalog.index(&tasks[0]).unwrap(), Indexed::Published(_, Rule::Current)));
     assert!(world.catalog.locate(&chunk.hash, Access::Own).is_some());
+}
+
+#[test]
+fn a_second_name_that_is_given_knowingly_keeps_a_copy_and_nothing_else_does() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    let path = world.publish("a.bin", &data, None);
+    let (entry, hash) = (large("a.bin", &data), manifest(&data).file());
+    let located = world.catalog.locate(&manifest(&data).chunk(2).hash, Access::Own).unwrap();
+    let identity = || Identity::of(&fs::metadata(&path).unwrap());
+    world.catalog.note_proven(&identity(), &entry);
+    // A server that has begun before and has the file open.
+    let server = Catalog::open(&world.zest()).unwrap();
+    let theirs = server.locate(&located.hash, Access::Own).unwrap();
+    let names = |name: &str| world.dir.path().join(name);
+    let before = identity();
+    world.catalog.through(&path, || fs::hard_link(&path, names("one"))).unwrap();
+    assert_ne!(identity(), before, "a second name changes the state of a file");
+    for (catalog, located) in [(&world.catalog, &located), (&server, &theirs)] {
+        assert_eq!(chunk_hash(&read(catalog, located)), located.hash);
+        assert!(catalog.is_unchanged(&hash) && catalog.is_proven(&identity(), &entry));
+        assert_eq!(catalog.files()[0].paths, std::slice::from_ref(&path));
+    }
+    // Bytes that change meanwhile are no second name, even if the time of the change is set back.
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let changed = world.catalog.through(&path, || {
+        flip(&path, 1);
+        Ok(())
+    });
+    changed.unwrap();
+    assert!(!world.catalog.is_unchanged(&hash) && world.catalog.open_file(located.file).is_none());
+    flip(&path, 1);
+    fs::File::open(&path).unwrap().set_modified(modified).unwrap();
+    assert!(!server.is_unchanged(&hash) && server.open_file(theirs.file).is_none());
+    assert!(!world.catalog.is_proven(&identity(), &entry));
+}
+
+#[test]
+fn a_name_that_another_program_gives_has_a_copy_read_again() {
+    let world = World::new();
+    let data = noise(1, 500_000);
+    let path = world.publish("a.bin", &data, None);
+    world.cache.write_tree(&repo(), COMMIT, &[large("a.bin", &data)]).unwrap();
+    let located = world.catalog.locate(&manifest(&data).chunk(2).hash, Access::Own).unwrap();
+    fs::hard_link(&path, world.dir.path().join("one")).unwrap();
+    assert!(!world.catalog.is_unchanged(&manifest(&data).file()));
+    assert!(world.catalog.open_file(located.file).is_none());
+    let tasks = world.catalog.unindexed(&world.cache);
+    assert!(matches!(world.catalog.index(&tasks[0]).unwrap(), Indexed::Published(_, Rule::Current)));
+    assert!(world.catalog.open_file(located.file).is_some());
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod a_command_runs_through_zest_or_without;
 mod a_daemon_can_be_killed_in_any_state;
 #[cfg(target_os = "linux")]
 mod a_full_disk_stops_no_client;
+mod a_linked_model_is_still_shared;
 mod bench_believes_no_seeder_that_gives_wrong_bytes;
 mod cache_is_listed_emptied_and_mended;
 mod command_line_keeps_its_promises;

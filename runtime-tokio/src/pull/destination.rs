@@ -543,8 +543,7 @@ fn copy(
 fn note_proven(store: &StoreHandles, path: &Path, before: Option<&Identity>, entry: &TreeEntry) -> bool {
     let Ok(meta) = std::fs::metadata(path) else { return false };
     let now = Identity::of(&meta);
-    let same = |before: &Identity| Identity { ctime_ns: now.ctime_ns, ..*before } == now;
-    let is_it = before.is_none_or(same);
+    let is_it = before.is_none_or(|before| now.is_but_for_attributes(before));
     if is_it {
         store.catalog.note_proven(&now, entry);
     }

@@ -4,7 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use zest_xet::Hash;
+
 use super::Catalog;
+use super::places::Copy;
 use crate::digest::{self, BlobDigest};
 use crate::error::{Context as _, StoreError};
 use crate::os::{self, Identity};
@@ -27,6 +30,47 @@ impl Catalog {
         if let Err(error) = self.proven.note(identity, entry) {
             tracing::debug!(%error, "could not note what was proven; it will be proven again");
         }
+    }
+
+    /// Does something to a file here that changes its attributes and none of its bytes, as a second name does, and keeps what is known
+    /// of it: its identity is noted anew where that of before was that of a proven file and only attributes differ. Who writes to the
+    /// file in this very moment and sets its time back goes unseen, as in a rename; peers find out.
+    ///
+    /// # Errors
+    /// What the change itself says. What cannot be noted is proven again by whoever needs it.
+    pub fn through<T>(&self, path: &Path, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let path = std::fs::canonicalize(path)?;
+        let before = Identity::of(&std::fs::metadata(&path)?);
+        let done = change()?;
+        let now = Identity::of(&std::fs::metadata(&path)?);
+        if now != before
+            && now.is_but_for_attributes(&before)
+            && let Err(error) = self.renew(&path, before, now)
+        {
+            tracing::debug!(%error, "could not note a file's new state; it will be proven again");
+        }
+        Ok(done)
+    }
+
+    fn renew(&self, path: &Path, before: Identity, now: Identity) -> Result<(), StoreError> {
+        self.proven.renew(&before, &now).at("write", path)?;
+        let (old, new) =
+            (Copy { path: path.into(), identity: before }, Copy { path: path.into(), identity: now });
+        let listed: Vec<(u32, Hash)> = {
+            let inner = self.read();
+            let of = (0..).zip(&inner.files).filter(|(_, entry)| entry.copies.contains(&old));
+            of.map(|(number, entry)| (number, entry.header.file)).collect()
+        };
+        for (number, file) in listed {
+            let _lock = self.lock_files()?;
+            // Another process may have missed the old state already, and dropped it.
+            self.update_places(&file, |places| places.add_copy(&new))?;
+            let mut inner = self.write();
+            let copies = &mut inner.files[number as usize].copies;
+            copies.retain(|known| known.path != new.path);
+            copies.push(new.clone());
+        }
+        Ok(())
     }
 
     /// Reads a whole file and compares it with what the Hub named; notes it if it is right. `go_on` is told how many bytes were

@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use zest_xet::fields::{be_u64, chunk_record, each, first};
-use zest_xet::{ChunkRef, MANIFEST_RECORD_BYTES};
+use zest_xet::{ChunkRef, Hash, MANIFEST_RECORD_BYTES};
 
 use super::open_files::OpenFile;
-use super::places::Copy;
+use super::places::{Copy, Places};
 use super::{Access, Catalog, FileId, Located, format};
 use crate::os::FileExt as _;
 use crate::os::{self, Identity};
@@ -106,9 +106,10 @@ impl Catalog {
         for copy in copies.into_iter().filter(|copy| access == Access::Own || self.shares(copy)) {
             // A copy that is not to be found may be on a disk that is not there now: passed over, not dropped.
             let Ok(file) = File::open(&copy.path) else { continue };
-            if file.metadata().is_ok_and(|meta| Identity::of(&meta) == copy.identity) {
+            let Ok(identity) = file.metadata().map(|meta| Identity::of(&meta)) else { continue };
+            if identity == copy.identity || self.take_in(number, &Copy { identity, ..copy.clone() }) {
                 let file = Arc::new(file);
-                self.lock_open().insert(id, OpenFile { file: Arc::clone(&file), identity: copy.identity });
+                self.lock_open().insert(id, OpenFile { file: Arc::clone(&file), identity });
                 return Some(file);
             }
             self.drop_copy(number, &copy);
@@ -116,9 +117,42 @@ impl Catalog {
         None
     }
 
+    /// Takes over that another process found a file right in this state, if one did.
+    fn take_in(&self, number: u32, now: &Copy) -> bool {
+        let Some(file) = self.read().files.get(number as usize).map(|entry| entry.header.file) else {
+            return false;
+        };
+        if !Places::read(&self.root, &file).copies.contains(now) {
+            return false;
+        }
+        let mut inner = self.write();
+        let copies = &mut inner.files[number as usize].copies;
+        copies.retain(|known| known.path != now.path);
+        copies.push(now.clone());
+        true
+    }
+
+    /// Whether a copy of a file is as it was when its bytes were hashed: what is given out is.
+    #[must_use]
+    pub fn is_unchanged(&self, file: &Hash) -> bool {
+        let copies = {
+            let inner = self.read();
+            let Some(&number) = inner.by_hash.get(file) else { return false };
+            inner.files[number as usize].copies.clone()
+        };
+        let same = |copy: &Copy| {
+            std::fs::metadata(&copy.path).is_ok_and(|meta| Identity::of(&meta) == copy.identity)
+        };
+        copies.iter().any(same)
+    }
+
     fn drop_copy(&self, number: u32, copy: &Copy) {
         let path = copy.path.display();
-        tracing::warn!(target: crate::SAID, kind = "changed", "not shared any more: {path} changed since it was hashed");
+        tracing::warn!(
+            target: crate::SAID,
+            kind = "changed",
+            "not shared any more: {path} changed since it was hashed; if its bytes are right, a server shares it again once it has read it"
+        );
         let file = {
             let mut inner = self.write();
             inner.files[number as usize].copies.retain(|known| known != copy);

@@ -33,6 +33,13 @@ impl Identity {
     pub fn file(&self) -> (u64, u64) {
         (self.dev, self.ino)
     }
+
+    /// Whether nothing but attributes of the file changed since (its links, its name, its rights), as far as its times tell: who
+    /// writes can set `mtime` back, and nobody can `ctime`.
+    #[must_use]
+    pub fn is_but_for_attributes(&self, before: &Self) -> bool {
+        Self { ctime_ns: self.ctime_ns, ..*before } == *self
+    }
 }
 
 /// Whether no name leads to the file any more.
