@@ -21,6 +21,52 @@ pub(crate) fn everywhere() -> IpAddr {
     }
 }
 
+/// Addresses of this machine by which others of its networks reach it, the usual one first; IPv6 only if `with_v6`. Link-local ones
+/// are left out: they need the name of an interface, which differs from machine to machine.
+pub(crate) fn own(with_v6: bool) -> Vec<IpAddr> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let mut all: Vec<IpAddr> = usual_v4().into_iter().map(IpAddr::V4).collect();
+    all.extend(local_v4(&read("/proc/net/fib_trie")).map(IpAddr::V4));
+    if with_v6 {
+        all.extend(global_v6(&read("/proc/net/if_inet6")).map(IpAddr::V6));
+    }
+    let mut own = Vec::new();
+    for ip in all {
+        let is_one = !ip.is_loopback() && !ip.is_unspecified();
+        if is_one && !own.contains(&ip) {
+            own.push(ip);
+        }
+    }
+    own
+}
+
+/// The address that packets to the rest of the world bear. Nothing is sent: an address of the documentation's networks is looked up
+/// in the table of routes.
+fn usual_v4() -> Option<Ipv4Addr> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(203, 0, 113, 1), 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// Linux's table of routes: `|-- 192.0.2.2`, and below it `/32 host LOCAL` if that is this machine.
+fn local_v4(table: &str) -> impl Iterator<Item = Ipv4Addr> {
+    let lines = table.lines().zip(table.lines().skip(1));
+    let local = lines.filter(|(_, below)| below.trim() == "/32 host LOCAL");
+    local.filter_map(|(line, _)| line.trim().strip_prefix("|-- ")?.parse().ok())
+}
+
+/// Linux's list of IPv6 addresses: address, interface, length of the prefix, scope (00: global), flags, name.
+fn global_v6(list: &str) -> impl Iterator<Item = Ipv6Addr> {
+    list.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let address = u128::from_str_radix(words.next()?, 16).ok()?;
+        (words.nth(2)? == "00").then(|| Ipv6Addr::from_bits(address))
+    })
+}
+
 /// `HOST`, `HOST:PORT`, `[IPv6]`, `[IPv6]:PORT` or a bare IPv6 address, returned as `host:port` with an IPv6
 /// host in brackets.
 pub(crate) fn parse_peer(text: &str) -> Result<String, String> {
@@ -84,5 +130,23 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
         }
         Some((host, digits)) => Ok((host, Some(port(digits)?))),
         None => Ok((text, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_addresses_are_read_from_what_linux_says() {
+        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 192.0.2.0\n        /24 link UNICAST\n     \
+                     |-- 192.0.2.2\n        /32 host LOCAL\n     |-- 192.0.2.255\n        /32 link BROADCAST\n";
+        assert_eq!(local_v4(table).collect::<Vec<_>>(), [Ipv4Addr::LOCALHOST, Ipv4Addr::new(192, 0, 2, 2)]);
+        let list = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                    fe80000000000000000000000000000b 02 40 20 80     eth0\n\
+                    fd000000000000000000000000000002 02 40 00 80     eth0\nnonsense\n";
+        let fd00: Ipv6Addr = "fd00::2".parse().expect("an address");
+        assert_eq!(global_v6(list).collect::<Vec<_>>(), [fd00]);
+        assert!(own(true).iter().all(|ip| !ip.is_loopback() && !ip.is_unspecified()));
     }
 }

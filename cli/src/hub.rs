@@ -1,5 +1,6 @@
 //! `zest hub`: the embedded hub in the foreground.
 
+use crate::address;
 use crate::args::HubArgs;
 use crate::failure::{Failure, Kind};
 use crate::hidden_token;
@@ -7,11 +8,16 @@ use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::json;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 use zest_hub_server::{ServeConfig, Stats};
+use zest_store::RepoId;
 
 /// Time between two looks at the counters for the status line: 1 s.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Addresses of this machine that are named: 4. Those of containers' networks come after the usual one.
+const OTHERS_MAX: usize = 4;
 
 pub(crate) async fn run(args: HubArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen(ui)?;
@@ -24,13 +30,36 @@ pub(crate) async fn run(args: HubArgs, ui: &Ui) -> Result<(), Failure> {
     let mut config = ServeConfig::new(&args.root, SocketAddr::new(args.host, args.port));
     config.tokens = tokens;
     config.public_url = args.public_url;
+    let named = config.public_url.is_some();
     let served = zest_hub_server::serve(config).await.map_err(|error| failure(&error))?;
 
+    let repos = served.repos().await;
+    let others = if named { Vec::new() } else { for_others(served.addr()) };
     if ui.json() {
-        ui.data(&json!({"event": "listening", "endpoint": served.endpoint()}).to_string())?;
+        let event = json!({
+            "event": "listening",
+            "endpoint": served.endpoint(),
+            "endpoints": others,
+            "repositories": repos.len(),
+        });
+        ui.data(&event.to_string())?;
     }
-    ui.say(format!("serving {} at {}", args.root.display(), served.endpoint()));
-    ui.say(format!("use it with HF_ENDPOINT={}", served.endpoint()));
+    let count = match repos.len() {
+        1 => "1 repository".to_owned(),
+        many => format!("{} repositories", units::count(many as u64)),
+    };
+    ui.say(format!("serving {count} of {}", args.root.display()));
+    warn_of_shape(&args.root, &repos, ui);
+    match &others[..] {
+        [] => ui.say(format!("use it with HF_ENDPOINT={}", served.endpoint())),
+        [first, more @ ..] => {
+            ui.say(format!("on other machines: HF_ENDPOINT={first}"));
+            more.iter().for_each(|other| ui.say(format!("or HF_ENDPOINT={other}")));
+            if served.addr().ip().is_unspecified() {
+                ui.say(format!("on this one: HF_ENDPOINT={}", served.endpoint()));
+            }
+        }
+    }
     if !locked {
         ui.say("no --token given: private and gated repositories stay closed");
     }
@@ -68,6 +97,36 @@ pub(crate) async fn run(args: HubArgs, ui: &Ui) -> Result<(), Failure> {
     }
     ui.say(format!("stopped: {}", line(&stats)));
     Ok(())
+}
+
+/// Addresses that others use to reach a listener, by this machine's own ones where it listens on all of them.
+fn for_others(addr: SocketAddr) -> Vec<String> {
+    let ips = match addr.ip() {
+        ip if ip.to_canonical().is_loopback() => Vec::new(),
+        ip if ip.is_unspecified() => address::own(ip.is_ipv6()),
+        ip => vec![ip],
+    };
+    ips.into_iter()
+        .take(OTHERS_MAX)
+        .map(|ip| format!("http://{}", SocketAddr::new(ip, addr.port())))
+        .collect()
+}
+
+/// What does not look like repositories is probably another folder than was meant.
+fn warn_of_shape(root: &Path, repos: &[(RepoId, bool)], ui: &Ui) {
+    let shape = "models/ORG/NAME/main/config.json";
+    if repos.is_empty() {
+        let root = root.display();
+        ui.warn(format!(
+            "nothing is in {root} that can be served: files belong in {root}/{shape}, also while it runs"
+        ));
+    }
+    let unfilled: Vec<String> =
+        repos.iter().filter(|(_, is_filled)| !is_filled).map(|(repo, _)| repo.to_string()).collect();
+    if let [first, more @ ..] = &unfilled[..] {
+        let more = if more.is_empty() { String::new() } else { format!(" and {} others", more.len()) };
+        ui.warn(format!("{first}{more} has no revision, so nothing of it can be had: its files belong in a folder main, as {shape}"));
+    }
 }
 
 fn line(stats: &Stats) -> String {

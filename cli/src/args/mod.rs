@@ -70,7 +70,7 @@ pub(crate) struct HubArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
 
-    /// Address under which others reach it: behind a reverse proxy, or by a name. It stands in the hub's answers
+    /// Address under which others reach it: by a name, or behind a reverse proxy, whose address then stands in all of the hub's answers
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
 

@@ -158,6 +158,18 @@ impl Inner {
         })
         .await;
         replayed();
+        // A fine-tune came after its base. Laid out in that order it names xorbs that who has the base has whole, and only what
+        // differs is fetched; the other way round both would name a xorb of which nobody has all.
+        let this = self.clone();
+        let all = blocking(move || {
+            let written = |(repo, revision): &(RepoId, String)| {
+                this.folder(repo, revision).and_then(|folder| this.root.written(&folder))
+            };
+            let mut all = all;
+            all.sort_by_cached_key(written);
+            all
+        })
+        .await;
         for (repo, revision) in all {
             let _ = self.refresh(&repo, &revision, Freshness::Recent).await;
         }

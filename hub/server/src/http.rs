@@ -27,7 +27,7 @@ pub(crate) async fn handle(app: Arc<App>, request: axum::extract::Request) -> Re
             &format!("this hub does not know itself as {name}; it can be told with --public-url"),
         );
     }
-    let Some(request) = Request::new(&parts, app.addr, app.public_url.as_deref()) else {
+    let Some(request) = Request::new(&parts, app.addr, app.base.as_deref()) else {
         return text(StatusCode::BAD_REQUEST, "the path is not UTF-8");
     };
     let service = match (request.segment(0), request.segment(1)) {

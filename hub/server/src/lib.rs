@@ -58,6 +58,7 @@ use index::{Index, open_cache};
 use root::Root;
 use sign::Signer;
 use stats::{Counters, RequestLog};
+use zest_store::RepoId;
 
 pub use digest::Digest;
 pub use disk::{DiskFile, Identity};
@@ -92,8 +93,10 @@ pub struct ServeConfig {
     pub tokens: Vec<String>,
     /// Where the index is cached; `None` is `ROOT/.zest-hub`.
     pub cache_dir: Option<PathBuf>,
-    /// Base of the URLs in answers, for hubs behind a reverse proxy or known by a name of their own; `None` takes the `Host` header
-    /// of each request, which must name this machine then, see [`guard::hosts`].
+    /// Where others find the hub. If that is this listener by a name (`http`, its port, no path), the name is one more by which it
+    /// may be asked. Anything else is of what stands before it, and the base of the URLs in all answers, as such a proxy need not hand
+    /// on what it was asked for. Otherwise that is the `Host` header of each request, which must name this machine, see
+    /// [`guard::hosts`].
     pub public_url: Option<String>,
     /// What the listener allows.
     pub limits: Limits,
@@ -192,6 +195,8 @@ struct App {
     tokens: Vec<String>,
     addr: SocketAddr,
     public_url: Option<String>,
+    /// Of the URLs in answers, whatever a request says.
+    base: Option<String>,
     hosts: Hosts,
     phase: watch::Sender<Phase>,
     readiness: watch::Sender<Readiness>,
@@ -271,6 +276,7 @@ fn start(
         tokens: tokens.into_iter().filter(|token| !token.is_empty()).collect(),
         addr: local,
         hosts: Hosts::new(local, public_url.as_deref()),
+        base: public_url.clone().filter(|url| !is_listener(url, local.port())),
         public_url,
         phase: watch::Sender::new(Phase::Running),
         readiness: watch::Sender::new(Readiness::Cold),
@@ -301,6 +307,12 @@ fn start(
     Ok(Served { app, serving: Some(serving), warming })
 }
 
+/// Whether an address is that of the listener at this port, by whatever name, and not of something before it.
+fn is_listener(url: &str, port: u16) -> bool {
+    let Some(rest) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else { return false };
+    authority(url) == Some(rest) && (rest.ends_with(&format!(":{port}")) || port == 80 && !rest.contains(':'))
+}
+
 /// A running hub. Dropping it stops it at once; [`Served::shutdown`] lets answers under way finish.
 pub struct Served {
     app: Arc<App>,
@@ -328,6 +340,17 @@ impl Served {
             addr.set_ip(loopback);
         }
         format!("http://{addr}")
+    }
+
+    /// Repositories that are served, with whether there is any revision of each.
+    pub async fn repos(&self) -> Vec<(RepoId, bool)> {
+        let library = &self.app.library;
+        let mut repos = Vec::new();
+        for (repo, _) in library.repos().await {
+            let is_filled = !library.revisions(&repo).await.is_empty();
+            repos.push((repo, is_filled));
+        }
+        repos
     }
 
     /// Fault switches. All are off at the start.

@@ -45,11 +45,11 @@ pub(crate) struct Request {
 
 impl Request {
     /// Takes a request apart; `None` if its path is not valid UTF-8. Its `Host` must be one of ours.
-    pub(crate) fn new(parts: &Parts, addr: SocketAddr, public_url: Option<&str>) -> Option<Self> {
+    pub(crate) fn new(parts: &Parts, addr: SocketAddr, base: Option<&str>) -> Option<Self> {
         let decode = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
         let segments = parts.uri.path().split('/').skip(1).map(decode).collect::<Option<_>>()?;
         let query = parts.uri.query().map(parse_form).unwrap_or_default();
-        let base = match (public_url, parts.headers.get(header::HOST).and_then(|host| host.to_str().ok())) {
+        let base = match (base, parts.headers.get(header::HOST).and_then(|host| host.to_str().ok())) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
             (None, Some(host)) if is_host(host) => format!("http://{host}"),
             _ => format!("http://{addr}"),

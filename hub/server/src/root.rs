@@ -100,6 +100,17 @@ impl Root {
         revisions
     }
 
+    /// When the newest of a revision's files was written, as far as those at its top tell.
+    pub(crate) fn written(&self, revision_folder: &Path) -> Option<std::time::SystemTime> {
+        let entries = std::fs::read_dir(self.folder(revision_folder)?).ok()?;
+        // Links are followed: what counts is when the bytes came.
+        let written = |entry: std::fs::DirEntry| {
+            let meta = std::fs::metadata(entry.path()).ok().filter(std::fs::Metadata::is_file)?;
+            meta.modified().ok()
+        };
+        entries.flatten().filter_map(written).max()
+    }
+
     /// All files of a revision, by path. Leaves out, with a warning, what cannot be served under its name.
     pub(crate) fn files(&self, revision_folder: &Path) -> io::Result<Vec<FoundFile>> {
         let folder = self.folder(revision_folder).ok_or(io::ErrorKind::NotFound)?;

@@ -120,3 +120,25 @@ async fn files_that_repeat_data_are_rebuilt() {
         plan.fetches.values().flatten().flat_map(|f| &f.ranges).map(|r| r.bytes.end - r.bytes.start).sum();
     assert!(stored < 4_000_000, "{stored} bytes stored for {} with repeats", data.len());
 }
+
+#[tokio::test]
+async fn who_has_a_base_has_all_of_the_xorbs_that_its_fine_tune_shares_with_it_whatever_their_names() {
+    let base = noise(7, 4_000_000);
+    let mut tuned = base.clone();
+    tuned[2_000_000..2_100_000].copy_from_slice(&noise(8, 100_000));
+    let files: [(&str, &[u8]); 2] =
+        [("models/org/base/main/model.bin", &base), ("models/org/a-tune/main/model.bin", &tuned)];
+    let dir = root(&files);
+    // A day before.
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+    let older = std::fs::File::options().write(true).open(dir.path().join(files[0].0)).expect("ours");
+    older.set_modified(then).expect("ours");
+    let lab = start(dir.path()).await;
+    lab.hub.indexed().await;
+    let plan = async |repo: &str| lab.reconstruction(repo, lab.xet_hash(repo, "model.bin").await).await;
+    let (base, tuned) = (plan("org/base").await, plan("org/a-tune").await);
+    assert_eq!(base.terms.len(), 1, "it was laid out first, in xorbs of its own");
+    assert_eq!(tuned.terms.len(), 3);
+    let fetched = foreign_bytes(&tuned, &base);
+    assert!((100_000..600_000).contains(&fetched), "{fetched} bytes");
+}

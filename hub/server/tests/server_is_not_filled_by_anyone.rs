@@ -175,3 +175,38 @@ async fn a_public_url_is_believed_and_stands_in_answers() {
     config.public_url = Some("hub.example".to_owned());
     assert!(zest_hub_server::serve(config).await.is_err());
 }
+
+#[tokio::test]
+async fn who_came_by_another_name_of_the_listener_itself_gets_links_of_that_name() {
+    let root = root(&[("models/org/name/main/m.safetensors", &noise(3, 200_000))]);
+    // A port that is free now; whoever took it meanwhile makes this test begin anew.
+    let (lab, port) = loop {
+        let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let addr = free.local_addr().expect("bound");
+        drop(free);
+        let mut config = ServeConfig::new(root.path(), addr);
+        config.public_url = Some(format!("http://Hub.lan:{}/", addr.port()));
+        if let Ok(hub) = zest_hub_server::serve(config).await {
+            let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+            let http = http.build().expect("client made");
+            break (Lab { hub, http, root: root.path().to_path_buf() }, addr.port());
+        }
+    };
+    assert_eq!(lab.hub.endpoint(), format!("http://Hub.lan:{port}"));
+    let path = format!("http://127.0.0.1:{port}/org/name/resolve/main/m.safetensors");
+    for host in [
+        format!("127.0.0.1:{port}"),
+        format!("localhost:{port}"),
+        format!("hub.lan:{port}"),
+        "[::1]:4".into(),
+    ] {
+        let answer = lab.request(Method::GET, &path).header("host", &host).send().await.expect("an answer");
+        let location = server_support::header(&answer, "location");
+        assert!(location.starts_with(&format!("http://{host}/api/cdn/")), "{host}: {location}");
+    }
+    for host in ["evil.example", "hub.lan.evil.example", "192.0.2.1"] {
+        let answer = lab.request(Method::GET, &path).header("host", host).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST, "{host}");
+        assert!(!format!("{:?}", answer.headers()).contains(host), "{host}");
+    }
+}
