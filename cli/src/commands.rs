@@ -34,9 +34,10 @@ Examples:
   zest link ollama ORG/NAME:Q4_K_M           a GGUF model for Ollama, without a second copy
 
 Exit codes:
-  0 done                        3 no valid token or no access               6 wrong bytes found
-  1 failed                      4 no such repository, revision or file      7 disk
-  2 usage                       5 offline or unreachable                    130 interrupted
+  0 done                        4 no such repository, revision or file      8 a file cannot have its name
+  1 failed                      5 offline or unreachable                    130 interrupted
+  2 usage                       6 wrong bytes found                         141 nobody reads standard output
+  3 no valid token or access    7 disk full, read-only or failing
 
 Environment:
   HF_TOKEN, HF_TOKEN_PATH, HF_HUB_DISABLE_IMPLICIT_TOKEN    access to private and gated repositories

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Place,
     /// Stopped by the user.
     Interrupted,
+    /// Whoever read standard output has seen enough: nothing is said of it.
+    Unread,
 }
 
 impl Kind {
@@ -35,7 +37,7 @@ impl Kind {
     }
 
     /// Every kind, in the order of the exit codes.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Other,
         Self::Usage,
         Self::Auth,
@@ -45,9 +47,11 @@ impl Kind {
         Self::Disk,
         Self::Place,
         Self::Interrupted,
+        Self::Unread,
     ];
 
-    /// The process's exit code. 130 is what shells report for a program that Ctrl-C ended (128 + SIGINT).
+    /// The process's exit code. 130 is what shells report for a program that Ctrl-C ended (128 + SIGINT), 141 for one that
+    /// nobody read any more (128 + SIGPIPE).
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Other => 1,
@@ -59,6 +63,7 @@ impl Kind {
             Self::Disk => 7,
             Self::Place => 8,
             Self::Interrupted => 130,
+            Self::Unread => 141,
         }
     }
 
@@ -74,6 +79,7 @@ impl Kind {
             Self::Disk => "disk",
             Self::Place => "place",
             Self::Interrupted => "interrupted",
+            Self::Unread => "unread",
         }
     }
 }
@@ -142,6 +148,15 @@ pub(crate) fn disk(what: impl fmt::Display, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Disk, format_args!("{what}: {error}"))
 }
 
+/// Standard output takes no more: it is full, or nobody reads it, as after `| head`.
+pub(crate) fn output(error: &std::io::Error) -> Failure {
+    let kind = match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Kind::Unread,
+        _ => Kind::Other,
+    };
+    Failure::new(kind, format_args!("standard output: {error}"))
+}
+
 /// Whatever a pull runs into while it stops, the user stopped it.
 pub(crate) fn interrupted(failure: Failure) -> Failure {
     let hint = "run the same command again to go on where it stopped: what is proven is kept";
@@ -159,11 +174,11 @@ mod tests {
     fn every_kind_has_its_own_exit_code_and_word() {
         let mut codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
         let mut words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
-        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 130]);
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 130, 141]);
         codes.dedup();
         words.sort_unstable();
         words.dedup();
-        assert_eq!((codes.len(), words.len()), (9, 9));
+        assert_eq!((codes.len(), words.len()), (10, 10));
         assert!(Kind::ALL.iter().all(|kind| Kind::of_word(kind.word()) == *kind));
         assert_eq!(Kind::of_word("new"), Kind::Other);
     }

@@ -37,6 +37,9 @@ pub(crate) struct InfoArgs {
     discovery: DiscoveryArgs,
 }
 
+/// Files that are shown while peers are looked for: 15, so that it fits a screen.
+const KNOWN_MAX: usize = 15;
+
 pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen(ui)?;
     let env = engine::environment(ui);
@@ -64,11 +67,16 @@ pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
         if args.wait == 0 {
             return Ok((report, Survey::default()));
         }
-        status.show(&format!("looking for peers of {label} …"), false);
+        // What is known is shown at once where it can be drawn anew; with the peers of each it is data.
+        let looking = format!("looking for peers of {label} …");
+        status.show(&looking, false);
+        let known = table(&report, &Survey::default()).into_iter().take(KNOWN_MAX);
+        let here = sentence(&label, &report, &Survey::default(), false);
+        ui.board(&known.chain([here, looking]).collect::<Vec<_>>());
         // Links that come up before are not heard of: peers are named here only.
         let survey = session.survey(request.peers(args.peer), Duration::from_secs(args.wait)).await;
         // The files are known; who else has them is beside the point.
-        Ok((report, survey.unwrap_or_default()))
+        Ok((report, survey.unwrap_or_default().without_doubles()))
     };
     let outcome = tokio::select! {
         outcome = asked => outcome.map(Some),

@@ -52,6 +52,7 @@ use args::PullArgs;
 use commands::{Cli, Command};
 use failure::{Failure, Kind};
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// The `zest` binary.
@@ -60,8 +61,8 @@ pub fn zest() -> ExitCode {
     // Before anything else: a token among the arguments can be read by every user of this machine.
     hidden_token::move_to_environment();
 
-    let mut cli: Cli = match parse() {
-        Ok(cli) => cli,
+    let (mut cli, passed_over): (Cli, _) = match parse() {
+        Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
     if let Command::Pull(args) = &cli.command {
@@ -75,6 +76,9 @@ pub fn zest() -> ExitCode {
         },
         None => ui::Ui::new(cli.quiet, cli.verbose, cli.json),
     };
+    if let Some(wrong) = passed_over {
+        ui.warn(wrong);
+    }
     end(run(cli, &ui), &ui)
 }
 
@@ -82,7 +86,7 @@ pub fn zest() -> ExitCode {
 #[must_use]
 pub fn zest_seed() -> ExitCode {
     let args: seed::SeedArgs = match parse() {
-        Ok(args) => args,
+        Ok((args, _)) => args,
         Err(error) => return usage(&error),
     };
     let ui = ui::Ui::new(args.quiet, args.verbose, args.json);
@@ -90,14 +94,14 @@ pub fn zest_seed() -> ExitCode {
 }
 
 /// What was typed, and what variables and the configuration file say beside it.
-fn parse<P: clap::CommandFactory + clap::FromArgMatches>() -> Result<P, clap::Error> {
+fn parse<P: clap::CommandFactory + clap::FromArgMatches>() -> Result<(P, Option<String>), clap::Error> {
     let arguments: Vec<_> = std::env::args_os().collect();
     settings::parse(&arguments, &settings::variables(), settings::File::read())
 }
 
 /// What would be typed to pull, with what variables and the configuration file say beside it.
 fn pull_line(words: &[OsString]) -> Result<PullArgs, clap::Error> {
-    let line: Cli = settings::parse(words, &settings::variables(), settings::File::read())?;
+    let (line, _): (Cli, _) = settings::parse(words, &settings::variables(), settings::File::read())?;
     match line.command {
         Command::Pull(args) => Ok(*args),
         _ => Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand)),
@@ -170,13 +174,17 @@ fn usage(error: &clap::Error) -> ExitCode {
     let mistake = error.use_stderr();
     let printed = error.print();
     if !mistake {
-        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return match printed {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => ExitCode::from(failure::output(&error).kind.exit_code()),
+        };
     }
     if std::env::args_os().any(|arg| arg == "--json") {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
         let failure = Failure::new(Kind::Usage, first.strip_prefix("error: ").unwrap_or(first));
-        println!("{}", failure.to_json());
+        // Nobody is left to hear that standard output is gone.
+        let _closed = writeln!(std::io::stdout(), "{}", failure.to_json());
     }
     ExitCode::from(Kind::Usage.exit_code())
 }

@@ -8,11 +8,11 @@ use crate::pull;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::watch;
-use zest_runtime_tokio::SurveyPeer;
+use zest_runtime_tokio::{PeerId, SurveyPeer};
 
 pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     let signals = Signals::listen(ui)?;
@@ -39,7 +39,7 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
         let mut shown = Shown::default();
         let mut told = told.clone();
         while told.changed().await.is_ok() {
-            let now = told.borrow_and_update().clone();
+            let now = told.borrow_and_update().clone().without_doubles();
             shown.news(&now).into_iter().for_each(|line| ui.say(line));
             if !now.peers.is_empty() {
                 status.show(&format!("looking for peers of {label} … {}", sentence(&now)), false);
@@ -62,7 +62,7 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     drop(status);
     let found = session.discovery().await.unwrap_or_default();
     session.shutdown().await;
-    let survey = outcome?;
+    let survey = outcome?.without_doubles();
     if survey.commit.is_empty() {
         return Err(Failure::new(Kind::Interrupted, "interrupted"));
     }
@@ -86,48 +86,63 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Peers that were spoken of.
+/// Peers that were spoken of, by address and by id.
 #[derive(Default)]
-struct Shown(BTreeSet<SocketAddr>);
+struct Shown(BTreeSet<SocketAddr>, BTreeSet<PeerId>);
 
 impl Shown {
     /// A line for each peer that has something and was not spoken of.
     fn news(&mut self, survey: &Survey) -> Vec<String> {
         let has = survey.peers.iter().filter(|peer| !peer.files.is_empty());
-        let new = has.filter(|peer| self.0.insert(peer.addr));
+        // A machine at two addresses is spoken of once.
+        let new = has.filter(|peer| {
+            let is_new = self.0.insert(peer.addr);
+            peer.peer_id.is_none_or(|id| self.1.insert(id)) && is_new
+        });
         new.map(|peer| format!("found {} ({})", peer.addr, how(peer))).collect()
     }
 }
 
 /// Bytes of the survey's files that a peer has, as far as it says so: chunks are taken as equally long.
-fn bytes(survey: &Survey, peer: &SurveyPeer) -> u64 {
+fn bytes(survey: &Survey, files: &BTreeMap<usize, (u32, u32)>) -> u64 {
     let part = |(index, (count, total)): (&usize, &(u32, u32))| {
         let size = survey.files.get(*index).map_or(0, |file| file.size);
         let share = u128::from(size) * u128::from(*count) / u128::from((*total).max(1));
         u64::try_from(share).unwrap_or(u64::MAX).min(size)
     };
-    peer.files.iter().map(part).sum()
+    files.iter().map(part).sum()
 }
 
 fn how(peer: &SurveyPeer) -> &'static str {
     peer.found.map_or("incoming", zest_runtime_tokio::Found::as_str)
 }
 
-/// One line per peer: address, how it was found, what it has, who it is.
+/// One line per machine: an address, how it was found, what it has, who it is, and where else it is reached.
 fn table(survey: &Survey) -> Vec<String> {
-    let line = |peer: &SurveyPeer| {
-        let whole = peer.files.values().filter(|(count, total)| count >= total).count();
-        let has = match &peer.client {
+    let mut machines: Vec<Vec<&SurveyPeer>> = Vec::new();
+    for peer in &survey.peers {
+        let same = |known: &&mut Vec<&SurveyPeer>| peer.peer_id.is_some() && known[0].peer_id == peer.peer_id;
+        match machines.iter_mut().find(same) {
+            Some(machine) => machine.push(peer),
+            None => machines.push(vec![peer]),
+        }
+    }
+    let line = |(peers, files): (Vec<&SurveyPeer>, BTreeMap<usize, (u32, u32)>)| {
+        let whole = files.values().filter(|(count, total)| count >= total).count();
+        let has = match peers.iter().find_map(|peer| peer.client.as_ref()) {
             None => "no connection".to_owned(),
             Some(client) => format!(
                 "{whole} of {}, {}  {client}",
                 units::counted(survey.files.len() as u64, "file"),
-                units::bytes(bytes(survey, peer))
+                units::bytes(bytes(survey, &files))
             ),
         };
-        format!("{:<28} {:<8} {has}", peer.addr.to_string(), how(peer))
+        let others: Vec<String> = peers.iter().skip(1).map(|peer| peer.addr.to_string()).collect();
+        let also = if others.is_empty() { String::new() } else { format!("  also {}", others.join(", ")) };
+        format!("{:<28} {:<8} {has}{also}", peers[0].addr.to_string(), how(peers[0]))
     };
-    survey.peers.iter().map(line).collect()
+    // Both are in the order in which machines come first.
+    machines.into_iter().zip(survey.machines()).map(line).collect()
 }
 
 fn sentence(survey: &Survey) -> String {
@@ -165,7 +180,7 @@ fn document(label: &str, survey: &Survey) -> Value {
                 "how": how(peer),
                 "peer_id": peer.peer_id.map(|id| units::hex(&id.0)),
                 "client": peer.client,
-                "bytes": bytes(survey, peer),
+                "bytes": bytes(survey, &peer.files),
                 "files": has,
             })
         })
@@ -183,7 +198,6 @@ fn document(label: &str, survey: &Survey) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
     use zest_runtime_tokio::{Found, SurveyFile};
 
     fn survey() -> Survey {
@@ -225,10 +239,14 @@ mod tests {
         survey.peers.push(other);
         assert_eq!(sentence(&survey), "3 peers found, 2 with something of 2 files (1.2 kB)");
         for at in [0, 2] {
-            survey.peers[at].peer_id = Some(zest_runtime_tokio::PeerId([7; 20]));
+            survey.peers[at].peer_id = Some(PeerId([7; 20]));
         }
         assert_eq!(sentence(&survey), "2 peers found at 3 addresses, 1 with something of 2 files (1.2 kB)");
         assert_eq!(survey.machines()[0], survey.peers[0].files);
+        let lines = table(&survey);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].ends_with("zest/0.5.0  also [2001:db8::1]:6881"), "{lines:?}");
+        assert_eq!(Shown::default().news(&survey).len(), 1);
         let value = document("org/name", &survey);
         assert_eq!(value["peers"][2]["peer_id"], "07".repeat(20));
         assert_eq!(value["peers"][1]["peer_id"], Value::Null);

@@ -225,8 +225,8 @@ def test_pulls_are_told_of_and_fail_by_their_kinds(newest: Client) -> None:
         assert seen and seen[-1].bytes_done <= 12_000_000
         names = [event.name for event in zest.Session().pull("org/d", repo_type="dataset").events()]
         assert names[-1] == "done", names
-        for wrong, kind in ((dict(repo_id="org/none"), "auth"), (dict(repo_id="a//b"), "usage"),
-                            (dict(repo_id="org/m", revision="none"), "not-found"), (dict(repo_id="org/closed"), "auth"),
+        for wrong, kind in ((dict(repo_id="org/none"), "not-found"), (dict(repo_id="a//b"), "usage"),
+                            (dict(repo_id="org/m", revision="none"), "not-found"), (dict(repo_id="org/closed"), "not-found"),
                             (dict(repo_id="org/m", repo_type="thing"), "usage")):
             try:
                 zest.pull(**wrong, progress=False)

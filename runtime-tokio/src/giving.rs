@@ -191,6 +191,9 @@ pub struct GivingStatus {
     pub looks: u64,
     /// How far the present look is, or what the last one found.
     pub index: IndexProgress,
+    /// [`Catalog::judgements`] when it was counted.
+    #[serde(skip)]
+    judged: Option<u64>,
 }
 
 impl GivingStatus {
@@ -202,8 +205,16 @@ impl GivingStatus {
         status
     }
 
+    /// Counts anew if anything has changed since: whoever asks after a pull hears of its files.
+    pub(crate) fn catch_up(&mut self, catalog: &Catalog) {
+        if self.judged.is_some_and(|judged| judged != catalog.judgements()) {
+            self.count(catalog);
+        }
+    }
+
     /// Counts anew what of a catalog is shared.
     fn count(&mut self, catalog: &Catalog) {
+        self.judged = Some(catalog.judgements());
         let now = zest_store::aging_now();
         let files = catalog.files();
         let holds = |until: Option<SystemTime>| until.is_some_and(|until| until > now);

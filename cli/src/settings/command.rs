@@ -57,22 +57,35 @@ struct Row {
 }
 
 fn show(only: Option<&str>, ui: &Ui) -> Result<(), Failure> {
-    let file = File::read().map_err(|error| wrong(&error))?;
+    // What is wrong with it is what somebody may look for here.
+    let (file, problem) = match File::read() {
+        Ok(file) => {
+            let problem = file.check().err();
+            (file, problem)
+        }
+        Err(error) => (File::default(), Some(error)),
+    };
+    let problem = problem.map(|error| error.to_string());
     let variables = super::variables();
     let rows = rows(only, &file, &variables)?;
     let unknown = unknown(&variables);
+    let path = file::place().unwrap_or_default();
     if ui.json() {
         let rows: Vec<Value> = rows.iter().map(Row::document).collect();
         let document = json!({
-            "file": file.path().to_string_lossy(),
-            "exists": file.is_there(),
+            "file": path.to_string_lossy(),
+            "exists": path.exists(),
+            "problem": problem,
             "values": rows,
             "unknown_variables": unknown,
         });
         return ui.data(&document.to_string());
     }
-    let there = if file.is_there() { "" } else { " (not there)" };
-    ui.text(&format!("file: {}{there}", file.path().display()))?;
+    let there = if path.exists() { "" } else { " (not there)" };
+    ui.text(&format!("file: {}{there}", path.display()))?;
+    if let Some(problem) = problem {
+        ui.warn(format!("{problem}: commands that use it refuse it (`zest config edit`)"));
+    }
     for name in &unknown {
         ui.text(&format!("{name} is set and means nothing to zest"))?;
     }
@@ -110,7 +123,6 @@ impl Row {
 
 fn rows(only: Option<&str>, file: &File, variables: &Variables) -> Result<Vec<Row>, Failure> {
     let usage = |text: String| Failure::new(Kind::Usage, text);
-    file.check().map_err(|error| wrong(&error))?;
     let commands = super::commands();
     if let Some(name) = only
         && !commands.iter().any(|command| command.get_name() == name)
@@ -186,7 +198,7 @@ fn edit(ui: &Ui) -> Result<(), Failure> {
         let text = format!("{} ended with {status}", editor.to_string_lossy());
         return Err(Failure::new(Kind::Other, text).hint("set EDITOR to the editor you use"));
     }
-    let file = File::read().map_err(|error| wrong(&error))?;
+    let file = File::read().and_then(|file| file.check().map(|()| file)).map_err(|error| wrong(&error))?;
     let set = keys_set(&rows(None, &file, &Variables::new())?);
     let set = crate::ui::units::counted(set as u64, "key");
     ui.say(format!("{} is in order: {set} set", path.display()));
@@ -228,6 +240,7 @@ mod tests {
         let open: String =
             meant.lines().map(|line| format!("{}\n", line.trim_start_matches(['#', ' ']))).collect();
         let file = File::from_text("/c", &open).unwrap_or_else(|error| panic!("{error}: {open}"));
+        file.check().unwrap_or_else(|error| panic!("{error}: {open}"));
         let rows = rows(None, &file, &Variables::new()).unwrap_or_else(|error| panic!("{error:?}"));
         assert!(rows.iter().any(|row| row.name() == "pull --policy"), "{open}");
     }

@@ -18,7 +18,6 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct File {
     path: PathBuf,
-    there: bool,
     table: Table,
 }
 
@@ -79,7 +78,7 @@ impl File {
     pub(crate) fn from_text(path: impl AsRef<Path>, text: &str) -> Result<Self, FileError> {
         let path = path.as_ref().to_owned();
         match text.parse::<Table>() {
-            Ok(table) => Ok(Self { path, there: true, table }),
+            Ok(table) => Ok(Self { path, table }),
             Err(error) => {
                 let line = error
                     .span()
@@ -93,11 +92,6 @@ impl File {
     /// Where it is, or would be.
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Whether it is there.
-    pub(crate) fn is_there(&self) -> bool {
-        self.there
     }
 
     /// The values of a flag for a command, and the key they stand under.

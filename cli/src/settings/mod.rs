@@ -29,6 +29,10 @@ const NEITHER: [&str; 3] = ["token", "help", "version"];
 /// Flags without a variable, as one of that name means something else: where zest's own cache is.
 const NO_VARIABLE: [&str; 1] = ["cache_dir"];
 
+/// Commands that help where something is wrong, and need no value to be right: what the file says wrong is passed over for them,
+/// with a word.
+const HELPERS: [&str; 4] = ["stop", "status", "logs", "doctor"];
+
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -57,7 +61,8 @@ pub(crate) fn variables() -> Variables {
     std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX)).collect()
 }
 
-/// Reads the command line of a program, and for flags that it does not have the variables and the file.
+/// Reads the command line of a program, and for flags that it does not have the variables and the file. Gives what is wrong with
+/// the file, too, where that stops nothing.
 ///
 /// # Errors
 /// As clap's; a value that does not fit is said to come from where it comes from.
@@ -65,18 +70,52 @@ pub(crate) fn parse<P: CommandFactory + FromArgMatches>(
     arguments: &[OsString],
     variables: &Variables,
     file: Result<File, FileError>,
-) -> Result<P, clap::Error> {
+) -> Result<(P, Option<String>), clap::Error> {
     let plain = P::command();
     // Whatever is wrong with the line itself is said first, and help is not kept from anybody by a broken file.
     let typed = plain.clone().ignore_errors(true).try_get_matches_from(arguments)?;
     if needs_no_settings(&typed) {
-        return P::from_arg_matches(&plain.try_get_matches_from(arguments)?);
+        return Ok((P::from_arg_matches(&plain.try_get_matches_from(arguments)?)?, None));
     }
     let fail = |text: String| plain.clone().error(ErrorKind::ValueValidation, text);
+    if typed.subcommand_name().is_some_and(|name| HELPERS.contains(&name)) {
+        let (file, wrong) = match file {
+            Ok(file) => {
+                let wrong = file.check().err();
+                (file, wrong)
+            }
+            Err(wrong) => (File::default(), Some(wrong)),
+        };
+        let wrong = wrong.map(|wrong| wrong.to_string());
+        let refused = match with_settings(arguments, &plain, &typed, variables, &file) {
+            // What it says that is known still holds: not to ask the DHT, say.
+            Ok(parsed) => {
+                let said = wrong.map(|wrong| format!("{wrong}: passed over here, other commands refuse it"));
+                return Ok((parsed, said));
+            }
+            Err(refused) => refused,
+        };
+        // Typed wrong, or in a variable: without the file it is the same.
+        let parsed = with_settings(arguments, &plain, &typed, variables, &File::default())?;
+        let wrong = wrong.unwrap_or_else(|| reason(&refused));
+        return Ok((parsed, Some(format!("{wrong}: nothing of the configuration file is used"))));
+    }
     let file = file.map_err(|error| fail(error.to_string()))?;
     file.check().map_err(|error| fail(error.to_string()))?;
-    let settings = found(&plain, &typed, variables, &file).map_err(&fail)?;
-    let read = |settings: &[Setting]| with(plain.clone(), &typed, settings).try_get_matches_from(arguments);
+    with_settings(arguments, &plain, &typed, variables, &file).map(|parsed| (parsed, None))
+}
+
+/// The same with a file that was read.
+fn with_settings<P: FromArgMatches>(
+    arguments: &[OsString],
+    plain: &Command,
+    typed: &ArgMatches,
+    variables: &Variables,
+    file: &File,
+) -> Result<P, clap::Error> {
+    let fail = |text: String| plain.clone().error(ErrorKind::ValueValidation, text);
+    let settings = found(plain, typed, variables, file).map_err(&fail)?;
+    let read = |settings: &[Setting]| with(plain.clone(), typed, settings).try_get_matches_from(arguments);
     let error = match read(&settings) {
         Ok(matches) => return P::from_arg_matches(&matches),
         Err(error) => error,
@@ -92,7 +131,7 @@ pub(crate) fn parse<P: CommandFactory + FromArgMatches>(
         if let Err(wrong) = alone
             && matches!(wrong.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
         {
-            return Err(fail(format!("{}: {}", setting.source.words(&file), reason(&wrong))));
+            return Err(fail(format!("{}: {}", setting.source.words(file), reason(&wrong))));
         }
     }
     Err(error)
@@ -259,7 +298,7 @@ mod tests {
 
     fn parsed(text: &str, vars: &[(&str, &str)], file: &str) -> Result<Cli, clap::Error> {
         let variables = vars.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        parse(&line(text), &variables, File::from_text("/etc/config.toml", file))
+        parse(&line(text), &variables, File::from_text("/etc/config.toml", file)).map(|(cli, _)| cli)
     }
 
     fn pull(text: &str, vars: &[(&str, &str)], file: &str) -> PullArgs {
@@ -368,6 +407,31 @@ mod tests {
         let error = parsed("pull a/b --frob", &[], "max-upload = \"1M\"").expect_err("no such flag");
         assert_eq!(error.kind(), ErrorKind::UnknownArgument);
         assert!(parsed("version", &[], "nonsense").is_ok());
+    }
+
+    #[test]
+    fn what_helps_does_not_depend_on_the_file_and_says_what_is_wrong_with_it() {
+        let said = |text: &str, file: &str| {
+            let file = File::from_text("/etc/config.toml", file);
+            parse::<Cli>(&line(text), &Variables::new(), file).expect("valid").1
+        };
+        for command in ["stop", "status", "logs", "doctor"] {
+            for (file, want) in
+                [("max-uplod = 1", "max-uplod"), ("nonsense", "line 1"), ("json = 5", "json is 5")]
+            {
+                let text = said(command, file).unwrap_or_default();
+                assert!(
+                    text.contains("/etc/config.toml") && text.contains(want),
+                    "{command}, {file}: {text}"
+                );
+            }
+            assert_eq!(said(command, "max-upload = \"10M\""), None);
+        }
+        let wrong = said("doctor", "[doctor]\nwait = 9000").unwrap_or_default();
+        assert!(wrong.contains("doctor.wait in /etc/config.toml"), "{wrong}");
+        let mistyped = parsed("status --frob", &[], "max-uplod = 1").expect_err("no such flag");
+        assert_eq!(mistyped.kind(), ErrorKind::UnknownArgument);
+        assert!(parsed("status", &[("ZEST_JSON", "maybe")], "max-uplod = 1").is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) mod units;
 
 pub(crate) use summary::closing_statistics;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{self, Failure, Kind};
 use redact::Secrets;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
@@ -211,6 +211,9 @@ impl Ui {
 
     /// Says what went wrong and what to do, always; as JSON on standard output too if that was asked for.
     pub(crate) fn failure(&self, failure: &Failure) {
+        if failure.kind == Kind::Unread {
+            return;
+        }
         let error = self.paint("error:", "1;31");
         self.put(&format!("{error} {}", failure.message));
         if let Some(hint) = &failure.hint {
@@ -231,7 +234,7 @@ impl Ui {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", self.secrets.blank(line))
             .and_then(|()| out.flush())
-            .map_err(|error| Failure::new(Kind::Other, format_args!("standard output: {error}")))
+            .map_err(|error| failure::output(&error))
     }
 
     /// Writes lines that people read to standard output: on a terminal broken between words where it ends.
@@ -254,7 +257,7 @@ impl Ui {
         out.write_all(path.as_os_str().as_encoded_bytes())
             .and_then(|()| out.write_all(b"\n"))
             .and_then(|()| out.flush())
-            .map_err(|error| Failure::new(Kind::Other, format_args!("standard output: {error}")))
+            .map_err(|error| failure::output(&error))
     }
 
     /// Writes one line of an account that is itself what the user asked for: to standard output, above the bars,

@@ -14,6 +14,12 @@ const BEFORE: Duration = Duration::from_secs(1);
 /// What came over the line is said beside what it is unpacked where they differ by more than this part: 3 %.
 const DIFFERS: f64 = 0.03;
 
+/// While nothing came for so long nobody knows how long the rest takes: 3 s.
+const STILL: Duration = Duration::from_secs(3);
+
+/// Longest time that is promised: 48 h. What is said to take longer stands still.
+const PROMISED_MAX: Duration = Duration::from_secs(48 * 3600);
+
 /// Bound of the sample list: with one look per 100 ms the window holds 51.
 const SAMPLES_MAX: usize = 128;
 
@@ -91,10 +97,15 @@ impl RateMeter {
         (span > 0.0).then(|| after.saturating_sub(before) as f64 / span)
     }
 
-    /// Time until `left` more bytes are done; `None` while nothing moves.
+    /// Time until `left` more bytes are done; `None` while nothing moves, or next to nothing.
     pub(super) fn time_left(&self, left: u64) -> Option<Duration> {
+        let (&(_, before), &(now, after)) = (self.samples.front()?, self.samples.back()?);
+        let came = self.samples.iter().find(|&&(_, bytes)| bytes == after).filter(|_| after > before)?;
+        if now.saturating_sub(came.0) >= STILL {
+            return None;
+        }
         let rate = self.rate().filter(|&rate| rate >= 1.0)?;
-        Duration::try_from_secs_f64(left as f64 / rate).ok()
+        Duration::try_from_secs_f64(left as f64 / rate).ok().filter(|left| *left <= PROMISED_MAX)
     }
 }
 
@@ -126,6 +137,25 @@ mod tests {
         meter.add(seconds(0), 0);
         meter.add(seconds(2), 200);
         assert_eq!(meter.time_left(1000), Some(seconds(10)));
+    }
+
+    #[test]
+    fn a_pull_that_stands_still_promises_no_time() {
+        let mut meter = RateMeter::default();
+        meter.add(seconds(0), 0);
+        meter.add(seconds(1), 700_000);
+        assert_eq!(meter.time_left(2_100_000), Some(seconds(3)));
+        meter.add(seconds(3), 700_000);
+        assert_eq!(meter.time_left(2_100_000), Some(seconds(9)), "a moment is no stall");
+        meter.add(seconds(4), 700_000);
+        assert_eq!(meter.time_left(2_100_000), None, "nothing came for three seconds");
+        // A small file now and then, of a model of 2 GB: 4,000 hours.
+        for second in 5..=20 {
+            meter.add(seconds(second), 700_000 + second * 140);
+        }
+        assert_eq!(meter.rate(), Some(140.0));
+        assert_eq!(meter.time_left(2_000_000_000), None);
+        assert_eq!(meter.time_left(14_000), Some(seconds(100)));
     }
 
     #[test]

@@ -22,6 +22,57 @@ fn help_and_version_go_to_standard_output_with_exit_code_0() {
 }
 
 #[test]
+fn nobody_who_stops_reading_is_told_so() {
+    use std::process::Stdio;
+    let home = folder();
+    std::fs::create_dir_all(home.path().join(".cache/huggingface/hub")).expect("made");
+    let lines: [&[&str]; 9] = [
+        &["completions", "bash"],
+        &["--help"],
+        &["help", "pull"],
+        &["version"],
+        &["version", "--json"],
+        &["config", "show", "pull"],
+        &["config", "path"],
+        &["share", "ls", "--json"],
+        &["cache", "ls", "--json"],
+    ];
+    for arguments in lines {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = command(home.path(), arguments);
+        let zest = command.stdout(Stdio::from(writer)).stderr(Stdio::piped()).spawn().expect("zest starts");
+        let output = zest.wait_with_output().expect("it ends");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(141), ""), "{arguments:?}");
+    }
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut mistake = command(home.path(), &["pull", "--json", "--frob"]);
+    let mistake = mistake.stdout(Stdio::from(writer)).stderr(Stdio::piped()).spawn().expect("zest starts");
+    let mistake = mistake.wait_with_output().expect("it ends");
+    assert_eq!(mistake.status.code(), Some(2), "{}", text(&mistake.stderr));
+    let full = std::fs::File::options().write(true).open("/dev/full").map(Stdio::from);
+    if let Ok(full) = full {
+        let output = run(command(home.path(), &["version"]).stdout(full));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("standard output: "), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn every_exit_code_stands_in_the_help_and_in_the_documentation() {
+    let home = folder();
+    let help = zest(home.path(), &["--help"], &[]);
+    let (_, codes) = text(&help.stdout).split_once("Exit codes:").expect("a section");
+    let (codes, _) = codes.split_once("Environment:").expect("another after it");
+    let page = include_str!("../../../docs/using.md");
+    for code in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "130", "141"] {
+        assert!(codes.split_whitespace().any(|word| word == code), "{code}: {codes}");
+        assert!(page.contains(&format!("\n| {code} | ")), "{code}");
+    }
+}
+
+#[test]
 fn mistakes_on_the_command_line_exit_with_2_and_leave_standard_output_empty() {
     let home = folder();
     let lines: [&[&str]; 7] = [

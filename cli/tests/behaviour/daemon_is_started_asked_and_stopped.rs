@@ -105,11 +105,9 @@ fn a_daemon_that_was_started_on_demand_says_what_it_shares_and_with_whom() {
     let (_hub, endpoint, _root) = hub(home.path());
     let words = [&["start", "--on-demand"], &ALONE[..]].concat();
     assert_eq!(home.run(&endpoint, &words).status.code(), Some(0));
+    // Its answer is what is shared before.
+    assert_eq!(home.status().expect("it runs")["shared"]["files_shared"], 0);
     pull(home.path(), &endpoint, &[]);
-    // It is counted once a second has brought no file.
-    while home.status().is_none_or(|status| status["shared"]["files_shared"] != 1) {
-        std::thread::yield_now();
-    }
     let said = home.run(&endpoint, &["status"]);
     let said = text(&said.stdout);
     assert!(said.contains("sharing 1 file (3.0 MB) with this network"), "{said}");
@@ -150,10 +148,7 @@ fn a_daemon_that_was_started_on_demand_gives_what_it_fetched_itself_and_nothing_
     assert_eq!(mine.status.code(), Some(0), "{}", text(&mine.stderr));
     let report = fetch("org/other");
     assert_eq!(report["p2p_ratio"], 1.0, "{report}");
-    // It is counted once a second has brought no file.
-    while home.status().is_none_or(|status| status["shared"]["files_shared"] != 1) {
-        std::thread::yield_now();
-    }
+    assert_eq!(home.status().expect("it runs")["shared"]["files_shared"], 1);
     let log = std::fs::read_to_string(home.file("zest.log")).expect("it wrote one");
     assert!(log.contains("sharing what it fetches itself, and nothing else"), "{log}");
 }

@@ -101,6 +101,28 @@ fn the_deb_and_the_rpm_have_the_same_files_and_every_unit_page_and_completion_is
 }
 
 #[test]
+fn what_the_packaged_readme_links_to_is_in_the_repository_at_that_version() {
+    let output = run(std::process::Command::new("sh").arg(deploy().join("readme")).arg("9.9.9"));
+    let page = text(&output.stdout);
+    assert!(output.status.success() && page.starts_with("# zest\n"), "{page}");
+    let links: Vec<&str> =
+        page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to).collect();
+    assert!(links.len() > 20, "{links:?}");
+    for link in links {
+        let own = ["blob", "raw"]
+            .iter()
+            .find_map(|how| link.strip_prefix(&format!("https://github.com/zest-p2p/zest/{how}/v9.9.9/")));
+        let Some(path) = own else {
+            assert!(link.starts_with('#') || link.starts_with("https://"), "{link}");
+            continue;
+        };
+        let file = path.split('#').next().unwrap_or_default();
+        assert!(deploy().join("..").join(file).exists(), "{link}");
+    }
+    assert!(!read("package").contains(" README.md"), "no package takes the other one");
+}
+
+#[test]
 fn each_target_of_the_release_has_one_tarball_that_installer_and_binstall_ask_for_and_one_package() {
     let workflow = std::fs::read_to_string(deploy().join("../.github/workflows/release.yml")).expect("there");
     let manifest = std::fs::read_to_string(deploy().join("../cli/Cargo.toml")).expect("there");

@@ -133,7 +133,7 @@ fn a_private_repository_needs_the_token_and_comes_from_the_hub_alone() {
     let endpoint = listening["endpoint"].as_str().expect("a URL");
 
     let refused = run(command(here.path(), &["pull", "org/name"]).env("HF_ENDPOINT", endpoint));
-    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
+    assert_eq!(refused.status.code(), Some(4), "{}", text(&refused.stderr));
     let first = pull(here.path(), endpoint, &["--token", TOKEN]);
     assert_eq!(first["shareable"], false, "{first}");
 

@@ -349,6 +349,10 @@ impl Lists {
 /// Why a file cannot be read, as an answer.
 pub(super) fn failed(why: &PullError) -> Response {
     let status = match why.kind() {
+        // As a Hub says it, so that a client asks for a token.
+        _ if matches!(why, PullError::Hub(zest_hub::HubError::LoginNeeded { .. })) => {
+            StatusCode::UNAUTHORIZED
+        }
         PullErrorKind::NotFound => StatusCode::NOT_FOUND,
         PullErrorKind::Auth => StatusCode::UNAUTHORIZED,
         PullErrorKind::Gated => StatusCode::FORBIDDEN,

@@ -44,13 +44,13 @@ class UsageError(ZestError):
 
 
 class AuthError(ZestError):
-    """The Hub refuses: the repository is private or gated, or the token is wrong."""
+    """The Hub refuses: the repository is gated, or the token is wrong."""
 
     kind = "auth"
 
 
 class NotFoundError(ZestError):
-    """There is no such repository, revision or file."""
+    """There is no such repository, revision or file; without a token the Hub says so of a private one, too."""
 
     kind = "not-found"
 

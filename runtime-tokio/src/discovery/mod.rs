@@ -215,6 +215,11 @@ impl Finder {
         self.has_dht() || !self.net.lan.is_empty() || !self.config.trackers.is_empty()
     }
 
+    /// Looks for peers of files that have ended so far.
+    pub(crate) fn looks(&self) -> u64 {
+        self.notes.looks()
+    }
+
     fn datagram(self: &Rc<Self>, from: SocketAddr, bytes: &[u8]) {
         self.tell(Event::Datagram { from, bytes });
         // It may be a tracker's answer to one.
@@ -278,6 +283,7 @@ impl Finder {
             Action::Found { addr, how } => self.found(addr, how),
             Action::Searched { job, peers } => {
                 tracing::debug!(job = job.0, peers, "a look for peers has ended");
+                self.notes.looked();
                 self.tell_listener(|| Heard::Searched(job));
             }
             Action::Wait { job, pause } => {

@@ -114,11 +114,21 @@ pub(super) struct Notes {
     /// The farthest scope from which somebody connected.
     came_from: Cell<Option<Scope>>,
     lan: Cell<[bool; 2]>,
+    /// Looks for peers of files that have ended.
+    looks: Cell<u64>,
     /// Who wants to hear of peers too.
     pub(super) listener: RefCell<Option<mpsc::UnboundedSender<Heard>>>,
 }
 
 impl Notes {
+    pub(super) fn looked(&self) {
+        self.looks.set(self.looks.get() + 1);
+    }
+
+    pub(super) fn looks(&self) -> u64 {
+        self.looks.get()
+    }
+
     /// True if the address is new.
     pub(super) fn found(&self, addr: SocketAddr, how: Found) -> bool {
         let mut found = self.found.borrow_mut();

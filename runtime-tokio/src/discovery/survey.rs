@@ -63,6 +63,28 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// The same without connections from peers that were reached where they listen, too: what such a one has counts there.
+    #[must_use]
+    pub fn without_doubles(mut self) -> Self {
+        let (found, came): (Vec<_>, Vec<_>) = self.peers.into_iter().partition(|peer| peer.found.is_some());
+        self.peers = found;
+        for peer in came {
+            let own =
+                peer.peer_id.and_then(|id| self.peers.iter_mut().find(|known| known.peer_id == Some(id)));
+            let Some(own) = own else {
+                self.peers.push(peer);
+                continue;
+            };
+            own.client = own.client.take().or(peer.client);
+            for (file, has) in peer.files {
+                let most = own.files.entry(file).or_insert(has);
+                *most = (*most).max(has);
+            }
+        }
+        self.peers.sort_by_key(|peer| peer.addr);
+        self
+    }
+
     /// Peers and what they have, each once however many addresses it has. Of whom no connection came about every address is one.
     #[must_use]
     pub fn machines(&self) -> Vec<BTreeMap<usize, (u32, u32)>> {
@@ -138,6 +160,9 @@ async fn run(
     };
     tell.send_replace(survey.clone());
     let (Some(until), Some(finder)) = (public_until, context.finder.get()) else { return Ok(survey) };
+    if files.is_empty() {
+        return Ok(survey);
+    }
     let mut heard = finder.listen();
     context.event(zest_core::node::Event::Seeking { on: true });
     let hub = Endpoint::new(&options.env.endpoint);
@@ -158,6 +183,7 @@ async fn run(
         peers: BTreeMap::new(),
         links: BTreeMap::new(),
         ids: BTreeMap::new(),
+        answers: BTreeMap::new(),
     };
     let end = Instant::now() + wait;
     let mut waiting = jobs.clone();
@@ -178,6 +204,11 @@ async fn run(
             }
             Ok(None) | Err(_) => break,
         }
+        // Who cannot look for anybody waits for those who may come.
+        let looked = waiting.is_empty() || !finder.can_search() && !known.peers.is_empty();
+        if looked && known.all_have_answered() {
+            break;
+        }
     }
     survey.peers = known.peers.into_values().collect();
     finder.listen_no_more();
@@ -196,9 +227,19 @@ struct Known<'a> {
     peers: BTreeMap<SocketAddr, SurveyPeer>,
     links: BTreeMap<LinkId, SocketAddr>,
     ids: BTreeMap<SocketAddr, PeerId>,
+    /// Files of which a link has said what it has.
+    answers: BTreeMap<LinkId, BTreeSet<Hash>>,
 }
 
 impl Known<'_> {
+    /// Whether everybody who was found is linked and has said what it has of each file: nothing more comes.
+    fn all_have_answered(&self) -> bool {
+        let wanted: BTreeSet<Hash> = self.files.iter().map(|(_, hash)| *hash).collect();
+        let done = self.answers.iter().filter(|(_, files)| files.is_superset(&wanted));
+        let done: BTreeSet<&SocketAddr> = done.filter_map(|(link, _)| self.links.get(link)).collect();
+        self.peers.keys().all(|addr| done.contains(addr))
+    }
+
     fn peer(&mut self, addr: SocketAddr) -> &mut SurveyPeer {
         let found = self.finder.notes.how(&addr);
         let peer = SurveyPeer {
@@ -235,6 +276,7 @@ impl Known<'_> {
             }
             Heard::Has { link, file, total, count } => {
                 let Some(addr) = self.links.get(&link).copied() else { return };
+                self.answers.entry(link).or_default().insert(file);
                 let here: Vec<usize> =
                     (0..self.files.len()).filter(|&index| self.files[index].1 == file).collect();
                 let peer = self.peer(addr);
@@ -264,5 +306,32 @@ impl Finder {
         if let Some(listener) = &*self.notes.listener.borrow() {
             let _ = listener.send(heard());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_was_reached_and_came_itself_is_one() {
+        let peer = |addr: &str, found, id: Option<u8>, files: &[(usize, (u32, u32))]| SurveyPeer {
+            addr: addr.parse().unwrap(),
+            found,
+            peer_id: id.map(|id| PeerId([id; 20])),
+            client: Some("zest/0.5.0".to_owned()),
+            files: files.iter().copied().collect(),
+        };
+        let peers = vec![
+            peer("10.0.0.1:40000", None, Some(1), &[(0, (9, 9)), (1, (1, 4))]),
+            peer("10.0.0.1:6881", Some(Found::Lan), Some(1), &[(1, (3, 4))]),
+            peer("10.0.0.2:40001", None, Some(2), &[]),
+            peer("10.0.0.3:6881", Some(Found::Dht), None, &[]),
+            peer("10.0.0.3:40002", None, None, &[]),
+        ];
+        let one = Survey { peers, ..Survey::default() }.without_doubles();
+        let addrs: Vec<String> = one.peers.iter().map(|peer| peer.addr.to_string()).collect();
+        assert_eq!(addrs, ["10.0.0.1:6881", "10.0.0.2:40001", "10.0.0.3:6881", "10.0.0.3:40002"]);
+        assert_eq!(one.peers[0].files, [(0, (9, 9)), (1, (3, 4))].into());
     }
 }

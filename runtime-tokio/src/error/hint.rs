@@ -1,6 +1,7 @@
 //! What the user can do next.
 
 use super::{PullError, PullErrorKind};
+use zest_hub::HubError;
 use zest_store::{StoreError, StoreErrorKind};
 
 impl PullError {
@@ -27,6 +28,20 @@ impl PullError {
         }
         if let Self::Store(error) = self {
             return store_hint(error.kind()).map(str::to_owned);
+        }
+        let of_hub = match self {
+            Self::Hub(HubError::LoginNeeded { .. }) => Some(
+                "check the name, --type and --revision; if it is private or gated and you have access, set HF_TOKEN, or log in \
+                 with `hf auth login`",
+            ),
+            // It never answered: the same again ends the same.
+            Self::Hub(HubError::Unreachable { .. }) => Some(
+                "check HF_ENDPOINT, the network and the proxy settings: `zest doctor` looks at each and says what helps",
+            ),
+            _ => None,
+        };
+        if let Some(text) = of_hub {
+            return Some(text.into());
         }
         let text = match self.kind() {
             PullErrorKind::Auth => "if you have access, set HF_TOKEN, or log in with `hf auth login`",
@@ -84,7 +99,6 @@ pub fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zest_hub::HubError;
 
     #[test]
     fn advice_stands_in_the_hint_alone() {

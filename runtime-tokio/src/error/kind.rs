@@ -92,6 +92,9 @@ fn hub_kind(error: &HubError) -> PullErrorKind {
     match error {
         HubError::UnsafeName { .. } => return PullErrorKind::Place,
         HubError::NoToken => return PullErrorKind::Auth,
+        // Without a token a Hub says the same of what is hidden and of what is not there, and a name that is mistyped is the usual
+        // case: as huggingface_hub takes it.
+        HubError::LoginNeeded { .. } => return PullErrorKind::NotFound,
         // Not the user's token, and not the user's choice of a file: the Hub and its CAS disagree.
         HubError::CasRefused { .. } | HubError::CasFileNotFound { .. } => return PullErrorKind::Protocol,
         _ => {}
@@ -146,7 +149,7 @@ mod tests {
         let rows = [
             (HubError::Config { reason: text() }, PullErrorKind::Usage),
             (HubError::NoToken, PullErrorKind::Auth),
-            (HubError::LoginNeeded { repo: repo(), message: text() }, PullErrorKind::Auth),
+            (HubError::LoginNeeded { repo: repo(), message: text() }, PullErrorKind::NotFound),
             (HubError::TokenRefused { repo: repo(), message: text() }, PullErrorKind::Auth),
             (HubError::LoginRefused { repo: repo(), url: url(), message: text() }, PullErrorKind::Auth),
             (HubError::Forbidden { repo: repo(), url: url(), message: text() }, PullErrorKind::Auth),

@@ -102,6 +102,8 @@ pub(crate) struct Pull {
     figures: Rc<Figures>,
     /// Files in Xet are missing: their jobs begin beside what comes whole.
     jobs_begin: Cell<bool>,
+    /// Looks for peers that had ended when this began.
+    looks_before: u64,
 }
 
 /// The place a pull writes to, in the engine's cache or another one.
@@ -202,6 +204,7 @@ pub(crate) async fn run(
     }
     let (mut wish, cancel) = (control.wish.clone(), control.cancel.clone());
     let xet = plain::swarm_of(&entries);
+    let looks_before = context.finder.get().map_or(0, |finder| finder.looks());
     let pull = Rc::new(Pull {
         context,
         options,
@@ -214,6 +217,7 @@ pub(crate) async fn run(
         said,
         figures,
         jobs_begin: Cell::new(false),
+        looks_before,
     });
     let Selected { wanted, failed } = select(&pull.options, entries, rows, as_found)?;
     if as_found {

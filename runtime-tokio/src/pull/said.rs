@@ -37,6 +37,14 @@ pub(crate) struct Said {
     spent: Cell<bool>,
 }
 
+/// `looks`: the first look for peers is still under way, which takes two seconds at least (`zest_core::discovery::ROUND_MIN`).
+fn none_found(looks: bool, failing: String) -> String {
+    match looks {
+        true => format!("all was here before the first look for them had ended{failing}"),
+        false => format!("none was found that has these files{failing}"),
+    }
+}
+
 impl Pull {
     /// Tells its user how far it is.
     pub(super) fn tell(&self, started: Instant) {
@@ -67,7 +75,7 @@ impl Pull {
             let name = &self.options.repo;
             ("not-shared", format!("{name} is not readable by everyone, so nobody was asked"))
         } else if files.iter().all(|file| file.how != How::Chunks) {
-            ("whole-files", "files outside Xet come whole from the Hub".to_owned())
+            ("whole-files", "what was missing is not in Xet; of such files peers give those of up to 1 MiB, and none had them".to_owned())
         } else if self.figures.spent() > 0 {
             ("budget", "those that were linked have used up what they upload in a day".to_owned())
         } else if linked > 0 {
@@ -82,9 +90,10 @@ impl Pull {
             let finder = self.context.finder.get();
             let trackers = finder.map(|finder| finder.status().trackers).unwrap_or_default();
             let failing = trackers.iter().filter(|tracker| !tracker.works);
-            let failing: String =
-                failing.map(|it| format!("; tracker {}: {}", it.name, it.standing)).collect();
-            ("none-found", format!("none was found that has these files{failing}"))
+            let failing = failing.map(|it| format!("; tracker {}: {}", it.name, it.standing)).collect();
+            let looks =
+                finder.is_some_and(|finder| finder.can_search() && finder.looks() == self.looks_before);
+            ("none-found", none_found(looks, failing))
         };
         Some(Notice { kind: kind.into(), path: None, text })
     }
@@ -188,5 +197,21 @@ impl Pull {
     pub(super) fn note_failed(&self, path: &str, error: Arc<PullError>) {
         tracing::info!(path, %error, "this file cannot be had");
         self.said.failed.borrow_mut().push(FailedFile { path: path.to_owned(), error });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_not_looked_for_long_enough_is_not_said_to_be_missing() {
+        let failing = || "; tracker http://t.example: timed out".to_owned();
+        assert_eq!(none_found(false, String::new()), "none was found that has these files");
+        let early = none_found(true, failing());
+        assert!(
+            early.ends_with("ended; tracker http://t.example: timed out") && !early.contains("none"),
+            "{early}"
+        );
     }
 }

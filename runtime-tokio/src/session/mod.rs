@@ -415,12 +415,14 @@ impl Session {
 
     /// Everything at once.
     pub async fn status(&self) -> SessionStatus {
+        let mut shared = self.inner.shared.borrow().clone();
+        shared.catch_up(&self.inner.engine.store().catalog);
         SessionStatus {
             listen: self.local_addrs().to_vec(),
             stats: self.stats().await,
             discovery: self.discovery().await,
             giving: *self.inner.giving.borrow(),
-            shared: self.inner.shared.borrow().clone(),
+            shared,
             limits: self.limits(),
             pulls: self.pulls(),
         }

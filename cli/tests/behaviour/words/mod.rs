@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use world::{FILES, World, lonely_tracker, model, model_answers};
+use world::{FILES, World, has_an_address, lonely_tracker, model, model_answers};
 
 pub(crate) use world::may_mount;
 
@@ -145,12 +145,27 @@ rows! {
         std::fs::write(&file, "max_uplod = \"1M\"\n").expect("written");
         run(world.command(NOBODY).env("ZEST_CONFIG", &file))
     };
+    an_unknown_key_and_nothing_runs: "The same, and nothing runs that could be asked", ["status"] => 1,
+        ["note: …config.toml: max_uplod: no command has a flag --max_uplod: passed over here, other commands refuse it",
+         "zest does not run in the background"];
+        |world| run(&mut world.with_an_unknown_key());
+    an_unknown_key_and_nothing_to_stop: "The same, and nothing runs that could be stopped", ["stop"] => 0,
+        ["note: …config.toml: max_uplod", "No running zest server found."]; |world| run(&mut world.with_an_unknown_key());
+    an_unknown_key_is_shown: "The same, and somebody looks for it", ["config", "show"] => 0,
+        ["file: …config.toml", "note: …config.toml: max_uplod: …", "commands that use it refuse it (`zest config edit`)", "pull --no-dht"];
+        |world| run(&mut world.with_an_unknown_key());
+    a_file_that_is_no_toml_is_shown: "The configuration file is no TOML", ["config", "show"] => 0,
+        ["config.toml: line 1: …: commands that use it refuse it"]; |world| {
+        let file = world.home.join("config.toml");
+        std::fs::write(&file, "max-upload 1M\n").expect("written");
+        run(world.command(NOBODY).env("ZEST_CONFIG", &file))
+    };
     nobody_to_hand_over_to: "Nothing runs in the background", ["pull", "org/name", "--detach"] => 2,
         ["the pull cannot be handed over: zest does not run in the background"]; World::alone;
     a_name_nobody_has: "A mistyped name", ["pull", "org/nmae"] => 4,
         ["does not exist", "look whether the name is right at http://…/org/nmae", "is it a model, a dataset or a space?"];
         |world| world.with_answer(404, "X-Error-Code", "RepoNotFound");
-    a_name_nobody_shows: "A name that the Hub hides, without a token", ["pull", "org/secret"] => 3,
+    a_name_nobody_shows: "A name that the Hub hides, without a token", ["pull", "org/secret"] => 4,
         ["org/secret is private, gated or does not exist", "is it a model, a dataset or a space?", "HF_TOKEN"];
         |world| world.with_answer(401, "X-Error-Code", "RepoNotFound");
     a_name_nobody_has_asked_about: "The same, only asked about", ["info", "org/nmae", "--wait", "0"] => 4,
@@ -206,7 +221,8 @@ rows! {
         ["read-only file system", "make it writable for this user, or choose another place with --cache-dir"],
         if may_mount; |world| world.with_chunks_on("ro");
     nobody_answers: "The Hub cannot be reached", ["pull", "org/name", "--give-up-after", "1s"] => 5,
-        ["cannot reach http://127.0.0.1:9", "run the same command again: what is proven is kept"], never ["--peer"];
+        ["cannot reach http://127.0.0.1:9", "check HF_ENDPOINT, the network and the proxy settings: `zest doctor`"],
+        never ["--peer", "run the same command again"];
         World::alone;
     a_page_that_is_no_hub: "Something else answers, as a network's log-in page", ["pull", "org/name", "--give-up-after", "1s"] => 1,
         ["answered with a web page", "HF_ENDPOINT"]; |world| {
@@ -256,7 +272,7 @@ rows! {
         ["No bytes from peers: none was named, and every way of finding one is switched off"]; World::with_chunks;
     without_peers: "Peers are switched off", ["pull", "org/name", "--no-p2p"] => 0,
         ["No bytes from peers: they were not to be asked (--no-p2p)"]; World::with_chunks;
-    nobody_is_found: "The tracker knows nobody", ["pull", "org/name", "--listen", "127.0.0.1:0"] => 0,
+    nobody_is_found: "The tracker knows nobody", ["pull", "org/name", "--listen", "127.0.0.1:0", "--max-download", "1M"] => 0,
         ["1 tracker can learn of the public models it fetches", "No bytes from peers: none was found that has these files"]; |world| {
         let tracker = lonely_tracker();
         world.with_chunks_and(|command| command.env("ZEST_TRACKER", tracker.endpoint()))
@@ -269,10 +285,10 @@ rows! {
         world.with_chunks_and(|command| command.env("ZEST_PEER", address))
     };
     only_small_files: "It has no file in Xet", ["pull", "org/name", "--listen", "127.0.0.1:0"] => 0,
-        ["No bytes from peers: files outside Xet come whole from the Hub"]; World::with_small_files;
+        ["No bytes from peers: what was missing is not in Xet; of such files peers give those of up to 1 MiB, and none had them"]; World::with_small_files;
     one_small_file: "Of a model that everyone may read a file is wanted that is not in Xet",
         ["pull", "org/name", "config.json", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:9"] => 0,
-        ["No bytes from peers: files outside Xet come whole from the Hub"], never ["readable by everyone"]; World::with_small_files;
+        ["No bytes from peers: what was missing is not in Xet; of such files peers give those of up to 1 MiB, and none had them"], never ["readable by everyone"]; World::with_small_files;
     few_files_may_be_open: "Few files may be open", ["pull", "org/name", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:9"] => 0,
         ["only 256 files may be open at once, so 128 peers at most: raise `ulimit -n`", "Done: 1 file"];
         |world| world.with_chunks_behind("ulimit -n 256");
@@ -558,6 +574,24 @@ rows! {
         };
         world.until_after_a_pull(damage, "is damaged")
     };
+    a_hub_of_no_folder: "The folder of the own Hub is not there", ["hub", "--root", "/nowhere/models", "--port", "0"] => 7,
+        ["cannot serve /nowhere/models: ", "--root is the folder that holds models/ORG/NAME/REVISION/…"]; World::alone;
+    a_hub_of_nothing: "The folder of the own Hub is empty, or another than was meant", ["hub", "--port", "0"] => 0,
+        ["serving 0 repositories of …root", "nothing is in …root that can be served: files belong in …root/models/ORG/NAME/main/config.json"]; |world| {
+        let root = world.home.join("root");
+        std::fs::create_dir_all(root.join("models--org--name/snapshots")).expect("made");
+        world.until_with(|command| command.env("ZEST_ROOT", root), "can be served")
+    };
+    a_hub_without_revisions: "A folder of the own Hub has files where revisions belong", ["hub", "--port", "0"] => 0,
+        ["serving 1 repository of …root", "org/name has no revision, so nothing of it can be had: its files belong in a folder main"]; |world| {
+        let place = world.home.join("root/models/org/name");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        world.until_with(|command| command.env("ZEST_ROOT", world.home.join("root")), "no revision")
+    };
+    a_hub_for_others: "The own Hub is to be used by others", ["hub", "--port", "0", "--host", "0.0.0.0"] => 0,
+        ["serving 1 repository of …root", "on other machines: HF_ENDPOINT=http://…:…", "on this one: HF_ENDPOINT=http://127.0.0.1:…",
+         "everybody who reaches 0.0.0.0:… can read the public ones"], if has_an_address; |world| world.own_hub(|_| (), "everybody who reaches");
     a_folder_in_itself: "A folder of the own Hub contains itself", ["hub", "--port", "0"] => 0,
         ["left out loop: it contains itself or is too deep"]; |world| {
         let put = |root: &std::path::Path| std::os::unix::fs::symlink(".", root.join("models/org/name/main/loop")).expect("made");

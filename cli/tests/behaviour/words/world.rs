@@ -19,6 +19,15 @@ impl World {
         command
     }
 
+    /// With a configuration file that has a key of no flag, and one that is right.
+    pub(super) fn with_an_unknown_key(&self) -> Command {
+        let file = self.home.join("config.toml");
+        std::fs::write(&file, "max_uplod = \"1M\"\nno-dht = true\n").expect("written");
+        let mut command = self.command(NOBODY);
+        command.env("ZEST_CONFIG", &file);
+        command
+    }
+
     /// With a Hub that nobody runs.
     pub(super) fn alone(&self) -> Output {
         run(&mut self.command(NOBODY))
@@ -315,6 +324,12 @@ pub(super) fn model_answers(asked: &Asked) -> Answer {
 /// A tracker that knows nobody.
 pub(super) fn lonely_tracker() -> ScriptedHub {
     ScriptedHub::start(|_| Answer::ok("d8:intervali60e5:peers0:e"))
+}
+
+/// Whether this machine has an address for others, or at least a route to them.
+pub(super) fn has_an_address() -> bool {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a free port");
+    socket.connect("203.0.113.1:9").is_ok() && socket.local_addr().is_ok_and(|addr| !addr.ip().is_loopback())
 }
 
 /// Whether a file system can be mounted here, for one's own eyes.
