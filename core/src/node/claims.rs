@@ -237,6 +237,13 @@ impl Node {
                     self.word_broken(now, &mouth);
                 }
             }
+            // Whoever is followed sees to it, and says so as soon as it shares, too: a claim of ours would stop its stream.
+            let followed = |job: &Job| {
+                job.is_fast() && job.blocks_of(unit).all(|block| job.origin.blocks[block as usize].followed)
+            };
+            if self.jobs.get(&id).is_some_and(followed) {
+                continue;
+            }
             // Nobody sees to it.
             if ours >= self.config.origin_fetches_max {
                 continue;

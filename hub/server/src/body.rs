@@ -209,8 +209,7 @@ impl Flow {
     /// When so many bytes of a CDN body may leave; `None` is now.
     fn leaves(&mut self, bytes: usize, now: Instant) -> Option<Instant> {
         let faults = &self.app.faults;
-        let own = faults.body_cost(bytes).map(|cost| self.free.max(now) + cost);
-        self.free = own.unwrap_or(now);
+        let own = faults.book_body(bytes, &mut self.free, now);
         faults.book(bytes, now).max(own)
     }
 

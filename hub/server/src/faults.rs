@@ -35,7 +35,7 @@ pub(crate) const TTL_SECS_DEFAULT: u64 = 3600;
 /// Entries per page of a tree listing unless a fault says otherwise: 1000, the public Hub's figure.
 pub(crate) const TREE_PAGE_ENTRIES_DEFAULT: usize = 1000;
 
-/// Unused link time that a rate-limited CDN may catch up: 20 ms, because timers fire late.
+/// Unused time of a link with a rate, one body's or all bodies', that may be caught up: 20 ms, because timers fire late.
 const RATE_SLACK: Duration = Duration::from_millis(20);
 
 /// Marks "no fault set" in the integer cells.
@@ -249,10 +249,12 @@ impl Faults {
         self.cdn_bytes_per_sec.load(Relaxed) > 0 || self.body_bytes_per_sec.load(Relaxed) > 0
     }
 
-    /// How long the bytes of one CDN body take at its own rate; `None` without one.
-    pub(crate) fn body_cost(&self, bytes: usize) -> Option<Duration> {
+    /// Books `bytes` of one CDN body, whose own link is free from `free` on, and tells when they may leave; `None` is now.
+    pub(crate) fn book_body(&self, bytes: usize, free: &mut Instant, now: Instant) -> Option<Instant> {
         let rate = self.body_bytes_per_sec.load(Relaxed);
-        (rate > 0).then(|| Duration::from_secs_f64(bytes as f64 / rate as f64))
+        let until = (rate > 0).then(|| booked(*free, bytes, rate, now));
+        *free = until.unwrap_or(now);
+        until
     }
 
     /// Books `bytes` on the one link all CDN bodies share and tells when they may leave; `None` is now.
@@ -261,10 +263,8 @@ impl Faults {
         if rate == 0 {
             return None;
         }
-        let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);
         let mut link_free = self.link_free.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let earliest = now.checked_sub(RATE_SLACK).unwrap_or(now);
-        let until = link_free.map_or(earliest, |free| free.max(earliest)) + cost;
+        let until = booked(link_free.unwrap_or(now), bytes, rate, now);
         *link_free = Some(until);
         Some(until)
     }
@@ -282,6 +282,12 @@ impl Faults {
         x ^= x >> 31;
         x % 1_000_000 < parts
     }
+}
+
+/// When `bytes` have left over a link that is free from `free` on.
+fn booked(free: Instant, bytes: usize, rate: u64, now: Instant) -> Instant {
+    let earliest = now.checked_sub(RATE_SLACK).unwrap_or(now);
+    free.max(earliest) + Duration::from_secs_f64(bytes as f64 / rate as f64)
 }
 
 fn parts_per_million(probability: f64) -> u32 {
@@ -325,5 +331,20 @@ mod tests {
         let first = faults.book(500, now).expect("paced");
         let second = faults.book(500, now).expect("paced");
         assert_eq!(second - first, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_body_makes_up_for_timers_that_fire_late() {
+        let faults = Faults::new();
+        let began = Instant::now();
+        let (mut now, mut free) = (began, began);
+        faults.set_cdn_body_rate(Some(10_000_000));
+        for _ in 0..1000 {
+            let until = faults.book_body(32 << 10, &mut free, now).expect("paced");
+            // Each piece is asked for when the one before has left, a little late.
+            now = now.max(until) + Duration::from_millis(1);
+        }
+        let took = (now - began).as_secs_f64() * 10_000_000.0 / f64::from(1000 * (32 << 10));
+        assert!((0.99..1.01).contains(&took), "{took:.3} of the time that its rate gives it");
     }
 }

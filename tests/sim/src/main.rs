@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use zest_core::node::Policy;
 use zest_sim::{
-    Actor, Canary, Made, Report, SEC, Scenario, Start, Subsystem, Trace, explain, quality, run_seeds,
+    Actor, Canary, MS, Made, Report, SEC, Scenario, Start, Subsystem, Trace, explain, quality, run_seeds,
     run_with,
 };
 
@@ -19,6 +19,7 @@ zest-sim run [OPTIONS]                         play one flash crowd and print it
   forgers, idle, namers, hogs, squatters, list-liars, byte-liars, endless-tellers, mind-changers)
   --leave PERMILLE  --crash PERMILLE  --nat PERMILLE  --partition FROM,UNTIL (s)  --full-seeds N
   --up B/s  --down B/s  --origin B/s|none  --conn B/s  --latency US  --known K  --socket BYTES  --write US
+  --spread MS (all start within so long)  --plan MS (until the layout is told)  --stays MS (at most, once done)
   --deep-sockets (nodes hear of bytes when a socket takes them, not when they are sent)
   --check (all promises after every event)  --trace (print every event and action)
   --seconds (what each second brought)  --kinds (messages by kind)
@@ -221,6 +222,7 @@ fn crowd(words: &[&str]) -> Result<bool, String> {
     let (mut latency, mut write) = (s.net.latency_ns / 1000, s.disk.write_ns / 1000);
     let (mut known, mut socket) = (u64::from(s.known), u64::from(s.net.socket_bytes));
     let (mut leave, mut crash, mut nat, mut full_seeds) = (0, 0, 0, 0);
+    let (mut spread, mut plan) = (s.spread_ns / MS, s.origin.plan_ns / MS);
     set("--chunks", &mut chunks)?;
     set("--block", &mut block)?;
     set("--up", &mut s.net.up_bytes_s)?;
@@ -233,6 +235,10 @@ fn crowd(words: &[&str]) -> Result<bool, String> {
     set("--crash", &mut crash)?;
     set("--nat", &mut nat)?;
     set("--full-seeds", &mut full_seeds)?;
+    set("--spread", &mut spread)?;
+    set("--plan", &mut plan)?;
+    (s.spread_ns, s.origin.plan_ns) = (spread * MS, plan * MS);
+    s.churn.stays_ns = options.number("--stays")?.map(|stays| stays * MS);
     (s.chunks, s.block) = (chunks as u32, block as u32);
     (s.net.latency_ns, s.disk.write_ns) = (latency * 1000, write * 1000);
     (s.known, s.net.socket_bytes) = (known as u32, socket as u32);

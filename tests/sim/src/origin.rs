@@ -331,8 +331,9 @@ impl World {
             let bytes = u64::from(self.files.all[file].chunk_bytes(first + conn.at)) + HEADER;
             let share = |rate: Option<u64>| rate.map_or(0, |rate| time_of(bytes, rate));
             let time = share(self.scenario.origin.total_bytes_s);
-            // Whom everybody bans has the model from the origin alone. That it takes it is no harm of its lies: it has a line of its own.
-            let apart = self.hosts[host as usize].actor == Actor::Twister;
+            // Whom everybody bans has the model from the origin alone, and who gives nothing takes what it takes. That they take it is no harm
+            // of what they say, nor anything that others could prevent: they have a line of their own.
+            let apart = matches!(self.hosts[host as usize].actor, Actor::Twister | Actor::Leecher);
             if !apart {
                 self.origin.free_at = self.origin.free_at.max(self.now) + time;
                 self.origin.bytes += bytes;
