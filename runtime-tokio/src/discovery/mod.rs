@@ -215,6 +215,11 @@ impl Finder {
         self.has_dht() || !self.net.lan.is_empty() || !self.config.trackers.is_empty()
     }
 
+    /// Whether every tracker has answered or failed.
+    pub(crate) fn trackers_have_spoken(&self) -> bool {
+        self.notes.trackers() >= self.config.trackers.len()
+    }
+
     /// Looks for peers of files that have ended so far.
     pub(crate) fn looks(&self) -> u64 {
         self.notes.looks()

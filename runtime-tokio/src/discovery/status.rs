@@ -129,6 +129,11 @@ impl Notes {
         self.looks.get()
     }
 
+    /// Trackers of which something was heard.
+    pub(super) fn trackers(&self) -> usize {
+        self.trackers.borrow().len()
+    }
+
     /// True if the address is new.
     pub(super) fn found(&self, addr: SocketAddr, how: Found) -> bool {
         let mut found = self.found.borrow_mut();

@@ -204,9 +204,10 @@ async fn run(
             }
             Ok(None) | Err(_) => break,
         }
-        // Who cannot look for anybody waits for those who may come.
-        let looked = waiting.is_empty() || !finder.can_search() && !known.peers.is_empty();
-        if looked && known.all_have_answered() {
+        // Who cannot look for anybody waits for those who may come, and a tracker may take longer than a look.
+        let looked = waiting.is_empty() && finder.trackers_have_spoken();
+        let cannot = !finder.can_search() && !known.peers.is_empty();
+        if (looked || cannot) && known.all_have_answered() {
             break;
         }
     }
