@@ -42,14 +42,16 @@ use alloc::collections::BTreeMap;
 
 /// The queue that others on the line are to find at most: 60 ms (LEDBAT++ 4.2).
 pub const TARGET: Duration = Duration::from_millis(60);
-/// The queue that is held: 30 ms. Ours; half the target, so that what swings round it stays below the target, and enough for the
-/// line never to be idle.
-pub const AIM: Duration = Duration::from_millis(30);
+/// The queue that is held: 25 ms. Ours; less than half the target, so that what swings round it stays below the target, and enough
+/// for the line never to be idle.
+pub const AIM: Duration = Duration::from_millis(25);
 /// A decision is taken this often: 200 ms. Ours; LEDBAT++ takes one per round trip, but here each needs a measurement of its own.
 pub const ROUND: Duration = Duration::from_millis(200);
 /// While the line's end is looked for, and while the queue is longer than the target: 100 ms. Ours; what is heard late was too much for
 /// longer.
 pub const ROUND_RESTLESS: Duration = Duration::from_millis(100);
+/// At first a decision is taken once per round trip, and every 25 ms at most. Ours; a fast line is filled within half a second.
+pub const ROUND_START: Duration = Duration::from_millis(25);
 /// The rate at first: 512 KiB/s. Ours; four home lines of ten have no less.
 pub const RATE_FIRST: u64 = 512 << 10;
 /// The rate never falls below 256 KiB/s, the least download cap: below that a source looks dead. A line with less than that is not kept short.
@@ -77,7 +79,11 @@ const SLOWDOWN_EVERY: Duration = Duration::from_secs(30);
 const SLOWDOWN_ROUNDS: u32 = 3;
 /// Rounds with next to no queue after which the line is taken to have room: 3. Ours; six tenths of a second.
 const EMPTY_ROUNDS: u32 = 3;
-/// In the climb at the start, and far below where the queue was felt last, a round adds a sixteenth. Ours; LEDBAT++ 4.3 doubles per round trip,
+/// Where the queue is felt while the line's end is looked for: 15 ms if it is seen twice, 20 ms if once. Ours; less than what is held, as it
+/// is heard of late, and more than a line's usual jitter.
+const FELT_TWICE: Duration = Duration::from_millis(15);
+const FELT_ONCE: Duration = Duration::from_millis(20);
+/// In the climb after others had the line, and far below where the queue was felt last, a round adds a sixteenth. Ours; LEDBAT++ 4.3 doubles per round trip,
 /// but hears of the queue after one.
 const CLIMB_FAR: u64 = 16;
 /// Where the queue was felt a round adds a 64th. Ours; half as much beyond that it is a third more with each round, as the line must have changed.
@@ -162,6 +168,8 @@ impl Path {
 /// What it is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Nothing is known of the line: each round trip adds a third, until the queue is felt for the first time (LEDBAT++ 4.3, which doubles).
+    Start,
     /// Looks for the line's end: each round adds the rate over `part`.
     Climb { part: u64 },
     /// Keeps the queue where it should be; for so many rounds there was none, or far too much.
@@ -196,7 +204,7 @@ impl Nice {
     pub fn new(now: Instant) -> Self {
         Self {
             paths: BTreeMap::new(),
-            phase: Phase::Climb { part: CLIMB_FAR },
+            phase: Phase::Start,
             held: RATE_FIRST,
             rate: RATE_FIRST,
             queueing: None,
@@ -224,6 +232,9 @@ impl Nice {
     /// When the next decision is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
+        if self.phase == Phase::Start {
+            return self.began + ROUND_START.max(Duration::from_micros(self.least_us)).min(ROUND);
+        }
         let climbs = matches!(self.phase, Phase::Climb { .. });
         let restless = ROUND_RESTLESS.max(Duration::from_micros(self.least_us)).min(ROUND);
         self.began + if climbs || self.queueing > Some(TARGET * 3 / 4) { restless } else { ROUND }
@@ -253,14 +264,12 @@ impl Nice {
 
     /// What all paths have in common is the line. One that was first measured while the queue stood knows no better than that
     /// this is its least, and has no say beside others that do.
-    fn queue(&self, now: Instant) -> Option<(Duration, u64)> {
-        // In a climb each measurement counts at once: to stop too early costs little.
-        let last = if matches!(self.phase, Phase::Climb { .. }) { 1 } else { 2 };
-        let of = |rested: bool| {
+    fn queue(&self, now: Instant, of: usize) -> Option<(Duration, u64)> {
+        let by = |rested: bool| {
             let paths = self.paths.values().filter(move |path| path.rested || !rested);
-            paths.filter_map(|path| path.queue(now, last)).min()
+            paths.filter_map(|path| path.queue(now, of)).min()
         };
-        of(true).or_else(|| of(false)).map(|(us, least)| (Duration::from_micros(us), least))
+        by(true).or_else(|| by(false)).map(|(us, least)| (Duration::from_micros(us), least))
     }
 
     fn decide(&mut self, now: Instant) {
@@ -268,14 +277,16 @@ impl Nice {
         let came = (u128::from(self.received) * 1_000_000 / elapsed_us).min(u128::from(RATE_MAX)) as u64;
         // Else it is others who hold it up: that the queue is short says nothing about a rate that is not used.
         let used = came >= self.rate / 4 * 3;
+        let news = self.paths.values().any(|path| path.heard() >= self.began);
         (self.received, self.began) = (0, now);
-        let measured = self.queue(now);
+        let measured = self.queue(now, 2);
         self.queueing = measured.map(|(queue, _)| queue);
         let Some((queue, least_us)) = measured else { return };
         self.least_us = least_us;
         let reach = self.reach();
         self.phase = match self.phase {
-            Phase::Climb { part } => self.climb(queue, used, part),
+            Phase::Start => self.start(queue, self.last(now, queue), news.then_some(came)),
+            Phase::Climb { part } => self.climb(queue, self.last(now, queue), used, part),
             Phase::Hold { empty, over } => self.hold(now, queue, used, (empty, over)),
             Phase::Slowdown { left: 1 } => {
                 self.slowdown_at = now + SLOWDOWN_EVERY;
@@ -288,12 +299,17 @@ impl Nice {
         }
         self.held = self.held.clamp(RATE_MIN, RATE_MAX);
         self.rate = match self.phase {
-            Phase::Climb { .. } => self.held,
+            Phase::Start | Phase::Climb { .. } => self.held,
             // Around the rate that is held, against the queue of this moment.
             Phase::Hold { .. } => self.part(off(queue).clamp(-reach / 2, reach / 8), reach),
             Phase::Slowdown { .. } => self.held / 4,
         };
         self.rate = self.rate.clamp(RATE_MIN, RATE_MAX);
+    }
+
+    /// The queue by the last measurement alone.
+    fn last(&self, now: Instant, queue: Duration) -> Duration {
+        self.queue(now, 1).map_or(queue, |(last, _)| last)
     }
 
     fn reach(&self) -> i64 {
@@ -306,9 +322,24 @@ impl Nice {
         (held + held * i128::from(parts) / i128::from(of)).clamp(0, i128::from(RATE_MAX)) as u64
     }
 
-    fn climb(&mut self, queue: Duration, used: bool, part: u64) -> Phase {
-        // Half the aim is enough: it is heard of late.
-        if queue >= AIM / 2 {
+    /// `came`: what was received since the last round, if the queue was measured in it, too.
+    fn start(&mut self, queue: Duration, last: Duration, came: Option<u64>) -> Phase {
+        if queue >= FELT_TWICE {
+            // The line is full, so what came is what it carries. What stands in it has to go first (LEDBAT++ 4.4).
+            self.felt = came.unwrap_or(self.held).clamp(self.held / 4, self.held);
+            self.held = self.felt / 8 * 7;
+            return Phase::Slowdown { left: SLOWDOWN_ROUNDS };
+        }
+        // The less the longer the queue is, and nothing where it is felt: once may be chance, so it is looked at once more.
+        let (room, whole) = (FELT_TWICE - last.min(FELT_TWICE), FELT_TWICE.as_micros() as u64);
+        if came.is_some_and(|came| came >= self.held / 4 * 3) {
+            self.held += self.held / (3 * whole) * room.as_micros() as u64;
+        }
+        Phase::Start
+    }
+
+    fn climb(&mut self, queue: Duration, last: Duration, used: bool, part: u64) -> Phase {
+        if queue >= FELT_TWICE || last >= FELT_ONCE {
             // What the last rounds added was too much.
             self.felt = self.held;
             self.held = self.held.saturating_sub(self.held / part * 2);
@@ -402,9 +433,27 @@ mod tests {
             round(&mut nice, 1, ms(20));
         }
         let top = nice.rate();
-        assert!(top > 3 * RATE_FIRST, "{top}");
+        assert!(top > 100 * RATE_FIRST, "{top}");
         round(&mut nice, 1, ms(20) + AIM);
+        assert_eq!(nice.rate(), top, "once may be chance");
+        round(&mut nice, 1, ms(20) + AIM);
+        assert!(nice.rate() < top / 4, "what stands in the line has to go: {top}, then {}", nice.rate());
+        for _ in 0..4 {
+            round(&mut nice, 1, ms(20));
+        }
         assert!(nice.rate() < top && nice.rate() > top / 2, "{top}, then {}", nice.rate());
+    }
+
+    #[test]
+    fn a_line_of_a_gbit_is_filled_within_a_second() {
+        for least in [1, 20, 40] {
+            let mut nice = Nice::new(Instant(0));
+            let mut now = Instant(0);
+            while nice.rate() < 125_000_000 {
+                now = round(&mut nice, 1, ms(least));
+            }
+            assert!(now < Instant(1_000_000), "{now:?} at a round trip of {least} ms");
+        }
     }
 
     #[test]

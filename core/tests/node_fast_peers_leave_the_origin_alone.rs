@@ -17,6 +17,7 @@ fn one_warm_peer_gives_everything() {
     let job = world.job(&file, Some(Origin::healthy()));
     let took = world.finish(job, LIMIT);
     assert_eq!((world.task(job).streamed, world.task(job).from_peers), (0, 3000));
+    assert_eq!(world.task(job).layouts_asked, 0, "nothing was to come from there");
     // 3,000 × 0.65 ms on its line, and little else.
     assert!(took < ms(2200), "{took:?}");
     assert_eq!(world.node.stats().chunks_asked, 3000, "nothing is asked for twice");
@@ -58,7 +59,7 @@ fn many_small_files_come_from_a_warm_peer_alone() {
         let file = File::new(number, 3);
         let job = world.job(&file, Some(Origin::healthy()));
         world.finish(job, LIMIT);
-        assert_eq!(world.task(job).streamed, 0, "file {number}");
+        assert_eq!((world.task(job).streamed, world.task(job).layouts_asked), (0, 0), "file {number}");
         world.remove(job);
     }
 }

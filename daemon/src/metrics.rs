@@ -75,6 +75,16 @@ impl App {
             &[("", stats.chunks_served as f64)],
         );
         page.counter(
+            "zest_given_small_files_total",
+            "Files outside Xet uploaded to peers.",
+            &[("", stats.small_files_given as f64)],
+        );
+        page.counter(
+            "zest_received_small_files_total",
+            "Files outside Xet that came from peers and were right.",
+            &[("", stats.small_files_got as f64)],
+        );
+        page.counter(
             "zest_chunk_proofs_failed_total",
             "Chunks that failed their proof, whoever sent them.",
             &[("", stats.chunks_bad as f64)],

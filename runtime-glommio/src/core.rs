@@ -4,8 +4,10 @@ use crate::budget::{Budget, STAGED_BYTES_MAX};
 use crate::clerk::{Clerk, Question};
 use crate::files::{Files, Found, OpenFile};
 use crate::inbox::{Inbox, Mail};
+use crate::kept::Kept;
 use crate::limits::INPUT_BYTES;
 use crate::link::LinkIo;
+use crate::small::SmallClerk;
 use crate::stats::CoreStats;
 use glommio::timer::Timer;
 use std::cell::{Cell, RefCell};
@@ -53,6 +55,8 @@ pub(crate) struct CoreConfig {
     /// The Hub that is named on this network.
     pub(crate) hub: Option<[u8; 20]>,
     pub(crate) shelf: Arc<Shelf>,
+    /// Who finds small files, if they are given.
+    pub(crate) small: Option<SmallClerk>,
     /// Which of the cores it is, and the letter boxes of all.
     pub(crate) index: usize,
     pub(crate) inboxes: Vec<Inbox>,
@@ -84,6 +88,10 @@ pub(crate) struct Core {
     pub(crate) budget: Rc<Budget>,
     pub(crate) input: RefCell<Vec<u8>>,
     pub(crate) clerk: Clerk,
+    /// Who finds small files outside Xet, if they are given.
+    pub(crate) small_clerk: Option<SmallClerk>,
+    /// Those that are being sent.
+    pub(crate) small: RefCell<Kept<()>>,
     pub(crate) inbox: Inbox,
     /// Those of the other cores.
     pub(crate) others: Vec<Inbox>,
@@ -130,6 +138,8 @@ impl Core {
             budget: Budget::new(STAGED_BYTES_MAX),
             input: RefCell::new(vec![0; INPUT_BYTES]),
             clerk,
+            small_clerk: config.small,
+            small: RefCell::default(),
             inbox,
             others,
             stats,
@@ -181,6 +191,9 @@ impl Core {
         let id = LinkId(self.next_link.replace(self.next_link.get() + 1));
         let config = link::Config { role: Role::Accept, our_id: self.peer_id, listen_port: self.listen_port };
         let mut link = Link::new(self.now(), config);
+        if self.small_clerk.is_some() {
+            link.give_plain();
+        }
         let is_near = || scope(addr.ip()) != Scope::Loopback && self.is_near_by(addr.ip());
         if let Some(hub) = self.hub.filter(|_| is_near()) {
             link.name_hub(hub);
@@ -369,6 +382,9 @@ impl Core {
                     glommio::spawn_local(self.clone().opened(file, found)).detach();
                 }
                 Mail::Event(event) => self.answered(event),
+                Mail::Small { link, req, size, offset, found } => {
+                    self.small_found(link, req, (size, offset), found);
+                }
                 Mail::Shelf(shelf) => {
                     self.shelf.replace(shelf);
                 }

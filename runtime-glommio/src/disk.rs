@@ -8,22 +8,38 @@ use crate::link::LinkIo;
 use crate::stats::add;
 use glommio::io::ReadResult;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use zest_send::{Part, Read};
 use zest_store::FileId;
 use zest_xet::{ChunkRef, verify};
 
-/// What a read gave. Its clones share the memory, which counts against the budget until the last is gone.
+/// What goes out from memory. Its clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Staged {
-    bytes: ReadResult,
-    _permit: Rc<Permit>,
+pub(crate) enum Staged {
+    /// What a read gave, which counts against the budget until the last clone is gone.
+    Read { bytes: ReadResult, _permit: Rc<Permit> },
+    /// A part of a small file.
+    Small { file: Arc<[u8]>, part: Range<usize> },
+}
+
+impl Staged {
+    /// A part of a small file, if it has it.
+    pub(crate) fn part(file: Arc<[u8]>, offset: u32, len: u32) -> Option<Self> {
+        let from = offset as usize;
+        let part = from..from + len as usize;
+        (part.end <= file.len()).then_some(Self::Small { file, part })
+    }
 }
 
 impl AsRef<[u8]> for Staged {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        match self {
+            Self::Read { bytes, .. } => bytes,
+            Self::Small { file, part } => &file[part.clone()],
+        }
     }
 }
 
@@ -69,7 +85,7 @@ async fn run(core: Rc<Core>, io: Rc<LinkIo>, file: Rc<OpenFile>, read: Read, per
             add(&core.stats.disk_reads, 1);
             add(&core.stats.disk_bytes, u64::from(read.len));
             // Looked at after the read: whoever changed the file before it is found out.
-            let staged = Staged { bytes, _permit: Rc::new(permit) };
+            let staged = Staged::Read { bytes, _permit: Rc::new(permit) };
             let good = file.is_unchanged() && keep(&core, &read.parts, &staged, lead).await;
             if good {
                 for part in &read.parts {

@@ -2,9 +2,12 @@
 
 use crate::clerk::{Question, location};
 use crate::core::Core;
+use crate::disk::Staged;
 use crate::files::State;
 use crate::inbox::Mail;
+use crate::kept::Small;
 use crate::link::{LinkIo, XorbAsk};
+use crate::small::Ask;
 use crate::stats::add;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,8 +17,8 @@ use zest_core::endpoint::{Scope, scope};
 use zest_core::link::{self, Body, Dialect, ExtHandshake, Head, ManifestPart, Message, Outgoing, Severity};
 use zest_core::node::{Action, Direction, Event, ManifestPlace};
 use zest_core::pex;
-use zest_core::wire::zest::MANIFEST_PART_RECORDS_MAX;
-use zest_core::{LinkId, Location, wire};
+use zest_core::wire::zest::{MANIFEST_PART_RECORDS_MAX, plain_part_len};
+use zest_core::{LinkId, Location, ReqId, wire};
 use zest_send::Span;
 use zest_store::{Access, FileId};
 use zest_xet::{Hash, MANIFEST_RECORD_BYTES};
@@ -82,9 +85,12 @@ impl Core {
                 };
                 self.event(Event::FileLocated { link, file, total, runs });
             }
-            // Only chunks are given from here, which the handshake says: nobody asks who has read it.
-            Action::LookupPlain { link, req, .. } => {
-                self.event(Event::PlainLocated { link, req, body: None })
+            Action::LookupPlain { link, req, key, size, offset } => {
+                let access = self.access_of(link);
+                match &self.small_clerk {
+                    Some(clerk) => clerk.ask(&self.inbox, Ask { link, req, key, size, offset, access }),
+                    None => self.event(Event::PlainLocated { link, req, body: None }),
+                }
             }
             Action::LookupXorb { link, req, xorb, start, end } => {
                 let io = self.links.borrow().get(&link).cloned();
@@ -232,6 +238,23 @@ impl Core {
         }
     }
 
+    /// A small file was looked for, and this part of it asked.
+    pub(crate) fn small_found(
+        self: &Rc<Self>,
+        link: LinkId,
+        req: ReqId,
+        (size, offset): (u32, u32),
+        found: Option<Small>,
+    ) {
+        let part = found.zip(plain_part_len(size, offset));
+        let body = part.map(|(small, len)| {
+            let id = small.id;
+            self.small.borrow_mut().put(small, ());
+            Body::Buf { id, offset, len }
+        });
+        self.event(Event::PlainLocated { link, req, body });
+    }
+
     /// The node's word to a link.
     fn send(self: &Rc<Self>, io: &Rc<LinkIo>, message: Outgoing) {
         io.link.borrow_mut().handle(self.now(), link::Event::Send(message));
@@ -246,7 +269,7 @@ impl Core {
             match action {
                 link::Action::Transmit { head, body, chunk } => {
                     add(&self.stats.chunks_served, u64::from(chunk.is_some()));
-                    enqueue(io, head, body, chunk);
+                    self.enqueue(io, head, body, chunk);
                 }
                 link::Action::Established { peer_id, .. } => {
                     io.established.set(true);
@@ -332,19 +355,28 @@ impl Core {
         let node = self.node.borrow().stats();
         self.stats.peers.store(u64::from(node.peers), Relaxed);
         self.stats.banned.store(u64::from(node.banned), Relaxed);
+        self.stats.small_files_given.store(node.plain_files_served, Relaxed);
         self.stats.cache_bytes.store(self.cache.borrow().memory_bytes() as u64, Relaxed);
     }
-}
 
-fn enqueue(io: &LinkIo, head: Head, body: Option<Body>, hash: Option<Hash>) {
-    match body {
-        None => io.push(head, None),
-        Some(Body::File(place)) if place.len > 0 => {
-            let file = FileId(place.file.0);
-            io.push(head, Some(Span { file, offset: place.offset, len: place.len, hash }));
+    fn enqueue(&self, io: &LinkIo, head: Head, body: Option<Body>, hash: Option<Hash>) {
+        match body {
+            None => io.push(head, None),
+            Some(Body::File(place)) if place.len > 0 => {
+                let file = FileId(place.file.0);
+                io.push(head, Some(Span { file, offset: place.offset, len: place.len, hash }));
+            }
+            Some(Body::Buf { id, offset, len }) if len > 0 => {
+                let part = self.small.borrow().get(id).and_then(|bytes| Staged::part(bytes, offset, len));
+                match part {
+                    Some(part) => io.push_bytes(head, part),
+                    // Others were asked for meanwhile and it is forgotten, but its head is promised.
+                    None => io.close(),
+                }
+            }
+            // Nothing empty is located.
+            Some(_) => io.close(),
         }
-        // Nothing is ever received into a buffer here, and nothing empty is located.
-        Some(_) => io.close(),
     }
 }
 

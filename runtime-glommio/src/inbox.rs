@@ -1,13 +1,14 @@
 //! What other threads tell a core: answers of the clerk, a new shelf, peers of other cores, the end.
 
 use crate::files::Found;
+use crate::kept::Small;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use zest_core::LinkId;
 use zest_core::node::Event;
+use zest_core::{LinkId, ReqId};
 use zest_store::{FileId, Shelf};
 
 /// One piece of news.
@@ -17,6 +18,8 @@ pub(crate) enum Mail {
     Opened { file: FileId, found: Option<Found> },
     /// Something was looked up.
     Event(Event),
+    /// A small file was looked for, for the part that begins there.
+    Small { link: LinkId, req: ReqId, size: u32, offset: u32, found: Option<Small> },
     /// The catalog changed.
     Shelf(Arc<Shelf>),
     /// Another core has a link to a peer that listens there.

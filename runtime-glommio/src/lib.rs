@@ -27,10 +27,12 @@ mod driver;
 mod error;
 mod files;
 mod inbox;
+mod kept;
 pub mod limits;
 mod link;
 mod probe;
 mod seeder;
+mod small;
 mod stats;
 
 pub use error::SeederError;

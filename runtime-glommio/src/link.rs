@@ -110,6 +110,10 @@ impl LinkIo {
         }
     }
 
+    pub(crate) fn push_bytes(&self, head: Head, bytes: Staged) {
+        self.queue.borrow_mut().push_bytes(head, bytes);
+    }
+
     /// Whether nothing is left to answer.
     pub(crate) fn is_idle(&self) -> bool {
         let looking = self.lookups.get() > 0 || self.xorb_asked.get() || !self.xorbs.borrow().is_empty();

@@ -7,6 +7,7 @@ use crate::error::SeederError;
 use crate::inbox::{Inbox, Mail};
 use crate::limits::{BACKLOG, LINKS_MAX};
 use crate::probe::{Ring, probe};
+use crate::small::SmallClerk;
 use crate::stats::{CoreStats, SeederStats};
 use glommio::net::TcpListener;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
@@ -19,7 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use zest_core::PeerId;
 use zest_core::link::hub_key;
-use zest_store::{Catalog, Endpoint, Shelf};
+use zest_store::{Catalog, Endpoint, HfCache, Shelf};
 
 /// Azureus-style client prefix of our peer ids: ZT, version 0.5.0.
 const PEER_ID_PREFIX: &[u8; 8] = b"-ZT0500-";
@@ -50,6 +51,8 @@ pub struct SeederConfig {
     pub congestion_control: Option<String>,
     /// What may be given.
     pub catalog: Arc<Catalog>,
+    /// The cache whose small files outside Xet are given; `None`: none are.
+    pub cache: Option<Arc<HfCache>>,
 }
 
 impl SeederConfig {
@@ -67,6 +70,7 @@ impl SeederConfig {
             hub: None,
             congestion_control: None,
             catalog,
+            cache: None,
         }
     }
 }
@@ -117,6 +121,8 @@ impl Seeder {
         }
         let shelf = Arc::new(config.catalog.shelf(None).unwrap_or_default());
         let clerk = Clerk::start(config.catalog.clone()).map_err(SeederError::Thread)?;
+        let small = |cache: &Arc<HfCache>| SmallClerk::start(config.catalog.clone(), cache.clone());
+        let small = config.cache.as_ref().map(small).transpose().map_err(SeederError::Thread)?;
         let mut seeder = Self {
             addrs,
             cores: Vec::new(),
@@ -150,6 +156,7 @@ impl Seeder {
                 local_only: config.local_only,
                 hub,
                 shelf: shelf.clone(),
+                small: small.clone(),
                 index,
                 inboxes: inboxes.clone(),
             };

@@ -17,6 +17,8 @@ pub struct SeederStats {
     pub uploaded: u64,
     /// Chunks given.
     pub chunks_served: u64,
+    /// Small files outside Xet given.
+    pub small_files_given: u64,
     /// Payload bytes that were read from a disk.
     pub disk_bytes: u64,
     /// Reads that gave them.
@@ -38,6 +40,7 @@ pub(crate) struct CoreStats {
     pub(crate) peers: AtomicU64,
     pub(crate) uploaded: AtomicU64,
     pub(crate) chunks_served: AtomicU64,
+    pub(crate) small_files_given: AtomicU64,
     pub(crate) disk_bytes: AtomicU64,
     pub(crate) disk_reads: AtomicU64,
     pub(crate) cache_bytes: AtomicU64,
@@ -64,6 +67,7 @@ impl CoreStats {
         sum.peers += self.peers.load(Relaxed);
         sum.uploaded += self.uploaded.load(Relaxed);
         sum.chunks_served += self.chunks_served.load(Relaxed);
+        sum.small_files_given += self.small_files_given.load(Relaxed);
         sum.disk_bytes += self.disk_bytes.load(Relaxed);
         sum.disk_reads += self.disk_reads.load(Relaxed);
         sum.cache_bytes += self.cache_bytes.load(Relaxed);

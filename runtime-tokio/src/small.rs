@@ -76,17 +76,6 @@ fn digits<const N: usize>(hex: &str) -> Option<[u8; N]> {
     Some(out)
 }
 
-/// What a file is called in a cache; none of which there can be none.
-pub(crate) fn etag(key: &PlainKey) -> Option<String> {
-    let mut hex = key.id.to_plain_hex();
-    match key.kind {
-        PlainKey::GIT_BLOB if key.id.as_bytes()[20..].iter().all(|byte| *byte == 0) => hex.truncate(40),
-        PlainKey::SHA256 => {}
-        _ => return None,
-    }
-    Some(hex)
-}
-
 impl Small {
     /// A file that is in memory and may still be given.
     pub(crate) fn find(
@@ -200,10 +189,10 @@ mod tests {
         };
         for entry in [entry(None), entry(Some("0f".repeat(32)))] {
             let key = key_of(&entry).expect("it has a name");
-            assert_eq!(etag(&key).as_deref(), Some(entry.etag()));
+            assert_eq!(key.etag().as_deref(), Some(entry.etag()));
         }
         assert!(key_of(&entry(Some("0g".repeat(32)))).is_none());
         let odd = PlainKey { kind: PlainKey::GIT_BLOB, ..PlainKey::sha256([1; 32]) };
-        assert!(etag(&odd).is_none() && etag(&PlainKey { kind: 9, ..odd }).is_none());
+        assert!(odd.etag().is_none() && PlainKey { kind: 9, ..odd }.etag().is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! Small files outside Xet that peers ask for: found in memory, or in the cache.
 
 use crate::context::Context;
-use crate::small::{Asked, etag};
+use crate::small::Asked;
 use std::rc::Rc;
 use zest_core::link::{Body, PlainKey};
 use zest_core::node::Event;
@@ -25,7 +25,7 @@ pub(crate) fn look_up(
     if let Some(id) = find(context, &asked) {
         return located(context, asked, Some(id));
     }
-    let Some(etag) = etag(&key) else { return located(context, asked, None) };
+    let Some(etag) = key.etag() else { return located(context, asked, None) };
     let what = (key, size, access == Access::Near);
     if !context.small.waits(what, asked) {
         return;

@@ -56,6 +56,7 @@ pub use reconstruction::ReconstructionError;
 pub use reconstruction::{Fetch, FetchRange, Reconstruction, Term};
 pub use table::{Checked, ChunkTable, Seen, may_land};
 pub use tree::{TreeHasher, file_hash, xorb_hash};
+pub use whole::xorbs_if_uploaded;
 pub use xorb::{
     ChunkHeader, Decoder, Encoder, Footer, FooterError, FrameError, Scheme, SchemeChoice, XorbChunks,
     XorbError,

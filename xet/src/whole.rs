@@ -1,11 +1,12 @@
 //! What the xorbs' own hashes say of a file: which blocks are whole xorbs, and which chunks such a hash vouches for.
 
-use crate::hash::ChunkRef;
+use crate::hash::{ChunkRef, Hash};
 use crate::plan::Plan;
 use crate::tree::xorb_hash;
 use crate::{CHUNK_BYTES_MAX, XORB_BYTES_MAX, XORB_CHUNKS_MAX};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A xorb with this many bytes unpacked had no room for one more chunk: 64 MiB less the longest chunk.
 const FULL_BYTES: u64 = (XORB_BYTES_MAX - CHUNK_BYTES_MAX) as u64;
@@ -75,13 +76,51 @@ impl Plan {
     }
 }
 
+/// The xorbs in which an uploader would lay out these chunks if it uploaded them alone: their hashes and where in the list they lie. That
+/// a xorb of that hash has those chunks is true whatever was uploaded; whether there is one, the origin alone knows.
+#[must_use]
+pub fn xorbs_if_uploaded(chunks: &[ChunkRef]) -> Vec<(Hash, Range<u32>)> {
+    let mut xorbs = Vec::new();
+    let (mut first, mut bytes) = (0, 0);
+    for (at, chunk) in chunks.iter().enumerate() {
+        let len = chunk.len as usize;
+        if bytes + len > XORB_BYTES_MAX || at - first >= XORB_CHUNKS_MAX {
+            xorbs.push((xorb_hash(&chunks[first..at]), first as u32..at as u32));
+            (first, bytes) = (at, 0);
+        }
+        bytes += len;
+    }
+    if first < chunks.len() {
+        xorbs.push((xorb_hash(&chunks[first..]), first as u32..chunks.len() as u32));
+    }
+    xorbs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::Hash;
     use crate::plan::{PlanBlock, PlanTerm};
     use alloc::string::String;
-    use core::ops::Range;
+
+    #[test]
+    fn chunks_that_are_uploaded_alone_fill_one_xorb_after_the_other() {
+        let chunks = |count: usize, len: u32| -> Vec<ChunkRef> {
+            (0..count).map(|n| ChunkRef { hash: xorb((n % 251) as u8), len }).collect()
+        };
+        let spans = |chunks: &[ChunkRef]| -> Vec<(u32, u32)> {
+            let xorbs = xorbs_if_uploaded(chunks).into_iter();
+            let span = |(hash, span): (Hash, Range<u32>)| {
+                assert_eq!(hash, xorb_hash(&chunks[span.start as usize..span.end as usize]));
+                (span.start, span.end)
+            };
+            xorbs.map(span).collect()
+        };
+        assert_eq!(spans(&[]), []);
+        assert_eq!(spans(&chunks(3, 100)), [(0, 3)]);
+        assert_eq!(spans(&chunks(512, 128 << 10)), [(0, 512)], "it fits to the byte");
+        assert_eq!(spans(&chunks(1025, 128 << 10)), [(0, 512), (512, 1024), (1024, 1025)]);
+        assert_eq!(spans(&chunks(8193, 100)), [(0, 8192), (8192, 8193)]);
+    }
 
     fn xorb(n: u8) -> Hash {
         Hash::from_bytes([n; 32])

@@ -205,6 +205,7 @@ fn event(
         "peers": numbers.peers,
         "bytes_given": numbers.uploaded,
         "chunks_given": numbers.chunks,
+        "small_files_given": numbers.small_files,
         "bytes_s": rate as u64,
         "disk_bytes_s": disk_rate as u64,
         "files_shared": giving.files,
@@ -251,7 +252,8 @@ mod tests {
     fn the_status_line_tells_rates_only_while_something_moves() {
         let mut giving = GivingStatus::default();
         (giving.files, giving.bytes) = (3, 5_000_000_000);
-        let numbers = Numbers { peers: 1, uploaded: 2_000_000, chunks: 31, disk_bytes: 1_000_000 };
+        let numbers =
+            Numbers { peers: 1, uploaded: 2_000_000, chunks: 31, small_files: 0, disk_bytes: 1_000_000 };
         let nobody = DiscoveryStatus::default();
         assert_eq!(
             line(&numbers, &nobody, &giving, 0.0, 0.0),

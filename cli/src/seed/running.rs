@@ -78,6 +78,7 @@ impl Running {
                     peers: stats.peers.into(),
                     uploaded: stats.uploaded,
                     chunks: stats.chunks_served,
+                    small_files: stats.small_files_given,
                     disk_bytes: 0,
                 })
             }

@@ -27,5 +27,6 @@ pub(crate) struct Numbers {
     pub(crate) peers: u64,
     pub(crate) uploaded: u64,
     pub(crate) chunks: u64,
+    pub(crate) small_files: u64,
     pub(crate) disk_bytes: u64,
 }

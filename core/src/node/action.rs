@@ -122,8 +122,8 @@ pub enum Action {
         /// Where it lies.
         from: Location,
     },
-    /// Ask the origin once more how the file is laid out; the outcome is [`super::Event::JobPlanned`] or [`super::Event::OriginGone`]. The
-    /// first time the runtime asks by itself.
+    /// Ask the origin how the file is laid out; the outcome is [`super::Event::JobPlanned`] or [`super::Event::OriginGone`]. The first
+    /// time the runtime asks by itself, but for [`super::JobSpec::layout_later`].
     OriginPlan {
         /// Which job.
         job: JobId,

@@ -10,6 +10,8 @@ use alloc::vec::Vec;
 /// What the origin can do for a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OriginState {
+    /// It was asked for nothing: peers may give all.
+    Unasked,
     /// It was asked for its layout.
     Waiting,
     /// It did not tell its layout, and will be asked again.

@@ -29,6 +29,9 @@ pub struct JobSpec {
     pub near: bool,
     /// Whether the origin may be asked for it.
     pub origin: bool,
+    /// Whether the origin is asked for the file's layout only once the node wants it ([`super::Action::OriginPlan`]). Else whoever adds
+    /// the job asks at once.
+    pub layout_later: bool,
     /// How the origin is used beside peers; `None`: as the process does ([`super::Config::policy`]).
     /// [`super::Event::JobPolicy`] changes it.
     pub policy: Option<Policy>,
@@ -51,6 +54,7 @@ impl JobSpec {
             peers: true,
             near: false,
             origin: true,
+            layout_later: false,
             policy: None,
             place,
             priority: 0,
@@ -95,6 +99,7 @@ impl Job {
     pub(crate) fn new(now: Instant, spec: JobSpec, usual: Policy) -> Self {
         let policy = spec.policy.unwrap_or(usual);
         let origin = match spec.origin {
+            true if spec.layout_later => OriginState::Unasked,
             true => OriginState::Waiting,
             false => OriginState::Gone(permanent("the origin is not used")),
         };

@@ -41,6 +41,8 @@ impl Node {
         self.watch_sources(now, id);
         self.timers.set_once(Timer::Measure, now + super::MEASURE);
         self.dial_next(now);
+        // Whoever is dialled only now may have all of it.
+        self.watch_layout(now, id);
     }
 
     pub(super) fn job_planned(
@@ -161,6 +163,7 @@ impl Node {
         }
         self.tell_soon(now, id, true);
         self.check_complete(id);
+        self.want_layout(now, id);
         self.asking.more();
     }
 
@@ -427,6 +430,7 @@ impl Node {
             }
         }
         self.timers.cancel(Timer::OriginGrace(id));
+        self.timers.cancel(Timer::Layout(id));
         self.timers.cancel(Timer::Patience(id));
         let links: Vec<LinkId> = self.peers.keys().copied().collect();
         for link in links {

@@ -10,6 +10,7 @@ pub use super::lessons::LESSONS_MAX;
 pub use super::links::{CLOSING_MAX, IDLE_GRACE, PARTY_SHARE, RECORD_GRACE};
 pub use super::offers::{EARLY_OFFERS_MAX, FOLLOWS_MAX, OFFERS_MAX};
 pub use super::peer::INTERESTS_MAX;
+pub use super::plain::PARTNERS_MAX;
 pub use super::plain_held::{PLAIN_HELD_ALL_MAX, PLAIN_HELD_MAX};
 pub use super::tell::{INTERESTS_ALL_MAX, INTERESTS_LINK_MIN, INTERESTS_PARTY_MAX};
 pub use super::tellers::{DEAF, TELLERS_MAX};

@@ -65,10 +65,13 @@ impl Node {
             self.timers.cancel(Timer::OriginGrace(id));
             self.grace_over(now, id);
         }
+        if self.timers.is_set(Timer::Layout(id)) {
+            self.want_layout(now, id);
+        }
     }
 
     /// Whether no linked or dialled peer may yet turn out to be able to begin this job.
-    fn nobody_can_start(&self, now: Instant, id: JobId) -> bool {
+    pub(super) fn nobody_can_start(&self, now: Instant, id: JobId) -> bool {
         !self.dialling_somebody_new(now)
             && self.peers.values().filter(|p| p.is_worth_waiting_for()).all(|p| {
                 p.who.introduced

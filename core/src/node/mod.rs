@@ -62,6 +62,7 @@ mod job;
 mod jobs;
 mod lag;
 mod lanes;
+mod late;
 mod layout;
 mod left;
 mod lessons;
@@ -156,8 +157,12 @@ pub struct Stats {
     pub chunks_served: u64,
     /// Small files that came from peers and were others.
     pub plain_bad: u64,
+    /// Small files that peers gave whole, the [`Stats::plain_bad`] among them.
+    pub plain_came: u64,
     /// Requests answered with a part of a small file.
     pub plain_served: u64,
+    /// Those of them that were for the first part: how often small files were given.
+    pub plain_files_served: u64,
     /// Files that peers want to hear of, over all of them: what is remembered of that.
     pub interests: u32,
 }
@@ -474,7 +479,7 @@ impl Node {
         for timer in self.timers.iter() {
             let alive = match timer {
                 Timer::Stall(link) => self.peers.get(&link).is_some_and(|p| p.deadline().is_some()),
-                Timer::OriginGrace(job) | Timer::Patience(job) => {
+                Timer::OriginGrace(job) | Timer::Layout(job) | Timer::Patience(job) => {
                     self.jobs.get(&job).is_some_and(|j| !j.course.ended)
                 }
                 Timer::BlockRetry(job, block) => {
@@ -513,6 +518,7 @@ impl Node {
             match timer {
                 Timer::Stall(link) => self.silent(now, link),
                 Timer::OriginGrace(job) => self.grace_over(now, job),
+                Timer::Layout(job) => self.layout_due(now, job),
                 Timer::BlockRetry(job, block) => self.block_retry(job, block),
                 Timer::Patience(job) => self.patience_over(now, job),
                 Timer::Redial(addr) => self.redial(now, addr),

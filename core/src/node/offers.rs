@@ -64,11 +64,13 @@ impl Node {
         let ids: Vec<JobId> = self.jobs.iter().filter(|(_, job)| theirs(job)).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if job.origin.state == OriginState::Waiting {
+            if matches!(job.origin.state, OriginState::Unasked | OriginState::Waiting) {
                 let of_link = (link, 0)..=(link, u32::MAX);
                 if job.unproven.early_offers.range(of_link).count() < EARLY_OFFERS_MAX {
                     job.unproven.early_offers.insert((link, first));
                 }
+                // What they stream they do not have, and it has a meaning only in the layout.
+                self.ask_layout(id);
                 continue;
             }
             if let Some(block) = job.remember_offer(link, first) {

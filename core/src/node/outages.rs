@@ -88,7 +88,7 @@ impl Job {
             OriginState::Out => Some(Part::Layouts),
             OriginState::Waiting if layouts.since().is_some() => Some(Part::Layouts),
             OriginState::Ready if blocks.since().is_some() && self.wants() => Some(Part::Blocks),
-            OriginState::Waiting | OriginState::Ready | OriginState::Gone(_) => None,
+            OriginState::Unasked | OriginState::Waiting | OriginState::Ready | OriginState::Gone(_) => None,
         }
     }
 }

@@ -372,7 +372,7 @@ impl Node {
                 // While others stream a part of the file and we another, the line is the origin's as well as theirs.
                 let streams =
                     job.blocks_active() > 0 && job.origin.blocks.iter().any(|block| block.follows > 0);
-                let waits = job.origin.state == OriginState::Ready
+                let waits = matches!(job.origin.state, OriginState::Ready | OriginState::Unasked)
                     && !held_back
                     && !streams
                     && job.sets.missing.next(0, None, Some(&job.sets.covered)).is_some();
@@ -382,6 +382,7 @@ impl Node {
                     self.contacts.lessons.slow(now);
                 }
             }
+            self.want_layout(now, id);
             self.watch_sources(now, id);
             self.seek_lists(now, id);
         }

@@ -47,7 +47,7 @@ const OPEN_MAX: usize = 64;
 /// Who gave nothing in time is asked for no small file for so long: 60 s. Ours.
 const SHUNNED: Duration = Duration::from_secs(60);
 /// Links that are remembered for having had something of a file, over all files: 4,096. Ours.
-const PARTNERS_MAX: usize = 4096;
+pub const PARTNERS_MAX: usize = 4096;
 /// What is known of a small file when somebody wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainSpec {
@@ -403,6 +403,7 @@ impl Node {
         let State::Asked { parts, .. } = &want.state else { return true };
         if let Some(bufs) = parts.iter().copied().collect::<Option<Vec<BufId>>>() {
             want.state = State::Proving;
+            self.measured.stats.plain_came += 1;
             self.actions.push_back(Action::PlainCame { plain: id, link, bufs });
         }
         true

@@ -11,6 +11,8 @@ pub enum Timer {
     Stall(LinkId),
     /// The time in which peers alone may start a job has passed.
     OriginGrace(JobId),
+    /// The moment has passed in which peers alone keep the origin from being asked for a job's layout.
+    Layout(JobId),
     /// A block whose fetch failed may be tried again.
     BlockRetry(JobId, u32),
     /// A job without any usable source has waited long enough.
@@ -89,6 +91,7 @@ impl Timer {
             Self::Stall(link) => Key::Stall(link),
             Self::Redial(addr) => Key::Redial(addr),
             Self::OriginGrace(_)
+            | Self::Layout(_)
             | Self::BlockRetry(..)
             | Self::Patience(_)
             | Self::Dial

@@ -413,6 +413,8 @@ impl Node {
     pub(super) fn give_plain(&mut self, link: LinkId, req: u32, body: Body, mark: u64) {
         if self.give_bytes(link, Outgoing::Plain { req, body }, body.len(), mark) {
             self.measured.stats.plain_served += 1;
+            let first = matches!(body, Body::Buf { offset: 0, .. });
+            self.measured.stats.plain_files_served += u64::from(first);
         }
     }
 

@@ -32,6 +32,7 @@ pub use super::zest_error::ZestError;
 use super::frame::{EXTENDED, Head, Writer};
 use super::runs;
 use crate::ids::FileKey;
+use alloc::string::String;
 use alloc::vec::Vec;
 use nom::Parser as _;
 use nom::multi::count;
@@ -144,6 +145,18 @@ impl PlainKey {
     #[must_use]
     pub fn sha256(id: [u8; 32]) -> Self {
         Self { kind: Self::SHA256, id: Hash::from_bytes(id) }
+    }
+
+    /// What the file is called in a cache; none of which there can be none.
+    #[must_use]
+    pub fn etag(&self) -> Option<String> {
+        let mut hex = self.id.to_plain_hex();
+        match self.kind {
+            Self::GIT_BLOB if self.id.as_bytes()[20..].iter().all(|byte| *byte == 0) => hex.truncate(40),
+            Self::SHA256 => {}
+            _ => return None,
+        }
+        Some(hex)
     }
 }
 

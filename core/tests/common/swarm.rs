@@ -43,6 +43,8 @@ pub struct Task {
     /// What lies elsewhere on this machine, told with the plan or the manifest; false if it is rotten.
     pub local: BTreeMap<u32, bool>,
     pub fetches: BTreeMap<u32, u32>,
+    /// How often the origin was asked for its layout.
+    pub layouts_asked: u32,
     fetches_begun: u32,
     parts: Vec<(LinkId, u32, bool)>,
     pub from_origin: u32,
@@ -215,10 +217,10 @@ impl World {
             near: self.near,
             policy: self.policy,
             origin: origin.is_some(),
+            layout_later: true,
             front: self.front,
             ..JobSpec::new(file.hash(), file.manifest.size(), FileId(7))
         };
-        let plan = origin.as_ref().and_then(|o| o.plan);
         self.tasks.insert(
             job,
             Task {
@@ -227,6 +229,7 @@ impl World {
                 disk: BTreeSet::new(),
                 local: BTreeMap::new(),
                 fetches: BTreeMap::new(),
+                layouts_asked: 0,
                 fetches_begun: 0,
                 parts: vec![],
                 from_origin: 0,
@@ -239,13 +242,6 @@ impl World {
             },
         );
         self.handle(Event::JobAdded { job, spec });
-        if let Some(plan) = plan {
-            let (chunks, mut blocks) = (file.len(), file.blocks());
-            blocks.iter_mut().for_each(|block| block.whole = self.whole);
-            // Filled in when it happens: the disk may have grown.
-            let event = Event::JobPlanned { job, chunks, blocks, held: vec![], local: vec![] };
-            self.later(plan, Happening::Event(event));
-        }
         job
     }
 
@@ -528,11 +524,15 @@ impl World {
                 self.later(self.disk_time, Happening::Disk { job, event });
             }
             Action::OriginPlan { job } => {
-                let (chunks, mut blocks) = (self.tasks[&job].file.len(), self.tasks[&job].file.blocks());
+                let task = self.tasks.get_mut(&job).unwrap();
+                task.layouts_asked += 1;
+                let (chunks, mut blocks) = (task.file.len(), task.file.blocks());
                 blocks.iter_mut().for_each(|block| block.whole = self.whole);
+                // What is held is filled in when it happens: the disk may have grown.
                 let event = Event::JobPlanned { job, chunks, blocks, held: vec![], local: vec![] };
-                let pause = self.tasks[&job].origin.as_ref().and_then(|origin| origin.plan);
-                self.later(pause.expect("the origin was asked before"), Happening::Event(event));
+                if let Some(pause) = self.tasks[&job].origin.as_ref().and_then(|origin| origin.plan) {
+                    self.later(pause, Happening::Event(event));
+                }
             }
             Action::OriginFetch { job, block } => {
                 let now = self.now;

@@ -180,8 +180,7 @@ impl Hub {
         self.inner.transport.ahead_s()
     }
 
-    /// Whether all requests are a stranger's. What [`Hub::revision`] answers then, everyone is answered: where it says that the
-    /// repository is neither private nor gated, that is the proof that public sharing needs, of the commit that it names.
+    /// Whether all requests are a stranger's, as the client has no token.
     #[must_use]
     pub fn asks_as_stranger(&self) -> bool {
         self.inner.transport.is_stranger()
@@ -192,11 +191,29 @@ impl Hub {
     /// # Errors
     /// `LoginNeeded`, `TokenRefused`, `RepoNotFound`, `RevisionNotFound`, and what any request can meet.
     pub async fn revision(&self, repo: &RepoId, rev: &str) -> Result<RevisionInfo, HubError> {
+        self.ask_revision(repo, rev, false).await
+    }
+
+    /// The same as a stranger is answered, whatever token this client has. What it says where the repository is neither private nor
+    /// gated is the proof that public sharing needs, of the commit that it names.
+    ///
+    /// # Errors
+    /// As [`Hub::revision`].
+    pub async fn revision_as_stranger(&self, repo: &RepoId, rev: &str) -> Result<RevisionInfo, HubError> {
+        self.ask_revision(repo, rev, true).await
+    }
+
+    async fn ask_revision(
+        &self,
+        repo: &RepoId,
+        rev: &str,
+        anonymous: bool,
+    ) -> Result<RevisionInfo, HubError> {
         self.check_revision(repo, rev)?;
         let transport = &self.inner.transport;
         let url = transport.endpoint.api(repo, &format!("revision/{}", address::encode_segment(rev)))?;
         let shown = address::shown(&url);
-        let party = Party::Hub { repo, revision: rev, about: About::Revision, anonymous: false };
+        let party = Party::Hub { repo, revision: rev, about: About::Revision, anonymous };
         let ask = Ask { url, party, range: None, form: None, stall: transport.config.api_stall };
         let answer = transport.fields(&ask, &RevisionInfo::FIELDS).await?;
         RevisionInfo::read(&answer).map_err(|reason| HubError::Malformed {

@@ -1,6 +1,7 @@
 //! What a pull tells while it runs.
 
 use crate::outages::Out;
+use crate::steering::NiceStats;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -76,6 +77,8 @@ pub struct Progress {
     pub given: u64,
     /// Peers linked now that have something of its files or fetch them.
     pub peers: u32,
+    /// How the line is, while its queue is to stay short.
+    pub nice: Option<NiceStats>,
     /// Files under way, the ones that began first come first.
     pub current: Vec<FileProgress>,
     /// What does not answer at present, though it may again.

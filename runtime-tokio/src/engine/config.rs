@@ -163,6 +163,12 @@ pub struct EngineStats {
     pub chunks_served: u64,
     /// Chunks that failed their proof.
     pub chunks_bad: u64,
+    /// Small files outside Xet uploaded to peers.
+    #[serde(default)]
+    pub small_files_given: u64,
+    /// Those that came from peers and were right.
+    #[serde(default)]
+    pub small_files_got: u64,
     /// Peers shut out.
     pub banned: u32,
     /// Bytes that may still be given today, where there is a budget.

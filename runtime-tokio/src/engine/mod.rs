@@ -150,6 +150,8 @@ impl Engine {
                     downloaded: context.transport.downloaded(),
                     chunks_served: node.chunks_served,
                     chunks_bad: node.chunks_bad,
+                    small_files_given: node.plain_files_served,
+                    small_files_got: node.plain_came.saturating_sub(node.plain_bad),
                     banned: node.banned,
                     nice: context.transport.traffic.steering().stats(),
                     budget_left: context.transport.traffic.budget_left(),

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::discovery::Public;
 use crate::file_kind::FileKind;
 use crate::header;
-use crate::origin::OriginFile;
+use crate::origin::{OriginFile, plan};
 use std::rc::Rc;
 use tokio::sync::oneshot;
 use zest_core::JobId;
@@ -23,6 +23,8 @@ pub(crate) struct NewJob {
     pub(crate) hub: Option<Endpoint>,
     /// See [`JobSpec::policy`].
     pub(crate) policy: Option<Policy>,
+    /// The layout is needed even if peers give all.
+    pub(crate) needs_layout: bool,
     /// See [`JobSpec::priority`].
     pub(crate) priority: u8,
     /// It begins with a header, which comes first: see [`crate::header`].
@@ -39,7 +41,7 @@ pub(crate) fn add(
 ) -> (JobId, Rc<JobState>, oneshot::Receiver<JobEnd>) {
     let id = context.jobs.number();
     let place = FileKind::Partial(id).id();
-    let NewJob { file, size, public, hub, policy, priority, has_header } = new;
+    let NewJob { file, size, public, hub, policy, needs_layout, priority, has_header } = new;
     let sharing = match &public {
         Some(public) => Sharing::of(public.near, hub, &context.disk, id, &partial),
         None => Sharing::none(hub),
@@ -48,14 +50,21 @@ pub(crate) fn add(
     let job_file = JobFile::new(id, file, size, partial);
     let front = if has_header { header::front_at_start(&job_file) } else { 0 };
     let origin_too = origin.is_some();
-    let spec = JobSpec { file, size, peers, near, origin: origin_too, policy, place, priority, front };
+    let mut spec = JobSpec { peers, near, policy, priority, front, ..JobSpec::new(file, size, place) };
+    (spec.origin, spec.layout_later) = (origin_too, !needs_layout);
     let (state, ended) = JobState::new(job_file, path, has_header, sharing, origin);
     context.jobs.all.borrow_mut().insert(id, state.clone());
     context.event(Event::JobAdded { job: id, spec });
     if let (Some(finder), Some(public)) = (context.finder.get(), public) {
         finder.want(id, file, size, &public);
     }
-    tokio::task::spawn_local(crate::origin::plan::plan(context.clone(), id));
+    let (asks, context) = (origin_too && needs_layout, context.clone());
+    tokio::task::spawn_local(async move {
+        plan::look_for_list(context.clone(), id).await;
+        if asks {
+            plan::ask_layout(context, id).await;
+        }
+    });
     (id, state, ended)
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct KnownLists {
     arriving: RefCell<Vec<u8>>,
     /// The file's list lies on this disk: whoever goes on with the file has it, too.
     kept: Cell<bool>,
+    /// It was looked for there.
+    pub(crate) looked: tokio::sync::OnceCell<()>,
 }
 
 impl KnownLists {

@@ -15,22 +15,21 @@ use zest_xet::Plan;
 /// Terms of a file whose xorbs may be looked up: 16, more than are ever used.
 const FIRST_TERMS: usize = 16;
 
-/// Looks whether the file's list is known here, asks the origin how it is laid out, and tells the node.
-pub(crate) async fn plan(context: Rc<Context>, id: JobId) {
+/// Looks whether the file's list is known here: one that an earlier run proved saves asking anyone.
+pub(crate) async fn look_for_list(context: Rc<Context>, id: JobId) {
     let Some(job) = context.jobs.get(id) else { return };
-    // A list that an earlier run proved saves asking anyone.
-    if let Some(manifest) = context.disk.store.catalog.load_manifest(&job.file.file, Access::Own) {
-        job.lists.set_kept();
-        adopt_manifest(&context, id, Arc::new(manifest)).await;
-    }
-    if job.origin.is_none() {
-        return;
-    }
-    ask_layout(context, id).await;
+    let look = async || {
+        if let Some(manifest) = context.disk.store.catalog.load_manifest(&job.file.file, Access::Own) {
+            job.lists.set_kept();
+            adopt_manifest(&context, id, Arc::new(manifest)).await;
+        }
+    };
+    job.lists.looked.get_or_init(look).await;
 }
 
-/// Asks for the layout alone, for the first time or once more.
+/// Asks for the layout, for the first time or once more.
 pub(crate) async fn ask_layout(context: Rc<Context>, id: JobId) {
+    look_for_list(context.clone(), id).await;
     let Some(job) = context.jobs.get(id) else { return };
     let layout = match &job.origin {
         Some(origin) => origin.layout(&job.file).await,

@@ -19,4 +19,6 @@ pub(crate) struct PulledCommit {
     pub(super) denied: bool,
     /// Nothing that is wanted is in Xet, so it was not asked who may read it.
     pub(super) all_whole: bool,
+    /// The Hub has spoken of it since the pull began.
+    pub(super) asked: bool,
 }

@@ -8,7 +8,7 @@ use crate::fnmatch::{self, Literal};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
-use zest_hub::{ErrorKind, Hub, HubError, RefusedRow, Tree};
+use zest_hub::{ErrorKind, Hub, HubError, RefusedRow, RevisionInfo, Tree};
 use zest_store::{Commit, Endpoint, PROOF_LASTS, StoreError, TreeEntry, check_name, is_commit};
 
 /// Folders that are listed each by itself: 16; of more the whole is cheaper.
@@ -38,6 +38,8 @@ pub(crate) struct Listing {
     pub(crate) denied: bool,
     /// Nothing that is wanted is in Xet, so it was not asked who may read it.
     pub(crate) all_whole: bool,
+    /// The Hub has spoken of it just now.
+    pub(crate) asked: bool,
     /// What changes the outcome: kind and sentence.
     pub(crate) remarks: Vec<(&'static str, String)>,
 }
@@ -112,14 +114,15 @@ async fn ask(
         (options.revision.clone(), true)
     } else {
         let asked = zest_store::aging_now();
-        let info = hub.revision(repo, &options.revision).await?;
-        told = hub.asks_as_stranger().then_some(asked);
+        let (info, as_stranger) = revision(hub, options, denied).await?;
+        told = as_stranger.then_some(asked);
         if info.private || info.gated {
             // It may have been open when it was asked about.
             destination.revoke_public(&of(options, &info.commit));
         }
         (info.commit, !info.private && !info.gated)
     };
+    let mut asked_hub = !is_commit(&options.revision);
     let mut remarks = Vec::new();
     let mut may_share = open && options.p2p && !denied;
     let mut all_whole = false;
@@ -130,6 +133,7 @@ async fn ask(
     let (entries, refused) = match kept {
         Some(entries) if known || !may_share => (entries, Vec::new()),
         kept => {
+            asked_hub = true;
             let part = part(options);
             let asked = match &part {
                 Some((files, folders)) => hub.part(repo, &commit, files, folders).await,
@@ -178,7 +182,33 @@ async fn ask(
         false => None,
     };
     let rest = Listing::default();
-    Ok(Listing { commit, entries, public_until, listed, refused, denied, all_whole, remarks, ..rest })
+    let asked = asked_hub;
+    Ok(Listing { commit, entries, public_until, listed, refused, denied, all_whole, asked, remarks, ..rest })
+}
+
+/// What the revision stands for, and whether everyone is told so. A stranger is asked first: where the answer is open to all, it is the
+/// proof that sharing needs as well, and one call in place of two. Else it is as the token sees it.
+async fn revision(hub: &Hub, options: &PullOptions, denied: bool) -> Result<(RevisionInfo, bool), PullError> {
+    let (repo, revision) = (&options.repo, &options.revision);
+    let may_share = options.p2p && !denied;
+    if hub.asks_as_stranger() || !may_share {
+        return Ok((hub.revision(repo, revision).await?, hub.asks_as_stranger()));
+    }
+    let (private, gated) = match hub.revision_as_stranger(repo, revision).await {
+        Ok(info) if !info.private && !info.gated => return Ok((info, true)),
+        Ok(info) => (info.private, info.gated),
+        // Nobody answers, whoever asks. An address that has asked too often may still be answered with a token.
+        Err(error) if error.is_transient() && !matches!(error, HubError::RateLimited { .. }) => {
+            return Err(error.into());
+        }
+        Err(error) => {
+            (matches!(error.kind(), ErrorKind::Auth | ErrorKind::Gated | ErrorKind::RepoNotFound), false)
+        }
+    };
+    let info = hub.revision(repo, revision).await?;
+    // What a stranger was told to be closed is not open because the token's owner may read it.
+    let (private, gated) = (private || info.private, gated || info.gated);
+    Ok((RevisionInfo { private, gated, ..info }, false))
 }
 
 /// Files and folders that hold all that is selected, where names and patterns say so: of a large repository that is little.

@@ -189,6 +189,7 @@ pub(crate) async fn run(
         refused: rows,
         denied,
         all_whole,
+        asked,
         remarks,
     } = listing;
     let hub_of = listed.then(|| Endpoint::new(&options.env.endpoint));
@@ -212,7 +213,7 @@ pub(crate) async fn run(
         client,
         outages,
         control,
-        commit: PulledCommit { id: commit, public_until, whose, as_found, xet, denied, all_whole },
+        commit: PulledCommit { id: commit, public_until, whose, as_found, xet, denied, all_whole, asked },
         tally: Tally::default(),
         said,
         figures,

@@ -51,6 +51,7 @@ impl Pull {
         let peers = self.figures.peers(&self.context.machine.node());
         let mut now = self.tally.progress(peers, self.figures.given(), &self.said);
         now.outages = self.context.out(&self.outages);
+        now.nice = self.context.transport.traffic.steering().stats();
         now.paused = self.control.is_paused();
         self.said.spells.borrow_mut().note(started.elapsed(), &now.outages);
         self.said.peers_max.set(self.said.peers_max.get().max(now.peers));

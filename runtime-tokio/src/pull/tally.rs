@@ -61,6 +61,7 @@ impl Tally {
             received: from_peers + counts.wire_bytes + self.whole.wire.get(),
             given,
             peers,
+            nice: None,
             current,
             notices: said.notices.borrow().clone(),
         }

@@ -169,8 +169,10 @@ impl Pull {
         let size = entry.content_size();
         let has_header = header::is_expected(&entry.path);
         let (public, hub, priority) = (self.public_of(&hash), self.commit.whose.hub.clone(), priority(size));
+        // Of a commit whose list and proof are kept nobody has asked the Hub: it may not be for us any more.
+        let needs_layout = self.options.keep_xorbs || !self.commit.asked;
         let policy = errand.policy();
-        let new = NewJob { file: hash, size, public, hub, policy, priority, has_header };
+        let new = NewJob { file: hash, size, public, hub, policy, needs_layout, priority, has_header };
         let origin = self.client.clone().map(|client| OriginFile::new(client, repo.clone(), commit.clone()));
         let (id, job, ended) = jobs::add(&self.context, entry.path.clone(), new, partial, origin);
         errand.began(&self.context, &job);

@@ -268,7 +268,8 @@ impl Catalog {
     /// Enters a file that was just proven and landed.
     ///
     /// `hints` are packed lengths (one per chunk, 0 if not known); `terms` tell in order which xorb chunks
-    /// the file is made of. What was known already is kept where nothing is given.
+    /// the file is made of. What was known already is kept where nothing is given, and where nothing was known the file is taken to be
+    /// made of xorbs as an uploader cuts them.
     ///
     /// # Errors
     /// [`StoreError::WrongSize`] if the file at the place is not the manifest's; the system's.
@@ -316,11 +317,18 @@ impl Catalog {
         let old_hints = old.as_ref().and_then(format::Decoded::hints);
         let old_terms: Option<Vec<TermSpan>> =
             old.as_ref().map(|old| old.terms().into_iter().map(|(span, _)| span).collect());
-        let bytes = format::encode(
-            manifest,
-            hints.or(old_hints.as_deref()),
-            terms.or(old_terms.as_deref()).unwrap_or_default(),
-        );
+        // Whoever had nothing of the file from the origin was not told of its xorbs. Most are as their uploader cuts them: known by them, it
+        // is found where another file has the same.
+        let likely = || {
+            let xorbs = zest_xet::xorbs_if_uploaded(manifest.chunks()).into_iter();
+            xorbs.map(|(xorb, chunks)| (xorb, 0..chunks.end - chunks.start)).collect()
+        };
+        let terms = match (terms, old_terms) {
+            (Some(terms), _) => terms.to_vec(),
+            (None, Some(old)) if !old.is_empty() => old,
+            (None, _) => likely(),
+        };
+        let bytes = format::encode(manifest, hints.or(old_hints.as_deref()), &terms);
         let rewrite = on_disk.as_deref() != Some(&bytes[..]);
         if rewrite {
             let dir = path.parent().expect("chunk lists lie in a folder");

@@ -10,7 +10,7 @@ use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::scenario::{MS, SEC};
 use std::fmt;
-use zest_core::nice::{Event, Nice, ROUND};
+use zest_core::nice::{Event, Nice, ROUND_START};
 use zest_core::{Duration, Instant};
 
 /// Bytes of a segment's payload.
@@ -303,7 +303,7 @@ impl Watch {
             self.queue.push(until, Happening::OtherEnds);
         }
         if self.nice.is_some() {
-            self.queue.push(ROUND.as_nanos() as u64, Happening::Decide);
+            self.queue.push(ROUND_START.as_nanos() as u64, Happening::Decide);
         }
         for flow in 0..self.flows.len() {
             self.send(flow);

@@ -293,6 +293,7 @@ impl World {
             near: self.scenario.near,
             policy: self.scenario.policy_of(file),
             priority: u8::from(of.len() < 4),
+            layout_later: true,
             ..JobSpec::new(of.hash, of.size(), FileId(file))
         };
         let (epoch, task, manifest) = (machine.epoch, at as u32, task.manifest);
@@ -301,8 +302,6 @@ impl World {
         if manifest {
             self.later(MS, Happening::Manifest { host, epoch, task });
         }
-        let plan = self.scenario.origin.plan_ns;
-        self.later(plan, Happening::Plan { host, epoch, task });
     }
 
     /// Ends a job from outside: its partial file stays.

@@ -17,6 +17,15 @@ fn alone_it_fills_the_line_and_nobody_waits_long() {
 }
 
 #[test]
+fn round_trips_that_are_now_and_then_longer_cost_little() {
+    for seed in 1..4 {
+        let seen = watch(Home { jitter_ns: 12_000_000, ..Home::usual(true) }, seed);
+        assert!(u128::from(seen.wait_ns(950)) < TARGET.as_nanos(), "seed {seed}: {seen}");
+        assert!(seen.rates(5, 60).0 >= 2_500_000 / 100 * 85, "seed {seed}: {seen}");
+    }
+}
+
+#[test]
 fn without_it_the_delay_is_the_whole_queue() {
     let seen = watch(Home::usual(false), 1);
     assert!(seen.wait_ns(500) > 750_000_000 && seen.wait_ns(950) > 900_000_000, "{seen}");

@@ -126,6 +126,10 @@ fn tables() -> String {
             count!(link::PLAIN_BYTES_MAX, "bytes of a small file that peers are asked for"),
             count!(node::PLAIN_HELD_MAX, "questions of a link that wait until such a file is here"),
             count!(node::PLAIN_HELD_ALL_MAX, "the same of all links"),
+            count!(
+                node::PARTNERS_MAX,
+                "links remembered for having had something of a file that was fetched"
+            ),
             count!(link::CONTROL_FRAME_BYTES_MAX, "bytes of a frame without data we asked for"),
             count!(link::CHATTER_BYTES_MAX, "useless bytes within the limit of silence"),
             count!(link::LATE_BYTES_MAX, "bytes of late answers in a row"),
@@ -220,6 +224,11 @@ fn tables() -> String {
             time!(glommio::SEND_STALL, "in which a peer that is answered must take something"),
             count!(glommio::PARK_BYTES, "bytes handed over when a socket is full"),
             count!(glommio::STAGED_BYTES_MAX, "bytes read from disk and not sent, all links of a core"),
+            count!(
+                glommio::SMALL_KEPT_BYTES_MAX,
+                "bytes of small files outside Xet kept in memory, once for all cores and for each"
+            ),
+            count!(glommio::SMALL_KEPT_MAX, "small files kept so"),
             count!(glommio::OPEN_FILES_MAX, "files that a core keeps open"),
         ],
     );

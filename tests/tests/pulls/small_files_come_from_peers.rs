@@ -13,9 +13,11 @@ use zest_store::Token;
 use zest_tests::caller::Caller;
 use zest_tests::known::Known;
 use zest_tests::peer::{Opening, Reply, Script, honest, in_time};
-use zest_tests::program::{Host, Pulling};
+use zest_tests::program::{Host, Pulling, Running};
 use zest_tests::speak::{self, Ask, DICT_ZEST, THEIR_ZEST, ZEST};
-use zest_tests::{Machine, Site, TOKEN, assert_same_files, noise};
+use zest_tests::{Kind, Machine, Site, TOKEN, assert_same_files, noise, on_every_runtime};
+
+on_every_runtime!(a_seed_box_gives_them_too);
 
 /// Small files of the model.
 const SMALL: usize = 12;
@@ -62,6 +64,11 @@ fn hub_calls(requests: &[LoggedRequest]) -> (usize, usize) {
     (called("/api/models/") - called("/tree/"), called("/tree/"))
 }
 
+/// Questions to the CAS.
+fn layouts_asked(requests: &[LoggedRequest]) -> usize {
+    requests.iter().filter(|request| request.path.contains("/reconstructions/")).count()
+}
+
 fn of_peers(report: &PullReport) -> usize {
     report.files.iter().filter(|file| file.how == How::Peers).count()
 }
@@ -77,7 +84,8 @@ async fn who_comes_later_takes_no_small_file_from_the_hub() {
     assert_same_files(&report.path, &site.folder("org/model"));
     let requests = site.take_requests();
     assert_eq!(small_files_in(&requests), BTreeMap::new(), "all of them are at the peer");
-    assert_eq!(hub_calls(&requests), (2, 1), "which commit, the way to the CAS, and the list");
+    assert_eq!(hub_calls(&requests), (1, 1), "which commit, and the list");
+    assert_eq!(layouts_asked(&requests), 0, "nothing is to come from there");
     assert_eq!(of_peers(&report), SMALL);
     let bytes: u64 = (0..SMALL).map(|number| small(number).1.len() as u64).sum();
     assert!(report.from_peers >= bytes, "{} bytes of peers", report.from_peers);
@@ -86,6 +94,46 @@ async fn who_comes_later_takes_no_small_file_from_the_hub() {
     let (again, c) = (a.restarted().await, Machine::new(&site.endpoint()).await);
     let report = in_time(c.pull_from("org/model", &[again.address()])).await.expect("the Hub is healthy");
     assert_eq!((of_peers(&report), asked_of_the_hub(&site)), (SMALL, BTreeMap::new()));
+}
+
+/// What a call of the Hub's API is for, and whether it was made with the token.
+fn calls(requests: &[LoggedRequest]) -> Vec<(&str, bool)> {
+    let called = requests.iter().filter_map(|request| {
+        let path = request.path.strip_prefix("/api/models/org/model/")?;
+        Some((path.split('/').next()?, request.had_authorization))
+    });
+    called.collect()
+}
+
+#[tokio::test]
+async fn a_token_costs_no_call_where_everyone_may_read() {
+    let site = site().await;
+    let (a, b) = (Machine::new(&site.endpoint()).await, Machine::new(&site.endpoint()).await);
+    let with_token = |machine: &Machine, peers: Vec<String>| {
+        let mut options = PullOptions { peers, ..machine.options("org/model") };
+        options.env.token = Token::new(TOKEN);
+        options
+    };
+    in_time(a.pull(with_token(&a, Vec::new()))).await.expect("the Hub is healthy");
+    let requests = site.take_requests();
+    assert_eq!(calls(&requests), [("revision", false), ("tree", true), ("xet-read-token", true)]);
+    let report = in_time(b.pull(with_token(&b, vec![a.address()]))).await.expect("the Hub is healthy");
+    assert!(report.shareable && report.from_cdn == 0, "a stranger's answer is the proof");
+    let requests = site.take_requests();
+    assert_eq!(calls(&requests), [("revision", false), ("tree", true)]);
+    assert_eq!(layouts_asked(&requests), 0);
+    // What a stranger is refused is asked with the token, and never shared.
+    for how in ["private", "gated"] {
+        site.restrict("org/model", how);
+        let machine = Machine::new(&site.endpoint()).await;
+        let report = in_time(machine.pull(with_token(&machine, vec![a.address()]))).await;
+        let report = report.expect("the token opens it");
+        assert!(!report.shareable && report.from_peers == 0, "{how}");
+        let requests = site.take_requests();
+        let asked = calls(&requests);
+        assert_eq!(asked[..2], [("revision", false), ("revision", true)], "{how}");
+        assert!(asked[2..].iter().all(|(_, with_token)| *with_token), "{how}: {asked:?}");
+    }
 }
 
 /// Processes that begin together, all naming all.
@@ -120,6 +168,30 @@ async fn five_that_begin_together_take_each_from_the_hub_three_times_at_most() {
     assert!(calls <= 2 * MACHINES && pages <= MACHINES, "{calls} calls, {pages} pages");
     assert_eq!(asked.len(), SMALL);
     assert!(asked.values().all(|times| *times <= 3), "{asked:?}");
+}
+
+/// A seed box has one cache and gives what is in it, on either runtime.
+async fn a_seed_box_gives_them_too(kind: Kind) {
+    let site = site().await;
+    let (a, b) = (Host::default(), Machine::new(&site.endpoint()).await);
+    let words = ["pull", "org/model", "--json", "--no-p2p"].map(str::to_owned);
+    let pulling = Pulling::start(a.command(&site.endpoint(), &words));
+    tokio::task::spawn_blocking(|| pulling.report()).await.expect("the Hub is healthy");
+    let runtime = if kind == Kind::Tokio { "tokio" } else { "glommio" };
+    let command = a.seed_box(&site.endpoint(), &["--runtime", runtime, "--no-dht"], false);
+    let seeding = tokio::task::spawn_blocking(move || {
+        let mut seeding = Running::start(command);
+        assert_eq!(seeding.event("listening")["runtime"], runtime);
+        assert_eq!(seeding.event("indexed")["files_shared"], 1);
+        seeding
+    });
+    let mut seeding = seeding.await.expect("it begins");
+    drop(site.take_requests());
+    let report = in_time(b.pull_from("org/model", &[a.address().to_string()])).await.expect("all is there");
+    assert_same_files(&report.path, &site.folder("org/model"));
+    assert_eq!((of_peers(&report), asked_of_the_hub(&site)), (SMALL, BTreeMap::new()));
+    let said = move || while seeding.event("status")["small_files_given"] != SMALL {};
+    tokio::task::spawn_blocking(said).await.expect("it says so");
 }
 
 fn git_blob(content: &[u8]) -> PlainKey {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use zest_runtime_glommio::{Seeder, SeederConfig, SeederError, probe};
 use zest_runtime_tokio::{DiscoveryStatus, Engine, EngineConfig};
+use zest_store::HfCache;
 
 /// It runs.
 pub(crate) struct Uring {
@@ -24,6 +25,9 @@ impl Uring {
     }
 
     pub(crate) async fn start(wanted: &Wanted, cores: Vec<usize>) -> Result<Self, Failure> {
+        let kept = &wanted.store.cache;
+        let cache =
+            HfCache::open(kept.root(), kept.options()).map_err(|error| Failure::new(Kind::Disk, error))?;
         let config = SeederConfig {
             listen: wanted.listen.clone(),
             cores,
@@ -33,6 +37,7 @@ impl Uring {
             links_in_all: wanted.links_max,
             local_only: wanted.discovery.local_only,
             hub: Some(wanted.hub.clone()),
+            cache: Some(Arc::new(cache)),
             ..SeederConfig::new(wanted.store.catalog.clone())
         };
         let started = tokio::task::spawn_blocking(move || Seeder::start(config)).await;
@@ -79,6 +84,7 @@ impl Uring {
             peers: stats.peers,
             uploaded: stats.uploaded,
             chunks: stats.chunks_served,
+            small_files: stats.small_files_given,
             disk_bytes: stats.disk_bytes,
         })
     }

@@ -1,0 +1,72 @@
+//! When the origin is asked how a file is laid out: at once if it is all there is, and else not before something of the file is to come
+//! from there. Whoever fetches beside peers that have it all asks the origin for nothing.
+
+use super::from_origin::OriginState;
+use super::job::Job;
+use super::origin::GRACE_MAX;
+use super::timers::Timer;
+use super::{Action, Node};
+use crate::{Duration, Instant, JobId};
+
+/// Peers that have all of a file and gave nothing of it for so long do not keep the origin from being asked: 2 s, one stall. Ours.
+const IDLE: Duration = Duration::from_secs(2);
+
+impl Job {
+    /// Whether its layout may still be wanted.
+    fn is_unasked(&self) -> bool {
+        self.origin.state == OriginState::Unasked && !self.course.ended && !self.course.paused
+    }
+
+    /// Whether peers say that they have all that nobody has given or was asked for yet.
+    fn peers_have_the_rest(&self) -> bool {
+        self.supply.has_seeds() || self.sets.missing.next(0, None, Some(self.supply.parts())).is_none()
+    }
+}
+
+impl Node {
+    /// A job begins whose layout is asked for when it is wanted.
+    pub(super) fn watch_layout(&mut self, now: Instant, id: JobId) {
+        if self.jobs.get(&id).is_some_and(Job::is_unasked) {
+            self.timers.set(Timer::Layout(id), now + self.config.origin_grace);
+            self.want_layout(now, id);
+        }
+    }
+
+    /// The moment for peers to show what they have is over, unless a list is coming in.
+    pub(super) fn layout_due(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.is_unasked()) else { return };
+        let coming = job.lists.ask.is_some_and(|ask| ask.moved || ask.proving);
+        // What an unasked origin moved at is when the job began.
+        let end = job.origin.moved_at + GRACE_MAX;
+        if coming && now < end {
+            let pause = (self.config.origin_grace * 2).max(Duration::from_millis(1));
+            self.timers.set(Timer::Layout(id), (now + pause).min(end));
+        }
+        self.want_layout(now, id);
+    }
+
+    /// Asks for the layout, if it is wanted and was not asked for.
+    pub(super) fn want_layout(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.is_unasked()) else { return };
+        let moment = self.timers.is_set(Timer::Layout(id));
+        let peers_give = job.spec.peers
+            && !job.origin.joined
+            && match job.lists.manifest.is_some() {
+                // What linked peers have they may be about to say.
+                true if !job.peers_have_the_rest() => moment && self.somebody_is_worth_waiting_for(now),
+                true => now.since(job.course.progress_at) < IDLE,
+                false => moment && !self.nobody_can_start(now, id),
+            };
+        if !peers_give {
+            self.ask_layout(id);
+        }
+    }
+
+    /// Asks for the layout, if it was not asked for.
+    pub(super) fn ask_layout(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_unasked()) else { return };
+        job.origin.state = OriginState::Waiting;
+        self.timers.cancel(Timer::Layout(id));
+        self.actions.push_back(Action::OriginPlan { job: id });
+    }
+}
