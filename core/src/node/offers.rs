@@ -13,8 +13,11 @@ use crate::link::{Outgoing, ZestMessage};
 use crate::{Instant, JobId, LinkId};
 use alloc::vec::Vec;
 
-/// Peers remembered that offer the same block: 4. Ours; when one fails the next is followed.
-pub const OFFERS_MAX: usize = 4;
+/// Links remembered over which the same block is offered: 8. Ours; when one fails the next is followed. Of more those that all others leave
+/// it to in the end: of many that begin at once, most stop a moment later.
+pub const OFFERS_MAX: usize = 8;
+/// And of one author: 4. Ours; whoever comes in many ids leaves room for others.
+const OFFERS_OF_ONE_MAX: usize = 4;
 /// Blocks that a peer offers and that are remembered before it is known what the file is made of: 64 of a link. Ours; eight times
 /// as many as somebody streams side by side.
 pub const EARLY_OFFERS_MAX: usize = 64;
@@ -40,16 +43,6 @@ impl Job {
             && !self.lists.list_asks.contains_key(&block)
             && !self.claims.is_mine(block)
     }
-
-    /// A peer offers the block that begins with this chunk, if one does.
-    fn remember_offer(&mut self, link: LinkId, first: u32) -> Option<u32> {
-        let block = self.block_at(first)?;
-        let offers = self.unproven.offers.entry(block).or_default();
-        if offers.len() < OFFERS_MAX && !offers.contains(&link) {
-            offers.push(link);
-        }
-        Some(block)
-    }
 }
 
 impl Node {
@@ -73,7 +66,7 @@ impl Node {
                 self.ask_layout(id);
                 continue;
             }
-            if let Some(block) = job.remember_offer(link, first) {
+            if let Some(block) = self.remember_offer(id, link, first) {
                 self.yield_stream(now, id, block, link);
                 self.follow_offers(now, id);
             }
@@ -84,9 +77,31 @@ impl Node {
     pub(super) fn resolve_offers(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         for (link, first) in core::mem::take(&mut job.unproven.early_offers) {
-            job.remember_offer(link, first);
+            self.remember_offer(id, link, first);
         }
         self.follow_offers(now, id);
+    }
+
+    /// A peer offers the block that begins with this chunk, if one does.
+    fn remember_offer(&mut self, id: JobId, link: LinkId, first: u32) -> Option<u32> {
+        let job = self.jobs.get(&id)?;
+        let block = job.block_at(first)?;
+        let xorb = &job.origin.blocks[block as usize].block.xorb;
+        let mut links = job.unproven.offers.get(&block).cloned().unwrap_or_default();
+        if links.contains(&link) {
+            return Some(block);
+        }
+        links.push(link);
+        let author = self.author(link);
+        let theirs = |link: &&LinkId| self.author(**link) == author;
+        let of_one = links.iter().filter(theirs).count() > OFFERS_OF_ONE_MAX;
+        if of_one || links.len() > OFFERS_MAX {
+            let last = |link: &&LinkId| self.peers.get(link).map(|peer| score(xorb, &peer.who.id));
+            let last = links.iter().filter(|link| !of_one || theirs(link)).min_by_key(last).copied()?;
+            links.retain(|link| *link != last);
+        }
+        self.jobs.get_mut(&id)?.unproven.offers.insert(block, links);
+        Some(block)
     }
 
     /// Two stream the same block: the one with the lower score leaves it to the other, if it has hardly begun. Units under claims are

@@ -135,7 +135,11 @@ impl Bench {
     }
 
     pub(crate) fn come(&mut self, link: LinkId) {
-        let addr = std::net::SocketAddr::from(([192, 0, 2, link.0 as u8], 6881));
+        self.come_from(link, [192, 0, 2, link.0 as u8]);
+    }
+
+    pub(crate) fn come_from(&mut self, link: LinkId, ip: [u8; 4]) {
+        let addr = std::net::SocketAddr::from((ip, 6881));
         let peer_id = PeerId([link.0 as u8; 20]);
         self.tell(Event::LinkUp { link, addr, direction: Direction::Inbound, peer_id });
         let hello = ExtHandshake::empty(Dialect::Chunk)

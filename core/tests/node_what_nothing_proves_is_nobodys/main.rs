@@ -8,8 +8,8 @@ use bench::{BLOCKS, Bench, CHUNKS, FILE, JOB, LEN, chunk, list};
 use std::sync::Arc;
 use zest_core::link::{Dialect, Message, Outgoing, ZestMessage};
 use zest_core::node::limits::{BRIEFS_MAX, FOLLOWS_MAX, LET_DOWNS_MAX, SUSPECT};
-use zest_core::node::{Action, BitSet, Event, Policy, Source};
-use zest_core::{Duration, FileKey, LinkId};
+use zest_core::node::{Action, BitSet, Event, Policy, Source, claim_score};
+use zest_core::{Duration, FileKey, LinkId, PeerId};
 use zest_xet::{ChunkRef, Hash, Manifest, file_hash};
 
 #[test]
@@ -284,4 +284,32 @@ fn where_nothing_can_be_kept_nobody_is_to_blame() {
     assert_eq!(bench.count(|a| matches!(a, Action::Banned { .. } | Action::Close { .. })), 0);
     bench.wait(Duration::from_secs(3));
     assert!(!bench.fetched().is_empty());
+}
+
+/// Machines that begin at once all offer the same block, and a moment later all but one have left it. That one is followed then, though it
+/// was the last to offer it.
+#[test]
+fn of_many_that_offer_a_block_the_one_that_keeps_it_is_remembered() {
+    let mut bench = Bench::new(Policy::Fastest, 12);
+    let mut links: Vec<u64> = (1..=12).collect();
+    links.sort_by_key(|link| claim_score(&bench.xorb(0), &PeerId([*link as u8; 20])));
+    links.iter().for_each(|link| bench.offers(*link, 0));
+    let (first, best) = (links[0], links[11]);
+    assert_eq!((bench.follows(first), bench.follows(best)), (vec![(0, true)], vec![]));
+    bench.tells(first, 0, 0, &[]);
+    assert_eq!(bench.follows(best), [(0, true)]);
+}
+
+/// Who offers it in many ids of one address leaves room for others.
+#[test]
+fn the_ids_of_one_address_do_not_crowd_out_who_offers_the_same() {
+    let mut bench = Bench::new(Policy::Fastest, 4);
+    (5..=30).for_each(|link| bench.come_from(LinkId(link), [198, 51, 100, 1]));
+    (1..=30).for_each(|link| bench.offers(link, 0));
+    let mut followed = Vec::new();
+    while let Some(link) = (1..=30).find(|link| bench.follows(*link).last() == Some(&(0, true))) {
+        followed.push(link);
+        bench.tells(link, 0, 0, &[]);
+    }
+    assert!((1..=4).all(|link| followed.contains(&link)), "{followed:?}");
 }
