@@ -342,18 +342,13 @@ impl Node {
                     peer.gives(*id) || file(id).is_some_and(|file| peer.wants.interests.contains_key(&file))
                 })
         };
-        self.peers.values().filter(takes_part).map(|peer| peer.who.id).collect::<BTreeSet<_>>().len()
+        sparing::machines(self.peers.values().filter(takes_part))
     }
 
     /// Linked machines, counted in the same way.
     #[must_use]
     pub fn machines(&self) -> usize {
-        self.peers
-            .values()
-            .filter(|peer| !peer.closing)
-            .map(|peer| peer.who.id)
-            .collect::<BTreeSet<_>>()
-            .len()
+        sparing::machines(self.peers.values().filter(|peer| !peer.closing))
     }
 
     /// Whether a linked peer fetches one of these files, as it says.

@@ -124,10 +124,10 @@ impl Sparing {
     }
 }
 
-/// How many those are: two that dialled each other at the same time are linked twice.
+/// How many machines those are. Two that dialled each other at the same time are linked twice, and so is one over IPv4 and IPv6, or where
+/// it came from another address than the one it is reached at.
 pub(super) fn machines<'a>(peers: impl Iterator<Item = &'a Peer>) -> usize {
-    let all: BTreeSet<_> = peers.map(|peer| (peer.wants.upload.party, peer.who.id)).collect();
-    all.len()
+    peers.map(|peer| peer.who.id).collect::<BTreeSet<_>>().len()
 }
 
 impl Job {
