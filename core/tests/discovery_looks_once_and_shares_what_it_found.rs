@@ -196,6 +196,21 @@ fn peers_say_how_they_were_found_and_we_are_none() {
 }
 
 #[test]
+fn a_neighbour_that_speaks_again_is_told_again_however_soon() {
+    let mut world = World::with_dht();
+    world.handle(Event::LanGroup { group: Group::V4, up: true });
+    world.handle(Event::Seed { file: file(2, 1) });
+    let near = "192.168.1.9:6771".parse().unwrap();
+    // A pull that ends and begins again takes the same port: what was linked is gone.
+    for times in 1..4 {
+        let text = zest_core::lsd::message::write(Group::V4, 7000, &[key(2)], "x");
+        world.handle(Event::LanDatagram { group: Group::V4, from: near, bytes: &text });
+        assert_eq!(world.found.len(), times);
+        world.pass(secs(8));
+    }
+}
+
+#[test]
 fn a_thousand_peers_and_a_thousand_jobs_stay_within_the_limits() {
     let mut world = World::with_dht();
     world.want(1, file(1, 1));

@@ -145,11 +145,15 @@ impl Node {
         if let Some(candidate) = self.contacts.candidates.get_mut(&addr) {
             candidate.how = candidate.how.min(how);
             // It says itself that it is there: what listened before at that address was another process, perhaps.
-            let rests = candidate.state == Dial::Waiting && now.since(candidate.since) >= REDIAL;
-            if how == Found::Lan && rests {
-                candidate.dials = 0;
-                self.timers.cancel(Timer::Redial(addr));
-                self.redial(now, addr);
+            if how == Found::Lan && candidate.state == Dial::Waiting {
+                let rested = candidate.since + REDIAL;
+                if rested <= now {
+                    candidate.dials = 0;
+                    self.timers.cancel(Timer::Redial(addr));
+                    self.redial(now, addr);
+                } else {
+                    self.timers.set(Timer::Redial(addr), rested);
+                }
             }
             return;
         }

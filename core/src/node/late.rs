@@ -4,12 +4,14 @@
 use super::from_origin::OriginState;
 use super::job::Job;
 use super::origin::GRACE_MAX;
+use super::peer::{Has, Peer};
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::{Duration, Instant, JobId};
 
-/// Peers that have all of a file and gave nothing of it for so long do not keep the origin from being asked: 2 s, one stall. Ours.
-const IDLE: Duration = Duration::from_secs(2);
+/// Peers that have all of a file and gave nothing of it for so long do not keep the origin from being asked: 0.3 s. Ours; its answer is
+/// there when such peers are no longer relied on.
+const IDLE: Duration = Duration::from_millis(300);
 
 impl Job {
     /// Whether its layout may still be wanted.
@@ -43,19 +45,31 @@ impl Node {
             self.timers.set(Timer::Layout(id), (now + pause).min(end));
         }
         self.want_layout(now, id);
+        let known = |job: &&Job| job.is_unasked() && job.lists.manifest.is_some();
+        if let Some(job) = self.jobs.get(&id).filter(known) {
+            self.timers.set(Timer::Layout(id), job.course.progress_at + IDLE);
+        }
+    }
+
+    /// Whether somebody may be about to say what it has of a job's file.
+    fn more_may_be_said(&self, now: Instant, id: JobId) -> bool {
+        let unsaid =
+            |peer: &Peer| peer.jobs.get(&id).is_none_or(|with| !matches!(with.has, Has::Some(_) | Has::All));
+        self.dialling_somebody_new(now)
+            || self.peers.values().any(|peer| peer.is_worth_waiting_for() && unsaid(peer))
     }
 
     /// Asks for the layout, if it is wanted and was not asked for.
     pub(super) fn want_layout(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get(&id).filter(|job| job.is_unasked()) else { return };
-        let moment = self.timers.is_set(Timer::Layout(id));
+        let moment = now < job.origin.moved_at + self.config.origin_grace;
+        let listed_soon = self.timers.is_set(Timer::Layout(id));
         let peers_give = job.spec.peers
             && !job.origin.joined
             && match job.lists.manifest.is_some() {
-                // What linked peers have they may be about to say.
-                true if !job.peers_have_the_rest() => moment && self.somebody_is_worth_waiting_for(now),
+                true if !job.peers_have_the_rest() => moment && self.more_may_be_said(now, id),
                 true => now.since(job.course.progress_at) < IDLE,
-                false => moment && !self.nobody_can_start(now, id),
+                false => listed_soon && !self.nobody_can_start(now, id),
             };
         if !peers_give {
             self.ask_layout(id);
