@@ -97,9 +97,7 @@ impl ProvenFiles {
         known.proofs.insert((identity.dev, identity.ino), (*identity, name));
         Ok(())
     }
-}
 
-impl ProvenFiles {
     /// The file that had this identity has another one now, and its bytes are the same.
     ///
     /// # Errors

@@ -489,14 +489,14 @@ impl Discovery {
         }
         let known = self.known(now, hash);
         let fresh = known.peers.get(&addr).is_some_and(|(_, at)| now.since(*at) < CACHE);
-        if fresh && how == Found::Lan {
-            // It speaks for itself, so it is there now, perhaps as another process than the one we knew.
-            self.actions.push_back(Action::Found { addr, how, swarm: Some(hash) });
-        } else if !fresh {
+        if !fresh {
             known.peers.retain(|_, (_, at)| now.since(*at) < CACHE);
             if known.peers.len() >= KNOWN_PEERS_MAX {
                 return;
             }
+        }
+        // A neighbour speaks for itself, so it is there now, perhaps as another process than the one we knew.
+        if !fresh || how == Found::Lan {
             self.actions.push_back(Action::Found { addr, how, swarm: Some(hash) });
         }
         let known = self.known(now, hash);

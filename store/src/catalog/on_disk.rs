@@ -65,10 +65,7 @@ impl Catalog {
             let _lock = self.lock_files()?;
             // Another process may have missed the old state already, and dropped it.
             self.update_places(&file, |places| places.add_copy(&new))?;
-            let mut inner = self.write();
-            let copies = &mut inner.files[number as usize].copies;
-            copies.retain(|known| known.path != new.path);
-            copies.push(new.clone());
+            self.write().files[number as usize].put_copy(new.clone());
         }
         Ok(())
     }

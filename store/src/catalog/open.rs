@@ -125,10 +125,7 @@ impl Catalog {
         if !Places::read(&self.root, &file).copies.contains(now) {
             return false;
         }
-        let mut inner = self.write();
-        let copies = &mut inner.files[number as usize].copies;
-        copies.retain(|known| known.path != now.path);
-        copies.push(now.clone());
+        self.write().files[number as usize].put_copy(now.clone());
         true
     }
 

@@ -169,6 +169,12 @@ impl FileEntry {
         self.share.allows(access, now_seconds())
     }
 
+    /// Takes in a copy, instead of an older one at the same path.
+    pub(super) fn put_copy(&mut self, copy: Copy) {
+        self.copies.retain(|known| known.path != copy.path);
+        self.copies.push(copy);
+    }
+
     pub(super) fn status(&self, lies_right: bool) -> FileStatus {
         FileStatus {
             lies_right,
