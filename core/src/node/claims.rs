@@ -52,9 +52,9 @@ const DOUBTFUL: Duration = Duration::from_millis(250);
 /// Ours; what is under way everywhere at once is nowhere complete for long.
 const UNITS_AT_ONCE_MIN: u32 = 3;
 
-fn are_many(mut others: impl Iterator<Item = Author>) -> bool {
+fn are_more(than: usize, mut others: impl Iterator<Item = Author>) -> bool {
     let mut different = BTreeSet::new();
-    others.any(|other| different.insert(other) && different.len() > CONTEST_KNOWN_MAX)
+    others.any(|other| different.insert(other) && different.len() > than)
 }
 
 impl Job {
@@ -106,9 +106,23 @@ impl Node {
     /// Whether more others are known than a swarm has in which claims are contested. One address counts once, and what peers told of
     /// others not at all: else who lies would only have to name many.
     pub(super) fn is_among_many(&self) -> bool {
+        are_more(CONTEST_KNOWN_MAX, self.linked()) || are_more(CONTEST_KNOWN_MAX, self.told_of())
+    }
+
+    fn linked(&self) -> impl Iterator<Item = Author> + '_ {
+        self.peers.keys().filter_map(|link| self.author(*link))
+    }
+
+    /// Those who were found, but not by what peers told of others.
+    fn told_of(&self) -> impl Iterator<Item = Author> + '_ {
         let told = self.contacts.candidates.iter().filter(|(_, candidate)| candidate.how != Found::Pex);
-        are_many(self.peers.keys().filter_map(|link| self.author(*link)))
-            || are_many(told.map(|(addr, _)| (Party::of(addr.ip()), None)))
+        told.map(|(addr, _)| (Party::of(addr.ip()), None))
+    }
+
+    /// Finds out whether some that fetch a file may be linked with others alone: more are known than everybody dials.
+    pub(super) fn look_how_far(&mut self) {
+        let far = are_more(self.config.dials_max, self.linked().chain(self.told_of()));
+        self.jobs.values_mut().for_each(|job| job.claims.far = far);
     }
 
     /// Whether one who tells something comes in several ids.
@@ -212,8 +226,9 @@ impl Node {
                 continue;
             }
             if standing.claim.is_some() {
-                let contests =
-                    ours == 0 && near == 0 && due && standing.told_by.is_some_and(|by| !by.is_known());
+                let far = self.jobs.get(&id).is_some_and(|job| job.claims.far);
+                let doubts = |by: Mouth| !by.is_known() && (by.own || !far);
+                let contests = ours == 0 && near == 0 && due && standing.told_by.is_some_and(doubts);
                 let unknown = standing.told_by.filter(|by| near == 0 && by.own && !by.useful);
                 // Where an address with several ids has claimed an earlier unit, and nothing is seen of that, one wait is enough.
                 let again = unknown.filter(|by| !unseen.insert(by.author));

@@ -389,6 +389,7 @@ impl Node {
         self.watch_outages(now);
         self.watch_manifests(now);
         self.watch_takings(now);
+        self.look_how_far();
         self.asking.recheck = true;
         self.switch_all(now);
         self.refill(now);

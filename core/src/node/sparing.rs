@@ -50,6 +50,9 @@ const NARROWED: u32 = 8;
 /// as much of what they brought: 9. Ours; a line that is shared by all is no faster for it, only the others are.
 const TENTHS: u64 = 9;
 
+/// What comes in whole xorbs is measured over so many measurements: 32, eight seconds. Ours.
+const LUMPS: u64 = 32;
+
 /// What the origin gives, against what the peers give.
 #[derive(Debug, Default)]
 pub(crate) struct Sparing {
@@ -78,6 +81,8 @@ struct Measured {
     peers: u64,
     /// Many fetch the same.
     many: bool,
+    /// Nothing proves what it is made of: who is not linked with whoever streams a xorb has nothing of it before it is whole.
+    in_lumps: bool,
     /// Bytes missing of files that many fetch.
     missing: u64,
 }
@@ -102,7 +107,8 @@ impl Sparing {
         let was = self.on;
         if was {
             // Fewer streams for all say nothing of what ours would be.
-            self.together = (3 * self.together + seen.peers + rate) / 4;
+            let times = if seen.in_lumps { LUMPS } else { 4 };
+            self.together = ((times - 1) * self.together + seen.peers + rate) / times;
         } else if seen.active || rate > 0 {
             self.rate = if self.measured == 0 { rate } else { (3 * self.rate + rate) / 4 };
             self.measured += 1;
@@ -232,6 +238,7 @@ impl Node {
             active: self.jobs.values().any(|job| job.is_fast() && job.blocks_active() > 0),
             peers,
             many: crowded().next().is_some(),
+            in_lumps: crowded().any(|job| job.lists.manifest.is_none()),
             missing: if spares { 0 } else { crowded().map(missing).sum() },
         };
         let Some(begins) = self.origin.sparing.measure(now, seen) else { return };
@@ -368,6 +375,32 @@ mod tests {
             let shared = Measured { peers: 20_000_000, ..many() };
             assert_eq!(at(&mut sparing, second, shared, 19), None, "39 of 40 MB/s");
         }
+    }
+
+    #[test]
+    fn what_comes_xorb_by_xorb_is_not_given_up_between_two_of_them() {
+        let mut sparing = Sparing::default();
+        let quarter = Measured { elapsed_us: SECOND / 4, in_lumps: true, ..many() };
+        let mut now = 0;
+        let mut after = |sparing: &mut Sparing, seen, origin: u32| {
+            now += SECOND / 4;
+            sparing.came(origin * 250_000);
+            sparing.measure(Instant(now), seen)
+        };
+        for _ in 0..3 {
+            assert_eq!(after(&mut sparing, Measured { active: true, ..quarter }, 10), None);
+        }
+        let missing = Measured { active: true, missing: 400_000_000, ..quarter };
+        assert_eq!(after(&mut sparing, missing, 10), Some(true), "10 MB/s alone");
+        for second in 0..60 {
+            // 120 MB within a second, and nothing for five.
+            let peers = if second % 6 == 1 { 120_000_000 } else { 0 };
+            for _ in 0..4 {
+                assert_eq!(after(&mut sparing, Measured { peers, ..quarter }, 0), None, "second {second}");
+            }
+        }
+        let ends = (0..200).find_map(|_| after(&mut sparing, quarter, 0));
+        assert_eq!(ends, Some(false), "nothing comes any more");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Claims {
     pub(super) there: BTreeSet<u32>,
     /// We had a unit that somebody else claimed to be at.
     pub(super) doubtful: bool,
+    /// More others are known than everybody is linked with.
+    pub(super) far: bool,
     /// The next time our claims are due to be renewed.
     pub(super) beat_at: Option<Instant>,
     /// Time from one chunk of a claimed unit to the next, µs, on average; 0: not known.
@@ -86,7 +88,10 @@ impl Claims {
                 let each = now.since(moved).as_micros() as u64 / u64::from(near - standing.near);
                 self.pace_us = if self.pace_us == 0 { each } else { (7 * self.pace_us + each) / 8 };
             }
-            standing.moved = Some(now);
+            // Before its turn nothing has to come of it. What is there of a stream that was stopped is no begin.
+            if due || standing.moved.is_some() || standing.is_done() {
+                standing.moved = Some(now);
+            }
         } else if standing.moved.is_none() && (due || standing.is_done()) {
             standing.moved = Some(now);
         }
@@ -187,6 +192,17 @@ mod tests {
         let idle = claims.idle(false);
         assert_eq!(idle, Duration::from_millis(200) * PACES);
         assert_eq!(claims.units[&3].until(idle), at(20_000) + idle);
+    }
+
+    #[test]
+    fn before_its_turn_nothing_has_to_come_of_what_is_claimed() {
+        let mut claims = claimed(0);
+        claims.saw(at(0), 3, 40, false);
+        assert!(claims.units[&3].moved.is_none(), "what is here is left of a stream that was stopped");
+        claims.saw(at(9000), 3, 40, true);
+        assert_eq!(claims.units[&3].moved, Some(at(9000)), "its time has come");
+        claims.saw(at(9500), 3, 50, false);
+        assert_eq!(claims.units[&3].moved, Some(at(9500)), "and is not over when others are before it again");
     }
 
     #[test]

@@ -72,10 +72,11 @@ impl Job {
             let silent = by.offers && self.stands_alone(unit) && !offers();
             return if silent { short } else { long };
         }
-        // Whom nothing proves yet holds up the whole file by a quarter of the time that it takes on a quick line.
+        // Whom nothing proves yet holds up the whole file by a quarter of the time that it takes on a quick line, unless its owner may be
+        // somebody we are not linked with, of whose stream nothing is seen before its end.
         let all: u64 = (0..self.origin.blocks.len() as u32).map(wire).sum();
         let quarter = Duration::from_micros(all.saturating_mul(1_000_000) / (4 * QUICK_BYTES_S));
-        if by.useful { long } else { long.min(short.max(quarter)) }
+        if by.useful || self.claims.far { long } else { long.min(short.max(quarter)) }
     }
 
     /// Whether nothing of the unit has to come from the origin any more.

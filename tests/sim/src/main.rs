@@ -23,7 +23,8 @@ zest-sim run [OPTIONS]                         play one flash crowd and print it
   --deep-sockets (nodes hear of bytes when a socket takes them, not when they are sent)
   --check (all promises after every event)  --trace (print every event and action)
   --seconds (what each second brought)  --kinds (messages by kind)
-zest-sim quality [--min-nodes N] [--max-nodes N] [--check]     write or compare tests/snapshots/quality.txt
+zest-sim quality [--min-nodes N] [--max-nodes N] [--only TEXT] [--check]     write or compare tests/snapshots/quality.txt
+  (a row of real size counts as eight or sixteen of its nodes, as that is what it takes to play it)
 zest-sim home                                  write tests/snapshots/home.txt: a home line, with and without --nice";
 
 fn main() -> ExitCode {
@@ -166,11 +167,12 @@ fn seeds(words: &[&str]) -> Result<bool, String> {
 fn table(words: &[&str]) -> Result<bool, String> {
     let mut options = Options { rest: words.to_vec() };
     let min = options.number("--min-nodes")?.unwrap_or(1) as u32;
-    let max = options.number("--max-nodes")?.unwrap_or(4096) as u32;
+    let max = options.number("--max-nodes")?.map_or(u32::MAX, |max| max as u32);
+    let only = options.text("--only")?.unwrap_or_default();
     let compares = options.flag("--check");
     options.done()?;
     let (all, mut played) = (quality::rows(u32::MAX), quality::rows(max));
-    played.retain(|row| row.nodes >= min);
+    played.retain(|row| row.nodes >= min && row.title().contains(&only));
     let lines = quality::play_rows(&played, &|line| println!("{line}"));
     let old = std::fs::read_to_string(quality::PATH).unwrap_or_default();
     let diff = quality::diff(&old, &played, &lines);

@@ -15,7 +15,9 @@ pub const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../snapshots/qualit
 /// A large file costs as much to play as so many times the nodes: 4.
 const LARGE: u32 = 4;
 /// Sizes of swarms with xorbs of 64 MiB.
-const REAL_SIZES: [u32; 4] = [2, 3, 8, 64];
+const REAL_SIZES: [u32; 3] = [2, 3, 8];
+/// And of those that are larger, or alone, from an origin of 40 MB/s.
+const REAL_CROWDS: [u32; 5] = [1, 64, 256, 1024, 4096];
 /// Sizes of the swarms.
 const SIZES: [u32; 6] = [1, 8, 64, 256, 1024, 4096];
 /// Largest swarm that is played with `fastest`: 1,024. Begun cold, larger ones take many times the bound, and half an hour to play.
@@ -28,7 +30,7 @@ const HEAD: &str = "\
 # 64 nodes but for `large` ones. All nodes start within 1 s; 64 MiB in 1,024 chunks of 64 KiB, xorbs of 16 (large: 256 MiB,
 # xorbs of 64); links 5 MB/s up and down, 0.5 ms one way; the origin sends 5 MB/s in all, first byte after 20 ms, so that each
 # of the three terms of the bound is the whole of it. Mixed: one node in ten has a tenth of the uplink. Real: 512 MiB in xorbs of
-# 64 MiB (1,000 chunks), links 125 MB/s, 0.05 ms one way, the origin sends 12, 40 or 400 MB/s in all.
+# 64 MiB (1,000 chunks), links 125 MB/s, 0.05 ms one way, the origin sends 12, 40 or 400 MB/s in all (real mixed: 40).
 # p50, p99, max: finish times from each node's own start over the bound max(F/u_s, F/d_min, N*F/(u_s + sum u_i)).
 # fast: p50 of the nodes with a full uplink. origin: bytes it sent in copies of the file. twice, wrong: chunk bytes that came
 # late or again, and wrong ones, per chunk byte needed. control: all other bytes between nodes, likewise. ev/ch: events that a
@@ -83,13 +85,20 @@ pub fn rows(nodes_max: u32) -> Vec<Row> {
     // Xorbs as they are, and lines that are quick beside the origin: what counts there is how soon others have what one streams.
     for origin in [12, 40, 400] {
         for (policy, start) in ways {
-            for nodes in REAL_SIZES.into_iter().filter(|nodes| nodes * real_weight(*nodes) <= nodes_max) {
-                let mut scenario = crowd(nodes, policy, start);
-                (scenario.chunks, scenario.block) = (8000, 1000);
-                (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
-                scenario.net.latency_ns = 50_000;
-                scenario.origin.total_bytes_s = Some(origin * 1_000_000);
-                rows.push(row(&format!("real {origin} MB/s"), scenario));
+            let crowds = REAL_CROWDS.into_iter().filter(|_| origin == 40);
+            let mut sizes: Vec<u32> = REAL_SIZES.into_iter().chain(crowds).collect();
+            sizes.sort_unstable();
+            for nodes in sizes.into_iter().filter(|nodes| nodes * real_weight(*nodes) <= nodes_max) {
+                rows.push(row(&format!("real {origin} MB/s"), real(nodes, policy, start, origin)));
+            }
+        }
+    }
+    for (policy, start) in ways {
+        for nodes in REAL_CROWDS.into_iter().filter(|nodes| nodes * real_weight(*nodes) <= nodes_max) {
+            if nodes >= 10 {
+                let mut scenario = real(nodes, policy, start, 40);
+                scenario.net.slow_permille = 100;
+                rows.push(row("real mixed", scenario));
             }
         }
     }
@@ -156,6 +165,16 @@ pub fn rows(nodes_max: u32) -> Vec<Row> {
 /// What such a row costs to play, beside one of as many nodes: the test plays those of up to eight.
 fn real_weight(nodes: u32) -> u32 {
     if nodes > 8 { 16 } else { 8 }
+}
+
+/// 512 MiB in xorbs of 64 MiB, lines of 1 Gbit/s, and an origin of so many MB/s.
+fn real(nodes: u32, policy: Policy, start: Start, origin: u64) -> Scenario {
+    let mut scenario = crowd(nodes, policy, start);
+    (scenario.chunks, scenario.block) = (8000, 1000);
+    (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
+    scenario.net.latency_ns = 50_000;
+    scenario.origin.total_bytes_s = Some(origin * 1_000_000);
+    scenario
 }
 
 fn crowd(nodes: u32, policy: Policy, start: Start) -> Scenario {

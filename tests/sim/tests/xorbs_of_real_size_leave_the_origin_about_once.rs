@@ -37,6 +37,22 @@ fn by_the_usual_policy_it_is_little_more() {
     copies(Policy::Fastest, &[12, 40, 100], 1.25);
 }
 
+/// More than everybody is linked with: who is not linked with whoever streams a xorb sees nothing of it before it is whole.
+#[test]
+fn who_hears_of_a_stream_through_others_waits_for_it() {
+    for (policy, nodes) in [(Policy::SpareOrigin, 24), (Policy::SpareOrigin, 32), (Policy::Fastest, 24)] {
+        let mut scenario = Scenario { policy, start: Start::Cold, ..Scenario::crowd(1, nodes) };
+        (scenario.chunks, scenario.block) = (8000, 1000);
+        (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
+        scenario.net.latency_ns = 50_000;
+        scenario.origin.total_bytes_s = Some(40_000_000);
+        let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
+        let ([p50, ..], copies) = (report.finish(), report.origin_copies());
+        println!("{nodes}, {policy:?}: p50 {p50:.2}, {copies:.3} copies");
+        assert!(p50 <= 1.25 && copies <= 1.2, "{nodes}, {policy:?}: p50 {p50:.2}, {copies:.3} copies");
+    }
+}
+
 #[test]
 fn who_follows_a_stream_leaves_it_to_whoever_streams_it() {
     // Eight that start in the same 10 ms: as soon as somebody found that sharing is worth it, it claimed what it followed as well; whoever streamed
