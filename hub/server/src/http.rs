@@ -65,6 +65,7 @@ pub(crate) async fn handle(app: Arc<App>, request: axum::extract::Request) -> Re
             ("", _) => text(StatusCode::OK, &format!("zest hub\n\nHF_ENDPOINT={}\n", request.base)),
             ("api", "resolve-cache") => app.resolve_cache(&request).await,
             ("api", _) => app.api(&request, &form).await,
+            _ if request.wants_page() => app.page(&request).await,
             _ => app.resolve(&request).await,
         },
     }

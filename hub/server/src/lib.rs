@@ -34,6 +34,7 @@ mod layout;
 mod library;
 pub mod limits;
 mod os;
+mod page;
 mod request;
 mod resolve;
 mod root;
