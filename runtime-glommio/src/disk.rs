@@ -96,9 +96,7 @@ async fn run(core: Rc<Core>, io: Rc<LinkIo>, file: Rc<OpenFile>, read: Read, per
             }
         }
         Err(error) => {
-            tracing::warn!(target: zest_store::SAID, kind = "unreadable", "a shared file cannot be read: {error}");
-            tracing::debug!(file = read.file.0, offset = read.offset, len = read.len, "cannot read");
-            if !file.is_unchanged() || error.kind() == io::ErrorKind::UnexpectedEof {
+            if cannot_read(&file, &read, &error) {
                 changed(&core, &io, read.file);
             }
             // Its frame has begun or is promised: it cannot be honoured.
@@ -106,6 +104,14 @@ async fn run(core: Rc<Core>, io: Rc<LinkIo>, file: Rc<OpenFile>, read: Read, per
         }
     }
     io.wake();
+}
+
+/// Says that a file cannot be read. Gives whether it is another one than was proven, of which nothing goes out any more; what the
+/// disk alone refused may come another time.
+fn cannot_read(file: &OpenFile, read: &Read, error: &io::Error) -> bool {
+    tracing::warn!(target: zest_store::SAID, kind = "unreadable", "a shared file cannot be read: {error}");
+    tracing::debug!(file = read.file.0, offset = read.offset, len = read.len, "cannot read");
+    !file.is_unchanged() || error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// Keeps chunks that were asked for before, once they are proven. False if one is not what it should be.
@@ -139,4 +145,74 @@ async fn keep(core: &Rc<Core>, parts: &[Part], staged: &Staged, lead: usize) -> 
 fn changed(core: &Rc<Core>, io: &LinkIo, file: FileId) {
     core.forget(file);
     io.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glommio::{LocalExecutorBuilder, Placement};
+    use std::fmt::Write as _;
+    use std::sync::Mutex;
+    use tracing::field::{Field, Visit};
+
+    /// Keeps what is said to the user.
+    struct Ears(Arc<Mutex<String>>);
+
+    impl tracing::Subscriber for Ears {
+        fn enabled(&self, about: &tracing::Metadata<'_>) -> bool {
+            about.target() == zest_store::SAID
+        }
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            event.record(&mut Words(&mut self.0.lock().expect("no panic")));
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    struct Words<'a>(&'a mut String);
+
+    impl Visit for Words<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            let _ = write!(self.0, "{}={value:?};", field.name());
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_said_and_forgotten_only_if_it_is_another_one() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("file");
+        std::fs::write(&path, [7; 8192]).expect("written");
+        let read = Read { file: FileId(3), offset: 0, len: 4096, parts: Vec::new() };
+        let said = Arc::new(Mutex::new(String::new()));
+        let ears = Ears(said.clone());
+        let executor = LocalExecutorBuilder::new(Placement::Unbound).spawn(move || async move {
+            let _heard = tracing::subscriber::set_default(ears);
+            let whole = OpenFile::open(crate::files::Found::of(&path)).await.expect("it opens");
+            let (bytes, lead) = whole.read(0, 4096).await.expect("it can be read");
+            assert_eq!(bytes[lead..][..4096], [7; 4096]);
+            // Open for writing alone: the system refuses every read of it, as a failing disk does.
+            let file = OpenFile::unreadable(&path).await;
+            let error = file.read(0, 4096).await.expect_err("it was opened for writing");
+            let kept = !cannot_read(&file, &read, &error);
+            std::fs::write(&path, [8; 4096]).expect("another one");
+            let end = whole.read(4096, 4096).await.expect_err("it is shorter now");
+            (kept, cannot_read(&file, &read, &error), cannot_read(&whole, &read, &end))
+        });
+        // Where io_uring is refused no such runtime runs either.
+        let Ok(executor) = executor else {
+            return eprintln!("skipped, this machine does not permit io_uring");
+        };
+        let (kept, changed, shorter) = executor.join().expect("no panic");
+        assert!(kept && changed && shorter, "{kept} {changed} {shorter}");
+        let said = said.lock().expect("no panic").clone();
+        assert!(said.contains("kind=\"unreadable\";"), "{said}");
+        assert_eq!(said.matches("a shared file cannot be read: Bad file descriptor").count(), 2, "{said}");
+    }
 }

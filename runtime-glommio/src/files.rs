@@ -43,6 +43,16 @@ impl Found {
     }
 }
 
+#[cfg(test)]
+impl Found {
+    /// A file that is no part of any catalog.
+    pub(crate) fn of(path: &std::path::Path) -> Self {
+        let file = File::open(path).expect("it is there");
+        let identity = Identity::of(&file.metadata().expect("it is open"));
+        Self { file: Arc::new(file), identity }
+    }
+}
+
 /// A file that is open for reading.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
@@ -68,6 +78,13 @@ impl OpenFile {
             _ => Reader::Buffered(options.buffered_open(&path).await.map_err(plain)?),
         };
         Ok(Self { found, reader })
+    }
+
+    /// One that every read fails of.
+    #[cfg(test)]
+    pub(crate) async fn unreadable(path: &std::path::Path) -> Self {
+        let reader = OpenOptions::new().write(true).buffered_open(path).await.map_err(plain);
+        Self { found: Found::of(path), reader: Reader::Buffered(reader.expect("it opens")) }
     }
 
     /// Whether the file still is what was proven. Asks about an open file, which needs no disk.
