@@ -70,6 +70,14 @@ fn global_v6(list: &str) -> impl Iterator<Item = Ipv6Addr> {
 /// `HOST`, `HOST:PORT`, `[IPv6]`, `[IPv6]:PORT` or a bare IPv6 address, returned as `host:port` with an IPv6
 /// host in brackets.
 pub(crate) fn parse_peer(text: &str) -> Result<String, String> {
+    if let Some((_, rest)) = text.split_once("://") {
+        // What a Hub has is an address of a page; a peer speaks no HTTP.
+        let host = rest.split('/').next().unwrap_or(rest);
+        return Err(match split_port(host) {
+            Ok(_) if !host.is_empty() => format!("HOST:PORT is wanted, without a scheme or a path: {host}"),
+            _ => "HOST:PORT is wanted, without a scheme or a path".to_owned(),
+        });
+    }
     let (host, port) = split_port(text)?;
     let port = port.unwrap_or(PORT_DEFAULT);
     if port == 0 {

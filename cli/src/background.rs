@@ -6,6 +6,7 @@ use crate::engine;
 use crate::failure::{Failure, Kind, disk};
 use crate::held::Held;
 use crate::os;
+use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -282,18 +283,31 @@ fn say_stopped(pid: Option<u32>, ui: &Ui) -> Result<(), Failure> {
 /// `zest status`.
 pub(crate) async fn status(args: StatusArgs, ui: &Ui) -> Result<(), Failure> {
     let places = places(ui);
-    loop {
+    if !args.watch {
         let status = ask_status(&places).await?;
-        match ui.json() {
-            true => ui.data(&status.to_string())?,
-            false if args.watch => ui.picture(&lines(&status))?,
-            false => lines(&status).iter().try_for_each(|line| ui.text(line))?,
-        }
-        if !args.watch {
-            return Ok(());
-        }
-        tokio::time::sleep(WATCH).await;
+        return match ui.json() {
+            true => ui.data(&status.to_string()),
+            false => lines(&status).iter().try_for_each(|line| ui.text(line)),
+        };
     }
+    let signals = Signals::listen(ui)?;
+    let watching = async {
+        loop {
+            let status = ask_status(&places).await?;
+            match ui.json() {
+                true => ui.data(&status.to_string())?,
+                false => ui.picture(&lines(&status))?,
+            }
+            tokio::time::sleep(WATCH).await;
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = watching => outcome,
+        () = signals.first() => Ok(()),
+    };
+    // The last picture stays: it is what was asked for.
+    ui.leave();
+    outcome
 }
 
 async fn ask_status(places: &Places) -> Result<Value, Failure> {

@@ -5,7 +5,7 @@ use crate::discovery::Purpose;
 use crate::engine::{Progress, PullReport, PullRequest};
 use crate::failure::{self, Failure, Kind};
 use crate::signals::Signals;
-use crate::ui::{Landed, Ui};
+use crate::ui::{Landed, Ui, units};
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -43,7 +43,7 @@ enum End {
 /// # Errors
 /// The pull failed, or was ended; `--detach` without a daemon.
 pub(crate) async fn hand_over(
-    args: &PullArgs,
+    args: &mut PullArgs,
     env: &Env,
     request: &PullRequest,
     label: &str,
@@ -97,7 +97,9 @@ pub(crate) async fn hand_over(
             Err(failure::interrupted(Failure::new(Kind::Interrupted, "interrupted")))
         }
         End::Gone(why) => {
-            ui.say(format!("going on alone: {why}"));
+            let kept = keep_limits(args, &status);
+            let kept = if kept.is_empty() { kept } else { format!(", as it did with {kept}") };
+            tracing::warn!(target: zest_store::SAID, kind = "daemon-gone", "going on alone{kept}: {why}");
             Ok(Handed::Alone)
         }
     }
@@ -106,14 +108,39 @@ pub(crate) async fn hand_over(
 /// Without the daemon. Why is said if there is one.
 fn alone(args: &PullArgs, why: Option<String>, ui: &Ui) -> Result<Handed, Failure> {
     if args.detach {
-        let why = why.unwrap_or_else(|| "zest does not run in the background".to_owned());
-        let failure = Failure::new(Kind::Usage, format_args!("the pull cannot be handed over: {why}"));
-        return Err(failure.hint("`zest start` runs it there; without --detach the pull is done here"));
+        let (why, hint) = match why {
+            None => (
+                "zest does not run in the background".to_owned(),
+                "`zest start` runs it there; without --detach the pull is done here",
+            ),
+            Some(why) => (why, "without --detach the pull is done here"),
+        };
+        return Err(
+            Failure::new(Kind::Usage, format_args!("the pull cannot be handed over: {why}")).hint(hint)
+        );
     }
     if let Some(why) = why {
         ui.say(format!("pulling without the zest in the background: {why}"));
     }
     Ok(Handed::Alone)
+}
+
+/// Whoever set a daemon limits means them for what goes on without it, too. Gives those that are kept, in words.
+fn keep_limits(args: &mut PullArgs, status: &Value) -> String {
+    let mut kept = Vec::new();
+    let caps = [("max_download", &mut args.max_download), ("max_upload", &mut args.upload.max_upload)];
+    for (name, ours) in caps {
+        if let Some(theirs) = status[name].as_u64().filter(|_| ours.is_none()) {
+            *ours = Some(theirs);
+            kept.push(format!("--{} {}/s", name.replace('_', "-"), units::bytes(theirs)));
+        }
+    }
+    if status["nice"] == true && !std::mem::replace(&mut args.nice, true) {
+        kept.push("--nice".to_owned());
+    }
+    let ways: Option<Ways> = serde_json::from_value(status["ways"].clone()).ok();
+    kept.extend(ways.iter().flat_map(|ways| args.discovery.narrow(ways)).map(str::to_owned));
+    kept.join(", ")
 }
 
 /// Why a daemon would do something else than this process.
@@ -152,7 +179,9 @@ fn why_alone(args: &PullArgs, env: &Env, status: &Value) -> Option<String> {
         ("--events", args.events),
     ];
     if let Some((flag, _)) = flags.iter().find(|(_, is_set)| *is_set) {
-        return Some(format!("{flag} is for a process of its own"));
+        return Some(format!(
+            "{flag} is for a process of its own: what runs there keeps what it was started with"
+        ));
     }
     // What is kept from a way of finding peers here is kept from it there.
     let wanted = Ways::of(&args.discovery.config(Purpose::Pull, env));
@@ -350,6 +379,22 @@ mod tests {
         offline.offline = true;
         assert!(why_alone(&args(""), &offline, &status()).is_some_and(|why| why.contains("HF_HUB_OFFLINE")));
         assert!(why_alone(&args(""), &env(), &json!({})).is_some(), "another version");
+    }
+
+    #[test]
+    fn a_pull_that_outlives_its_daemon_keeps_what_limited_it() {
+        let mut status = status();
+        status["max_download"] = json!(2_000_000);
+        status["nice"] = json!(true);
+        let mut alone = args("--max-upload 3M");
+        assert_eq!(keep_limits(&mut alone, &status), "--max-download 2.0 MB/s, --nice, --no-dht");
+        assert_eq!((alone.max_download, alone.upload.max_upload), (Some(2_000_000), Some(3_000_000)));
+        let ways = Ways::of(&alone.discovery.config(Purpose::Pull, &env()));
+        assert!(alone.nice && ways.lan && !ways.dht);
+        // Nothing limits it: nothing is said of it.
+        let ways = Ways::of(&args("").discovery.config(Purpose::Pull, &env()));
+        let status = json!({"ways": ways, "max_upload": null, "max_download": null, "nice": null});
+        assert_eq!(keep_limits(&mut args(""), &status), "");
     }
 
     #[test]

@@ -16,7 +16,6 @@ const FIRST_HELP: &str = "\
 Examples:
   zest demo                           see it work: no network, no set-up
   zest pull Qwen/Qwen3-0.6B           a model, into the usual cache
-
 Exit codes, environment, more examples: zest --help. Flags of a command: zest COMMAND --help";
 
 const AFTER_HELP: &str = "\
@@ -104,9 +103,7 @@ pub(crate) enum Command {
     Info(Box<InfoArgs>),
     /// Show who has what of a repository, and how they were found
     Peers(Box<PeersArgs>),
-    // The first screen of help has no room for it: `zest --help` shows it among the examples.
     /// Put a model where another program looks for it, without a second copy: Ollama
-    #[command(hide = true)]
     Link(LinkArgs),
     /// Show what is shared with others and why not, and say no to it
     Share(ShareArgs),

@@ -206,8 +206,13 @@ pub(crate) fn failure(error: &DaemonError) -> Failure {
             Failure::new(Kind::Other, error).hint("`zest status` shows it, `zest stop` ends it")
         }
         DaemonError::File { .. } => Failure::new(Kind::Disk, error),
-        DaemonError::Listen { .. } => Failure::new(Kind::Network, error)
-            .hint("choose another port with --http-port; 0 takes any free one"),
+        DaemonError::Listen { source, .. } => {
+            let hint = match source.kind() {
+                std::io::ErrorKind::AddrNotAvailable => "name an address of this machine with --http",
+                _ => "choose another port with --http-port; 0 takes any free one",
+            };
+            Failure::new(Kind::Network, error).hint(hint)
+        }
         DaemonError::NotLoopback { .. } => {
             Failure::new(Kind::Usage, error).hint(
                 "name 127.0.0.1 or ::1; for others it takes --public-url, --secret-file, and https:// or --insecure-http",
@@ -229,6 +234,17 @@ mod tests {
     fn args(http: Option<&str>, http_port: Option<u16>) -> HttpArgs {
         let http = http.map(|addr| addr.parse().expect("an address"));
         HttpArgs { http, http_port, ..HttpArgs::default() }
+    }
+
+    #[test]
+    fn an_address_that_is_not_here_is_not_a_port_that_is_taken() {
+        let hint = |kind: std::io::ErrorKind| {
+            let addr = "127.0.0.1:5".parse().expect("an address");
+            failure(&DaemonError::Listen { addr, source: kind.into() }).hint.expect("what helps")
+        };
+        assert!(hint(std::io::ErrorKind::AddrNotAvailable).contains("--http"), "no port helps");
+        assert!(!hint(std::io::ErrorKind::AddrNotAvailable).contains("port"));
+        assert!(hint(std::io::ErrorKind::AddrInUse).contains("--http-port"));
     }
 
     #[test]

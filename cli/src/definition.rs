@@ -7,18 +7,13 @@ use crate::ui::Ui;
 use clap::CommandFactory;
 use std::path::Path;
 
-/// The definition with what the first screen of help has no room for.
-fn whole() -> clap::Command {
-    Cli::command().mut_subcommand("link", |link| link.hide(false))
-}
-
 /// `zest completions`.
 ///
 /// # Errors
 /// If nobody reads.
 pub(crate) fn completions(shell: clap_complete::Shell, ui: &Ui) -> Result<(), Failure> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut whole(), "zest", &mut text);
+    clap_complete::generate(shell, &mut Cli::command(), "zest", &mut text);
     clap_complete::generate(shell, &mut SeedArgs::command(), "zest-seed", &mut text);
     let text = String::from_utf8(text).map_err(|error| Failure::new(Kind::Other, error))?;
     ui.data(text.trim_end())
@@ -31,7 +26,7 @@ pub(crate) fn completions(shell: clap_complete::Shell, ui: &Ui) -> Result<(), Fa
 pub(crate) fn manual(dir: &Path) -> Result<(), Failure> {
     let disk = |error: std::io::Error| crate::failure::disk(dir.display(), &error);
     std::fs::create_dir_all(dir).map_err(disk)?;
-    clap_mangen::generate_to(whole(), dir).map_err(disk)?;
+    clap_mangen::generate_to(Cli::command(), dir).map_err(disk)?;
     // `zest seed` and the program zest-seed have one name as pages; the program's stays, as `zest serve` has all flags of `seed`.
     clap_mangen::generate_to(SeedArgs::command(), dir).map_err(disk)
 }
@@ -44,7 +39,7 @@ fn reference() -> String {
         "# The command line\n\nMade from the program's own definition by a test; `ZEST_SNAPSHOT=write cargo test -p zest` writes it anew.\n\
          What each flag means is what `--help` says. Variables and the keys of the configuration file are those of `zest config --help`.\n",
     );
-    let (mut zest, mut seed) = (whole(), SeedArgs::command());
+    let (mut zest, mut seed) = (Cli::command(), SeedArgs::command());
     zest.build();
     seed.build();
     text.push_str("\n## Contents\n\n");
@@ -179,7 +174,7 @@ mod tests {
         assert!(dir.path().join("zest-seed.1").exists() && dir.path().join("zest.1").exists());
         for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut whole(), "zest", &mut text);
+            clap_complete::generate(shell, &mut Cli::command(), "zest", &mut text);
             assert!(String::from_utf8_lossy(&text).contains("upload-budget"), "{shell}");
         }
     }

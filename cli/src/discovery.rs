@@ -1,6 +1,7 @@
 //! How peers are found, as the command line says it: one set of flags for all commands that have to do with peers.
 
 use clap::Args;
+use zest_daemon::Ways;
 use zest_runtime_tokio::{
     DhtConfig, DiscoveryConfig, DiscoveryStatus, ROUTERS, Reachability, TrackerUrl, UrlError,
 };
@@ -60,6 +61,19 @@ pub(crate) enum Purpose {
 }
 
 impl DiscoveryArgs {
+    /// Finds peers in no way that these leave out. Gives the flags that say so and were not set.
+    pub(crate) fn narrow(&mut self, ways: &Ways) -> Vec<&'static str> {
+        let all = [
+            ("--no-lan", !ways.lan, &mut self.no_lan),
+            ("--no-dht", !ways.dht, &mut self.no_dht),
+            ("--lan-only", ways.local_only, &mut self.lan_only),
+        ];
+        let set = all
+            .into_iter()
+            .filter_map(|(flag, wanted, set)| (wanted && !std::mem::replace(set, true)).then_some(flag));
+        set.collect()
+    }
+
     /// What the runtime is told.
     pub(crate) fn config(&self, purpose: Purpose, env: &Env) -> DiscoveryConfig {
         let named = !self.bootstrap.is_empty() || self.dht_port.is_some();

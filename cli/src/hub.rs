@@ -7,14 +7,19 @@ use crate::hidden_token;
 use crate::signals::Signals;
 use crate::ui::{Ui, units};
 use serde_json::json;
+use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zest_hub_server::{ServeConfig, Stats};
-use zest_store::RepoId;
+use zest_store::{RepoId, RepoType};
 
 /// Time between two looks at the counters for the status line: 1 s.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Names in a folder that are looked at for one that was meant: 1,000. Ours.
+const BELOW_MAX: usize = 1000;
 
 /// Addresses of this machine that are named: 4. Those of containers' networks come after the usual one.
 const OTHERS_MAX: usize = 4;
@@ -116,10 +121,11 @@ fn for_others(addr: SocketAddr) -> Vec<String> {
 fn warn_of_shape(root: &Path, repos: &[(RepoId, bool)], ui: &Ui) {
     let shape = "models/ORG/NAME/main/config.json";
     if repos.is_empty() {
-        let root = root.display();
-        ui.warn(format!(
-            "nothing is in {root} that can be served: files belong in {root}/{shape}, also while it runs"
-        ));
+        let meant = match meant(root) {
+            Some(other) => format!("it looks as if --root {} were meant", other.display()),
+            None => format!("files belong in {}/{shape}, also while it runs", root.display()),
+        };
+        ui.warn(format!("nothing is in {} that can be served: {meant}", root.display()));
     }
     let unfilled: Vec<String> =
         repos.iter().filter(|(_, is_filled)| !is_filled).map(|(repo, _)| repo.to_string()).collect();
@@ -127,6 +133,29 @@ fn warn_of_shape(root: &Path, repos: &[(RepoId, bool)], ui: &Ui) {
         let more = if more.is_empty() { String::new() } else { format!(" and {} others", more.len()) };
         ui.warn(format!("{first}{more} has no revision, so nothing of it can be had: its files belong in a folder main, as {shape}"));
     }
+}
+
+/// The folder that was probably meant, where there is nothing in this one: it is one of a Hub's own, or holds a Hub.
+fn meant(root: &Path) -> Option<PathBuf> {
+    let is_kind = |name: &OsStr| RepoType::ALL.iter().any(|kind| name == kind.plural());
+    let whole = std::fs::canonicalize(root).ok()?;
+    // DIR/models, DIR/models/ORG and DIR/models/ORG/NAME.
+    let inside = whole.ancestors().take(3).find(|dir| dir.file_name().is_some_and(is_kind));
+    if let Some(above) = inside.filter(|kind| holds_revisions(kind)).and_then(Path::parent) {
+        return Some(above.to_owned());
+    }
+    let is_hub = |dir: &PathBuf| RepoType::ALL.iter().any(|kind| holds_revisions(&dir.join(kind.plural())));
+    folders_in(&whole).filter(is_hub).min()
+}
+
+/// Whether there is any ORG/NAME/REVISION in a folder.
+fn holds_revisions(dir: &Path) -> bool {
+    folders_in(dir).flat_map(|org| folders_in(&org)).any(|name| folders_in(&name).next().is_some())
+}
+
+fn folders_in(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().take(BELOW_MAX).flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
 fn line(stats: &Stats) -> String {
@@ -144,8 +173,15 @@ fn failure(error: &zest_hub_server::ServeError) -> Failure {
         zest_hub_server::ServeError::Root { .. } => {
             Failure::new(Kind::Disk, error).hint("--root is the folder that holds models/ORG/NAME/REVISION/…")
         }
-        zest_hub_server::ServeError::Bind { .. } => {
-            Failure::new(Kind::Network, error).hint("choose another --port; 0 takes any free one")
+        zest_hub_server::ServeError::Bind { source, .. } => {
+            let hint = match source.kind() {
+                ErrorKind::AddrNotAvailable => {
+                    "name an address of this machine with --host; 0.0.0.0 is all of them"
+                }
+                ErrorKind::PermissionDenied => "choose a --port above 1023; 0 takes any free one",
+                _ => "choose another --port; 0 takes any free one",
+            };
+            Failure::new(Kind::Network, error).hint(hint)
         }
         zest_hub_server::ServeError::PublicUrl(_) => Failure::new(Kind::Usage, error),
         _ => Failure::new(Kind::Other, error),

@@ -72,7 +72,7 @@ pub(crate) async fn run(mut args: InfoArgs, ui: &Ui) -> Result<(), Failure> {
         status.show(&looking, false);
         let known = table(&report, &Survey::default()).into_iter().take(KNOWN_MAX);
         let here = sentence(&label, &report, &Survey::default(), false);
-        ui.board(&known.chain([here, looking]).collect::<Vec<_>>());
+        status.board(&known.chain([here, looking]).collect::<Vec<_>>());
         // Links that come up before are not heard of: peers are named here only.
         let survey = session.survey(request.peers(args.peer), Duration::from_secs(args.wait)).await;
         // The files are known; who else has them is beside the point.

@@ -118,7 +118,17 @@ async fn list(env: &Env, repo: &RepoId) -> Result<PullReport, Failure> {
     let request = PullRequest::new(repo.clone()).dry_run(true);
     let report = session.pull(request).wait().await;
     session.shutdown().await;
-    report.map_err(|error| engine::pull_failure(&error))
+    report.map_err(|error| {
+        let failure = engine::pull_failure(&error);
+        match failure.kind {
+            // It has neither a kind nor a revision that could be wrong.
+            Kind::NotFound => failure.hint(format_args!(
+                "look whether the name is right at {}; private and gated ones need HF_TOKEN or `hf auth login`",
+                engine::page(env, repo)
+            )),
+            _ => failure,
+        }
+    })
 }
 
 /// Files as far as a listing tells them.

@@ -149,13 +149,21 @@ fn sentence(survey: &Survey) -> String {
     let machines = survey.machines();
     let with = machines.iter().filter(|files| !files.is_empty()).count();
     let total = survey.files.iter().map(|file| file.size).sum();
-    let addresses = match survey.peers.len() {
-        one_each if one_each == machines.len() => String::new(),
+    // Whose address it is shows once there is a connection: it may well be another one of a peer that is known.
+    let unmet = survey.peers.iter().filter(|peer| peer.peer_id.is_none() && peer.client.is_none()).count();
+    let met = machines.len() - unmet;
+    let addresses = match survey.peers.len() - unmet {
+        one_each if one_each == met => String::new(),
         more => format!(" at {more} addresses"),
     };
+    let unmet = match unmet {
+        0 => String::new(),
+        1 => "; no connection to 1 more address".to_owned(),
+        more => format!("; no connection to {more} more addresses"),
+    };
     format!(
-        "{} found{addresses}, {with} with something of {} ({})",
-        units::counted(machines.len() as u64, "peer"),
+        "{} found{addresses}, {with} with something of {} ({}){unmet}",
+        units::counted(met as u64, "peer"),
         units::counted(survey.files.len() as u64, "file"),
         units::bytes(total)
     )
@@ -226,7 +234,8 @@ mod tests {
         let lines = table(&survey());
         assert_eq!(lines[0], "192.0.2.1:6881               dht      1 of 2 files, 700 B  zest/0.5.0");
         assert_eq!(lines[1], "192.0.2.2:6881               incoming no connection");
-        assert_eq!(sentence(&survey()), "2 peers found, 1 with something of 2 files (1.2 kB)");
+        let words = "1 peer found, 1 with something of 2 files (1.2 kB); no connection to 1 more address";
+        assert_eq!(sentence(&survey()), words);
     }
 
     #[test]
@@ -237,11 +246,14 @@ mod tests {
         // Not every connection has told all when it is counted.
         other.files.remove(&0);
         survey.peers.push(other);
-        assert_eq!(sentence(&survey), "3 peers found, 2 with something of 2 files (1.2 kB)");
+        let unmet = "no connection to 1 more address";
+        let words = format!("2 peers found, 2 with something of 2 files (1.2 kB); {unmet}");
+        assert_eq!(sentence(&survey), words);
         for at in [0, 2] {
             survey.peers[at].peer_id = Some(PeerId([7; 20]));
         }
-        assert_eq!(sentence(&survey), "2 peers found at 3 addresses, 1 with something of 2 files (1.2 kB)");
+        let words = format!("1 peer found at 2 addresses, 1 with something of 2 files (1.2 kB); {unmet}");
+        assert_eq!(sentence(&survey), words);
         assert_eq!(survey.machines()[0], survey.peers[0].files);
         let lines = table(&survey);
         assert_eq!(lines.len(), 2, "{lines:?}");

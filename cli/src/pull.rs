@@ -36,10 +36,18 @@ pub(crate) async fn run(args: PullArgs, ui: &Ui) -> Result<(), Failure> {
 }
 
 /// Pulls, here or by the daemon; with the one file that was named, if one was. Nothing where that was left with the daemon, or is shown.
-pub(crate) async fn fetch(
-    mut args: PullArgs,
-    ui: &Ui,
-) -> Result<Option<(PullReport, Option<String>)>, Failure> {
+pub(crate) async fn fetch(args: PullArgs, ui: &Ui) -> Result<Option<(PullReport, Option<String>)>, Failure> {
+    let in_local_dir = args.local_dir.is_some();
+    fetch_there(args, ui).await.map_err(|mut failure| {
+        if in_local_dir {
+            // Another cache would change nothing.
+            failure.hint = failure.hint.map(|hint| hint.replace("--cache-dir", "--local-dir"));
+        }
+        failure
+    })
+}
+
+async fn fetch_there(mut args: PullArgs, ui: &Ui) -> Result<Option<(PullReport, Option<String>)>, Failure> {
     let signals = Signals::listen(ui)?;
     let mut env = engine::environment(ui);
     let repo = engine::repo_of(&mut args.of, &env)?;
@@ -77,7 +85,7 @@ pub(crate) async fn fetch(
         .p2p(!args.no_p2p)
         .policy(args.policy.map(Into::into))
         .keep_xorbs(args.keep_xorbs);
-    match beside::hand_over(&args, &env, &request, &label, &signals, ui).await? {
+    match beside::hand_over(&mut args, &env, &request, &label, &signals, ui).await? {
         Handed::Alone => {}
         Handed::Left => return Ok(None),
         Handed::Done(report) => return Ok(Some((*report, only))),
@@ -284,11 +292,10 @@ pub(crate) async fn pull(
     let giving = async {
         // What did nothing gave nothing: it is said once something is fetched.
         let mut progress = pull.snapshots();
-        let fetches = progress.wait_for(|now| now.phase == Phase::Fetching).await.is_ok();
-        if let Some(addr) = session.local_addrs().first()
-            && fetches
-        {
-            ui.say(format!("uploading to peers from {addr} while fetching"));
+        let shareable = progress.wait_for(|now| now.phase == Phase::Fetching).await.map(|now| now.shareable);
+        if let (Some(addr), Ok(shareable)) = (session.local_addrs().first(), shareable) {
+            let but = if shareable { String::new() } else { format!(", and nothing of {label}") };
+            ui.say(format!("uploading to peers from {addr} while fetching{but}"));
         }
         std::future::pending::<()>().await;
     };

@@ -229,8 +229,8 @@ async fn show(session: &Session, watch: bool, ui: &Ui) {
         let line = line(&stats, &found, &now);
         let peers = if watch { session.peers().await } else { Vec::new() };
         let on_board = board.as_mut().is_some_and(|board| {
-            let rest = board.lines(began.elapsed(), &now, &peers, &stats);
-            ui.board(&std::iter::once(line.clone()).chain(rest).collect::<Vec<_>>())
+            let rest = board.lines(began.elapsed(), ui.columns(), &now, &peers, &stats);
+            status.board(&std::iter::once(line.clone()).chain(rest).collect::<Vec<_>>())
         });
         let looked = now.looks > 0;
         let news = looked && told_of.as_ref() != Some(&line);

@@ -52,6 +52,9 @@ impl Signals {
                     stream.next().await;
                     sender.send_replace(true);
                     stream.next().await;
+                    if let Some(ui) = &ui {
+                        ui.leave();
+                    }
                 };
                 runtime.block_on(async {
                     tokio::select! {

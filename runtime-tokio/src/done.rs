@@ -18,11 +18,15 @@ pub(crate) fn report(context: &Rc<Context>, done: Done) {
                     return;
                 }
                 let of_peer = source == Source::Disk && job.tentative.borrow_mut().was_copied(index);
-                // A chunk that came twice is not twice there. What a peer gave is counted here or nowhere: the file's list may have
+                // A chunk that came twice is not twice there, and is said to have come twice. What a peer gave is counted here or nowhere: the file's list may have
                 // found it in the partial file since it was copied there.
                 let counts = source != Source::Disk || of_peer || context.machine.needs(id, index);
                 let from = if of_peer { None } else { Some(source) };
-                if counts {
+                if counts && !job.counts.is_first(index) {
+                    if source != Source::Disk {
+                        job.counts.count(|counts| counts.twice_bytes += u64::from(len));
+                    }
+                } else if counts {
                     job.counts.count(|counts| {
                         let (bytes, chunks) = match from {
                             None | Some(Source::Peer(_)) => (&mut counts.peer_bytes, &mut counts.peer_chunks),

@@ -11,6 +11,9 @@ use zest_core::{BufId, FileId, JobId};
 use zest_store::{Access, Catalog};
 use zest_xet::Hash;
 
+/// Why nobody is linked at an address that leads back to this process.
+pub(crate) const OWN_ADDRESS: &str = "it is this machine's own address";
+
 /// The counters of a pull that the engine's thread keeps for it. What concerns two pulls, such as a file that both wait for,
 /// counts for both.
 #[derive(Debug, Default)]

@@ -7,6 +7,21 @@ use zest_core::outage::PROBE_MAX;
 /// Port of a peer where none is given (BitTorrent's first).
 const PORT_DEFAULT: u16 = 6881;
 
+/// What was written.
+pub(crate) enum Place {
+    /// An address.
+    At(SocketAddr),
+    /// A name, which has to be looked up.
+    Named,
+}
+
+/// Reads it, and asks nobody.
+pub(crate) fn place(given: &str) -> Result<Place, PullError> {
+    let wrong = |why: String| PullError::PeerAddress { given: given.to_owned(), why };
+    let (host, port) = split(given).map_err(wrong)?;
+    Ok(host.parse::<IpAddr>().map_or(Place::Named, |ip| Place::At(SocketAddr::new(ip, port))))
+}
+
 /// Resolves `HOST`, `HOST:PORT`, an IPv4 or IPv6 address, `[IPv6]` or `[IPv6]:PORT`.
 pub(crate) async fn resolve(given: &str) -> Result<Vec<SocketAddr>, PullError> {
     let wrong = |why: &str| PullError::PeerAddress { given: given.to_owned(), why: why.to_owned() };

@@ -14,8 +14,8 @@ pub(crate) struct Traffic {
     given: Cell<u64>,
     /// Bytes from links that have ended.
     downloaded_past: Cell<u64>,
-    /// What is left of today's budget of uploads, where there is one.
-    budget_left: Cell<Option<u64>>,
+    /// What was left of today's budget of uploads, where there is one, and what was given until then.
+    budget_left: Cell<Option<(u64, u64)>>,
     /// The cap on what is received, if there is one.
     throttle: Throttle,
     /// What the user set it to.
@@ -123,11 +123,12 @@ impl Traffic {
 
     /// So much of the budget is left today.
     pub(crate) fn set_budget_left(&self, bytes: u64) {
-        self.budget_left.set(Some(bytes));
+        self.budget_left.set(Some((bytes, self.given.get())));
     }
 
     /// What is left of today's budget, where there is one.
     pub(crate) fn budget_left(&self) -> Option<u64> {
-        self.budget_left.get()
+        let (left, given) = self.budget_left.get()?;
+        Some(left.saturating_sub(self.given.get() - given))
     }
 }

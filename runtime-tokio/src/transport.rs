@@ -6,12 +6,19 @@ use crate::limits::HEAD_BYTES;
 use crate::link::LinkIo;
 use crate::traffic::Traffic;
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use zest_core::lobby::Lobby;
 use zest_core::{LinkId, PeerId};
 use zest_send::memory::{self, Ebb};
+
+/// Connections to ourselves that are remembered: 16. Ours; each is asked about within the moment.
+const SELVES_MAX: usize = 16;
+
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
 
 pub(crate) struct Transport {
     links: RefCell<BTreeMap<LinkId, Rc<LinkIo>>>,
@@ -19,6 +26,8 @@ pub(crate) struct Transport {
     next: Cell<u64>,
     /// Who came and has not shaken hands.
     lobby: RefCell<Lobby>,
+    /// From where the last came who were ourselves.
+    came_as_self: RefCell<VecDeque<SocketAddr>>,
     /// Whether many have left.
     ebb: RefCell<Ebb>,
     /// Where payloads are received.
@@ -39,6 +48,7 @@ impl Transport {
             links: RefCell::default(),
             next: Cell::new(1),
             lobby: RefCell::default(),
+            came_as_self: RefCell::default(),
             ebb: RefCell::default(),
             pool: Pool::default(),
             heads: RefCell::new(vec![0; HEAD_BYTES]),
@@ -81,6 +91,18 @@ impl Transport {
         if let Some(io) = one_too_many.and_then(|id| self.get(id)) {
             io.close();
         }
+    }
+
+    /// One that came from there has our own peer id: we have dialled ourselves.
+    pub(crate) fn met_itself(&self, from: SocketAddr) {
+        let mut came = self.came_as_self.borrow_mut();
+        came.truncate(SELVES_MAX - 1);
+        came.push_front(canonical(from));
+    }
+
+    /// Whether a connection from there was one to ourselves.
+    pub(crate) fn was_itself(&self, from: SocketAddr) -> bool {
+        self.came_as_self.borrow().contains(&canonical(from))
     }
 
     /// It has shaken hands.

@@ -19,7 +19,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::Digest as _;
 
-use crate::cache::{LOCK_MODE, Presence, read_tree_file, walk, write_tag, write_tree_file};
+use crate::cache::{
+    LOCK_MODE, PartialFile, Presence, partials_in, read_tree_file, walk, write_tag, write_tree_file,
+};
 use crate::digest;
 use crate::error::{Context as _, StoreError};
 use crate::lock::FileLock;
@@ -171,6 +173,12 @@ impl LocalDir {
     pub fn partial_dir(&self, entry: &TreeEntry) -> Result<PathBuf, StoreError> {
         self.file_path(entry)?;
         self.prepare()
+    }
+
+    /// What interrupted pulls left here.
+    #[must_use]
+    pub fn partials(&self) -> Vec<PartialFile> {
+        partials_in(&self.notes().join("download"))
     }
 
     /// Checks a downloaded file against git blob id or sha256 and lands it.

@@ -7,7 +7,8 @@ use std::fs;
 
 use common::{COMMIT, COMMIT_2, LOCAL, MOVED, SHARED, files, fingerprint, land, noise, pull, repo};
 use zest_store::{
-    Entry, HfCache, Partial, PartialSpec, Presence, RepoId, RepoType, StoreError, TreeEntry, Unfinished,
+    Entry, HfCache, LocalDir, Partial, PartialSpec, Presence, RepoId, RepoType, StoreError, TreeEntry,
+    Unfinished,
 };
 
 #[test]
@@ -187,4 +188,18 @@ fn leftovers_of_interrupted_pulls_are_listed() {
     assert!(partials.iter().map(|partial| partial.occupied_bytes).sum::<u64>() >= 300_000);
     assert!(partials.iter().all(|partial| partial.path.starts_with(dir.path().join("blobs"))));
     assert!(cache.stored_blobs().is_empty(), "a partial file is no blob");
+}
+
+#[test]
+fn leftovers_in_a_folder_of_ones_own_are_listed_and_looking_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let local = LocalDir::open(&dir.path().join("models")).unwrap();
+    assert!(local.partials().is_empty() && !local.root().exists());
+    let data = noise(3, 300_000);
+    let entry = common::large("sub/x.bin", &data);
+    drop(common::fetch(&local.partial_dir(&entry).unwrap(), &data));
+    let partials = local.partials();
+    assert_eq!(partials.len(), 2, "data and journal");
+    assert!(partials.iter().map(|partial| partial.occupied_bytes).sum::<u64>() >= 300_000);
+    assert_eq!(partials.iter().map(|partial| partial.came_bytes).sum::<u64>(), 300_000);
 }

@@ -22,16 +22,34 @@ pub(crate) struct RepoArgs {
     pub(crate) repo: String,
 
     /// Only these files of it; one that ends with / is a folder
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = file_name)]
     pub(crate) files: Vec<String>,
 
     /// Branch, tag, refs/pr/N or commit
-    #[arg(help_heading = "What", short, long, value_name = "REV", default_value = REVISION)]
+    #[arg(help_heading = "What", short, long, value_name = "REV", default_value = REVISION, value_parser = revision_name)]
     pub(crate) revision: String,
 
     /// What kind of repository it is [default: model]
     #[arg(help_heading = "What", long = "type", visible_alias = "repo-type", value_name = "TYPE")]
     pub(crate) kind: Option<RepoKind>,
+}
+
+// What is empty is mostly a variable of the shell that was never set.
+
+fn file_name(text: &str) -> Result<String, String> {
+    not_empty(text, "it is empty; without a FILE all are meant")
+}
+
+fn revision_name(text: &str) -> Result<String, String> {
+    not_empty(text, "it is empty; without --revision it is main")
+}
+
+fn pattern(text: &str) -> Result<String, String> {
+    not_empty(text, "it is empty, and no file has an empty name")
+}
+
+fn not_empty(text: &str, otherwise: &str) -> Result<String, String> {
+    if text.is_empty() { Err(otherwise.to_owned()) } else { Ok(text.to_owned()) }
 }
 
 impl RepoArgs {
@@ -65,11 +83,11 @@ pub(crate) struct PullArgs {
     pub(crate) of: RepoArgs,
 
     /// Only files that match (repeatable)
-    #[arg(help_heading = "What", long, value_name = "PATTERN")]
+    #[arg(help_heading = "What", long, value_name = "PATTERN", value_parser = pattern)]
     pub(crate) include: Vec<String>,
 
     /// No files that match (repeatable)
-    #[arg(help_heading = "What", long, value_name = "PATTERN")]
+    #[arg(help_heading = "What", long, value_name = "PATTERN", value_parser = pattern)]
     pub(crate) exclude: Vec<String>,
 
     /// Put plain files into this folder instead of the cache

@@ -222,10 +222,39 @@ fn is_ours(name: &str) -> bool {
 /// What else of zest runs on this machine, whoever runs it.
 fn others() -> Option<Check> {
     let own = std::process::id();
+    let ours = os::processes().filter(|(pid, name)| *pid != own && is_ours(name));
     let mut found: Vec<(u32, String)> =
-        os::processes().filter(|(pid, name)| *pid != own && is_ours(name)).collect();
+        ours.filter_map(|(pid, name)| Some((pid, sharer(&name, &os::words_of(pid))?))).collect();
     found.sort_unstable();
     (!found.is_empty()).then(|| Check::ok("others", others_words(&found)))
+}
+
+/// What a process of ours is called, if it may upload or download: a Hub, a log that is read or a status that is watched do neither.
+fn sharer(name: &str, words: &[String]) -> Option<String> {
+    // What was typed is known by its first word that is no flag; values of flags before it are none of these.
+    const SHARE: [&str; 5] = ["pull", "serve", "seed", "start", "link"];
+    const DO_NOT: [&str; 14] = [
+        "run",
+        "endpoint",
+        "stop",
+        "status",
+        "dashboard",
+        "logs",
+        "share",
+        "cache",
+        "verify",
+        "doctor",
+        "hub",
+        "config",
+        "completions",
+        "version",
+    ];
+    let command = words.iter().skip(1).find(|word| SHARE.iter().chain(&DO_NOT).any(|known| known == word));
+    match command {
+        Some(word) if DO_NOT.contains(&word.as_str()) => None,
+        Some(word) => Some(format!("{name} {word}")),
+        None => Some(name.to_owned()),
+    }
 }
 
 fn others_words(found: &[(u32, String)]) -> String {
@@ -285,6 +314,21 @@ mod tests {
         let check = port(&env, at.port());
         assert_eq!(check.state, State::Ok, "{check:?}");
         assert!(check.text.contains("the daemon of this cache has it"), "{check:?}");
+    }
+
+    #[test]
+    fn a_hub_and_what_only_looks_are_no_sharers() {
+        let of = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            sharer("zest", &words)
+        };
+        assert_eq!(of("zest hub --root /srv/seed --port 0"), None);
+        assert_eq!(of("zest logs -f"), None);
+        assert_eq!(of("zest run -- zest pull a/b"), None);
+        assert_eq!(of("zest -q serve --watch").as_deref(), Some("zest serve"));
+        assert_eq!(of("").as_deref(), Some("zest"), "of one that cannot be looked at nobody knows");
+        let me = os::words_of(std::process::id());
+        assert!(!cfg!(target_os = "linux") || me.len() > 1, "{me:?}");
     }
 
     #[test]

@@ -108,6 +108,12 @@ pub(crate) fn processes() -> impl Iterator<Item = (u32, String)> {
     })
 }
 
+/// What a process was started with, where it may be seen: its name first.
+pub(crate) fn words_of(pid: u32) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
 /// The process that listens on a TCP port, where it may be seen.
 pub(crate) fn listener(port: u16) -> Option<(u32, String)> {
     // Columns 1, 3 and 9: ADDRESS:PORT in hex, state (0A listens), number of the socket.

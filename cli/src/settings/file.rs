@@ -11,6 +11,9 @@ use toml::{Table, Value};
 /// Names the file, where it is not in its usual place.
 const PLACE: &str = "ZEST_CONFIG";
 
+/// A name is offered for another if no more than this part of its letters differ: a third. Ours.
+const CHANGES_PART: usize = 3;
+
 /// Largest file read: 1 MiB. One of a hundred trackers has ten kilobytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -122,7 +125,8 @@ impl File {
                 continue;
             };
             let Some(command) = commands.iter().find(|command| command.get_name() == key) else {
-                return Err(wrong(format!("[{key}] is no command")));
+                let nearest = nearest(key, commands.iter().map(Command::get_name));
+                return Err(wrong(format!("[{key}] is no command{nearest}")));
             };
             for (key, value) in table {
                 check_one(key, value, std::slice::from_ref(command)).map_err(&wrong)?;
@@ -154,7 +158,11 @@ fn check_one(key: &str, value: &Value, commands: &[Command]) -> Result<(), Strin
     let Some(arg) = known(commands, key) else {
         let dashes = key.replace('_', "-");
         let hint = dashes != key && known(commands, &dashes).is_some();
-        return Err(if hint { format!("{key}: write {dashes}") } else { format!("{key}: {of}") });
+        let flags = commands.iter().flat_map(super::flags).filter_map(Arg::get_long);
+        return Err(match hint {
+            true => format!("{key}: write {dashes}"),
+            false => format!("{key}: {of}{}", nearest(&dashes, flags)),
+        });
     };
     let values = words(value).ok_or_else(|| {
         format!("{key} is {}: a text, a number, true or false is wanted, or a list of them", value.type_str())
@@ -166,6 +174,30 @@ fn check_one(key: &str, value: &Value, commands: &[Command]) -> Result<(), Strin
         return Err(format!("{key} is a list, and --{key} takes one value"));
     }
     Ok(())
+}
+
+/// What may have been meant, as words that follow; nothing if no name is like it.
+fn nearest<'a>(mistyped: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let near = names.map(|name| (changes(mistyped, name), name)).min();
+    match near.filter(|(changes, name)| *changes <= name.len().div_ceil(CHANGES_PART)) {
+        Some((_, name)) => format!(" (is {name} meant?)"),
+        None => String::new(),
+    }
+}
+
+/// Letters to add, leave out or replace until one word is the other (Levenshtein).
+fn changes(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (at, letter) in from.chars().enumerate() {
+        let mut before = std::mem::replace(&mut row[0], at + 1);
+        for (column, other) in to.iter().enumerate() {
+            let replaced = before + usize::from(letter != *other);
+            before = row[column + 1];
+            row[column + 1] = replaced.min(before + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
 }
 
 /// A value as it would be typed. `None` for what no flag takes.

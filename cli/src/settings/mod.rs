@@ -29,9 +29,9 @@ const NEITHER: [&str; 3] = ["token", "help", "version"];
 /// Flags without a variable, as one of that name means something else: where zest's own cache is.
 const NO_VARIABLE: [&str; 1] = ["cache_dir"];
 
-/// Commands that help where something is wrong, and need no value to be right: what the file says wrong is passed over for them,
-/// with a word.
-const HELPERS: [&str; 4] = ["stop", "status", "logs", "doctor"];
+/// Commands that help where something is wrong, or run another one whatever is wrong, and need no value to be right: what the file
+/// says wrong is passed over for them, with a word.
+const HELPERS: [&str; 5] = ["stop", "status", "logs", "doctor", "run"];
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -385,7 +385,10 @@ mod tests {
     fn tokens_have_no_place_in_a_file_and_other_keys_must_be_flags() {
         for (file, want) in [
             ("token = \"hf_x\"", "HF_TOKEN"),
-            ("max-uplaod = 1", "max-uplaod"),
+            ("max-uplaod = 1", "max-uplaod: no command has a flag --max-uplaod (is max-upload meant?)"),
+            ("[pull]\nno-dth = true", "pull has no flag --no-dth (is no-dht meant?)"),
+            ("[sevre]\nno-dht = true", "[sevre] is no command (is serve meant?)"),
+            ("zzzzzz = 1", "no command has a flag --zzzzzz\n"),
             ("max_upload = 1", "max-upload"),
             ("[pul]\n", "pul"),
             ("[hub]\npolicy = \"fastest\"", "policy"),
@@ -415,7 +418,7 @@ mod tests {
             let file = File::from_text("/etc/config.toml", file);
             parse::<Cli>(&line(text), &Variables::new(), file).expect("valid").1
         };
-        for command in ["stop", "status", "logs", "doctor"] {
+        for command in ["stop", "status", "logs", "doctor", "run -- true"] {
             for (file, want) in
                 [("max-uplod = 1", "max-uplod"), ("nonsense", "line 1"), ("json = 5", "json is 5")]
             {

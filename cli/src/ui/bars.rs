@@ -1,6 +1,6 @@
 //! Progress as bars on a terminal: what is under way, the total, and where the bytes come from.
 
-use super::fold::{cut, fit};
+use super::fold::{BETWEEN, cut, fit, width};
 use super::outages::Outages;
 use super::rate::Pace;
 use super::{lines, units};
@@ -21,6 +21,10 @@ const NAME_COLUMNS_MIN: usize = 12;
 const FIGURES_COLUMNS: usize = 21;
 /// A bar is worth drawing from so many columns on: 8. Ours.
 const BAR_COLUMNS_MIN: usize = 8;
+/// Below so many columns where bytes come from has a line of its own: 79, as one of 80 stays free. Ours.
+const ONE_LINE_COLUMNS: usize = 79;
+/// A line that a file has left stays blank for so long, as the next one comes soon: 1 s. Ours.
+const BLANK: Duration = Duration::from_secs(1);
 /// Colours of bars (SGR codes): of a file, of all, of what is not there yet.
 const CYAN: u8 = 36;
 const GREEN: u8 = 32;
@@ -46,8 +50,10 @@ fn layout(columns: usize) -> (usize, bool) {
 pub(super) struct Bars {
     label: String,
     colour: bool,
-    /// Most files shown at once so far: a line that is free is blank, so that the screen does not jump.
+    /// Lines of files: one that is free is blank for [`BLANK`], so that the screen does not jump.
     slots: usize,
+    /// When the last of them was taken.
+    filled: Duration,
     pace: Pace,
     /// Files that were shown: a name stays as it is when those that it must differ from are done.
     seen: Vec<String>,
@@ -55,7 +61,14 @@ pub(super) struct Bars {
 
 impl Bars {
     pub(super) fn new(colour: bool, label: &str) -> Self {
-        Self { label: label.to_owned(), colour, slots: 0, pace: Pace::default(), seen: Vec::new() }
+        Self {
+            label: label.to_owned(),
+            colour,
+            slots: 0,
+            filled: Duration::ZERO,
+            pace: Pace::default(),
+            seen: Vec::new(),
+        }
     }
 
     /// The picture of `progress`, seen `now` after the start, in lines of so many columns at most.
@@ -82,7 +95,10 @@ impl Bars {
             std::iter::zip(open, names)
                 .map(|(file, name)| self.bar(name, file.done, file.size, columns, CYAN)),
         );
-        self.slots = self.slots.max(lines.len() - 1);
+        let taken = lines.len() - 1;
+        if taken >= self.slots || now.saturating_sub(self.filled) >= BLANK {
+            (self.slots, self.filled) = (taken, now);
+        }
         lines.resize(1 + self.slots, String::new());
         let (done, total) = (progress.bytes_done, progress.bytes_total);
         let percent = units::percent(done, total);
@@ -92,7 +108,16 @@ impl Bars {
             words = format!("{percent} %, {} of {}", progress.files_done, progress.files_total);
         }
         lines.push(self.bar(words, done, total, columns, GREEN));
-        lines.push(format!("  {}", fit(&self.figures(progress), columns.saturating_sub(2))));
+        let (room, figures) = (columns.saturating_sub(2), self.figures(progress));
+        let rows = match columns < ONE_LINE_COLUMNS {
+            true => vec![fit(&figures, room), sources(&[], progress, room)],
+            false => {
+                let least = sources(&[], progress, 0);
+                let head = fit(&figures, room.saturating_sub(width(BETWEEN) + width(&least)));
+                vec![sources(&[head], progress, room)]
+            }
+        };
+        lines.extend(rows.into_iter().map(|row| format!("  {row}")));
         lines
     }
 
@@ -115,7 +140,7 @@ impl Bars {
         line + &format!("{figures:>FIGURES_COLUMNS$}")
     }
 
-    /// How fast, how long, and from where, what matters most first.
+    /// How fast and how long, what matters most first.
     fn figures(&self, progress: &Progress) -> Vec<String> {
         let left = progress.bytes_total.saturating_sub(progress.bytes_done);
         let mut parts = Vec::new();
@@ -134,9 +159,22 @@ impl Bars {
             parts.push(lines::phase_words(progress).to_owned());
         }
         parts.extend(Outages::present(progress));
-        parts.push(lines::split(progress));
         parts
     }
+}
+
+/// Where bytes come from, behind what stands before it, in the most words that have room.
+fn sources(before: &[String], progress: &Progress, room: usize) -> String {
+    let ways = std::iter::once(lines::split(progress)).chain(lines::shorter_splits(progress));
+    let whole = |words| before.iter().cloned().chain([words]).collect::<Vec<_>>().join(BETWEEN);
+    let mut shortest = String::new();
+    for line in ways.map(whole) {
+        if width(&line) <= room {
+            return line;
+        }
+        shortest = line;
+    }
+    shortest
 }
 
 #[cfg(test)]
@@ -181,19 +219,72 @@ mod tests {
         let heights = [vec![file(1), file(500_000)], vec![file(999_999)], vec![]].map(|current| {
             now.bytes_done += 400_000;
             now.current = current;
-            let pictures = [40, 60, 80, 200].map(|columns| {
+            [39, 59, 79, 199].map(|columns| {
                 let lines = bars.lines(Duration::from_secs(1), &now, columns);
                 let widest = lines.iter().map(|line| line.chars().count()).max();
                 assert!(widest.is_some_and(|widest| widest <= columns), "{columns}: {lines:#?}");
                 lines.len()
-            });
-            assert!(pictures.iter().all(|height| *height == pictures[0]), "{pictures:?}");
-            pictures[0]
+            })
         });
-        assert_eq!(heights, [5, 5, 5]);
-        let total = |columns| bars.lines(Duration::from_secs(2), &now, columns)[3].clone();
+        assert_eq!(heights, [[6, 6, 5, 5]; 3]);
+        let total = |columns| bars.lines(Duration::from_millis(1500), &now, columns)[3].clone();
         let mut total = total;
         assert!(total(40).contains("40 %, 0 of 3"), "{}", total(40));
         assert!(total(80).contains("0 of 3 files, 40 %") && total(80).contains("━─"), "{}", total(80));
+    }
+
+    #[test]
+    fn a_line_that_no_file_takes_any_more_goes() {
+        let file = |path: &str| FileProgress { path: path.to_owned(), done: 1, size: 9 };
+        let mut now = Progress { files_total: 3, bytes_total: 27, ..Progress::default() };
+        now.phase = Phase::Fetching;
+        let mut bars = Bars::new(false, "org/name");
+        let mut rows = |millis, files: &[&str]| {
+            now.current = files.iter().map(|path| file(path)).collect();
+            let lines = bars.lines(Duration::from_millis(millis), &now, 79);
+            (lines.len(), lines.iter().filter(|line| line.is_empty()).count())
+        };
+        assert_eq!(rows(0, &["a", "b"]), (5, 0));
+        assert_eq!(rows(5000, &["a", "b"]), (5, 0));
+        assert_eq!(rows(5100, &["b"]), (5, 1), "another one may come soon");
+        assert_eq!(rows(5500, &["b", "c"]), (5, 0));
+        assert_eq!(rows(6400, &["c"]), (5, 1));
+        assert_eq!(rows(6500, &["c"]), (4, 0));
+        assert_eq!(rows(6600, &["c", "d"]), (5, 0));
+    }
+
+    #[test]
+    fn every_width_says_what_came_from_each_source() {
+        let mut now = Progress { files_total: 12, bytes_total: 4_000_000_000, ..Progress::default() };
+        now.phase = Phase::Fetching;
+        let mut bars = Bars::new(false, "org/name");
+        bars.lines(Duration::from_secs(1), &now, 79);
+        (now.bytes_done, now.from_peers, now.from_cdn) = (600_000_000, 450_000_000, 150_000_000);
+        (now.peers, now.given) = (12, 40_000_000);
+        let mut said = |columns, from_disk| {
+            now.from_disk = from_disk;
+            let lines = bars.lines(Duration::from_secs(2), &now, columns);
+            assert!(lines.iter().all(|line| width(line) <= columns), "{columns}: {lines:#?}");
+            lines[2..].to_vec()
+        };
+        assert_eq!(
+            said(199, 0),
+            ["  300 MB/s · 12 s left · 40 MB/s up · peers 450.0 MB, CDN 150.0 MB; 12 peers linked"]
+        );
+        assert_eq!(said(79, 0), ["  300 MB/s · 12 s left · 40 MB/s up · peers 450.0 MB, CDN 150.0 MB"]);
+        assert_eq!(
+            said(59, 0),
+            ["  300 MB/s · 12 s left · 40 MB/s up", "  peers 450.0 MB, CDN 150.0 MB; 12 peers linked"]
+        );
+        assert_eq!(said(39, 0), ["  300 MB/s · 12 s left · 40 MB/s up", "  peers 450.0 MB, CDN 150.0 MB"]);
+        assert_eq!(
+            said(39, 200_000_000),
+            ["  300 MB/s · 12 s left · 40 MB/s up", "  peers 56 %, CDN 18 %, disk 25 %"]
+        );
+        assert_eq!(said(30, 200_000_000)[1], "  peers 56% CDN 18% disk 25%");
+        assert_eq!(
+            said(79, 200_000_000)[0],
+            "  300 MB/s · 12 s left · 40 MB/s up · peers 56 %, CDN 18 %, disk 25 %"
+        );
     }
 }

@@ -3,6 +3,9 @@
 /// Columns by which the rest of a line stands to the right of its beginning: 2.
 const HANGING: usize = 2;
 
+/// What stands between things beside each other.
+pub(super) const BETWEEN: &str = " · ";
+
 /// The rows of a line, none wider than `room` unless a word is. What stands in backquotes is one word, as it is copied as one; so is a
 /// number with its unit.
 pub(super) fn fold(line: &str, room: usize) -> Vec<String> {
@@ -40,7 +43,6 @@ fn is_number(word: &str) -> bool {
 
 /// As many of these as fit beside each other, the first ones first; at least a part of the first.
 pub(super) fn fit(parts: &[String], room: usize) -> String {
-    const BETWEEN: &str = " · ";
     let mut text = String::new();
     for part in parts {
         let between = if text.is_empty() { 0 } else { width(BETWEEN) };

@@ -48,7 +48,8 @@ impl Lines {
             self.last_line = now;
             lines.push(headline(&self.label, progress));
         }
-        if !self.resumed && progress.phase == Phase::Fetching && progress.bytes_done > 0 {
+        let is_known = progress.bytes_done > 0 || progress.left_over > 0;
+        if !self.resumed && progress.phase == Phase::Fetching && is_known {
             self.resumed = true;
             lines.extend(already_here(progress));
         }
@@ -113,6 +114,11 @@ pub(super) fn headline(label: &str, progress: &Progress) -> String {
 
 /// What an earlier run or another program has left here, if anything.
 pub(super) fn already_here(progress: &Progress) -> Option<String> {
+    if progress.left_over > 0 {
+        // Of what is here already a part may be of this, so both are not added up.
+        let left = units::bytes(progress.left_over);
+        return Some(format!("{left} of it lie here from an earlier run, and count once they are proven"));
+    }
     let here = units::bytes(progress.from_disk);
     (progress.from_disk > 0).then(|| format!("{here} of it are here already"))
 }
@@ -128,6 +134,23 @@ pub(super) fn split(progress: &Progress) -> String {
         text += &format!("; {} linked", units::counted(u64::from(progress.peers), "peer"));
     }
     text
+}
+
+/// The same in fewer and fewer words.
+pub(super) fn shorter_splits(progress: &Progress) -> [String; 3] {
+    let from = [("peers", progress.from_peers), ("CDN", progress.from_cdn), ("disk", progress.from_disk)];
+    // Nothing from the disk is the usual case, and no word is lost on it.
+    let from: Vec<_> = from.into_iter().filter(|(name, bytes)| *name != "disk" || *bytes > 0).collect();
+    let total = from.iter().map(|(_, bytes)| bytes).sum::<u64>();
+    let percent = |bytes: u64| if bytes == 0 { 0 } else { units::percent(bytes, total) };
+    let all = |words: &dyn Fn(&(&str, u64)) -> String, between: &str| {
+        from.iter().map(words).collect::<Vec<_>>().join(between)
+    };
+    [
+        all(&|(name, bytes)| format!("{name} {}", units::bytes(*bytes)), ", "),
+        all(&|(name, bytes)| format!("{name} {} %", percent(*bytes)), ", "),
+        all(&|(name, bytes)| format!("{name} {}%", percent(*bytes)), " "),
+    ]
 }
 
 /// What goes on when no bytes do.
@@ -220,6 +243,18 @@ mod tests {
         now.from_disk = 40 * MB;
         let said = lines.show(Duration::ZERO, &now, &[]);
         assert!(said.contains(&"40.0 MB of it are here already".to_owned()), "{said:?}");
+        assert!(lines.show(Duration::ZERO, &now, &[]).is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_said_as_a_whole_before_it_is_proven() {
+        let mut lines = Lines::new("a/b");
+        let mut now = fetching(600_000, 0, vec![]);
+        (now.from_disk, now.left_over) = (600_000, 80 * MB);
+        let said = lines.show(Duration::ZERO, &now, &[]);
+        let words = "80.0 MB of it lie here from an earlier run, and count once they are proven";
+        assert!(said.contains(&words.to_owned()), "{said:?}");
+        assert!(!said.iter().any(|line| line.contains("600.0 kB of it")), "{said:?}");
         assert!(lines.show(Duration::ZERO, &now, &[]).is_empty());
     }
 

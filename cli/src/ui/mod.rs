@@ -10,6 +10,8 @@ mod outages;
 mod rate;
 mod redact;
 mod summary;
+#[cfg(test)]
+mod terminal;
 pub(crate) mod units;
 
 pub(crate) use summary::closing_statistics;
@@ -339,8 +341,9 @@ impl Ui {
         Status { ui: self.clone(), shown: false }
     }
 
-    /// Shows lines that replace those shown last, broken where the terminal ends. Gives whether there is one.
-    pub(crate) fn board(&self, lines: &[String]) -> bool {
+    /// Shows lines that replace those shown last, broken where the terminal ends. Gives whether there is one. Somebody has to take
+    /// them off, or leave them.
+    fn board(&self, lines: &[String]) -> bool {
         if self.mode != Mode::Bars {
             return false;
         }
@@ -348,6 +351,11 @@ impl Ui {
             lines.iter().flat_map(|line| fold::fold(&self.secrets.blank(line), room())).collect();
         let _closed = self.board.show(&lines, &mut std::io::stderr().lock());
         true
+    }
+
+    /// How wide the terminal is now.
+    pub(crate) fn columns(&self) -> usize {
+        bars::columns()
     }
 
     /// Whether anything is drawn anew.
@@ -358,6 +366,11 @@ impl Ui {
     /// Stops this process, and leaves the terminal to the shell.
     pub(crate) fn stop(&self) {
         self.board.leave_while(&mut std::io::stderr().lock(), crate::os::Stops::stop);
+    }
+
+    /// Leaves what is drawn where it stands, and the cursor below it, for what comes after this process.
+    pub(crate) fn leave(&self) {
+        self.board.leave_while(&mut std::io::stderr().lock(), || ());
     }
 
     /// `text` in a colour (SGR code), where colours are shown.
@@ -420,6 +433,13 @@ impl Status {
             Mode::Lines | Mode::Still if worth_a_line => self.ui.put(&line),
             _ => {}
         }
+    }
+
+    /// Shows lines in place of it, where there is a terminal. Gives whether there is one.
+    pub(crate) fn board(&mut self, lines: &[String]) -> bool {
+        let drawn = self.ui.board(lines);
+        self.shown |= drawn;
+        drawn
     }
 }
 

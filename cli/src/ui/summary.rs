@@ -33,6 +33,9 @@ pub(crate) fn closing_statistics(report: &PullReport) -> Vec<String> {
     }
     lines.push(source("From CDN:", report.from_cdn, note));
     lines.push(source("From disk:", report.from_disk, chunks(report.chunks_from_disk)));
+    if report.twice > 0 {
+        lines.push(source("Twice:", report.twice, "on top: the end was asked of several at once".to_owned()));
+    }
     if report.given > 0 {
         lines.push(source("To peers:", report.given, String::new()).trim_end().to_owned());
     }
@@ -81,6 +84,16 @@ mod tests {
         {
             assert!(text.contains(words), "{words:?} in:\n{text}");
         }
+    }
+
+    #[test]
+    fn what_came_twice_is_said_and_counts_nowhere_else() {
+        let text = closing_statistics(&PullReport { twice: 4_000_000, ..report(1, 1) }).join("\n");
+        assert!(
+            text.contains("Twice:          4.0 MB  on top: the end was asked of several at once"),
+            "{text}"
+        );
+        assert!(!closing_statistics(&report(1, 1)).join("\n").contains("Twice"));
     }
 
     #[test]

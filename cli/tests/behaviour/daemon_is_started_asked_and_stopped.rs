@@ -191,8 +191,10 @@ fn a_daemon_that_is_killed_in_the_middle_costs_a_pull_nothing_but_time() {
     let ended = pulling.wait_with_output().expect("it ends");
     let said = text(&ended.stderr);
     assert_eq!(ended.status.code(), Some(0), "{said}");
-    assert!(said.contains("going on alone"), "{said}");
+    assert!(said.contains("going on alone, as it did with --max-download 300.0 kB/s"), "{said}");
     let report: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    let notices = report["notices"].as_array().expect("a list");
+    assert!(notices.iter().any(|notice| notice["kind"] == "daemon-gone"), "{report}");
     assert_eq!(report["bytes"]["total"].as_u64(), Some(MODEL_BYTES as u64 + 3), "{report}");
     assert_eq!(home.run(&endpoint, &["verify"]).status.code(), Some(0));
 }

@@ -120,6 +120,13 @@ fn what_the_packaged_readme_links_to_is_in_the_repository_at_that_version() {
         assert!(deploy().join("..").join(file).exists(), "{link}");
     }
     assert!(!read("package").contains(" README.md"), "no package takes the other one");
+    // What is named and not beside it would not be found.
+    for place in ["deploy/", "python/", "docs/", ".ci/"] {
+        let is_link = |before: &str| before.ends_with('[') || before.ends_with("/v9.9.9/");
+        let named: Vec<_> = page.match_indices(place).map(|(at, _)| &page[..at]).collect();
+        let bare = named.into_iter().find(|before| !is_link(before)).and_then(|before| before.lines().last());
+        assert_eq!(bare, None, "{place} is named and not linked to");
+    }
 }
 
 #[test]

@@ -94,8 +94,11 @@ fn two_windows_at_most_and_nothing_is_left_behind() {
         assert!((held + 2 * round) * WINDOW >= round * PART, "{held} windows held");
     }
     silent.store(false, SeqCst);
-    let output = run(&mut zest(&["--json"]));
+    // Slow enough that something is said on the way.
+    let output = run(&mut zest(&["--json", "--max-download", "1M"]));
     assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.contains("MB of it lie here from an earlier run, and count once they are proven"), "{said}");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let (disk, cdn) = (report["bytes"]["from_disk"].as_u64(), report["bytes"]["from_cdn"].as_u64());
     assert!(disk >= Some((3 * PART - 6 * WINDOW) as u64), "{report}");

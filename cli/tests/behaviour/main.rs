@@ -28,6 +28,8 @@ mod peers_are_shown_as_they_are_found;
 mod ports_are_shared_sensibly;
 mod public_is_one_hubs_word;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod screens_leave_no_ghost;
 mod scripted_hub;
 mod seed_box_gives_many_neighbours_what_hub_gave_us;
 #[cfg(target_os = "linux")]
@@ -35,6 +37,9 @@ mod seed_box_stays_small_under_pressure;
 #[cfg(target_os = "linux")]
 mod seed_box_takes_another_runtime_where_io_uring_is_refused;
 mod serve_gives_a_neighbour_what_hub_gave_us;
+#[cfg(target_os = "linux")]
+#[path = "../../src/ui/terminal.rs"]
+mod terminal;
 mod warnings_need_no_v;
 mod what_is_denied_is_not_shared;
 mod what_is_opened_is_said_once;

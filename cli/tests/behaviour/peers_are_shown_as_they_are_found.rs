@@ -28,3 +28,30 @@ fn a_peer_is_named_before_the_table_and_a_server_that_is_watched_names_its_peers
     assert!(peers.iter().all(|peer| peer["took"].is_u64()), "{peers:?}");
     assert_eq!(serve.stop(), Some(0));
 }
+
+#[test]
+fn who_comes_by_itself_is_known_by_its_id_where_it_listens() {
+    let (root, home, other) = (folder(), folder(), folder());
+    make_repository(root.path());
+    let (_hub, endpoint) = hub(home.path(), root.path());
+    pull(home.path(), &endpoint, &[]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let asker = free.local_addr().expect("bound").to_string();
+    drop(free);
+    let words = ["serve", "--no-http", "--listen", "127.0.0.1:0", "--peer", &asker, "--json", "-q"];
+    let mut serve = Server::start(command(home.path(), &words).env("HF_ENDPOINT", &endpoint));
+    let addr = serve.event("listening")["addrs"][0].as_str().expect("an address").to_owned();
+    // It names nobody: the server, which tries now and then, comes to it.
+    let words = ["peers", "org/name", "--listen", &asker, "--json"];
+    let found = loop {
+        let output = run(command(other.path(), &words).env("HF_ENDPOINT", &endpoint));
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        if found["peers"].as_array().is_some_and(|peers| !peers.is_empty()) {
+            break found;
+        }
+    };
+    let peer = &found["peers"][0];
+    assert_eq!((peer["addr"].as_str(), peer["how"].as_str()), (Some(&*addr), Some("incoming")), "{found}");
+    assert_eq!(peer["peer_id"].as_str().map(str::len), Some(40), "{found}");
+    assert_eq!(serve.stop(), Some(0));
+}

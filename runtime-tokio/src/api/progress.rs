@@ -70,6 +70,10 @@ pub struct Progress {
     pub from_cdn: u64,
     /// Of these: already on this machine (whole files, resumed chunks, chunks of other files).
     pub from_disk: u64,
+    /// Bytes that an earlier run left in files it did not finish: each part counts once it is proven.
+    pub left_over: u64,
+    /// Everyone may read it, so peers are asked for it and given it.
+    pub shareable: bool,
     /// Bytes received from peers, the Hub and its CDN as they were sent, which may be fewer than they are unpacked. A cap on
     /// downloads is one on these.
     pub received: u64,

@@ -45,6 +45,8 @@ pub struct PullReport {
     pub from_cdn: u64,
     /// Bytes found on this machine.
     pub from_disk: u64,
+    /// Bytes from peers and the CDN that were here already when they came, and count nowhere else: the end of a file is asked of several.
+    pub twice: u64,
     /// Bytes of its files given to peers meanwhile.
     pub given: u64,
     /// Bytes that came over the wire from the CDN (compressed, with anything fetched twice).
@@ -127,6 +129,8 @@ struct Bytes {
     from_peers: u64,
     from_cdn: u64,
     from_disk: u64,
+    #[serde(default)]
+    twice: u64,
     given: u64,
 }
 
@@ -149,6 +153,7 @@ impl From<PullReport> for Document {
                 from_peers: report.from_peers,
                 from_cdn: report.from_cdn,
                 from_disk: report.from_disk,
+                twice: report.twice,
                 given: report.given,
             },
             chunks: Chunks {
@@ -189,6 +194,7 @@ impl From<Document> for PullReport {
             from_peers: bytes.from_peers,
             from_cdn: bytes.from_cdn,
             from_disk: bytes.from_disk,
+            twice: bytes.twice,
             given: bytes.given,
             cdn_wire_bytes: document.cdn_wire_bytes,
             chunks_from_peers: chunks.from_peers,
@@ -219,6 +225,7 @@ mod tests {
             files: vec![file],
             from_peers: 3,
             from_cdn: 1,
+            twice: 7,
             rotten_chunks: 2,
             notices: vec![Notice { kind: "waiting".into(), path: None, text: "t".into() }],
             outages: vec![PastOutage { service: Service::Hub, seconds: 4 }],

@@ -58,6 +58,9 @@ pub struct PullStatus {
 pub struct PeerStatus {
     /// Where its connection comes from or goes to.
     pub addr: SocketAddr,
+    /// Who it says it is, in hex: links of one machine have the same.
+    #[serde(default)]
+    pub peer_id: String,
     /// It came to us.
     pub inbound: bool,
     /// Payload bytes it gave, since it is linked.

@@ -19,7 +19,7 @@ impl Finder {
         direction: Direction,
         peer_id: PeerId,
     ) {
-        self.tell_listener(|| Heard::Is { addr, peer_id });
+        self.tell_listener(|| Heard::Is { link, addr, peer_id });
         self.tell(Event::LinkUp { link, addr, direction });
     }
 

@@ -202,6 +202,7 @@ impl Finder {
 
     /// One of our own addresses: it is no peer.
     pub(crate) fn own(self: &Rc<Self>, addr: SocketAddr) {
+        self.tell_listener(|| Heard::Own(addr));
         self.tell(Event::Own { addr });
     }
 

@@ -113,7 +113,9 @@ pub(crate) enum Heard {
     /// A look for peers of a job has ended.
     Searched(JobId),
     /// A connection has come about, with who goes by this id.
-    Is { addr: SocketAddr, peer_id: PeerId },
+    Is { link: LinkId, addr: SocketAddr, peer_id: PeerId },
+    /// An address is our own.
+    Own(SocketAddr),
     /// A remote has said who it is.
     Hello { link: LinkId, addr: SocketAddr, direction: Direction, client: String },
     /// A remote has so many chunks of a file.
@@ -182,7 +184,8 @@ async fn run(
         near,
         peers: BTreeMap::new(),
         links: BTreeMap::new(),
-        ids: BTreeMap::new(),
+        ids: Ids::default(),
+        own: BTreeSet::new(),
         answers: BTreeMap::new(),
     };
     let end = Instant::now() + wait;
@@ -227,9 +230,30 @@ struct Known<'a> {
     near: bool,
     peers: BTreeMap<SocketAddr, SurveyPeer>,
     links: BTreeMap<LinkId, SocketAddr>,
-    ids: BTreeMap<SocketAddr, PeerId>,
+    ids: Ids,
+    /// Addresses that led back to us, who are nobody's peer.
+    own: BTreeSet<SocketAddr>,
     /// Files of which a link has said what it has.
     answers: BTreeMap<LinkId, BTreeSet<Hash>>,
+}
+
+/// Who is behind links and addresses.
+#[derive(Debug, Default)]
+struct Ids {
+    links: BTreeMap<LinkId, PeerId>,
+    addrs: BTreeMap<SocketAddr, PeerId>,
+}
+
+impl Ids {
+    fn note(&mut self, link: LinkId, addr: SocketAddr, peer_id: PeerId) {
+        self.links.insert(link, peer_id);
+        self.addrs.insert(addr, peer_id);
+    }
+
+    /// Who is behind a link, or else at an address.
+    fn of(&self, link: Option<LinkId>, addr: SocketAddr) -> Option<PeerId> {
+        link.and_then(|link| self.links.get(&link)).or_else(|| self.addrs.get(&addr)).copied()
+    }
 }
 
 impl Known<'_> {
@@ -246,7 +270,7 @@ impl Known<'_> {
         let peer = SurveyPeer {
             addr,
             found,
-            peer_id: self.ids.get(&addr).copied(),
+            peer_id: self.ids.of(None, addr),
             client: None,
             files: BTreeMap::new(),
         };
@@ -255,15 +279,22 @@ impl Known<'_> {
 
     fn note(&mut self, heard: Heard) {
         match heard {
+            Heard::Peer(addr, _) if self.own.contains(&addr) => {}
             Heard::Peer(addr, how) => self.peer(addr).found = Some(how),
-            Heard::Is { addr, peer_id } => {
-                self.ids.insert(addr, peer_id);
+            Heard::Own(addr) => {
+                self.own.insert(addr);
+                self.peers.remove(&addr);
+            }
+            Heard::Is { link, addr, peer_id } => {
+                self.ids.note(link, addr, peer_id);
                 self.peers.entry(addr).and_modify(|peer| peer.peer_id = Some(peer_id));
             }
             Heard::Hello { link, addr, direction, client } => {
                 self.links.insert(link, addr);
+                // Who came says here where it listens, and was known by where its connection comes from.
+                let peer_id = self.ids.of(Some(link), addr);
                 let peer = self.peer(addr);
-                peer.client = Some(client);
+                (peer.client, peer.peer_id) = (Some(client), peer_id);
                 if direction == Direction::Outbound && peer.found.is_none() {
                     peer.found = Some(Found::Named);
                 }

@@ -2,6 +2,7 @@
 
 use super::LinkIo;
 use crate::context::Context;
+use crate::figures::OWN_ADDRESS;
 use crate::limits::DIAL;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::net::SocketAddr;
@@ -37,12 +38,15 @@ pub(crate) async fn run(
         transport.came(id, addr.ip());
     }
     let _ = stream.set_nodelay(true);
+    let from = stream.local_addr();
     super::read::run(context.clone(), stream, io.clone()).await;
-    ended(&context, &io, io.fault.take());
+    // Who only repeats what we say has our peer id as well, but then nobody came to us.
+    let to_itself = direction == Direction::Outbound && from.is_ok_and(|from| transport.was_itself(from));
+    ended(&context, &io, io.fault.take(), to_itself);
 }
 
 /// A connection has ended.
-fn ended(context: &Rc<Context>, io: &LinkIo, fault: Option<PeerFault>) {
+fn ended(context: &Rc<Context>, io: &LinkIo, fault: Option<PeerFault>, to_itself: bool) {
     if let Some(fault) = &fault {
         if fault.severity() == Severity::Fatal {
             tracing::warn!(%fault, link = io.id.0, "peer broke the protocol");
@@ -57,13 +61,18 @@ fn ended(context: &Rc<Context>, io: &LinkIo, fault: Option<PeerFault>) {
     if io.is_established() {
         context.event(Event::LinkDown { link: io.id, fault });
     } else if let Some(addr) = io.dialled() {
-        if let Some(PeerFault::SelfConnection) = fault {
+        if to_itself {
             if let Some(finder) = context.finder.get() {
                 finder.own(addr);
             }
+            context.pulls.figures.unreachable(addr, OWN_ADDRESS);
             context.event(Event::OwnAddress { addr });
         } else {
-            context.pulls.figures.unreachable(addr, "what answers there does not speak as a peer");
+            let why = match fault {
+                Some(PeerFault::SelfConnection) => "what answers there only repeats what it is told",
+                _ => "what answers there does not speak as a peer",
+            };
+            context.pulls.figures.unreachable(addr, why);
             context.event(Event::DialFailed { addr });
         }
     }

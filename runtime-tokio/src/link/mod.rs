@@ -13,9 +13,9 @@ use outbox::Outbox;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use zest_core::LinkId;
 use zest_core::link::{Link, PeerFault};
 use zest_core::node::Direction;
+use zest_core::{LinkId, PeerId};
 
 /// A connection as the rest of the engine sees it.
 pub(crate) struct LinkIo {
@@ -28,7 +28,8 @@ pub(crate) struct LinkIo {
     pub(crate) closing: Cell<bool>,
     /// The reader is taking actions: what a `send` in between adds, it takes too, in order.
     draining: Cell<bool>,
-    established: Cell<bool>,
+    /// Who it is, once both sides have shaken hands.
+    established: Cell<Option<PeerId>>,
     fault: Cell<Option<PeerFault>>,
     pub(crate) uploaded: Cell<u64>,
     pub(crate) downloaded: Cell<u64>,
@@ -46,7 +47,7 @@ impl LinkIo {
             outbox: Outbox::new(),
             closing: Cell::new(false),
             draining: Cell::new(false),
-            established: Cell::new(false),
+            established: Cell::new(None),
             fault: Cell::new(None),
             uploaded: Cell::new(0),
             downloaded: Cell::new(0),
@@ -67,7 +68,7 @@ impl LinkIo {
 
     /// Whether both sides have shaken hands.
     pub(crate) fn is_established(&self) -> bool {
-        self.established.get()
+        self.established.get().is_some()
     }
 
     /// Asks both tasks of the connection to end.
@@ -81,7 +82,8 @@ impl LinkIo {
     pub(crate) fn status(&self) -> Option<PeerStatus> {
         let inbound = self.direction == Direction::Inbound;
         let (addr, gave, took) = (self.addr, self.downloaded.get(), self.uploaded.get());
-        self.established.get().then_some(PeerStatus { addr, inbound, gave, took })
+        let hex = |id: PeerId| id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.established.get().map(|id| PeerStatus { addr, peer_id: hex(id), inbound, gave, took })
     }
 
     /// Where it was dialled, if it was.

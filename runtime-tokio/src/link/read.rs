@@ -15,7 +15,7 @@ use std::io::{self, IoSliceMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use zest_core::link::{self, Body, Head, Message, Outgoing, PayloadKind};
+use zest_core::link::{self, Body, Head, Message, Outgoing, PayloadKind, PeerFault};
 use zest_core::node::{BUDGET_SPENT, Direction, Event};
 use zest_core::{Location, finder};
 use zest_send::Span;
@@ -74,7 +74,7 @@ impl LinkIo {
             match action {
                 link::Action::Transmit { head, body, chunk } => self.enqueue(context, head, body, chunk),
                 link::Action::Established { peer_id, .. } => {
-                    self.established.set(true);
+                    self.established.set(Some(peer_id));
                     context.transport.shook_hands(self.id);
                     let (link, addr, direction) = (self.id, self.addr, self.direction);
                     context.pulls.figures.linked(addr);
@@ -145,6 +145,9 @@ impl LinkIo {
                     Some(Payload::Stream { .. }) | None => {}
                 },
                 link::Action::Close { why } => {
+                    if why == PeerFault::SelfConnection && self.direction == Direction::Inbound {
+                        context.transport.met_itself(self.addr);
+                    }
                     self.fault.set(Some(why));
                     self.close();
                 }

@@ -23,6 +23,15 @@ pub(crate) struct OnDisk {
     pub(crate) proven: bool,
 }
 
+/// What lies in partial files.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct LeftOver {
+    /// Bytes of content that have come, which count once they are proven.
+    pub(crate) came_bytes: u64,
+    /// Bytes they take on the disk.
+    pub(crate) occupied_bytes: u64,
+}
+
 /// One of the two places.
 #[derive(Clone)]
 pub(crate) struct Destination {
@@ -72,18 +81,23 @@ impl Destination {
         at
     }
 
-    /// Bytes that partial files of these entries occupy already.
-    pub(crate) fn partial_bytes(&self, entries: &[TreeEntry]) -> u64 {
-        if self.local.is_some() {
-            return 0;
-        }
+    /// What pulls of these entries left that were interrupted.
+    pub(crate) fn left_over(&self, entries: &[TreeEntry]) -> LeftOver {
+        let partials = match &self.local {
+            Some(local) => local.partials(),
+            None => self.store.cache.partials(),
+        };
         let name = |e: &TreeEntry| e.xet_hash.map_or_else(|| e.etag().to_owned(), |hash| hash.to_string());
         let hashes: Vec<String> = entries.iter().map(name).collect();
         let named = |path: &Path| {
             path.file_name()
                 .is_some_and(|name| hashes.iter().any(|hash| name.to_string_lossy().contains(hash)))
         };
-        self.store.cache.partials().iter().filter(|p| named(&p.path)).map(|p| p.occupied_bytes).sum()
+        let own = partials.iter().filter(|partial| named(&partial.path));
+        own.fold(LeftOver::default(), |sum, partial| LeftOver {
+            came_bytes: sum.came_bytes + partial.came_bytes,
+            occupied_bytes: sum.occupied_bytes + partial.occupied_bytes,
+        })
     }
 
     pub(crate) fn read_tree(&self, repo: &RepoId, commit: &str) -> Option<Vec<TreeEntry>> {

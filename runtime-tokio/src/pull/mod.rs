@@ -6,6 +6,7 @@ mod destination;
 mod errand;
 mod join;
 mod listing;
+mod names;
 mod plain;
 mod proof;
 mod said;
@@ -27,11 +28,11 @@ use crate::figures::Figures;
 use crate::giving::DENIALS_EVERY;
 use crate::hubs::Client;
 use crate::outages::{Outages, without_patience};
-use crate::peer_names;
 use crate::{Policy, PullError};
 use commit::PulledCommit;
 use destination::Destination;
 use listing::Listing;
+use names::PeerNames;
 use proof::Looked;
 use said::Said;
 use select::{Selected, select, split_twins};
@@ -43,7 +44,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tally::Tally;
 use tokio::sync::watch;
-use zest_core::outage::PROBE_MAX;
 use zest_hub::{Hub, HubError};
 use zest_store::{Commit, Endpoint, Env, HfCache, RepoId, TreeEntry};
 
@@ -138,20 +138,7 @@ pub(crate) async fn run(
     let mut refused = client.as_ref().map(|client| client.refused(&options.repo));
     let outages = context.origin.hubs.outages(&options.env.endpoint);
     let destination = destination(&context, &options)?;
-    let (mut addrs, mut unresolved, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
-    if options.p2p {
-        for given in &options.peers {
-            match peer_names::resolve(given).await {
-                Ok(found) => addrs.extend(found),
-                // A name server that is out will be back; meanwhile others can give.
-                Err(error @ PullError::PeerName { .. }) => {
-                    nameless.push(format!("{error}; trying again until it has an address"));
-                    unresolved.push(given.clone());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
+    let mut names = PeerNames::new(if options.p2p { &options.peers } else { &[] })?;
     let said = Said::default();
     let waiting = async {
         loop {
@@ -168,10 +155,17 @@ pub(crate) async fn run(
         // Pulls share a client, and an earlier one's token would open what has been closed since. Each asks for itself.
         hub.inspect(|hub| hub.forget_tokens(&options.repo));
         let listing = listing::list(&destination, hub, &options);
-        match listing::is_cached(&destination, &options) {
-            true => without_patience(listing).await,
-            false => listing.await,
-        }
+        let listing = async {
+            match listing::is_cached(&destination, &options) {
+                true => without_patience(listing).await,
+                false => listing.await,
+            }
+        };
+        let looking = async {
+            names.gather().await;
+            Ok(())
+        };
+        tokio::try_join!(listing, looking).map(|(listing, ())| listing)
     };
     let listing = tokio::select! {
         listing = listing => listing?,
@@ -195,13 +189,9 @@ pub(crate) async fn run(
     let hub_of = listed.then(|| Endpoint::new(&options.env.endpoint));
     let whose = Commit { hub: hub_of, repo: options.repo.clone(), commit: commit.clone() };
     let shareable = public_until.is_some();
-    let closed = !shareable && !addrs.is_empty();
-    if closed {
-        addrs.clear();
-    }
+    let closed = !shareable && options.p2p && !options.peers.is_empty();
     if !shareable {
-        unresolved.clear();
-        nameless.clear();
+        names = PeerNames::new(&[])?;
     }
     let (mut wish, cancel) = (control.wish.clone(), control.cancel.clone());
     let xet = plain::swarm_of(&entries);
@@ -239,7 +229,8 @@ pub(crate) async fn run(
         let text = if kind == listing::UNASKED { format!("peers are not asked: {text}") } else { text };
         pull.notice(kind, None, text);
     }
-    for text in nameless {
+    for text in names.nameless() {
+        let text = format!("{text}; trying again until it has an address");
         pull.notice("peer-unreachable", None, text);
     }
     if let Some(why) = hub_gone {
@@ -254,8 +245,8 @@ pub(crate) async fn run(
     for file in wanted.iter().filter_map(|entry| entry.xet_hash) {
         pull.figures.has_file(&pull.context.disk.store.catalog, &file);
     }
-    for addr in addrs {
-        pull.name_peer(addr);
+    for addr in names.addrs() {
+        pull.name_peer(*addr);
     }
     let telling = async {
         loop {
@@ -273,17 +264,11 @@ pub(crate) async fn run(
         }
     };
     let resolving = async {
-        for given in &unresolved {
-            let found = loop {
-                tokio::time::sleep(PROBE_MAX).await;
-                if let Ok(found) = peer_names::resolve(given).await {
-                    break found;
-                }
-            };
+        loop {
+            let (given, found) = names.next().await;
             pull.notice("peer-back", None, format!("peer {given:?} has an address now"));
             found.into_iter().for_each(|addr| pull.name_peer(addr));
         }
-        std::future::pending::<()>().await;
     };
     let denial = async {
         while !shareable || !pull.context.disk.store.catalog.is_denied(&pull.options.repo) {
@@ -443,9 +428,10 @@ impl Pull {
     fn check_space(&self, missing: &[TreeEntry]) -> Result<(), PullError> {
         let needed: u64 = missing.iter().map(TreeEntry::content_size).sum();
         let dir = self.destination.existing_root(&self.options.repo);
+        let partial = self.destination.left_over(missing);
+        self.tally.left_over.set(partial.came_bytes);
         let Ok(free) = zest_store::free_space(&dir) else { return Ok(()) };
-        let partial = self.destination.partial_bytes(missing);
-        let needed = needed.saturating_sub(partial);
+        let needed = needed.saturating_sub(partial.occupied_bytes);
         if needed > free {
             return Err(PullError::NoSpace { dir, needed, free });
         }

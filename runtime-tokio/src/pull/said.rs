@@ -4,6 +4,7 @@ use super::{Pull, listing, waiting};
 use crate::PullError;
 use crate::api::{How, Notice, PullReport, PulledFile};
 use crate::error::FailedFile;
+use crate::figures::OWN_ADDRESS;
 use crate::jobs::Counts;
 use crate::outages::Spells;
 use std::cell::{Cell, RefCell};
@@ -51,6 +52,7 @@ impl Pull {
         let peers = self.figures.peers(&self.context.machine.node());
         let mut now = self.tally.progress(peers, self.figures.given(), &self.said);
         now.outages = self.context.out(&self.outages);
+        now.shareable = self.commit.public_until.is_some();
         now.nice = self.context.transport.traffic.steering().stats();
         now.paused = self.control.is_paused();
         self.said.spells.borrow_mut().note(started.elapsed(), &now.outages);
@@ -115,6 +117,7 @@ impl Pull {
             from_peers: counts.peer_bytes + tally.whole.peers.get(),
             from_cdn: counts.cdn_bytes + tally.whole.hub.get(),
             from_disk: counts.disk_bytes + tally.whole.disk.get(),
+            twice: counts.twice_bytes,
             given: self.figures.given(),
             cdn_wire_bytes: counts.wire_bytes + tally.whole.wire.get(),
             chunks_from_peers: counts.peer_chunks,
@@ -135,7 +138,10 @@ impl Pull {
     pub(super) fn tell_remarks(&self) {
         for (addr, why) in self.figures.unreachable() {
             if self.said.unreachable.borrow_mut().insert(addr) {
-                let text = format!("peer {addr} cannot be reached: {why}; trying again now and then");
+                let text = match why == OWN_ADDRESS {
+                    true => format!("peer {addr} is this machine itself: nobody else answers there"),
+                    false => format!("peer {addr} cannot be reached: {why}; trying again now and then"),
+                };
                 self.notice("peer-unreachable", None, text);
             }
         }

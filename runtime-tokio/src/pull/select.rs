@@ -3,12 +3,12 @@
 use super::PullOptions;
 use super::destination::Destination;
 use super::listing::{self, Listing};
+use super::names::PeerNames;
 use crate::PullError;
 use crate::context::Context;
 use crate::error::FailedFile;
 use crate::fnmatch::Filter;
 use crate::outages::without_patience;
-use crate::peer_names;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -35,15 +35,20 @@ pub(crate) async fn list_for_peers(
         false => Some(context.origin.hubs.client(&options.env)?),
     };
     let destination = Destination::new(&context.disk.store, None)?;
-    let mut addrs = Vec::new();
-    for given in &options.peers {
-        addrs.extend(peer_names::resolve(given).await?);
+    let mut names = PeerNames::new(&options.peers)?;
+    let hub = client.as_ref().map(|client| &client.hub);
+    let looking = async {
+        names.gather().await;
+        Ok(())
+    };
+    let listing = without_patience(listing::list(&destination, hub, options));
+    let (listing, ()) = tokio::try_join!(listing, looking)?;
+    for text in names.nameless() {
+        tracing::warn!(target: zest_store::SAID, kind = "peer-unreachable", "{text}");
     }
-    let Listing { commit, entries, public_until, as_found, refused, .. } =
-        without_patience(listing::list(&destination, client.as_ref().map(|client| &client.hub), options))
-            .await?;
+    let Listing { commit, entries, public_until, as_found, refused, .. } = listing;
     let entries = select(options, entries, refused, as_found)?.wanted;
-    Ok(Listed { commit, entries, public_until, peers: addrs })
+    Ok(Listed { commit, entries, public_until, peers: names.addrs().to_vec() })
 }
 
 /// The files that are named and fit.

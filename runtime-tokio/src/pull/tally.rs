@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     pub(super) files_total: Cell<u32>,
     pub(super) files_done: Cell<u32>,
     pub(super) bytes_total: Cell<u64>,
+    /// What an earlier run left in files that it did not finish.
+    pub(super) left_over: Cell<u64>,
     /// Files that do not come in chunks.
     pub(super) whole: Whole,
     /// What files that are not under way any more counted.
@@ -58,6 +60,8 @@ impl Tally {
             from_peers,
             from_cdn,
             from_disk,
+            left_over: self.left_over.get(),
+            shareable: false,
             received: from_peers + counts.wire_bytes + self.whole.wire.get(),
             given,
             peers,

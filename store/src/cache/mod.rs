@@ -30,8 +30,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-pub(crate) use self::scan::walk;
 pub use self::scan::{PartialFile, SnapshotFile, StoredBlob};
+pub(crate) use self::scan::{partials_in, walk};
 use self::shared::SharedStore;
 pub use self::usage::{Removed, RepoUsage, RevisionUsage, Unfinished};
 use crate::error::{Context as _, StoreError};

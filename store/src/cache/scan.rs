@@ -168,21 +168,21 @@ impl HfCache {
         let repos = self.repos().into_iter().map(|repo| self.repo_dir(&repo).join("blobs"));
         let store = self.root.join("blobs");
         let prefixes = prefixes(&store).into_iter().map(|prefix| store.join(prefix));
-        let mut partials = Vec::new();
-        for dir in repos.chain(prefixes) {
-            for name in
-                names(&dir).into_iter().filter(|n| n.ends_with(DATA_SUFFIX) || n.ends_with(JOURNAL_SUFFIX))
-            {
-                let path = dir.join(&name);
-                if let Ok(meta) = fs::symlink_metadata(&path) {
-                    let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                    let (came_bytes, occupied_bytes) = (came(&path), os::occupied_bytes(&meta));
-                    partials.push(PartialFile { path, came_bytes, occupied_bytes, modified });
-                }
-            }
-        }
-        partials
+        repos.chain(prefixes).flat_map(|dir| partials_in(&dir)).collect()
     }
+}
+
+/// What interrupted pulls left in a folder.
+pub(crate) fn partials_in(dir: &Path) -> Vec<PartialFile> {
+    let ours = names(dir).into_iter().filter(|n| n.ends_with(DATA_SUFFIX) || n.ends_with(JOURNAL_SUFFIX));
+    let partial = |name: String| {
+        let path = dir.join(&name);
+        let meta = fs::symlink_metadata(&path).ok()?;
+        let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let (came_bytes, occupied_bytes) = (came(&path), os::occupied_bytes(&meta));
+        Some(PartialFile { path, came_bytes, occupied_bytes, modified })
+    };
+    ours.filter_map(partial).collect()
 }
 
 /// Bytes of content in a file of our own that is not finished, as its journal says; none if it has none.

@@ -64,7 +64,7 @@ impl Row {
     }
 
     fn as_line(&self) -> String {
-        let quoted = |word: &&str| match word.contains([' ', '*']) {
+        let quoted = |word: &&str| match word.contains([' ', '*']) || word.is_empty() {
             true => format!("'{word}'"),
             false => (*word).to_owned(),
         };
@@ -146,11 +146,14 @@ rows! {
         run(world.command(NOBODY).env("ZEST_CONFIG", &file))
     };
     an_unknown_key_and_nothing_runs: "The same, and nothing runs that could be asked", ["status"] => 1,
-        ["note: …config.toml: max_uplod: no command has a flag --max_uplod: passed over here, other commands refuse it",
+        ["note: …config.toml: max_uplod: no command has a flag --max_uplod (is max-upload meant?): passed over here, other commands refuse it",
          "zest does not run in the background"];
         |world| run(&mut world.with_an_unknown_key());
     an_unknown_key_and_nothing_to_stop: "The same, and nothing runs that could be stopped", ["stop"] => 0,
         ["note: …config.toml: max_uplod", "No running zest server found."]; |world| run(&mut world.with_an_unknown_key());
+    an_unknown_key_and_a_command: "The same, and a command is to run through zest", ["run", "--", "echo", "it runs"] => 0,
+        ["note: …config.toml: max_uplod", "running without zest: zest did not start: …max_uplod", "it runs"], never ["error:"];
+        |world| run(world.with_an_unknown_key().env("PATH", "/usr/bin:/bin"));
     an_unknown_key_is_shown: "The same, and somebody looks for it", ["config", "show"] => 0,
         ["file: …config.toml", "note: …config.toml: max_uplod: …", "commands that use it refuse it (`zest config edit`)", "pull --no-dht"];
         |world| run(&mut world.with_an_unknown_key());
@@ -161,13 +164,19 @@ rows! {
         run(world.command(NOBODY).env("ZEST_CONFIG", &file))
     };
     nobody_to_hand_over_to: "Nothing runs in the background", ["pull", "org/name", "--detach"] => 2,
-        ["the pull cannot be handed over: zest does not run in the background"]; World::alone;
+        ["the pull cannot be handed over: zest does not run in the background", "`zest start` runs it there"]; World::alone;
+    a_limit_that_is_not_the_daemons: "Zest runs in the background, without that limit", ["pull", "org/name", "--detach", "--max-download", "1M"] => 2,
+        ["the pull cannot be handed over: --max-download is for a process of its own: what runs there keeps what it was started with",
+         "without --detach the pull is done here"], never ["zest start"]; World::beside_a_daemon;
     a_name_nobody_has: "A mistyped name", ["pull", "org/nmae"] => 4,
         ["does not exist", "look whether the name is right at http://…/org/nmae", "is it a model, a dataset or a space?"];
         |world| world.with_answer(404, "X-Error-Code", "RepoNotFound");
     a_name_nobody_shows: "A name that the Hub hides, without a token", ["pull", "org/secret"] => 4,
         ["org/secret is private, gated or does not exist", "is it a model, a dataset or a space?", "HF_TOKEN"];
         |world| world.with_answer(401, "X-Error-Code", "RepoNotFound");
+    a_model_for_another_program_that_nobody_has: "The same, for Ollama", ["link", "ollama", "org/nmae"] => 4,
+        ["does not exist", "look whether the name is right at http://…/org/nmae"], never ["--type", "--revision"];
+        |world| world.with_answer(404, "X-Error-Code", "RepoNotFound");
     a_name_nobody_has_asked_about: "The same, only asked about", ["info", "org/nmae", "--wait", "0"] => 4,
         ["does not exist", "look whether the name is right at http://…/org/nmae", "is it a model, a dataset or a space?"];
         |world| world.with_answer(404, "X-Error-Code", "RepoNotFound");
@@ -213,6 +222,9 @@ rows! {
         ["error: interrupted", "run the same command again"], never ["done", "No bytes from peers"]; World::interrupted;
     a_disk_too_small: "The disk is too small for it", ["pull", "org/name"] => 7,
         ["not enough space in", "3.0 MB needed", "too little", "make room or choose another place with --cache-dir"],
+        if may_mount; |world| world.with_chunks_on("size=1m");
+    a_disk_too_small_for_a_folder: "The same, in a folder of one's own", ["pull", "org/name", "--local-dir", "models"] => 7,
+        ["not enough space in", "make room or choose another place with --local-dir"], never ["--cache-dir"],
         if may_mount; |world| world.with_chunks_on("size=1m");
     a_disk_without_inodes: "The file system can hold no more files", ["pull", "org/name"] => 7,
         ["no inode is free, so no file can be made there", "make room"], never ["0 bytes more needed"],
@@ -330,6 +342,11 @@ rows! {
         std::fs::write(world.home.join("root/models/org/name/access"), "private").expect("written");
         refusing(&[UNLINK], EROFS, || run(&mut zest))
     };
+    what_is_private_is_not_uploaded: "It is private, and peers may connect meanwhile", ["pull", "org/name", "--peer", "127.0.0.1:9", "--listen", "127.0.0.1:0", "--max-download", "1M"] => 0,
+        ["uploading to peers from 127.0.0.1:… while fetching, and nothing of org/name", "Done: 1 file"]; |world| {
+        let (_hub, mut zest) = world.with_token("private");
+        run(&mut zest)
+    };
     what_the_user_denied: "You denied sharing it", ["pull", "org/name", "--peer", "127.0.0.1:9"] => 0,
         ["you denied sharing org/name: peers are not asked for it (`zest share allow org/name`)", "Done: 1 file"]; |world| {
         assert!(run(&mut command(&world.home, &["share", "deny", "org/name"])).status.success());
@@ -387,6 +404,33 @@ rows! {
         });
         run(&mut world.command(&hub.endpoint()))
     };
+    a_peer_that_is_oneself: "A peer that is this machine itself", ["pull", "org/name", "--max-download", "1M"] => 0,
+        ["peer 127.0.0.1:… is this machine itself: nobody else answers there", "No bytes from peers: none could be reached: 127.0.0.1:… (it is this machine's own address)"],
+        never ["cannot be reached", "trying again"]; |world| {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").to_string();
+        world.with_chunks_and(|command| command.env("ZEST_LISTEN", &free).env("ZEST_PEER", &free))
+    };
+    a_peer_that_echoes: "A peer that repeats what it is told", ["pull", "org/name", "--listen", "127.0.0.1:0", "--max-download", "1M"] => 0,
+        ["peer 127.0.0.1:… cannot be reached: what answers there only repeats what it is told"], never ["this machine"]; |world| {
+        let liar = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = liar.local_addr().expect("bound").to_string();
+        std::thread::spawn(move || {
+            for stream in liar.incoming().flatten() {
+                let mut from = stream.try_clone().expect("a socket");
+                std::thread::spawn(move || {
+                    let mut to = stream;
+                    std::io::copy(&mut from, &mut to)
+                });
+            }
+        });
+        world.with_chunks_and(|command| command.env("ZEST_PEER", &addr))
+    };
+    a_peer_that_is_a_page: "The address of a page for a peer", ["pull", "org/name", "--peer", "http://10.0.0.5:6881/"] => 2,
+        ["invalid value 'http://10.0.0.5:6881/' for '--peer", "HOST:PORT is wanted, without a scheme or a path: 10.0.0.5:6881"]; World::alone;
+    a_file_without_a_name: "A FILE that is empty, as a variable that is not set", ["pull", "org/name", ""] => 2,
+        ["invalid value '' for '[FILE]...': it is empty; without a FILE all are meant"]; World::alone;
+    a_pattern_without_anything: "An empty pattern", ["pull", "org/name", "--include", ""] => 2,
+        ["--include <PATTERN>", "it is empty"]; World::alone;
     a_peer_whose_name_comes_late: "A peer whose name has an address only later", ["pull", "org/name", "--peer", "late.test", "--listen", "127.0.0.1:0", "--max-download", "256KiB"] => 0,
         ["late.test", "peer \"late.test:6881\" has an address now"], if may_mount; |world| {
         let hosts = world.home.join("hosts");
@@ -414,6 +458,20 @@ rows! {
         std::fs::write(&hosts, "127.0.0.1 localhost late.test\n").expect("written");
         std::io::Read::read_to_string(&mut events, &mut line).expect("text");
         child.wait_with_output().expect("it ends")
+    };
+    a_name_server_that_is_mute: "The name server says nothing to the name of a peer", ["pull", "org/name", "--peer", "late.test", "--listen", "127.0.0.1:0"] => 0,
+        ["peer \"late.test:6881\": no name server has told its address; trying again until it has an address", "Done: 1 file"], if may_mount;
+        |world| {
+        // Whoever looks up a name waits until somebody writes into that pipe.
+        let (_hub, endpoint) = world.chunks();
+        let zest = world.command(&endpoint);
+        let mut inside = Command::new("unshare");
+        let pipe = world.home.join("hosts");
+        let mount = format!("mkfifo '{0}' && mount --bind '{0}' /etc/hosts && exec \"$0\" \"$@\"", pipe.display());
+        inside.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]);
+        inside.arg(zest.get_program()).args(zest.get_args()).env_clear();
+        inside.envs(zest.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run(inside.env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(std::process::Stdio::null()))
     };
     a_list_that_is_damaged: "A list of files in the cache is damaged, and `HF_HUB_OFFLINE=1`", ["pull", "org/name"] => 0,
         ["taking the 2 that lie there as they are, some may be missing", "trees/c0ffee0000000000000000000000000000000000.json is damaged or of an unknown format: the Hub is asked for that list"]; |world| {
@@ -589,9 +647,29 @@ rows! {
         std::fs::write(place.join("config.json"), "{}").expect("written");
         world.until_with(|command| command.env("ZEST_ROOT", world.home.join("root")), "no revision")
     };
+    a_hub_of_a_folder_too_deep: "--root of the own Hub is a folder too deep", ["hub", "--port", "0"] => 0,
+        ["serving 0 repositories of …root/models", "nothing is in …root/models that can be served: it looks as if --root …root were meant"],
+        never ["files belong in"]; |world| {
+        let place = world.home.join("root/models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        world.until_with(|command| command.env("ZEST_ROOT", world.home.join("root/models")), "nothing is in")
+    };
+    a_hub_of_a_folder_too_high: "Or one too high", ["hub", "--port", "0"] => 0,
+        ["nothing is in … that can be served: it looks as if --root …root were meant"]; |world| {
+        let place = world.home.join("above/root/models/org/name/main");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.json"), "{}").expect("written");
+        world.until_with(|command| command.env("ZEST_ROOT", world.home.join("above")), "nothing is in")
+    };
     a_hub_for_others: "The own Hub is to be used by others", ["hub", "--port", "0", "--host", "0.0.0.0"] => 0,
         ["serving 1 repository of …root", "on other machines: HF_ENDPOINT=http://…:…", "on this one: HF_ENDPOINT=http://127.0.0.1:…",
          "everybody who reaches 0.0.0.0:… can read the public ones"], if has_an_address; |world| world.own_hub(|_| (), "everybody who reaches");
+    a_hub_where_another_machine_is: "The own Hub is to listen where another machine is", ["hub", "--port", "0", "--host", "192.0.2.1"] => 5,
+        ["cannot listen on 192.0.2.1:0", "name an address of this machine with --host"], never ["--port;"]; |world| {
+        std::fs::create_dir_all(world.home.join("root/models")).expect("made");
+        run(world.command(NOBODY).env("ZEST_ROOT", world.home.join("root")))
+    };
     a_folder_in_itself: "A folder of the own Hub contains itself", ["hub", "--port", "0"] => 0,
         ["left out loop: it contains itself or is too deep"]; |world| {
         let put = |root: &std::path::Path| std::os::unix::fs::symlink(".", root.join("models/org/name/main/loop")).expect("made");

@@ -33,6 +33,16 @@ impl World {
         run(&mut self.command(NOBODY))
     }
 
+    /// The same, while zest runs in the background.
+    pub(super) fn beside_a_daemon(&self) -> Output {
+        let words = ["serve", "--json", "-q", "--listen", "127.0.0.1:0", "--http-port", "0"];
+        let mut daemon = Server::start(&mut command(&self.home, &words));
+        daemon.event_among("listening");
+        let output = self.alone();
+        assert_eq!(daemon.stop(), Some(0));
+        output
+    }
+
     /// With a Hub that has one public model of two small files.
     pub(super) fn with_model(&self) -> Output {
         let hub = model();
@@ -131,7 +141,10 @@ impl World {
         let cache = self.home.join(".cache/huggingface");
         std::fs::create_dir_all(&cache).expect("made");
         let (_hub, endpoint) = self.chunks();
-        let mount = format!("mount -t tmpfs -o {options} tmpfs '{}' && exec \"$0\" \"$@\"", cache.display());
+        let mount = format!(
+            "mount -t tmpfs -o {options} tmpfs '{0}' && cd '{0}' && exec \"$0\" \"$@\"",
+            cache.display()
+        );
         let zest = self.command(&endpoint);
         let mut inside = Command::new("unshare");
         inside.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]);
