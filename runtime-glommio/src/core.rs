@@ -4,7 +4,7 @@ use crate::budget::{Budget, STAGED_BYTES_MAX};
 use crate::clerk::{Clerk, Question};
 use crate::files::{Files, Found, OpenFile};
 use crate::inbox::{Inbox, Mail};
-use crate::kept::Kept;
+use crate::kept::Small;
 use crate::limits::INPUT_BYTES;
 use crate::link::LinkIo;
 use crate::small::SmallClerk;
@@ -26,7 +26,7 @@ use zest_core::node::{Config, Event, Node};
 use zest_core::pex::{self, Pex};
 use zest_core::{Duration, Instant, LinkId, PeerId};
 use zest_send::memory::{self, Ebb};
-use zest_send::{BlockCache, Lender};
+use zest_send::{BlockCache, Lender, SmallFiles};
 use zest_store::{FileId, Shelf};
 
 /// Time between two looks at every connection's deadlines: 250 ms.
@@ -91,7 +91,7 @@ pub(crate) struct Core {
     /// Who finds small files outside Xet, if they are given.
     pub(crate) small_clerk: Option<SmallClerk>,
     /// Those that are being sent.
-    pub(crate) small: RefCell<Kept<()>>,
+    pub(crate) small: RefCell<SmallFiles<Small>>,
     pub(crate) inbox: Inbox,
     /// Those of the other cores.
     pub(crate) others: Vec<Inbox>,

@@ -249,7 +249,10 @@ impl Core {
         let part = found.zip(plain_part_len(size, offset));
         let body = part.map(|(small, len)| {
             let id = small.id;
-            self.small.borrow_mut().put(small, ());
+            let mut kept = self.small.borrow_mut();
+            if kept.asked(|known| known.id == id, |_| true).is_none() {
+                kept.keep(small.bytes.len(), small);
+            }
             Body::Buf { id, offset, len }
         });
         self.event(Event::PlainLocated { link, req, body });
@@ -367,7 +370,8 @@ impl Core {
                 io.push(head, Some(Span { file, offset: place.offset, len: place.len, hash }));
             }
             Some(Body::Buf { id, offset, len }) if len > 0 => {
-                let part = self.small.borrow().get(id).and_then(|bytes| Staged::part(bytes, offset, len));
+                let bytes = self.small.borrow().get(|small| small.id == id).map(|small| small.bytes.clone());
+                let part = bytes.and_then(|bytes| Staged::part(bytes, offset, len));
                 match part {
                     Some(part) => io.push_bytes(head, part),
                     // Others were asked for meanwhile and it is forgotten, but its head is promised.

@@ -21,10 +21,5 @@ pub const PARK_BYTES: usize = 64 << 10;
 /// Bytes read ahead or under way on one core, at most: 4 MiB (and one read that begins while there is room). At 128 KiB
 /// for a chunk with its edges that is 32 reads at once, where a disk is at its best; more of them only took memory.
 pub const STAGED_BYTES_MAX: usize = 4 << 20;
-/// Bytes of small files outside Xet that are kept in memory once somebody asked for them: 16 MiB, once for all cores and once more for
-/// each, that sends them.
-pub const SMALL_KEPT_BYTES_MAX: usize = 16 << 20;
-/// Small files that are kept so: 1,024.
-pub const SMALL_KEPT_MAX: usize = 1024;
 /// Files one core keeps open, two descriptors each: 128.
 pub const OPEN_FILES_MAX: usize = 128;

@@ -1,11 +1,12 @@
 //! Small files outside Xet: a thread of its own finds and proves them, for all cores, and remembers those that were asked for last.
 
 use crate::inbox::{Inbox, Mail};
-use crate::kept::{Kept, Small};
+use crate::kept::Small;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use zest_core::link::PlainKey;
 use zest_core::{BufId, LinkId, ReqId};
+use zest_send::SmallFiles;
 use zest_store::{Access, Catalog, Commit, HfCache, SmallFile};
 
 /// A peer asks for a part of a small file.
@@ -19,8 +20,9 @@ pub(crate) struct Ask {
     pub(crate) access: Access,
 }
 
-/// What is known of a file that was found: what it was asked for by, as part of what it is given, and where it lay.
+/// A file that was found: what it was asked for by, as part of what it is given, and where it lay.
 struct Found {
+    small: Small,
     key: PlainKey,
     of: Commit,
     path: PathBuf,
@@ -34,7 +36,7 @@ impl SmallClerk {
     pub(crate) fn start(catalog: Arc<Catalog>, cache: Arc<HfCache>) -> std::io::Result<Self> {
         let (sender, asks) = mpsc::channel::<(Inbox, Ask)>();
         std::thread::Builder::new().name("zest-small".into()).spawn(move || {
-            let (mut kept, mut number) = (Kept::default(), 0);
+            let (mut kept, mut number) = (SmallFiles::default(), 0);
             for (from, ask) in asks {
                 let found = find(&catalog, &cache, &mut kept, &mut number, &ask);
                 let Ask { link, req, size, offset, .. } = ask;
@@ -53,22 +55,20 @@ impl SmallClerk {
 fn find(
     catalog: &Catalog,
     cache: &HfCache,
-    kept: &mut Kept<Found>,
+    kept: &mut SmallFiles<Found>,
     number: &mut u64,
     ask: &Ask,
 ) -> Option<Small> {
-    let same = |small: &Small, of: &Found| of.key == ask.key && small.bytes.len() == ask.size as usize;
-    if let Some((small, of)) = kept.take(same)
-        // Another commit may have it, too; that is found out by reading it again.
-        && catalog.gives_small(&of.of, Some(&of.path), ask.access)
-    {
-        kept.put(small.clone(), of);
-        return Some(small);
+    let same = |found: &Found| found.key == ask.key && found.small.bytes.len() == ask.size as usize;
+    let gives = |found: &Found| catalog.gives_small(&found.of, Some(&found.path), ask.access);
+    // Of one that may be given no more another commit may have the bytes, too; that is found out by reading it again.
+    if let Some(Ok(found)) = kept.asked(same, gives) {
+        return Some(found.small.clone());
     }
     let etag = ask.key.etag()?;
     let SmallFile { of, path, bytes } = catalog.small_file(cache, &etag, ask.size.into(), ask.access)?;
     *number += 1;
     let small = Small { id: BufId(*number), bytes: bytes.into() };
-    kept.put(small.clone(), Found { key: ask.key, of, path });
+    kept.keep(small.bytes.len(), Found { small: small.clone(), key: ask.key, of, path });
     Some(small)
 }

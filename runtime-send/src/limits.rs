@@ -9,3 +9,9 @@ pub const GATHER_MAX: usize = 16;
 pub const READ_BYTES_MAX: u32 = (512 << 10) - (8 << 10);
 /// Answers whose room a queue keeps when it is empty: 16, as many chunks as are gathered.
 pub const QUEUE_KEEP: usize = 16;
+/// Bytes of small files outside Xet that are kept in memory once somebody asked for them: 16 MiB, sixteen of the greatest size. Ours; a
+/// repository has a few megabytes of them, and whoever pulls it asks for all. On a seed box once for all cores, and once more for each, that
+/// sends them.
+pub const SMALL_KEPT_BYTES_MAX: usize = 16 << 20;
+/// Small files that are kept so: 1,024. Ours.
+pub const SMALL_KEPT_MAX: usize = 1024;

@@ -30,10 +30,5 @@ pub const BUFFERS_MAX: usize = 256;
 pub const READING_MAX: usize = 64;
 /// Unproven xorb ranges of peers that a job remembers until its list is known; each has at most 8,192 chunks.
 pub const DOUBTS_MAX: usize = zest_core::doubts::Doubts::MAX;
-/// Bytes of small files outside Xet that are kept in memory once somebody asked for them: 16 MiB, sixteen of the greatest size. Ours; a
-/// repository has a few megabytes of them, and whoever pulls it asks for all.
-pub const SMALL_KEPT_BYTES_MAX: usize = 16 << 20;
-/// Small files that are kept so: 1,024. Ours.
-pub const SMALL_KEPT_MAX: usize = 1024;
 /// Redirects of one request that are followed: 3. Ours; trackers that moved need one.
 pub const REDIRECTS_MAX: usize = 3;

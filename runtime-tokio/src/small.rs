@@ -1,14 +1,14 @@
 //! Small files that are not in Xet: those that peers ask for, and those that pulls want of peers.
 
 use crate::held::Held;
-use crate::limits::{SMALL_KEPT_BYTES_MAX, SMALL_KEPT_MAX};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::sync::{Mutex, MutexGuard, mpsc};
 use zest_core::link::PlainKey;
 use zest_core::{BufId, LinkId, PlainId, ReqId};
+use zest_send::SmallFiles;
 use zest_store::{Access, Catalog, Commit, SmallFile, TreeEntry};
 
 /// A file in memory, proven when it was read.
@@ -45,9 +45,7 @@ type What = (PlainKey, u32, bool);
 
 #[derive(Default)]
 pub(crate) struct Small {
-    /// Asked for last: last.
-    kept: RefCell<VecDeque<Kept>>,
-    kept_bytes: Cell<usize>,
+    kept: RefCell<SmallFiles<Kept>>,
     /// Files that are looked for, and who waits for them.
     reading: RefCell<BTreeMap<What, Vec<Asked>>>,
     turn: Mutex<()>,
@@ -85,37 +83,28 @@ impl Small {
         key: &PlainKey,
         asked: &Asked,
     ) -> Option<BufId> {
-        let mut kept = self.kept.borrow_mut();
-        let at = kept.iter().position(|file| file.key == *key && file.size == asked.size as usize)?;
-        let file = kept.remove(at)?;
-        let gives = catalog.gives_small(&file.of, Some(&file.path), asked.access);
-        let id = file.id;
-        if gives {
-            kept.push_back(file);
-            return Some(id);
+        let is_it = |file: &Kept| file.key == *key && file.size == asked.size as usize;
+        let gives = |file: &Kept| catalog.gives_small(&file.of, Some(&file.path), asked.access);
+        match self.kept.borrow_mut().asked(is_it, gives)? {
+            Ok(file) => Some(file.id),
+            // Another commit may have it, too; that is found out by reading it again.
+            Err(file) => {
+                held.drop_records([file.id]);
+                None
+            }
         }
-        // Another commit may have it, too; that is found out by reading it again.
-        self.kept_bytes.set(self.kept_bytes.get() - file.size);
-        held.drop_records([id]);
-        None
     }
 
     pub(crate) fn keep(&self, held: &Held, key: PlainKey, SmallFile { of, path, bytes }: SmallFile) {
         let size = bytes.len();
-        let mut kept = self.kept.borrow_mut();
-        while (self.kept_bytes.get() + size > SMALL_KEPT_BYTES_MAX || kept.len() >= SMALL_KEPT_MAX)
-            && let Some(old) = kept.pop_front()
-        {
-            self.kept_bytes.set(self.kept_bytes.get() - old.size);
-            held.drop_records([old.id]);
-        }
-        self.kept_bytes.set(self.kept_bytes.get() + size);
-        kept.push_back(Kept { key, of, path, id: held.keep_records(bytes.into()), size });
+        let file = Kept { key, of, path, id: held.keep_records(bytes.into()), size };
+        let gone = self.kept.borrow_mut().keep(size, file);
+        held.drop_records(gone.into_iter().map(|old| old.id));
     }
 
     /// Which file lies in memory under this name.
     pub(crate) fn named(&self, id: BufId) -> Option<PlainKey> {
-        self.kept.borrow().iter().find(|file| file.id == id).map(|file| file.key)
+        self.kept.borrow().get(|file| file.id == id).map(|file| file.key)
     }
 
     /// All parts of a file came from one peer.

@@ -204,8 +204,6 @@ fn tables() -> String {
                 tokio::DOUBTS_MAX,
                 "unproven ranges of xorbs that a job remembers until its list is known"
             ),
-            count!(tokio::SMALL_KEPT_BYTES_MAX, "bytes of small files that are in memory to be given"),
-            count!(tokio::SMALL_KEPT_MAX, "small files that are"),
             count!(tokio::REDIRECTS_MAX, "redirects of a tracker over HTTP that are followed"),
         ],
     );
@@ -224,11 +222,6 @@ fn tables() -> String {
             time!(glommio::SEND_STALL, "in which a peer that is answered must take something"),
             count!(glommio::PARK_BYTES, "bytes handed over when a socket is full"),
             count!(glommio::STAGED_BYTES_MAX, "bytes read from disk and not sent, all links of a core"),
-            count!(
-                glommio::SMALL_KEPT_BYTES_MAX,
-                "bytes of small files outside Xet kept in memory, once for all cores and for each"
-            ),
-            count!(glommio::SMALL_KEPT_MAX, "small files kept so"),
             count!(glommio::OPEN_FILES_MAX, "files that a core keeps open"),
         ],
     );
@@ -343,6 +336,11 @@ fn tables() -> String {
             count!(send::GATHER_MAX, "chunks sent in one go"),
             count!(send::READ_BYTES_MAX, "bytes read in one go"),
             count!(send::QUEUE_KEEP, "answers of a link whose room is kept when they are sent"),
+            count!(
+                send::SMALL_KEPT_BYTES_MAX,
+                "bytes of small files outside Xet kept in memory to be given; on a seed box once for all cores and for each"
+            ),
+            count!(send::SMALL_KEPT_MAX, "small files kept so"),
         ],
     );
     page
