@@ -40,9 +40,8 @@ impl Node {
         let coming = job.lists.ask.is_some_and(|ask| ask.moved || ask.proving);
         // What an unasked origin moved at is when the job began.
         let end = job.origin.moved_at + GRACE_MAX;
-        if coming && now < end {
-            let pause = (self.config.origin_grace * 2).max(Duration::from_millis(1));
-            self.timers.set(Timer::Layout(id), (now + pause).min(end));
+        if coming {
+            self.another_moment(now, Timer::Layout(id), end);
         }
         self.want_layout(now, id);
         let known = |job: &&Job| job.is_unasked() && job.lists.manifest.is_some();

@@ -25,6 +25,10 @@ const STREAMS_CROWDED: u32 = 2;
 /// And as long as nobody can give anything because the file's chunks are known to nobody: 1, so that something is soon
 /// whole. Ours.
 const STREAMS_UNLISTED: u32 = 1;
+/// And beside a zest 0.4 peer at such a file: 1. Ours; it is given one block at a time, and finds none where all are begun at once.
+const STREAMS_BESIDE_RANGES: u32 = 1;
+/// As long as that peer may give so much: 20 MB/s. Ours; what is slower does not keep the origin from being used.
+const RANGES_BYTES_S: u64 = 20_000_000;
 /// Age from which a zest 0.4 peer's block is taken over by an origin that has nothing else to do: 1 s. Ours.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(1);
 
@@ -41,6 +45,16 @@ impl Job {
         }
     }
 
+    /// Whether a zest 0.4 peer is at a block, and may soon want the next.
+    fn is_beside_ranges(&self, now: Instant) -> bool {
+        self.lists.manifest.is_none()
+            && self.origin.blocks.iter().any(|state| {
+                let takes =
+                    Duration::from_micros(state.block.wire_bytes.saturating_mul(1_000_000) / RANGES_BYTES_S);
+                state.peer.is_some_and(|(_, since)| now.since(since) < takes.max(TAKE_OVER_AFTER))
+            })
+    }
+
     /// Whether a block has a chunk that nobody is at, and that no peer has unless `all` are wanted.
     fn is_wanted(&self, at: usize, all: bool) -> bool {
         let state = &self.origin.blocks[at];
@@ -52,17 +66,25 @@ impl Job {
 }
 
 impl Node {
+    /// What comes in earns whoever gives it two graces more, until `end`: whether it is not over yet.
+    pub(super) fn another_moment(&mut self, now: Instant, timer: Timer, end: Instant) -> bool {
+        let pause = (self.config.origin_grace * 2).max(Duration::from_millis(1));
+        let more = now < end;
+        if more {
+            self.timers.set(timer, (now + pause).min(end));
+        }
+        more
+    }
+
     /// The head start of the peers is over, unless a manifest is coming in: that earns them another moment.
     pub(super) fn grace_over(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let end = job.origin.grace_end;
         let coming = job.lists.ask.as_mut().is_some_and(|ask| core::mem::take(&mut ask.moved) || ask.proving);
-        if coming && now < end {
-            let pause = (self.config.origin_grace * 2).max(Duration::from_millis(1));
-            self.timers.set(Timer::OriginGrace(id), (now + pause).min(end));
+        let late = job.lists.ask.filter(|ask| !ask.proving).map(|ask| ask.link);
+        if coming && self.another_moment(now, Timer::OriginGrace(id), end) {
             return;
         }
-        let late = job.lists.ask.filter(|ask| !ask.proving).map(|ask| ask.link);
         if let Some(peer) = late.and_then(|link| self.peers.get_mut(&link)) {
             peer.was_waited_for();
         }
@@ -120,6 +142,8 @@ impl Node {
                 STREAMS_CROWDED
             } else if job.origin.many && job.lists.manifest.is_none() {
                 STREAMS_UNLISTED
+            } else if job.is_beside_ranges(now) {
+                STREAMS_BESIDE_RANGES
             } else {
                 self.origin.breadth.most()
             };
