@@ -7,6 +7,7 @@ use crate::world::{Happening, World};
 use std::collections::VecDeque;
 use zest_core::node::{BitSet, Event, Source};
 use zest_core::{BufId, JobId, LinkId, Location};
+use zest_xet::safetensors::LEN_BYTES;
 use zest_xet::{Ballot, Checked, ChunkRef, Hash, Verdict, may_land};
 
 /// A machine's disk and the workers before it.
@@ -251,13 +252,19 @@ impl World {
         if !passes {
             self.totals.bad += 1;
         }
-        self.feed(
-            host,
-            match passes {
-                true => Event::ChunkDone { job, index, source },
-                false => Event::ChunkBad { job, index, source },
-            },
-        );
+        match passes {
+            true => self.chunk_done(host, job, index, source),
+            false => self.feed(host, Event::ChunkBad { job, index, source }),
+        }
+    }
+
+    /// A chunk is proven and kept. The first one tells how long the header is.
+    pub(crate) fn chunk_done(&mut self, host: u32, job: JobId, index: u32, source: Source) {
+        self.feed(host, Event::ChunkDone { job, index, source });
+        let bytes = self.scenario.header_bytes;
+        if index == 0 && bytes > LEN_BYTES as u64 {
+            self.feed(host, Event::JobFront { job, bytes });
+        }
     }
 
     /// A chunk of an earlier process was read.
@@ -272,11 +279,12 @@ impl World {
         let holds = believes || !task.rotten.contains(&index);
         let source = Source::Disk;
         let named = task.named(self.files.all[task.file as usize].block_of(index));
-        let event = match task.table.check(index, holds, named) {
-            Checked::Good => Event::ChunkDone { job, index, source },
-            Checked::Rotten | Checked::Wrong | Checked::Overtaken => Event::ChunkBad { job, index, source },
-        };
-        self.feed(host, event);
+        match task.table.check(index, holds, named) {
+            Checked::Good => self.chunk_done(host, job, index, source),
+            Checked::Rotten | Checked::Wrong | Checked::Overtaken => {
+                self.feed(host, Event::ChunkBad { job, index, source });
+            }
+        }
     }
 
     /// Nothing can be written: the job ends, its partial file stays. It is tried again when there is room.

@@ -14,6 +14,7 @@ use zest_core::lived::Lived;
 use zest_core::node::{BitSet, Config, Event, JobSpec, Node, UPLOAD_BYTES_S_MIN};
 use zest_core::{FileId, InfoHash, Instant, JobId, PeerId};
 use zest_xet::ChunkTable;
+use zest_xet::safetensors::LEN_BYTES;
 
 /// Where those come from that all have one address: no machine's.
 const ONE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 255, 255, 1);
@@ -294,6 +295,7 @@ impl World {
             policy: self.scenario.policy_of(file),
             priority: u8::from(of.len() < 4),
             layout_later: true,
+            front: self.scenario.header_bytes.min(LEN_BYTES as u64),
             ..JobSpec::new(of.hash, of.size(), FileId(file))
         };
         let (epoch, task, manifest) = (machine.epoch, at as u32, task.manifest);
@@ -327,9 +329,7 @@ impl World {
         let machine = &self.hosts[host as usize];
         if machine.actor == Actor::Honest {
             self.unfinished -= 1;
-            let churn = &self.scenario.churn;
-            let stays = churn.stays_ns.or((churn.leave_when_done && host > 0).then_some(SEC));
-            if let Some(stays) = stays.filter(|_| !machine.is_busy()) {
+            if let Some(stays) = self.scenario.churn.stays_ns.filter(|_| !machine.is_busy()) {
                 self.later(stays, Happening::Leave { host });
             }
         }

@@ -427,7 +427,7 @@ impl World {
                 self.feed(host, Event::ChunkHashed { job, block, nth, chunk });
             }
         }
-        self.feed(host, Event::ChunkDone { job, index, source: Source::Origin });
+        self.chunk_done(host, job, index, Source::Origin);
     }
 
     /// A fetch is over, one way or the other.

@@ -187,8 +187,6 @@ pub struct ChurnOptions {
     pub rot_permille: u32,
     /// They do so between these times.
     pub between_ns: (u64, u64),
-    /// Nodes that are done leave at once.
-    pub leave_when_done: bool,
     /// Nodes that are done leave after this time, all of them.
     pub stays_ns: Option<u64>,
     /// Nodes out of 1,000 whose clock jumps forward by up to an hour.
@@ -231,6 +229,9 @@ pub struct Scenario {
     pub block: u32,
     /// Bytes of every chunk; `None`: content-defined.
     pub chunk_bytes: Option<u32>,
+    /// Bytes of the header that each file begins with, as one of safetensors does; 0: none. A job wants its length first, eight bytes, and
+    /// then all of it.
+    pub header_bytes: u64,
     /// Origin policy of every node.
     pub policy: Policy,
     /// Policies that files have in place of that, in turn; empty: none has one of its own.
@@ -295,6 +296,7 @@ impl Scenario {
             plain: 0,
             block: 16,
             chunk_bytes: Some(64 << 10),
+            header_bytes: 0,
             policy: Policy::SpareOrigin,
             file_policies: Vec::new(),
             start: Start::Warm,
@@ -343,7 +345,6 @@ impl Scenario {
                 crash_permille: 0,
                 rot_permille: 0,
                 between_ns: (SEC, 12 * SEC),
-                leave_when_done: false,
                 stays_ns: None,
                 jump_permille: 0,
                 freeze_permille: 0,
@@ -381,6 +382,7 @@ impl Scenario {
         s.block = rng.pick(&[1, 4, 8, 16]);
         s.plain = Rng::of(seed, "scenario small files").pick(&[0, 0, 1, 6]);
         s.chunk_bytes = rng.pick(&[None, Some(64 << 10)]);
+        s.header_bytes = Rng::of(seed, "scenario header").pick(&[0, 0, 8, 200_000]);
         s.policy = rng.pick(&[Policy::Fastest, Policy::SpareOrigin, Policy::SpareOrigin]);
         s.start = rng.pick(&[Start::Warm, Start::Cold]);
         s.spread_ns = rng.pick(&[0, 100 * MS, SEC, 5 * SEC]);
@@ -494,7 +496,7 @@ impl Scenario {
             churn.leave_permille = rng.pick(&[0, 200, 500]);
             churn.crash_permille = rng.pick(&[0, 200, 500]);
             churn.between_ns = (0, rng.pick(&[2 * SEC, 10 * SEC]));
-            churn.leave_when_done = rng.one_in(4);
+            churn.stays_ns = rng.one_in(4).then_some(SEC);
         }
         churn.rot_permille = Rng::of(self.seed, "scenario rot").pick(&[0, 0, 20, 200]);
         let mut clock = Rng::of(self.seed, "scenario clock");
