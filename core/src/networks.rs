@@ -10,6 +10,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Networks that are remembered: 64. Ours; a machine is on one to four.
 pub const NETWORKS_MAX: usize = 64;
+/// Routes that are looked at: 256. Ours; a machine with containers has some dozens.
+const ROUTES_MAX: usize = 256;
 /// A look at the tables counts for so long: 10 s. Ours.
 const READ_AGAIN: Duration = Duration::from_secs(10);
 /// Widest IPv4 network that is one of neighbours: a /16. Ours; what is wider is a route into the world.
@@ -22,6 +24,11 @@ const REJECT: u32 = 0x200;
 const GATEWAY: u32 = 0x2;
 /// The route is up (`RTF_UP`).
 const UP: u32 = 0x1;
+
+/// Widest IPv6 network of one link: a /64, what every link has.
+const V6_LINK_BITS_MIN: u8 = 64;
+/// What kind of card Ethernet and Wi-Fi are, and bridges of them (`ARPHRD_ETHER` of linux/if_arp.h, in `/sys/class/net/…/type`).
+const ETHERNET: &str = "1";
 
 /// Linux's tables of routes.
 const V4_ROUTES: &str = "/proc/net/route";
@@ -92,20 +99,94 @@ pub fn of_linux(v4: &str, v6: &str) -> Vec<Network> {
     all.take(NETWORKS_MAX).collect()
 }
 
+/// What lies on this side of the line: this machine, and who is reached over a card of it without a router. A line's queue
+/// does not hold up what comes from there. It is narrower than [`Networks`]: in a private network that is reached by a router or
+/// a tunnel, in that of a provider's customers (RFC 6598), and in a public IPv4 network, the line may lie between.
+#[derive(Debug, Default)]
+pub struct House {
+    routes: Vec<Route>,
+    read_at: Option<Instant>,
+}
+
+/// A way to a network.
+#[derive(Debug)]
+struct Route {
+    first: IpAddr,
+    bits: u8,
+    /// Over a card, without a router.
+    direct: bool,
+}
+
+impl House {
+    /// Whether an address is on this side of the line. `read` as with [`Networks::near`]; where there are no such files it is this
+    /// machine alone.
+    pub fn holds(&mut self, now: Instant, ip: IpAddr, read: impl Fn(&str) -> String) -> bool {
+        let ip = ip.to_canonical();
+        let (known, near) = match ip {
+            _ if ip.is_loopback() => (true, true),
+            IpAddr::V4(v4) => (!(v4.is_private() || v4.is_link_local()), false),
+            // Reaches no farther than a link.
+            IpAddr::V6(v6) => (v6.is_unicast_link_local(), true),
+        };
+        if known {
+            return near;
+        }
+        if self.read_at.is_none_or(|at| now.since(at) >= READ_AGAIN) {
+            self.read_at = Some(now);
+            self.routes = routes(&read(V4_ROUTES), &read(V6_ROUTES), |card| {
+                let about = |what: &str| read(&alloc::format!("/sys/class/net/{card}/{what}"));
+                // A tunnel may look like Ethernet.
+                about("type").trim() == ETHERNET && about("tun_flags").is_empty()
+            });
+        }
+        let ways = self.routes.iter().filter(|way| begins_alike(way.first, ip, way.bits));
+        ways.max_by_key(|way| way.bits).is_some_and(|way| way.direct)
+    }
+}
+
+/// The ways in Linux's tables; `is_card` says of a device whether it is one, not a tunnel.
+fn routes(v4: &str, v6: &str, is_card: impl Fn(&str) -> bool) -> Vec<Route> {
+    let v4 = v4.lines().filter_map(|line| {
+        let (card, first, gateway, flags, bits) = v4_words(line)?;
+        let direct = gateway == 0 && flags & (UP | GATEWAY | REJECT) == UP && bits >= V4_BITS_MIN;
+        Some((card, Route { first, bits, direct }))
+    });
+    let v6 = v6.lines().filter_map(|line| {
+        let (card, first, hop, flags, bits) = v6_words(line)?;
+        let direct = hop == 0 && flags & (UP | GATEWAY | REJECT) == UP && bits >= V6_LINK_BITS_MIN;
+        Some((card, Route { first, bits, direct }))
+    });
+    let all = v4.chain(v6).take(ROUTES_MAX);
+    all.map(|(card, way)| Route { direct: way.direct && is_card(card), ..way }).collect()
+}
+
 /// `Iface Destination Gateway Flags RefCnt Use Metric Mask …`; addresses as the memory of this machine has them, in hex.
 fn v4_line(line: &str) -> Option<Network> {
-    let mut words = line.split_ascii_whitespace().skip(1);
+    let (_, ip, gateway, flags, bits) = v4_words(line)?;
+    let direct = gateway == 0 && flags & (UP | GATEWAY | REJECT) == UP;
+    direct.then(|| Network::new(ip, bits)).flatten()
+}
+
+/// Device, destination, gateway, flags, prefix length.
+fn v4_words(line: &str) -> Option<(&str, IpAddr, u32, u32, u8)> {
+    let mut words = line.split_ascii_whitespace();
+    let card = words.next()?;
     let mut number = || u32::from_str_radix(words.next()?, 16).ok();
     let (to, gateway, flags) = (number()?, number()?, number()?);
     let mask = u32::from_str_radix(words.nth(3)?, 16).ok()?;
-    let bits = mask.count_ones();
-    let direct = gateway == 0 && flags & (UP | GATEWAY | REJECT) == UP;
     let ip = IpAddr::V4(Ipv4Addr::from(to.to_ne_bytes()));
-    direct.then(|| Network::new(ip, u8::try_from(bits).ok()?)).flatten()
+    Some((card, ip, gateway, flags, mask.count_ones() as u8))
 }
 
 /// `destination length source length next-hop metric references use flags device`, all in hex.
 fn v6_line(line: &str) -> Option<Network> {
+    let (_, ip, hop, flags, bits) = v6_words(line)?;
+    let direct = hop == 0 && flags & (UP | GATEWAY | REJECT) == UP;
+    direct.then(|| Network::new(ip, bits)).flatten()
+}
+
+/// Device, destination, next hop, flags, prefix length; for any source.
+fn v6_words(line: &str) -> Option<(&str, IpAddr, u128, u32, u8)> {
     let mut words = line.split_ascii_whitespace();
     let mut number = |digits: usize| {
         let word = words.next().filter(|word| word.len() == digits)?;
@@ -113,9 +194,9 @@ fn v6_line(line: &str) -> Option<Network> {
     };
     let (to, bits, _from, from_bits, hop) = (number(32)?, number(2)?, number(32)?, number(2)?, number(32)?);
     let (_metric, _references, _used, flags) = (number(8)?, number(8)?, number(8)?, number(8)?);
-    let flags = u32::try_from(flags).ok()?;
-    let direct = hop == 0 && from_bits == 0 && flags & (UP | GATEWAY | REJECT) == UP;
-    direct.then(|| Network::new(IpAddr::V6(Ipv6Addr::from(to)), u8::try_from(bits).ok()?)).flatten()
+    let card = words.next()?;
+    let (flags, bits) = (u32::try_from(flags).ok()?, u8::try_from(bits).ok()?);
+    (from_bits == 0).then_some((card, IpAddr::V6(Ipv6Addr::from(to)), hop, flags, bits))
 }
 
 #[cfg(test)]
@@ -167,5 +248,65 @@ nonsense";
                 && !holds(&networks, "193.0.4.9")
                 && !holds(&networks, "200.0.0.1")
         );
+    }
+
+    /// A home: a card of Ethernet, a tunnel of a company, one that looks like Ethernet, a phone's modem.
+    fn tables(name: &str) -> String {
+        let line = |card: &str, to: [u8; 4], gateway: [u8; 4], flags: u32, bits: u32| {
+            let hex = |bytes: [u8; 4]| alloc::format!("{:08X}", u32::from_ne_bytes(bytes));
+            let mask = hex((u32::MAX.checked_shl(32 - bits).unwrap_or(0)).to_be_bytes());
+            let (to, gateway) = (hex(to), hex(gateway));
+            alloc::format!("{card}\t{to}\t{gateway}\t{flags:04X}\t0\t0\t100\t{mask}\t0\t0\t0\n")
+        };
+        match name {
+            V4_ROUTES => [
+                line("eth0", [0; 4], [192, 168, 1, 1], 3, 0),
+                line("eth0", [192, 168, 0, 0], [0; 4], 1, 16),
+                line("tun0", [192, 168, 7, 0], [0; 4], 1, 24),
+                line("eth0", [172, 16, 5, 0], [192, 168, 1, 2], 3, 24),
+                line("tap0", [10, 9, 0, 0], [0; 4], 1, 16),
+                line("eth0", [100, 64, 3, 0], [0; 4], 1, 24),
+                line("eth0", [193, 0, 0, 0], [0; 4], 1, 24),
+            ]
+            .concat(),
+            V6_ROUTES => "\
+20010db9000000010000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0
+fd000000000000020000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     tun0
+fd000000000000000000000000000000 30 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000100 00000001 00000000 00000003     eth0"
+                .into(),
+            "/sys/class/net/eth0/type" | "/sys/class/net/tap0/type" => "1\n".into(),
+            "/sys/class/net/tun0/type" => "65534\n".into(),
+            "/sys/class/net/tap0/tun_flags" => "0x1002\n".into(),
+            _ => String::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_on_this_side_of_the_line_needs_no_router_and_no_tunnel() {
+        let mut house = House::default();
+        let mut holds = |ip: &str| house.holds(Instant(1), ip.parse().unwrap(), tables);
+        for near in ["127.0.0.1", "::1", "192.168.1.9", "::ffff:192.168.1.9", "2001:db9:0:1::7", "fe80::9"] {
+            assert!(holds(near), "{near}");
+        }
+        for far in [
+            "192.168.7.9",
+            "172.16.5.1",
+            "10.9.1.1",
+            "10.1.1.1",
+            "100.64.3.9",
+            "193.0.0.9",
+            "2001:db9:0:2::7",
+            "fd00:0:0:2::7",
+            "fd00::7",
+        ] {
+            assert!(!holds(far), "{far}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_known_of_networks_it_is_this_machine_alone() {
+        let mut house = House::default();
+        let mut holds = |ip: &str| house.holds(Instant(1), ip.parse().unwrap(), |_| String::new());
+        assert!(holds("127.0.0.1") && !holds("192.168.1.9") && !holds("10.0.0.1"));
     }
 }

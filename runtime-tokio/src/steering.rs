@@ -16,7 +16,7 @@ const RECENT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NiceStats {
-    /// Bytes per second that may be received at present.
+    /// Bytes per second that may be received over the line at present: from whoever is not on this machine or this network.
     pub rate: u64,
     /// How long packets waited in the line's queue in the last tenths of a second, in microseconds; nothing if nothing could be measured.
     #[serde(default)]
@@ -44,12 +44,14 @@ pub(crate) struct Steering {
 }
 
 impl Steering {
-    /// On or off from now on.
-    pub(crate) fn set(&self, now: Instant, on: bool) {
-        if on != self.is_on() {
+    /// On or off from now on; whether that is news.
+    pub(crate) fn set(&self, now: Instant, on: bool) -> bool {
+        let news = on != self.is_on();
+        if news {
             *self.nice.borrow_mut() = on.then(|| Nice::new(now));
             self.wakes.notify_one();
         }
+        news
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -98,7 +100,8 @@ impl Steering {
         }
     }
 
-    /// Where to measure: outside this network if anything comes from there.
+    /// Where to measure: outside this site if anything comes from there. What comes over the line from an address of this site
+    /// comes through a proxy, which is measured where there is nothing else.
     pub(crate) fn place(&self, now: Instant) -> Option<SocketAddr> {
         let recent = |source: &Cell<Option<Source>>| {
             source.get().filter(|source| now.since(source.at) < RECENT).map(|source| source.addr)

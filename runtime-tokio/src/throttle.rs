@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Least download cap: 256 KiB/s, two of the longest chunks a second. Ours; below that a chunk takes so long that a source
 /// looks dead.
@@ -35,6 +35,23 @@ impl Debt {
         let from = now.checked_sub(SLACK).map_or(now, |earliest| self.paid_at.max(earliest));
         let cost_us = (bytes as u64).saturating_mul(1_000_000) / self.bytes_s;
         self.paid_at = from + Duration::from_micros(cost_us);
+    }
+}
+
+/// Somebody's turn.
+pub(crate) struct Turn<'a> {
+    throttle: &'a Throttle,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// How many bytes may be read in it.
+    pub(crate) fn bytes(&self) -> usize {
+        match self.throttle.turn_bytes.get() {
+            // It was lifted meanwhile.
+            0 => usize::MAX,
+            bytes => bytes,
+        }
     }
 }
 
@@ -78,16 +95,17 @@ impl Throttle {
     /// Waits for a turn; gives how many bytes to read in it. [`Throttle::took`] has to follow without a pause where the
     /// bytes are there already.
     pub(crate) async fn turn(&self) -> usize {
-        let _turn = self.turn.lock().await;
+        self.hold().await.bytes()
+    }
+
+    /// Waits for a turn, and keeps the others waiting until it is dropped.
+    pub(crate) async fn hold(&self) -> Turn<'_> {
+        let turn = self.turn.lock().await;
         let at = self.debt.get().paid_at;
         if at > Instant::now() {
             tokio::time::sleep_until(at.into()).await;
         }
-        match self.turn_bytes.get() {
-            // It was lifted meanwhile.
-            0 => usize::MAX,
-            bytes => bytes,
-        }
+        Turn { throttle: self, _turn: turn }
     }
 
     /// Bytes have been read.

@@ -134,7 +134,7 @@ pub(crate) struct PullArgs {
     #[arg(help_heading = "Limits", long, value_name = "RATE", value_parser = amount::download_rate)]
     pub(crate) max_download: Option<u64>,
 
-    /// Keep the line free for others: receive only as fast as its queue stays short (60 ms), peers and the CDN together
+    /// Keep the line free for others: receive only as fast as its queue stays short (60 ms), peers and the CDN together; what comes from this machine or this network is not held up
     #[arg(help_heading = "Limits", hide_short_help = true, long)]
     pub(crate) nice: bool,
 

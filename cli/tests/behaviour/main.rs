@@ -41,6 +41,7 @@ mod serve_gives_a_neighbour_what_hub_gave_us;
 #[path = "../../src/ui/terminal.rs"]
 mod terminal;
 mod warnings_need_no_v;
+mod what_comes_by_a_proxy_comes_over_the_line;
 mod what_is_denied_is_not_shared;
 mod what_is_opened_is_said_once;
 mod what_was_not_named_is_not_shared;

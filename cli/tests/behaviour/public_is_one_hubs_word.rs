@@ -88,7 +88,7 @@ fn a_file_of_a_gated_repository_stays_closed_under_a_hub_that_lists_its_hash() {
 }
 
 /// Bytes that look like nothing.
-fn noise(seed: u32) -> Vec<u8> {
+pub(crate) fn noise(seed: u32) -> Vec<u8> {
     let mut state = seed;
     let byte = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -22,6 +22,8 @@ use crate::error::HubError;
 pub struct Body {
     response: Option<Response>,
     peer: Option<SocketAddr>,
+    /// A proxy may stand between.
+    by_proxy: bool,
     url: String,
     stall: Duration,
     unpacker: Option<Unpacker>,
@@ -51,6 +53,7 @@ impl Body {
         let want = want.or(length.filter(|_| unpacker.is_none()));
         Self {
             peer: response.remote_addr(),
+            by_proxy: false,
             response: Some(response),
             url,
             stall,
@@ -82,6 +85,18 @@ impl Body {
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// Whether what it gives may come from farther than [`Body::peer`]: a proxy may stand between.
+    #[must_use]
+    pub fn is_by_proxy(&self) -> bool {
+        self.by_proxy
+    }
+
+    /// Whether a proxy may stand between.
+    pub(super) fn by_proxy(mut self, by_proxy: bool) -> Self {
+        self.by_proxy = by_proxy;
+        self
     }
 
     /// Fails with `Trickles` if less than [`TRICKLE_BYTES_S`] comes over a `window`: a new connection may be better.

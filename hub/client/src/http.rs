@@ -29,6 +29,9 @@ use crate::error::HubError;
 
 /// An answer that trickles for so long is asked for anew: 10 s, and twice as long each time.
 const PACE_WINDOW: Duration = Duration::from_secs(10);
+/// The variables that name a proxy.
+const PROXIES: [&str; 6] =
+    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 /// Counts a download on the repository's page, as every official client asks (huggingface_hub sends it with every call).
 const DOWNLOAD_COUNTER: &str = "x-hf-download-counter";
 
@@ -196,7 +199,8 @@ impl Transport {
             Ok((reply, want))
         })
         .await?;
-        let mut body = Body::new(reply.response, shown(&reply.url), ask.stall, want, permit);
+        let mut body = Body::new(reply.response, shown(&reply.url), ask.stall, want, permit)
+            .by_proxy(self.may_be_by_proxy(&reply.url));
         if body.is_packed() {
             body.look_ahead().await?;
         }
@@ -478,6 +482,14 @@ impl Transport {
         }
         let client = self.build_client(local)?;
         Ok(slot.get_or_init(|| client))
+    }
+
+    /// Whether a proxy may stand between here and there. `NO_PROXY` is not looked at: that a proxy is named is enough.
+    pub(super) fn may_be_by_proxy(&self, url: &Url) -> bool {
+        let named =
+            || PROXIES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+        // Other systems have settings of their own.
+        !is_plain_loopback(url) && self.config.system_proxy && (!cfg!(target_os = "linux") || named())
     }
 
     fn build_client(&self, local: bool) -> Result<Client, HubError> {

@@ -81,7 +81,10 @@ impl Hub {
         let headers = reply.response.headers();
         let (version, is_page) = (version(headers), is_page(headers));
         // It is gone on with over another connection, where the server can.
-        let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, permit).at_pace(PACE_WINDOW);
+        let by_proxy = transport.may_be_by_proxy(&reply.url);
+        let body = Body::new(reply.response, shown(&reply.url), ask.stall, None, permit)
+            .at_pace(PACE_WINDOW)
+            .by_proxy(by_proxy);
         // The length of a packed body on the wire is not that of the file.
         let (start, total) = named.unwrap_or((0, body.len()));
         Ok(PlainBody { body, start, total, version, is_page })

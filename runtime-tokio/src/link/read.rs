@@ -9,6 +9,7 @@ use crate::buffers::{BUFFER_BYTES, Buffer};
 use crate::context::Context;
 use crate::file_kind::FileKind;
 use crate::peer_range::{self, PeerRange};
+use crate::traffic::Way;
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -231,15 +232,13 @@ async fn read_loop<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) ->
         if !readable {
             continue;
         }
+        let way = context.transport.traffic.way_of(io.addr);
         // Where it can be reached is measured; the port of one that came says nothing.
-        if io.direction == Direction::Outbound {
-            context.transport.traffic.comes_from(io.addr, false);
+        if way == Way::Line && io.direction == Direction::Outbound {
+            context.transport.traffic.peer_at(io.addr);
         }
         // With a cap on what is received, only so much is read at once, and only when it is this link's turn.
-        let room = match context.transport.traffic.throttle() {
-            Some(throttle) => throttle.turn().await,
-            None => usize::MAX,
-        };
+        let room = context.transport.traffic.turn(way).await;
         let done = match &mut payload {
             Some(Payload::Stream { left, to }) => {
                 let to = to.clone();
@@ -247,7 +246,7 @@ async fn read_loop<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) ->
                 match wire.read(&mut [IoSliceMut::new(&mut piece)]) {
                     Ok(0) => return Ok(()),
                     Ok(read) => {
-                        context.transport.traffic.took(read);
+                        context.transport.traffic.took(read, way);
                         *left -= read;
                         piece.truncate(read);
                         // Back-pressure: the decoder's pace is the reader's pace. If it has given up, the rest is skipped.
@@ -268,7 +267,7 @@ async fn read_loop<W: Wire>(context: &Rc<Context>, wire: &W, io: &Rc<LinkIo>) ->
             io.drain(context, &[], &mut payload, &mut None);
             continue;
         }
-        if !read_once(context, wire, io, &mut payload, room).await? {
+        if !read_once(context, wire, io, &mut payload, (way, room)).await? {
             return Ok(());
         }
     }
@@ -280,7 +279,7 @@ async fn read_once<W: Wire>(
     wire: &W,
     io: &Rc<LinkIo>,
     payload: &mut Option<Payload>,
-    most: usize,
+    (way, most): (Way, usize),
 ) -> io::Result<bool> {
     let expect = io.link.borrow().expect();
     let rest = expect.payload.map_or(0, |(_, left)| left as usize);
@@ -336,7 +335,7 @@ async fn read_once<W: Wire>(
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
         Err(error) => return Err(error),
     };
-    context.transport.traffic.took(left);
+    context.transport.traffic.took(left, way);
     let now = context.clock.now();
     if rest > 0 {
         let room = if skipped.is_empty() { rest } else { skipped.len() };

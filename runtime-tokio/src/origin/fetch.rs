@@ -161,9 +161,7 @@ impl Fetch<'_> {
         let mut cutter = ChunkCutter::default();
         let mut chunk = part.chunks.start;
         loop {
-            if let Some(throttle) = context.transport.traffic.throttle() {
-                throttle.turn().await;
-            }
+            context.transport.traffic.turn(stream.way()).await;
             let next = {
                 let mut next = std::pin::pin!(stream.next());
                 loop {
@@ -192,7 +190,7 @@ impl Fetch<'_> {
             if !std::mem::replace(&mut self.heard, true) {
                 context.event(Event::OriginHeard { job: id, block });
             }
-            context.transport.traffic.took(bytes.len());
+            context.transport.traffic.took(bytes.len(), stream.way());
             self.job.file.more_came(bytes.len() as u64);
             self.job.counts.count(|counts| counts.wire_bytes += bytes.len() as u64);
             while let Some((header, packed)) =

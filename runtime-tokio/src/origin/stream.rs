@@ -5,6 +5,7 @@
 //! the bytes that are still to come, and whichever gives something goes on. No byte that came is asked for again.
 
 use super::Origin;
+use crate::traffic::Way;
 use crate::transport::Transport;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -50,6 +51,7 @@ pub(crate) struct Stream {
     window: Duration,
     /// When the rate was last looked at, and where the stream was then.
     looked: (Instant, u64),
+    way: Way,
 }
 
 impl Stream {
@@ -72,9 +74,15 @@ impl Stream {
             beside: FuturesUnordered::new(),
             window: WINDOW,
             looked,
+            way: Way::Line,
         };
         stream.open_beside();
         stream
+    }
+
+    /// By what way the last bytes came; until there are some, over the line.
+    pub(crate) fn way(&self) -> Way {
+        self.way
     }
 
     fn open_beside(&mut self) {
@@ -158,8 +166,8 @@ impl Stream {
     /// Counts what came, and sees to it that a stream which trickles gets another chance.
     fn came(&mut self, bytes: Bytes) -> Bytes {
         self.origin.moved();
-        if let Some(addr) = self.body.as_ref().and_then(Body::peer) {
-            self.transport.traffic.comes_from(addr, true);
+        if let Some(body) = &self.body {
+            self.way = self.transport.traffic.way_of_origin(body);
         }
         self.left.start += bytes.len() as u64;
         let (since, from) = self.looked;
@@ -167,7 +175,7 @@ impl Stream {
             let came = self.left.start - from;
             // Our own cap is not the server's fault.
             let trickles =
-                came < TRICKLE_BYTES_S * self.window.as_secs() && self.transport.traffic.throttle().is_none();
+                came < TRICKLE_BYTES_S * self.window.as_secs() && !self.transport.traffic.is_capped(self.way);
             if trickles && self.beside.is_empty() && !self.left.is_empty() {
                 tracing::info!(came, window = ?self.window, "a transfer trickles; trying another connection");
                 self.open_beside();

@@ -356,9 +356,8 @@ impl Pull {
         under.begins_early.set(answer.start < gap.start);
         let mut at = answer.start;
         while at < gap.end {
-            if let Some(throttle) = self.context.transport.traffic.throttle() {
-                throttle.turn().await;
-            }
+            let way = self.context.transport.traffic.way_of_origin(&answer.body);
+            self.context.transport.traffic.turn(way).await;
             let bytes = match answer.body.chunk().await {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => {
@@ -368,10 +367,7 @@ impl Pull {
                 }
                 Err(error) => return came_of(error),
             };
-            self.context.transport.traffic.took(bytes.len());
-            if let Some(addr) = answer.body.peer() {
-                self.context.transport.traffic.comes_from(addr, true);
-            }
+            self.context.transport.traffic.took(bytes.len(), way);
             self.tally.whole.wire.set(self.tally.whole.wire.get() + bytes.len() as u64);
             let end = at + bytes.len() as u64;
             if end > gap.start {

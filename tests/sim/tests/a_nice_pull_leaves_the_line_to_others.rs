@@ -17,6 +17,23 @@ fn alone_it_fills_the_line_and_nobody_waits_long() {
 }
 
 #[test]
+fn far_from_the_source_and_on_a_faster_line_nobody_waits_much_longer() {
+    for (mbit, queue_ms, rtt_ms, wait_ms) in [(20, 1000, 100, 90), (100, 300, 30, 60), (100, 300, 100, 90)] {
+        for seed in 1..4 {
+            let seen = watch(Home::of(true, mbit, queue_ms, rtt_ms), seed);
+            assert!(
+                seen.wait_ns(950) < wait_ms * 1_000_000,
+                "{mbit} Mbit/s, {rtt_ms} ms, seed {seed}: {seen}"
+            );
+            assert!(
+                seen.rates(5, 60).0 >= mbit * 1_250 * 85,
+                "{mbit} Mbit/s, {rtt_ms} ms, seed {seed}: {seen}"
+            );
+        }
+    }
+}
+
+#[test]
 fn round_trips_that_are_now_and_then_longer_cost_little() {
     for seed in 1..4 {
         let seen = watch(Home { jitter_ns: 12_000_000, ..Home::usual(true) }, seed);

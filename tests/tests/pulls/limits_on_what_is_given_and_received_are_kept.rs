@@ -50,15 +50,18 @@ async fn peers_that_fill_a_capped_line_are_not_called_slow() {
 }
 
 #[tokio::test]
-async fn a_nice_pull_begins_slowly_and_tells_of_the_line() {
+async fn what_does_not_come_over_the_line_is_not_held_up_for_it() {
     let site = site().await;
-    let nice = Machine::with(&site.endpoint(), |config: &mut EngineConfig| config.nice = true).await;
-    let report = in_time(nice.pull_from("org/model", &[])).await.expect("the pull");
-    assert_same_files(&report.path, &site.folder("org/model"));
-    // Ten rounds a second add a sixteenth each at most: whatever the line, two seconds are not enough.
-    assert!(report.elapsed >= Duration::from_secs(1), "{:?} for {MODEL} bytes", report.elapsed);
-    let line = nice.engine().stats().await.nice.expect("it is on");
-    assert!(line.rate >= zest_core::nice::RATE_MIN && line.queueing_us.is_some(), "{line:?}");
+    let warm = Machine::new(&site.endpoint()).await;
+    warm.pull_from("org/model", &[]).await.expect("the first pull");
+    for peers in [vec![], vec![warm.address()]] {
+        let nice = Machine::with(&site.endpoint(), |config: &mut EngineConfig| config.nice = true).await;
+        let report = in_time(nice.pull_from("org/model", &peers)).await.expect("the pull");
+        assert_same_files(&report.path, &site.folder("org/model"));
+        // All of it came from this machine: nothing is known of a line, and nothing was looked for.
+        let line = nice.engine().stats().await.nice.expect("it is on");
+        assert_eq!((line.rate, line.queueing_us), (zest_core::nice::RATE_FIRST, None));
+    }
 }
 
 #[tokio::test]
