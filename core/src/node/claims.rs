@@ -204,7 +204,8 @@ impl Node {
             job.claims.saw(now, unit, near, nowhere < at_once);
             let standing = job.claims.units.get(&unit).copied().unwrap_or_default();
             let done = standing.is_done() && !standing.mine;
-            let until = standing.until(job.believes(unit, done));
+            let teller = standing.told_by.and_then(|by| self.peers.get(&by.link));
+            let until = standing.until(job.believes(unit, done, teller));
             // What its owner has whole will spread: the next one can begin.
             if done && now < until {
                 self.timers.set_no_later(Timer::Claims(id), until);

@@ -92,12 +92,17 @@ impl Node {
             return Heard::Old;
         }
         let peer_id = self.peers.get(&link).map(|peer| peer.who.id);
-        let own = peer_id.is_some_and(|peer_id| {
-            score(&job.origin.blocks[unit as usize].block.xorb, &peer_id) == claim.score
-        });
+        let xorb = job.origin.blocks[unit as usize].block.xorb;
+        let own = peer_id.is_some_and(|peer_id| score(&xorb, &peer_id) == claim.score);
+        // Where parts of a unit can be seen it ends soon by itself.
+        let unseen = job.lists.manifest.is_none() && claim.beat != Claim::RELEASED;
+        if unseen && !own && self.is_of_one_unheard(now, &xorb, claim.score) {
+            return Heard::Old;
+        }
         let Some(mouth) = self.mouth(now, id, link, own) else { return Heard::Old };
         let Some(job) = self.jobs.get_mut(&id) else { return Heard::Old };
-        let unseen = job.believes(unit, false) > job.claims.idle(false);
+        let teller = job.claims.units.get(&unit).and_then(|standing| self.peers.get(&standing.told_by?.link));
+        let unseen = job.believes(unit, false, teller) > job.claims.idle(false);
         let standing = job.claims.units.entry(unit).or_default();
         let known = standing.claim;
         if claim.beat == Claim::RELEASED {
@@ -316,7 +321,8 @@ impl Node {
         let Some(job) = self.jobs.get(&id) else { return };
         let alive = |unit: &u32| {
             let standing = &job.claims.units[unit];
-            standing.mine || now < standing.until(job.believes(*unit, standing.is_done()))
+            let teller = standing.told_by.and_then(|by| self.peers.get(&by.link));
+            standing.mine || now < standing.until(job.believes(*unit, standing.is_done(), teller))
         };
         let claims: Vec<Claim> = job
             .claims

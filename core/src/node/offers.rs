@@ -49,7 +49,8 @@ impl Node {
     /// A peer streams a block and would give of it.
     pub(super) fn offered(&mut self, now: Instant, link: LinkId, file: FileKey, first: u32) {
         let able = self.config.tentative;
-        let Some(peer) = self.peers.get(&link).filter(|peer| able && peer.counts() && peer.who.zest) else {
+        // One that is slow just now may be followed in a moment, and says so once.
+        let Some(peer) = self.peers.get(&link).filter(|peer| able && peer.ready() && peer.who.zest) else {
             return;
         };
         let theirs =
@@ -104,24 +105,29 @@ impl Node {
         Some(block)
     }
 
-    /// Two stream the same block: the one with the lower score leaves it to the other, if it has hardly begun. Units under claims are
-    /// yielded by those.
+    /// Two stream the same block: the one with the lower score leaves it to the other, if it has hardly begun. Where claims say whose it
+    /// is, ours gives way: whoever offers does what it says, whatever was thought of its word.
     fn yield_stream(&mut self, now: Instant, id: JobId, block: u32, link: LinkId) {
         let Some(job) = self.jobs.get(&id).filter(|job| job.is_unproven(block) && !job.unproven.no_room)
         else {
             return;
         };
         let state = &job.origin.blocks[block as usize];
-        if !job.begun_of(block, HARDLY_BEGUN) || state.follows >= FOLLOWS_MAX || self.shares_origin(job) {
+        if !job.begun_of(block, HARDLY_BEGUN) || state.follows >= FOLLOWS_MAX {
             return;
         }
-        let better = |peer: &super::peer::Peer| {
-            score(&state.block.xorb, &peer.who.id) > score(&state.block.xorb, &self.config.peer_id)
-        };
-        if self.peers.get(&link).is_some_and(better) && self.able_author(now, job, link).is_some() {
-            let Some(job) = self.jobs.get_mut(&id) else { return };
-            job.origin.blocks[block as usize].stopping = true;
-            self.actions.push_back(Action::OriginStop { job: id, block });
+        let theirs = self.peers.get(&link).map(|peer| score(&state.block.xorb, &peer.who.id));
+        let better = theirs.filter(|theirs| *theirs > score(&state.block.xorb, &self.config.peer_id));
+        let Some(theirs) = better.filter(|_| self.able_author(now, job, link).is_some()) else { return };
+        let unit = job.unit_of(block);
+        let claimed = job.claims.is_mine(unit);
+        let mouth = self.any_mouth(now, id, link, true).filter(|_| claimed);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.origin.blocks[block as usize].stopping = true;
+        self.actions.push_back(Action::OriginStop { job: id, block });
+        if let Some(mouth) = mouth {
+            job.claims.give_way(now, unit, theirs, mouth);
+            self.pass_on_soon(now, id);
         }
     }
 

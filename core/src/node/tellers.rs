@@ -9,11 +9,14 @@
 use super::Node;
 use super::authors::Author;
 use super::mouth::Mouth;
+use super::peer::Peer;
 use super::standing::Standing;
 use super::timers::Timer;
+use super::units::score;
 use crate::{Duration, Instant, JobId, LinkId};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use zest_xet::Hash;
 
 /// Who broke its word is not listened to for so long: 60 s, twice as long each time. Ours.
 pub const DEAF: Duration = Duration::from_secs(60);
@@ -106,6 +109,11 @@ impl Tellers {
         !stranger && !self.known.get(&mouth.author).is_some_and(deaf)
     }
 
+    /// Those that are not listened to when they speak of themselves.
+    fn unheard(&self, now: Instant) -> impl Iterator<Item = &Author> + '_ {
+        self.known.iter().filter(move |(_, teller)| now < teller.own.until).map(|(author, _)| author)
+    }
+
     /// Nobody has kept a word that was given while the origin was out.
     pub(super) fn forgive(&mut self) {
         self.strangers.until = Instant::ZERO;
@@ -123,11 +131,26 @@ impl Tellers {
 impl Node {
     /// Whose word it is what a peer says of a claim; `None`: it is not listened to.
     pub(super) fn mouth(&self, now: Instant, id: JobId, link: LinkId, own: bool) -> Option<Mouth> {
+        let mouth = self.any_mouth(now, id, link, own)?;
+        self.contacts.tellers.is_heard(now, &mouth).then_some(mouth)
+    }
+
+    /// The same, whether it is listened to or not.
+    pub(super) fn any_mouth(&self, now: Instant, id: JobId, link: LinkId, own: bool) -> Option<Mouth> {
         let author = self.author(link)?;
         let useful = self.peers.get(&link).is_some_and(|peer| peer.word.useful);
         let early = self.jobs.get(&id).is_some_and(|job| now.since(job.course.since) < EARLY);
-        let mouth = Mouth { author, link, own, useful, early, offers: own && self.config.tentative };
-        self.contacts.tellers.is_heard(now, &mouth).then_some(mouth)
+        Some(Mouth { author, link, own, useful, early, offers: own && self.config.tentative })
+    }
+
+    /// Whether a claim is of a linked peer that is not listened to and has given nothing: what others still pass on of it is worth no
+    /// more than what it says.
+    pub(super) fn is_of_one_unheard(&self, now: Instant, xorb: &Hash, claimed: u64) -> bool {
+        self.contacts.tellers.unheard(now).any(|author| {
+            let theirs =
+                |link: &LinkId, peer: &Peer| !peer.word.useful && self.author(*link).as_ref() == Some(author);
+            self.peers.iter().any(|(link, peer)| theirs(link, peer) && score(xorb, &peer.who.id) == claimed)
+        })
     }
 
     /// Whether a peer has all of a unit, as it says.

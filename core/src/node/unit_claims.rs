@@ -135,6 +135,21 @@ impl Claims {
         Some(claim)
     }
 
+    /// A unit of ours is somebody else's, who was not believed and does it all the same.
+    pub(super) fn give_way(&mut self, now: Instant, unit: u32, score: u64, mouth: Mouth) {
+        let Some(standing) = self.units.get_mut(&unit) else { return };
+        *standing = Standing {
+            claim: Some((score, 0)),
+            told_by: Some(mouth),
+            since: now,
+            heard: now,
+            moved: Some(now),
+            near: standing.near,
+            ..Standing::default()
+        };
+        self.dirty.insert(unit, alloc::vec![mouth.link]);
+    }
+
     pub(super) fn is_mine(&self, unit: u32) -> bool {
         self.units.get(&unit).is_some_and(|standing| standing.mine)
     }

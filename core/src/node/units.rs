@@ -2,6 +2,7 @@
 //! still needed, and whose it is by lot.
 
 use super::job::Job;
+use super::peer::Peer;
 use crate::{Duration, PeerId};
 use zest_xet::Hash;
 
@@ -19,6 +20,9 @@ pub fn score(xorb: &Hash, peer_id: &PeerId) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = digest;
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
+
+/// Who says that it has fetched a unit, is linked and has given nothing yet, is waited for so long until it says what it gives: 1 s. Ours.
+const DONE_SHOWS: Duration = Duration::from_secs(1);
 
 impl Job {
     /// Whether the block is a unit of its own.
@@ -56,9 +60,14 @@ impl Job {
         (all, near.max(told.min(all.saturating_sub(1))))
     }
 
-    /// How long a claim to a unit is believed of which nothing new turns up.
-    pub(super) fn believes(&self, unit: u32, done: bool) -> Duration {
+    /// How long a claim to a unit is believed of which nothing new turns up; `teller`: who told of it, if it is still linked.
+    pub(super) fn believes(&self, unit: u32, done: bool, teller: Option<&Peer>) -> Duration {
         let by = self.claims.units.get(&unit).and_then(|standing| standing.told_by);
+        // Who has all of it says on the same link, a moment before or after, that it gives it.
+        let given_nothing = || teller.is_none_or(|peer| !peer.word.useful);
+        if done && self.lists.manifest.is_none() && by.is_some_and(|by| by.own) && given_nothing() {
+            return DONE_SHOWS;
+        }
         if self.lists.manifest.is_some() || unit as usize >= self.origin.blocks.len() {
             return self.claims.idle(done);
         }
@@ -68,7 +77,9 @@ impl Job {
         let short = self.claims.idle(done);
         if by.own {
             // Its first chunk is offered as soon as it is there.
-            let offers = || self.unproven.offers.get(&unit).is_some_and(|links| links.contains(&by.link));
+            let counts = || teller.is_some_and(Peer::counts);
+            let offers =
+                || counts() && self.unproven.offers.get(&unit).is_some_and(|links| links.contains(&by.link));
             let silent = by.offers && self.stands_alone(unit) && !offers();
             return if silent { short } else { long };
         }

@@ -73,3 +73,19 @@ fn who_follows_a_stream_leaves_it_to_whoever_streams_it() {
         }
     }
 }
+
+/// Lines of 1 Gbit/s: whoever streams the first three xorbs cannot give them to seven others as fast as they come, and was on probation
+/// when it offered the next ones. The offer was lost, its claims were not believed, and both xorbs were fetched twice: 1.13 to 1.39 copies.
+#[test]
+fn what_somebody_offers_who_is_slow_just_then_is_followed_later() {
+    for seed in [10, 13, 21] {
+        let mut scenario =
+            Scenario { policy: Policy::SpareOrigin, start: Start::Cold, ..Scenario::crowd(seed, 8) };
+        (scenario.chunks, scenario.block) = (8000, 1000);
+        (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
+        scenario.net.latency_ns = 50_000;
+        scenario.origin.total_bytes_s = Some(40_000_000);
+        let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
+        assert!(report.origin_copies() <= 1.05, "seed {seed}: {:.3} copies", report.origin_copies());
+    }
+}
