@@ -85,12 +85,7 @@ pub(crate) fn repo_of(of: &mut RepoArgs, env: &Env) -> Result<RepoId, Failure> {
 
 /// The page of a repository, for people.
 pub(crate) fn page(env: &Env, repo: &RepoId) -> String {
-    let folder = match repo.kind {
-        RepoType::Model => "",
-        RepoType::Dataset => "datasets/",
-        RepoType::Space => "spaces/",
-    };
-    format!("{}/{folder}{}", zest_store::Endpoint::new(&env.endpoint), repo.name)
+    format!("{}/{repo}", zest_store::Endpoint::new(&env.endpoint))
 }
 
 impl From<OriginPolicy> for Policy {

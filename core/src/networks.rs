@@ -96,7 +96,8 @@ impl Networks {
 #[must_use]
 pub fn of_linux(v4: &str, v6: &str) -> Vec<Network> {
     let all = v4.lines().filter_map(v4_line).chain(v6.lines().filter_map(v6_line));
-    all.take(NETWORKS_MAX).collect()
+    let direct = all.filter(|(_, way)| way.direct);
+    direct.filter_map(|(_, way)| Network::new(way.first, way.bits)).take(NETWORKS_MAX).collect()
 }
 
 /// What lies on this side of the line: this machine, and who is reached over a card of it without a router. A line's queue
@@ -146,47 +147,34 @@ impl House {
 
 /// The ways in Linux's tables; `is_card` says of a device whether it is one, not a tunnel.
 fn routes(v4: &str, v6: &str, is_card: impl Fn(&str) -> bool) -> Vec<Route> {
-    let v4 = v4.lines().filter_map(|line| {
-        let (card, first, gateway, flags, bits) = v4_words(line)?;
-        let direct = gateway == 0 && flags & (UP | GATEWAY | REJECT) == UP && bits >= V4_BITS_MIN;
-        Some((card, Route { first, bits, direct }))
-    });
-    let v6 = v6.lines().filter_map(|line| {
-        let (card, first, hop, flags, bits) = v6_words(line)?;
-        let direct = hop == 0 && flags & (UP | GATEWAY | REJECT) == UP && bits >= V6_LINK_BITS_MIN;
-        Some((card, Route { first, bits, direct }))
-    });
+    let v4 = v4.lines().filter_map(v4_line).map(|line| (line, V4_BITS_MIN));
+    let v6 = v6.lines().filter_map(v6_line).map(|line| (line, V6_LINK_BITS_MIN));
     let all = v4.chain(v6).take(ROUTES_MAX);
-    all.map(|(card, way)| Route { direct: way.direct && is_card(card), ..way }).collect()
+    all.map(|((card, way), bits_min)| Route {
+        direct: way.direct && way.bits >= bits_min && is_card(card),
+        ..way
+    })
+    .collect()
+}
+
+/// Whether a way needs no router.
+fn is_direct(flags: u32) -> bool {
+    flags & (UP | GATEWAY | REJECT) == UP
 }
 
 /// `Iface Destination Gateway Flags RefCnt Use Metric Mask …`; addresses as the memory of this machine has them, in hex.
-fn v4_line(line: &str) -> Option<Network> {
-    let (_, ip, gateway, flags, bits) = v4_words(line)?;
-    let direct = gateway == 0 && flags & (UP | GATEWAY | REJECT) == UP;
-    direct.then(|| Network::new(ip, bits)).flatten()
-}
-
-/// Device, destination, gateway, flags, prefix length.
-fn v4_words(line: &str) -> Option<(&str, IpAddr, u32, u32, u8)> {
+fn v4_line(line: &str) -> Option<(&str, Route)> {
     let mut words = line.split_ascii_whitespace();
     let card = words.next()?;
     let mut number = || u32::from_str_radix(words.next()?, 16).ok();
     let (to, gateway, flags) = (number()?, number()?, number()?);
     let mask = u32::from_str_radix(words.nth(3)?, 16).ok()?;
-    let ip = IpAddr::V4(Ipv4Addr::from(to.to_ne_bytes()));
-    Some((card, ip, gateway, flags, mask.count_ones() as u8))
+    let (first, bits) = (IpAddr::V4(Ipv4Addr::from(to.to_ne_bytes())), mask.count_ones() as u8);
+    Some((card, Route { first, bits, direct: gateway == 0 && is_direct(flags) }))
 }
 
-/// `destination length source length next-hop metric references use flags device`, all in hex.
-fn v6_line(line: &str) -> Option<Network> {
-    let (_, ip, hop, flags, bits) = v6_words(line)?;
-    let direct = hop == 0 && flags & (UP | GATEWAY | REJECT) == UP;
-    direct.then(|| Network::new(ip, bits)).flatten()
-}
-
-/// Device, destination, next hop, flags, prefix length; for any source.
-fn v6_words(line: &str) -> Option<(&str, IpAddr, u128, u32, u8)> {
+/// `destination length source length next-hop metric references use flags device`, all in hex; for any source.
+fn v6_line(line: &str) -> Option<(&str, Route)> {
     let mut words = line.split_ascii_whitespace();
     let mut number = |digits: usize| {
         let word = words.next().filter(|word| word.len() == digits)?;
@@ -196,7 +184,8 @@ fn v6_words(line: &str) -> Option<(&str, IpAddr, u128, u32, u8)> {
     let (_metric, _references, _used, flags) = (number(8)?, number(8)?, number(8)?, number(8)?);
     let card = words.next()?;
     let (flags, bits) = (u32::try_from(flags).ok()?, u8::try_from(bits).ok()?);
-    (from_bits == 0).then_some((card, IpAddr::V6(Ipv6Addr::from(to)), hop, flags, bits))
+    let first = IpAddr::V6(Ipv6Addr::from(to));
+    (from_bits == 0).then_some((card, Route { first, bits, direct: hop == 0 && is_direct(flags) }))
 }
 
 #[cfg(test)]

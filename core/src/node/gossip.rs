@@ -96,7 +96,7 @@ impl Node {
         let own = peer_id.is_some_and(|peer_id| score(&xorb, &peer_id) == claim.score);
         // Where parts of a unit can be seen it ends soon by itself.
         let unseen = job.lists.manifest.is_none() && claim.beat != Claim::RELEASED;
-        if unseen && !own && self.is_of_one_unheard(now, &xorb, claim.score) {
+        if unseen && !own && self.is_of_one_unheard(now, id, &xorb, claim.score) {
             return Heard::Old;
         }
         let Some(mouth) = self.mouth(now, id, link, own) else { return Heard::Old };

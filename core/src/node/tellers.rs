@@ -9,7 +9,6 @@
 use super::Node;
 use super::authors::Author;
 use super::mouth::Mouth;
-use super::peer::Peer;
 use super::standing::Standing;
 use super::timers::Timer;
 use super::units::score;
@@ -109,11 +108,6 @@ impl Tellers {
         !stranger && !self.known.get(&mouth.author).is_some_and(deaf)
     }
 
-    /// Those that are not listened to when they speak of themselves.
-    fn unheard(&self, now: Instant) -> impl Iterator<Item = &Author> + '_ {
-        self.known.iter().filter(move |(_, teller)| now < teller.own.until).map(|(author, _)| author)
-    }
-
     /// Nobody has kept a word that was given while the origin was out.
     pub(super) fn forgive(&mut self) {
         self.strangers.until = Instant::ZERO;
@@ -145,11 +139,11 @@ impl Node {
 
     /// Whether a claim is of a linked peer that is not listened to and has given nothing: what others still pass on of it is worth no
     /// more than what it says.
-    pub(super) fn is_of_one_unheard(&self, now: Instant, xorb: &Hash, claimed: u64) -> bool {
-        self.contacts.tellers.unheard(now).any(|author| {
-            let theirs =
-                |link: &LinkId, peer: &Peer| !peer.word.useful && self.author(*link).as_ref() == Some(author);
-            self.peers.iter().any(|(link, peer)| theirs(link, peer) && score(xorb, &peer.who.id) == claimed)
+    pub(super) fn is_of_one_unheard(&self, now: Instant, id: JobId, xorb: &Hash, claimed: u64) -> bool {
+        self.peers.iter().any(|(link, peer)| {
+            !peer.word.useful
+                && self.mouth(now, id, *link, true).is_none()
+                && score(xorb, &peer.who.id) == claimed
         })
     }
 

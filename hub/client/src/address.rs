@@ -5,7 +5,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
-use zest_store::{ENDPOINT_DEFAULT, RepoId, RepoType};
+use zest_store::{ENDPOINT_DEFAULT, RepoId};
 
 use crate::error::HubError;
 
@@ -77,13 +77,14 @@ impl Endpoint {
 
     /// `{endpoint}/[datasets/|spaces/]{name}/resolve/{commit}/{path}`.
     pub(super) fn resolve(&self, repo: &RepoId, commit: &str, path: &str) -> Result<Url, HubError> {
-        let (name, commit, path) = (encode_path(&repo.name), encode_segment(commit), encode_path(path));
-        self.url(&format!("/{}{name}/resolve/{commit}/{path}", page_prefix(repo)))
+        let (repo, commit, path) =
+            (encode_path(&repo.to_string()), encode_segment(commit), encode_path(path));
+        self.url(&format!("/{repo}/resolve/{commit}/{path}"))
     }
 
     /// Where a person asks for access to a repository.
     pub(super) fn page(&self, repo: &RepoId) -> String {
-        format!("{}/{}{}", shown_text(&self.text), page_prefix(repo), encode_path(&repo.name))
+        format!("{}/{}", shown_text(&self.text), encode_path(&repo.to_string()))
     }
 
     /// Whether `url` has the endpoint's origin, and so may see its token.
@@ -249,17 +250,10 @@ fn has_port(text: &str) -> bool {
     host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
-fn page_prefix(repo: &RepoId) -> &'static str {
-    match repo.kind {
-        RepoType::Model => "",
-        RepoType::Dataset => "datasets/",
-        RepoType::Space => "spaces/",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zest_store::RepoType;
 
     fn mirror() -> Endpoint {
         Endpoint::parse("https://mirror.example/hf/").unwrap()

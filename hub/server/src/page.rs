@@ -26,12 +26,7 @@ impl App {
         if let Some(repo) = &repo
             && self.admit(request, repo, Permission::List).await.is_ok()
         {
-            let prefix = match repo.kind {
-                RepoType::Model => "",
-                RepoType::Dataset => "datasets/",
-                RepoType::Space => "spaces/",
-            };
-            let line = format!("HF_ENDPOINT={} zest pull {prefix}{}", request.base, repo.name);
+            let line = format!("HF_ENDPOINT={} zest pull {repo}", request.base);
             return page(StatusCode::OK, &repo.name, &format!("This hub has it. To fetch it:\n\n{line}"));
         }
         let answer = self.resolve(request).await;

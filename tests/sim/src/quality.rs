@@ -167,14 +167,8 @@ fn real_weight(nodes: u32) -> u32 {
     if nodes > 8 { 16 } else { 8 }
 }
 
-/// 512 MiB in xorbs of 64 MiB, lines of 1 Gbit/s, and an origin of so many MB/s.
-fn real(nodes: u32, policy: Policy, start: Start, origin: u64) -> Scenario {
-    let mut scenario = crowd(nodes, policy, start);
-    (scenario.chunks, scenario.block) = (8000, 1000);
-    (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
-    scenario.net.latency_ns = 50_000;
-    scenario.origin.total_bytes_s = Some(origin * 1_000_000);
-    scenario
+fn real(nodes: u32, policy: Policy, start: Start, origin_mb_s: u64) -> Scenario {
+    Scenario { policy, start, limit_ns: LIMIT_NS, ..Scenario::real(1, nodes, origin_mb_s) }
 }
 
 fn crowd(nodes: u32, policy: Policy, start: Start) -> Scenario {

@@ -368,6 +368,16 @@ impl Scenario {
         }
     }
 
+    /// The same with a file as large as life: 512 MiB in xorbs of 64 MiB (1,000 chunks), lines of 1 Gbit/s, and an origin of so many MB/s.
+    #[must_use]
+    pub fn real(seed: u64, nodes: u32, origin_mb_s: u64) -> Self {
+        let mut scenario = Self { chunks: 8000, block: 1000, ..Self::crowd(seed, nodes) };
+        (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
+        scenario.net.latency_ns = 50_000;
+        scenario.origin.total_bytes_s = Some(origin_mb_s * 1_000_000);
+        scenario
+    }
+
     /// A small world full of trouble: 8 to 24 peers, every knob from the seed.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {

@@ -78,13 +78,10 @@ fn claims_without_deeds_are_not_believed_for_long() {
 /// gave nothing of it; what an honest one had left for later was not believed, so that two fetched it side by side to the end.
 #[test]
 fn who_keeps_what_it_fetches_holds_up_nobody() {
-    let play = |policy, origin_mb_s: u64, seed, actors| {
-        let mut scenario = Scenario { policy, start: Start::Cold, actors, ..Scenario::crowd(seed, 8) };
-        (scenario.chunks, scenario.block) = (8000, 1000);
-        (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
-        scenario.net.latency_ns = 50_000;
-        scenario.origin.total_bytes_s = Some(origin_mb_s * 1_000_000);
-        run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why))
+    let play = |policy, origin_mb_s, seed, actors| {
+        let real = Scenario::real(seed, 8, origin_mb_s);
+        let report = run(Scenario { policy, start: Start::Cold, actors, ..real });
+        report.unwrap_or_else(|failure| panic!("{}", failure.why))
     };
     let worlds =
         [(Policy::SpareOrigin, 40, [1, 5]), (Policy::Fastest, 12, [3, 7]), (Policy::Fastest, 40, [14, 19])];
@@ -114,11 +111,7 @@ fn what_a_liar_said_does_not_come_back_again_and_again() {
 
 /// Eight machines pull a new model in xorbs of 64 MiB, and nobody knows its chunks yet (`Cold`), or everybody does.
 fn eight(seed: u64, start: Start, actors: Vec<(Actor, u32)>) -> Report {
-    let crowd = Scenario { policy: Policy::SpareOrigin, start, actors, ..Scenario::crowd(seed, 8) };
-    let mut scenario = Scenario { chunks: 8000, block: 1000, ..crowd };
-    (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
-    scenario.net.latency_ns = 50_000;
-    scenario.origin.total_bytes_s = Some(40_000_000);
+    let scenario = Scenario { policy: Policy::SpareOrigin, start, actors, ..Scenario::real(seed, 8, 40) };
     run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why))
 }
 

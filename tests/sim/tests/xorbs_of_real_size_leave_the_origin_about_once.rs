@@ -6,11 +6,8 @@ use zest_sim::{MS, Report, SEC, Scenario, Start, run};
 
 /// 512 MiB in eight xorbs.
 fn play(nodes: u32, origin_mb_s: u64, policy: Policy) -> Report {
-    let mut scenario = Scenario { policy, start: Start::Cold, ..Scenario::crowd(1, nodes) };
-    (scenario.chunks, scenario.block) = (8000, 1000);
+    let mut scenario = Scenario { policy, start: Start::Cold, ..Scenario::real(1, nodes, origin_mb_s) };
     (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (1_000_000_000, 1_000_000_000);
-    scenario.net.latency_ns = 50_000;
-    scenario.origin.total_bytes_s = Some(origin_mb_s * 1_000_000);
     let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
     let [p50, ..] = report.finish();
     println!("{nodes} at {origin_mb_s} MB/s, {policy:?}: p50 {p50:.2}, {:.3} copies", report.origin_copies());
@@ -41,11 +38,7 @@ fn by_the_usual_policy_it_is_little_more() {
 #[test]
 fn who_hears_of_a_stream_through_others_waits_for_it() {
     for (policy, nodes) in [(Policy::SpareOrigin, 24), (Policy::SpareOrigin, 32), (Policy::Fastest, 24)] {
-        let mut scenario = Scenario { policy, start: Start::Cold, ..Scenario::crowd(1, nodes) };
-        (scenario.chunks, scenario.block) = (8000, 1000);
-        (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
-        scenario.net.latency_ns = 50_000;
-        scenario.origin.total_bytes_s = Some(40_000_000);
+        let scenario = Scenario { policy, start: Start::Cold, ..Scenario::real(1, nodes, 40) };
         let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
         let ([p50, ..], copies) = (report.finish(), report.origin_copies());
         println!("{nodes}, {policy:?}: p50 {p50:.2}, {copies:.3} copies");
@@ -79,12 +72,8 @@ fn who_follows_a_stream_leaves_it_to_whoever_streams_it() {
 #[test]
 fn what_somebody_offers_who_is_slow_just_then_is_followed_later() {
     for seed in [10, 13, 21] {
-        let mut scenario =
-            Scenario { policy: Policy::SpareOrigin, start: Start::Cold, ..Scenario::crowd(seed, 8) };
-        (scenario.chunks, scenario.block) = (8000, 1000);
-        (scenario.net.up_bytes_s, scenario.net.down_bytes_s) = (125_000_000, 125_000_000);
-        scenario.net.latency_ns = 50_000;
-        scenario.origin.total_bytes_s = Some(40_000_000);
+        let real = Scenario::real(seed, 8, 40);
+        let scenario = Scenario { policy: Policy::SpareOrigin, start: Start::Cold, ..real };
         let report = run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why));
         assert!(report.origin_copies() <= 1.05, "seed {seed}: {:.3} copies", report.origin_copies());
     }
