@@ -41,9 +41,9 @@ const LAGGING_STEPS: u32 = 16;
 /// A job under this policy that got nothing for this long asks the origin like any other: 60 s, and up to as much again,
 /// drawn at random. Ours; a last resort.
 const STARVED: Duration = Duration::from_secs(60);
-/// A node that has nothing to do for so long contests a claim of which nothing is seen, if its owner has given nothing yet: 1.5 s. Ours; a
-/// stream is offered when its first byte is there, and a CDN takes a second for that at the most.
-const FIRST_WORD: Duration = Duration::from_millis(1500);
+/// A claim of which nothing is seen for so long since its turn came, and whose owner has given nothing yet, is contested by who has nothing
+/// to do: 1 s. Ours; a stream is offered when its first byte is there, and a CDN takes half a second for that.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 /// Others that may be known: 32. Ours; where there are more, many are idle because they are far from those who stream.
 const CONTEST_KNOWN_MAX: usize = 32;
 /// And one that had such a part after so long: 250 ms. Ours.
@@ -85,8 +85,9 @@ impl Node {
         }
     }
 
-    /// Our place in the line for a unit among the peers that are interested in the file. Who has many ids at one address stands in it once.
-    fn place_in_line(&self, id: JobId, xorb: &Hash) -> u32 {
+    /// Our place in the line for a unit among the peers that are interested in the file. Who has many ids at one address stands in it once, who
+    /// made the claim that is contested not at all.
+    fn place_in_line(&self, id: JobId, xorb: &Hash, contested: Option<u64>) -> u32 {
         let ours = score(xorb, &self.config.peer_id);
         let file = self.jobs.get(&id).map(|job| job.spec.file);
         let before: BTreeSet<Option<Author>> = self
@@ -97,7 +98,10 @@ impl Node {
                     && peer.who.zest
                     && file.is_some_and(|file| peer.wants.interests.contains_key(&file))
             })
-            .filter(|(_, peer)| score(xorb, &peer.who.id) > ours)
+            .filter(|(_, peer)| {
+                let theirs = score(xorb, &peer.who.id);
+                theirs > ours && Some(theirs) != contested
+            })
             .map(|(link, _)| self.author(*link))
             .collect();
         before.len() as u32
@@ -205,7 +209,7 @@ impl Node {
             let standing = job.claims.units.get(&unit).copied().unwrap_or_default();
             let done = standing.is_done() && !standing.mine;
             let teller = standing.told_by.and_then(|by| self.peers.get(&by.link));
-            let until = standing.until(job.believes(unit, done, teller));
+            let until = standing.until(job.believes(id, unit, done, teller));
             // What its owner has whole will spread: the next one can begin.
             if done && now < until {
                 self.timers.set_no_later(Timer::Claims(id), until);
@@ -237,7 +241,9 @@ impl Node {
                 let contest_at = idle_since.map(|since| {
                     let doubtful = self.jobs.get(&id).is_none_or(|job| job.claims.doubtful)
                         || again.is_some_and(|by| self.has_many_ids(&by.author));
-                    since + if doubtful { DOUBTFUL } else { FIRST_WORD }
+                    // Who claims it itself could have said something while we had something to do; what is passed on may be far away.
+                    let turn = standing.moved.filter(|_| unknown.is_some()).unwrap_or(since);
+                    if doubtful { since + DOUBTFUL } else { turn + FIRST_WORD }
                 });
                 let Some(job) = self.jobs.get_mut(&id) else { return };
                 if now < until && contest_at.is_none_or(|at| now < at) {
@@ -268,11 +274,12 @@ impl Node {
             let wanted = job.claims.units.get(&unit).and_then(|standing| standing.wanted);
             let doubtful = job.claims.doubtful && now < until && standing.claim.is_some();
             let xorb = job.origin.blocks[unit as usize].block.xorb;
+            let contested = standing.claim.map(|(score, _)| score);
             let (wanted, turn) = match wanted {
                 Some(wanted) => (wanted, standing.turn),
                 None => {
                     // Who contested one before goes on.
-                    let mut place = if doubtful { 0 } else { self.place_in_line(id, &xorb) };
+                    let mut place = if doubtful { 0 } else { self.place_in_line(id, &xorb, contested) };
                     if self.uploads.lag.is_lagging() {
                         place = place.max(LAGGING_STEPS);
                     }

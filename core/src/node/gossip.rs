@@ -94,15 +94,14 @@ impl Node {
         let peer_id = self.peers.get(&link).map(|peer| peer.who.id);
         let xorb = job.origin.blocks[unit as usize].block.xorb;
         let own = peer_id.is_some_and(|peer_id| score(&xorb, &peer_id) == claim.score);
-        // Where parts of a unit can be seen it ends soon by itself.
-        let unseen = job.lists.manifest.is_none() && claim.beat != Claim::RELEASED;
-        if unseen && !own && self.is_of_one_unheard(now, id, &xorb, claim.score) {
+        let hearsay = !own && claim.beat != Claim::RELEASED;
+        if hearsay && self.is_of_one_unheard(now, id, &xorb, claim.score) {
             return Heard::Old;
         }
         let Some(mouth) = self.mouth(now, id, link, own) else { return Heard::Old };
         let Some(job) = self.jobs.get_mut(&id) else { return Heard::Old };
         let teller = job.claims.units.get(&unit).and_then(|standing| self.peers.get(&standing.told_by?.link));
-        let unseen = job.believes(unit, false, teller) > job.claims.idle(false);
+        let unseen = job.believes(id, unit, false, teller) > job.claims.idle(false);
         let standing = job.claims.units.entry(unit).or_default();
         let known = standing.claim;
         if claim.beat == Claim::RELEASED {
@@ -177,7 +176,7 @@ impl Node {
                 return Heard::Old;
             }
             _ => {
-                let was_mine = standing.mine;
+                let mine = known.filter(|_| standing.mine);
                 *standing = Standing {
                     claim: Some((claim.score, claim.beat)),
                     mine: false,
@@ -188,7 +187,11 @@ impl Node {
                     near: standing.near,
                     ..Standing::default()
                 };
-                if was_mine {
+                if let Some((ours, _)) = mine {
+                    // Who does not believe the better one would wait for us.
+                    if !mouth.is_known() {
+                        job.claims.released.insert(unit, ours);
+                    }
                     self.yield_unit(id, unit);
                 }
             }
@@ -322,7 +325,7 @@ impl Node {
         let alive = |unit: &u32| {
             let standing = &job.claims.units[unit];
             let teller = standing.told_by.and_then(|by| self.peers.get(&by.link));
-            standing.mine || now < standing.until(job.believes(*unit, standing.is_done(), teller))
+            standing.mine || now < standing.until(job.believes(id, *unit, standing.is_done(), teller))
         };
         let claims: Vec<Claim> = job
             .claims

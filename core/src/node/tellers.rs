@@ -150,11 +150,10 @@ impl Node {
     /// Whether a peer has all of a unit, as it says.
     pub(super) fn has_unit(&self, id: JobId, unit: u32, link: LinkId) -> bool {
         let has = self.peers.get(&link).and_then(|peer| Some(&peer.jobs.get(&id)?.has));
-        self.jobs.get(&id).zip(has).is_some_and(|(job, has)| {
-            let mut chunks =
-                job.blocks_of(unit).flat_map(|block| job.origin.blocks[block as usize].indices());
-            chunks.all(|index| has.may_have(index))
-        })
+        self.jobs
+            .get(&id)
+            .zip(has)
+            .is_some_and(|(job, has)| job.indices_of(unit).all(|index| has.may_have(index)))
     }
 
     /// A claimed part is there: its owner has kept its word if it has all of it, as it says.

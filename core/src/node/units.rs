@@ -3,7 +3,7 @@
 
 use super::job::Job;
 use super::peer::Peer;
-use crate::{Duration, PeerId};
+use crate::{Duration, JobId, PeerId};
 use zest_xet::Hash;
 
 /// A line on which a file comes quickly: 100 MB/s. Ours.
@@ -47,6 +47,11 @@ impl Job {
         (unit..end).filter(move |block| alone || !self.stands_alone(*block))
     }
 
+    /// Chunks of a unit.
+    pub(super) fn indices_of(&self, unit: u32) -> impl Iterator<Item = u32> + '_ {
+        self.blocks_of(unit).flat_map(|block| self.origin.blocks[block as usize].indices())
+    }
+
     /// Chunks of a unit, and how many of them are held here or at peers that count.
     pub(crate) fn near(&self, unit: u32) -> (u32, u32) {
         // Without a manifest the group is of use to others only once the whole file is proven.
@@ -61,11 +66,16 @@ impl Job {
     }
 
     /// How long a claim to a unit is believed of which nothing new turns up; `teller`: who told of it, if it is still linked.
-    pub(super) fn believes(&self, unit: u32, done: bool, teller: Option<&Peer>) -> Duration {
+    pub(super) fn believes(&self, id: JobId, unit: u32, done: bool, teller: Option<&Peer>) -> Duration {
         let by = self.claims.units.get(&unit).and_then(|standing| standing.told_by);
-        // Who has all of it says on the same link, a moment before or after, that it gives it.
+        // Who has all of it says on the same link, a moment before or after, that it gives it; chunk by chunk, where those are known.
         let given_nothing = || teller.is_none_or(|peer| !peer.word.useful);
-        if done && self.lists.manifest.is_none() && by.is_some_and(|by| by.own) && given_nothing() {
+        let has_some = |peer: &Peer| {
+            let has = peer.jobs.get(&id).map(|with| &with.has);
+            has.is_some_and(|has| self.indices_of(unit).any(|index| has.may_have(index)))
+        };
+        let shows = || self.lists.manifest.is_some() && teller.is_some_and(has_some);
+        if done && by.is_some_and(|by| by.own) && given_nothing() && !shows() {
             return DONE_SHOWS;
         }
         if self.lists.manifest.is_some() || unit as usize >= self.origin.blocks.len() {
