@@ -12,6 +12,8 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 pub(crate) struct Pulls {
     running: Cell<usize>,
+    /// Pulls that have begun so far.
+    begun: Cell<u32>,
     /// Told whenever one is over.
     over: Notify,
     /// Cancelled when the engine ends.
@@ -28,6 +30,7 @@ impl Pulls {
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             running: Cell::new(0),
+            begun: Cell::new(0),
             over: Notify::new(),
             ending: CancelToken::new(),
             errands: RefCell::default(),
@@ -40,6 +43,12 @@ impl Pulls {
     pub(crate) fn begin(self: &Rc<Self>) -> Running {
         self.running.set(self.running.get() + 1);
         Running(self.clone())
+    }
+
+    /// A number for a pull that no other has had.
+    pub(crate) fn number(&self) -> u32 {
+        self.begun.set(self.begun.get().wrapping_add(1));
+        self.begun.get()
     }
 
     /// Whether any runs.

@@ -1,5 +1,6 @@
 //! Which job asks which peer next, and who is asked for small files.
 
+use super::fair::Turns;
 use super::picker::Shared;
 use super::plain::Plains;
 use crate::{JobId, LinkId};
@@ -10,8 +11,8 @@ use alloc::vec::Vec;
 pub(super) struct Asking {
     /// The jobs in the order in which they are filled.
     pub(super) jobs: Vec<JobId>,
-    /// Whose turn it is, for the front of its file or for all of it.
-    pub(super) turns: Vec<(JobId, bool)>,
+    /// Whose turn it is.
+    pub(super) turns: Turns,
     /// Peers that may be asked for something, by the time one more request would wait there.
     pub(super) peers: BTreeSet<(u64, LinkId)>,
     /// Peers whose place in that order is to be found anew before anybody is asked; each as often as it was said.

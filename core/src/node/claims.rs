@@ -336,16 +336,16 @@ impl Node {
 
     /// Fetches the next block of a unit of ours.
     fn begin_unit(&mut self, now: Instant, id: JobId, unit: u32) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get(&id) else { return };
         if job.origin.state != OriginState::Ready {
             return;
         }
-        let allowed = self.fetches_allowed(now);
+        let (pull, room) = (job.spec.pull, self.rooms(now).of(job.course.wish));
         let Some(job) = self.jobs.get_mut(&id) else { return };
         for block in job.blocks_of(unit).collect::<Vec<u32>>() {
             let Some(job) = self.jobs.get_mut(&id) else { return };
             let state = &job.origin.blocks[block as usize];
-            if self.origin.active >= allowed {
+            if self.origin.active.is_full(pull, room) {
                 return;
             }
             if state.is_idle() && state.any_in(&job.sets.missing, None) {

@@ -37,7 +37,10 @@ pub struct JobSpec {
     pub policy: Option<Policy>,
     /// What [`Location::file`] says of the partial file, so that proven chunks are served while others are still missing.
     pub place: FileId,
-    /// Jobs of higher priority are filled first: small files.
+    /// Of which pull it is. Pulls that are equally urgent get equal shares, so that a big one holds up no small and no later one; the
+    /// files of one pull come one after the other.
+    pub pull: u32,
+    /// Of one pull's jobs those of higher priority are filled first: small files.
     pub priority: u8,
     /// So many bytes at the beginning of the file come first, before anything else of any job: safetensors headers. 0 if it
     /// is all one. [`super::Event::JobFront`] changes it.
@@ -57,6 +60,7 @@ impl JobSpec {
             layout_later: false,
             policy: None,
             place,
+            pull: 0,
             priority: 0,
             front: 0,
         }

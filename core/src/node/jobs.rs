@@ -276,13 +276,10 @@ impl Node {
         true
     }
 
-    /// Jobs in the order in which they are filled: by the user's wish, by priority, then by age.
+    /// Jobs in the order in which they are filled: by the user's wish, pull by pull, by priority, then by age.
     pub(super) fn order_jobs(&mut self) {
-        let urgency = |job: &Job| core::cmp::Reverse((job.course.wish, job.spec.priority));
-        let mut order: Vec<_> = self.jobs.iter().map(|(id, job)| (urgency(job), *id)).collect();
-        order.sort_unstable();
-        self.asking.jobs = order.into_iter().map(|(_, id)| id).collect();
         self.order_turns();
+        self.asking.jobs = self.asking.turns.shares().iter().flat_map(|share| &share.jobs).copied().collect();
         self.asking.recheck = true;
     }
 
@@ -381,7 +378,7 @@ impl Node {
     pub(super) fn job_removed(&mut self, id: JobId) {
         self.end(id);
         let Some(job) = self.jobs.remove(&id) else { return };
-        self.origin.active -= job.blocks_active();
+        self.origin.active.end(job.spec.pull, job.blocks_active());
         self.asking.copies_active -= job.sets.copies.len() as u32;
         for block in 0..job.origin.blocks.len() {
             self.timers.cancel(Timer::BlockRetry(id, block as u32));

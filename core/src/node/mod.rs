@@ -34,6 +34,7 @@
 //! After every `handle`, poll actions until `None`, then look at `poll_timeout` again.
 
 mod action;
+mod active;
 mod answers;
 mod ask;
 mod asking;
@@ -51,6 +52,7 @@ mod contacts;
 mod course;
 mod dials;
 mod event;
+mod fair;
 mod few;
 mod from_origin;
 mod front;
@@ -387,7 +389,7 @@ impl Node {
         self.contacts.lessons.check_invariants();
         assert!(self.contacts.departed.len() <= DEPARTED_MAX, "past links stay within their limit");
         let active: u32 = self.jobs.values().map(Job::blocks_active).sum();
-        assert_eq!(active, self.origin.active, "the count of origin fetches is the sum over jobs");
+        assert_eq!(active, self.origin.active.all(), "the count of origin fetches is the sum over jobs");
         let most = self.config.origin_fetches_max.max(self.config.origin_fetches_limit);
         assert!(active <= most, "origin fetches stay within their limit");
         let copies: usize = self.jobs.values().map(|j| j.sets.copies.len()).sum();

@@ -1,5 +1,6 @@
 //! The origin as a source: which blocks it is asked for, when it joins the peers, and what follows its faults.
 
+use super::active::Active;
 use super::event::{FaultKind, OriginFault, Source};
 use super::from_origin::OriginState;
 use super::job::Job;
@@ -93,11 +94,10 @@ impl Node {
 
     /// Gives free origin slots to blocks that only the origin can serve, or that help slow peers.
     pub(super) fn fill_origin(&mut self, now: Instant) {
-        let allowed = self.fetches_allowed(now);
-        if self.origin.active >= allowed {
+        if self.origin_turns(now).is_empty() {
             return;
         }
-        let (out, before) = (self.blocks_are_out(), self.origin.active);
+        let (out, before) = (self.blocks_are_out(), self.origin.active.all());
         let last = out && self.is_last_try();
         for id in self.asking.jobs.clone() {
             let ready =
@@ -108,10 +108,11 @@ impl Node {
         }
         let mut too_slow: Vec<LinkId> = Vec::new();
         let mut shared: Vec<JobId> = Vec::new();
-        for &(id, front) in &self.asking.turns {
+        for (id, front, room) in self.origin_turns(now) {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if self.origin.active >= allowed {
-                break;
+            let pull = job.spec.pull;
+            if self.origin.active.is_full(pull, room) {
+                continue;
             }
             let ready = job.origin.state == OriginState::Ready && job.wants();
             if !ready || self.timers.is_set(Timer::OriginGrace(id)) {
@@ -168,7 +169,7 @@ impl Node {
             }
             if front {
                 for at in job.front_blocks(all) {
-                    if self.origin.active >= most.min(allowed) {
+                    if self.origin.active.of(pull) >= most || self.origin.active.is_full(pull, room) {
                         break;
                     }
                     self.actions.push_back(job.begin_fetch(id, at, &mut self.origin.active));
@@ -190,7 +191,8 @@ impl Node {
                 None => job.origin.first.unwrap_or(0),
             };
             for at in (first..blocks).chain(0..first.min(blocks)) {
-                if self.origin.active >= most.min(allowed)
+                if self.origin.active.of(pull) >= most
+                    || self.origin.active.is_full(pull, room)
                     || at_once.is_some_and(|most| job.blocks_in_order() >= most)
                 {
                     break;
@@ -233,7 +235,7 @@ impl Node {
         for id in shared {
             self.fill_shared(now, id);
         }
-        if self.origin.active > before {
+        if self.origin.active.all() > before {
             self.block_tried(now);
         }
     }
@@ -269,7 +271,7 @@ impl Node {
         let Some(state) = job.origin.blocks.get_mut(at).filter(|state| state.active) else { return };
         let stopped = core::mem::take(&mut state.stopping);
         state.active = false;
-        self.origin.active -= 1;
+        self.origin.active.end(job.spec.pull, 1);
         job.cover(at);
         let short = || {
             let text = "a block of the origin ended before its last chunk was good";
@@ -369,7 +371,7 @@ impl Node {
         self.drop_takings(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.unproven.offers.clear();
-        self.origin.active -= job.blocks_active();
+        self.origin.active.end(job.spec.pull, job.blocks_active());
         for (block, state) in core::mem::take(&mut job.origin.blocks).into_iter().enumerate() {
             let block = block as u32;
             self.timers.cancel(Timer::BlockRetry(id, block));
@@ -387,10 +389,10 @@ impl Node {
 impl Job {
     /// The action that asks the origin for a block, which is counted in `active` from now on.
     #[must_use]
-    pub(crate) fn begin_fetch(&mut self, id: JobId, at: usize, active: &mut u32) -> Action {
+    pub(crate) fn begin_fetch(&mut self, id: JobId, at: usize, active: &mut Active) -> Action {
         self.origin.blocks[at].begin();
         self.cover(at);
-        *active += 1;
+        active.begin(self.spec.pull);
         Action::OriginFetch { job: id, block: at as u32 }
     }
 }

@@ -1,5 +1,6 @@
 //! How the origin is used, over all jobs.
 
+use super::active::Active;
 use super::breadth::Breadth;
 use super::in_order::InOrder;
 use super::sparing::Sparing;
@@ -16,7 +17,7 @@ pub(super) struct OriginUse {
     /// What of it does not answer.
     pub(super) out: outages::Origin,
     /// Blocks that it gives now.
-    pub(super) active: u32,
+    pub(super) active: Active,
 }
 
 impl OriginUse {
@@ -26,7 +27,7 @@ impl OriginUse {
             breadth: Breadth::new(config.origin_fetches_max, config.origin_fetches_limit),
             in_order: InOrder::new(),
             out: outages::Origin::new(config.patience),
-            active: 0,
+            active: Active::default(),
         }
     }
 }

@@ -109,7 +109,7 @@ impl Node {
         let (most, outage) = (self.origin.breadth.most(), &self.origin.out.blocks.outage);
         match outage.since() {
             _ if now < outage.due() => 0,
-            Some(_) => most.min(self.origin.active + 1),
+            Some(_) => most.min(self.origin.active.all() + 1),
             None => most,
         }
     }

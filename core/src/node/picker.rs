@@ -15,6 +15,7 @@ use crate::link::{FRAME_BYTES_MAX, Outgoing, ZestMessage};
 use crate::{Duration, Instant, JobId, LinkId, ReqId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 /// Measurements in a row that find chunks waiting behind full pipelines of slow peers before the origin joins: 2, so it
 /// joins about half a second after the peers began. Ours.
@@ -99,15 +100,23 @@ impl Node {
         self.fill_origin(now);
     }
 
+    /// Copies what lies on the local disk: of equals first for the pull of which the fewest chunks are being copied.
     pub(super) fn fill_disk(&mut self) {
-        for (&id, job) in &mut self.jobs {
-            while self.asking.copies_active < self.config.copies_max && !job.course.ended {
-                let Some((index, from)) = job.sets.local.pop_front() else { break };
-                // What is being copied already is not begun again: a job that was reopened is told of its places anew.
-                if job.sets.copying.contains(index) && job.sets.copies.insert(index) {
-                    self.asking.copies_active += 1;
-                    self.actions.push_back(Action::CopyLocal { job: id, index, from });
-                }
+        while self.asking.copies_active < self.config.copies_max {
+            let is_due = |job: &Job| !job.course.ended && !job.course.paused && !job.sets.local.is_empty();
+            let next = self.asking.turns.shares().iter().filter_map(|share| {
+                let jobs = || share.jobs.iter().filter_map(|id| Some((*id, self.jobs.get(id)?)));
+                let next = jobs().find(|(_, job)| is_due(job))?.0;
+                let copies: usize = jobs().map(|(_, job)| job.sets.copies.len()).sum();
+                Some((Reverse(share.wish), copies, next))
+            });
+            let Some((.., id)) = next.min_by_key(|(wish, copies, _)| (*wish, *copies)) else { return };
+            let Some(job) = self.jobs.get_mut(&id) else { return };
+            let Some((index, from)) = job.sets.local.pop_front() else { return };
+            // What is being copied already is not begun again: a job that was reopened is told of its places anew.
+            if job.sets.copying.contains(index) && job.sets.copies.insert(index) {
+                self.asking.copies_active += 1;
+                self.actions.push_back(Action::CopyLocal { job: id, index, from });
             }
         }
     }
@@ -181,7 +190,7 @@ impl Node {
         }
     }
 
-    /// Asks a peer for one chunk, of the first job for which it has something.
+    /// Asks a peer for one chunk, of the first job for which it has something, in their turns.
     fn ask_one(&mut self, now: Instant, link: LinkId) -> Asked {
         let several = self.peers.len() > 1;
         let usual = Duration::from_micros(self.measured.answer_us);
@@ -197,7 +206,7 @@ impl Node {
         };
         // A slow peer is asked only for what nobody else has.
         let slow = peer.pace.crowded && peer.usual_answer() >= slow_from(usual);
-        for &(id, front) in &self.asking.turns {
+        for &(id, front) in self.asking.turns.order() {
             let (Some(job), Some(with)) = (self.jobs.get_mut(&id), peer.jobs.get_mut(&id)) else { continue };
             if !job.wants() || job.sets.open.is_empty() {
                 continue;
@@ -227,6 +236,7 @@ impl Node {
             } else {
                 job.sets.raced.insert(index);
             }
+            self.asking.turns.asked(job.course.wish, job.spec.pull, u64::from(chunk.len));
             self.measured.stats.chunks_asked += 1;
             let message = Outgoing::ChunkRequest { req, hash: chunk.hash, len_max: chunk.len };
             self.actions.push_back(Action::Send { link, message });
@@ -297,7 +307,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&link).filter(|p| p.asked.requests.is_empty()) else {
             return Asked::Nothing;
         };
-        for &id in &self.asking.jobs {
+        for &(id, _) in self.asking.turns.order().iter().filter(|(_, front)| !front) {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             if !job.wants() || peer.jobs.get(&id).is_none_or(|with| with.has.is_none()) {
                 continue;
@@ -316,6 +326,7 @@ impl Node {
             job.cover(at);
             let block = &job.origin.blocks[at].block;
             peer.pace.block_bytes = block.wire_bytes;
+            self.asking.turns.asked(job.course.wish, job.spec.pull, block.wire_bytes);
             let message = Outgoing::XorbRequest {
                 req,
                 xorb: block.xorb,
@@ -358,7 +369,7 @@ impl Node {
         let shared = |job: &Job| job.wants() && job.origin.left.is_some() && job.lists.manifest.is_none();
         self.origin.breadth.share(now, self.jobs.values().any(shared));
         let more = self.has_more_for_the_origin();
-        self.origin.breadth.measure(now, self.origin.active, more);
+        self.origin.breadth.measure(now, self.origin.active.all(), more);
         self.measure_in_order(now, more);
         self.measure_origin(now, now.since(since).as_micros() as u64);
         let slow = together < self.config.joins_below();
@@ -414,7 +425,7 @@ impl Node {
             })
             .map(|(link, _)| *link)
             .collect();
-        let slots = self.origin.active < self.origin.breadth.most();
+        let slots = self.origin.active.all() < self.origin.breadth.most();
         let mut late: Vec<(LinkId, ReqId)> = Vec::new();
         for (&id, job) in self.jobs.iter().filter(|(_, job)| !job.course.paused) {
             let origin = job.origin.state == OriginState::Ready

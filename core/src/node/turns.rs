@@ -1,12 +1,18 @@
 //! Whose turn it is: first those jobs of which something is wanted before the rest, and of those the part that is.
 
+use super::active::Room;
 use super::block_state::BlockState;
+use super::course::Priority;
 use super::event::Run;
+use super::fair::{Share, Standing};
+use super::from_origin::OriginState;
 use super::front::Front;
 use super::job::Job;
+use super::timers::Timer;
 use super::{Action, Node};
 use crate::{Duration, Instant, JobId};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::ops::Range;
 
 /// How long one block has the origin for itself while a reader waits for the first bytes of a file: 10 s, in which a line of
@@ -15,6 +21,25 @@ const ALONE_MAX: Duration = Duration::from_secs(10);
 
 /// A block of which less than an eighth is to come is nearly whole. Ours; 8 MB of the longest, on a line of 50 MB/s three round trips of 50 ms.
 const NEARLY_WHOLE: u32 = 8;
+
+/// How many blocks pulls may have of the origin.
+pub(super) struct Rooms {
+    usual: u32,
+    limit: u32,
+    /// The wish of those who want more and are the most urgent.
+    most_urgent: Option<Priority>,
+    /// Pulls that want some, or have some.
+    pulls: u32,
+}
+
+impl Rooms {
+    /// What one of this wish may have: of the most urgent each its share, though others came first and have all.
+    pub(super) fn of(&self, wish: Priority) -> Room {
+        let shares = self.pulls > 1 && self.most_urgent.is_none_or(|most| wish >= most);
+        let share = if shares { (self.usual / self.pulls).max(1) } else { 0 };
+        Room { usual: self.usual, share, limit: self.limit }
+    }
+}
 
 impl Job {
     /// Finds out anew which chunks are the front, and which of them are held.
@@ -170,13 +195,59 @@ impl Node {
 
     /// Finds out anew whose turn it is: first those jobs with a front to come, for that alone, then each for all of it.
     pub(super) fn order_turns(&mut self) {
-        self.asking.turns = self.turns_now().collect();
+        let standing = |(id, job): (&JobId, &Job)| Standing {
+            id: *id,
+            wish: job.course.wish,
+            pull: job.spec.pull,
+            priority: job.spec.priority,
+            has_front: job.front.is_wanted(),
+        };
+        self.asking.turns.set(self.jobs.iter().map(standing).collect());
     }
 
-    fn turns_now(&self) -> impl Iterator<Item = (JobId, bool)> {
-        let wanted = |id: &&JobId| self.jobs.get(id).is_some_and(|job| job.front.is_wanted());
-        let fronts = self.asking.jobs.iter().filter(wanted).map(|id| (*id, true));
-        fronts.chain(self.asking.jobs.iter().map(|id| (*id, false)))
+    /// How many blocks each pull may have of the origin.
+    pub(super) fn rooms(&self, now: Instant) -> Rooms {
+        let usual = self.fetches_allowed(now);
+        let limit = self.config.origin_fetches_max.max(self.config.origin_fetches_limit);
+        let mut rooms = Rooms { usual, limit, most_urgent: None, pulls: 0 };
+        // While it is out it is asked for one block at a time, whosever that is.
+        if self.blocks_are_out() {
+            return rooms;
+        }
+        let mut pulls: Vec<u32> = Vec::new();
+        for share in self.asking.turns.shares() {
+            let wants = |id: &JobId| {
+                self.jobs.get(id).is_some_and(|job| job.origin.state == OriginState::Ready && job.wants())
+                    && !self.timers.is_set(Timer::OriginGrace(*id))
+            };
+            let wants = share.jobs.iter().any(wants);
+            if wants {
+                rooms.most_urgent = rooms.most_urgent.max(Some(share.wish));
+            }
+            if wants || self.origin.active.of(share.pull) > 0 {
+                pulls.push(share.pull);
+            }
+        }
+        pulls.sort_unstable();
+        pulls.dedup();
+        rooms.pulls = pulls.len() as u32;
+        rooms
+    }
+
+    /// Whose turn it is at the origin, and what may be asked of it for them: of equals, first for the pull of which it gives the fewest blocks.
+    pub(super) fn origin_turns(&self, now: Instant) -> Vec<(JobId, bool, Room)> {
+        let rooms = self.rooms(now);
+        let active = &self.origin.active;
+        if active.all() >= rooms.usual && rooms.pulls < 2 {
+            return Vec::new();
+        }
+        let mut shares: Vec<&Share> = self.asking.turns.shares().iter().collect();
+        shares.sort_by_key(|share| (Reverse(share.wish), active.of(share.pull)));
+        shares.retain(|share| !active.is_full(share.pull, rooms.of(share.wish)));
+        let jobs = || shares.iter().flat_map(|share| share.jobs.iter().map(|id| (*id, rooms.of(share.wish))));
+        let has_front = |id: &JobId| self.jobs.get(id).is_some_and(|job| job.front.is_wanted());
+        let fronts = jobs().filter(|(id, _)| has_front(id)).map(|(id, room)| (id, true, room));
+        fronts.chain(jobs().map(|(id, room)| (id, false, room))).collect()
     }
 
     /// A chunk of a job was held: if that was the last one of its front, others get their turn.
@@ -207,9 +278,16 @@ impl Node {
     }
 
     pub(super) fn check_turns(&self) {
-        assert!(
-            self.asking.turns.iter().copied().eq(self.turns_now()),
-            "every front and every job has its turn"
-        );
+        let mut turns: Vec<(JobId, bool)> = self.asking.turns.order().to_vec();
+        turns.sort_unstable();
+        let own =
+            |(id, job): (&JobId, &Job)| [Some((*id, false)), job.front.is_wanted().then_some((*id, true))];
+        let due = self.jobs.iter().flat_map(own).flatten();
+        assert!(turns.into_iter().eq(due), "every front and every job has its turn");
+        for share in self.asking.turns.shares() {
+            let of = |id: &JobId| self.jobs.get(id).map(|job| (job.course.wish, job.spec.pull));
+            let theirs = share.jobs.iter().all(|id| of(id) == Some((share.wish, share.pull)));
+            assert!(theirs, "a job stands with its pull");
+        }
     }
 }

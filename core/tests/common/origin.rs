@@ -12,6 +12,7 @@ impl World {
     /// The origin's next chunk of a block.
     pub(super) fn stream(&mut self, job: JobId, block: u32, number: u32, at: u32) {
         let outage = self.outage(job);
+        let streams: usize = self.tasks.values().map(|task| task.fetches.len()).sum();
         let task = self.tasks.get_mut(&job).unwrap();
         if task.fetches.get(&block) != Some(&number) || !self.streams {
             return;
@@ -29,7 +30,7 @@ impl World {
             return;
         }
         let index = first + at;
-        let sharing = if origin.one_line { task.fetches.len().max(1) as u32 } else { 1 };
+        let sharing = if origin.one_line { streams.max(1) as u32 } else { 1 };
         let chunk_time = origin.chunk_time * sharing;
         task.streamed += 1;
         if self.node.needs(job, index) {

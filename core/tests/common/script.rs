@@ -182,7 +182,7 @@ pub struct Origin {
     pub plan: Option<Duration>,
     pub first_byte: Duration,
     pub chunk_time: Duration,
-    /// All fetches share what one would be given alone.
+    /// All fetches, of whatever job, share what one would be given alone.
     pub one_line: bool,
     /// Number of the fetch (over all blocks, from 0) → after so many chunks it ends with this fault.
     pub faults: BTreeMap<u32, (u32, OriginFault)>,

@@ -103,6 +103,10 @@ pub struct World {
     pub near: bool,
     /// The policy of jobs to come, if not the node's.
     pub policy: Option<Policy>,
+    /// Of which pull jobs to come are.
+    pub pull: u32,
+    /// And how urgent they are in it.
+    pub priority: u8,
     /// Blocks that the origin was asked for, in order, and when.
     /// Blocks are whole xorbs.
     pub whole: bool,
@@ -145,6 +149,8 @@ impl World {
             front: 0,
             near: false,
             policy: None,
+            pull: 0,
+            priority: 0,
             whole: false,
             fetched: vec![],
             lived: None,
@@ -216,6 +222,8 @@ impl World {
             peers,
             near: self.near,
             policy: self.policy,
+            pull: self.pull,
+            priority: self.priority,
             origin: origin.is_some(),
             layout_later: true,
             front: self.front,

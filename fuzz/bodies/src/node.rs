@@ -525,6 +525,7 @@ impl World {
             peers: what & 2 == 0,
             near: what & 64 != 0,
             origin: what & 4 == 0,
+            pull: u32::from(what >> 5 & 1),
             priority: what >> 7,
             front: u64::from(what >> 3 & 7) * u64::from(CHUNK),
             ..JobSpec::new(manifest.file(), manifest.size(), FileId(file as u32))

@@ -23,6 +23,8 @@ pub(crate) struct NewJob {
     pub(crate) hub: Option<Endpoint>,
     /// See [`JobSpec::policy`].
     pub(crate) policy: Option<Policy>,
+    /// See [`JobSpec::pull`].
+    pub(crate) pull: u32,
     /// The layout is needed even if peers give all.
     pub(crate) needs_layout: bool,
     /// See [`JobSpec::priority`].
@@ -41,7 +43,7 @@ pub(crate) fn add(
 ) -> (JobId, Rc<JobState>, oneshot::Receiver<JobEnd>) {
     let id = context.jobs.number();
     let place = FileKind::Partial(id).id();
-    let NewJob { file, size, public, hub, policy, needs_layout, priority, has_header } = new;
+    let NewJob { file, size, public, hub, policy, pull, needs_layout, priority, has_header } = new;
     let sharing = match &public {
         Some(public) => Sharing::of(public.near, hub, &context.disk, id, &partial),
         None => Sharing::none(hub),
@@ -50,7 +52,7 @@ pub(crate) fn add(
     let job_file = JobFile::new(id, file, size, partial);
     let front = if has_header { header::front_at_start(&job_file) } else { 0 };
     let origin_too = origin.is_some();
-    let mut spec = JobSpec { peers, near, policy, priority, front, ..JobSpec::new(file, size, place) };
+    let mut spec = JobSpec { peers, near, policy, pull, priority, front, ..JobSpec::new(file, size, place) };
     (spec.origin, spec.layout_later) = (origin_too, !needs_layout);
     let (state, ended) = JobState::new(job_file, path, has_header, sharing, origin);
     context.jobs.all.borrow_mut().insert(id, state.clone());

@@ -47,6 +47,8 @@ pub(crate) struct Reader {
 /// The pull's end of the lines to its user.
 #[derive(Debug)]
 pub(crate) struct Control {
+    /// See [`zest_core::node::JobSpec::pull`]; 0 before it runs.
+    pub(crate) number: u32,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) cancel: CancelToken,
     pub(crate) wish: watch::Receiver<Wish>,
@@ -59,7 +61,7 @@ impl Control {
     /// One that is told of progress and may cancel.
     pub(crate) fn simple(progress: watch::Sender<Progress>, cancel: CancelToken) -> Self {
         let wish = watch::channel(Wish::default()).1;
-        Self { progress, cancel, wish, arrivals: Arrivals::default(), reader: None }
+        Self { number: 0, progress, cancel, wish, arrivals: Arrivals::default(), reader: None }
     }
 
     pub(crate) fn is_paused(&self) -> bool {

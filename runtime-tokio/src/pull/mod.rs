@@ -122,9 +122,10 @@ fn destination(context: &Context, options: &PullOptions) -> Result<Destination, 
 pub(crate) async fn run(
     context: Rc<Context>,
     options: PullOptions,
-    control: Control,
+    mut control: Control,
 ) -> Result<PullReport, PullError> {
     let started = Instant::now();
+    control.number = context.pulls.number();
     let _running = context.pulls.begin();
     let ending = context.pulls.ending.clone();
     let figures = context.pulls.figures.begin();

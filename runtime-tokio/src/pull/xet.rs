@@ -172,7 +172,8 @@ impl Pull {
         // Of a commit whose list and proof are kept nobody has asked the Hub: it may not be for us any more.
         let needs_layout = self.options.keep_xorbs || !self.commit.asked;
         let policy = errand.policy();
-        let new = NewJob { file: hash, size, public, hub, policy, needs_layout, priority, has_header };
+        let pull = self.control.number;
+        let new = NewJob { file: hash, size, public, hub, policy, pull, needs_layout, priority, has_header };
         let origin = self.client.clone().map(|client| OriginFile::new(client, repo.clone(), commit.clone()));
         let (id, job, ended) = jobs::add(&self.context, entry.path.clone(), new, partial, origin);
         errand.began(&self.context, &job);

@@ -136,6 +136,7 @@ impl Session {
         let began = self.inner.engine.spawn(move |context| {
             Box::pin(async move {
                 let control = Control {
+                    number: 0,
                     progress: told.progress.clone(),
                     cancel: told.cancel.clone(),
                     wish: ears,

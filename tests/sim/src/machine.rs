@@ -293,6 +293,7 @@ impl World {
         let spec = JobSpec {
             near: self.scenario.near,
             policy: self.scenario.policy_of(file),
+            pull: file % self.scenario.pulls.max(1),
             priority: u8::from(of.len() < 4),
             layout_later: true,
             front: self.scenario.header_bytes.min(LEN_BYTES as u64),

@@ -236,6 +236,8 @@ pub struct Scenario {
     pub policy: Policy,
     /// Policies that files have in place of that, in turn; empty: none has one of its own.
     pub file_policies: Vec<Option<Policy>>,
+    /// Pulls that the files of a node are of, in turn.
+    pub pulls: u32,
     /// Who knows the manifest.
     pub start: Start,
     /// Nodes that have everything from the start.
@@ -299,6 +301,7 @@ impl Scenario {
             header_bytes: 0,
             policy: Policy::SpareOrigin,
             file_policies: Vec::new(),
+            pulls: 1,
             start: Start::Warm,
             seeds: 0,
             seeds_leave_ns: None,
@@ -408,6 +411,7 @@ impl Scenario {
             let any = [None, Some(Policy::Fastest), Some(Policy::SpareOrigin)];
             s.file_policies = (0..s.files).map(|_| policies.pick(&any)).collect();
         }
+        s.pulls = Rng::of(seed, "scenario pulls").pick(&[1, 2, 3]);
         let mut limits = Rng::of(seed, "scenario limits");
         s.limits_permille = limits.pick(&[0, 0, 300, 1000]);
         let mut local = Rng::of(seed, "scenario local");
