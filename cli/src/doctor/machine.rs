@@ -229,26 +229,34 @@ fn others() -> Option<Check> {
     (!found.is_empty()).then(|| Check::ok("others", others_words(&found)))
 }
 
+/// Commands that may upload or download.
+const SHARE: [&str; 5] = ["pull", "serve", "seed", "start", "link"];
+/// All others: a test holds both beside the definition.
+const DO_NOT: [&str; 19] = [
+    "run",
+    "endpoint",
+    "stop",
+    "status",
+    "dashboard",
+    "peers",
+    "info",
+    "logs",
+    "share",
+    "cache",
+    "verify",
+    "doctor",
+    "hub",
+    "demo",
+    "bench",
+    "man",
+    "config",
+    "completions",
+    "version",
+];
+
 /// What a process of ours is called, if it may upload or download: a Hub, a log that is read or a status that is watched do neither.
 fn sharer(name: &str, words: &[String]) -> Option<String> {
-    // What was typed is known by its first word that is no flag; values of flags before it are none of these.
-    const SHARE: [&str; 5] = ["pull", "serve", "seed", "start", "link"];
-    const DO_NOT: [&str; 14] = [
-        "run",
-        "endpoint",
-        "stop",
-        "status",
-        "dashboard",
-        "logs",
-        "share",
-        "cache",
-        "verify",
-        "doctor",
-        "hub",
-        "config",
-        "completions",
-        "version",
-    ];
+    // What was typed is known by its first word that is a command; values of flags before it are none of these.
     let command = words.iter().skip(1).find(|word| SHARE.iter().chain(&DO_NOT).any(|known| known == word));
     match command {
         Some(word) if DO_NOT.contains(&word.as_str()) => None,
@@ -317,6 +325,15 @@ mod tests {
     }
 
     #[test]
+    fn every_command_is_known_for_one_that_shares_or_not() {
+        use clap::CommandFactory;
+        let cli = crate::commands::Cli::command();
+        for command in cli.get_subcommands().map(clap::Command::get_name) {
+            assert!(SHARE.contains(&command) != DO_NOT.contains(&command), "{command}");
+        }
+    }
+
+    #[test]
     fn a_hub_and_what_only_looks_are_no_sharers() {
         let of = |line: &str| {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
@@ -324,6 +341,7 @@ mod tests {
         };
         assert_eq!(of("zest hub --root /srv/seed --port 0"), None);
         assert_eq!(of("zest logs -f"), None);
+        assert_eq!(of("zest peers pull/of"), None);
         assert_eq!(of("zest run -- zest pull a/b"), None);
         assert_eq!(of("zest -q serve --watch").as_deref(), Some("zest serve"));
         assert_eq!(of("").as_deref(), Some("zest"), "of one that cannot be looked at nobody knows");
