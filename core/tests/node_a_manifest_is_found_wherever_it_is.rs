@@ -140,3 +140,35 @@ fn a_far_and_slow_peer_can_give_a_manifest_and_a_file() {
     let (_, world) = fetch_from(&[far], 20);
     assert!(world.banned.is_empty());
 }
+
+#[test]
+fn a_peer_that_has_none_yet_is_not_asked_with_every_chunk_that_it_gets() {
+    let mut world = World::new();
+    let file = File::new(1, 300);
+    world
+        .peer(1, Script { manifests: Manifests::Refused, has: Some((None, vec![(0, 1)])), ..Script::fast() });
+    let job = world.job(&file, None);
+    world.run(ms(100), |_| false);
+    let link = world.link_of(1);
+    let more = |first| {
+        let runs = vec![(first, 1)];
+        Message::Zest(ZestMessage::HaveMore { file: FileKey::of(&file.hash()), runs })
+    };
+    let asks = |world: &World| {
+        let ask =
+            |(_, sent): &&(_, Outgoing)| matches!(sent, Outgoing::Zest(ZestMessage::ManifestRequest { .. }));
+        world.sent.iter().filter(ask).count()
+    };
+    for first in 1..200 {
+        world.says(link, more(first));
+        world.run(ms(20), |_| false);
+    }
+    assert!((2..=6).contains(&asks(&world)), "{} times in four seconds", asks(&world));
+    // It is asked once it has it: while it gets more, and at once if it has all.
+    world.remotes.get_mut(&link).unwrap().script =
+        Script { has: Some((None, vec![(0, 300)])), ..Script::fast() };
+    let all = Message::Zest(ZestMessage::Have { file: file.hash(), total: 300, runs: vec![(0, 300)] });
+    world.says(link, all);
+    let took = world.finish(job, LIMIT);
+    assert!(took < ms(600), "{took:?}");
+}

@@ -4,9 +4,12 @@ use super::peer::{HAVES_MAX, Has, Willing, With};
 use super::{Action, BitSet, Node};
 use crate::endpoint::{Scope, scope};
 use crate::link::{ExtHandshake, Outgoing, ZestMessage};
-use crate::{Instant, JobId, LinkId};
+use crate::{Duration, Instant, JobId, LinkId};
 use alloc::vec::Vec;
 use zest_xet::{Hash, chunk_count_max};
+
+/// Who gets more of a file, and had no list of it, is asked for that again after so long: 1 s. Ours; who has all of it is asked at once.
+const LIST_AGAIN: Duration = Duration::from_secs(1);
 
 impl Node {
     /// The extension handshake: now it is known what the peer understands.
@@ -58,6 +61,7 @@ impl Node {
             let with = With {
                 has: if peer.who.zest { Has::None } else { Has::Maybe },
                 manifest: if peer.who.zest { Willing::Untried } else { Willing::No },
+                no_list_at: Instant::ZERO,
                 cursor: None,
                 refused_row: 0,
                 unbelieved: false,
@@ -165,8 +169,12 @@ impl Node {
             }
             peer.asked.dry = false;
             if !with.has.is_none() && with.manifest == Willing::No && peer.who.zest {
-                // It had no list when it was asked; now it has some of the file, so perhaps the list too.
-                with.manifest = Willing::Untried;
+                // It had no list when it was asked; now it has some of the file, so perhaps the list too. One that gets chunk after chunk of what only
+                // its xorbs prove has none before the last of them.
+                let long_ago = now.since(with.no_list_at) >= LIST_AGAIN;
+                if total.is_some() || with.has == Has::All || long_ago {
+                    with.manifest = Willing::Untried;
+                }
             }
             if job.lists.manifest.is_none() && job.sets.sized {
                 lists.push(id);

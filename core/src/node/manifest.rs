@@ -160,6 +160,9 @@ impl Node {
     /// The peer has none, now.
     pub(super) fn manifest_refused(&mut self, now: Instant, link: LinkId, id: JobId) {
         self.unwilling(link, id, Willing::No);
+        if let Some(with) = self.peers.get_mut(&link).and_then(|peer| peer.jobs.get_mut(&id)) {
+            with.no_list_at = now;
+        }
         self.has_all_but_no_list(link, id);
         if let Some(peer) = self.peers.get_mut(&link)
             && peer.jobs.get(&id).is_some_and(|with| with.has.is_none())

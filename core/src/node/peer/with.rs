@@ -1,5 +1,6 @@
 //! A peer and a job: what it has of its file, and how far its word went.
 
+use crate::Instant;
 use crate::node::BitSet;
 
 /// NOT_FOUND answers in a row after which a peer is no longer asked for a file, whatever it says it has. Ours; as many as
@@ -71,6 +72,8 @@ pub(crate) enum Willing {
 pub(crate) struct With {
     pub(crate) has: Has,
     pub(crate) manifest: Willing,
+    /// When it said last that it has none.
+    pub(crate) no_list_at: Instant,
     /// Where to look for the next chunk; chosen when the first is asked for.
     pub(crate) cursor: Option<u32>,
     /// NOT_FOUND answers in a row.
