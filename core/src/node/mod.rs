@@ -141,6 +141,8 @@ use timers::Timers;
 
 /// Rates are measured and pipelines resized this often.
 pub const MEASURE: Duration = Duration::from_millis(250);
+/// Who dialled us may take so long until it says what it fetches: 500 ms. Ours; it asks the Hub for commit and list first.
+const NEWCOMER: Duration = Duration::from_millis(500);
 
 /// Numbers for a status line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -359,6 +361,15 @@ impl Node {
         self.peers
             .values()
             .any(|peer| !peer.closing && peer.wants.interests.keys().any(|file| files.contains(file)))
+    }
+
+    /// Whether somebody dialled us a moment ago and has not said yet what it fetches: it may still be asking the Hub for its list.
+    #[must_use]
+    pub fn has_newcomer(&self, now: Instant) -> bool {
+        self.peers.values().any(|peer| {
+            let is_new = now.since(peer.gave_at()) < NEWCOMER && peer.who.direction == Direction::Inbound;
+            is_new && peer.who.zest && !peer.closing && peer.wants.interests.is_empty()
+        })
     }
 
     /// Whether a peer may have what only those get who speak of our Hub: see [`JobSpec::near`].

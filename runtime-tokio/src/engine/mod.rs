@@ -217,12 +217,16 @@ impl Engine {
     }
 
     /// Waits while peers that are linked fetch a file that was landed here, so that nobody who set out together with us is
-    /// left to the origin. Ends when nobody does any more, or nothing was given for `idle`.
+    /// left to the origin, and a moment for whoever has just dialled us and asks the Hub first. Ends when nobody does any more, or nothing was given for `idle`.
     pub async fn give_on(&self, idle: Duration) {
         self.run(move |context| {
             Box::pin(async move {
                 let (mut given, mut since) = (context.transport.traffic.given(), Duration::ZERO);
-                while context.machine.node().is_wanted(&context.jobs.landed()) && since < idle {
+                let wanted = || {
+                    let (now, node) = (context.machine.now(), context.machine.node());
+                    node.is_wanted(&context.jobs.landed()) || node.has_newcomer(now)
+                };
+                while wanted() && since < idle {
                     tokio::time::sleep(GIVE_ON_TICK).await;
                     let before = std::mem::replace(&mut given, context.transport.traffic.given());
                     since = if before == given { since + GIVE_ON_TICK } else { Duration::ZERO };
