@@ -52,6 +52,18 @@ fn several_warm_peers_share_the_work_and_begin_at_different_places() {
 }
 
 #[test]
+fn one_that_falls_silent_among_them_is_no_reason_to_ask_it() {
+    let mut world = World::new();
+    let file = File::new(1, 6000);
+    world.peer(1, Script::fast());
+    world.peer(2, Script::fast());
+    world.peer(3, Script { chunks: Chunks::SilentAfter(50), ..Script::fast() });
+    let job = world.job(&file, Some(Origin::healthy()));
+    world.finish(job, LIMIT);
+    assert_eq!((world.task(job).streamed, world.task(job).from_peers), (0, 6000));
+}
+
+#[test]
 fn many_small_files_come_from_a_warm_peer_alone() {
     let mut world = World::new();
     world.peer(1, Script::fast());

@@ -1,6 +1,6 @@
 //! What peers answer, and what their silence means.
 
-use super::peer::{Has, Pending, REFUSED_ROW_MAX, Silence};
+use super::peer::{Has, Peer, Pending, REFUSED_ROW_MAX, Silence};
 use super::timers::Timer;
 use super::{Action, BitSet, Node};
 use crate::link::PayloadKind;
@@ -174,15 +174,18 @@ impl Node {
         Some(id)
     }
 
-    /// The same for all that a peer was asked for; the origin helps with it where nobody waits.
+    /// The same for all that a peer was asked for; the origin helps with it where nobody waits, unless the others give enough.
     pub(super) fn count_all_off(&mut self, link: LinkId) {
         let Some(peer) = self.peers.get(&link) else { return };
         let reqs: Vec<ReqId> = peer.asked.requests.keys().copied().collect();
+        let give = |(other, peer): &(&LinkId, &Peer)| **other != link && peer.counts() && !peer.pace.doubted;
+        let others: u64 = self.peers.iter().filter(give).map(|(_, peer)| peer.pace.rate_bytes_s).sum();
+        let slow = others < self.config.joins_below();
         for req in reqs {
-            if let Some(id) = self.count_off(link, req)
+            if let Some(id) = self.count_off(link, req).filter(|_| slow)
                 && let Some(job) = self.jobs.get_mut(&id)
             {
-                job.origin.joined |= job.is_fast();
+                job.origin.joined |= job.is_fast() && !job.streams_beside_others();
             }
         }
     }

@@ -217,7 +217,12 @@ impl Job {
     }
 
     pub(crate) fn blocks_active(&self) -> u32 {
-        self.origin.blocks.iter().filter(|b| b.active).count() as u32
+        self.active_blocks().count() as u32
+    }
+
+    /// Blocks that the origin streams.
+    pub(crate) fn active_blocks(&self) -> impl Iterator<Item = u32> + '_ {
+        (0u32..).zip(&self.origin.blocks).filter(|(_, state)| state.active).map(|(at, _)| at)
     }
 
     pub(crate) fn check_invariants(&self) {

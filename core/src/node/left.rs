@@ -10,11 +10,13 @@ pub(crate) struct Left {
     until: Instant,
     /// How many those were.
     pub(crate) others: usize,
+    /// Blocks that had been begun before anybody was known.
+    pub(crate) begun: BTreeSet<u32>,
 }
 
 impl Left {
-    pub(crate) fn new(blocks: BTreeSet<u32>, until: Instant, others: usize) -> Self {
-        Self { blocks, until, others }
+    pub(crate) fn new(blocks: BTreeSet<u32>, until: Instant, others: usize, begun: BTreeSet<u32>) -> Self {
+        Self { blocks, until, others, begun }
     }
 
     pub(crate) fn holds(&self, now: Instant, block: u32) -> bool {

@@ -380,12 +380,9 @@ impl Node {
         for id in ids {
             let held_back = self.timers.is_set(Timer::OriginGrace(id));
             if let Some(job) = self.jobs.get_mut(&id) {
-                // While others stream a part of the file and we another, the line is the origin's as well as theirs.
-                let streams =
-                    job.blocks_active() > 0 && job.origin.blocks.iter().any(|block| block.follows > 0);
                 let waits = matches!(job.origin.state, OriginState::Ready | OriginState::Unasked)
                     && !held_back
-                    && !streams
+                    && !job.streams_beside_others()
                     && job.sets.missing.next(0, None, Some(&job.sets.covered)).is_some();
                 job.course.waiting = if waits { job.course.waiting + 1 } else { 0 };
                 if job.is_fast() && slow && job.course.waiting >= WAITING_MAX {

@@ -24,9 +24,9 @@ const MEASURED_MIN: u32 = 4;
 /// Where fewer fetch the same and nothing proves what it is made of, each begins with the blocks it is first in line for; so long the
 /// others are left to those who are: 1 s. Ours; by then they have said that they stream them, or do not.
 const LEFT: Duration = Duration::from_secs(1);
-/// Who began all of a file's blocks before knowing of anybody stops those that are another's turn, of which less than an eighth has
-/// come. Ours; that is what is lost at most to somebody who then fetches nothing.
-const AT_THE_BEGIN: u32 = 8;
+/// Who began all of a file's blocks before knowing of anybody stops those that are another's turn, of which less than a quarter has
+/// come. Ours; that is what is lost at most to somebody who then fetches nothing, and more would be a disappointment to who follows them.
+const AT_THE_BEGIN: u32 = HARDLY_BEGUN;
 /// The origin is shared once the peers give so many times as much as it does: 2. Ours.
 const WORTH: u64 = 2;
 
@@ -179,16 +179,15 @@ impl Node {
         job.origin.many = job.spec.peers && job.origin.fetchers as usize >= many;
     }
 
-    /// Blocks that another who fetches the same is first in line for, while those are left to it. No message is needed: all count alike.
+    /// Blocks that another who fetches the same is first in line for, while those are left to it. No message is needed: all count alike. Whoever
+    /// was left something finds out anew each time the others have become twice as many, until they are a crowd.
     pub(super) fn leave_to_others(&mut self, now: Instant, id: JobId) {
-        let few = |job: &Job| job.origin.left.as_ref().is_none_or(|left| left.others < SEVERAL);
-        let Some(job) = self.jobs.get(&id).filter(|job| few(job) && self.config.tentative) else {
-            return;
-        };
+        let Some(job) = self.jobs.get(&id).filter(|_| self.config.tentative) else { return };
         let ready = job.is_fast()
             && job.origin.state == OriginState::Ready
             && job.lists.manifest.is_none()
-            && !job.origin.many
+            && job.origin.fetchers < NARROWED
+            && !self.shares_origin(job)
             && job.spec.peers;
         if !ready {
             return;
@@ -198,7 +197,7 @@ impl Node {
         let has_all = |peer: &Peer| peer.jobs.get(&id).is_some_and(|with| with.has == Has::All);
         let fetches = |peer: &&Peer| peer.fetches(&file) && !has_all(peer);
         let others: BTreeSet<_> = self.peers.values().filter(fetches).map(|peer| peer.who.id).collect();
-        let least = if job.origin.left.is_none() { 1 } else { SEVERAL };
+        let least = job.origin.left.as_ref().map_or(1, |left| 2 * left.others);
         if others.len() < least {
             return;
         }
@@ -209,14 +208,15 @@ impl Node {
             });
         let blocks: BTreeSet<u32> = theirs.map(|(at, _)| at).collect();
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        let begun = job.origin.left.take().map_or_else(|| job.active_blocks().collect(), |left| left.begun);
         // One other has from us at once what we stream. Several would have to share what we upload.
         for &block in blocks.iter().filter(|_| others.len() >= SEVERAL) {
-            if job.begun_of(block, AT_THE_BEGIN) {
+            if begun.contains(&block) && job.begun_of(block, AT_THE_BEGIN) {
                 job.origin.blocks[block as usize].stopping = true;
                 self.actions.push_back(Action::OriginStop { job: id, block });
             }
         }
-        job.origin.left = Some(Left::new(blocks, now + LEFT, others.len()));
+        job.origin.left = Some(Left::new(blocks, now + LEFT, others.len(), begun));
         self.origin.breadth.share(now, true);
     }
 

@@ -9,6 +9,7 @@ use super::authors::{AUTHORS_MAX, Author, TENTATIVE_LIES_MAX};
 use super::job::Job;
 use super::peer::Pending;
 use super::taking::Taking;
+use super::timers::Timer;
 use super::{Action, Node};
 use crate::endpoint::Party;
 use crate::ids::FileKey;
@@ -37,6 +38,9 @@ const SILENT: Duration = Duration::from_secs(3);
 const AT_MOST: Duration = Duration::from_secs(10);
 /// 500 kB/s, as claims are believed. Ours.
 const LEAST_BYTES_S: u64 = 500_000;
+/// Whose list of a block was proven says in a moment that it has the block: so long the origin is not asked for the rest of it: 500 ms.
+/// Ours; it says so 20 ms after its own proof, and two round trips of a long line are 500 ms.
+const HAS_SHOWS: Duration = Duration::from_millis(500);
 
 impl Job {
     /// Whether the file ends with this block. Its xorb may go on with another file.
@@ -49,6 +53,11 @@ impl Job {
         let state = &self.origin.blocks[block as usize];
         let here = || state.indices().filter(|index| self.sets.held.contains(*index)).count() as u32;
         state.active && !state.stopping && here() * part < state.block.chunks.len() as u32
+    }
+
+    /// Whether others stream a part of the file and we another: then the line is the origin's as well as theirs, and says nothing of either.
+    pub(super) fn streams_beside_others(&self) -> bool {
+        self.blocks_active() > 0 && self.origin.blocks.iter().any(|block| block.follows > 0)
     }
 
     /// Chunks of a block that its author told of: what others wait for is on its way.
@@ -253,6 +262,18 @@ impl Node {
         self.end_taking(id, block);
         self.send_unfollow(link, id, block);
         self.use_kept(id, block, &kept);
+        self.rest_followed(now, link, id, block);
+    }
+
+    /// A block is proven that was followed: its author gives the rest of it, and has not said yet that it has it.
+    fn rest_followed(&mut self, now: Instant, link: LinkId, id: JobId, block: u32) {
+        let counts = self.peers.get(&link).is_some_and(|peer| peer.counts() && !peer.pace.doubted);
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| counts && job.is_fast()) else { return };
+        let Some(state) = job.origin.blocks.get_mut(block as usize).filter(|state| state.is_idle()) else {
+            return;
+        };
+        state.resting = true;
+        self.timers.set(Timer::BlockRetry(id, block), now + HAS_SHOWS);
     }
 
     /// Proven chunks beside the file are copied into it.

@@ -205,6 +205,23 @@ fn what_is_offered_before_the_layout_is_known_is_followed() {
 }
 
 #[test]
+fn whose_list_was_proven_has_a_moment_to_say_what_it_has() {
+    let mut bench = Bench::idle(Policy::Fastest);
+    bench.come(LinkId(2));
+    bench.add();
+    (0..BLOCKS).for_each(|block| bench.offers(2, block));
+    bench.plan();
+    // Longer than what is another's turn is left to it.
+    bench.wait(Duration::from_millis(1500));
+    bench.tells(2, 0, 0, &list(0));
+    bench.adopts(0);
+    bench.wait(Duration::from_millis(400));
+    assert!(bench.fetched().is_empty(), "what it has whole comes from it: {:?}", bench.fetched());
+    bench.wait(Duration::from_millis(600));
+    assert_eq!(bench.fetched(), [0], "if it says nothing the origin is asked");
+}
+
+#[test]
 fn of_two_that_stream_the_same_block_one_leaves_it_to_the_other() {
     let mut left = 0;
     for link in 2..10 {

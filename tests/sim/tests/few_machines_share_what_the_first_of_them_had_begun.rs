@@ -21,7 +21,15 @@ fn play(nodes: u32, origin_bytes_s: u64, chunks: u32) -> (f64, f64) {
 fn eight_of_them_are_not_held_to_the_line_of_the_first() {
     // 1.83 and 2.23 while all followed the first.
     let (p50, copies) = play(8, 400_000_000, 8000);
-    assert!(p50 < 1.2 && copies < 1.8, "{p50:.3}, {copies:.3}");
+    assert!(p50 < 1.25 && copies < 1.5, "{p50:.3}, {copies:.3}");
+}
+
+#[test]
+fn three_of_them_are_not_either() {
+    // 1.70 and 2.13 while the first kept what it had begun for most of a second, the rest of a proven xorb was had from the origin before its
+    // author had said that it has it, and one answer that came late was a reason to ask the origin for all.
+    let (p50, copies) = play(3, 400_000_000, 8000);
+    assert!(p50 < 1.2 && copies < 1.2, "{p50:.3}, {copies:.3}");
 }
 
 #[test]
