@@ -113,7 +113,7 @@ fn the_only_peer_gets_a_second_chance_after_a_pause() {
     let file = File::new(1, 300);
     world.peer(1, Script { manifests: Manifests::Silent, ..Script::fast() });
     let job = world.job(&file, None);
-    world.run(ms(1500), |_| false);
+    world.run(ms(800), |_| false);
     let link = world.link_of(1);
     world.remotes.get_mut(&link).unwrap().script = Script::fast();
     let took = world.finish(job, LIMIT);

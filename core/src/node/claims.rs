@@ -195,8 +195,9 @@ impl Node {
                 let standing = job.claims.units.get(&unit).copied().unwrap_or_default();
                 let Some(mouth) = standing.told_by else { continue };
                 self.word_kept(now, id, unit, &mouth);
+                let did = mouth.own && self.shows_unit(id, unit, mouth.link);
                 let outdone = standing.rival.is_some_and(|rival| self.has_unit(id, unit, rival.link()));
-                if outdone && self.word_outdone(now, &mouth) {
+                if outdone && !did && self.word_outdone(now, &mouth) {
                     continue;
                 }
                 if let Some(job) = self.jobs.get_mut(&id) {

@@ -171,6 +171,8 @@ impl Node {
                     standing.moved = Some(now);
                 }
             }
+            // Where all are linked an owner says itself that it has what we are at.
+            _ if standing.mine && !own && !job.claims.far => return Heard::Old,
             // What we contest is not left to the next one of whom nothing is seen.
             _ if standing.contested.is_some_and(|by| mouth.is_strange() || by.author == mouth.author) => {
                 return Heard::Old;

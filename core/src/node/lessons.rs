@@ -103,17 +103,16 @@ impl Node {
         self.contacts.lessons.is_home_of_useless(now, ip) && !self.peers.values().any(gave)
     }
 
-    /// The peer is on probation, and will be when it comes back. So are the others there, if it is not the first one.
+    /// The peer is on probation, and will be when it comes back. So are its other links, and others there, if it is not the first one.
     pub(super) fn learn(&mut self, now: Instant, link: LinkId) {
         let Some(peer) = self.peers.get(&link) else { return };
-        let ip = peer.who.addr.ip();
-        self.contacts.lessons.learn(now, peer.who.addr, peer.who.direction, peer.who.id);
-        if !self.is_useless_place(now, ip) {
-            return;
-        }
-        let fresh = |peer: &Peer| peer.who.addr.ip() == ip && !peer.probation() && !peer.closing;
+        let (ip, id) = (peer.who.addr.ip(), peer.who.id);
+        self.contacts.lessons.learn(now, peer.who.addr, peer.who.direction, id);
+        let all = self.is_useless_place(now, ip);
+        let fresh = |peer: &Peer| !peer.word.useful && !peer.probation() && !peer.closing;
+        let theirs = |peer: &Peer| peer.who.addr.ip() == ip && (all || peer.who.id == id) && fresh(peer);
         let others: Vec<LinkId> =
-            self.peers.iter().filter(|(_, peer)| fresh(peer)).map(|(link, _)| *link).collect();
+            self.peers.iter().filter(|(_, peer)| theirs(peer)).map(|(link, _)| *link).collect();
         others.into_iter().for_each(|other| self.put_on_probation(other));
     }
 

@@ -9,6 +9,7 @@
 use super::Node;
 use super::authors::Author;
 use super::mouth::Mouth;
+use super::peer::{Has, Peer};
 use super::standing::Standing;
 use super::timers::Timer;
 use super::units::score;
@@ -147,6 +148,18 @@ impl Node {
         })
     }
 
+    /// Whether a peer has given something useful.
+    fn has_given(&self, link: LinkId) -> bool {
+        self.peers.get(&link).is_some_and(|peer| peer.word.useful)
+    }
+
+    /// Whether a peer has all of a unit: it gives, or told of it bit by bit. That it has all of the file anybody can say at once.
+    pub(super) fn shows_unit(&self, id: JobId, unit: u32, link: LinkId) -> bool {
+        let bit_by_bit = |peer: &Peer| matches!(peer.jobs.get(&id).map(|with| &with.has), Some(Has::Some(_)));
+        let shows = self.has_given(link) || self.peers.get(&link).is_some_and(bit_by_bit);
+        shows && self.has_unit(id, unit, link)
+    }
+
     /// Whether a peer has all of a unit, as it says.
     pub(super) fn has_unit(&self, id: JobId, unit: u32, link: LinkId) -> bool {
         let has = self.peers.get(&link).and_then(|peer| Some(&peer.jobs.get(&id)?.has));
@@ -172,7 +185,9 @@ impl Node {
 
     /// A claimed part is whole, and it was somebody else who fetched it while nothing was seen of its owner: whether that counts.
     pub(super) fn word_outdone(&mut self, now: Instant, mouth: &Mouth) -> bool {
-        let counts = !mouth.is_known() && !self.blocks_are_out() && !self.is_among_many();
+        // It may have given something since it said so.
+        let known = mouth.is_known() || mouth.own && self.has_given(mouth.link);
+        let counts = !known && !self.blocks_are_out() && !self.is_among_many();
         if counts && self.contacts.tellers.outdone(now, mouth) {
             self.drop_words(now, mouth);
         }

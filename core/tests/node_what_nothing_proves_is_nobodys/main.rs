@@ -211,6 +211,7 @@ fn whose_list_was_proven_has_a_moment_to_say_what_it_has() {
     bench.add();
     (0..BLOCKS).for_each(|block| bench.offers(2, block));
     bench.plan();
+    bench.has_no_list(2);
     // Longer than what is another's turn is left to it.
     bench.wait(Duration::from_millis(1500));
     bench.tells(2, 0, 0, &list(0));

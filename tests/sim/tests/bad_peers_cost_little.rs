@@ -89,6 +89,36 @@ fn leecher_holds_up_nobody(nodes: u32, policy: Policy, start: Start, origin_mb_s
     }
 }
 
+/// One that says it has everything and answers nothing, and one that claims all of the origin's work besides, among three: 1.35 and 1.46 times
+/// as long. Each of its links was waited for, one after another; and as it said it had what an honest one had just fetched as it had
+/// claimed, that one was not heard any more, so that all fetched the same.
+#[test]
+fn who_says_that_it_has_everything_and_gives_nothing_costs_three_machines_a_quarter() {
+    let worlds = [
+        (Actor::Mute, Start::Cold, 40),
+        (Actor::Mute, Start::Warm, 100),
+        (Actor::SelfClaimer, Start::Warm, 40),
+        (Actor::ClaimLiar, Start::Warm, 100),
+    ];
+    for (actor, start, origin_mb_s) in worlds {
+        let play = |seed, actors| {
+            let real = Scenario::real(seed, 3, origin_mb_s);
+            let report = run(Scenario { policy: Policy::SpareOrigin, start, actors, ..real });
+            let report = report.unwrap_or_else(|failure| panic!("{}", failure.why));
+            let [middle, ..] = report.finish();
+            (middle, report.origin_copies())
+        };
+        let both = (1..=4).map(|seed| (play(seed, vec![]).0, play(seed, vec![(actor, 1)])));
+        let (times, copies) = both.fold((0.0, 0.0), |(times, all), (honest, (beside, copies))| {
+            (times + beside / honest / 4.0, all + copies / 4.0)
+        });
+        let world = format!("{} beside three, {start:?}, {origin_mb_s} MB/s", actor.name());
+        println!("{world}: {times:.2} times as long, {copies:.2} copies");
+        assert!(times <= 1.25, "{world}: {times:.2} times as long");
+        assert!(copies <= 1.05, "{world}: {copies:.2} copies");
+    }
+}
+
 /// Among eight, up to 1.39 times as long, each for another reason: what it was not believed any more came back from who passed it on;
 /// that it had all of a xorb was believed for 5 s, though it gave nothing of it; what an honest one had left for later was not believed,
 /// so that two fetched it side by side to the end.
@@ -128,8 +158,8 @@ fn eight(seed: u64, start: Start, actors: Vec<(Actor, u32)>) -> Report {
     run(scenario).unwrap_or_else(|failure| panic!("{}", failure.why))
 }
 
-/// How much longer the last of eight needs beside some others.
-fn times_as_long(seed: u64, start: Start, (actor, count): (Actor, u32)) -> f64 {
+/// How much longer the last of eight needs beside some others, and how many copies leave the origin.
+fn times_as_long(seed: u64, start: Start, (actor, count): (Actor, u32)) -> (f64, f64) {
     let [_, _, honest] = eight(seed, start, vec![]).finish();
     let report = eight(seed, start, vec![(actor, count)]);
     let [_, _, last] = report.finish();
@@ -138,8 +168,7 @@ fn times_as_long(seed: u64, start: Start, (actor, count): (Actor, u32)) -> f64 {
         "{start:?}, seed {seed}, {count} {}: last {last:.2}, {times:.2} times, {copies:.3} copies",
         actor.name()
     );
-    assert!(copies <= 1.15, "{start:?}, seed {seed}, {count} {}: {copies:.3} copies", actor.name());
-    times
+    (times, copies)
 }
 
 /// One machine, or three at three addresses, say that they have all of it, or claim all of the origin's work, each time in another way:
@@ -149,9 +178,10 @@ fn who_claims_or_boasts_holds_up_no_xorb_of_real_size() {
     for start in [Start::Cold, Start::Warm] {
         for (actor, count) in [(Actor::HaveLiar, 1), (Actor::ClaimLiar, 1), (Actor::ClaimLiar, 3)] {
             for seed in [1, 2, 5, 6] {
-                let times = times_as_long(seed, start, (actor, count));
+                let (times, copies) = times_as_long(seed, start, (actor, count));
                 let what = format!("{start:?}, seed {seed}, {count} {}", actor.name());
                 assert!(times <= 1.25, "{what}: {times:.2} times as long");
+                assert!(copies <= 1.15, "{what}: {copies:.3} copies");
             }
         }
     }
@@ -163,11 +193,13 @@ fn who_claims_or_boasts_holds_up_no_xorb_of_real_size() {
 fn many_ids_of_one_address_win_every_lot_and_hold_up_nobody_for_long() {
     for start in [Start::Cold, Start::Warm] {
         for ids in [16, 64] {
-            let times: Vec<f64> =
+            let worlds: Vec<(f64, f64)> =
                 (1..=4).map(|seed| times_as_long(seed, start, (Actor::SelfClaimer, ids))).collect();
-            let mean = times.iter().sum::<f64>() / 4.0;
-            assert!(mean <= 1.25, "{start:?}, {ids} ids: {mean:.2} times as long");
-            assert!(times.iter().all(|times| *times <= 1.4), "{start:?}, {ids} ids: {times:.2?}");
+            let mean = |get: fn(&(f64, f64)) -> f64| worlds.iter().map(get).sum::<f64>() / 4.0;
+            let (times, copies) = (mean(|world| world.0), mean(|world| world.1));
+            assert!(times <= 1.25, "{start:?}, {ids} ids: {times:.2} times as long");
+            assert!(copies <= 1.15, "{start:?}, {ids} ids: {copies:.2} copies");
+            assert!(worlds.iter().all(|world| world.0 <= 1.4), "{start:?}, {ids} ids: {worlds:.2?}");
         }
     }
 }

@@ -44,6 +44,8 @@ const DOUBT_CROWDED: Duration = Duration::from_secs(1);
 const DOUBT_CROWDED_MAX: Duration = Duration::from_secs(4);
 /// No answer for this long and the peer is on probation: 2 s, more for a peer that has been slow but steady.
 const STALL: Duration = Duration::from_secs(2);
+/// The same for a peer that has given nothing yet: 1 s. Ours; it is believed again as soon as it does.
+const STALL_NEW: Duration = Duration::from_secs(1);
 /// The same for the slowest peer: 20 s.
 const STALL_MAX: Duration = Duration::from_secs(20);
 /// A peer on probation that does not answer its one request for this long is let go: 8 s.
@@ -156,7 +158,7 @@ impl Peer {
         let wait = match self.pace.stalls {
             0 => (self.pace.latency.unwrap_or_default() * 3)
                 .max(self.doubt_after() * 2)
-                .clamp(STALL, STALL_MAX),
+                .clamp(if self.word.useful || self.pace.crowded { STALL } else { STALL_NEW }, STALL_MAX),
             _ => STALL_PROBATION,
         };
         wait + extra
