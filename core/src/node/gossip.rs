@@ -4,6 +4,7 @@
 //! said itself. So a claim crosses a swarm in a few hops, and a renewal costs each link one short message.
 
 use super::job::Job;
+use super::mouth::Mouth;
 use super::standing::{BEAT, DEAD, DONE, Rival, Standing};
 use super::timers::Timer;
 use super::units::score;
@@ -171,8 +172,8 @@ impl Node {
                     standing.moved = Some(now);
                 }
             }
-            // Where all are linked an owner says itself that it has what we are at.
-            _ if standing.mine && !own && !job.claims.far => return Heard::Old,
+            // Where all are linked an owner says itself that it has what we are at. Who has just come does not know yet how many there are.
+            _ if standing.mine && !own && !job.claims.far && !mouth.early => return Heard::Old,
             // What we contest is not left to the next one of whom nothing is seen.
             _ if standing.contested.is_some_and(|by| mouth.is_strange() || by.author == mouth.author) => {
                 return Heard::Old;
@@ -182,7 +183,7 @@ impl Node {
                 *standing = Standing {
                     claim: Some((claim.score, claim.beat)),
                     mine: false,
-                    told_by: Some(mouth),
+                    told_by: Some(Mouth { instead_of_ours: mine.is_some(), ..mouth }),
                     since: now,
                     heard: now,
                     dead: standing.dead,

@@ -16,6 +16,8 @@ pub(super) struct Mouth {
     pub(super) early: bool,
     /// It would offer us what it streams.
     pub(super) offers: bool,
+    /// We gave way to it: those whom we had told that it is ours have to hear whose it is.
+    pub(super) instead_of_ours: bool,
 }
 
 impl Mouth {
@@ -33,6 +35,6 @@ impl Mouth {
     /// alone whom it is told, so that it is found out where it comes from; but for the first seconds of a job, as news have to cross
     /// a swarm in which nobody knows anybody.
     pub(super) fn is_passed_on(&self) -> bool {
-        !self.is_strange() || self.early
+        !self.is_strange() || self.early || self.instead_of_ours
     }
 }

@@ -135,7 +135,8 @@ impl Node {
         let author = self.author(link)?;
         let useful = self.peers.get(&link).is_some_and(|peer| peer.word.useful);
         let early = self.jobs.get(&id).is_some_and(|job| now.since(job.course.since) < EARLY);
-        Some(Mouth { author, link, own, useful, early, offers: own && self.config.tentative })
+        let offers = own && self.config.tentative;
+        Some(Mouth { author, link, own, useful, early, offers, instead_of_ours: false })
     }
 
     /// Whether a claim is of a linked peer that is not listened to and has given nothing: what others still pass on of it is worth no
@@ -238,7 +239,8 @@ mod tests {
 
     fn mouth(own: bool) -> Mouth {
         let author = (Party::of("10.0.0.1".parse().unwrap()), None);
-        Mouth { author, link: LinkId(1), own, useful: true, early: false, offers: false }
+        let link = LinkId(1);
+        Mouth { author, link, own, useful: true, early: false, offers: false, instead_of_ours: false }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::bench::{BLOCKS, Bench, CHUNKS, FILE, JOB, LEN, chunk, list};
 use std::sync::Arc;
-use zest_core::link::{Dialect, Message, Outgoing, ZestMessage};
+use zest_core::link::{Claim, Dialect, Message, Outgoing, ZestMessage};
 use zest_core::node::limits::LET_DOWNS_MAX;
 use zest_core::node::{Action, BitSet, Event, Policy, Source};
 use zest_core::{Duration, FileId, FileKey, LinkId, Location};
@@ -131,6 +131,30 @@ fn who_is_done_says_so_of_what_it_claimed_and_takes_nothing_back() {
         .map(|claim| claim.beat)
         .collect();
     assert!(!beats.contains(&u16::MAX) && beats.iter().any(|beat| *beat >= 32_768), "{beats:?}");
+}
+
+/// Where more are known than everybody is linked with, who gives way to somebody it hears of through a third tells those to whom it had
+/// said that it does it itself: they would wait for it, and then all begin the same.
+#[test]
+fn who_gives_way_says_to_whom() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 14);
+    // Not in the first seconds, when everybody passes on everything.
+    bench.wait(Duration::from_secs(6));
+    let [block, ..] = bench.fetched()[..] else { panic!("it is nobody's but ours") };
+    bench.done.clear();
+    let better = Claim { first: block * CHUNKS, score: u64::MAX, beat: 0 };
+    bench.hears(
+        LinkId(2),
+        Message::Zest(ZestMessage::Claim { file: FileKey::of(&FILE), claims: vec![better] }),
+    );
+    bench.wait(Duration::from_millis(200));
+    let stops = bench.count(|a| matches!(a, Action::OriginStop { block: at, .. } if *at == block));
+    assert_eq!(stops, 1, "it is left to whoever has drawn more");
+    let told = |action: &Action| {
+        matches!(action, Action::Send { link: LinkId(1), message: Outgoing::Zest(ZestMessage::Claim { claims, .. }) }
+            if claims.iter().any(|claim| claim.score == better.score))
+    };
+    assert_eq!(bench.count(told), 1, "and the others hear who that is");
 }
 
 /// The last block's xorb goes on with another file: its chunks are all that the file has, and do not hash to the xorb.
