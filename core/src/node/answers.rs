@@ -2,7 +2,7 @@
 
 use super::peer::{Has, Peer, Pending, REFUSED_ROW_MAX, Silence};
 use super::timers::Timer;
-use super::{Action, BitSet, Node};
+use super::{Action, Node};
 use crate::link::PayloadKind;
 use crate::{BufId, Instant, JobId, LinkId, ReqId};
 use alloc::vec::Vec;
@@ -234,7 +234,7 @@ impl Node {
         self.watch_peer(now, link);
     }
 
-    /// The peer lacks a chunk, whatever it said.
+    /// The peer lacks a chunk, whatever it said: on this link and on any other that it has.
     fn refused(&mut self, now: Instant, link: LinkId, id: JobId, index: u32) {
         let (Some(job), Some(peer)) = (self.jobs.get_mut(&id), self.peers.get_mut(&link)) else { return };
         let Some(with) = peer.jobs.get_mut(&id) else { return };
@@ -250,22 +250,29 @@ impl Node {
             with.has = Has::None;
             with.unbelieved = true;
         }
-        match &mut with.has {
-            Has::None => {}
-            Has::Maybe | Has::All => {
-                let mut set = BitSet::full(len);
-                set.remove(index);
-                with.has = if with.has == Has::All { Has::Some(set) } else { Has::Guess(set) };
-            }
-            Has::Some(set) | Has::Guess(set) => {
-                set.remove(index);
-            }
-        }
+        with.has.lacks(index, len);
         if with.counted {
             job.supply.add(&with.has);
         }
+        let machine = peer.machine();
+        let twins =
+            self.peers.iter_mut().filter(|(other, peer)| **other != link && peer.machine() == machine);
+        for with in
+            twins.filter_map(|(_, peer)| peer.jobs.get_mut(&id)).filter(|with| with.has.may_have(index))
+        {
+            if with.counted {
+                job.supply.remove(&with.has);
+            }
+            with.has.lacks(index, len);
+            if with.counted {
+                job.supply.add(&with.has);
+            }
+        }
         if distrusted {
             self.distrust(now, link);
+        }
+        if said {
+            self.word_denied(now, link, id, index);
         }
     }
 

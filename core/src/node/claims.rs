@@ -16,7 +16,7 @@ use super::authors::Author;
 use super::from_origin::OriginState;
 use super::job::Job;
 use super::mouth::Mouth;
-use super::standing::{BEAT, DONE, Standing};
+use super::standing::{BEAT, DONE, Rival, Standing};
 use super::timers::Timer;
 use super::unit_claims::DISBELIEVED;
 use super::units::score;
@@ -194,10 +194,10 @@ impl Node {
                 job.claims.there.insert(unit);
                 let standing = job.claims.units.get(&unit).copied().unwrap_or_default();
                 let Some(mouth) = standing.told_by else { continue };
-                self.word_kept(now, id, unit, &mouth);
-                let did = mouth.own && self.shows_unit(id, unit, mouth.link);
-                let outdone = standing.rival.is_some_and(|rival| self.has_unit(id, unit, rival.link()));
-                if outdone && !did && self.word_outdone(now, &mouth) {
+                let outdone = |rival: Rival| self.has_unit(id, unit, rival.link());
+                if mouth.own && self.shows_unit(id, unit, mouth.link) {
+                    self.word_kept(now, &mouth);
+                } else if standing.rival.is_some_and(outdone) && self.word_outdone(now, &mouth) {
                     continue;
                 }
                 if let Some(job) = self.jobs.get_mut(&id) {
@@ -243,7 +243,13 @@ impl Node {
                     let doubtful = self.jobs.get(&id).is_none_or(|job| job.claims.doubtful)
                         || again.is_some_and(|by| self.has_many_ids(&by.author));
                     // Who claims it itself could have said something while we had something to do; what is passed on may be far away.
-                    let turn = standing.moved.filter(|_| unknown.is_some()).unwrap_or(since);
+                    let silent = |by: Mouth| self.peers.get(&by.link).is_some_and(|peer| !peer.counts());
+                    let turn = match unknown {
+                        // It was asked for what it says it has, and gave nothing all the while.
+                        Some(by) if silent(by) => standing.since,
+                        Some(_) => standing.moved.unwrap_or(since),
+                        None => since,
+                    };
                     if doubtful { since + DOUBTFUL } else { turn + FIRST_WORD }
                 });
                 let Some(job) = self.jobs.get_mut(&id) else { return };
@@ -254,10 +260,8 @@ impl Node {
                     self.timers.set_no_later(Timer::Claims(id), contest_at.map_or(until, |at| at.min(until)));
                     continue;
                 }
-                if now >= until
-                    && let Some(mouth) = job.claims.disbelieve(now, unit, out)
-                {
-                    self.word_broken(now, &mouth);
+                if now >= until && self.disbelieve(now, id, unit, out) {
+                    continue;
                 }
             }
             // Whoever is followed sees to it, and says so as soon as it shares, too: a claim of ours would stop its stream.

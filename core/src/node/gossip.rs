@@ -359,7 +359,7 @@ fn say(actions: &mut VecDeque<Action>, link: LinkId, file: Hash, claims: &[Claim
 
 impl Job {
     /// The unit that this chunk is in.
-    fn unit_at(&self, index: u32) -> Option<u32> {
+    pub(super) fn unit_at(&self, index: u32) -> Option<u32> {
         self.lists.layout.block_of(index).map(|block| self.unit_of(block))
     }
 

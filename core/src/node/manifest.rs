@@ -1,7 +1,7 @@
 //! Getting a file's manifest from peers: one is asked at a time, part by part, and the next takes over when it is slow,
 //! silent or has none.
 
-use super::peer::{Has, Pending, REFUSED_ROW_MAX, Willing};
+use super::peer::{Has, Peer, Pending, REFUSED_ROW_MAX, Willing};
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::link::{ManifestPart, Outgoing, ZestMessage};
@@ -226,9 +226,10 @@ impl Node {
         for id in ids {
             if let Some(ask) = self.jobs.get(&id).and_then(|job| job.lists.ask).filter(|ask| !ask.proving) {
                 let age = now.since(ask.asked_at);
+                let asked = self.peers.get(&ask.link).map(Peer::machine);
                 let other = || {
-                    self.peers.iter().any(|(link, peer)| {
-                        *link != ask.link
+                    self.peers.values().any(|peer| {
+                        Some(peer.machine()) != asked
                             && peer.ready()
                             && peer.who.zest
                             && !peer.probation()
@@ -236,8 +237,16 @@ impl Node {
                     })
                 };
                 if age >= PART_GIVE_UP || (age >= PART_SLOW && other()) {
+                    if let Some(peer) = self.peers.get_mut(&ask.link) {
+                        peer.passed_over(now);
+                    }
                     self.drop_manifest_ask(id);
                     self.unwilling(ask.link, id, Willing::Slow);
+                    // Another link of it leads to the same list.
+                    let twins = self.peers.values_mut().filter(|peer| Some(peer.machine()) == asked);
+                    for with in twins.filter_map(|peer| peer.jobs.get_mut(&id)) {
+                        with.manifest = with.manifest.max(Willing::Slow);
+                    }
                 }
             }
             self.seek_manifest(now, id);

@@ -267,9 +267,14 @@ impl Node {
                     continue;
                 }
                 let ours = score(&job.origin.blocks[unit as usize].block.xorb, &self.config.peer_id);
+                // Nobody stops what it streams on the word of one of whom nothing is seen.
+                let far = job.claims.far;
+                let by = job.claims.units.get(&unit).and_then(|known| known.told_by);
+                let seen = by.is_some_and(|by| by.useful || far || self.shows_some(id, unit, by));
+                let Some(job) = self.jobs.get_mut(&id) else { continue };
                 match job.claims.units.get(&unit) {
                     Some(known) if known.mine => {}
-                    Some(known) if known.claim.is_some_and(|(theirs, _)| theirs > ours) => {
+                    Some(known) if seen && known.claim.is_some_and(|(theirs, _)| theirs > ours) => {
                         self.yield_unit(id, unit);
                     }
                     _ => self.claim(now, id, unit, ours),

@@ -10,7 +10,7 @@ use super::Node;
 use super::authors::Author;
 use super::mouth::Mouth;
 use super::peer::{Has, Peer};
-use super::standing::Standing;
+use super::standing::{Rival, Standing};
 use super::timers::Timer;
 use super::units::score;
 use crate::{Duration, Instant, JobId, LinkId};
@@ -161,6 +161,17 @@ impl Node {
         shows && self.has_unit(id, unit, link)
     }
 
+    /// Whether something is seen of a claim's owner: it gives, offers what it streams of the unit, or told of some of it.
+    pub(super) fn shows_some(&self, id: JobId, unit: u32, by: Mouth) -> bool {
+        let Some((job, peer)) = self.jobs.get(&id).zip(self.peers.get(&by.link)) else { return false };
+        let offers = || job.unproven.offers.get(&unit).is_some_and(|links| links.contains(&by.link));
+        let told = || match peer.jobs.get(&id).map(|with| &with.has) {
+            Some(Has::Some(set)) => job.indices_of(unit).any(|index| set.contains(index)),
+            _ => false,
+        };
+        peer.word.useful || by.own && (offers() || told())
+    }
+
     /// Whether a peer has all of a unit, as it says.
     pub(super) fn has_unit(&self, id: JobId, unit: u32, link: LinkId) -> bool {
         let has = self.peers.get(&link).and_then(|peer| Some(&peer.jobs.get(&id)?.has));
@@ -170,11 +181,9 @@ impl Node {
             .is_some_and(|(job, has)| job.indices_of(unit).all(|index| has.may_have(index)))
     }
 
-    /// A claimed part is there: its owner has kept its word if it has all of it, as it says.
-    pub(super) fn word_kept(&mut self, now: Instant, id: JobId, unit: u32, mouth: &Mouth) {
-        if mouth.own && self.has_unit(id, unit, mouth.link) {
-            self.contacts.tellers.kept(now, mouth);
-        }
+    /// A claimed part is there, and its owner has it, not by its word alone.
+    pub(super) fn word_kept(&mut self, now: Instant, mouth: &Mouth) {
+        self.contacts.tellers.kept(now, mouth);
     }
 
     /// Nothing came of a claim. While the origin is out, or our line, nobody can do what it said.
@@ -182,6 +191,38 @@ impl Node {
         if !self.blocks_are_out() && self.contacts.tellers.broken(now, mouth) {
             self.drop_words(now, mouth);
         }
+    }
+
+    /// A peer lacks a chunk that it said it has. If the part is its own as it says, and nobody else has that chunk, its claim is worth nothing.
+    pub(super) fn word_denied(&mut self, now: Instant, link: LinkId, id: JobId, index: u32) {
+        let (author, out) = (self.author(link), self.blocks_are_out());
+        let Some(job) = self.jobs.get(&id).filter(|job| !job.origin.blocks.is_empty()) else { return };
+        if job.sets.held.contains(index) || job.supply.has_seeds() || job.supply.parts().contains(index) {
+            return;
+        }
+        let Some(unit) = job.unit_at(index) else { return };
+        let own =
+            |standing: &Standing| standing.told_by.is_some_and(|by| by.own && Some(by.author) == author);
+        if job.claims.units.get(&unit).is_some_and(own) {
+            self.disbelieve(now, id, unit, out);
+            self.look_soon(now, id);
+        }
+    }
+
+    /// A claim has outlived itself. Whether another who gives said that it is at the part, too, and has it now.
+    pub(super) fn disbelieve(&mut self, now: Instant, id: JobId, unit: u32, out: bool) -> bool {
+        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        let rival = job.claims.units.get(&unit).and_then(|standing| standing.rival);
+        if let Some(mouth) = job.claims.disbelieve(now, unit, out) {
+            self.word_broken(now, &mouth);
+        }
+        let gives = |link: &LinkId| self.has_given(*link) && self.peers.get(link).is_some_and(Peer::counts);
+        let Some(link) = rival.map(Rival::link).filter(gives) else { return false };
+        let Some(mouth) = self.mouth(now, id, link, true) else { return false };
+        let (Some(job), Some(peer)) = (self.jobs.get_mut(&id), self.peers.get(&link)) else { return false };
+        let theirs = score(&job.origin.blocks[unit as usize].block.xorb, &peer.who.id);
+        job.claims.succeed(now, unit, theirs, mouth);
+        true
     }
 
     /// A claimed part is whole, and it was somebody else who fetched it while nothing was seen of its owner: whether that counts.

@@ -150,6 +150,15 @@ impl Claims {
         self.dirty.insert(unit, alloc::vec![mouth.link]);
     }
 
+    /// A unit is somebody's who said that it is at it while another's claim stood.
+    pub(super) fn succeed(&mut self, now: Instant, unit: u32, score: u64, mouth: Mouth) {
+        let Some(dead) = self.units.get(&unit).map(|standing| standing.dead) else { return };
+        self.give_way(now, unit, score, mouth);
+        if let Some(standing) = self.units.get_mut(&unit) {
+            standing.dead = dead;
+        }
+    }
+
     pub(super) fn is_mine(&self, unit: u32) -> bool {
         self.units.get(&unit).is_some_and(|standing| standing.mine)
     }

@@ -89,21 +89,30 @@ fn leecher_holds_up_nobody(nodes: u32, policy: Policy, start: Start, origin_mb_s
     }
 }
 
-/// One that says it has everything and answers nothing, and one that claims all of the origin's work besides, among three: 1.35 and 1.46 times
-/// as long. Each of its links was waited for, one after another; and as it said it had what an honest one had just fetched as it had
-/// claimed, that one was not heard any more, so that all fetched the same.
+/// One that says it has everything and answers nothing, and one that claims all of the origin's work besides, among three: up to 1.76 times
+/// as long. Each of its links was waited for, one after another, and the list asked of each anew; as it said it had what an honest one had
+/// just fetched as it had claimed, that one was not heard any more, so that all fetched the same; and each part that it said it has counted
+/// as a word that it had kept. One that denies half of what it said it has, among eight: 1.40 times. Each of its links was believed to have
+/// it, and that it had all of a part for 5 s after the last chunk that anybody lacked was denied. One that passes on claims of nobody, among
+/// eight with the usual policy: 1.54 times. All stopped what they streamed as soon as they began to share.
 #[test]
-fn who_says_that_it_has_everything_and_gives_nothing_costs_three_machines_a_quarter() {
+fn who_says_that_it_has_everything_and_gives_nothing_costs_few_machines_a_quarter() {
+    let (spares, usual) = (Policy::SpareOrigin, Policy::Fastest);
     let worlds = [
-        (Actor::Mute, Start::Cold, 40),
-        (Actor::Mute, Start::Warm, 100),
-        (Actor::SelfClaimer, Start::Warm, 40),
-        (Actor::ClaimLiar, Start::Warm, 100),
+        (spares, Actor::Mute, 3, Start::Cold, 40, 1.05),
+        (spares, Actor::Mute, 3, Start::Cold, 100, 1.05),
+        (spares, Actor::Mute, 3, Start::Warm, 100, 1.05),
+        (spares, Actor::SelfClaimer, 3, Start::Warm, 40, 1.05),
+        (spares, Actor::SelfClaimer, 3, Start::Warm, 100, 1.05),
+        (spares, Actor::ClaimLiar, 3, Start::Warm, 100, 1.05),
+        // What it fetches and denies somebody else fetches again.
+        (spares, Actor::NotFoundLiar, 8, Start::Warm, 100, 1.15),
+        (usual, Actor::ClaimLiar, 8, Start::Cold, 100, 1.35),
     ];
-    for (actor, start, origin_mb_s) in worlds {
+    for (policy, actor, nodes, start, origin_mb_s, copies_max) in worlds {
         let play = |seed, actors| {
-            let real = Scenario::real(seed, 3, origin_mb_s);
-            let report = run(Scenario { policy: Policy::SpareOrigin, start, actors, ..real });
+            let real = Scenario::real(seed, nodes, origin_mb_s);
+            let report = run(Scenario { policy, start, actors, ..real });
             let report = report.unwrap_or_else(|failure| panic!("{}", failure.why));
             let [middle, ..] = report.finish();
             (middle, report.origin_copies())
@@ -112,10 +121,10 @@ fn who_says_that_it_has_everything_and_gives_nothing_costs_three_machines_a_quar
         let (times, copies) = both.fold((0.0, 0.0), |(times, all), (honest, (beside, copies))| {
             (times + beside / honest / 4.0, all + copies / 4.0)
         });
-        let world = format!("{} beside three, {start:?}, {origin_mb_s} MB/s", actor.name());
+        let world = format!("{} beside {nodes}, {policy:?}, {start:?}, {origin_mb_s} MB/s", actor.name());
         println!("{world}: {times:.2} times as long, {copies:.2} copies");
         assert!(times <= 1.25, "{world}: {times:.2} times as long");
-        assert!(copies <= 1.05, "{world}: {copies:.2} copies");
+        assert!(copies <= copies_max, "{world}: {copies:.2} copies");
     }
 }
 

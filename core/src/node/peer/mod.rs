@@ -23,7 +23,7 @@ use crate::link::{ExtHandshake, Extension};
 use crate::wire::xet::Dialect;
 use crate::{Instant, JobId, PeerId};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use pace::{OTHERS_MAX, WINDOW_MAX};
 use zest_xet::Hash;
 
@@ -107,6 +107,11 @@ impl Peer {
     /// It stalled and has given nothing since. It is asked for one chunk at a time, which others may overtake.
     pub(crate) fn probation(&self) -> bool {
         self.pace.stalls > 0
+    }
+
+    /// Which machine it is, as far as that can be told: all its links have the same.
+    pub(crate) fn machine(&self) -> (PeerId, IpAddr) {
+        (self.who.id, self.who.addr.ip())
     }
 
     /// When it gave something last, or came.

@@ -75,6 +75,8 @@ pub(crate) struct Pace {
     /// Requests so far.
     seq: u64,
     pub(super) progress_at: Instant,
+    /// It answered nothing for so long before what it was asked for was asked of others.
+    silent: Duration,
     /// Shortest time from request to answer.
     latency: Option<Duration>,
     /// The same on average, µs; the last answers weigh most.
@@ -104,6 +106,7 @@ impl Pace {
             saturated: false,
             seq: 0,
             progress_at: now,
+            silent: Duration::ZERO,
             latency: None,
             answer_us: 0,
             rate_bytes_s: 0,
@@ -186,7 +189,7 @@ impl Peer {
     /// Puts a request on the list.
     fn enlist(&mut self, now: Instant, req: ReqId, what: Pending, owned: bool) {
         if self.asked.requests.is_empty() {
-            self.pace.progress_at = now;
+            self.pace.progress_at = now - core::mem::take(&mut self.pace.silent);
             self.pace.busy_since = Some(now);
         }
         self.pace.seq += 1;
@@ -208,11 +211,19 @@ impl Peer {
         Some(request)
     }
 
+    /// Others are asked instead. That it has answered nothing so far counts when it is asked again, if it has given nothing at all.
+    pub(crate) fn passed_over(&mut self, now: Instant) {
+        if !self.word.useful && !self.asked.requests.is_empty() {
+            self.pace.silent = now.since(self.pace.progress_at);
+        }
+    }
+
     /// It gave an answer of `bytes` to something asked at `asked`; a list is no proof that it gives what is `data`. Gives the requests to count on again, oldest first,
     /// if it had been in doubt.
     pub(crate) fn progressed(&mut self, now: Instant, asked: Instant, bytes: u32, data: bool) -> Vec<ReqId> {
         self.pace.bytes += u64::from(bytes);
         self.pace.progress_at = now;
+        self.pace.silent = Duration::ZERO;
         self.word.nothing = 0;
         self.word.waited = 0;
         if data {

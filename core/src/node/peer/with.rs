@@ -46,6 +46,21 @@ impl Has {
         }
     }
 
+    /// It lacks a chunk, of `len`.
+    pub(crate) fn lacks(&mut self, index: u32, len: u32) {
+        match self {
+            Self::None => {}
+            Self::Maybe | Self::All => {
+                let mut set = BitSet::full(len);
+                set.remove(index);
+                *self = if *self == Self::All { Self::Some(set) } else { Self::Guess(set) };
+            }
+            Self::Some(set) | Self::Guess(set) => {
+                set.remove(index);
+            }
+        }
+    }
+
     /// Whether it may have the chunk.
     pub(crate) fn may_have(&self, index: u32) -> bool {
         match self {
