@@ -42,9 +42,9 @@ use alloc::collections::{BTreeMap, VecDeque};
 
 /// The queue that others on the line are to find at most: 60 ms (LEDBAT++ 4.2).
 pub const TARGET: Duration = Duration::from_millis(60);
-/// The queue that is held: 25 ms. Ours; less than half the target, so that what swings round it stays below the target, and enough
+/// The queue that is held: 20 ms. Ours; a third of the target, so that what swings round it stays below the target, and enough
 /// for the line never to be idle.
-pub const AIM: Duration = Duration::from_millis(25);
+pub const AIM: Duration = Duration::from_millis(20);
 /// A decision is taken this often: 200 ms. Ours; LEDBAT++ takes one per round trip, but here each needs a measurement of its own.
 pub const ROUND: Duration = Duration::from_millis(200);
 /// While the line's end is looked for, and while the queue is longer than the target: 100 ms. Ours; what is heard late was too much for
@@ -99,8 +99,9 @@ const START_NEAR: u64 = 16;
 const CLIMB_FAR: u64 = 8;
 /// Where the queue was felt a round adds a 64th. Ours; half as much beyond that it is a third more with each round, as the line must have changed.
 const CLIMB_NEAR: u64 = 64;
-/// Rounds in a row with twice the target or more after which somebody else must be at it: 3. Ours; a connection that begins sends its whole window at once.
-const OVER_ROUNDS: u32 = 3;
+/// Rounds in a row beyond the target after which the rate itself is too high, or somebody else is at it: 6, of which one beyond twice the target counts
+/// for two. Ours; a connection that begins sends its whole window at once.
+const OVER_ROUNDS: u32 = 6;
 
 /// What [`Nice`] is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +184,7 @@ enum Phase {
     Start,
     /// Looks for the line's end: each round adds the rate over `part`.
     Climb { part: u64 },
-    /// Keeps the queue where it should be; for so many rounds there was none, or far too much.
+    /// Keeps the queue where it should be; for so many rounds there was none, or too much.
     Hold { empty: u32, over: u32 },
     /// Gives the line rest, so many rounds up to now.
     Slowdown { rounds: u32, then: Then },
@@ -413,10 +414,14 @@ impl Nice {
             let rest = 4 * reach * reach / ROUND.as_micros() as i128;
             self.held = self.part(off, rest as i64);
         }
-        let over = if queue > 2 * TARGET { over + 1 } else { 0 };
+        let over = match queue {
+            _ if queue > 2 * TARGET => over + 2,
+            _ if queue > TARGET => over + 1,
+            _ => 0,
+        };
         if over >= OVER_ROUNDS && now >= self.decrease_at {
             // Multiplicative decrease (LEDBAT++ 4.2): an eighth for each target too much, at most a half, once per round trip.
-            let eighths = (queue.as_micros() / TARGET.as_micros()).min(5) as i64;
+            let eighths = (queue.as_micros() / TARGET.as_micros()).clamp(2, 5) as i64;
             self.held = self.part(1 - eighths, 8);
             self.decrease_at = now + queue.min(FRESH);
         }

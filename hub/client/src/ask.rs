@@ -15,8 +15,8 @@ pub(super) enum Party<'a> {
     Hub { repo: &'a RepoId, revision: &'a str, about: About<'a>, anonymous: bool },
     /// The CAS, about a file.
     Cas { file: &'a Hash, token: &'a str },
-    /// A signed address, which needs no other credentials.
-    Signed,
+    /// A signed address, which needs no other credentials; and whether what it gives is read in small pieces.
+    Signed { gently: bool },
 }
 
 /// What of a repository is asked about.

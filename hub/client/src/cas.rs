@@ -80,7 +80,15 @@ impl Cas {
     /// # Errors
     /// `UrlExpired` on 403: ask for the reconstruction again, once. `WrongRange` if the answer holds other bytes.
     pub async fn range(&self, url: &str, bytes: Range<u64>) -> Result<Body, HubError> {
-        self.hub.range(url, bytes).await
+        self.hub.range(url, bytes, false).await
+    }
+
+    /// The same for who is to fill no line: [`Body::chunk`] gives little at once, so that what is read does not call for much at once.
+    ///
+    /// # Errors
+    /// As [`Cas::range`].
+    pub async fn range_gently(&self, url: &str, bytes: Range<u64>) -> Result<Body, HubError> {
+        self.hub.range(url, bytes, true).await
     }
 
     async fn ask(

@@ -21,6 +21,7 @@ use super::ask::{About, Ask, Party, begins_as_page, is_page};
 use super::body::Body;
 use super::config::HubConfig;
 use super::fields::Fields;
+use super::gentle::{Gentle, NoAnswer};
 use super::names::Names;
 use super::retry::{self, Persistence, RetryPolicy};
 use super::text::{self, cause, shorter};
@@ -51,6 +52,8 @@ pub(super) struct Transport {
     /// For plain HTTP to this machine: no proxy, and no certificate store is loaded.
     local: OnceLock<Client>,
     outside: OnceLock<Client>,
+    /// For what is read in small pieces.
+    gentle: OnceLock<Gentle>,
     /// Hears of every refusal, see [`super::Hub::watch_refusals`].
     pub(super) watch: OnceLock<super::RefusalWatch>,
     /// Origins that have answered, if only with a refusal.
@@ -88,6 +91,7 @@ impl Transport {
             transfers,
             local: OnceLock::new(),
             outside: OnceLock::new(),
+            gentle: OnceLock::new(),
             watch: OnceLock::new(),
             heard: Mutex::default(),
             answers_bytes: AtomicU64::new(0),
@@ -340,14 +344,24 @@ impl Transport {
                     })?;
                     request = request.header(AUTHORIZATION, authorization);
                 }
-                Party::Signed => {}
+                Party::Signed { .. } => {}
             }
         }
         tracing::trace!(url = shown(url), range = ?ask.range, at_home, "GET");
         // The library reports a connection that cannot be made by itself, after `connect_timeout`.
         let silence = ask.stall.max(self.config.connect_timeout);
         let stalled = || HubError::Stalled { url: shown(url), silence, got: 0, want: None };
-        match crate::lived::within(silence, request.send()).await {
+        let gentle = self.gentle_for(ask, url)?;
+        let answer = async {
+            match gentle {
+                None => request.send().await.map_err(|error| NoAnswer::of(&error)),
+                Some(gentle) => {
+                    let request = request.build().map_err(|error| NoAnswer::of(&error))?;
+                    gentle.send(request, &self.user_agent).await
+                }
+            }
+        };
+        match crate::lived::within(silence, answer).await {
             None => Err(stalled()),
             Some(Ok(response)) => {
                 if at_home && matches!(ask.party, Party::Hub { .. }) {
@@ -355,15 +369,12 @@ impl Transport {
                 }
                 Ok(response)
             }
-            Some(Err(error)) if error.is_connect() => {
-                Err(HubError::Unreachable { url: shown(url), reason: shorter(&cause(&error)), tries: 1 })
+            Some(Err(NoAnswer { unreachable: true, reason })) => {
+                Err(HubError::Unreachable { url: shown(url), reason, tries: 1 })
             }
-            Some(Err(error)) => Err(HubError::ShortBody {
-                url: shown(url),
-                got: 0,
-                want: None,
-                reason: shorter(&cause(&error)),
-            }),
+            Some(Err(NoAnswer { reason, .. })) => {
+                Err(HubError::ShortBody { url: shown(url), got: 0, want: None, reason })
+            }
         }
     }
 
@@ -372,7 +383,7 @@ impl Transport {
         match ask.party {
             Party::Hub { .. } => self.endpoint.owns(url),
             Party::Cas { .. } => url.origin() == ask.url.origin(),
-            Party::Signed => false,
+            Party::Signed { .. } => false,
         }
     }
 
@@ -482,6 +493,23 @@ impl Transport {
         }
         let client = self.build_client(local)?;
         Ok(slot.get_or_init(|| client))
+    }
+
+    /// What reads the answer in small pieces, if that is wanted and nothing may stand between.
+    fn gentle_for(&self, ask: &Ask<'_>, url: &Url) -> Result<Option<&Gentle>, HubError> {
+        let wanted = matches!(ask.party, Party::Signed { gently: true });
+        if !wanted || is_plain_loopback(url) || self.may_be_by_proxy(url) {
+            return Ok(None);
+        }
+        if self.gentle.get().is_none() {
+            install_ring();
+            let made = Gentle::new(self.config.connect_timeout, self.config.transfers_max);
+            let made = made.map_err(|error| HubError::Config {
+                reason: format!("cannot start the HTTP client: {}", shorter(&cause(&error))),
+            })?;
+            return Ok(Some(self.gentle.get_or_init(|| made)));
+        }
+        Ok(self.gentle.get())
     }
 
     /// Whether a proxy may stand between here and there. `NO_PROXY` is not looked at: that a proxy is named is enough.

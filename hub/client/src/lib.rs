@@ -35,6 +35,7 @@ mod error;
 mod fields;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gentle;
 mod http;
 pub mod limits;
 pub mod lived;
@@ -343,11 +344,11 @@ impl Hub {
         transport.open(&ask, &transport.config.retry).await
     }
 
-    async fn range(&self, url: &str, bytes: Range<u64>) -> Result<Body, HubError> {
+    async fn range(&self, url: &str, bytes: Range<u64>, gently: bool) -> Result<Body, HubError> {
         let transport = &self.inner.transport;
         let url = cas::signed(&transport.endpoint.url("/")?, url)?;
-        let ask =
-            Ask { url, party: Party::Signed, range: Some(bytes), form: None, stall: transport.config.stall };
+        let stall = transport.config.stall;
+        let ask = Ask { url, party: Party::Signed { gently }, range: Some(bytes), form: None, stall };
         transport.open(&ask, &transport.config.range_retry).await
     }
 

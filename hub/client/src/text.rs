@@ -38,8 +38,8 @@ pub(super) fn clip(text: &str, chars_max: usize) -> String {
 }
 
 /// The innermost cause of a library error; its own text would show the address with its signature.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    let mut inner: &dyn std::error::Error = match std::error::Error::source(error) {
+pub(super) fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner: &dyn std::error::Error = match error.source() {
         Some(source) => source,
         None => return "request failed".to_owned(),
     };

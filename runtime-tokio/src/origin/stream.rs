@@ -87,9 +87,13 @@ impl Stream {
 
     fn open_beside(&mut self) {
         let (cas, url, bytes) = (self.cas.clone(), self.url.clone(), self.left.clone());
+        let gently = self.transport.traffic.steering().is_on();
         self.beside.push(Box::pin(async move {
             let start = bytes.start;
-            let mut body = cas.range(&url, bytes).await?;
+            let mut body = match gently {
+                true => cas.range_gently(&url, bytes).await?,
+                false => cas.range(&url, bytes).await?,
+            };
             let first = body.chunk().await?;
             Ok((body, first, start))
         }));

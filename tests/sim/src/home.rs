@@ -23,13 +23,20 @@ const WINDOW_FIRST: u64 = 10 * SEGMENT;
 const BUFFER_FIRST: u64 = 64 << 10;
 /// The same at most.
 const BUFFER_MAX: u64 = 6 << 20;
+/// The same where somebody is held back: Linux 6.18 was seen to leave 80 to 130 KB, as little is read in a round trip but in turns.
+const BUFFER_HELD: u64 = 128 << 10;
+/// A sender that was silent for so long begins anew with its window (RFC 5681, 4.1; the least time-out of RFC 6298 in Linux and a little).
+const RESTART: u64 = 250 * MS;
 /// The ping beside it.
 const PING_EVERY: u64 = 20 * MS;
 /// A connection that nobody answered is tried again after this (RFC 6298).
 const AGAIN: Duration = Duration::from_secs(1);
-/// Turns per second and their least and most bytes; what may be caught up: as the download cap of `zest-runtime-tokio` has them.
-const TURNS_S: u64 = 64;
-const TURN_BYTES: (u64, u64) = (16 << 10, 512 << 10);
+/// Bytes that the HTTP library reads at once at first, and at most; in between twice as much each time that so much was there (hyper 1).
+const READ_FIRST: u64 = 8 << 10;
+const READ_MAX: u64 = 408 << 10;
+/// Bytes that are read at once at most while the pull is nice: as `zest-hub` has it.
+const PIECE: u64 = 16 << 10;
+/// What may be caught up, as the download cap of `zest-runtime-tokio` has it.
 const SLACK: u64 = 50 * MS;
 
 /// A line, and who is on it.
@@ -49,6 +56,8 @@ pub struct Home {
     pub source_bytes_s: u64,
     /// Whether it is nice.
     pub nice: bool,
+    /// Bytes that are read from a socket at once, at most, while it is nice.
+    pub read_bytes: u64,
     /// Somebody's download, from when to when.
     pub other: Option<(u64, u64)>,
     /// Round trips take so much longer, at random.
@@ -77,6 +86,7 @@ impl Home {
             block_bytes: 32 << 20,
             source_bytes_s: u64::MAX,
             nice,
+            read_bytes: PIECE,
             other: None,
             jitter_ns: 2 * MS,
             until: 60 * SEC,
@@ -105,6 +115,8 @@ pub fn table() -> String {
             );
         }
     }
+    let home = Home { read_bytes: u64::MAX, ..Home::usual(true) };
+    text += &format!("  20 Mbit/s 1000 ms  rtt  30 ms  {:<14} {}\n", "nice, all read", watch(home, 1));
     for nice in [false, true] {
         let home = Home { other: Some((10 * SEC, 60 * SEC)), ..Home::usual(nice) };
         let name = if nice { "nice, another" } else { "off, another" };
@@ -223,6 +235,8 @@ struct Flow {
     edge: u64,
     asked: u64,
     lost: u64,
+    /// When it sent last.
+    sent_at: u64,
     /// Losses up to then are one.
     recovers: u64,
     open: bool,
@@ -231,9 +245,11 @@ struct Flow {
     read: u64,
     buffer: u64,
     told: u64,
+    /// Read from the socket, and not taken yet; and how much is read at once.
+    slot: u64,
+    reads: u64,
     /// Since when so much was read.
     looked: (u64, u64),
-    waiting: bool,
 }
 
 impl Flow {
@@ -245,6 +261,7 @@ impl Flow {
             asked,
             buffer: BUFFER_FIRST,
             told: BUFFER_FIRST,
+            reads: READ_FIRST,
             open: true,
             ..Self::default()
         }
@@ -366,7 +383,12 @@ impl Watch {
                 }
                 self.source_free_at = self.now + SEGMENT * SEC / self.home.source_bytes_s;
             }
+            let now = self.now;
             let flow = &mut self.flows[number];
+            if flow.in_flight == 0 && now > flow.sent_at + RESTART {
+                flow.window = flow.window.min(WINDOW_FIRST);
+            }
+            flow.sent_at = now;
             flow.in_flight += SEGMENT;
             match again {
                 true => flow.lost -= SEGMENT,
@@ -486,7 +508,7 @@ impl Watch {
             self.second().other += bytes;
         }
         if self.nice.is_some() && self.is_pull(number) {
-            self.flows[number].waiting = true;
+            self.read_ahead(number);
             if !self.turn_due {
                 self.turn_due = true;
                 self.queue.push(self.paid_at, Happening::Turn);
@@ -502,14 +524,17 @@ impl Watch {
     /// The application reads; the window grows with what it reads in a round trip.
     fn read(&mut self, number: usize, most: u64) -> u64 {
         let rtt = self.home.rtt_ns + self.free_at.saturating_sub(self.now);
-        let (now, pull) = (self.now, self.is_pull(number));
+        let (now, pull, held) = (self.now, self.is_pull(number), self.nice.is_some());
+        // Twice what the line brings in a round trip, as a receiver that is not held back has it.
+        let held_most =
+            BUFFER_HELD.max(2 * self.home.bytes_s * self.home.rtt_ns / SEC / self.home.streams as u64);
         let flow = &mut self.flows[number];
         let bytes = (flow.received - flow.read).min(most);
         flow.read += bytes;
-        flow.waiting = flow.received > flow.read;
         let (since, from) = flow.looked;
         if now >= since + rtt {
-            flow.buffer = (2 * (flow.read - from) + 16 * SEGMENT).clamp(flow.buffer, BUFFER_MAX);
+            let most = if pull && held { held_most } else { BUFFER_MAX };
+            flow.buffer = (2 * (flow.read - from) + 16 * SEGMENT).min(most).max(flow.buffer);
             flow.looked = (now, flow.read);
         }
         let next = pull && flow.read / SEGMENT >= flow.asked / SEGMENT;
@@ -527,16 +552,35 @@ impl Watch {
         bytes
     }
 
-    /// One connection reads as much as a turn has, if what was read before is paid for.
+    /// The HTTP library reads one piece ahead of who takes them.
+    fn read_ahead(&mut self, number: usize) {
+        let flow = &self.flows[number];
+        if flow.slot > 0 || flow.received == flow.read {
+            return;
+        }
+        let reads = flow.reads;
+        let bytes = self.read(number, self.home.read_bytes.min(reads));
+        let flow = &mut self.flows[number];
+        flow.slot = bytes;
+        flow.reads = match bytes {
+            _ if bytes == reads => (2 * reads).min(READ_MAX),
+            _ if bytes < reads / 4 => (reads / 2).max(READ_FIRST),
+            _ => reads,
+        };
+    }
+
+    /// One connection takes what was read, if what was taken before is paid for.
     fn turn(&mut self) {
         self.turn_due = false;
         let Some(rate) = self.nice.as_ref().map(Nice::rate) else { return };
         let n = self.home.streams;
-        let Some(at) = (0..n).map(|at| (self.next_reader + at) % n).find(|at| self.flows[*at].waiting) else {
+        let Some(at) = (0..n).map(|at| (self.next_reader + at) % n).find(|at| self.flows[*at].slot > 0)
+        else {
             return;
         };
         self.next_reader = at + 1;
-        let bytes = self.read(at, (rate / TURNS_S).clamp(TURN_BYTES.0, TURN_BYTES.1));
+        let bytes = std::mem::take(&mut self.flows[at].slot);
+        self.read_ahead(at);
         self.tell(Event::Received { bytes });
         self.paid_at = self.paid_at.max(self.now.saturating_sub(SLACK)) + bytes * SEC / rate;
         self.turn_due = true;
