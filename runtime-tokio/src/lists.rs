@@ -21,6 +21,8 @@ pub(crate) struct Lists {
 
 #[derive(Debug)]
 struct ListedRun {
+    /// Where it begins in the file.
+    offset: u64,
     count: u32,
     list: Arc<[ChunkRef]>,
     /// Place in `list` of the run's first chunk.
@@ -35,9 +37,17 @@ impl Lists {
         if at < run.count { run.list.get(run.from + at as usize).copied() } else { None }
     }
 
-    /// Takes a run of the file in whose chunks are `list[from..]`.
-    pub(crate) fn add(&mut self, first: u32, count: u32, list: Arc<[ChunkRef]>, from: usize) {
-        self.runs.insert(first, ListedRun { count, list, from });
+    /// The same, and where it begins in the file.
+    pub(crate) fn place(&self, index: u32) -> Option<(ChunkRef, u64)> {
+        let chunk = self.get(index)?;
+        let (first, run) = self.runs.range(..=index).next_back()?;
+        let before = run.list.get(run.from..run.from + (index - first) as usize)?;
+        Some((chunk, run.offset + before.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>()))
+    }
+
+    /// Takes a run of the file in that begins at `offset` and whose chunks are `list[from..]`.
+    pub(crate) fn add(&mut self, first: u32, count: u32, offset: u64, list: Arc<[ChunkRef]>, from: usize) {
+        self.runs.insert(first, ListedRun { offset, count, list, from });
     }
 }
 
@@ -131,7 +141,7 @@ pub(crate) fn adopt_list(
     job.file.set_lists(|lists| {
         for term in terms() {
             let count = term.chunks.end - term.chunks.start;
-            lists.add(term.first_index, count, list.clone(), term.chunks.start as usize);
+            lists.add(term.first_index, count, term.offset, list.clone(), term.chunks.start as usize);
         }
     });
     let wrong = job.file.wrong(
@@ -169,12 +179,14 @@ mod tests {
         let chunk = |n: u8| ChunkRef { hash: xorb(n), len: 10 };
         let list: Arc<[ChunkRef]> = (0..9).map(chunk).collect();
         let mut lists = Lists::default();
-        lists.add(3, 6, list.clone(), 0);
-        lists.add(20, 2, list, 7);
+        lists.add(3, 6, 300, list.clone(), 0);
+        lists.add(20, 2, 2_000, list, 7);
         let found: Vec<Option<ChunkRef>> =
             [2, 3, 8, 9, 19, 20, 21, 22].map(|index| lists.get(index)).to_vec();
         let want = [None, Some(0), Some(5), None, None, Some(7), Some(8), None];
         assert_eq!(found, want.map(|n| n.map(chunk)));
+        let offset = |index| lists.place(index).map(|(_, offset)| offset);
+        assert_eq!([2, 3, 8, 21].map(offset), [None, Some(300), Some(350), Some(2_010)]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ async fn block_from_peer(
     let Some(job) = context.jobs.get(id) else { return };
     let Some(plan) = job.lists.plan() else { return };
     let Some(range) = plan.blocks.get(block as usize) else { return };
-    let stream = job.file.begin_stream();
+    let stream = job.file.begin_range();
     let manifest = job.file.manifest.get().cloned();
     let received = receive_range(&context, &job, &plan, block, peer, stream, manifest.as_deref(), from).await;
     let Received { decoded, broken, cut } = received;

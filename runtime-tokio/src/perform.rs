@@ -63,10 +63,10 @@ pub(crate) fn perform(context: &Rc<Context>, action: Action) {
                 tokio::task::spawn_local(lists::prove_records(context, job, block, link, buf));
             }
         }
-        Action::ProveTentative { job, block, nth, chunk, buf, link } => {
+        Action::ProveTentative { job, block, nth, before, chunk, buf, link } => {
             let buf = context.held.take(buf);
             if let Some(buf) = buf {
-                tentative::compare(context, (job, block, nth), chunk, buf, link);
+                tentative::compare(context, (job, block, nth), before, chunk, buf, link);
             }
         }
         Action::DropTentative { job, block } => tentative::drop_block(context, job, block),

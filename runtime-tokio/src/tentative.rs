@@ -1,24 +1,24 @@
-//! What a peer streams from the origin and nothing proves yet (`docs/protocol.md` §4.6): kept beside the partial file, in files that
-//! have no name, so that nothing of it outlives the process.
+//! What a peer streams from the origin and nothing proves yet (`docs/protocol.md` §4.6): it lies where it belongs if its author told the
+//! truth, as long as nothing of that block is there that it could fall on; else beside the partial file, in files that have no name. No
+//! journal tells of it, so that nothing of it outlives the process.
 //!
-//! The node says whom to believe and when something is proven. Here is where such chunks lie, and that the way from here into the
-//! partial file leads through a proof.
+//! The node says whom to believe and when something is proven. Here is where such chunks lie, and that none counts before a proven list
+//! names what this process found it to be.
 
 use crate::buffers::Buffer;
 use crate::context::Context;
 use crate::file_kind::FileKind;
-use crate::jobs::JobState;
+use crate::jobs::{JobFile, JobState};
 use crate::lists::adopt_list;
-use crate::os::FileExt as _;
-use crate::workers::{Done, Work};
-use std::collections::btree_map::Entry;
+use crate::workers::{ChunkPlace, Compared, TentativePlace, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use zest_core::node::Event;
 use zest_core::{JobId, LinkId, Location};
-use zest_xet::{ChunkRef, Plan, chunk_hash};
+use zest_xet::{ChunkRef, Plan};
 
 /// What a job keeps of its blocks.
 #[derive(Debug, Default)]
@@ -28,11 +28,33 @@ pub(crate) struct Tentative {
     copied: BTreeSet<u32>,
 }
 
-/// The chunks of one block, in the order they came.
+/// The chunks of one block.
 #[derive(Debug)]
 struct Kept {
-    file: Arc<File>,
-    end: u64,
+    /// Those in the partial file; `None` where they could fall on something.
+    placed: Option<Placed>,
+    /// Those beside it, in the order they came: the file, and how long it is.
+    beside: Option<(Arc<File>, u64)>,
+}
+
+/// Chunks of a block in the partial file that nothing proves yet.
+#[derive(Debug)]
+struct Placed {
+    /// The name under which their places are taken.
+    stream: u32,
+    /// Whether more may be written there. Looked at with the job's lists held.
+    open: Arc<AtomicBool>,
+    /// By index in the file: what lies there, and where.
+    chunks: BTreeMap<u32, (ChunkRef, u64)>,
+}
+
+impl Placed {
+    /// Nothing more is written there, and nothing is being written; what nobody has proven is anyone's.
+    fn close(self, file: &JobFile) {
+        self.open.store(false, Ordering::Relaxed);
+        file.await_unproven();
+        file.end_stream(self.stream);
+    }
 }
 
 impl Tentative {
@@ -41,21 +63,44 @@ impl Tentative {
         self.copied.remove(&index)
     }
 
-    /// Room for a chunk: the file, and where in it. A new file comes from `beside`.
+    /// What is kept of a block, and whether its chunks may lie where they belong, which is asked once.
+    fn of(&mut self, block: u32, placed: impl FnOnce() -> Option<Placed>) -> &mut Kept {
+        self.blocks.entry(block).or_insert_with(|| Kept { placed: placed(), beside: None })
+    }
+}
+
+impl Kept {
+    /// Room for a chunk beside the file: which file, and where in it. A new one comes from `beside`.
     fn room(
         &mut self,
-        block: u32,
         len: u32,
         beside: impl FnOnce() -> std::io::Result<File>,
     ) -> std::io::Result<(Arc<File>, u64)> {
-        let kept = match self.blocks.entry(block) {
-            Entry::Occupied(kept) => kept.into_mut(),
-            Entry::Vacant(place) => place.insert(Kept { file: Arc::new(beside()?), end: 0 }),
+        let (file, end) = match &mut self.beside {
+            Some(kept) => kept,
+            none => none.insert((Arc::new(beside()?), 0)),
         };
-        let at = kept.end;
-        kept.end += u64::from(len);
-        Ok((kept.file.clone(), at))
+        let at = *end;
+        *end += u64::from(len);
+        Ok((file.clone(), at))
     }
+}
+
+/// Where chunks of a block that nothing proves would lie in the file, if none of them can fall on anything: each has one place there, and
+/// nothing of the block is there yet. Whoever gives it is the only one who does, until it is dropped or proven.
+fn placed(job: &JobState, plan: &Plan, block: u32) -> Option<Placed> {
+    let range = plan.blocks.get(block as usize)?;
+    let terms = || range.terms.iter().map(|&term| &plan.terms[term as usize]);
+    let places: u32 = terms().map(|term| term.chunks.end - term.chunks.start).sum();
+    let indices =
+        terms().flat_map(|term| term.first_index..term.first_index + (term.chunks.end - term.chunks.start));
+    let alone = places == range.chunks.end - range.chunks.start && !job.file.was_ranged();
+    let untouched = alone && job.file.table.lock().expect("no holder panics").is_untouched(indices);
+    untouched.then(|| Placed {
+        stream: job.file.begin_stream(),
+        open: Arc::new(AtomicBool::new(true)),
+        chunks: BTreeMap::new(),
+    })
 }
 
 /// The block of a file's chunk, its place in the block, and where it begins in the file if a proven list tells.
@@ -84,31 +129,49 @@ pub(crate) fn hashed(context: &Rc<Context>, id: JobId, job: &JobState, index: u3
     }
 }
 
-/// Compares a chunk with what its author told, and keeps it if it is that.
+/// Compares a chunk with what its author told, and keeps it if it is that. `before` it lie so many bytes of its run.
 pub(crate) fn compare(
     context: &Rc<Context>,
     (id, block, nth): (JobId, u32, u32),
+    before: u64,
     chunk: ChunkRef,
     buf: Buffer,
     link: LinkId,
 ) {
     let Some(job) = context.jobs.get(id) else { return };
-    // Once it is sealed nothing more is kept, and the node has dropped the rest.
-    let sealed = || std::io::Error::other("the file is complete");
-    let beside = || job.file.beside().unwrap_or_else(|| Err(sealed()));
-    let room = job.tentative.borrow_mut().room(block, chunk.len, beside);
-    let (file, at) = match room {
-        Ok(room) => room,
-        Err(error) => return lost(context, id, block, link, &error),
+    let plan = job.lists.plan();
+    // In the file, if what was told leads to a place in it.
+    let place = plan.as_ref().and_then(|plan| {
+        let number = plan.blocks.get(block as usize)?.chunks.start.checked_add(nth)?;
+        let (term, index) = plan.places(block, number).next()?;
+        let term = &plan.terms[term as usize];
+        let fits = before.checked_add(u64::from(chunk.len))? <= term.len;
+        fits.then_some(ChunkPlace { index, offset: term.offset + before })
+    });
+    let mut tentative = job.tentative.borrow_mut();
+    let kept = tentative.of(block, || plan.as_ref().and_then(|plan| placed(&job, plan, block)));
+    let to = match (&kept.placed, place) {
+        (Some(placed), Some(place)) => TentativePlace::Own {
+            file: job.file.clone(),
+            place,
+            stream: placed.stream,
+            open: placed.open.clone(),
+        },
+        _ => {
+            // Once it is sealed nothing more is kept, and the node has dropped the rest.
+            let sealed = || std::io::Error::other("the file is complete");
+            let beside = || job.file.beside().unwrap_or_else(|| Err(sealed()));
+            match kept.room(chunk.len, beside) {
+                Ok((file, offset)) => TentativePlace::Beside { file, offset },
+                Err(error) => {
+                    drop(tentative);
+                    return lost(context, id, block, link, &error);
+                }
+            }
+        }
     };
-    let mailbox = context.disk.mailbox.clone();
-    context.disk.push(Work::Task(Box::new(move || {
-        let bytes = buf.as_ref();
-        let told = bytes.len() == chunk.len as usize && chunk_hash(bytes) == chunk.hash;
-        let from = Location { file: FileKind::Tentative(block).id(), offset: at, len: chunk.len };
-        let kept = if told { file.write_all_at(bytes, at).map(|()| Some(from)) } else { Ok(None) };
-        mailbox.send(Done::Compared { job: id, block, nth, link, kept });
-    })));
+    drop(tentative);
+    context.disk.push(Work::Compare { job: id, block, nth, chunk, buf, link, to });
 }
 
 /// A worker has compared a chunk with what was told.
@@ -116,11 +179,25 @@ pub(crate) fn compared(
     context: &Rc<Context>,
     (id, block, nth): (JobId, u32, u32),
     link: LinkId,
-    kept: std::io::Result<Option<Location>>,
+    kept: std::io::Result<Compared>,
 ) {
+    let file = FileKind::Tentative(block).id();
+    let keep = |offset, len| {
+        let from = Location { file, offset, len };
+        context.event(Event::TentativeKept { job: id, block, nth, link, from });
+    };
     match kept {
-        Ok(Some(from)) => context.event(Event::TentativeKept { job: id, block, nth, link, from }),
-        Ok(None) => {
+        Ok(Compared::Beside { offset, len }) => keep(offset, len),
+        Ok(Compared::Own { place, chunk, stream }) => {
+            if let Some(job) = context.jobs.get(id)
+                && let Some(kept) = job.tentative.borrow_mut().blocks.get_mut(&block)
+                && let Some(placed) = kept.placed.as_mut().filter(|placed| placed.stream == stream)
+            {
+                placed.chunks.insert(place.index, (chunk, place.offset));
+            }
+            keep(place.offset, chunk.len);
+        }
+        Ok(Compared::Wrong) => {
             tracing::warn!(link = link.0, block, nth, "a peer gave another chunk than it told of");
             if let Some(job) = context.jobs.get(id) {
                 job.counts.count(|counts| counts.bad_chunks += 1);
@@ -140,7 +217,10 @@ fn lost(context: &Rc<Context>, id: JobId, block: u32, link: LinkId, error: &std:
 /// Nothing of a block is of any use.
 pub(crate) fn drop_block(context: &Context, id: JobId, block: u32) {
     if let Some(job) = context.jobs.get(id) {
-        job.tentative.borrow_mut().blocks.remove(&block);
+        let kept = job.tentative.borrow_mut().blocks.remove(&block);
+        if let Some(placed) = kept.and_then(|kept| kept.placed) {
+            placed.close(&job.file);
+        }
     }
 }
 
@@ -151,28 +231,55 @@ pub(crate) fn adopt_told(context: &Rc<Context>, id: JobId, block: u32, list: &[C
     adopt_list(context, id, &job, &plan, block, list.to_vec());
     // Blocks of which all is in the file need no other place.
     let mut tentative = job.tentative.borrow_mut();
-    tentative.blocks.retain(|&at, _| {
+    let wanted = |at: u32| {
         let wanted = |n: u32| plan.places(at, n).any(|(_, index)| context.machine.needs(id, index));
         plan.blocks.get(at as usize).is_some_and(|block| block.chunks.clone().any(wanted))
-    });
+    };
+    let unwanted: Vec<u32> = tentative.blocks.keys().copied().filter(|at| !wanted(*at)).collect();
+    for placed in unwanted.iter().filter_map(|at| tentative.blocks.remove(at)?.placed) {
+        placed.close(&job.file);
+    }
 }
 
-/// Copies a chunk into the partial file that a peer gave before it was proven; false if it is no such place.
+/// Lets a chunk count that a peer gave before it was proven, or copies it into the partial file; false if it is no such place.
 pub(crate) fn copy(context: &Rc<Context>, id: JobId, job: &JobState, index: u32, from: Location) -> bool {
     let FileKind::Tentative(block) = FileKind::of(from.file) else { return false };
-    let file = job.tentative.borrow().blocks.get(&block).map(|kept| kept.file.clone());
     let plan = job.lists.plan();
     let at = plan.and_then(|plan| in_block(job, &plan, index)).and_then(|(.., offset)| offset);
     let at = job.file.manifest.get().map(|manifest| manifest.offset(index)).or(at);
+    let bad = || context.event(Event::ChunkBad { job: id, index, source: zest_core::node::Source::Disk });
+    let mut tentative = job.tentative.borrow_mut();
+    let kept = tentative.blocks.get(&block);
     // Without a proven list there is nothing to prove it by.
-    let (Some(file), Some(offset), Some(expected)) = (file, at, job.file.expected(index)) else {
-        context.event(Event::ChunkBad { job: id, index, source: zest_core::node::Source::Disk });
+    let (Some(kept), Some(offset), Some(expected)) = (kept, at, job.file.expected(index)) else {
+        drop(tentative);
+        bad();
         return true;
     };
-    job.tentative.borrow_mut().copied.insert(index);
-    let place = crate::workers::ChunkPlace { index, offset };
-    let (job, expected) = (job.file.clone(), Some(expected));
-    context.disk.push(Work::Copy { job, place, len: from.len, expected, file, from: from.offset });
+    let place = ChunkPlace { index, offset };
+    let own = kept.placed.as_ref().and_then(|placed| Some((placed.stream, *placed.chunks.get(&index)?)));
+    let work = match (own, &kept.beside) {
+        (Some((stream, lies)), _) if lies == (expected, offset) => {
+            Some(Work::Adopt { job: job.file.clone(), place, chunk: expected, stream })
+        }
+        (None, Some((file, _))) => Some(Work::Copy {
+            job: job.file.clone(),
+            place,
+            len: from.len,
+            expected: Some(expected),
+            file: file.clone(),
+            from: from.offset,
+        }),
+        _ => None,
+    };
+    let Some(work) = work else {
+        drop(tentative);
+        bad();
+        return true;
+    };
+    tentative.copied.insert(index);
+    drop(tentative);
+    context.disk.push(work);
     true
 }
 
@@ -183,7 +290,7 @@ mod tests {
     #[test]
     fn chunks_of_a_block_lie_one_behind_the_other() {
         let mut tentative = Tentative::default();
-        let mut place = |block, len| tentative.room(block, len, tempfile::tempfile).unwrap().1;
+        let mut place = |block, len| tentative.of(block, || None).room(len, tempfile::tempfile).unwrap().1;
         assert_eq!([place(3, 10), place(3, 20), place(4, 5), place(3, 1)], [0, 10, 0, 30]);
     }
 }

@@ -6,6 +6,7 @@ use crate::os::FileExt as _;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -49,10 +50,41 @@ pub(crate) enum Work {
         file: Arc<File>,
         from: u64,
     },
+    /// A chunk that nothing proves: compare it with what its author told, and keep it if it is that.
+    Compare {
+        job: JobId,
+        block: u32,
+        nth: u32,
+        chunk: ChunkRef,
+        buf: Buffer,
+        link: LinkId,
+        to: TentativePlace,
+    },
+    /// Such a chunk that lies where it belongs, and is what a proven list names: it counts.
+    Adopt { job: Arc<JobFile>, place: ChunkPlace, chunk: ChunkRef, stream: u32 },
     /// A chunk that an earlier process wrote into the partial file.
     Check { job: Arc<JobFile>, place: ChunkPlace, len: u32 },
     /// Anything else.
     Task(Box<dyn FnOnce() + Send>),
+}
+
+/// Where a chunk that nothing proves is kept.
+pub(crate) enum TentativePlace {
+    /// Where it belongs if its author told the truth, under the name of a stream, as long as that is open.
+    Own { file: Arc<JobFile>, place: ChunkPlace, stream: u32, open: Arc<AtomicBool> },
+    /// In a file of its own.
+    Beside { file: Arc<File>, offset: u64 },
+}
+
+/// What came of such a chunk.
+#[derive(Debug)]
+pub(crate) enum Compared {
+    /// It lies where it belongs, if anything does.
+    Own { place: ChunkPlace, chunk: ChunkRef, stream: u32 },
+    /// It lies in a file of its own.
+    Beside { offset: u64, len: u32 },
+    /// It is not what its author told, or what that told is not so.
+    Wrong,
 }
 
 /// What to do with a decoded chunk beyond writing it.
@@ -109,7 +141,7 @@ pub(crate) enum Done {
     /// All chunks of a block have been seen, and this list of them is that of its xorb.
     BlockProven { job: JobId, block: u32, list: Vec<ChunkRef> },
     /// A chunk that nothing proves was compared with what its author told: where it is kept, if it is that.
-    Compared { job: JobId, block: u32, nth: u32, link: LinkId, kept: std::io::Result<Option<Location>> },
+    Compared { job: JobId, block: u32, nth: u32, link: LinkId, kept: std::io::Result<Compared> },
     /// The stream of a block has ended, and so has the work on its chunks.
     FetchEnded { job: JobId, block: u32, fault: Option<OriginFault> },
     /// The disk refused it.
@@ -269,6 +301,14 @@ fn run(queue: &(Mutex<Queue>, Condvar), count: usize, mailbox: &Mailbox) {
                 }
                 Work::Copy { job, place, len, expected, file, from } => {
                     done.push(copy(&job, place, len, expected, &file, from, &mut room));
+                }
+                Work::Compare { job, block, nth, chunk, buf, link, to } => {
+                    let kept = compare(chunk, buf.as_ref(), to);
+                    done.push(Done::Compared { job, block, nth, link, kept });
+                }
+                Work::Adopt { job, place, chunk, stream } => {
+                    let kept = job.record_stream(place, stream, chunk, 0);
+                    done.push(report(job.id, place.index, chunk.len, Source::Disk, kept));
                 }
                 Work::Check { job, place, len } => done.push(match job.check(place, &mut room) {
                     Ok(Checked::Good) => {
@@ -446,6 +486,23 @@ fn copy(
         None => job.keep_unproven(place, chunk, 0, out),
     };
     report(job.id, place.index, len, Source::Disk, kept)
+}
+
+/// Keeps a chunk that nothing proves, if it is what its author told.
+fn compare(told: ChunkRef, bytes: &[u8], to: TentativePlace) -> std::io::Result<Compared> {
+    if bytes.len() != told.len as usize || chunk_hash(bytes) != told.hash {
+        return Ok(Compared::Wrong);
+    }
+    match to {
+        TentativePlace::Own { file, place, stream, open } => {
+            let fits = file.keep_tentative(place, told, stream, &open, bytes)?;
+            Ok(if fits { Compared::Own { place, chunk: told, stream } } else { Compared::Wrong })
+        }
+        TentativePlace::Beside { file, offset } => {
+            file.write_all_at(bytes, offset)?;
+            Ok(Compared::Beside { offset, len: told.len })
+        }
+    }
 }
 
 fn report(job: JobId, index: u32, len: u32, source: Source, kept: std::io::Result<bool>) -> Done {

@@ -93,6 +93,12 @@ impl<C: Copy + PartialEq> ChunkTable<C> {
         *writer == Writer::Stream(stream)
     }
 
+    /// Whether nothing was written to any of these, and nobody has said that he will.
+    pub fn is_untouched(&self, mut indices: impl Iterator<Item = u32>) -> bool {
+        let writer = |index: u32| self.writers.get(index as usize).copied().unwrap_or_default();
+        indices.all(|index| self.get(index).is_none() && writer(index) == Writer::Anyone)
+    }
+
     // After it.
 
     /// A chunk that counts, or is taken to, was written.

@@ -79,7 +79,7 @@ pub enum Action {
         /// All its records, from chunk 0 of the xorb.
         buf: BufId,
     },
-    /// Compare a chunk in a buffer with what its author told, keep it in a file of its own, never in the partial file and in no
+    /// Compare a chunk in a buffer with what its author told, keep it where it lands on nothing that counts, in no
     /// journal, and free the buffer: [`super::Event::TentativeKept`] or [`super::Event::TentativeBad`]. Nothing proves it yet.
     ProveTentative {
         /// Which job.
@@ -88,6 +88,8 @@ pub enum Action {
         block: u32,
         /// Its place in the block.
         nth: u32,
+        /// Bytes of the run of the file it lies in that come before it, if the list is what its author told. Nothing proves that either.
+        before: u64,
         /// What its author says that it is.
         chunk: ChunkRef,
         /// Where it lies.

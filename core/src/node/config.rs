@@ -64,7 +64,7 @@ pub struct Config {
     /// Peers that are served at a time, those left out whose sockets take nothing. While more wait in line, each is given
     /// little ahead.
     pub upload_slots: usize,
-    /// Whether what nothing proves yet can be kept beside the file ([`super::Action::ProveTentative`]): only then is anybody followed who
+    /// Whether what nothing proves yet can be kept apart ([`super::Action::ProveTentative`]): only then is anybody followed who
     /// streams a xorb.
     pub tentative: bool,
     /// The Hub we speak of, if not everybody knows it: see [`crate::link::hub_key`].

@@ -373,7 +373,7 @@ pub enum Event {
         nth: u32,
         /// Who gave it.
         link: LinkId,
-        /// Where it lies, beside the partial file.
+        /// Where it lies.
         from: Location,
     },
     /// Outcome of [`super::Action::ProveTentative`]: it is not what was told.

@@ -1,8 +1,8 @@
 //! Chunks of a block that a peer streams from the origin, had from it before anything proves them (`docs/protocol.md` §4.6).
 //!
-//! What comes is compared with the hash that its author told, and kept beside the file (the runtime says where): it is not held, not
+//! What comes is compared with the hash that its author told, and kept (the runtime says where): it is not held, not
 //! used, not landed and not served. Once the whole list hashes to the xorb, or another proven list names the same chunks, what was
-//! kept is copied into the file like a chunk of any other file on this machine, proven once more on the way. A lie has one author, and
+//! kept is asked for like a chunk of any other file on this machine. A lie has one author, and
 //! costs one block: all that it gave is dropped, and it is not followed any more.
 
 use super::authors::{AUTHORS_MAX, Author, TENTATIVE_LIES_MAX};
@@ -70,8 +70,8 @@ impl Node {
     /// Bytes that were told by an author and by all, of blocks that are followed.
     pub(super) fn tentative_bytes(&self, author: &Author) -> (u64, u64) {
         let takings = || self.jobs.values().flat_map(|job| job.unproven.takings.values());
-        let theirs = takings().filter(|taking| taking.author.0 == author.0).map(|taking| taking.bytes).sum();
-        (theirs, takings().map(|taking| taking.bytes).sum())
+        let theirs = takings().filter(|taking| taking.author.0 == author.0).map(Taking::bytes).sum();
+        (theirs, takings().map(Taking::bytes).sum())
     }
 
     /// The author of a block told more of its list.
@@ -115,8 +115,7 @@ impl Node {
         if at as usize != told || records.len() > chunks - told || !records.iter().all(good) {
             return self.lied(now, id, block);
         }
-        taking.bytes += records.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>();
-        taking.list.extend_from_slice(records);
+        taking.told(records);
         taking.moved = now;
         let missing = |nth: &u32| {
             let place = nth + state.block.chunks.start;
@@ -185,7 +184,19 @@ impl Node {
                 taking.asked.remove(&nth);
                 taking.proving.insert(nth);
                 let chunk = taking.list[nth as usize];
-                self.actions.push_back(Action::ProveTentative { job: id, block, nth, chunk, buf, link });
+                let state = &job.origin.blocks[block as usize].block;
+                let run = state.runs.iter().find(|run| run.index_of(state.chunks.start + nth).is_some());
+                let first = run.map_or(nth, |run| run.xorb_chunk.saturating_sub(state.chunks.start));
+                let before = taking.between(first, nth);
+                self.actions.push_back(Action::ProveTentative {
+                    job: id,
+                    block,
+                    nth,
+                    before,
+                    chunk,
+                    buf,
+                    link,
+                });
             }
             // It was proven meanwhile: it is a chunk like any other.
             None => match job.index_of(block, nth).filter(|index| job.is_listed(*index)) {
@@ -205,7 +216,7 @@ impl Node {
         }
     }
 
-    /// A chunk hashes to what its author told, and lies beside the file.
+    /// A chunk hashes to what its author told, and is kept.
     pub(super) fn tentative_kept(
         &mut self,
         now: Instant,
@@ -276,7 +287,7 @@ impl Node {
         self.timers.set(Timer::BlockRetry(id, block), now + HAS_SHOWS);
     }
 
-    /// Proven chunks beside the file are copied into it.
+    /// Proven chunks that were kept are to count.
     fn use_kept(&mut self, id: JobId, block: u32, kept: &[(u32, Location)]) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.course.ended) else { return };
         let mut local: Vec<(u32, Location)> = Vec::new();
@@ -447,7 +458,7 @@ impl Node {
                 assert!(self.peers.get(&taking.link).is_some_and(|p| !p.closing), "an author is linked");
                 assert!(taking.list.len() <= state.block.chunks.len(), "a list ends");
                 let bytes: u64 = taking.list.iter().map(|chunk| u64::from(chunk.len)).sum();
-                assert_eq!(bytes, taking.bytes, "tentative bytes are counted");
+                assert_eq!(bytes, taking.bytes(), "tentative bytes are counted");
                 *parties.entry(taking.author.0).or_default() += bytes;
                 for index in state.indices() {
                     assert!(

@@ -206,7 +206,14 @@ impl Bench {
                 let (link, kind) = (LinkId(link), PayloadKind::Chunk);
                 self.tell(Event::Payload { link, req, kind, buf: BufId(self.bufs), len: LEN });
                 let compared = self.done.iter().find_map(|action| match action {
-                    Action::ProveTentative { block, nth, buf: BufId(buf), .. } if *buf == self.bufs => {
+                    Action::ProveTentative { block, nth, before, buf: BufId(buf), .. }
+                        if *buf == self.bufs =>
+                    {
+                        assert_eq!(
+                            *before,
+                            u64::from(*nth) * u64::from(LEN),
+                            "where its author's words lead to"
+                        );
                         Some((*block, *nth))
                     }
                     _ => None,

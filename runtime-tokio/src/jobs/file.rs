@@ -3,7 +3,7 @@
 use crate::lists::Lists;
 use crate::workers::ChunkPlace;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tokio::sync::watch;
 use zest_core::JobId;
@@ -34,6 +34,8 @@ pub(crate) struct JobFile {
     came: AtomicU64,
     /// The number of the next stream that is judged when it has ended.
     streams: AtomicU32,
+    /// One of them came from a peer of zest 0.4.
+    ranged: AtomicBool,
 }
 
 /// A chunk of a file and where it begins, where that is known.
@@ -62,6 +64,7 @@ impl JobFile {
             changed: watch::Sender::default(),
             came: AtomicU64::new(0),
             streams: AtomicU32::new(0),
+            ranged: AtomicBool::new(false),
         }
     }
 
@@ -238,6 +241,49 @@ impl JobFile {
         // Under the lock: whatever settles the place meanwhile is written after this.
         let mut table = self.table.lock().expect("no holder panics");
         if table.claim(place.index, stream) { self.write(place, bytes) } else { Ok(()) }
+    }
+
+    /// Writes a chunk that hashes to what its author told to where it lies if that is all true, under the name of a stream, which is the only
+    /// one that writes there as long as it is `open`. False if a proven list says meanwhile that it is not. What is not written for other
+    /// reasons is not the stream's when it is proven.
+    pub(crate) fn keep_tentative(
+        &self,
+        place: ChunkPlace,
+        chunk: ChunkRef,
+        stream: u32,
+        open: &AtomicBool,
+        bytes: &[u8],
+    ) -> std::io::Result<bool> {
+        let lists = self.lists.read().expect("no holder panics");
+        let named = match self.manifest.get() {
+            Some(manifest) => (place.index < manifest.len())
+                .then(|| (manifest.chunk(place.index), manifest.offset(place.index))),
+            None => lists.place(place.index),
+        };
+        if named.is_some_and(|named| named != (chunk, place.offset)) {
+            return Ok(false);
+        }
+        let claimed = || self.table.lock().expect("no holder panics").claim(place.index, stream);
+        if open.load(Ordering::Relaxed) && claimed() {
+            self.write(place, bytes)?;
+        }
+        Ok(true)
+    }
+
+    /// Waits until no write of a chunk is under way that nothing proves.
+    pub(crate) fn await_unproven(&self) {
+        drop(self.lists.write().expect("no holder panics"));
+    }
+
+    /// Whether a stream was begun that is judged when it has ended, and whose chunks may have any length.
+    pub(crate) fn was_ranged(&self) -> bool {
+        self.ranged.load(Ordering::Relaxed)
+    }
+
+    /// A name for such a stream.
+    pub(crate) fn begin_range(&self) -> u32 {
+        self.ranged.store(true, Ordering::Relaxed);
+        self.begin_stream()
     }
 
     /// Notes what a stream wrote, now that it is proven; false if the place is not the stream's.
@@ -451,6 +497,50 @@ mod tests {
         assert!(job.unchecked().is_empty());
         drop(job);
         assert_eq!(open().unchecked().len(), 3, "what was rotten once is not believed again");
+    }
+
+    #[test]
+    fn what_nothing_proves_lands_on_nothing_that_counts_and_counts_once_a_list_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = PartialSpec { file: chunk_hash(b"any name"), size: 16 };
+        let job = JobFile::new(JobId(1), spec.file, 16, Partial::open(dir.path(), spec).unwrap());
+        let written = || {
+            let mut bytes = [0; 16];
+            job.partial.read().unwrap().as_ref().unwrap().read_at(0, &mut bytes).unwrap();
+            bytes
+        };
+        let place = |index: u32, offset| ChunkPlace { index, offset };
+        let (open, stream) = (AtomicBool::new(true), job.begin_stream());
+        let keep =
+            |place, bytes: &[u8]| job.keep_tentative(place, chunk(bytes), stream, &open, bytes).unwrap();
+
+        assert!(keep(place(0, 0), b"told") && keep(place(1, 4), b"also"));
+        assert_eq!(&written()[..8], b"toldalso");
+        assert!(!job.holds(0) && job.table.lock().unwrap().get(0).is_none(), "it does not count");
+
+        // What counts came first, or has been proven to be something else, or to lie elsewhere.
+        job.keep(place(2, 8), chunk(b"good"), 0, b"good").unwrap();
+        assert!(keep(place(2, 8), b"evil"));
+        let list: Arc<[ChunkRef]> = [b"told", b"also", b"good", b"last"].map(|bytes| chunk(bytes)).into();
+        job.set_lists(|lists| lists.add(0, 4, 0, list.clone(), 0));
+        assert!(!keep(place(3, 12), b"evil") && !keep(place(3, 9), b"last"));
+        assert_eq!(&written(), b"toldalsogood\0\0\0\0");
+
+        // The list names what it was found to be: it counts, and the journal says so. Not so what others have a right to.
+        assert!(job.record_stream(place(0, 0), stream, list[0], 0).unwrap());
+        assert!(!job.record_stream(place(2, 8), stream, list[2], 0).unwrap());
+        assert!(job.holds(0) && !job.holds(1));
+
+        // Once its author is dropped nothing more of it is written, and the place is anyone's.
+        open.store(false, Ordering::Relaxed);
+        job.await_unproven();
+        job.end_stream(stream);
+        assert!(keep(place(3, 12), b"last"));
+        assert_eq!(&written()[12..], [0; 4]);
+        assert!(!job.record_stream(place(1, 4), stream, list[1], 0).unwrap());
+        drop(job);
+        let again = Partial::open(dir.path(), spec).unwrap();
+        assert_eq!(again.entries().iter().map(|entry| entry.index).collect::<Vec<_>>(), [0, 2]);
     }
 
     #[test]

@@ -462,7 +462,7 @@ impl World {
             Action::ProveBlockList { job, block, link, buf } => {
                 self.prove_list(host, job, block, link, buf);
             }
-            Action::ProveTentative { job, block, nth, chunk, buf, link } => {
+            Action::ProveTentative { job, block, nth, chunk, buf, link, .. } => {
                 self.prove_tentative(host, (job, block, nth), chunk, buf, link);
             }
             Action::DropTentative { job, block } => self.drop_tentative(host, job, block),

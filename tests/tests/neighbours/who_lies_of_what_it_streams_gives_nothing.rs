@@ -136,6 +136,19 @@ async fn a_chunk_that_is_not_what_was_told() {
     .await;
 }
 
+/// Its chunks are the xorb's, and lie where others belong.
+#[tokio::test]
+async fn a_list_in_another_order() {
+    gives_nothing(|known| {
+        let mut list = true_list(&known);
+        list.reverse();
+        let most = list.len() - 1;
+        let told = vec![(0, list[..most].to_vec()), (most as u32, list[most..].to_vec())];
+        Author { known, told, after: most, twist: as_it_is }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_list_that_does_not_end() {
     gives_nothing(|known| {
