@@ -243,6 +243,7 @@ impl Node {
         let said = matches!(with.has, Has::All | Has::Some(_));
         peer.word.refused += u32::from(said);
         let distrusted = peer.word.refused >= super::peer::REFUSED_MAX;
+        peer.word.denied |= distrusted;
         if with.counted {
             job.supply.remove(&with.has);
         }

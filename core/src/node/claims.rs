@@ -16,6 +16,7 @@ use super::authors::Author;
 use super::from_origin::OriginState;
 use super::job::Job;
 use super::mouth::Mouth;
+use super::peer::Has;
 use super::standing::{BEAT, DONE, Rival, Standing};
 use super::timers::Timer;
 use super::unit_claims::DISBELIEVED;
@@ -243,9 +244,12 @@ impl Node {
                     let doubtful = self.jobs.get(&id).is_none_or(|job| job.claims.doubtful)
                         || again.is_some_and(|by| self.has_many_ids(&by.author));
                     // Who claims it itself could have said something while we had something to do; what is passed on may be far away.
-                    let silent = |by: Mouth| self.peers.get(&by.link).is_some_and(|peer| !peer.counts());
+                    let silent = |by: Mouth| {
+                        let peer = self.peers.get(&by.link).filter(|peer| !peer.counts());
+                        peer.is_some_and(|peer| peer.jobs.get(&id).is_some_and(|with| with.has == Has::All))
+                    };
                     let turn = match unknown {
-                        // It was asked for what it says it has, and gave nothing all the while.
+                        // It says that it has all, and gave nothing when it was asked: what should it fetch?
                         Some(by) if silent(by) => standing.since,
                         Some(_) => standing.moved.unwrap_or(since),
                         None => since,

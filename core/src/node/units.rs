@@ -74,8 +74,9 @@ impl Job {
             let has = peer.jobs.get(&id).map(|with| &with.has);
             has.is_some_and(|has| self.indices_of(unit).any(|index| has.may_have(index)))
         };
-        let shows =
-            || self.lists.manifest.is_some() && teller.is_some_and(|peer| peer.counts() && has_some(peer));
+        let shows = || {
+            self.lists.manifest.is_some() && teller.is_some_and(|peer| !peer.word.denied && has_some(peer))
+        };
         if done && by.is_some_and(|by| by.own) && given_nothing() && !shows() {
             return DONE_SHOWS;
         }

@@ -229,6 +229,7 @@ impl Peer {
         if data {
             self.word.useful = true;
             self.word.refused = 0;
+            self.word.denied = false;
             self.word.gave_at = now;
         }
         let took = now.since(asked);

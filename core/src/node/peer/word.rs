@@ -22,6 +22,8 @@ pub(crate) struct Word {
     pub(crate) haves: u32,
     /// NOT_FOUND answers in a row to what it said it has, over all jobs.
     pub(crate) refused: u32,
+    /// It denied so much of what it said it has, and has given nothing since, that its word does not count.
+    pub(crate) denied: bool,
     /// Files in a row of which it had nothing.
     pub(super) nothing: u32,
     /// Lists in a row for which a file waited in vain.
@@ -30,6 +32,6 @@ pub(crate) struct Word {
 
 impl Word {
     pub(super) fn new(now: Instant) -> Self {
-        Self { useful: false, gave_at: now, haves: 0, refused: 0, nothing: 0, waited: 0 }
+        Self { useful: false, gave_at: now, haves: 0, refused: 0, denied: false, nothing: 0, waited: 0 }
     }
 }
