@@ -32,17 +32,22 @@ struct ListedRun {
 impl Lists {
     /// What the chunk with this index in the file must be, if a list says.
     pub(crate) fn get(&self, index: u32) -> Option<ChunkRef> {
-        let (first, run) = self.runs.range(..=index).next_back()?;
-        let at = index - first;
-        if at < run.count { run.list.get(run.from + at as usize).copied() } else { None }
+        let (run, at) = self.run_of(index)?;
+        run.list.get(at).copied()
     }
 
     /// The same, and where it begins in the file.
     pub(crate) fn place(&self, index: u32) -> Option<(ChunkRef, u64)> {
-        let chunk = self.get(index)?;
+        let (run, at) = self.run_of(index)?;
+        let (chunk, before) = run.list.get(run.from..=at)?.split_last()?;
+        Some((*chunk, run.offset + before.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>()))
+    }
+
+    /// The run that the chunk with this index in the file lies in, and its place in that run's list.
+    fn run_of(&self, index: u32) -> Option<(&ListedRun, usize)> {
         let (first, run) = self.runs.range(..=index).next_back()?;
-        let before = run.list.get(run.from..run.from + (index - first) as usize)?;
-        Some((chunk, run.offset + before.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>()))
+        let at = index - first;
+        (at < run.count).then(|| (run, run.from + at as usize))
     }
 
     /// Takes a run of the file in that begins at `offset` and whose chunks are `list[from..]`.

@@ -84,6 +84,26 @@ impl Kept {
         *end += u64::from(len);
         Ok((file.clone(), at))
     }
+
+    /// What makes a chunk count that is kept at `from` and whose place and hash are proven by now; `None` if another lies there.
+    fn taken(
+        &self,
+        file: &Arc<JobFile>,
+        place: ChunkPlace,
+        expected: ChunkRef,
+        from: Location,
+    ) -> Option<Work> {
+        let job = file.clone();
+        let placed = self.placed.as_ref();
+        if let Some((stream, lies)) = placed.and_then(|own| Some((own.stream, own.chunks.get(&place.index)?)))
+        {
+            let is_it = *lies == (expected, place.offset);
+            return is_it.then_some(Work::Adopt { job, place, chunk: expected, stream });
+        }
+        let (file, _) = self.beside.as_ref()?;
+        let (file, from, len) = (file.clone(), from.offset, from.len);
+        Some(Work::Copy { job, place, len, expected: Some(expected), file, from })
+    }
 }
 
 /// Where chunks of a block that nothing proves would lie in the file, if none of them can fall on anything: each has one place there, and
@@ -208,7 +228,7 @@ pub(crate) fn compared(
     }
 }
 
-/// There is no room beside the file: the job goes on without.
+/// There is no room for it: the job goes on without.
 fn lost(context: &Rc<Context>, id: JobId, block: u32, link: LinkId, error: &std::io::Error) {
     tracing::warn!(%error, "what peers stream cannot be kept before it is proven");
     context.event(Event::TentativeLost { job: id, block, link });
@@ -247,38 +267,17 @@ pub(crate) fn copy(context: &Rc<Context>, id: JobId, job: &JobState, index: u32,
     let plan = job.lists.plan();
     let at = plan.and_then(|plan| in_block(job, &plan, index)).and_then(|(.., offset)| offset);
     let at = job.file.manifest.get().map(|manifest| manifest.offset(index)).or(at);
-    let bad = || context.event(Event::ChunkBad { job: id, index, source: zest_core::node::Source::Disk });
-    let mut tentative = job.tentative.borrow_mut();
-    let kept = tentative.blocks.get(&block);
     // Without a proven list there is nothing to prove it by.
-    let (Some(kept), Some(offset), Some(expected)) = (kept, at, job.file.expected(index)) else {
-        drop(tentative);
-        bad();
-        return true;
-    };
-    let place = ChunkPlace { index, offset };
-    let own = kept.placed.as_ref().and_then(|placed| Some((placed.stream, *placed.chunks.get(&index)?)));
-    let work = match (own, &kept.beside) {
-        (Some((stream, lies)), _) if lies == (expected, offset) => {
-            Some(Work::Adopt { job: job.file.clone(), place, chunk: expected, stream })
-        }
-        (None, Some((file, _))) => Some(Work::Copy {
-            job: job.file.clone(),
-            place,
-            len: from.len,
-            expected: Some(expected),
-            file: file.clone(),
-            from: from.offset,
-        }),
-        _ => None,
-    };
+    let proven = at.zip(job.file.expected(index));
+    let work = proven.and_then(|(offset, expected)| {
+        let place = ChunkPlace { index, offset };
+        job.tentative.borrow().blocks.get(&block)?.taken(&job.file, place, expected, from)
+    });
     let Some(work) = work else {
-        drop(tentative);
-        bad();
+        context.event(Event::ChunkBad { job: id, index, source: zest_core::node::Source::Disk });
         return true;
     };
-    tentative.copied.insert(index);
-    drop(tentative);
+    job.tentative.borrow_mut().copied.insert(index);
     context.disk.push(work);
     true
 }

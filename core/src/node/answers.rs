@@ -1,6 +1,6 @@
 //! What peers answer, and what their silence means.
 
-use super::peer::{Has, Peer, Pending, REFUSED_ROW_MAX, Silence};
+use super::peer::{Has, Peer, Pending, REFUSED_ROW_MAX, Silence, With};
 use super::timers::Timer;
 use super::{Action, Node};
 use crate::link::PayloadKind;
@@ -244,27 +244,18 @@ impl Node {
         peer.word.refused += u32::from(said);
         let distrusted = peer.word.refused >= super::peer::REFUSED_MAX;
         peer.word.denied |= distrusted;
-        if with.counted {
-            job.supply.remove(&with.has);
-        }
-        if with.refused_row >= REFUSED_ROW_MAX {
-            with.has = Has::None;
-            with.unbelieved = true;
-        }
-        with.has.lacks(index, len);
-        if with.counted {
-            job.supply.add(&with.has);
-        }
+        with.unbelieved |= with.refused_row >= REFUSED_ROW_MAX;
         let machine = peer.machine();
-        let twins =
-            self.peers.iter_mut().filter(|(other, peer)| **other != link && peer.machine() == machine);
-        for with in
-            twins.filter_map(|(_, peer)| peer.jobs.get_mut(&id)).filter(|with| with.has.may_have(index))
-        {
+        for (other, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.machine() == machine) {
+            let concerned = |with: &&mut With| *other == link || with.has.may_have(index);
+            let Some(with) = peer.jobs.get_mut(&id).filter(concerned) else { continue };
             if with.counted {
                 job.supply.remove(&with.has);
             }
-            with.has.lacks(index, len);
+            match with.unbelieved {
+                true => with.has = Has::None,
+                false => with.has.lacks(index, len),
+            }
             if with.counted {
                 job.supply.add(&with.has);
             }

@@ -197,7 +197,7 @@ impl Node {
                 let Some(mouth) = standing.told_by else { continue };
                 let outdone = |rival: Rival| self.has_unit(id, unit, rival.link());
                 if mouth.own && self.shows_unit(id, unit, mouth.link) {
-                    self.word_kept(now, &mouth);
+                    self.contacts.tellers.kept(now, &mouth);
                 } else if standing.rival.is_some_and(outdone) && self.word_outdone(now, &mouth) {
                     continue;
                 }

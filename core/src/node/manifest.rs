@@ -241,10 +241,9 @@ impl Node {
                         peer.passed_over(now);
                     }
                     self.drop_manifest_ask(id);
-                    self.unwilling(ask.link, id, Willing::Slow);
-                    // Another link of it leads to the same list.
-                    let twins = self.peers.values_mut().filter(|peer| Some(peer.machine()) == asked);
-                    for with in twins.filter_map(|peer| peer.jobs.get_mut(&id)) {
+                    // Each link of it leads to the same list.
+                    let links = self.peers.values_mut().filter(|peer| Some(peer.machine()) == asked);
+                    for with in links.filter_map(|peer| peer.jobs.get_mut(&id)) {
                         with.manifest = with.manifest.max(Willing::Slow);
                     }
                 }

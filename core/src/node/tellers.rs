@@ -77,7 +77,7 @@ impl Tellers {
     }
 
     /// A word came true.
-    fn kept(&mut self, now: Instant, mouth: &Mouth) {
+    pub(super) fn kept(&mut self, now: Instant, mouth: &Mouth) {
         let tally = self.note(now, mouth);
         tally.kept = tally.kept.saturating_add(1);
     }
@@ -164,12 +164,11 @@ impl Node {
     /// Whether something is seen of a claim's owner: it gives, offers what it streams of the unit, or told of some of it.
     pub(super) fn shows_some(&self, id: JobId, unit: u32, by: Mouth) -> bool {
         let Some((job, peer)) = self.jobs.get(&id).zip(self.peers.get(&by.link)) else { return false };
-        let offers = || job.unproven.offers.get(&unit).is_some_and(|links| links.contains(&by.link));
         let told = || match peer.jobs.get(&id).map(|with| &with.has) {
             Some(Has::Some(set)) => job.indices_of(unit).any(|index| set.contains(index)),
             _ => false,
         };
-        peer.word.useful || by.own && (offers() || told())
+        peer.word.useful || by.own && (job.unproven.is_offered(unit, by.link) || told())
     }
 
     /// Whether a peer has all of a unit, as it says.
@@ -179,11 +178,6 @@ impl Node {
             .get(&id)
             .zip(has)
             .is_some_and(|(job, has)| job.indices_of(unit).all(|index| has.may_have(index)))
-    }
-
-    /// A claimed part is there, and its owner has it, not by its word alone.
-    pub(super) fn word_kept(&mut self, now: Instant, mouth: &Mouth) {
-        self.contacts.tellers.kept(now, mouth);
     }
 
     /// Nothing came of a claim. While the origin is out, or our line, nobody can do what it said.

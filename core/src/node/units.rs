@@ -90,8 +90,7 @@ impl Job {
         if by.own {
             // Its first chunk is offered as soon as it is there.
             let counts = || teller.is_some_and(Peer::counts);
-            let offers =
-                || counts() && self.unproven.offers.get(&unit).is_some_and(|links| links.contains(&by.link));
+            let offers = || counts() && self.unproven.is_offered(unit, by.link);
             let silent = by.offers && self.stands_alone(unit) && !offers();
             return if silent { short } else { long };
         }

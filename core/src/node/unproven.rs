@@ -16,6 +16,13 @@ pub(crate) struct Unproven {
     pub(crate) early_offers: BTreeSet<(LinkId, u32)>,
     /// Those that are had from one who streams them.
     pub(crate) takings: BTreeMap<u32, Taking>,
-    /// Such blocks cannot be kept beside the file.
+    /// Such blocks cannot be kept.
     pub(crate) no_room: bool,
+}
+
+impl Unproven {
+    /// Whether a block is offered on this link.
+    pub(crate) fn is_offered(&self, block: u32, link: LinkId) -> bool {
+        self.offers.get(&block).is_some_and(|links| links.contains(&link))
+    }
 }

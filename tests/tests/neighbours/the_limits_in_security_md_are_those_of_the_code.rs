@@ -121,7 +121,7 @@ fn tables() -> String {
                 node::BRIEFS_MAX,
                 "and so many more times where whoever it was leaves it to another at once"
             ),
-            count!(node::TENTATIVE_PARTY_BYTES_MAX, "bytes of a party that nothing proves, beside the file"),
+            count!(node::TENTATIVE_PARTY_BYTES_MAX, "bytes kept of a party that nothing proves"),
             count!(node::TENTATIVE_BYTES_MAX, "the same of all parties"),
             count!(link::PLAIN_BYTES_MAX, "bytes of a small file that peers are asked for"),
             count!(node::PLAIN_HELD_MAX, "questions of a link that wait until such a file is here"),
