@@ -35,8 +35,8 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     let mut status = ui.status();
     status.show(&format!("looking for peers of {label} …"), false);
     let (tell, mut told) = watch::channel(Survey::default());
+    let mut shown = Shown::default();
     let showing = async {
-        let mut shown = Shown::default();
         let mut told = told.clone();
         while told.changed().await.is_ok() {
             let now = told.borrow_and_update().clone().without_doubles();
@@ -63,6 +63,8 @@ pub(crate) async fn run(mut args: PeersArgs, ui: &Ui) -> Result<(), Failure> {
     let found = session.discovery().await.unwrap_or_default();
     session.shutdown().await;
     let survey = outcome?.without_doubles();
+    // On a busy machine the last news may be the outcome.
+    shown.news(&survey).into_iter().for_each(|line| ui.say(line));
     if survey.commit.is_empty() {
         return Err(Failure::new(Kind::Interrupted, "interrupted"));
     }
