@@ -40,7 +40,7 @@ impl Node {
                 .find(|run| run.contains(index))
                 .map_or(index + 1, |run| run.indices().end);
             let asked = job.lists.list_asks.contains_key(&block) || wanted.contains(&block);
-            if !asked && !job.lists.layout.is_listed(block) && !state.active && state.block.whole {
+            if !asked && !job.lists.layout.is_listed(block) && !state.stopping && state.block.whole {
                 wanted.push(block);
             }
         }

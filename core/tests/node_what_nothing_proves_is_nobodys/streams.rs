@@ -57,6 +57,36 @@ fn who_streams_gives_to_those_who_follow_and_to_nobody_else() {
     );
 }
 
+/// Two stream the same, and one of them is done: those who followed the other have the list and follow nobody. Unless the other asks for
+/// it as well it gives nothing of what it streams before its end.
+#[test]
+fn who_streams_what_another_has_by_now_asks_it_for_the_list() {
+    let mut bench = Bench::new(Policy::Fastest, 2);
+    (1..=2).for_each(|link| bench.has_no_list(link));
+    bench.wait(Duration::from_secs(3));
+    let block = *bench.fetched().first().expect("the origin is asked");
+    for nth in 0..3 {
+        bench.tell(Event::ChunkHashed { job: JOB, block, nth, chunk: chunk(block, nth) });
+        bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source: Source::Origin });
+    }
+    bench.done.clear();
+    let has = ZestMessage::Have { file: FILE, total: BLOCKS * CHUNKS, runs: vec![(block * CHUNKS, CHUNKS)] };
+    bench.hears(LinkId(1), Message::Zest(has));
+    bench.wait(Duration::from_millis(300));
+    let xorb = bench.xorb(block);
+    let asks = |a: &Action| matches!(a, Action::Send { link: LinkId(1), message: Outgoing::Zest(ZestMessage::ManifestRequest { file, .. }) } if *file == xorb);
+    assert_eq!(bench.count(asks), 1);
+    bench.tell(Event::BlockListed { job: JOB, block, list: list(block).into(), wrong: vec![] });
+    bench.wait(Duration::from_secs(1));
+    let gives = |a: &Action| match a {
+        Action::Send { link: LinkId(2), message: Outgoing::Zest(ZestMessage::HaveMore { runs, .. }) } => {
+            runs.contains(&(block * CHUNKS, 3))
+        }
+        _ => false,
+    };
+    assert_eq!(bench.count(gives), 1, "what it streamed is good for others at once");
+}
+
 #[test]
 fn who_has_all_tells_the_rest_of_the_list_before_it_ends() {
     let mut bench = Bench::new(Policy::Fastest, 1);
