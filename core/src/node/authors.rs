@@ -10,6 +10,9 @@ use alloc::collections::BTreeMap;
 pub const TENTATIVE_LIES_MAX: u32 = 2;
 /// Blocks of an author that came to nothing, without a lie, after which it is not followed any more: 3. Ours.
 pub const LET_DOWNS_MAX: u32 = 3;
+/// Chunks that an author denied after it had told of them, after which what it says of whose work something is counts for nothing: 2. Ours;
+/// who stops a stream says so first.
+const DENIALS_MAX: u32 = 2;
 /// What was learnt of an author is forgotten after this: 1 h, as a ban is.
 pub const AUTHOR_AGE: Duration = Duration::from_secs(3600);
 /// Who lied once is not followed for so long: 10 min. Ours; then it is again, and a second lie is one too many.
@@ -25,6 +28,7 @@ pub(super) type Author = (Party, Option<PeerId>);
 pub(super) struct Record {
     lies: u32,
     let_downs: u32,
+    denials: u32,
     until: Instant,
 }
 
@@ -34,11 +38,7 @@ pub(crate) struct Authors(pub(super) BTreeMap<Author, Record>);
 
 impl Authors {
     pub(super) fn note(&mut self, now: Instant, author: Author, lie: bool) -> u32 {
-        let record = self.0.entry(author).or_default();
-        if record.until <= now {
-            *record = Record::default();
-        }
-        record.until = now + AUTHOR_AGE;
+        let record = self.record(now, author);
         record.lies += u32::from(lie);
         record.let_downs += u32::from(!lie);
         let lies = record.lies;
@@ -48,6 +48,24 @@ impl Authors {
             self.0.remove(&first);
         }
         lies
+    }
+
+    fn record(&mut self, now: Instant, author: Author) -> &mut Record {
+        let record = self.0.entry(author).or_default();
+        if record.until <= now {
+            *record = Record::default();
+        }
+        record.until = now + AUTHOR_AGE;
+        record
+    }
+
+    /// An author denied what it had told of. The rest is [`Self::note`]'s.
+    pub(super) fn denied(&mut self, now: Instant, author: Author) {
+        self.record(now, author).denials += 1;
+    }
+
+    pub(super) fn denies(&self, now: Instant, author: &Author) -> bool {
+        self.0.get(author).is_some_and(|record| record.denials >= DENIALS_MAX && record.until > now)
     }
 
     pub(super) fn is_trusted(&self, now: Instant, author: &Author) -> bool {

@@ -118,6 +118,7 @@ impl Node {
         }
         let theirs = self.peers.get(&link).map(|peer| score(&state.block.xorb, &peer.who.id));
         let better = theirs.filter(|theirs| *theirs > score(&state.block.xorb, &self.config.peer_id));
+        let better = better.filter(|_| !self.denies(now, link));
         let Some(theirs) = better.filter(|_| self.able_author(now, job, link).is_some()) else { return };
         let unit = job.unit_of(block);
         let claimed = job.claims.is_mine(unit);

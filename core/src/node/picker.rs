@@ -7,7 +7,7 @@
 
 use super::from_origin::OriginState;
 use super::job::Job;
-use super::peer::Pending;
+use super::peer::{Pending, SHARE_TIME, SHARE_TIME_STREAMING};
 use super::pick::{pick, pick_of_front};
 use super::timers::Timer;
 use super::{Action, MEASURE, Node};
@@ -48,11 +48,13 @@ pub(crate) struct Shared {
     ramp: bool,
     /// It was full since the last measurement.
     full: bool,
+    /// The same while we stream from the origin what others wait for.
+    streaming: u32,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { window: SHARED_START, ramp: true, full: false }
+        Self { window: SHARED_START, ramp: true, full: false, streaming: SHARED_START }
     }
 }
 
@@ -65,10 +67,11 @@ impl Shared {
         }
     }
 
-    /// Sizes it by what the peers give: `shares` in 1/256 chunks.
-    fn measure(&mut self, shares: u64, crowded: bool) {
-        let want = u32::try_from(shares / 256).unwrap_or(SHARED_MAX) + SHARED_EXTRA;
-        let want = want.min(SHARED_MAX);
+    /// Sizes it by what the peers give: `shares` in 1/256 chunks, and the same while we stream.
+    fn measure(&mut self, shares: u64, streaming: u64, crowded: bool) {
+        let chunks = |shares: u64| u32::try_from(shares / 256).unwrap_or(SHARED_MAX) + SHARED_EXTRA;
+        let want = chunks(shares).min(SHARED_MAX);
+        self.streaming = chunks(streaming);
         let full = core::mem::take(&mut self.full);
         if want > self.window {
             self.window = want;
@@ -159,6 +162,18 @@ impl Node {
         }
     }
 
+    /// Chunks asked for at once over all peers, at most.
+    fn shared_window(&self) -> u32 {
+        let window = self.asking.shared.window;
+        self.while_streaming().map_or(window, |most| window.min(most))
+    }
+
+    /// The same while we stream from the origin what others wait for: that goes before what we want for ourselves.
+    fn while_streaming(&self) -> Option<u32> {
+        let streams = |job: &Job| self.shares_origin(job) && job.blocks_active() > 0;
+        self.jobs.values().any(streams).then_some(self.asking.shared.streaming)
+    }
+
     /// Keeps the peers' pipelines full.
     pub(super) fn fill_peers(&mut self, now: Instant) {
         self.reorder_moved(now);
@@ -166,7 +181,7 @@ impl Node {
             self.reorder_all(now);
         }
         let asked: usize = self.jobs.values().map(|job| job.sets.asked.len()).sum();
-        let mut room = self.asking.shared.window.saturating_sub(asked as u32);
+        let mut room = self.shared_window().saturating_sub(asked as u32);
         while let Some(&(_, link)) = self.asking.peers.first() {
             if room == 0 {
                 self.asking.shared.full = true;
@@ -347,16 +362,17 @@ impl Node {
             return;
         }
         self.timers.set(Timer::Measure, now + MEASURE);
-        let (mut together, mut shares) = (0, 0);
+        let (mut together, mut shares, mut streaming) = (0, 0, 0);
         let mut excess: Vec<(LinkId, ReqId)> = Vec::new();
         for (&link, peer) in &mut self.peers {
             peer.measure(now);
             together += peer.pace.rate_bytes_s;
-            shares += peer.share();
+            shares += peer.share(SHARE_TIME);
+            streaming += peer.share(SHARE_TIME_STREAMING);
             excess.extend(peer.excess().into_iter().map(|req| (link, req)));
         }
         let crowded = self.peers.values().any(|peer| peer.pace.crowded);
-        self.asking.shared.measure(shares, crowded);
+        self.asking.shared.measure(shares, streaming, crowded);
         let (bytes, since) = core::mem::replace(&mut self.measured.income, (0, now));
         self.measured.income_bytes_s = bytes * 1_000_000 / (now.since(since).as_micros() as u64).max(1);
         let waited_for = self.uploads.is_waited_for();
@@ -407,7 +423,7 @@ impl Node {
     /// The end game: where a source is idle, what slow peers were asked for long ago is asked for once more.
     fn take_over(&mut self, now: Instant) {
         let asked: usize = self.jobs.values().map(|job| job.sets.asked.len()).sum();
-        let room = (asked as u32) < self.asking.shared.window;
+        let room = (asked as u32) < self.shared_window();
         // Among many, capacity goes to what is still missing first.
         let waits = self.jobs.values().any(|job| !job.sets.missing.is_empty());
         let idle: BTreeSet<LinkId> = self

@@ -42,9 +42,11 @@ const TRIAL_MAX: Duration = Duration::from_secs(120);
 /// Others that fetch the same file, to which what was begun already is left as well: 2. Ours.
 const SEVERAL: usize = 2;
 
+/// From so many others on nobody is left anything before it is shared: 8. Ours; those are a crowd, or about to be one.
+const LEAVING: u32 = 8;
 /// Where nothing proves yet what a file is made of, what was hardly begun is left for later when they share, if so many others
-/// fetch it: 8. Ours; few are done with what they began nearly as soon.
-const NARROWED: u32 = 8;
+/// fetch it: 12. Ours; few are done with what they began nearly as soon.
+const NARROWED: u32 = 12;
 
 /// Sharing goes on while all together bring this many tenths of what the origin did alone, and is taken up again once that falls below
 /// as much of what they brought: 9. Ours; a line that is shared by all is no faster for it, only the others are.
@@ -166,17 +168,13 @@ impl Node {
         job.shares_origin(self.origin.sparing.on)
     }
 
-    /// Counts who else fetches a job's file, where that matters.
+    /// Counts who else fetches a job's file.
     pub(super) fn count_fetchers(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if !job.is_fast() {
-            (job.origin.fetchers, job.origin.many) = (0, false);
-            return;
-        }
         let fetches = |peer: &&Peer| peer.fetches(&job.spec.file);
         job.origin.fetchers = machines(self.peers.values().filter(fetches)) as u32;
         let many = if job.lists.manifest.is_some() { MANY_LISTED } else { MANY };
-        job.origin.many = job.spec.peers && job.origin.fetchers as usize >= many;
+        job.origin.many = job.is_fast() && job.spec.peers && job.origin.fetchers as usize >= many;
     }
 
     /// Blocks that another who fetches the same is first in line for, while those are left to it. No message is needed: all count alike. Whoever
@@ -186,7 +184,7 @@ impl Node {
         let ready = job.is_fast()
             && job.origin.state == OriginState::Ready
             && job.lists.manifest.is_none()
-            && job.origin.fetchers < NARROWED
+            && job.origin.fetchers < LEAVING
             && !self.shares_origin(job)
             && job.spec.peers;
         if !ready {
@@ -222,13 +220,13 @@ impl Node {
 
     /// Finds out anew whether the origin is worth asking beside peers that give so much together.
     pub(super) fn measure_origin(&mut self, now: Instant, elapsed_us: u64) {
+        for id in self.asking.jobs.clone() {
+            self.count_fetchers(id);
+        }
         if !self.is_fast() {
             return;
         }
         let peers = self.origin.sparing.take_of_peers(elapsed_us);
-        for id in self.asking.jobs.clone() {
-            self.count_fetchers(id);
-        }
         let crowded = || self.jobs.values().filter(|job| job.wants() && job.origin.many);
         // What is shared takes uplinks from what others wait for: nothing is tried beside a job that spares the origin.
         let spares = self.jobs.values().any(|job| job.wants() && !job.is_fast());

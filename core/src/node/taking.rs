@@ -49,6 +49,11 @@ impl Taking {
         self.list.extend_from_slice(records);
     }
 
+    /// Something of it came.
+    pub(super) fn has_given(&self) -> bool {
+        !self.kept.is_empty() || !self.proving.is_empty()
+    }
+
     /// Bytes of the chunks in `list`.
     pub(super) fn bytes(&self) -> u64 {
         self.starts.last().copied().unwrap_or(0)

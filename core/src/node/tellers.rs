@@ -143,7 +143,7 @@ impl Node {
     /// more than what it says.
     pub(super) fn is_of_one_unheard(&self, now: Instant, id: JobId, xorb: &Hash, claimed: u64) -> bool {
         self.peers.iter().any(|(link, peer)| {
-            !peer.word.useful
+            (!peer.word.useful || self.denies(now, *link))
                 && self.mouth(now, id, *link, true).is_none()
                 && score(xorb, &peer.who.id) == claimed
         })
@@ -203,6 +203,29 @@ impl Node {
         }
     }
 
+    /// A peer denied what it had told of: what it says of whose work something is counts for nothing, now or later.
+    pub(super) fn author_denied(&mut self, now: Instant, link: LinkId, id: JobId, unit: u32) {
+        let Some((job, peer)) = self.jobs.get_mut(&id).zip(self.peers.get(&link)) else { return };
+        let theirs = score(&job.origin.blocks[unit as usize].block.xorb, &peer.who.id);
+        let stands = job.claims.units.get(&unit).and_then(|standing| standing.claim);
+        job.claims.never(unit, theirs);
+        if stands.is_some_and(|(stands, _)| stands == theirs) {
+            let out = self.blocks_are_out();
+            self.disbelieve(now, id, unit, out);
+        }
+        let Some(mouth) = self.any_mouth(now, id, link, true) else { return };
+        self.contacts.authors.denied(now, mouth.author);
+        if self.contacts.authors.denies(now, &mouth.author) {
+            self.unheard(now, &mouth);
+        }
+        self.look_soon(now, id);
+    }
+
+    /// Whether a peer denied what it had told of, more than once.
+    pub(super) fn denies(&self, now: Instant, link: LinkId) -> bool {
+        self.author(link).is_some_and(|author| self.contacts.authors.denies(now, &author))
+    }
+
     /// A claim has outlived itself. Whether another who gives said that it is at the part, too, and has it now.
     pub(super) fn disbelieve(&mut self, now: Instant, id: JobId, unit: u32, out: bool) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
@@ -228,6 +251,13 @@ impl Node {
             self.drop_words(now, mouth);
         }
         counts
+    }
+
+    /// Nothing that a peer says of itself is listened to for a while.
+    fn unheard(&mut self, now: Instant, mouth: &Mouth) {
+        if self.contacts.tellers.outdone(now, mouth) {
+            self.drop_words(now, mouth);
+        }
     }
 
     /// What else the same party said of that kind is dropped.

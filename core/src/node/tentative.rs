@@ -7,7 +7,7 @@
 
 use super::authors::{AUTHORS_MAX, Author, TENTATIVE_LIES_MAX};
 use super::job::Job;
-use super::peer::Pending;
+use super::peer::{Peer, Pending};
 use super::taking::Taking;
 use super::timers::Timer;
 use super::{Action, Node};
@@ -38,6 +38,8 @@ const SILENT: Duration = Duration::from_secs(3);
 const AT_MOST: Duration = Duration::from_secs(10);
 /// 500 kB/s, as claims are believed. Ours.
 const LEAST_BYTES_S: u64 = 500_000;
+/// Others that fetch a file, among whom one that answers nothing is no author worth following: 8. Ours; the uplinks of more are busy.
+const FEW: u32 = 8;
 /// Whose list of a block was proven says in a moment that it has the block: so long the origin is not asked for the rest of it: 500 ms.
 /// Ours; it says so 20 ms after its own proof, and two round trips of a long line are 500 ms.
 const HAS_SHOWS: Duration = Duration::from_millis(500);
@@ -116,7 +118,11 @@ impl Node {
             return self.lied(now, id, block);
         }
         taking.told(records);
-        taking.moved = now;
+        // Who tells and gives nothing when it is asked does nothing, or its uplink is busy: for so long it may be.
+        let gives = taking.has_given() || self.peers.get(&link).is_some_and(Peer::counts);
+        if gives || job.origin.fetchers > FEW || now.since(taking.since) < AT_MOST {
+            taking.moved = now;
+        }
         let missing = |nth: &u32| {
             let place = nth + state.block.chunks.start;
             runs.iter().filter_map(|run| run.index_of(place)).any(|index| job.sets.missing.contains(index))
@@ -341,17 +347,18 @@ impl Node {
         blocks.into_iter().for_each(|block| self.drop_taking(id, block));
     }
 
+    /// What is had from the author at a link.
+    fn takings_of(&self, link: LinkId) -> Vec<(JobId, u32)> {
+        let theirs = |(id, job): (&JobId, &Job)| -> Vec<(JobId, u32)> {
+            let takings = job.unproven.takings.iter().filter(|(_, taking)| taking.link == link);
+            takings.map(|(block, _)| (*id, *block)).collect()
+        };
+        self.jobs.iter().flat_map(theirs).collect()
+    }
+
     /// A link is gone: what its author gave is nobody's word any more.
     pub(super) fn drop_takings_of(&mut self, link: LinkId) {
-        let theirs = |(id, job): (&JobId, &Job)| -> Vec<(JobId, u32)> {
-            job.unproven
-                .takings
-                .iter()
-                .filter(|(_, t)| t.link == link)
-                .map(|(block, _)| (*id, *block))
-                .collect()
-        };
-        let takings: Vec<(JobId, u32)> = self.jobs.iter().flat_map(theirs).collect();
+        let takings = self.takings_of(link);
         takings.into_iter().for_each(|(id, block)| self.drop_taking(id, block));
         for job in self.jobs.values_mut() {
             job.unproven.early_offers.retain(|(other, _)| *other != link);
@@ -396,15 +403,16 @@ impl Node {
 
     /// The author of a block has not what it told of.
     pub(super) fn tentative_refused(&mut self, now: Instant, link: LinkId, id: JobId, block: u32) {
-        let job = self.jobs.get(&id);
-        if job.is_some_and(|job| job.unproven.takings.get(&block).is_some_and(|taking| taking.link == link)) {
-            self.let_down(now, id, block);
-        }
+        let taken = |job: &&Job| job.unproven.takings.get(&block).is_some_and(|taking| taking.link == link);
+        let Some(unit) = self.jobs.get(&id).filter(taken).map(|job| job.unit_of(block)) else { return };
+        self.author_denied(now, link, id, unit);
+        self.let_down(now, id, block);
     }
 
     /// Every measurement: authors that are silent or too slow are not waited for, and others are followed.
     pub(super) fn watch_takings(&mut self, now: Instant) {
         let mut late: Vec<(JobId, u32, bool)> = Vec::new();
+        let counts = |link: &LinkId| self.peers.get(link).is_some_and(Peer::counts);
         for (id, job) in &self.jobs {
             for (block, taking) in &job.unproven.takings {
                 let state = &job.origin.blocks[*block as usize];
@@ -415,6 +423,12 @@ impl Node {
                 let moved = if told { taking.moved.max(job.course.progress_at) } else { taking.moved };
                 if now.since(taking.since) >= most || now.since(moved) >= SILENT {
                     late.push((*id, *block, !told));
+                } else if job.origin.fetchers <= FEW
+                    && !taking.has_given()
+                    && !counts(&taking.link)
+                    && job.unproven.offers_of(*block).any(counts)
+                {
+                    late.push((*id, *block, false));
                 }
             }
         }

@@ -113,6 +113,11 @@ impl Claims {
         told_by.filter(|_| !quiet)
     }
 
+    /// Whoever has this score is not believed that it is at a unit, whenever it says so.
+    pub(super) fn never(&mut self, unit: u32, score: u64) {
+        self.units.entry(unit).or_default().dead.put(score, DISBELIEVED, false);
+    }
+
     /// The origin was out: whoever did not do what it said may say it again.
     pub(super) fn forgive(&mut self) {
         self.units.values_mut().for_each(|standing| standing.dead = standing.dead.last());

@@ -21,8 +21,13 @@ pub(crate) struct Unproven {
 }
 
 impl Unproven {
+    /// Who offers a block.
+    pub(crate) fn offers_of(&self, block: u32) -> impl Iterator<Item = &LinkId> {
+        self.offers.get(&block).into_iter().flatten()
+    }
+
     /// Whether a block is offered on this link.
     pub(crate) fn is_offered(&self, block: u32, link: LinkId) -> bool {
-        self.offers.get(&block).is_some_and(|links| links.contains(&link))
+        self.offers_of(block).any(|other| *other == link)
     }
 }

@@ -174,6 +174,8 @@ pub(crate) struct Pipe {
     pub(crate) last_at: u64,
     /// Whether the uplink has it in its round.
     pub(crate) in_round: bool,
+    /// Bytes transmitted in its turn.
+    pub(crate) in_turn: u64,
     /// Whether the next acknowledgement is looked at.
     pub(crate) waking: bool,
 }

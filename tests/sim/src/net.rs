@@ -31,6 +31,9 @@ pub(crate) fn time_of(bytes: u64, bytes_s: u64) -> u64 {
     bytes.saturating_mul(SEC) / bytes_s.max(1)
 }
 
+/// Links share an uplink by bytes, as TCP does: a link's turn is over once it has sent so many, about one chunk.
+const TURN: u64 = 64 << 10;
+
 /// The sending side of a machine.
 #[derive(Debug)]
 pub(crate) struct Uplink {
@@ -414,11 +417,17 @@ impl World {
             let pipe = &mut self.ends[end as usize].out;
             pipe.in_round = false;
             let Some(item) = self.items.pop(&mut pipe.socket) else { continue };
+            let bytes = item.bytes();
+            pipe.in_turn += bytes;
+            let over = pipe.in_turn >= TURN || pipe.socket.is_empty();
+            if over {
+                pipe.in_turn = 0;
+            }
             if !pipe.socket.is_empty() {
                 pipe.in_round = true;
-                self.hosts[host as usize].up.round.push_back(end);
+                let round = &mut self.hosts[host as usize].up.round;
+                if over { round.push_back(end) } else { round.push_front(end) }
             }
-            let bytes = item.bytes();
             let mut taken = Taken::default();
             taken.count(&item);
             self.transmit(end, item, self.now);

@@ -108,6 +108,7 @@ fn who_says_that_it_has_everything_and_gives_nothing_costs_few_machines_a_quarte
         // What it fetches and denies somebody else fetches again.
         (spares, Actor::NotFoundLiar, 8, Start::Warm, 100, 1.15),
         (usual, Actor::ClaimLiar, 8, Start::Cold, 100, 1.35),
+        (usual, Actor::NotFoundLiar, 8, Start::Cold, 100, 1.3),
     ];
     for (policy, actor, nodes, start, origin_mb_s, copies_max) in worlds {
         let play = |seed, actors| {

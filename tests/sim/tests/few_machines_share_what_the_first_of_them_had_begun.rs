@@ -38,3 +38,12 @@ fn three_of_them_are_three_though_each_two_are_linked_twice() {
     let (p50, copies) = play(3, 40_000_000, 32_000);
     assert!(p50 < 1.1 && copies < 1.1, "{p50:.3}, {copies:.3}");
 }
+
+#[test]
+fn twelve_of_them_are_no_crowd() {
+    // 1.13 and 1.60 where more than eight left for later what they had hardly begun, and did not leave each other what it is first in line for.
+    let (p50, copies) = play(12, 40_000_000, 8000);
+    assert!(p50 < 1.06 && copies < 1.06, "{p50:.3}, {copies:.3}");
+    let (p50, copies) = play(12, 100_000_000, 8000);
+    assert!(p50 < 1.3 && copies < 1.3, "{p50:.3}, {copies:.3}");
+}

@@ -33,7 +33,7 @@ fn what_is_spared_leaves_the_origin_once_beside_what_is_not() {
             for (policy, copies) in [(large, copies[0]), (small, copies[1])] {
                 match policy {
                     Policy::SpareOrigin => {
-                        assert!(copies <= 1.05, "{usual:?}: {copies} copies of what is spared")
+                        assert!(copies <= 1.08, "{usual:?}: {copies} copies of what is spared")
                     }
                     _ => assert!(copies >= 5.0, "{usual:?}: {copies} copies of what is to be fast"),
                 }

@@ -7,7 +7,7 @@ mod who;
 mod with;
 mod word;
 
-pub(crate) use pace::{Pace, Silence};
+pub(crate) use pace::{Pace, SHARE_TIME, SHARE_TIME_STREAMING, Silence};
 pub(crate) use request::{Asked, Pending, Request};
 pub use wants::INTERESTS_MAX;
 pub(crate) use wants::Wants;

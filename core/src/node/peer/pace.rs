@@ -29,7 +29,9 @@ const WINDOW_CROWDED: u32 = 2;
 const WINDOW_MIN: u32 = 2;
 /// All pipelines together hold this much of each peer's rate, on top of one and a half times its latency: 40 ms. Ours.
 /// What is asked for earlier only waits longer at a peer that others ask, too, and spreads a new chunk more slowly.
-const SHARE_TIME: Duration = Duration::from_millis(40);
+pub(crate) const SHARE_TIME: Duration = Duration::from_millis(40);
+/// The same for who streams from the origin what others wait for: 5 ms. Ours; what waits in its line waits before the origin's bytes.
+pub(crate) const SHARE_TIME_STREAMING: Duration = Duration::from_millis(5);
 /// Shortest time of work that a rate is taken from: 20 ms. Ours; less says nothing.
 const RATE_TIME_MIN: Duration = Duration::from_millis(20);
 /// Measurements without work after which a peer's rate is unknown again: 4, a second. Ours.
@@ -346,12 +348,12 @@ impl Peer {
         self.asked.requests.get(&req).is_some_and(|request| now.since(request.at) >= ago)
     }
 
-    /// What it adds to the pipelines of all peers together, in 1/256 chunks.
-    pub(crate) fn share(&self) -> u64 {
+    /// What it adds to the pipelines of all peers together, in 1/256 chunks, if those hold so much of its rate.
+    pub(crate) fn share(&self, time: Duration) -> u64 {
         if !self.counts() || self.pace.rate_bytes_s == 0 {
             return 0;
         }
-        let time = SHARE_TIME + self.pace.latency.unwrap_or_default().min(DOUBT_MAX) * 3 / 2;
+        let time = time + self.pace.latency.unwrap_or_default().min(DOUBT_MAX) * 3 / 2;
         let bytes = u128::from(self.pace.rate_bytes_s) * time.as_micros() / 1_000_000;
         (bytes * 256 / u128::from(CHUNK_BYTES_MEAN)) as u64
     }
