@@ -98,6 +98,11 @@ impl BlockState {
         self.at + 1
     }
 
+    /// Chunks up to the last one that came.
+    pub(crate) fn passed(&self) -> usize {
+        self.indices().filter(|index| *index <= self.at).count()
+    }
+
     /// When the origin last gave something of it.
     pub(crate) fn moved_at(&self) -> Instant {
         self.moved_at

@@ -205,17 +205,13 @@ impl Node {
         Heard::News
     }
 
-    /// Somebody with a higher score has a unit that we had begun: what is not nearly done is left to them.
+    /// Somebody with a higher score has a unit that we had begun: a stream that is not half done is left to them. What peers gave of it counts
+    /// for nothing: all have half of what two stream by then, and both would go on to the end.
     pub(super) fn yield_unit(&mut self, id: JobId, unit: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         for block in job.blocks_of(unit).collect::<Vec<u32>>() {
             let state = &mut job.origin.blocks[block as usize];
-            let (mut all, mut here) = (0u32, 0u32);
-            for index in state.indices() {
-                all += 1;
-                here += u32::from(job.sets.held.contains(index));
-            }
-            if state.active && !state.stopping && here * 2 < all {
+            if state.active && !state.stopping && state.passed() * 2 < state.indices().count() {
                 state.stopping = true;
                 self.actions.push_back(Action::OriginStop { job: id, block });
             }

@@ -4,8 +4,8 @@ use crate::bench::{BLOCKS, Bench, CHUNKS, FILE, JOB, LEN, chunk, list};
 use std::sync::Arc;
 use zest_core::link::{Claim, Dialect, Message, Outgoing, ZestMessage};
 use zest_core::node::limits::LET_DOWNS_MAX;
-use zest_core::node::{Action, BitSet, Event, Policy, Source};
-use zest_core::{Duration, FileId, FileKey, LinkId, Location};
+use zest_core::node::{Action, BitSet, Event, Policy, Source, claim_score};
+use zest_core::{Duration, FileId, FileKey, LinkId, Location, PeerId};
 use zest_xet::{ChunkRef, Manifest, file_hash};
 
 #[test]
@@ -161,6 +161,32 @@ fn who_is_done_says_so_of_what_it_claimed_and_takes_nothing_back() {
         .map(|claim| claim.beat)
         .collect();
     assert!(!beats.contains(&u16::MAX) && beats.iter().any(|beat| *beat >= 32_768), "{beats:?}");
+}
+
+/// What peers gave of it says nothing of how far the stream is: all have half of what two stream soon, and both would go on to the end.
+#[test]
+fn a_stream_that_has_hardly_begun_is_left_though_most_of_it_came_from_others() {
+    let mut left = 0;
+    for link in 2..10 {
+        let mut bench = Bench::new(Policy::SpareOrigin, 1);
+        bench.has_no_list(1);
+        bench.wait(Duration::from_secs(3));
+        let [block, ..] = bench.fetched()[..] else { panic!("it is nobody's but ours") };
+        bench.come(LinkId(link));
+        bench.tell(Event::BlockListed { job: JOB, block, list: list(block).into(), wrong: vec![] });
+        bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS, source: Source::Origin });
+        for nth in 2..CHUNKS - 1 {
+            let source = Source::Peer(LinkId(1));
+            bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source });
+        }
+        bench.done.clear();
+        let score = claim_score(&bench.xorb(block), &PeerId([link as u8; 20]));
+        let claim = Claim { first: block * CHUNKS, score, beat: 0 };
+        let claims = ZestMessage::Claim { file: FileKey::of(&FILE), claims: vec![claim] };
+        bench.hears(LinkId(link), Message::Zest(claims));
+        left += bench.count(|a| matches!(a, Action::OriginStop { block: at, .. } if *at == block));
+    }
+    assert!((1..8).contains(&left), "it is left by lot, {left} times of 8");
 }
 
 /// Where more are known than everybody is linked with, who gives way to somebody it hears of through a third tells those to whom it had
