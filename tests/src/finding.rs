@@ -16,6 +16,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a thread listens before it looks whether it is to end.
 const TURN: Duration = Duration::from_millis(50);
 
+/// What a pull had from peers of files that are in chunks, by its report. Where a peer is found before the small files are here, it gives
+/// those as well.
+///
+/// # Panics
+///
+/// The report is none.
+#[must_use]
+pub fn chunks_from_peers(report: &serde_json::Value) -> u64 {
+    let files = report["files"].as_array().expect("files");
+    let small = files.iter().filter(|file| file["how"] == "peers");
+    let small: u64 = small.map(|file| file["size"].as_u64().expect("a size")).sum();
+    report["bytes"]["from_peers"].as_u64().expect("a number") - small
+}
+
 /// What was heard, in order. Info-hashes in URLs are decoded.
 #[derive(Debug, Clone, Default)]
 pub struct Log(Arc<(Mutex<Vec<Vec<u8>>>, Condvar)>);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::path::Path;
 use zest_core::InfoHash;
-use zest_tests::finding::{Boot, Ear, Manner, Tracker, holds, names};
+use zest_tests::finding::{Boot, Ear, Manner, Tracker, chunks_from_peers, holds, names};
 use zest_tests::known::Known;
 use zest_tests::program::{Host, Pulling, Running};
 use zest_tests::{Site, assert_same_files, noise};
@@ -52,7 +52,7 @@ async fn pull(site: &Site, b: &Host, flags: &[&str], lan: bool) -> Value {
 }
 
 fn assert_from_peers(report: &Value) {
-    assert_eq!(report["bytes"]["from_peers"], shard().len(), "{report}");
+    assert_eq!(chunks_from_peers(report), shard().len() as u64, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
