@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     ramp: bool,
     /// It was full since the last measurement.
     full: bool,
-    /// The same while we stream from the origin what others wait for.
+    /// What `window` is at most while we stream from the origin what others wait for.
     streaming: u32,
 }
 
@@ -162,16 +162,17 @@ impl Node {
         }
     }
 
-    /// Chunks asked for at once over all peers, at most.
+    /// Chunks asked for at once over all peers, at most. What we stream from the origin for others goes before what we want for ourselves.
     fn shared_window(&self) -> u32 {
-        let window = self.asking.shared.window;
-        self.while_streaming().map_or(window, |most| window.min(most))
-    }
-
-    /// The same while we stream from the origin what others wait for: that goes before what we want for ourselves.
-    fn while_streaming(&self) -> Option<u32> {
-        let streams = |job: &Job| self.shares_origin(job) && job.blocks_active() > 0;
-        self.jobs.values().any(streams).then_some(self.asking.shared.streaming)
+        let shared = &self.asking.shared;
+        // Asked with every chunk that comes: the blocks of a pull are looked through only while some are under way.
+        let streams = |job: &Job| {
+            self.origin.active.of(job.spec.pull) > 0
+                && self.shares_origin(job)
+                && job.active_blocks().next().is_some()
+        };
+        let streams = self.origin.active.all() > 0 && self.jobs.values().any(streams);
+        if streams { shared.window.min(shared.streaming) } else { shared.window }
     }
 
     /// Keeps the peers' pipelines full.

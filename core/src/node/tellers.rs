@@ -247,13 +247,13 @@ impl Node {
         // It may have given something since it said so.
         let known = mouth.is_known() || mouth.own && self.has_given(mouth.link);
         let counts = !known && !self.blocks_are_out() && !self.is_among_many();
-        if counts && self.contacts.tellers.outdone(now, mouth) {
-            self.drop_words(now, mouth);
+        if counts {
+            self.unheard(now, mouth);
         }
         counts
     }
 
-    /// Nothing that a peer says of itself is listened to for a while.
+    /// A word came to nothing for which nothing speaks: once its party is not listened to, what else it said is dropped, too.
     fn unheard(&mut self, now: Instant, mouth: &Mouth) {
         if self.contacts.tellers.outdone(now, mouth) {
             self.drop_words(now, mouth);

@@ -347,18 +347,13 @@ impl Node {
         blocks.into_iter().for_each(|block| self.drop_taking(id, block));
     }
 
-    /// What is had from the author at a link.
-    fn takings_of(&self, link: LinkId) -> Vec<(JobId, u32)> {
+    /// A link is gone: what its author gave is nobody's word any more.
+    pub(super) fn drop_takings_of(&mut self, link: LinkId) {
         let theirs = |(id, job): (&JobId, &Job)| -> Vec<(JobId, u32)> {
             let takings = job.unproven.takings.iter().filter(|(_, taking)| taking.link == link);
             takings.map(|(block, _)| (*id, *block)).collect()
         };
-        self.jobs.iter().flat_map(theirs).collect()
-    }
-
-    /// A link is gone: what its author gave is nobody's word any more.
-    pub(super) fn drop_takings_of(&mut self, link: LinkId) {
-        let takings = self.takings_of(link);
+        let takings: Vec<(JobId, u32)> = self.jobs.iter().flat_map(theirs).collect();
         takings.into_iter().for_each(|(id, block)| self.drop_taking(id, block));
         for job in self.jobs.values_mut() {
             job.unproven.early_offers.retain(|(other, _)| *other != link);
