@@ -245,6 +245,8 @@ impl Node {
         let distrusted = peer.word.refused >= super::peer::REFUSED_MAX;
         peer.word.denied |= distrusted;
         with.unbelieved |= with.refused_row >= REFUSED_ROW_MAX;
+        // Whoever has lost a part of what it has had is good for the rest. Who fetches it says what it has as it comes.
+        let denies = said && peer.fetches(&job.spec.file) && peer.word.lacks();
         let machine = peer.machine();
         for (other, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.machine() == machine) {
             let concerned = |with: &&mut With| *other == link || with.has.may_have(index);
@@ -262,6 +264,9 @@ impl Node {
         }
         if distrusted {
             self.distrust(now, link);
+        }
+        if denies {
+            self.found_to_deny(now, link);
         }
         if said {
             self.word_denied(now, link, id, index);

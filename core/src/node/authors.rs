@@ -12,7 +12,7 @@ pub const TENTATIVE_LIES_MAX: u32 = 2;
 pub const LET_DOWNS_MAX: u32 = 3;
 /// Chunks that an author denied after it had told of them, after which what it says of whose work something is counts for nothing: 2. Ours;
 /// who stops a stream says so first.
-const DENIALS_MAX: u32 = 2;
+pub(super) const DENIALS_MAX: u32 = 2;
 /// What was learnt of an author is forgotten after this: 1 h, as a ban is.
 pub const AUTHOR_AGE: Duration = Duration::from_secs(3600);
 /// Who lied once is not followed for so long: 10 min. Ours; then it is again, and a second lie is one too many.
@@ -41,16 +41,16 @@ impl Authors {
         let record = self.record(now, author);
         record.lies += u32::from(lie);
         record.let_downs += u32::from(!lie);
-        let lies = record.lies;
-        if self.0.len() > AUTHORS_MAX
+        record.lies
+    }
+
+    fn record(&mut self, now: Instant, author: Author) -> &mut Record {
+        if self.0.len() >= AUTHORS_MAX
+            && !self.0.contains_key(&author)
             && let Some(first) = self.0.iter().min_by_key(|(_, r)| r.until).map(|(author, _)| *author)
         {
             self.0.remove(&first);
         }
-        lies
-    }
-
-    fn record(&mut self, now: Instant, author: Author) -> &mut Record {
         let record = self.0.entry(author).or_default();
         if record.until <= now {
             *record = Record::default();
@@ -59,9 +59,10 @@ impl Authors {
         record
     }
 
-    /// An author denied what it had told of. The rest is [`Self::note`]'s.
-    pub(super) fn denied(&mut self, now: Instant, author: Author) {
-        self.record(now, author).denials += 1;
+    /// An author denied what it had told of, so many times.
+    pub(super) fn denied(&mut self, now: Instant, author: Author, times: u32) {
+        let record = self.record(now, author);
+        record.denials = record.denials.saturating_add(times);
     }
 
     pub(super) fn denies(&self, now: Instant, author: &Author) -> bool {

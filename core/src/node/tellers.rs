@@ -7,7 +7,8 @@
 //! faith is still believed what it does itself.
 
 use super::Node;
-use super::authors::Author;
+use super::authors::{Author, DENIALS_MAX};
+use super::job::Job;
 use super::mouth::Mouth;
 use super::peer::{Has, Peer};
 use super::standing::{Rival, Standing};
@@ -16,6 +17,7 @@ use super::units::score;
 use crate::{Duration, Instant, JobId, LinkId};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ops::Range;
 use zest_xet::Hash;
 
 /// Who broke its word is not listened to for so long: 60 s, twice as long each time. Ours.
@@ -205,18 +207,42 @@ impl Node {
 
     /// A peer denied what it had told of: what it says of whose work something is counts for nothing, now or later.
     pub(super) fn author_denied(&mut self, now: Instant, link: LinkId, id: JobId, unit: u32) {
-        let Some((job, peer)) = self.jobs.get_mut(&id).zip(self.peers.get(&link)) else { return };
-        let theirs = score(&job.origin.blocks[unit as usize].block.xorb, &peer.who.id);
-        let stands = job.claims.units.get(&unit).and_then(|standing| standing.claim);
-        job.claims.never(unit, theirs);
-        if stands.is_some_and(|(stands, _)| stands == theirs) {
-            let out = self.blocks_are_out();
-            self.disbelieve(now, id, unit, out);
-        }
+        self.never_theirs(now, link, id, unit..unit + 1);
         let Some(mouth) = self.any_mouth(now, id, link, true) else { return };
-        self.contacts.authors.denied(now, mouth.author);
+        self.contacts.authors.denied(now, mouth.author, 1);
         if self.contacts.authors.denies(now, &mouth.author) {
             self.unheard(now, &mouth);
+        }
+    }
+
+    /// A peer that fetches a file denied too many of the chunks that it told of, one by one: the same, of all parts at once.
+    pub(super) fn found_to_deny(&mut self, now: Instant, link: LinkId) {
+        let Some(author) = self.author(link) else { return };
+        if self.contacts.authors.denies(now, &author) {
+            return;
+        }
+        self.contacts.authors.denied(now, author, DENIALS_MAX);
+        let blocks = |(id, job): (&JobId, &Job)| (*id, job.origin.blocks.len() as u32);
+        let jobs: Vec<(JobId, u32)> = self.jobs.iter().map(blocks).collect();
+        for (id, blocks) in jobs {
+            self.never_theirs(now, link, id, 0..blocks);
+            if let Some(mouth) = self.any_mouth(now, id, link, true) {
+                self.unheard(now, &mouth);
+            }
+        }
+    }
+
+    /// Whoever says so, parts are not a peer's.
+    fn never_theirs(&mut self, now: Instant, link: LinkId, id: JobId, units: Range<u32>) {
+        let out = self.blocks_are_out();
+        for unit in units {
+            let Some((job, peer)) = self.jobs.get_mut(&id).zip(self.peers.get(&link)) else { return };
+            let theirs = score(&job.origin.blocks[unit as usize].block.xorb, &peer.who.id);
+            let stands = job.claims.units.get(&unit).and_then(|standing| standing.claim);
+            job.claims.never(unit, theirs);
+            if stands.is_some_and(|(stands, _)| stands == theirs) {
+                self.disbelieve(now, id, unit, out);
+            }
         }
         self.look_soon(now, id);
     }
@@ -233,8 +259,19 @@ impl Node {
         if let Some(mouth) = job.claims.disbelieve(now, unit, out) {
             self.word_broken(now, &mouth);
         }
-        let gives = |link: &LinkId| self.has_given(*link) && self.peers.get(link).is_some_and(Peer::counts);
-        let Some(link) = rival.map(Rival::link).filter(gives) else { return false };
+        self.rival_succeeds(now, id, unit, rival)
+    }
+
+    /// Whose claim stood is not believed: who gives, and said that it is at the part, too, has it now.
+    fn rival_succeeds(&mut self, now: Instant, id: JobId, unit: u32, rival: Option<Rival>) -> bool {
+        // Two that dialled each other at the same time are linked twice, and give on one of them.
+        let said = rival.and_then(|rival| self.peers.get(&rival.link())).map(Peer::machine);
+        let theirs = |(_, peer): &(&LinkId, &Peer)| Some(peer.machine()) == said && peer.counts();
+        let shows = |link: &LinkId| {
+            self.mouth(now, id, *link, true).is_some_and(|mouth| self.shows_some(id, unit, mouth))
+        };
+        let mut links = self.peers.iter().filter(theirs).map(|(link, _)| *link);
+        let Some(link) = said.and_then(|_| links.find(shows)) else { return false };
         let Some(mouth) = self.mouth(now, id, link, true) else { return false };
         let (Some(job), Some(peer)) = (self.jobs.get_mut(&id), self.peers.get(&link)) else { return false };
         let theirs = score(&job.origin.blocks[unit as usize].block.xorb, &peer.who.id);

@@ -232,6 +232,7 @@ impl Peer {
             self.word.useful = true;
             self.word.refused = 0;
             self.word.denied = false;
+            self.word.given = self.word.given.saturating_add(1);
             self.word.gave_at = now;
         }
         let took = now.since(asked);
