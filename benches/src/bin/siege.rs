@@ -210,11 +210,17 @@ fn rate(
     Ok(())
 }
 
+/// An honest link, from an address of its own beside whatever attack: who asks again for what it was given has what others leave.
+async fn newcomer(to: SocketAddr) -> std::io::Result<TcpStream> {
+    static SO_FAR: AtomicU16 = AtomicU16::new(0);
+    let number = SO_FAR.fetch_add(1, Relaxed);
+    let [high, low] = number.to_be_bytes();
+    hello(to, [127, 9, high, low], 900_000 + u64::from(number)).await
+}
+
 /// Asks for one chunk after another on a link of its own; how long each took, in milliseconds.
 async fn wait_for_one(world: &World, waits: &mut Vec<f64>) -> std::io::Result<()> {
-    let round = ROUNDS.fetch_add(1, Relaxed);
-    let [high, low] = round.to_be_bytes();
-    let mut stream = hello(world.addr, [127, 8, high, low], 900_000 + u64::from(round)).await?;
+    let mut stream = newcomer(world.addr).await?;
     let mut answer = vec![0; 256 << 10];
     for (req, chunk) in world.data.chunks.iter().enumerate() {
         let start = Instant::now();
@@ -230,16 +236,11 @@ async fn wait_for_one(world: &World, waits: &mut Vec<f64>) -> std::io::Result<()
     Ok(())
 }
 
-/// Addresses that fetched so far, beside whatever attack: who asks again for what it was given has what others leave.
-static ROUNDS: AtomicU16 = AtomicU16::new(0);
-
 /// Each chunk once, 32 requests in flight; from a new address when it is through. The bytes that came.
 async fn fetch(world: Arc<World>) -> std::io::Result<u64> {
     let (mut bytes, mut room) = (0, vec![0; 256 << 10]);
     while !world.over.load(Relaxed) {
-        let round = ROUNDS.fetch_add(1, Relaxed);
-        let [high, low] = round.to_be_bytes();
-        let mut stream = hello(world.addr, [127, 9, high, low], 1_000_000 + u64::from(round)).await?;
+        let mut stream = newcomer(world.addr).await?;
         let mut asked = 0;
         let mut open = std::collections::VecDeque::new();
         while !world.over.load(Relaxed) {

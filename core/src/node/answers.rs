@@ -266,7 +266,7 @@ impl Node {
             self.distrust(now, link);
         }
         if denies {
-            self.found_to_deny(now, link);
+            self.found_to_deny(now, link, id);
         }
         if said {
             self.word_denied(now, link, id, index);

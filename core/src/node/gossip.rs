@@ -100,13 +100,12 @@ impl Node {
             return Heard::Old;
         }
         let Some(mouth) = self.mouth(now, id, link, own) else { return Heard::Old };
-        let coming = self.dialling_somebody_new(now);
+        let dials = !own && mouth.early && self.dialling_somebody_new(now);
         let Some(job) = self.jobs.get_mut(&id) else { return Heard::Old };
         let teller = job.claims.units.get(&unit).and_then(|standing| self.peers.get(&standing.told_by?.link));
         let unseen = job.believes(id, unit, false, teller) > job.claims.idle(false);
         let standing = job.claims.units.entry(unit).or_default();
         let known = standing.claim;
-        let unknown = job.claims.far || mouth.early && coming;
         if claim.beat == Claim::RELEASED {
             if known.is_none_or(|(score, _)| score != claim.score) {
                 return Heard::Old;
@@ -176,7 +175,7 @@ impl Node {
             }
             // Where all are linked an owner says itself that it has what we are at. Who has just come and still dials does not know yet
             // how many there are.
-            _ if standing.mine && !own && !unknown => return Heard::Old,
+            _ if standing.mine && !own && !job.claims.far && !dials => return Heard::Old,
             // What we contest is not left to the next one of whom nothing is seen.
             _ if standing.contested.is_some_and(|by| mouth.is_strange() || by.author == mouth.author) => {
                 return Heard::Old;

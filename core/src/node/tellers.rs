@@ -11,7 +11,7 @@ use super::authors::{Author, DENIALS_MAX};
 use super::job::Job;
 use super::mouth::Mouth;
 use super::peer::{Has, Peer};
-use super::standing::{Rival, Standing};
+use super::standing::Standing;
 use super::timers::Timer;
 use super::units::score;
 use crate::{Duration, Instant, JobId, LinkId};
@@ -216,20 +216,18 @@ impl Node {
     }
 
     /// A peer that fetches a file denied too many of the chunks that it told of, one by one: the same, of all parts at once.
-    pub(super) fn found_to_deny(&mut self, now: Instant, link: LinkId) {
-        let Some(author) = self.author(link) else { return };
-        if self.contacts.authors.denies(now, &author) {
+    pub(super) fn found_to_deny(&mut self, now: Instant, link: LinkId, id: JobId) {
+        let Some(mouth) = self.any_mouth(now, id, link, true) else { return };
+        if self.contacts.authors.denies(now, &mouth.author) {
             return;
         }
-        self.contacts.authors.denied(now, author, DENIALS_MAX);
+        self.contacts.authors.denied(now, mouth.author, DENIALS_MAX);
         let blocks = |(id, job): (&JobId, &Job)| (*id, job.origin.blocks.len() as u32);
         let jobs: Vec<(JobId, u32)> = self.jobs.iter().map(blocks).collect();
         for (id, blocks) in jobs {
             self.never_theirs(now, link, id, 0..blocks);
-            if let Some(mouth) = self.any_mouth(now, id, link, true) {
-                self.unheard(now, &mouth);
-            }
         }
+        self.unheard(now, &mouth);
     }
 
     /// Whoever says so, parts are not a peer's.
@@ -252,28 +250,23 @@ impl Node {
         self.author(link).is_some_and(|author| self.contacts.authors.denies(now, &author))
     }
 
-    /// A claim has outlived itself. Whether another who gives said that it is at the part, too, and has it now.
+    /// A claim has outlived itself. Whether another who gives, or told of some of the part, said that it is at it, too, and has it now.
     pub(super) fn disbelieve(&mut self, now: Instant, id: JobId, unit: u32, out: bool) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
         let rival = job.claims.units.get(&unit).and_then(|standing| standing.rival);
         if let Some(mouth) = job.claims.disbelieve(now, unit, out) {
             self.word_broken(now, &mouth);
         }
-        self.rival_succeeds(now, id, unit, rival)
-    }
-
-    /// Whose claim stood is not believed: who gives, and said that it is at the part, too, has it now.
-    fn rival_succeeds(&mut self, now: Instant, id: JobId, unit: u32, rival: Option<Rival>) -> bool {
         // Two that dialled each other at the same time are linked twice, and give on one of them.
-        let said = rival.and_then(|rival| self.peers.get(&rival.link())).map(Peer::machine);
-        let theirs = |(_, peer): &(&LinkId, &Peer)| Some(peer.machine()) == said && peer.counts();
-        let shows = |link: &LinkId| {
-            self.mouth(now, id, *link, true).is_some_and(|mouth| self.shows_some(id, unit, mouth))
+        let Some(said) = rival.and_then(|rival| self.peers.get(&rival.link())).map(Peer::machine) else {
+            return false;
         };
-        let mut links = self.peers.iter().filter(theirs).map(|(link, _)| *link);
-        let Some(link) = said.and_then(|_| links.find(shows)) else { return false };
-        let Some(mouth) = self.mouth(now, id, link, true) else { return false };
-        let (Some(job), Some(peer)) = (self.jobs.get_mut(&id), self.peers.get(&link)) else { return false };
+        let theirs = self.peers.iter().filter(|(_, peer)| peer.machine() == said && peer.counts());
+        let mut mouths = theirs.filter_map(|(link, _)| self.mouth(now, id, *link, true));
+        let Some(mouth) = mouths.find(|mouth| self.shows_some(id, unit, *mouth)) else { return false };
+        let (Some(job), Some(peer)) = (self.jobs.get_mut(&id), self.peers.get(&mouth.link)) else {
+            return false;
+        };
         let theirs = score(&job.origin.blocks[unit as usize].block.xorb, &peer.who.id);
         job.claims.succeed(now, unit, theirs, mouth);
         true
