@@ -66,7 +66,10 @@ pub(crate) async fn hand_over(
     if let Some(why) = why_alone(args, env, &status) {
         return alone(args, Some(why), ui);
     }
-    let (body, token) = document(request, env)?;
+    let (body, token) = match document(request, env) {
+        Ok(document) => document,
+        Err(why) => return alone(args, Some(why), ui),
+    };
     let begun = client.ask(Method::POST, "/v1/pull", Some(&body), &[("x-hf-token", &token)]).await;
     let pull = match begun {
         Ok(answer) if answer.status == 202 => answer.body,
@@ -195,23 +198,19 @@ fn why_alone(args: &PullArgs, env: &Env, status: &Value) -> Option<String> {
     Some(format!("it finds peers in the {}, and this pull is not to", way.0))
 }
 
-/// The request for the daemon, with everything that depends on where and as whom this process runs; and the token, empty for
-/// none.
-fn document(request: &PullRequest, env: &Env) -> Result<(Value, String), Failure> {
+/// The request for the daemon, with everything that depends on where and as whom this process runs, and the token, empty for
+/// none; or why it cannot be said to it.
+fn document(request: &PullRequest, env: &Env) -> Result<(Value, String), String> {
     let mut request = request.clone();
-    let absolute = |path: &std::path::Path| {
-        std::path::absolute(path).map_err(|error| failure::disk(path.display(), &error))
+    // A folder is kept as bytes here, and told as text there.
+    let as_text = |path: &std::path::Path| {
+        let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        if path.to_str().is_some() { Ok(path) } else { Err(format!("{} is no text", path.display())) }
     };
-    request.cache_dir = Some(absolute(&env.hub_cache)?);
-    request.local_dir = request.local_dir.as_deref().map(absolute).transpose()?;
+    request.cache_dir = Some(as_text(&env.hub_cache)?);
+    request.local_dir = request.local_dir.as_deref().map(as_text).transpose()?;
     request.endpoint = Some(env.endpoint.clone());
-    for dir in [&request.cache_dir, &request.local_dir].into_iter().flatten() {
-        if dir.to_str().is_none() {
-            let text = format!("{} is no text", dir.display());
-            return Err(Failure::new(Kind::Usage, text).hint("--no-daemon does without"));
-        }
-    }
-    let body = serde_json::to_value(&request).map_err(|error| Failure::new(Kind::Other, error))?;
+    let body = serde_json::to_value(&request).map_err(|error| error.to_string())?;
     let token = env.token.as_ref().map(|token| token.as_str().to_owned()).unwrap_or_default();
     Ok((body, token))
 }

@@ -199,6 +199,30 @@ fn a_daemon_that_is_killed_in_the_middle_costs_a_pull_nothing_but_time() {
     assert_eq!(home.run(&endpoint, &["verify"]).status.code(), Some(0));
 }
 
+/// What is said to a daemon is text: a cache whose name is none could be pulled into with `--no-daemon` alone.
+#[cfg(unix)]
+#[test]
+fn a_cache_whose_name_is_no_text_is_pulled_into_without_the_daemon() {
+    use std::os::unix::ffi::OsStrExt;
+    let home = Home::new();
+    let (_hub, endpoint, _root) = hub(home.path());
+    home.start(&endpoint);
+    let cache = home.path().join(std::ffi::OsStr::from_bytes(b"hub \xff\xfe"));
+    let pull = |words: &[&str]| {
+        let words = [&["pull", "org/name", "--json"], words].concat();
+        run(command(home.path(), &words).env("HF_ENDPOINT", &endpoint).env("HF_HUB_CACHE", &cache))
+    };
+    let alone = pull(&[]);
+    let said = text(&alone.stderr);
+    assert_eq!(alone.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("pulling without the zest in the background: ") && said.contains("is no text"),
+        "{said}"
+    );
+    assert!(cache.join("models--org--name").exists());
+    assert_eq!(pull(&["--detach"]).status.code(), Some(2), "left with a daemon it cannot be");
+}
+
 #[test]
 fn ctrl_c_ends_a_pull_of_the_daemon_and_no_other() {
     let home = Home::new();
