@@ -5,6 +5,7 @@
 
 use super::job::Job;
 use super::mouth::Mouth;
+use super::peer::Peer;
 use super::standing::{BEAT, DEAD, DONE, Rival, Standing};
 use super::timers::Timer;
 use super::units::score;
@@ -104,6 +105,13 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return Heard::Old };
         let teller = job.claims.units.get(&unit).and_then(|standing| self.peers.get(&standing.told_by?.link));
         let unseen = job.believes(id, unit, false, teller) > job.claims.idle(false);
+        // What was under way is due, if it is left to one of whom nothing is seen yet.
+        let nothing = |peer: &Peer| peer.jobs.get(&id).is_none_or(|with| with.has.is_none());
+        let streams = job.is_fast()
+            && own
+            && !mouth.useful
+            && self.peers.get(&link).is_some_and(nothing)
+            && job.blocks_of(unit).any(|block| job.origin.blocks[block as usize].active);
         let standing = job.claims.units.entry(unit).or_default();
         let known = standing.claim;
         if claim.beat == Claim::RELEASED {
@@ -190,6 +198,7 @@ impl Node {
                     heard: now,
                     dead: standing.dead,
                     near: standing.near,
+                    moved: mine.filter(|_| streams).map(|_| now),
                     ..Standing::default()
                 };
                 if let Some((ours, _)) = mine {

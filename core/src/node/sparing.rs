@@ -173,7 +173,8 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let fetches = |peer: &&Peer| peer.fetches(&job.spec.file);
         job.origin.fetchers = machines(self.peers.values().filter(fetches)) as u32;
-        let many = if job.lists.manifest.is_some() { MANY_LISTED } else { MANY };
+        let few = job.lists.manifest.is_some() || job.origin.many && self.origin.sparing.on;
+        let many = if few { MANY_LISTED } else { MANY };
         job.origin.many = job.is_fast() && job.spec.peers && job.origin.fetchers as usize >= many;
     }
 

@@ -324,12 +324,19 @@ impl World {
 
     /// Puts a message into a link's queue.
     pub(crate) fn put(&mut self, end: u32, message: Outgoing, mut content: Content) {
-        let actor = self.hosts[self.ends[end as usize].host as usize].actor;
-        let Some(message) = self.twist(actor, message, &mut content) else { return };
+        let host = self.ends[end as usize].host;
+        let (_, meant) = weight(&message);
+        let Some(message) = self.twist(self.hosts[host as usize].actor, message, &mut content) else {
+            return;
+        };
+        let (control, payload) = weight(&message);
+        // The node inside a liar takes what it does not give to be on its way, and would wait for it for ever.
+        if payload < meant && self.hosts[host as usize].node.is_some() {
+            self.feed(host, Event::Sent { link: LinkId(end.into()), bytes: (meant - payload).into() });
+        }
         if self.ends[end as usize].bytes.is_some() {
             return self.bytes_send(end, message, content);
         }
-        let (control, payload) = weight(&message);
         self.enqueue(end, Item { control, payload, content, what: What::Message(message) });
     }
 

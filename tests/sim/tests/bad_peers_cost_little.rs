@@ -176,6 +176,36 @@ fn who_has_told_of_no_chunk_of_a_xorb_is_not_believed_to_have_it() {
     leecher_holds_up_nobody(8, Policy::SpareOrigin, Start::Warm, 100, &[5, 8]);
 }
 
+/// Up to 1.41 times as long: beside it three fetched the same, so that they shared the work of the origin; once it was banned there were
+/// two for each, which was too few, and each fetched what it could.
+#[test]
+fn who_is_banned_does_not_end_what_the_others_share() {
+    for (origin_mb_s, seeds) in [(40, [2, 19]), (100, [14, 18])] {
+        holds_up_nobody((Actor::Twister, 1.15), 3, Policy::Fastest, Start::Cold, origin_mb_s, &seeds);
+    }
+}
+
+/// Up to 1.38 times as long: what was under way and was left to one that never showed anything was not due for long, as other parts came
+/// before it.
+#[test]
+fn who_shows_nothing_does_not_keep_what_was_under_way() {
+    for (origin_mb_s, seed) in [(100, 19), (100, 6), (40, 6)] {
+        holds_up_nobody((Actor::Leecher, 1.1), 3, Policy::Fastest, Start::Warm, origin_mb_s, &[seed]);
+    }
+}
+
+/// Whoever denies half goes on with the other half: the node inside once waited for ever for what it had not sent, after 32 chunks.
+#[test]
+fn who_denies_half_does_so_to_the_end() {
+    let actors = vec![(Actor::NotFoundLiar, 1)];
+    let report =
+        run(Scenario { policy: Policy::Fastest, start: Start::Warm, actors, ..Scenario::real(12, 3, 100) });
+    let report = report.unwrap_or_else(|failure| panic!("{}", failure.why));
+    let (_, denied, _) =
+        report.kinds.iter().find(|(kind, ..)| *kind == "not found").expect("they are counted");
+    assert!(*denied > 2000, "{denied} of 8,000 chunks");
+}
+
 /// What a liar said in the first seconds goes from node to node in good faith. Each forgets it once, though it said more than one thing.
 #[test]
 fn what_a_liar_said_does_not_come_back_again_and_again() {
