@@ -5,6 +5,7 @@
 mod swarm;
 
 use swarm::*;
+use zest_core::link::{Message, ZestMessage};
 use zest_core::node::{Config, Event, Policy};
 use zest_core::{Duration, PeerId};
 
@@ -46,6 +47,31 @@ fn what_is_told_too_late_changes_nothing() {
     let until = world.now + Duration::from_secs(30);
     world.handle(Event::JobLooking { job, until });
     assert!(world.finish(job, LIMIT) < Duration::from_secs(10), "it goes on");
+}
+
+/// When the origin is asked first beside one that fetches the same and has nothing; and where somebody looks for others so long.
+fn first_fetch_beside_one(looked_for: Option<Duration>) -> Duration {
+    let mut world = world();
+    let file = File::new(1, 100);
+    let job = world.job(&file, Some(Origin::healthy()));
+    if let Some(wait) = looked_for {
+        let until = world.now + wait;
+        world.handle(Event::JobLooking { job, until });
+    }
+    let script = Script { has: Some((Some(0), vec![])), manifests: Manifests::Refused, ..Script::fast() };
+    let other = world.visitor(7002, script);
+    world.run(LIMIT, |world| world.remote(7002).interested.contains(&file.hash()));
+    world.says(other, Message::Zest(ZestMessage::Interest { file: file.hash() }));
+    world.run(LIMIT, |world| !world.fetched_at.is_empty());
+    world.elapsed()
+}
+
+#[test]
+fn beside_few_that_have_nothing_either_it_waits_no_longer() {
+    let few = first_fetch_beside_one(None);
+    assert!(few < Duration::from_millis(500), "{few:?}");
+    let looked_for = first_fetch_beside_one(Some(Duration::from_secs(5)));
+    assert!(looked_for >= Duration::from_secs(5), "who is looked for may have all of it: {looked_for:?}");
 }
 
 #[test]

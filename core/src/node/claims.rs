@@ -47,6 +47,11 @@ const STARVED: Duration = Duration::from_secs(60);
 const FIRST_WORD: Duration = Duration::from_secs(1);
 /// Others that may be known: 32. Ours; where there are more, many are idle because they are far from those who stream.
 const CONTEST_KNOWN_MAX: usize = 32;
+/// Who is linked with all that it knows of, one of them at least that fetches the same and has nothing, has found whom it waits for, if those
+/// are so few: 8. Ours; among more it is not known whether all have found each other.
+const FEW_KNOWN: usize = 8;
+/// But not before this: 150 ms. Ours; in a crowd more are known by then.
+pub(super) const FOUND: Duration = Duration::from_millis(150);
 /// And one that had such a part after so long: 250 ms. Ours.
 const DOUBTFUL: Duration = Duration::from_millis(250);
 /// A swarm fetches an eighth of a file's units at once, but at least so many, and at most what one node alone would.
@@ -81,7 +86,7 @@ impl Node {
     pub(super) fn job_looking(&mut self, id: JobId, until: Instant) {
         let waits = self.timers.is_set(Timer::OriginGrace(id));
         if let Some(job) = self.jobs.get_mut(&id).filter(|job| waits && !job.is_fast()) {
-            job.origin.grace_end = until;
+            (job.origin.grace_end, job.origin.is_sought) = (until, true);
             self.timers.set(Timer::OriginGrace(id), until);
         }
     }
@@ -122,6 +127,31 @@ impl Node {
     fn told_of(&self) -> impl Iterator<Item = Author> + '_ {
         let told = self.contacts.candidates.iter().filter(|(_, candidate)| candidate.how != Found::Pex);
         told.map(|(addr, _)| (Party::of(addr.ip()), None))
+    }
+
+    /// Whether few others are known: those that are linked may be all.
+    fn is_among_few(&self) -> bool {
+        !are_more(FEW_KNOWN, self.linked().chain(self.told_of()))
+    }
+
+    /// A job that waits for others to turn up has found them: it waits no longer. Where somebody looks for more it does.
+    pub(super) fn found_few(&mut self, now: Instant, id: JobId) {
+        let waits = self.timers.is_set(Timer::OriginGrace(id));
+        let Some(job) = self.jobs.get(&id).filter(|job| waits && !job.is_fast()) else { return };
+        let since = job.course.since;
+        if job.origin.fetchers > 0
+            && !job.origin.is_sought
+            && self.is_among_few()
+            && self.nobody_can_start(now, id)
+        {
+            self.timers.set_no_later(Timer::OriginGrace(id), now.max(since + FOUND));
+        }
+    }
+
+    /// A job has waited for others: as long as it had to, or until it had found few. Until when it goes on, as more are known by now.
+    pub(super) fn waits_on(&self, now: Instant, id: JobId) -> Option<Instant> {
+        let job = self.jobs.get(&id).filter(|job| !job.is_fast() && now < job.origin.grace_end)?;
+        (!self.is_among_few()).then_some(job.origin.grace_end)
     }
 
     /// Finds out whether some that fetch a file may be linked with others alone: more are known than everybody dials.

@@ -42,6 +42,8 @@ pub(crate) struct FromOrigin {
     pub(crate) moved_at: Instant,
     /// Its head start for peers ends here at the latest.
     pub(crate) grace_end: Instant,
+    /// Somebody looks for others until then.
+    pub(crate) is_sought: bool,
 }
 
 impl FromOrigin {
@@ -57,6 +59,7 @@ impl FromOrigin {
             fetchers: 0,
             moved_at: now,
             grace_end: now,
+            is_sought: false,
         }
     }
 }

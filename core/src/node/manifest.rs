@@ -65,6 +65,9 @@ impl Node {
             self.timers.cancel(Timer::OriginGrace(id));
             self.grace_over(now, id);
         }
+        if vain {
+            self.found_few(now, id);
+        }
         if self.timers.is_set(Timer::Layout(id)) {
             self.want_layout(now, id);
         }

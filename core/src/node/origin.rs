@@ -79,6 +79,10 @@ impl Node {
 
     /// The head start of the peers is over, unless a manifest is coming in: that earns them another moment.
     pub(super) fn grace_over(&mut self, now: Instant, id: JobId) {
+        if let Some(until) = self.waits_on(now, id) {
+            self.timers.set(Timer::OriginGrace(id), until);
+            return;
+        }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let end = job.origin.grace_end;
         let coming = job.lists.ask.as_mut().is_some_and(|ask| core::mem::take(&mut ask.moved) || ask.proving);

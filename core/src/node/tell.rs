@@ -154,6 +154,7 @@ impl Node {
                 let total = if runs.is_empty() { 0 } else { total };
                 self.send(link, Outgoing::Zest(ZestMessage::Have { file, total, runs }));
                 self.count_fetchers(id);
+                self.found_few(now, id);
                 self.leave_to_others(now, id);
                 self.greet_with_claims(now, link, id);
                 self.greet_with_streams(link, id);

@@ -34,6 +34,21 @@ fn by_the_usual_policy_it_is_little_more() {
     copies(Policy::Fastest, &[12, 40, 100], 1.25);
 }
 
+/// Three that start at once, know each other and have nothing. Each had waited for others for 0.3 to 1.2 s, though all were linked after a few
+/// milliseconds.
+#[test]
+fn few_that_have_found_each_other_begin() {
+    for seed in 1..=4 {
+        let real = Scenario { spread_ns: 0, ..Scenario::real(seed, 3, 100) };
+        let report = run(Scenario { policy: Policy::SpareOrigin, start: Start::Cold, ..real });
+        let report = report.unwrap_or_else(|failure| panic!("{}", failure.why));
+        let begun: Vec<u64> = report.first_fetch_ns.iter().map(|at| at / MS).collect();
+        println!("seed {seed}: begun after {begun:?} ms, {:.3} copies", report.origin_copies());
+        assert!(begun.first().is_some_and(|at| *at < 300), "seed {seed}: begun after {begun:?} ms");
+        assert!(report.origin_copies() <= 1.05, "seed {seed}: {:.3} copies", report.origin_copies());
+    }
+}
+
 /// More than everybody is linked with: who is not linked with whoever streams a xorb sees nothing of it before it is whole.
 #[test]
 fn who_hears_of_a_stream_through_others_waits_for_it() {
