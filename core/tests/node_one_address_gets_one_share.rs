@@ -223,6 +223,19 @@ fn who_asks_again_is_served_where_nobody_else_waits() {
     assert_eq!(seed.given[1], 2000 * u64::from(CHUNK_BYTES), "all that was asked for");
 }
 
+/// Two machines that lost what they had been given: each had to wait until the other took nothing for a while.
+#[test]
+fn two_that_ask_again_do_not_wait_for_each_other() {
+    let mut seed = Seed::new(None, &[ip(1), ip(2)]);
+    for _ in 0..2000 {
+        [0, 1].into_iter().for_each(|link| seed.asks_for(link, link, CHUNK_BYTES));
+        seed.passes(Duration::from_millis(1));
+        [0, 1].into_iter().for_each(|link| seed.reads(link, u64::MAX));
+    }
+    let given: Vec<u64> = seed.given.iter().map(|bytes| bytes / u64::from(CHUNK_BYTES)).collect();
+    assert!(given.iter().all(|given| *given >= 1900), "{given:?} of 2,000 each");
+}
+
 #[test]
 fn more_chunks_than_are_remembered_are_told_apart_all_the_same() {
     let again = |seed: &mut Seed, link: u64| seed.asks_for(link, u64::from(seed.next) % 600, CHUNK_BYTES);

@@ -36,6 +36,8 @@ const TURN_BYTES: i64 = CHUNK_BYTES_TARGET as i64;
 /// What short chunks leave of turns is kept up to so many bytes: what may be looked up at once.
 const OVER_MIN: i64 = AHEAD_CHUNKS as i64 * TURN_BYTES;
 
+type Served = [(Option<Party>, Instant); 2];
+
 /// All uploads together.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
@@ -50,7 +52,9 @@ pub(crate) struct Uploads {
     /// Peers whose sockets have something to take, or will, by when they last moved.
     pub(super) busy: BTreeSet<(Instant, LinkId, Party)>,
     /// The party that took something last, and the last one before that was another; when.
-    served: [(Option<Party>, Instant); 2],
+    served: Served,
+    /// The same of those that do not ask again for what they were given.
+    served_anew: Served,
     /// Whether we give much less than we get.
     pub(crate) lag: Lag,
 }
@@ -176,15 +180,31 @@ impl Uploads {
 
     /// A party's socket took something.
     pub(super) fn is_served(&mut self, now: Instant, party: Party) {
-        if self.served[0].0 != Some(party) {
-            self.served[1] = self.served[0];
+        let take = |served: &mut Served| {
+            if served[0].0 != Some(party) {
+                served[1] = served[0];
+            }
+            served[0] = (Some(party), now);
+        };
+        take(&mut self.served);
+        if !self.repeats(party) {
+            take(&mut self.served_anew);
         }
-        self.served[0] = (Some(party), now);
     }
 
     /// Whether another party is being served: it took something a moment ago.
     pub(super) fn others_are_served(&self, now: Instant, party: Party) -> bool {
-        self.served.iter().any(|(other, at)| {
+        self.is_another_of(&self.served, now, party)
+    }
+
+    /// Whether it has to give way to another one that is being served: it asks again for what it was given, and the other does not. Two
+    /// that ask again do not wait for each other.
+    pub(super) fn gives_way(&self, now: Instant, party: Party) -> bool {
+        self.repeats(party) && self.is_another_of(&self.served_anew, now, party)
+    }
+
+    fn is_another_of(&self, served: &Served, now: Instant, party: Party) -> bool {
+        served.iter().any(|(other, at)| {
             other
                 .filter(|other| *other != party)
                 .is_some_and(|other| now.since(*at) < if self.busy_links(other) > 0 { QUIET } else { PAUSE })

@@ -136,6 +136,13 @@ impl Parties {
         }
     }
 
+    /// A party may ask again for so many things that it was given.
+    pub(super) fn excuse(&mut self, party: Party, things: u64) {
+        if let Some(record) = self.records.get_mut(&party) {
+            record.repeats.excuse(things);
+        }
+    }
+
     /// A new day.
     pub(super) fn forget_given(&mut self) {
         self.records.values_mut().for_each(|record| record.given = 0);

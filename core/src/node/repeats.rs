@@ -19,6 +19,8 @@ pub(super) struct Repeats {
     /// Things given, and those of them that were given before, as far as the sample tells.
     given: u64,
     again: u64,
+    /// Things that it may have to ask for again through no fault of its own.
+    excused: u64,
     since: Instant,
 }
 
@@ -74,7 +76,12 @@ impl Repeats {
 
     /// Whether it asks again for more than somebody does whose links broke now and then.
     pub(super) fn are_many(&self) -> bool {
-        self.again > REPEATS_FREE + self.given / REPEATS_SHARE
+        self.again > REPEATS_FREE + self.excused + self.given / REPEATS_SHARE
+    }
+
+    /// It has lost so many things that it was given, as we took back what we had said of them.
+    pub(super) fn excuse(&mut self, things: u64) {
+        self.excused += things;
     }
 
     pub(super) fn check_invariants(&self) {

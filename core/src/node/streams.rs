@@ -271,7 +271,11 @@ impl Node {
         let followers = core::mem::take(&mut stream.followers);
         let Some(first) = job.first_of(block) else { return };
         let file = job.spec.file;
-        for link in followers.into_keys() {
+        for (link, told) in followers {
+            // Whoever follows drops what nothing proves, and may ask for it again.
+            if let Some(party) = self.peers.get(&link).map(|peer| peer.wants.upload.party) {
+                self.uploads.parties.excuse(party, told.into());
+            }
             self.send(
                 link,
                 Outgoing::Zest(ZestMessage::Told {

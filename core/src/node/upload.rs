@@ -291,9 +291,9 @@ impl Node {
             let Some(peer) = self.peers.get(&link) else { continue };
             let upload = &peer.wants.upload;
             let party = upload.party;
-            let repeats = self.uploads.repeats(party);
             let others = self.uploads.others_are_served(now, party);
-            let little = crowded || repeats && others;
+            let gives_way = others && self.uploads.gives_way(now, party);
+            let little = crowded || gives_way;
             let ahead = if little { AHEAD_CHUNKS_CROWDED } else { AHEAD_CHUNKS };
             let can = (!upload.is_busy() || upload.has_room(ahead))
                 && !self.uploads.has_its_fill(upload.party, cap);
@@ -304,7 +304,7 @@ impl Node {
             };
             // Lines are shared by link, whatever we do: while others are sent to, one link of a party is at a time, and none of one
             // that has had its turn.
-            if others && (repeats && self.uploads.has_had_its_turn(party) || another_moves(party, link)) {
+            if others && (gives_way && self.uploads.has_had_its_turn(party) || another_moves(party, link)) {
                 held_back = true;
                 continue;
             }

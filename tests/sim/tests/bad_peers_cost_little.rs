@@ -194,6 +194,13 @@ fn who_shows_nothing_does_not_keep_what_was_under_way() {
     }
 }
 
+/// 2.45 times as long: who streamed a xorb left it to the liar and began it again a moment later, so that two machines asked for the same
+/// chunks twice; from then on it held each of them to what the other left, for an hour.
+#[test]
+fn what_we_took_back_may_be_asked_for_again() {
+    holds_up_nobody((Actor::NotFoundLiar, 1.35), 3, Policy::SpareOrigin, Start::Cold, 100, &[8, 11]);
+}
+
 /// Whoever denies half goes on with the other half: the node inside once waited for ever for what it had not sent, after 32 chunks.
 #[test]
 fn who_denies_half_does_so_to_the_end() {
