@@ -47,13 +47,13 @@ const STARVED: Duration = Duration::from_secs(60);
 const FIRST_WORD: Duration = Duration::from_secs(1);
 /// Others that may be known: 32. Ours; where there are more, many are idle because they are far from those who stream.
 const CONTEST_KNOWN_MAX: usize = 32;
+/// And one that had such a part after so long: 250 ms. Ours.
+const DOUBTFUL: Duration = Duration::from_millis(250);
 /// Who is linked with all that it knows of, one of them at least that fetches the same and has nothing, has found whom it waits for, if those
 /// are so few: 8. Ours; among more it is not known whether all have found each other.
 const FEW_KNOWN: usize = 8;
 /// But not before this: 150 ms. Ours; in a crowd more are known by then.
-pub(super) const FOUND: Duration = Duration::from_millis(150);
-/// And one that had such a part after so long: 250 ms. Ours.
-const DOUBTFUL: Duration = Duration::from_millis(250);
+const FOUND: Duration = Duration::from_millis(150);
 /// A swarm fetches an eighth of a file's units at once, but at least so many, and at most what one node alone would.
 /// Ours; what is under way everywhere at once is nowhere complete for long.
 const UNITS_AT_ONCE_MIN: u32 = 3;

@@ -5,7 +5,6 @@
 
 use super::job::Job;
 use super::mouth::Mouth;
-use super::peer::Peer;
 use super::standing::{BEAT, DEAD, DONE, Rival, Standing};
 use super::timers::Timer;
 use super::units::score;
@@ -106,11 +105,10 @@ impl Node {
         let teller = job.claims.units.get(&unit).and_then(|standing| self.peers.get(&standing.told_by?.link));
         let unseen = job.believes(id, unit, false, teller) > job.claims.idle(false);
         // What was under way is due, if it is left to one of whom nothing is seen yet.
-        let nothing = |peer: &Peer| peer.jobs.get(&id).is_none_or(|with| with.has.is_none());
-        let streams = job.is_fast()
+        let due = job.is_fast()
             && own
             && !mouth.useful
-            && self.peers.get(&link).is_some_and(nothing)
+            && self.peers.get(&link).is_some_and(|peer| peer.told_nothing(id))
             && job.blocks_of(unit).any(|block| job.origin.blocks[block as usize].active);
         let standing = job.claims.units.entry(unit).or_default();
         let known = standing.claim;
@@ -198,7 +196,7 @@ impl Node {
                     heard: now,
                     dead: standing.dead,
                     near: standing.near,
-                    moved: mine.filter(|_| streams).map(|_| now),
+                    moved: mine.filter(|_| due).map(|_| now),
                     ..Standing::default()
                 };
                 if let Some((ours, _)) = mine {

@@ -82,11 +82,10 @@ impl Job {
         }
         if self.lists.manifest.is_some() || unit as usize >= self.origin.blocks.len() {
             // Whom we gave way to shows something soon, of whatever part: it stops nobody's stream to do nothing.
-            let nothing = |peer: &Peer| peer.jobs.get(&id).is_none_or(|with| with.has.is_none());
             let vain = !done
                 && by.is_some_and(|by| by.own && by.instead_of_ours)
                 && given_nothing()
-                && teller.is_none_or(nothing);
+                && teller.is_none_or(|peer| peer.told_nothing(id));
             return if vain { self.claims.idle(done) / 2 } else { self.claims.idle(done) };
         }
         let wire = |block: u32| self.origin.blocks[block as usize].block.wire_bytes;

@@ -129,6 +129,11 @@ impl Peer {
         self.counts() && self.who.zest && self.wants.interests.contains_key(file)
     }
 
+    /// Whether it told of nothing that it has of a job's file.
+    pub(crate) fn told_nothing(&self, id: JobId) -> bool {
+        self.jobs.get(&id).is_none_or(|with| with.has.is_none())
+    }
+
     /// Whether anybody waits for what it may give.
     pub(crate) fn is_worth_waiting_for(&self) -> bool {
         !self.closing
