@@ -82,19 +82,18 @@ impl Trace {
     }
 }
 
-/// Cuts what makes lines unreadable: long hashes and lists.
+/// Cuts what makes lines unreadable: long hashes and lists. Numbers stay whole.
 fn shorten(text: &str) -> String {
     let mut out = String::new();
-    let mut hex = 0;
-    for c in text.chars() {
-        hex = if c.is_ascii_hexdigit() { hex + 1 } else { 0 };
-        if hex <= 8 {
-            out.push(c);
-        }
-        if out.len() >= 200 {
-            out.push('…');
-            break;
-        }
+    let mut words = text.split_inclusive(|c: char| !c.is_ascii_hexdigit());
+    while let Some(word) = words.next().filter(|_| out.len() < 200) {
+        let digits = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+        let is_hash = digits.len() > 8 && !digits.bytes().all(|digit| digit.is_ascii_digit());
+        out.push_str(if is_hash { &digits[..8] } else { digits });
+        out.push_str(&word[digits.len()..]);
+    }
+    if words.next().is_some() {
+        out.push('…');
     }
     out
 }
