@@ -353,11 +353,11 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let standing = job.claims.units.entry(unit).or_default();
         let contested = standing.told_by.filter(|_| standing.claim.is_some() && !standing.mine);
+        // Ours died once: the new one must be told from it.
+        let beat = standing.dead.beat(score).map_or(0, |beat| beat.wrapping_add(1) % DONE);
         if let Some((score, _)) = standing.claim.filter(|_| contested.is_some()) {
             standing.dead.put(score, DISBELIEVED, true);
         }
-        // Ours died once: the new one must be told from it.
-        let beat = standing.dead.beat(score).map_or(0, |beat| beat.wrapping_add(1) % DONE);
         *standing = Standing {
             claim: Some((score, beat)),
             mine: true,
@@ -406,6 +406,21 @@ impl Node {
     pub(super) fn release_claims(&mut self, now: Instant, id: JobId) {
         let mine: Vec<u32> = self.jobs.get(&id).map(|job| job.claims.mine().collect()).unwrap_or_default();
         self.give_up(now, id, &mine);
+    }
+
+    /// The origin's work is not shared any more: what we do not stream is nobody's again. What we do is ours to its end: who took it over would
+    /// have it from us before it has it from the origin.
+    pub(super) fn release_idle(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let is_coming = |block: u32| {
+            let state = &job.origin.blocks[block as usize];
+            state.active && !state.stopping
+        };
+        let streams = |unit: &u32| job.blocks_of(*unit).any(is_coming);
+        let idle: Vec<u32> = job.claims.mine().filter(|unit| !streams(unit)).collect();
+        if !idle.is_empty() {
+            self.give_up(now, id, &idle);
+        }
     }
 
     /// Units of ours are nobody's again: the next ones in line need not wait.

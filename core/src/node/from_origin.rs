@@ -22,6 +22,13 @@ pub(crate) enum OriginState {
     Gone(OriginFault),
 }
 
+impl OriginState {
+    /// Whether its layout is still to come, as far as is known.
+    pub(crate) fn is_unplanned(&self) -> bool {
+        matches!(self, Self::Unasked | Self::Waiting | Self::Out)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct FromOrigin {
     pub(crate) state: OriginState,

@@ -46,7 +46,7 @@ impl Node {
                 FileKey::of(&job.spec.file) == file
                     && self.peers.get(&link).is_some_and(|peer| job.spec.is_open_to(peer))
                     && !job.course.ended
-                    && !job.origin.blocks.is_empty()
+                    && (!job.origin.blocks.is_empty() || job.origin.state.is_unplanned())
             })
             .map(|(id, _)| *id)
             .collect();
@@ -56,25 +56,38 @@ impl Node {
         }
         peer.word.haves += 1;
         for id in ids {
-            let mut better: Vec<Claim> = Vec::new();
-            let mut news = false;
-            for claim in claims {
-                match self.claim_heard(now, id, link, *claim) {
-                    Heard::Old => {}
-                    Heard::Less => {
-                        let unit = self.jobs.get(&id).and_then(|job| job.unit_at(claim.first));
-                        better.extend(unit.and_then(|unit| self.jobs.get(&id)?.claim_to_pass_on(unit)));
-                    }
-                    Heard::News => news = true,
-                }
+            match self.jobs.get_mut(&id).filter(|job| job.origin.blocks.is_empty()) {
+                Some(job) => claims.iter().for_each(|claim| job.claims.keep_early(link, *claim)),
+                None => self.claims_of_heard(now, id, link, claims),
             }
-            self.send_claims(id, &better, link);
-            // What changes nothing wakes nobody, however often it is said.
-            if news {
-                self.look_soon(now, id);
-            }
-            self.pass_on_soon(now, id);
         }
+    }
+
+    /// It is known what the file is made of: what was claimed before has its meaning now.
+    pub(super) fn resolve_claims(&mut self, now: Instant, id: JobId) {
+        let early = self.jobs.get_mut(&id).map(|job| job.claims.take_early()).unwrap_or_default();
+        early.iter().for_each(|(link, claims)| self.claims_of_heard(now, id, *link, claims));
+    }
+
+    fn claims_of_heard(&mut self, now: Instant, id: JobId, link: LinkId, claims: &[Claim]) {
+        let mut better: Vec<Claim> = Vec::new();
+        let mut news = false;
+        for claim in claims {
+            match self.claim_heard(now, id, link, *claim) {
+                Heard::Old => {}
+                Heard::Less => {
+                    let unit = self.jobs.get(&id).and_then(|job| job.unit_at(claim.first));
+                    better.extend(unit.and_then(|unit| self.jobs.get(&id)?.claim_to_pass_on(unit)));
+                }
+                Heard::News => news = true,
+            }
+        }
+        self.send_claims(id, &better, link);
+        // What changes nothing wakes nobody, however often it is said.
+        if news {
+            self.look_soon(now, id);
+        }
+        self.pass_on_soon(now, id);
     }
 
     /// Peers told something that may change who has to ask the origin.

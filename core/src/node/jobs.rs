@@ -85,6 +85,7 @@ impl Node {
             self.ask_again(id);
         }
         self.seek_lists(now, id);
+        self.resolve_claims(now, id);
         self.resolve_offers(now, id);
         // A peer that gives whole blocks had nothing to be asked for before.
         self.check_complete(id);

@@ -58,7 +58,7 @@ impl Node {
         let ids: Vec<JobId> = self.jobs.iter().filter(|(_, job)| theirs(job)).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if matches!(job.origin.state, OriginState::Unasked | OriginState::Waiting) {
+            if job.origin.state.is_unplanned() {
                 let of_link = (link, 0)..=(link, u32::MAX);
                 if job.unproven.early_offers.range(of_link).count() < EARLY_OFFERS_MAX {
                     job.unproven.early_offers.insert((link, first));

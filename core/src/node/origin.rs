@@ -292,6 +292,9 @@ impl Node {
             self.block_fault(now, id, block, fault);
         }
         self.units_done(now, id);
+        if self.jobs.get(&id).is_some_and(|job| !self.shares_origin(job)) {
+            self.release_idle(now, id);
+        }
         self.seek_lists(now, id);
         self.watch_sources(now, id);
         self.asking.due = true;

@@ -246,7 +246,7 @@ impl Node {
                 continue;
             }
             if !begins {
-                self.release_claims(now, id);
+                self.release_idle(now, id);
                 continue;
             }
             // What is under way already is ours, unless somebody said before that it is theirs, or its turn is far and hardly

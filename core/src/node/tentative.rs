@@ -356,6 +356,7 @@ impl Node {
         let takings: Vec<(JobId, u32)> = self.jobs.iter().flat_map(theirs).collect();
         takings.into_iter().for_each(|(id, block)| self.drop_taking(id, block));
         for job in self.jobs.values_mut() {
+            job.claims.drop_early(link);
             job.unproven.early_offers.retain(|(other, _)| *other != link);
             job.unproven.offers.values_mut().for_each(|links| links.retain(|other| *other != link));
         }

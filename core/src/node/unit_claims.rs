@@ -23,9 +23,15 @@ const PACES: u32 = 32;
 /// The beat of a claim that is not believed any more, whatever is still said of it.
 pub(super) const DISBELIEVED: u16 = Claim::RELEASED - 1;
 
+/// Claims that a peer told of and that are remembered before it is known what the file is made of: 64 of a link. Ours; many times as
+/// many as are due.
+pub const EARLY_CLAIMS_MAX: usize = 64;
+
 /// The claims of a job.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
+    /// What was told before it had a meaning, by link and first chunk.
+    early: BTreeMap<(LinkId, u32), Claim>,
     pub(super) units: BTreeMap<u32, Standing>,
     /// Units whose claim is new and to be passed on, and the links that said the same meanwhile.
     pub(super) dirty: BTreeMap<u32, Vec<LinkId>>,
@@ -57,6 +63,29 @@ impl Claims {
         let known = standing.claim.filter(|(score, beat)| *score == heard.score && *beat >= heard.beat);
         let is_new = known.is_none_or(|(_, beat)| beat == heard.beat && self.dirty.contains_key(&unit));
         !is_new && standing.told_by.is_none_or(|by| by.own)
+    }
+
+    /// It is not known yet what the file is made of: a claim is kept until it is, or until it is taken back.
+    pub(super) fn keep_early(&mut self, link: LinkId, claim: Claim) {
+        if claim.beat == Claim::RELEASED {
+            self.early.retain(|(_, first), kept| *first != claim.first || kept.score != claim.score);
+        } else if self.early.range((link, 0)..=(link, u32::MAX)).count() < EARLY_CLAIMS_MAX {
+            self.early.insert((link, claim.first), claim);
+        }
+    }
+
+    /// A link is gone.
+    pub(super) fn drop_early(&mut self, link: LinkId) {
+        self.early.retain(|(other, _), _| *other != link);
+    }
+
+    /// What was told before it had a meaning: now it has.
+    pub(super) fn take_early(&mut self) -> BTreeMap<LinkId, Vec<Claim>> {
+        let mut told: BTreeMap<LinkId, Vec<Claim>> = BTreeMap::new();
+        for ((link, _), claim) in core::mem::take(&mut self.early) {
+            told.entry(link).or_default().push(claim);
+        }
+        told
     }
 
     /// Peers went or came, or blocks that were one unit are units of their own now: what is there has to be looked at again.

@@ -213,6 +213,65 @@ fn who_gives_way_says_to_whom() {
     assert_eq!(bench.count(told), 1, "and the others hear who that is");
 }
 
+fn claim(bench: &Bench, block: u32, beat: u16, of: u64) -> Claim {
+    let score = claim_score(&bench.xorb(block), &PeerId([of as u8; 20]));
+    Claim { first: block * CHUNKS, score, beat }
+}
+
+fn claims(bench: &Bench, beat: u16, of: u64) -> Message {
+    let claims = (0..BLOCKS).map(|block| claim(bench, block, beat, of)).collect();
+    Message::Zest(ZestMessage::Claim { file: FileKey::of(&FILE), claims })
+}
+
+fn claims_to(link: u64) -> impl Fn(&Action) -> bool {
+    move |action| matches!(action, Action::Send { link: to, message: Outgoing::Zest(ZestMessage::Claim { .. }) } if to.0 == link)
+}
+
+/// Whoever comes later is told at once who streams what, and knows only a moment after that what the file is made of.
+#[test]
+fn what_was_claimed_before_the_layout_is_known_is_claimed() {
+    let passed_on = |said: &[u16]| {
+        let mut bench = Bench::idle(Policy::SpareOrigin);
+        bench.come(LinkId(2));
+        bench.add();
+        for beat in said {
+            let claims = claims(&bench, *beat, 2);
+            bench.hears(LinkId(2), claims);
+        }
+        bench.plan();
+        bench.come(LinkId(3));
+        bench.count(claims_to(3))
+    };
+    assert_eq!(passed_on(&[]), 0);
+    assert_eq!(passed_on(&[0]), 1, "who comes next is told whose work it is");
+    assert_eq!(passed_on(&[0, Claim::RELEASED]), 0, "who takes that back is at nothing");
+}
+
+/// Others hold the claim that was taken back for dead: one of the same beat would be no news to them.
+#[test]
+fn what_is_claimed_again_is_news_though_another_claimed_it_meanwhile() {
+    let mut bench = Bench::new(Policy::SpareOrigin, 2);
+    bench.wait(Duration::from_secs(3));
+    let [block, ..] = bench.fetched()[..] else { panic!("it is nobody's but ours") };
+    bench.tell(Event::JobPaused { job: JOB, paused: true });
+    bench.tell(Event::OriginEnded { job: JOB, block, fault: None });
+    let theirs = claims(&bench, 0, 2);
+    bench.hears(LinkId(2), theirs);
+    bench.tell(Event::JobPaused { job: JOB, paused: false });
+    bench.done.clear();
+    // Nothing is seen of it.
+    bench.wait(Duration::from_secs(30));
+    let ours = claim(&bench, block, 0, 1);
+    let of = |action: &Action| match action {
+        Action::Send { link: LinkId(1), message: Outgoing::Zest(ZestMessage::Claim { claims, .. }) } => {
+            claims.iter().find(|claim| claim.score == ours.score).map(|claim| claim.beat)
+        }
+        _ => None,
+    };
+    let again: Vec<u16> = bench.done.iter().filter_map(of).collect();
+    assert_eq!(again.first(), Some(&1), "{again:?}");
+}
+
 /// The last block's xorb goes on with another file: its chunks are all that the file has, and do not hash to the xorb.
 fn with_a_tail(bench: &mut Bench) -> u32 {
     bench.goes_on = true;

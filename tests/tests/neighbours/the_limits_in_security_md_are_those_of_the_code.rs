@@ -114,6 +114,10 @@ fn tables() -> String {
                 "blocks that a link offers and that are remembered before the layout is known"
             ),
             count!(
+                node::EARLY_CLAIMS_MAX,
+                "claims that a link tells of and that are remembered before the layout is known"
+            ),
+            count!(
                 node::FOLLOWS_MAX,
                 "times that somebody is followed in the same block; then it is fetched from the origin"
             ),
