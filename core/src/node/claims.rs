@@ -129,9 +129,9 @@ impl Node {
         told.map(|(addr, _)| (Party::of(addr.ip()), None))
     }
 
-    /// Whether few others are known: those that are linked may be all.
-    fn is_among_few(&self) -> bool {
-        !are_more(FEW_KNOWN, self.linked().chain(self.told_of()))
+    /// Whether more than so many others are linked or known.
+    pub(super) fn knows_more_than(&self, others: usize) -> bool {
+        are_more(others, self.linked().chain(self.told_of()))
     }
 
     /// A job that waits for others to turn up has found them: it waits no longer. Where somebody looks for more it does.
@@ -141,7 +141,7 @@ impl Node {
         let since = job.course.since;
         if job.origin.fetchers > 0
             && !job.origin.is_sought
-            && self.is_among_few()
+            && !self.knows_more_than(FEW_KNOWN)
             && self.nobody_can_start(now, id)
         {
             self.timers.set_no_later(Timer::OriginGrace(id), now.max(since + FOUND));
@@ -151,12 +151,12 @@ impl Node {
     /// A job has waited for others: as long as it had to, or until it had found few. Until when it goes on, as more are known by now.
     pub(super) fn waits_on(&self, now: Instant, id: JobId) -> Option<Instant> {
         let job = self.jobs.get(&id).filter(|job| !job.is_fast() && now < job.origin.grace_end)?;
-        (!self.is_among_few()).then_some(job.origin.grace_end)
+        self.knows_more_than(FEW_KNOWN).then_some(job.origin.grace_end)
     }
 
     /// Finds out whether some that fetch a file may be linked with others alone: more are known than everybody dials.
     pub(super) fn look_how_far(&mut self) {
-        let far = are_more(self.config.dials_max, self.linked().chain(self.told_of()));
+        let far = self.knows_more_than(self.config.dials_max);
         self.jobs.values_mut().for_each(|job| job.claims.far = far);
     }
 

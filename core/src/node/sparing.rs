@@ -44,9 +44,9 @@ const SEVERAL: usize = 2;
 
 /// From so many others on nobody is left anything before it is shared: 8. Ours; those are a crowd, or about to be one.
 const LEAVING: u32 = 8;
-/// Where nothing proves yet what a file is made of, what was hardly begun is left for later when they share, if so many others
-/// fetch it: 12. Ours; few are done with what they began nearly as soon.
-const NARROWED: u32 = 12;
+/// Where nothing proves yet what a file is made of, what was hardly begun is left for later when they share, if more others than
+/// these are known: 16. Ours; few are done with what they began nearly as soon, and begin anew what somebody stopped whom they followed.
+const NARROWED: usize = 16;
 
 /// Sharing goes on while all together bring this many tenths of what the origin did alone, and is taken up again once that falls below
 /// as much of what they brought: 9. Ours; a line that is shared by all is no faster for it, only the others are.
@@ -255,7 +255,8 @@ impl Node {
             let active = |at: &usize| job.origin.blocks[*at].active && !job.origin.blocks[*at].stopping;
             let (fetchers, at_once) =
                 (job.origin.fetchers, job.units_at_once(self.config.origin_fetches_max));
-            let narrows = job.lists.manifest.is_none() && fetchers >= NARROWED && fetchers > at_once;
+            let narrows =
+                job.lists.manifest.is_none() && self.knows_more_than(NARROWED) && fetchers > at_once;
             let due = self.units_due(job);
             for at in (0..job.origin.blocks.len()).filter(active).collect::<Vec<_>>() {
                 let Some(job) = self.jobs.get_mut(&id) else { continue };

@@ -57,6 +57,17 @@ fn twelve_of_them_are_no_crowd() {
     assert!(p50 < 1.3 && copies < 1.3, "{p50:.3}, {copies:.3}");
 }
 
+#[test]
+fn sixteen_of_them_are_none_either() {
+    // 1.12 and 1.11, 1.44 and 1.23; 1.15 and 1.17, 1.63 and 1.32 where each stopped what others followed.
+    for (nodes, origin_bytes_s, most) in
+        [(13, 40_000_000, 1.06), (13, 100_000_000, 1.3), (16, 40_000_000, 1.1), (16, 100_000_000, 1.45)]
+    {
+        let (p50, copies) = play(nodes, origin_bytes_s, 8000);
+        assert!(p50 < most && copies < most, "{p50:.3}, {copies:.3}");
+    }
+}
+
 /// Whoever comes a second later is told whose work it is as soon as it is linked, and knows what the file is made of a moment after that.
 #[test]
 fn who_comes_later_is_told_before_it_can_understand() {

@@ -29,7 +29,8 @@ fn nobody_is_let_go_by_one_who_slept() {
 
 #[test]
 fn a_swarm_of_starved_machines_asks_hardly_anything_twice_and_the_origin_for_one_copy() {
-    let reports = [1, 2, 3, 4, 5, 6, 7, 8].map(|seed| frozen(seed, Policy::SpareOrigin, 1000, (SEC, 3 * SEC)));
+    let reports =
+        [1, 2, 3, 4, 5, 6, 7, 8].map(|seed| frozen(seed, Policy::SpareOrigin, 1000, (SEC, 3 * SEC)));
     let late: u64 = reports.iter().map(|report| report.late_bytes + report.double_bytes).sum();
     let payload: u64 = reports.iter().map(|report| report.payload_bytes).sum();
     let share = late as f64 / payload as f64;
