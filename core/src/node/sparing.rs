@@ -21,7 +21,7 @@ const MANY: usize = 3;
 const MANY_LISTED: usize = 1;
 /// Measurements with the origin at work before its rate is believed: 4, a second. Ours.
 const MEASURED_MIN: u32 = 4;
-/// Where fewer fetch the same and nothing proves what it is made of, each begins with the blocks it is first in line for; so long the
+/// Where fewer fetch the same than that, each begins with the blocks it is first in line for; so long the
 /// others are left to those who are: 1 s. Ours; by then they have said that they stream them, or do not.
 const LEFT: Duration = Duration::from_secs(1);
 /// Who began all of a file's blocks before knowing of anybody stops those that are another's turn, of which less than a quarter has
@@ -44,6 +44,9 @@ const SEVERAL: usize = 2;
 
 /// From so many others on nobody is left anything before it is shared: 8. Ours; those are a crowd, or about to be one.
 const LEAVING: u32 = 8;
+/// The same where the list is known: 2. Ours; of what is left to one that does nothing or denies half, more is lost than two lose that stream it
+/// for a second, as what each has is of use to the others whoever streams it.
+const LEAVING_LISTED: u32 = 2;
 /// Where nothing proves yet what a file is made of, what was hardly begun is left for later when they share, if more others than
 /// these are known: 16. Ours; few are done with what they began nearly as soon, and begin anew what somebody stopped whom they followed.
 const NARROWED: usize = 16;
@@ -182,10 +185,10 @@ impl Node {
     /// was left something finds out anew each time the others have become twice as many, until they are a crowd.
     pub(super) fn leave_to_others(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get(&id).filter(|_| self.config.tentative) else { return };
+        let listed = job.lists.manifest.is_some();
         let ready = job.is_fast()
             && job.origin.state == OriginState::Ready
-            && job.lists.manifest.is_none()
-            && job.origin.fetchers < LEAVING
+            && job.origin.fetchers < if listed { LEAVING_LISTED } else { LEAVING }
             && !self.shares_origin(job)
             && job.spec.peers;
         if !ready {
