@@ -58,7 +58,7 @@ impl Node {
         for id in ids {
             match self.jobs.get_mut(&id).filter(|job| job.origin.blocks.is_empty()) {
                 Some(job) => claims.iter().for_each(|claim| job.claims.keep_early(link, *claim)),
-                None => self.claims_of_heard(now, id, link, claims),
+                None => self.take_claims(now, id, link, claims),
             }
         }
     }
@@ -66,10 +66,10 @@ impl Node {
     /// It is known what the file is made of: what was claimed before has its meaning now.
     pub(super) fn resolve_claims(&mut self, now: Instant, id: JobId) {
         let early = self.jobs.get_mut(&id).map(|job| job.claims.take_early()).unwrap_or_default();
-        early.iter().for_each(|(link, claims)| self.claims_of_heard(now, id, *link, claims));
+        early.iter().for_each(|(link, claims)| self.take_claims(now, id, *link, claims));
     }
 
-    fn claims_of_heard(&mut self, now: Instant, id: JobId, link: LinkId, claims: &[Claim]) {
+    fn take_claims(&mut self, now: Instant, id: JobId, link: LinkId, claims: &[Claim]) {
         let mut better: Vec<Claim> = Vec::new();
         let mut news = false;
         for claim in claims {

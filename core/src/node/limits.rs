@@ -15,7 +15,7 @@ pub use super::plain_held::{PLAIN_HELD_ALL_MAX, PLAIN_HELD_MAX};
 pub use super::tell::{INTERESTS_ALL_MAX, INTERESTS_LINK_MIN, INTERESTS_PARTY_MAX};
 pub use super::tellers::{DEAF, TELLERS_MAX};
 pub use super::tentative::{BRIEFS_MAX, TENTATIVE_BYTES_MAX, TENTATIVE_PARTY_BYTES_MAX};
-pub use super::unit_claims::EARLY_CLAIMS_MAX;
+pub use super::unit_claims::{EARLY_CLAIMS_JOB_MAX, EARLY_CLAIMS_MAX};
 pub use super::{CANDIDATES_MAX, INBOUND_MAX, PEERS_MAX, UPLOAD_SLOTS};
 
 /// Different things given to a party that are remembered to see whether it asks for them again: 256, 2 KiB. Ours; of more than

@@ -26,6 +26,8 @@ pub(super) const DISBELIEVED: u16 = Claim::RELEASED - 1;
 /// Claims that a peer told of and that are remembered before it is known what the file is made of: 64 of a link. Ours; many times as
 /// many as are due.
 pub const EARLY_CLAIMS_MAX: usize = 64;
+/// And so many of a file: 2,048, some 100 KiB. Ours.
+pub const EARLY_CLAIMS_JOB_MAX: usize = 2048;
 
 /// The claims of a job.
 #[derive(Debug, Default)]
@@ -65,12 +67,19 @@ impl Claims {
         !is_new && standing.told_by.is_none_or(|by| by.own)
     }
 
-    /// It is not known yet what the file is made of: a claim is kept until it is, or until it is taken back.
+    /// It is not known yet what the file is made of: what a peer says is kept until it is, or until the peer takes it back.
     pub(super) fn keep_early(&mut self, link: LinkId, claim: Claim) {
+        let at = (link, claim.first);
         if claim.beat == Claim::RELEASED {
-            self.early.retain(|(_, first), kept| *first != claim.first || kept.score != claim.score);
-        } else if self.early.range((link, 0)..=(link, u32::MAX)).count() < EARLY_CLAIMS_MAX {
-            self.early.insert((link, claim.first), claim);
+            if self.early.get(&at).is_some_and(|kept| kept.score == claim.score) {
+                self.early.remove(&at);
+            }
+            return;
+        }
+        let theirs = self.early.range((link, 0)..=(link, u32::MAX)).count();
+        let has_room = theirs < EARLY_CLAIMS_MAX && self.early.len() < EARLY_CLAIMS_JOB_MAX;
+        if has_room || self.early.contains_key(&at) {
+            self.early.insert(at, claim);
         }
     }
 
@@ -261,6 +270,26 @@ mod tests {
         assert_eq!(claims.units[&3].moved, Some(at(9000)), "its time has come");
         claims.saw(at(9500), 3, 50, false);
         assert_eq!(claims.units[&3].moved, Some(at(9500)), "and is not over when others are before it again");
+    }
+
+    #[test]
+    fn what_is_told_before_it_has_a_meaning_is_bounded_and_can_be_taken_back() {
+        let mut claims = Claims::default();
+        let claim = |first, beat| Claim { first, score: 7, beat };
+        (0..1000).for_each(|first| claims.keep_early(LinkId(1), claim(first, 0)));
+        claims.keep_early(LinkId(1), claim(3, 5));
+        claims.keep_early(LinkId(1), claim(4, Claim::RELEASED));
+        claims.keep_early(LinkId(2), claim(5, 0));
+        claims.keep_early(LinkId(2), Claim { score: 8, ..claim(5, Claim::RELEASED) });
+        (3..1000).for_each(|link| claims.keep_early(LinkId(link), claim(0, 0)));
+        claims.drop_early(LinkId(7));
+        let told = claims.take_early();
+        assert_eq!(told[&LinkId(1)].len(), EARLY_CLAIMS_MAX - 1);
+        assert!(told[&LinkId(1)].contains(&claim(3, 5)), "what it said of a part before makes room");
+        assert_eq!(told[&LinkId(2)], [claim(5, 0)], "it is somebody else's that was taken back");
+        assert!(!told.contains_key(&LinkId(7)) && claims.take_early().is_empty());
+        (0..9000).for_each(|link| claims.keep_early(LinkId(link), claim(0, 0)));
+        assert_eq!(claims.take_early().len(), EARLY_CLAIMS_JOB_MAX);
     }
 
     #[test]

@@ -117,6 +117,7 @@ fn tables() -> String {
                 node::EARLY_CLAIMS_MAX,
                 "claims that a link tells of and that are remembered before the layout is known"
             ),
+            count!(node::EARLY_CLAIMS_JOB_MAX, "the same of all links, for one file"),
             count!(
                 node::FOLLOWS_MAX,
                 "times that somebody is followed in the same block; then it is fetched from the origin"
