@@ -58,6 +58,11 @@ impl BlockState {
         !self.active && !self.resting && !self.followed && self.peer.is_none()
     }
 
+    /// Whether the origin streams it, and is not told to end that.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.active && !self.stopping
+    }
+
     /// Whether a chunk of it is in `set` and not in `but_not`.
     pub(crate) fn any_in(&self, set: &BitSet, but_not: Option<&BitSet>) -> bool {
         self.block.runs.iter().any(|run| set.next_in(run.first, run.indices().end, None, but_not).is_some())

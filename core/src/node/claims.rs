@@ -412,11 +412,8 @@ impl Node {
     /// have it from us before it has it from the origin.
     pub(super) fn release_idle(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let is_coming = |block: u32| {
-            let state = &job.origin.blocks[block as usize];
-            state.active && !state.stopping
-        };
-        let streams = |unit: &u32| job.blocks_of(*unit).any(is_coming);
+        let streams =
+            |unit: &u32| job.blocks_of(*unit).any(|block| job.origin.blocks[block as usize].goes_on());
         let idle: Vec<u32> = job.claims.mine().filter(|unit| !streams(unit)).collect();
         if !idle.is_empty() {
             self.give_up(now, id, &idle);

@@ -233,7 +233,7 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         for block in job.blocks_of(unit).collect::<Vec<u32>>() {
             let state = &mut job.origin.blocks[block as usize];
-            if state.active && !state.stopping && state.passed() * 2 < state.indices().count() {
+            if state.goes_on() && state.passed() * 2 < state.indices().count() {
                 state.stopping = true;
                 self.actions.push_back(Action::OriginStop { job: id, block });
             }

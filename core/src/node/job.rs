@@ -262,7 +262,7 @@ impl Job {
         assert!(self.sets.covered == covered, "covered is what blocks under way will give");
         assert!(
             !self.course.ended
-                || (self.sets.asked.is_empty() && self.origin.blocks.iter().all(|b| !b.active || b.stopping)),
+                || (self.sets.asked.is_empty() && !self.origin.blocks.iter().any(|block| block.goes_on())),
             "nothing is asked for a job that is over"
         );
     }

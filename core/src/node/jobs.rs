@@ -214,7 +214,7 @@ impl Node {
         job.course.progress_at = now;
         if paused {
             for (block, state) in job.origin.blocks.iter_mut().enumerate() {
-                if state.active && !state.stopping {
+                if state.goes_on() {
                     state.stopping = true;
                     self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
                 }
@@ -422,7 +422,7 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.unproven.offers.clear();
         for (block, state) in job.origin.blocks.iter_mut().enumerate() {
-            if state.active && !state.stopping {
+            if state.goes_on() {
                 state.stopping = true;
                 self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
             }

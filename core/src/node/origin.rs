@@ -382,7 +382,7 @@ impl Node {
         for (block, state) in core::mem::take(&mut job.origin.blocks).into_iter().enumerate() {
             let block = block as u32;
             self.timers.cancel(Timer::BlockRetry(id, block));
-            if state.active && !state.stopping {
+            if state.goes_on() {
                 self.actions.push_back(Action::OriginStop { job: id, block });
             }
         }

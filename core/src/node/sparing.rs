@@ -21,8 +21,8 @@ const MANY: usize = 3;
 const MANY_LISTED: usize = 1;
 /// Measurements with the origin at work before its rate is believed: 4, a second. Ours.
 const MEASURED_MIN: u32 = 4;
-/// Where fewer fetch the same than that, each begins with the blocks it is first in line for; so long the
-/// others are left to those who are: 1 s. Ours; by then they have said that they stream them, or do not.
+/// Where few fetch the same ([`LEAVING`]), each begins with the blocks it is first in line for; so long the others are left to those who
+/// are: 1 s. Ours; by then they have said that they stream them, or do not.
 const LEFT: Duration = Duration::from_secs(1);
 /// Who began all of a file's blocks before knowing of anybody stops those that are another's turn, of which less than a quarter has
 /// come. Ours; that is what is lost at most to somebody who then fetches nothing, and more would be a disappointment to who follows them.
@@ -255,7 +255,7 @@ impl Node {
             // What is under way already is ours, unless somebody said before that it is theirs, or its turn is far and hardly
             // anything of it came: the fewer are streamed at once, the sooner one of them is whole.
             let Some(job) = self.jobs.get(&id).filter(|job| self.shares_origin(job)) else { continue };
-            let active = |at: &usize| job.origin.blocks[*at].active && !job.origin.blocks[*at].stopping;
+            let active = |at: &usize| job.origin.blocks[*at].goes_on();
             let (fetchers, at_once) =
                 (job.origin.fetchers, job.units_at_once(self.config.origin_fetches_max));
             let narrows =

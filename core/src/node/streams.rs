@@ -115,7 +115,7 @@ impl Node {
             return;
         }
         let state = &job.origin.blocks[block as usize];
-        let goes_on = state.active && !state.stopping;
+        let goes_on = state.goes_on();
         let Some(stream) = job.unproven.streams.get_mut(&block) else { return };
         let begins = !stream.offered && stream.tellable() > 0 && goes_on;
         stream.offered |= begins;

@@ -54,7 +54,7 @@ impl Job {
     pub(super) fn begun_of(&self, block: u32, part: u32) -> bool {
         let state = &self.origin.blocks[block as usize];
         let here = || state.indices().filter(|index| self.sets.held.contains(*index)).count() as u32;
-        state.active && !state.stopping && here() * part < state.block.chunks.len() as u32
+        state.goes_on() && here() * part < state.block.chunks.len() as u32
     }
 
     /// Whether others stream a part of the file and we another: then the line is the origin's as well as theirs, and says nothing of either.

@@ -174,7 +174,7 @@ impl Node {
         let mut keep = self.origin.in_order.at_once().unwrap_or(u32::MAX);
         for at in (first..blocks).chain(0..first.min(blocks)) {
             let state = &mut job.origin.blocks[at];
-            if !state.active || state.stopping {
+            if !state.goes_on() {
                 continue;
             }
             if keep == 0 {
@@ -266,7 +266,7 @@ impl Node {
                 (0..job.origin.blocks.len() as u32).map(|at| follows && job.is_unproven(at)).collect();
             for (block, state) in job.origin.blocks.iter_mut().enumerate() {
                 let elsewhere = job.origin.first != Some(block) && !told[block];
-                if state.for_front && state.active && !state.stopping && elsewhere {
+                if state.for_front && state.goes_on() && elsewhere {
                     state.stopping = true;
                     self.actions.push_back(Action::OriginStop { job: id, block: block as u32 });
                 }

@@ -180,10 +180,8 @@ fn a_stream_that_has_hardly_begun_is_left_though_most_of_it_came_from_others() {
             bench.tell(Event::ChunkDone { job: JOB, index: block * CHUNKS + nth, source });
         }
         bench.done.clear();
-        let score = claim_score(&bench.xorb(block), &PeerId([link as u8; 20]));
-        let claim = Claim { first: block * CHUNKS, score, beat: 0 };
-        let claims = ZestMessage::Claim { file: FileKey::of(&FILE), claims: vec![claim] };
-        bench.hears(LinkId(link), Message::Zest(claims));
+        let theirs = claiming(vec![claim(&bench, block, 0, link)]);
+        bench.hears(LinkId(link), theirs);
         left += bench.count(|a| matches!(a, Action::OriginStop { block: at, .. } if *at == block));
     }
     assert!((1..8).contains(&left), "it is left by lot, {left} times of 8");
@@ -199,10 +197,7 @@ fn who_gives_way_says_to_whom() {
     let [block, ..] = bench.fetched()[..] else { panic!("it is nobody's but ours") };
     bench.done.clear();
     let better = Claim { first: block * CHUNKS, score: u64::MAX, beat: 0 };
-    bench.hears(
-        LinkId(2),
-        Message::Zest(ZestMessage::Claim { file: FileKey::of(&FILE), claims: vec![better] }),
-    );
+    bench.hears(LinkId(2), claiming(vec![better]));
     bench.wait(Duration::from_millis(200));
     let stops = bench.count(|a| matches!(a, Action::OriginStop { block: at, .. } if *at == block));
     assert_eq!(stops, 1, "it is left to whoever has drawn more");
@@ -219,7 +214,10 @@ fn claim(bench: &Bench, block: u32, beat: u16, of: u64) -> Claim {
 }
 
 fn claims(bench: &Bench, beat: u16, of: u64) -> Message {
-    let claims = (0..BLOCKS).map(|block| claim(bench, block, beat, of)).collect();
+    claiming((0..BLOCKS).map(|block| claim(bench, block, beat, of)).collect())
+}
+
+fn claiming(claims: Vec<Claim>) -> Message {
     Message::Zest(ZestMessage::Claim { file: FileKey::of(&FILE), claims })
 }
 

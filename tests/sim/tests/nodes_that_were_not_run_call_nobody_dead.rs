@@ -36,6 +36,9 @@ fn a_swarm_of_starved_machines_asks_hardly_anything_twice_and_the_origin_for_one
     let share = late as f64 / payload as f64;
     assert!(share <= 0.008, "{:.2} % of the chunks came late or again", share * 100.0);
     // Of one world lots decide: one of 24 takes 1.12.
+    for report in &reports {
+        assert!(report.origin_copies() <= 1.15, "{report}");
+    }
     let copies = reports.iter().map(Report::origin_copies).sum::<f64>() / reports.len() as f64;
     assert!(copies <= 1.08, "{copies:.3} copies");
 }
